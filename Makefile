@@ -1,0 +1,45 @@
+# Every target sets up what it needs: a virtual environment in .venv from the hashed lock file.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell hack/find-python)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+
+.PHONY: help setup demo test test-fast lint format dev bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements/dev.txt pyproject.toml hack/setup hack/find-python
+	@hack/setup "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+setup: $(STAMP) ## make .venv with Chaski and everything that its tests need
+
+demo: $(STAMP) ## send the experiment to a test server and print what happened, exactly
+	@$(BIN)/chaski demo
+
+test: $(STAMP) ## unit, contract and acceptance tests
+	@$(BIN)/python -m pytest
+
+test-fast: $(STAMP) ## unit and contract tests only
+	@$(BIN)/python -m pytest tests/unit tests/contract
+
+lint: $(STAMP) ## style, types, import directions, the CRD's schema
+	@hack/lint "$(BIN)"
+
+format: $(STAMP) ## format and mend what can be mended by itself
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+dev: $(STAMP) ## run Chaski on this machine with examples/first-route.yaml
+	@$(BIN)/chaski dev examples/first-route.yaml
+
+bench: $(STAMP) ## measure, print ratios, write docs/performance.md
+	@$(BIN)/python -m benchmarks
+
+lock: $(STAMP) ## resolve requirements/dev.txt anew (hashes, no addresses)
+	@hack/lock "$(BIN)"
+
+clean: ## remove the virtual environment and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

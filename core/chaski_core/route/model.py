@@ -1,0 +1,104 @@
+"""A ChaskiRoute as values. Built only from a document that passed validation (`validation.py`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from chaski_core.ladder import RetryPolicy
+from chaski_core.subject import matches_pattern
+
+
+class Ordering(StrEnum):
+    """What a failing message does to the later ones of its subject."""
+
+    RELAXED = "Relaxed"  # it moves to a rung; the later ones go on
+    STRICT = "Strict"  # it stays at the head; the later ones wait
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """A named line: the subjects that match one of its patterns, or, without patterns, all that match no other."""
+
+    name: str
+    partitions: int
+    subjects: tuple[str, ...] = ()
+
+    def takes(self, subject: str) -> bool:
+        """Whether a subject goes to this queue, were it the only one."""
+        return not self.subjects or any(matches_pattern(pattern, subject) for pattern in self.subjects)
+
+
+@dataclass(frozen=True, slots=True)
+class AllowRule:
+    """One allowed target: scheme, host or `*.suffix`, port and path prefix are all in `url`."""
+
+    name: str
+    url: str
+    cidrs: tuple[str, ...] = ()
+    ca_bundle: str | None = None
+    client_cert_secret_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How attempts are made."""
+
+    timeout_seconds: int = 30
+    concurrency_per_pod: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Producer:
+    """Who may send."""
+
+    namespace: str | None = None
+    service_account: str | None = None
+    api_key_sha256: tuple[str, ...] = ()
+    rate_per_second: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectGroup:
+    """A bounded metric label cut out of the subject by capture group 1 of an RE2 pattern."""
+
+    pattern: str
+    max_values: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """What is held back: messages stay where they are."""
+
+    delivery: bool = False
+    ingest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One ChaskiRoute."""
+
+    namespace: str
+    name: str
+    ordering: Ordering
+    queues: tuple[QueueSpec, ...]
+    allow: tuple[AllowRule, ...]
+    delivery: Delivery
+    retry: RetryPolicy
+    retention_days: int
+    producers: tuple[Producer, ...]
+    subject_group: SubjectGroup | None
+    suspend: Suspend
+    document: Mapping[str, Any]  # the whole ChaskiRoute with defaults filled in
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+    def queue_for(self, subject: str) -> QueueSpec:
+        """The first queue with a pattern that fits, else the default queue (the one without patterns)."""
+        for queue in self.queues:
+            if queue.subjects and queue.takes(subject):
+                return queue
+        return next(queue for queue in self.queues if not queue.subjects)

@@ -1,0 +1,83 @@
+"""A resolved route: a route plus what was made for it. Ingest and workers read only this.
+
+Whatever changes which queue a subject goes to (partitions, the list of queues, their order, their patterns) makes a
+new *generation*: ingest writes only to the newest, and workers take from it only when the older ones are empty.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chaski_core import jsontext
+from chaski_core.ladder import Rung
+from chaski_core.route.model import Route
+from chaski_core.subject import partition
+
+MAX_QUEUE_NAME_CHARACTERS = 80  # .fifo included: API_CreateQueue, QueueName
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One map from subjects to SQS queues."""
+
+    number: int  # from 1
+    queues: Mapping[str, tuple[str, ...]]  # queue name -> URL of each partition
+
+
+@dataclass(frozen=True, slots=True)
+class RungQueue:
+    """The SQS queue of one rung; Relaxed only."""
+
+    rung: Rung
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRoute:
+    """A route and the queues made for it."""
+
+    route: Route
+    generations: tuple[Generation, ...]  # oldest first; the last one takes new messages, the others drain
+    rungs: tuple[RungQueue, ...]  # those of the route's ladders
+    retired_rungs: tuple[RungQueue, ...] = ()  # no longer in the route, but they may still hold messages
+
+    @property
+    def current(self) -> Generation:
+        """The generation that takes new messages."""
+        return self.generations[-1]
+
+    def place(self, subject: str) -> tuple[str, int, str]:
+        """Where a new message of a subject goes: queue name, partition index, queue URL."""
+        queue = self.route.queue_for(subject)
+        urls = self.current.queues[queue.name]
+        index = partition(subject, len(urls))
+        return queue.name, index, urls[index]
+
+
+def map_fingerprint(route: Route) -> str:
+    """Equal for two routes exactly when every subject goes to the same queue and partition in both."""
+    lines = [[queue.name, queue.partitions, list(queue.subjects)] for queue in route.queues]
+    return hashlib.sha256(jsontext.dumps(lines)).hexdigest()
+
+
+def queue_name(route: Route, queue: str, generation: int, index: int) -> str:
+    """Name of the SQS queue of one partition: readable, at most 80 characters, unlike any other."""
+    return _fitted(f"chaski-{route.namespace}-{route.name}-{queue}-g{generation}-p{index}", route, queue)
+
+
+def rung_queue_name(route: Route, rung: str) -> str:
+    """Name of the SQS queue of one rung."""
+    return _fitted(f"chaski-{route.namespace}-{route.name}-rung-{rung}", route, rung)
+
+
+def _fitted(readable: str, route: Route, last: str) -> str:
+    # Namespace, name and queue may hold hyphens themselves ("a-b"/"c" and "a"/"b-c" read alike), so the exact parts
+    # are told apart by a short hash, always.
+    parts = f"{route.namespace}\0{route.name}\0{last}\0{readable}"
+    suffix = "-" + hashlib.sha256(parts.encode()).hexdigest()[:8] + ".fifo"
+    readable = re.sub(r"[^A-Za-z0-9_-]", "-", readable)
+    tail = re.search(r"(-g\d+-p\d+)?\Z", readable)
+    keep = tail.group() if tail else ""
+    room = MAX_QUEUE_NAME_CHARACTERS - len(suffix) - len(keep)
+    return readable[: len(readable) - len(keep)][:room] + keep + suffix
