@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaski_core.envelope import note_json, timestamp
 from chaski_core.ladder import ErrorNote, Reason
+from chaski_core.ladderjson import note_json
 from chaski_core.outcome import class_of_key
+from chaski_core.timestamps import timestamp
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,32 @@ release, or by the predecessor (which wrote no metadata), stay readable.
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from chaski_core import jsontext
-from chaski_core.ladder import ErrorNote, LadderState
+from chaski_core.ladder import LadderState
+from chaski_core.ladderjson import ladder_json, note_json, read_ladder
+from chaski_core.timestamps import milliseconds, timestamp
+
+__all__ = [
+    "MAX_METADATA_BYTES",
+    "Envelope",
+    "HttpRequest",
+    "Malformed",
+    "Metadata",
+    "http_request",
+    "ladder_json",
+    "milliseconds",
+    "note_json",
+    "read_envelope",
+    "read_ladder",
+    "timestamp",
+    "write_envelope",
+]
 
 MAX_METADATA_BYTES = 16_384
-_MAX_LADDER_BYTES = 12_288  # of metadata; the rest is for ids, producer and what other releases write
-_MAX_NOTES = 120  # errors listed; a route's ladder can hold no more retries than this
-_LONG_DETAIL_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +83,10 @@ def read_envelope(data: bytes) -> Envelope | Malformed:
     if not isinstance(document, dict):
         return Malformed(f"a JSON {_json_type(document)} where an object with subject and body is expected")
     subject, body = document.get("subject"), document.get("body")
-    if not isinstance(subject, str) or not subject:
+    if not isinstance(subject, str):
         return Malformed("`subject` is no text" if "subject" in document else "has no `subject`")
+    if not subject:
+        return Malformed("`subject` is empty")
     if not isinstance(body, dict):
         return Malformed("`body` is no object" if "body" in document else "has no `body`")
     raw = document.get("metadata")
@@ -79,14 +94,15 @@ def read_envelope(data: bytes) -> Envelope | Malformed:
 
 
 def write_envelope(document: Mapping[str, Any], metadata: Metadata) -> bytes:
-    """The bytes to put on a queue: `document` with Chaski's fields in its metadata replaced, all others kept."""
-    known = _metadata_json(metadata)
+    """The bytes to put on a queue: `document` with Chaski's fields in its metadata replaced, all others kept.
+
+    A field that is None (or epoch 0) in `metadata` and was readable in `document` is left out: a replay starts afresh.
+
+    Raises:
+        JsonError: `document` or `metadata` holds what JSON can't say; never for what `read_envelope` returned.
+    """
     kept = document.get("metadata")
-    merged = {**kept, **known} if isinstance(kept, dict) else known
-    old_ladder = kept.get("ladder") if isinstance(kept, dict) else None
-    if isinstance(old_ladder, dict) and "ladder" in known:
-        merged["ladder"] = {**old_ladder, **known["ladder"]}
-    return jsontext.dumps({**document, "metadata": merged})
+    return jsontext.dumps({**document, "metadata": _merged(kept if isinstance(kept, dict) else {}, metadata)})
 
 
 def http_request(body: Mapping[str, Any]) -> HttpRequest:
@@ -112,6 +128,8 @@ def http_request(body: Mapping[str, Any]) -> HttpRequest:
         return HttpRequest(method, url, headers, None)
     if isinstance(content, str):
         return HttpRequest(method, url, headers, _text_bytes(content, body.get("contentEncoding")))
+    if body.get("contentEncoding") is not None:
+        raise ValueError(f"body.contentEncoding: is for text, and body.content is a JSON {_json_type(content)}")
     if not any(name.lower() == "content-type" for name in given):
         headers = (*headers, ("Content-Type", "application/json"))
     return HttpRequest(method, url, headers, jsontext.dumps(content))
@@ -121,30 +139,11 @@ def _text_bytes(content: str, encoding: object) -> bytes:
     if encoding is None:
         return content.encode()
     if encoding != "base64":
-        raise ValueError(f'body.contentEncoding: "{encoding}" is not known; leave it out, or use "base64"')
+        raise ValueError(f'body.contentEncoding: {str(encoding)[:40]!r} is not known; leave it out, or use "base64"')
     try:
         return base64.b64decode(content, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one; characters beyond ASCII raise the plain one
         raise ValueError(f"body.content: is not base64: {error}") from error
-
-
-def timestamp(milliseconds: int) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
-
-
-def milliseconds(text: object) -> int | None:
-    """Epoch milliseconds of an RFC 3339 text, or None where it is none."""
-    if not isinstance(text, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
 
 
 def _json_type(value: object) -> str:
@@ -155,17 +154,32 @@ def _json_type(value: object) -> str:
 # ---- metadata <-> JSON
 
 
-def _metadata_json(metadata: Metadata) -> dict[str, Any]:
-    values: dict[str, Any] = {
+def _values(metadata: Metadata) -> dict[str, Any]:
+    return {
         "id": metadata.id,
         "route": metadata.route,
-        "acceptedAt": None if metadata.accepted_at is None else timestamp(metadata.accepted_at),
+        "acceptedAt": metadata.accepted_at,
         "producer": metadata.producer,
         "traceparent": metadata.traceparent,
         "epoch": metadata.epoch or None,
-        "ladder": None if metadata.ladder is None else ladder_json(metadata.ladder),
+        "ladder": metadata.ladder,
     }
-    return {name: value for name, value in values.items() if value is not None}
+
+
+def _merged(kept: Mapping[str, Any], metadata: Metadata) -> dict[str, Any]:
+    # A value that has not changed since it was read stays as it is written, even in a form that can't be read here.
+    before, merged = _values(_read_metadata(kept)), dict(kept)
+    for name, value in _values(metadata).items():
+        if value == before[name]:
+            continue
+        if value is None:
+            del merged[name]
+        elif isinstance(value, LadderState):
+            old = kept.get(name)
+            merged[name] = ladder_json(value, old if isinstance(old, dict) else None)
+        else:
+            merged[name] = timestamp(value) if name == "acceptedAt" else value
+    return merged
 
 
 def _read_metadata(raw: Mapping[str, Any]) -> Metadata:
@@ -178,66 +192,6 @@ def _read_metadata(raw: Mapping[str, Any]) -> Metadata:
         traceparent=_text(raw.get("traceparent")),
         epoch=epoch if isinstance(epoch, int) and not isinstance(epoch, bool) and epoch >= 0 else 0,
         ladder=read_ladder(raw.get("ladder")),
-    )
-
-
-def ladder_json(state: LadderState) -> dict[str, Any]:
-    """A message's climb as it lies on the queue: `{class, retries, firstError, lastError, errors}`.
-
-    Texts are cut, and in the extreme dropped, until it all fits, so that metadata stays below `MAX_METADATA_BYTES`.
-    """
-    ladder: dict[str, Any] = {}
-    for long, short in ((1_000, 80), (250, 20), (40, 0), (0, 0)):
-        ladder = {"class": state.key, "retries": state.retries}
-        if state.errors:
-            ladder["errors"] = [_note_json(note, short, 0) for note in state.errors[-_MAX_NOTES:]]
-            ladder["firstError"] = _note_json(state.errors[0], long, long)
-            ladder["lastError"] = _note_json(state.errors[-1], long, long)
-        if len(jsontext.dumps(ladder)) <= _MAX_LADDER_BYTES:
-            break
-    return ladder
-
-
-def read_ladder(raw: object) -> LadderState | None:
-    """A message's climb as read from a queue or a record; None where there is none that can be understood."""
-    if not isinstance(raw, dict):
-        return None
-    key, retries = raw.get("class"), raw.get("retries")
-    if not isinstance(key, str) or not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        return None
-    listed = raw.get("errors")
-    notes = [_read_note(note) for note in listed] if isinstance(listed, list) else []
-    if notes and isinstance(raw.get("firstError"), dict) and len(notes) > retries:
-        notes[0] = _read_note(raw["firstError"])
-    if notes and isinstance(raw.get("lastError"), dict):
-        notes[-1] = _read_note(raw["lastError"])
-    if not notes:
-        notes = [_read_note(raw[name]) for name in ("firstError", "lastError") if raw.get(name) is not None]
-    return LadderState(key, retries, tuple(notes))
-
-
-def note_json(note: ErrorNote) -> dict[str, Any]:
-    """One error as dead letters show it: `{class, at, detail, excerpt}`, the last two only where there is something."""
-    return _note_json(note, _LONG_DETAIL_CHARACTERS, _LONG_DETAIL_CHARACTERS)
-
-
-def _note_json(note: ErrorNote, detail_characters: int, excerpt_characters: int) -> dict[str, Any]:
-    values: dict[str, Any] = {"class": note.key, "at": timestamp(note.at)}
-    if note.detail and detail_characters:
-        values["detail"] = note.detail[:detail_characters]
-    if note.excerpt and excerpt_characters:
-        values["excerpt"] = note.excerpt[:excerpt_characters]
-    return values
-
-
-def _read_note(raw: object) -> ErrorNote:
-    if not isinstance(raw, dict):
-        return ErrorNote("unknown", 0, str(raw))
-    return ErrorNote(
-        key=_text(raw.get("class")) or "unknown",
-        at=milliseconds(raw.get("at")) or 0,
-        detail=_text(raw.get("detail")) or "",
-        excerpt=_text(raw.get("excerpt")) or "",
     )
 
 

@@ -25,5 +25,5 @@ def generate(now_ms: int, random: bytes) -> str:
 
 def from_idempotency_key(route: str, subject: str, key: str) -> str:
     """The id of a message that names itself by an `Idempotency-Key`: the same for the same route, subject and key."""
-    parts = b"\0".join(part.encode() for part in (route, subject, key))
+    parts = b"\0".join(part.encode("utf-8", "surrogatepass") for part in (route, subject, key))  # a header's bytes
     return "ik-" + hashlib.sha256(parts).hexdigest()[:48]

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+MAX_DEPTH = 200  # orjson writes 254 levels; a few are left for what wraps a message: a dead letter, a list of them
 _LONG_INTEGER = re.compile(rb"\d{19}")
 _NONCHARACTERS = ((b"\xef\xbf\xbe", b"\\ufffe"), (b"\xef\xbf\xbf", b"\\uffff"))
 
@@ -24,19 +25,29 @@ def loads(data: bytes) -> Any:
     """The value of a JSON text in UTF-8.
 
     Raises:
-        JsonError: with what is wrong and where.
+        JsonError: with what is wrong and where. Also where it nests more than `MAX_DEPTH` levels, or holds a number
+            beyond what a double can hold.
     """
     try:
-        if _LONG_INTEGER.search(data):
-            return _loads_exactly(data)
-        return orjson.loads(data)
+        value = _loads_exactly(data) if _LONG_INTEGER.search(data) else orjson.loads(data)
     except (ValueError, RecursionError) as error:
         raise JsonError(str(error)) from error
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth_exceeds(MAX_DEPTH, value):
+        raise JsonError(f"nested more than {MAX_DEPTH} levels deep")  # what is read must be writable later, anywhere
+    return value
 
 
 def _loads_exactly(data: bytes) -> Any:
     orjson.loads(data)  # the stricter of the two judges the grammar: no NaN, no lone surrogates
     return json.loads(data)
+
+
+def _depth_exceeds(limit: int, value: Any) -> bool:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [child for children in inner for child in children if isinstance(child, dict | list)]
+    return bool(level)
 
 
 def dumps(value: Any) -> bytes:

@@ -15,9 +15,7 @@ _SQS_TOKEN = re.compile(r"[!-~]{1,128}\Z")
 
 def group_id(subject: str) -> str:
     """The message group of a subject: the subject itself where SQS can carry it, else a stable hash of it."""
-    if _SQS_TOKEN.match(subject):
-        return subject
-    return "sha256:" + hashlib.sha256(subject.encode()).hexdigest()
+    return _token(subject)
 
 
 def deduplication_id(message_id: str, epoch: int, rung: str, retry: int) -> str:
@@ -28,8 +26,14 @@ def deduplication_id(message_id: str, epoch: int, rung: str, retry: int) -> str:
         epoch: 0 for the first sending, one more for each replay.
         rung: where the hop goes; "first" for the route's own queues.
         retry: number of the retry that the hop leads to, from 0.
+
+    What SQS can't carry (an id of another release, a long rung's name) becomes a stable hash.
     """
-    return f"{message_id}:{epoch}:{rung}:{retry}"
+    return _token(f"{message_id}:{epoch}:{rung}:{retry}")
+
+
+def _token(text: str) -> str:
+    return text if _SQS_TOKEN.match(text) else "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def partition(subject: str, partitions: int) -> int:

@@ -56,7 +56,10 @@ class ResolvedRoute:
 
 
 def map_fingerprint(route: Route) -> str:
-    """Equal for two routes exactly when every subject goes to the same queue and partition in both."""
+    """Equal for two routes only if every subject goes to the same queue and partition in both.
+
+    Queues in another order, or patterns spelt in another way, count as a change even where they mean the same.
+    """
     lines = [[queue.name, queue.partitions, list(queue.subjects)] for queue in route.queues]
     return hashlib.sha256(jsontext.dumps(lines)).hexdigest()
 
