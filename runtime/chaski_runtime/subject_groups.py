@@ -1,0 +1,44 @@
+"""The metric label `subject_group`: bounded, whatever subjects come."""
+
+from functools import lru_cache
+
+import re2
+
+from chaski_core.route.model import SubjectGroup
+
+_REMEMBERED_SUBJECTS = 1_024  # a match takes 5 µs, and few subjects send most messages
+NONE = "none"
+OTHER = "other"
+
+
+class SubjectGroups:
+    """Cuts the label out of subjects; tells apart at most `max_values` values, those that came first."""
+
+    def __init__(self, subject_group: SubjectGroup | None) -> None:
+        """Prepares the pattern of a route.
+
+        Args:
+            subject_group: the route's setting; None labels every subject `none`.
+        """
+        self._pattern = re2.compile(subject_group.pattern) if subject_group is not None else None
+        self._max_values = subject_group.max_values if subject_group is not None else 0
+        self._seen: set[str] = set()
+        self._remembered = lru_cache(_REMEMBERED_SUBJECTS)(self._cut)  # a subject's label never changes
+
+    def label(self, subject: str) -> str:
+        """Capture group 1 of the pattern's first match; `none` without one, `other` beyond the bound."""
+        return self._remembered(subject)
+
+    def _cut(self, subject: str) -> str:
+        if self._pattern is None:
+            return NONE
+        match = self._pattern.search(subject)
+        value = match.group(1) if match is not None and self._pattern.groups else None
+        if not value:
+            return NONE
+        if value in self._seen:
+            return str(value)
+        if len(self._seen) >= self._max_values:
+            return OTHER
+        self._seen.add(value)
+        return str(value)
