@@ -1,0 +1,31 @@
+"""The embedded broker as the backend that ingest and workers use."""
+
+from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.queue import EmbeddedQueue
+from chaski_embedded.store import EmbeddedAttemptRecords, EmbeddedDeadLetters, EmbeddedJournal
+
+
+class EmbeddedBackend:
+    """Implements `chaski_core.ports.Backend` over a broker."""
+
+    def __init__(self, broker: EmbeddedBroker) -> None:
+        self._broker = broker
+
+    @property
+    def dead_letters(self) -> EmbeddedDeadLetters:
+        """The store of failures."""
+        raise NotImplementedError
+
+    @property
+    def attempt_records(self) -> EmbeddedAttemptRecords:
+        """How far the head of a subject has climbed, in Strict."""
+        raise NotImplementedError
+
+    @property
+    def journal(self) -> EmbeddedJournal:
+        """Where attempts are noted."""
+        raise NotImplementedError
+
+    def queue(self, url: str) -> EmbeddedQueue:
+        """The queue of that URL. Makes no call."""
+        return self._broker.queue(url)
