@@ -1,0 +1,104 @@
+"""Which methods and headers a message may ask for: judged at ingest, and again at the worker.
+
+What lies on a queue is not trusted, so both judge by the same lists. Header syntax: RFC 9110 §5.1 and §5.5, in visible
+ASCII only. Refused are the headers by which a producer could change where a request goes, where it ends, or who seems
+to have sent it (RFC 9110 §7.6.1; cloud metadata services' own headers), and those that Chaski writes itself.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from chaski_core.errors import Fault
+
+METHODS = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
+MAX_HEADERS = 64
+MAX_HEADER_BYTES = 8_192  # names and values, in all
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
+
+_WHERE = "it decides where the request goes, and the URL does that"
+_FRAMING = "it decides where the request ends, and the content does that"
+_HOP = "it is between two neighbours on the way, not for the target (hop-by-hop)"
+_ORIGIN = "it says who asked, and only a proxy may"
+_METADATA = "it opens cloud metadata services"
+_OWN = "Chaski writes it itself"
+_FORBIDDEN: Mapping[str, str] = {
+    "host": _WHERE,
+    "content-length": _FRAMING,
+    "transfer-encoding": _FRAMING,
+    "trailer": _FRAMING,
+    "expect": _FRAMING,
+    "te": _HOP,
+    "connection": _HOP,
+    "keep-alive": _HOP,
+    "upgrade": _HOP,
+    "http2-settings": _HOP,
+    "forwarded": _ORIGIN,
+    "via": _ORIGIN,
+    "x-real-ip": _ORIGIN,
+    "metadata": _METADATA,
+    "metadata-flavor": _METADATA,
+    "accept-encoding": _OWN,
+    "cookie": "no session is kept between requests",
+}
+_FORBIDDEN_PREFIXES: Mapping[str, str] = {
+    "proxy-": _HOP,
+    "x-forwarded-": _ORIGIN,
+    "x-aws-ec2-metadata-token": _METADATA,
+    "webhook-": _OWN,
+    "chaski-": _OWN,
+}
+_SUSPECTS = re.compile("|".join(re.escape(start) for start in _FORBIDDEN_PREFIXES))
+
+
+def method_faults(method: str) -> list[Fault]:
+    """What is wrong with a method; case does not matter."""
+    if method.upper() in METHODS and method.isascii():
+        return []
+    return [Fault("body.method", f'"{_shown(method)}" is not one of {", ".join(sorted(METHODS))}')]
+
+
+def header_faults(headers: Iterable[tuple[str, str]]) -> list[Fault]:
+    """Everything that is wrong with the headers a producer asks for. Values are never repeated in a fault."""
+    given = list(headers)
+    faults = [fault for name, value in given for fault in _faults_of(name, value)]
+    if len(given) > MAX_HEADERS:
+        faults.append(Fault("body.headers", f"{len(given)} headers are more than {MAX_HEADERS}"))
+    size = sum(len(name) + len(value) for name, value in given)
+    if size > MAX_HEADER_BYTES:
+        faults.append(Fault("body.headers", f"{size} characters are more than {MAX_HEADER_BYTES}"))
+    return faults
+
+
+def syntax_faults(headers: Iterable[tuple[str, str]]) -> list[Fault]:
+    """What keeps headers from being written as they are, whoever wrote them."""
+    return [fault for name, value in headers for fault in _syntax_faults_of(name, value)]
+
+
+def _faults_of(name: str, value: str) -> list[Fault]:
+    faults = _syntax_faults_of(name, value)
+    lowered = name.lower()
+    why = _FORBIDDEN.get(lowered)
+    if why is None and (start := _SUSPECTS.match(lowered)):
+        why = _FORBIDDEN_PREFIXES[start.group()]
+    if why is not None:
+        faults.append(Fault(f"body.headers.{name}", f"can't be set: {why}"))
+    return faults
+
+
+def _syntax_faults_of(name: str, value: str) -> list[Fault]:
+    faults = []
+    if not _TOKEN.fullmatch(name):
+        faults.append(Fault("body.headers", f'"{_shown(name)}" is no header name (RFC 9110: letters, digits, hyphens)'))
+    if not _VALUE.fullmatch(value):
+        message = "holds a character that a header can't carry (visible ASCII, space and tab are allowed)"
+        faults.append(Fault(f"body.headers.{_shown(name)}", message))
+    return faults
+
+
+def _shown(text: str) -> str:
+    return text[:80].encode("ascii", "backslashreplace").decode().translate(_ESCAPES)
+
+
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}

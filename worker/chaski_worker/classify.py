@@ -1,0 +1,75 @@
+"""From what went wrong to an error class and one line for people.
+
+Any failure of DNS, TCP or HTTP framing before complete response headers is `connection`, one of the TLS handshake or a
+certificate is `tls`.
+"""
+
+import ssl
+from collections.abc import Iterator
+
+import aiohttp
+
+from chaski_core.outcome import ErrorClass
+from chaski_worker.redact import one_line
+
+_MAX_DETAIL_CHARACTERS = 300
+
+
+def failure(error: BaseException, *, https: bool) -> tuple[ErrorClass, str] | None:
+    """Class and detail of an error before complete response headers; None for an error that can't be the target's.
+
+    Args:
+        error: what the HTTP client raised.
+        https: whether a TLS handshake was due.
+    """
+    found = _tls(error, https=https) or _others(error)
+    return (found[0], one_line(found[1], _MAX_DETAIL_CHARACTERS)) if found else None
+
+
+def _tls(error: BaseException, *, https: bool) -> tuple[ErrorClass, str] | None:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ErrorClass.TLS, f"certificate: {cause.verify_message}"
+        if isinstance(cause, ssl.SSLError):
+            return ErrorClass.TLS, f"TLS: {cause.reason or cause.strerror or cause}"
+        # connect() itself ends as refused, unreachable or timed out; while connecting, a reset comes in the handshake.
+        if https and isinstance(error, aiohttp.ClientConnectorError) and isinstance(cause, _CUT_OFF):
+            return ErrorClass.TLS, "TLS: the connection was cut off during the handshake"
+    return None
+
+
+_CUT_OFF = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+
+
+def _others(error: BaseException) -> tuple[ErrorClass, str] | None:  # noqa: PLR0911 - a table of cases
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return ErrorClass.CONNECTION, f"no address for {error.host}: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ClientConnectorError():
+            return ErrorClass.CONNECTION, f"no connection to {error.host}:{error.port}: {_words(error.os_error)}"
+        case aiohttp.ServerDisconnectedError():
+            return ErrorClass.CONNECTION, "the connection was closed before the answer's headers were complete"
+        case aiohttp.ClientResponseError():
+            return ErrorClass.CONNECTION, f"the answer is not HTTP: {error.message}"
+        case TimeoutError() if not isinstance(error, aiohttp.ClientError) and error.errno is None:
+            return ErrorClass.TIMEOUT, "no complete answer in time"
+        case OSError():
+            return ErrorClass.CONNECTION, f"the connection was lost: {_words(error)}"
+        case aiohttp.ClientError():
+            return ErrorClass.CONNECTION, f"the exchange failed: {type(error).__name__}"
+        case _:
+            return None
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it came from."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__

@@ -1,0 +1,189 @@
+"""One attempt: one HTTP request, and what came of it as a value."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from multidict import CIMultiDict
+from yarl import URL
+
+from chaski_core.envelope import HttpRequest
+from chaski_core.outcome import ErrorClass, Outcome, class_of_status
+from chaski_core.request_rules import header_faults, method_faults, syntax_faults
+from chaski_core.route.model import AllowRule
+from chaski_worker import addresses, classify
+from chaski_worker.addresses import AddressPolicy, Dialling
+from chaski_worker.guard import Guard, Target
+from chaski_worker.redact import excerpt, one_line, shown_origin
+from chaski_worker.refusal import Refusal, RefusalReason
+from chaski_worker.resolver import OwnThreadsResolver
+from chaski_worker.session import RequestFailedError, open_session
+
+_logger = logging.getLogger(__name__)
+_MAX_BODY_BYTES = 65_536  # of an answer; what is longer is cut off with its connection
+_MAX_REASON_CHARACTERS = 100
+
+
+def _ignore(_: RefusalReason) -> None:
+    pass
+
+
+class Deliverer:
+    """Makes a route's requests. Every request that a target sees is one call of `deliver`, and no more.
+
+    Args:
+        guard: which URLs may be called.
+        address_policy: which addresses may be dialled.
+        timeout_seconds: for one attempt in all, from the name's lookup to the end of the answer.
+        user_agent: sent where the message has none.
+        resolver: for every target; the system's if None.
+        on_refusal: called with the reason of every request that is not made.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        address_policy: AddressPolicy,
+        *,
+        timeout_seconds: float,
+        user_agent: str,
+        resolver: AbstractResolver | None = None,
+        on_refusal: Callable[[RefusalReason], None] = _ignore,
+    ) -> None:
+        self._guard = guard
+        self._policy = address_policy
+        self._timeout_seconds = timeout_seconds
+        self._user_agent = user_agent
+        self._resolver = resolver
+        self._on_refusal = on_refusal
+        self._sessions: dict[AllowRule, aiohttp.ClientSession] = {}
+        self._resolvers: list[OwnThreadsResolver] = []
+
+    async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]] = ()) -> Outcome:
+        """Sends a request once. Raises nothing but CancelledError.
+
+        Args:
+            request: what the message asks for; judged anew, since queues are not trusted.
+            headers: Chaski's own, which replace the message's of the same name.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        verdict = self._guard.check(request.url)
+        if isinstance(verdict, Refusal):
+            return self._refused(verdict, "none")
+        refusal = _judge(request, headers)
+        if refusal is not None:
+            return self._refused(refusal, verdict.rule.name)
+        outcome = await self._attempt(verdict, request, _merged(request.headers, headers))
+        return replace(outcome, target=verdict.rule.name, duration_seconds=loop.time() - started)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        for session in sessions:
+            await session.close()
+        for resolver in self._resolvers:
+            await resolver.close()
+        self._resolvers.clear()
+
+    def _refused(self, refusal: Refusal, target: str) -> Outcome:
+        self._on_refusal(refusal.reason)
+        return Outcome(ErrorClass.REFUSED, detail=refusal.detail, target=target)
+
+    async def _attempt(self, target: Target, request: HttpRequest, headers: CIMultiDict[str]) -> Outcome:
+        response: aiohttp.ClientResponse | None = None
+        body = bytearray()
+        dialling = Dialling()
+        token = addresses.current.set(dialling)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                response = await self._session(target.rule).request(
+                    request.method, target.url, headers=headers, data=request.body, allow_redirects=False
+                )
+                await _read(response, body)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong is the attempt's outcome
+            if response is None:
+                return self._failed(error, target.url, dialling)
+            # The headers were complete: the status has decided, and the body changes nothing.
+        finally:
+            addresses.current.reset(token)
+            if response is not None:
+                response.close()  # gives up the connection, unless the body was read whole and it is back in the pool
+        return _answered(response, bytes(body))
+
+    def _session(self, rule: AllowRule) -> aiohttp.ClientSession:
+        session = self._sessions.get(rule)
+        if session is None:
+            session = self._sessions[rule] = open_session(
+                rule, self._policy, self._resolver_for(rule), self._user_agent
+            )
+        return session
+
+    def _resolver_for(self, rule: AllowRule) -> AbstractResolver:
+        if self._resolver is not None:
+            return self._resolver
+        resolver = OwnThreadsResolver(rule.name)
+        self._resolvers.append(resolver)
+        return resolver
+
+    def _failed(self, error: Exception, url: URL, dialling: Dialling) -> Outcome:
+        if dialling.refused and not dialling.dialled:
+            address, why = next(iter(dialling.refused.items()))
+            return self._refused(Refusal(RefusalReason.ADDRESS, f"{address} is not dialled: {why}"), "")
+        cause = error.__cause__ if isinstance(error, RequestFailedError) and error.__cause__ else error
+        if isinstance(cause, (aiohttp.InvalidURL, ValueError)) and not isinstance(cause, ssl.SSLError):
+            return self._refused(Refusal(RefusalReason.MALFORMED, "not a request that can be sent"), "")
+        found = classify.failure(cause, https=url.scheme == "https")
+        if found is None:
+            _logger.error("attempt failed for a reason of our own", exc_info=cause)
+            found = ErrorClass.CONNECTION, f"unexpected {type(cause).__name__}"
+        return Outcome(found[0], detail=found[1])
+
+
+def _judge(request: HttpRequest, own: Sequence[tuple[str, str]]) -> Refusal | None:
+    if faults := method_faults(request.method):
+        return Refusal(RefusalReason.METHOD, str(faults[0]))
+    if faults := header_faults(request.headers) or syntax_faults(own):
+        return Refusal(RefusalReason.HEADER, str(faults[0]))
+    return None
+
+
+def _merged(given: Sequence[tuple[str, str]], own: Sequence[tuple[str, str]]) -> CIMultiDict[str]:
+    headers = CIMultiDict(given)
+    headers.update(own)
+    return headers
+
+
+async def _read(response: aiohttp.ClientResponse, body: bytearray) -> None:
+    while len(body) < _MAX_BODY_BYTES:
+        chunk = await response.content.readany()
+        if not chunk:
+            return
+        body += chunk
+
+
+def _answered(response: aiohttp.ClientResponse, body: bytes) -> Outcome:
+    error_class = class_of_status(response.status)
+    detail = f"HTTP {response.status} {one_line(response.reason or '', _MAX_REASON_CHARACTERS)}".rstrip()
+    if error_class is ErrorClass.REDIRECT and (location := response.headers.get("Location")):
+        detail += f" to {_shown_location(response.url, location)}, not followed"
+    elif error_class is ErrorClass.CONNECTION:
+        detail += " is no final answer"
+    return Outcome(
+        error_class,
+        status=response.status,
+        detail=detail,
+        excerpt=excerpt(body, response.headers.get("Content-Encoding")),
+    )
+
+
+def _shown_location(url: URL, location: str) -> str:
+    try:
+        return shown_origin(url.join(URL(location)))
+    except ValueError:
+        return "somewhere unreadable"

@@ -1,0 +1,119 @@
+"""Which URLs may be called: those that an allow rule of the route covers, and nothing else.
+
+`Guard.check` answers with one parsed URL, and that very object is what is sent: there is no second parser to disagree
+with. The address behind a name is judged later, where it is about to be dialled (`addresses.py`).
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from yarl import URL
+
+from chaski_core.route.model import AllowRule
+from chaski_worker.refusal import Refusal, RefusalReason
+from chaski_worker.urls import host_name, is_address, is_ambiguous_path, parse
+
+_REMEMBERED = 1_024  # URLs of at most 2,048 characters: bounded, and most subjects call few
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: the rule that allows it, and the URL exactly as it was judged."""
+
+    rule: AllowRule
+    url: URL
+
+
+class Guard:
+    """The allow-list of one route.
+
+    The first rule that covers a URL wins, and names the target. No rules, no targets.
+
+    Raises:
+        ValueError: a rule's URL is none.
+    """
+
+    def __init__(self, rules: Sequence[AllowRule]) -> None:
+        self._rules = tuple(_Compiled.of(rule) for rule in rules)
+        self._judged = functools.lru_cache(_REMEMBERED)(self._judge)
+
+    def check(self, url: str) -> Target | Refusal:
+        """Whether a URL may be called."""
+        return self._judged(url)
+
+    def _judge(self, text: str) -> Target | Refusal:
+        url = parse(text)
+        if isinstance(url, Refusal):
+            return url
+        mismatches = []
+        for rule in self._rules:
+            mismatch = rule.mismatch(url)
+            if mismatch is None:
+                return Target(rule.rule, url)
+            mismatches.append(mismatch)
+        return _closest(mismatches, url)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    rule: AllowRule
+    scheme: str
+    host: str  # without the `*.` of a suffix rule
+    any_label_before: bool
+    port: int
+    segments: tuple[bytes, ...]  # of the path prefix
+
+    @classmethod
+    def of(cls, rule: AllowRule) -> "_Compiled":
+        scheme, sep, rest = rule.url.partition("://")
+        suffix = rest.startswith("*.")
+        url = parse(scheme + sep + rest.removeprefix("*."))
+        if isinstance(url, Refusal):
+            raise ValueError(f'targets.allow "{rule.name}": {url.detail}')  # noqa: TRY004 - a value, not a type
+        if url.raw_query_string or is_ambiguous_path(url.raw_path):
+            raise ValueError(f'targets.allow "{rule.name}": a rule has a plain path prefix and no query')
+        if suffix and is_address(host_name(url)):
+            raise ValueError(f'targets.allow "{rule.name}": an address has no subdomains')
+        return cls(rule, url.scheme, host_name(url), suffix, url.port or 0, _segments(url.raw_path.rstrip("/")))
+
+    def mismatch(self, url: URL) -> RefusalReason | None:
+        """The first part of the URL that this rule does not cover, or None."""
+        if not self._covers_host(host_name(url)):
+            return RefusalReason.HOST
+        if url.scheme != self.scheme:
+            return RefusalReason.SCHEME
+        if url.port != self.port:
+            return RefusalReason.PORT
+        return None if self._covers_path(url.raw_path) else RefusalReason.PATH
+
+    def _covers_host(self, host: str) -> bool:
+        if not self.any_label_before:
+            return host == self.host
+        return host.endswith("." + self.host) and not is_address(host)
+
+    def _covers_path(self, path: str) -> bool:
+        if not self.segments:
+            return True
+        # Where the prefix matters, a path that servers read in different ways could lead out of it.
+        return not is_ambiguous_path(path) and _segments(path)[: len(self.segments)] == self.segments
+
+
+def _segments(path: str) -> tuple[bytes, ...]:
+    return tuple(unquote_to_bytes(segment) for segment in path.split("/")[1:])
+
+
+_ORDER = (RefusalReason.PATH, RefusalReason.PORT, RefusalReason.SCHEME, RefusalReason.HOST)  # closest first
+
+
+def _closest(mismatches: Sequence[RefusalReason], url: URL) -> Refusal:
+    reason = next((reason for reason in _ORDER if reason in mismatches), RefusalReason.HOST)
+    host = host_name(url)
+    sentences = {
+        RefusalReason.HOST: f"no allow rule covers the host {host}",
+        RefusalReason.SCHEME: f"no allow rule covers {url.scheme}:// on {host}",
+        RefusalReason.PORT: f"no allow rule covers port {url.port} of {host}",
+        RefusalReason.PATH: f"no allow rule covers this path of {host}",
+    }
+    return Refusal(reason, sentences[reason])
