@@ -1,0 +1,97 @@
+"""Batches: what makes a whole batch invalid, and how the results of its entries are told.
+
+Rules: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from chaski_core.errors import BackendRejectedError
+from chaski_core.ports import MAX_BATCH_ENTRIES, Failed
+from chaski_embedded import sqs_fields
+from chaski_embedded.sqs_errors import invalid_parameter
+from chaski_embedded.sqs_fields import Fields
+from chaski_embedded.sqs_messages import Submission
+
+MAX_BATCH_BYTES = 1_048_576
+Entry = TypeVar("Entry")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
+
+
+def read_entries(fields: Fields) -> dict[str, Fields]:
+    """The entries of a batch by their ids, in order.
+
+    Raises:
+        BackendRejectedError: EmptyBatchRequest, TooManyEntriesInBatchRequest, InvalidBatchEntryId or
+            BatchEntryIdsNotDistinct; each fails the whole batch.
+    """
+    entries = sqs_fields.object_list(fields, "Entries")
+    if not entries:
+        raise BackendRejectedError("EmptyBatchRequest", "There should be at least one entry in the request.")
+    if len(entries) > MAX_BATCH_ENTRIES:
+        sentence = f"Maximum number of entries per request are {MAX_BATCH_ENTRIES}. You have sent {len(entries)}."
+        raise BackendRejectedError("TooManyEntriesInBatchRequest", sentence)
+    by_id: dict[str, Fields] = {}
+    for entry in entries:
+        name = sqs_fields.text(entry, "Id") or ""
+        if not _ID.match(name):
+            raise BackendRejectedError(
+                "InvalidBatchEntryId",
+                "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
+                "It can be at most 80 letters long.",
+            )
+        if name in by_id:
+            raise BackendRejectedError("BatchEntryIdsNotDistinct", f"Id {name} repeated.")
+        by_id[name] = entry
+    return by_id
+
+
+def check_fifo_batch(entries: Sequence[Fields], content_based: bool) -> None:
+    """Refuses a whole batch of messages in which one lacks its group or deduplication id, as AWS does.
+
+    Raises:
+        BackendRejectedError: InvalidParameterValue.
+    """
+    for entry in entries:
+        if not content_based and not sqs_fields.text(entry, "MessageDeduplicationId"):
+            raise invalid_parameter(
+                "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
+            )
+        if not sqs_fields.text(entry, "MessageGroupId"):
+            raise invalid_parameter("The request must contain the parameter MessageGroupId.")
+
+
+def check_batch_size(entries: Sequence[Submission | Failed]) -> None:
+    """Refuses a batch whose messages are longer than 1 MiB in sum.
+
+    Raises:
+        BackendRejectedError: BatchRequestTooLong.
+    """
+    size = sum(entry.size for entry in entries if isinstance(entry, Submission))
+    if size > MAX_BATCH_BYTES:
+        sentence = f"Batch requests cannot be longer than {MAX_BATCH_BYTES} bytes. You have sent {size} bytes."
+        raise BackendRejectedError("BatchRequestTooLong", sentence)
+
+
+def each_entry(entries: Sequence[Fields], read: Callable[[Fields], Entry]) -> list[Entry | Failed]:
+    """Reads entries one by one; one that is refused becomes a `Failed` and leaves the others alone."""
+    results: list[Entry | Failed] = []
+    for entry in entries:
+        try:
+            results.append(read(entry))
+        except BackendRejectedError as error:
+            results.append(Failed(error.code, error.reason, sender_fault=True))
+    return results
+
+
+def batch_json(results: dict[str, dict[str, str] | Failed]) -> dict[str, Any]:
+    """The answer to a batch: what succeeded and what failed, by entry id."""
+    answer: dict[str, Any] = {"Successful": [], "Failed": []}
+    for name, result in results.items():
+        if isinstance(result, Failed):
+            failure = {"Id": name, "SenderFault": result.sender_fault, "Code": result.code, "Message": result.reason}
+            answer["Failed"].append(failure)
+        else:
+            answer["Successful"].append({"Id": name, **result})
+    return answer

@@ -1,0 +1,148 @@
+"""Messages on the wire: reading a send, writing a receive."""
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from chaski_core.errors import BackendRejectedError
+from chaski_core.ports import ReceivedMessage, Sent
+from chaski_embedded.sqs_messages import (
+    ACCOUNT,
+    Wanted,
+    check_token,
+    pack_attributes,
+    read_submission,
+    read_wanted,
+    received_json,
+    sent_json,
+    unpack_attributes,
+)
+
+FIELDS: dict[str, Any] = {"MessageBody": "hi", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
+ATTRIBUTES = {"Foo": {"DataType": "String", "StringValue": "Bar"}}
+TRACE = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1"}}
+RECEIVED = ReceivedMessage("id-1", "handle-1", b"msg", "g", "d", 42, 1_000, 2, 1_500)
+ALL = read_wanted({"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]})
+
+
+def test_a_message_is_read_with_all_that_it_carries() -> None:
+    """Body, keys, attributes; user attributes count for the size, system attributes do not."""
+    submission = read_submission({**FIELDS, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}, False)
+    assert submission.message.body == b"hi"
+    assert (submission.message.group_id, submission.message.deduplication_id) == ("g", "d")
+    assert submission.size == len("hi") + len("Foo") + len("String") + len("Bar")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        pytest.param({"MessageBody": ""}, "MissingParameter", id="empty body"),
+        pytest.param({"MessageBody": None}, "MissingParameter", id="no body"),
+        pytest.param({"MessageBody": "a\x00"}, "InvalidMessageContents", id="NUL"),
+        pytest.param({"MessageBody": "a\uffff"}, "InvalidMessageContents", id="U+FFFF"),
+        pytest.param({"MessageGroupId": None}, "MissingParameter", id="no group"),
+        pytest.param({"MessageGroupId": ""}, "InvalidParameterValue", id="empty group"),
+        pytest.param({"MessageGroupId": "g g"}, "InvalidParameterValue", id="space in a group"),
+        pytest.param({"MessageGroupId": "é"}, "InvalidParameterValue", id="no ASCII group"),
+        pytest.param({"MessageGroupId": "g" * 129}, "InvalidParameterValue", id="long group"),
+        pytest.param({"MessageDeduplicationId": None}, "InvalidParameterValue", id="no deduplication id"),
+        pytest.param({"MessageDeduplicationId": ""}, "InvalidParameterValue", id="empty deduplication id"),
+        pytest.param({"MessageDeduplicationId": "d" * 129}, "InvalidParameterValue", id="long deduplication id"),
+        pytest.param({"DelaySeconds": 1}, "InvalidParameterValue", id="a delay of its own"),
+        pytest.param({"DelaySeconds": -1}, "InvalidParameterValue", id="negative delay"),
+        pytest.param({"DelaySeconds": 901}, "InvalidParameterValue", id="long delay"),
+    ],
+)
+def test_a_message_that_aws_refuses_is_refused(change: dict[str, Any], code: str) -> None:
+    """Each with the code that AWS gives."""
+    with pytest.raises(BackendRejectedError) as caught:
+        read_submission({**FIELDS, **change}, False)
+    assert caught.value.code == code
+
+
+def test_a_delay_of_zero_is_accepted() -> None:
+    """On AWS it means the queue's own delay."""
+    assert read_submission({**FIELDS, "DelaySeconds": 0}, False) == read_submission(FIELDS, False)
+
+
+def test_content_based_deduplication_hashes_the_body_alone() -> None:
+    """SHA-256 of the body, whatever the attributes; an explicit id still wins."""
+    fields = {"MessageBody": "hi", "MessageGroupId": "g", "MessageAttributes": ATTRIBUTES}
+    assert read_submission(fields, True).message.deduplication_id == hashlib.sha256(b"hi").hexdigest()
+    assert read_submission(FIELDS, True).message.deduplication_id == "d"
+
+
+def test_every_letter_digit_and_punctuation_mark_makes_a_token() -> None:
+    """The alphabet of API_SendMessage, 128 characters at most."""
+    alphabet = "".join(chr(code) for code in range(0x21, 0x7F))
+    assert check_token(alphabet, "MessageGroupId") == alphabet
+    assert check_token("g" * 128, "MessageGroupId") == "g" * 128
+
+
+def test_a_sender_is_told_digests_of_what_it_handed_in() -> None:
+    """Attribute digests only where there are attributes; the sequence number has twenty digits."""
+    plain = sent_json(read_submission(FIELDS, False), Sent("id-1", 42))
+    assert plain == {
+        "MessageId": "id-1",
+        "MD5OfMessageBody": hashlib.md5(b"hi", usedforsecurity=False).hexdigest(),
+        "SequenceNumber": "00000000000000000042",
+    }
+    fields = {**FIELDS, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}
+    full = sent_json(read_submission(fields, False), Sent("id-1", 42))
+    assert full["MD5OfMessageAttributes"] == "ae7155c6026991b6d54b11589678bf9c"
+    assert full["MD5OfMessageSystemAttributes"] != full["MD5OfMessageAttributes"]
+
+
+def test_attributes_survive_the_queue() -> None:
+    """What is packed with a message is unpacked unchanged; a message without attributes packs to nothing."""
+    fields = {**FIELDS, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}
+    submission = read_submission(fields, False)
+    assert unpack_attributes(pack_attributes(submission)) == (submission.attributes, submission.system_attributes)
+    assert pack_attributes(read_submission(FIELDS, False)) == b""
+    assert unpack_attributes(b"") == ((), ())
+
+
+def test_a_receive_is_told_everything_that_it_asks_for() -> None:
+    """System attributes as texts, times in epoch milliseconds, attributes with their digest."""
+    blob = pack_attributes(
+        read_submission({**FIELDS, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}, False)
+    )
+    assert received_json(RECEIVED, blob, ALL) == {
+        "MessageId": "id-1",
+        "ReceiptHandle": "handle-1",
+        "MD5OfBody": "6e2baaf3b97dbeef01c0043275f9a0e7",
+        "Body": "msg",
+        "Attributes": {
+            "SenderId": ACCOUNT,
+            "SentTimestamp": "1000",
+            "ApproximateReceiveCount": "2",
+            "ApproximateFirstReceiveTimestamp": "1500",
+            "SequenceNumber": "00000000000000000042",
+            "MessageDeduplicationId": "d",
+            "MessageGroupId": "g",
+            "AWSTraceHeader": "Root=1",
+        },
+        "MD5OfMessageAttributes": "ae7155c6026991b6d54b11589678bf9c",
+        "MessageAttributes": ATTRIBUTES,
+    }
+
+
+def test_a_receive_that_asks_for_nothing_is_told_the_least() -> None:
+    """Id, handle, body and its digest, and no empty maps."""
+    answer = received_json(RECEIVED, b"", Wanted((), ()))
+    assert set(answer) == {"MessageId", "ReceiptHandle", "MD5OfBody", "Body"}
+
+
+def test_the_newer_name_of_the_parameter_wins() -> None:
+    """As AWS answers where both are given; the deprecated one alone works too."""
+    both = read_wanted({"MessageSystemAttributeNames": ["SentTimestamp"], "AttributeNames": ["SenderId"]})
+    assert both.system_names == ("SentTimestamp",)
+    assert read_wanted({"AttributeNames": ["SenderId"]}).system_names == ("SenderId",)
+
+
+def test_an_unknown_system_attribute_is_refused() -> None:
+    """InvalidAttributeName, with the name."""
+    with pytest.raises(BackendRejectedError, match="Foobar") as caught:
+        read_wanted({"MessageSystemAttributeNames": ["Foobar"]})
+    assert caught.value.code == "InvalidAttributeName"
