@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from chaski_core.envelope import timestamp
+from chaski_core.timestamps import timestamp
 from chaski_core.outcome import Outcome
 
 ECS_VERSION = "8.17.0"
