@@ -90,6 +90,7 @@ class Reason(StrEnum):
     MALFORMED = "malformed"  # the bytes on the queue are no envelope
     NO_METADATA = "no-metadata"  # lay on a rung queue without saying how far it has climbed
     EXPIRED = "expired"  # about to be deleted by the queue's retention
+    UNSENDABLE = "unsendable"  # the next rung's queue refuses it for good, for example because it is too large
 
 
 @dataclass(frozen=True, slots=True)

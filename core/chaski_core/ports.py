@@ -71,6 +71,7 @@ class QueueCounts:
     visible: int  # includes those blocked behind an in-flight message of their group, as on AWS
     in_flight: int
     delayed: int
+    oldest_sent_at: int | None = None  # epoch milliseconds of the oldest message, where the backend knows it
 
     @property
     def total(self) -> int:

@@ -1,0 +1,1 @@
+"""Takes messages from the queues, delivers them in order, climbs the ladder, keeps what failed."""

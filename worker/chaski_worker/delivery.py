@@ -81,6 +81,11 @@ class Deliverer:
         outcome = await self._attempt(verdict, request, _merged(request.headers, headers))
         return replace(outcome, target=verdict.rule.name, duration_seconds=loop.time() - started)
 
+    def target_name(self, url: str) -> str:
+        """Name of the rule that covers a URL, or "none"."""
+        verdict = self._guard.check(url)
+        return verdict.rule.name if isinstance(verdict, Target) else "none"
+
     async def close(self) -> None:
         """Closes every connection."""
         sessions = list(self._sessions.values())

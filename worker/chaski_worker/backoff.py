@@ -1,0 +1,17 @@
+"""How long to wait before trying a backend again."""
+
+import math
+
+_BASE_SECONDS = 0.1
+_CAP_SECONDS = 20.0
+
+
+def backoff_seconds(failures: int, random: float) -> float:
+    """Exponential with full-range jitter: between half and all of min(20 s, 0.1 s x 2^(failures - 1)).
+
+    Args:
+        failures: failures in a row so far, from 1.
+        random: in [0, 1).
+    """
+    ceiling = min(_CAP_SECONDS, math.ldexp(_BASE_SECONDS, min(failures - 1, 30)))
+    return ceiling * (0.5 + random / 2)

@@ -1,0 +1,91 @@
+"""Hands messages on: to the next rung, or to the dead letters. Nothing is deleted before the next home has it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from chaski_core.deadletter import DeadLetter
+from chaski_core.envelope import Metadata, write_envelope
+from chaski_core.errors import BackendError, BackendUnavailableError
+from chaski_core.ladder import Retry
+from chaski_core.ports import Clock, DeadLetterStore, Failed, OutgoingMessage, Queue, Sent
+from chaski_core.subject import deduplication_id, group_id
+from chaski_worker.backoff import backoff_seconds
+from chaski_worker.batcher import Batcher
+from chaski_worker.lanes import Lane
+from chaski_worker.triage import Deliverable
+
+_log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class Insistence:
+    """Tries something on a backend until it succeeds or the lane is lost; the lane waits meanwhile."""
+
+    def __init__(self, clock: Clock, random: Callable[[], float]) -> None:
+        self._clock = clock
+        self._random = random
+
+    async def insist(self, lane: Lane, what: str, operation: Callable[[], Awaitable[Result]]) -> Result:
+        """The operation's result. Raises LaneLostError; never a BackendError."""
+        failures = 0
+        while True:
+            lane.check(self._clock.monotonic())
+            try:
+                return await operation()
+            except BackendError as error:
+                failures += 1
+                _log.warning("could not %s, trying again: %s", what, error)
+                await asyncio.sleep(backoff_seconds(failures, self._random()))
+
+    async def attempt_once(self, what: str, operation: Callable[[], Awaitable[None]]) -> None:
+        """Tries something that may be left undone, because what it tidies up expires by itself."""
+        try:
+            await operation()
+        except BackendError as error:
+            _log.warning("could not %s, leaving it to expire: %s", what, error)
+
+
+class Handoff:
+    """The ways out of a queue, other than delivery."""
+
+    def __init__(self, route: str, rungs: Mapping[str, Queue], store: DeadLetterStore, insistence: Insistence) -> None:
+        self._route = route
+        self._rungs: dict[str, Batcher[OutgoingMessage, Sent | Failed]] = {
+            name: Batcher(queue.send) for name, queue in rungs.items()
+        }
+        self._store = store
+        self._insistence = insistence
+
+    async def to_rung(self, lane: Lane, task: Deliverable, retry: Retry) -> Failed | None:
+        """Puts a message on its next rung's queue. A Failed is a refusal for good: the message can't lie there."""
+        message = rung_message(self._route, task, retry)
+        batcher = self._rungs[retry.rung.name]
+
+        async def send() -> Failed | None:
+            (result,) = await batcher.submit([message])
+            if isinstance(result, Sent):
+                return None
+            if result.sender_fault:
+                return result
+            raise BackendUnavailableError(result.reason)
+
+        return await self._insistence.insist(lane, f"hand a message over to rung {retry.rung.name}", send)
+
+    async def to_dead_letters(self, lane: Lane, letter: DeadLetter) -> None:
+        """Keeps a dead letter."""
+        await self._insistence.insist(lane, "keep a dead letter", lambda: self._store.put(letter))
+
+
+def rung_message(route: str, task: Deliverable, retry: Retry) -> OutgoingMessage:
+    """What goes on the rung's queue: the same JSON, with how far the message has climbed."""
+    envelope = task.envelope
+    known = envelope.metadata or Metadata(route=route)
+    metadata = replace(known, id=task.id, ladder=retry.state)
+    return OutgoingMessage(
+        body=write_envelope(envelope.document, metadata),
+        group_id=group_id(envelope.subject),
+        deduplication_id=deduplication_id(task.id, metadata.epoch, retry.rung.name, retry.number),
+    )

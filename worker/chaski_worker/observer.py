@@ -1,0 +1,64 @@
+"""Reads now and then how many messages lie where, for the gauges."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from chaski_core.errors import BackendError
+from chaski_core.ports import Backend, Clock, QueueCounts
+from chaski_core.route.resolved import ResolvedRoute
+from chaski_runtime.metrics import Metrics, QueueReading
+from chaski_worker.lanes import Lane
+from chaski_worker.lines import gauge_urls
+
+
+class Observer:
+    """The queue gauges of one route."""
+
+    def __init__(
+        self,
+        resolved: ResolvedRoute,
+        backend: Backend,
+        clock: Clock,
+        metrics: Metrics,
+        held: Callable[[], Iterable[Lane]],
+    ) -> None:
+        self._route = resolved.route
+        self._urls = gauge_urls(resolved)
+        self._backend = backend
+        self._clock = clock
+        self._held = held
+        self._readings: tuple[QueueReading, ...] = ()
+        metrics.observe_queue(lambda: self._readings)
+
+    async def run(self, interval_seconds: float) -> None:
+        """Reads until cancelled."""
+        while True:
+            self._readings = tuple([await self._read(name, urls) for name, urls in self._urls.items()])
+            await asyncio.sleep(interval_seconds)
+
+    async def _read(self, name: str, urls: Iterable[str]) -> QueueReading:
+        try:
+            parts = [await self._backend.queue(url).counts() for url in urls]
+        except BackendError:
+            return QueueReading(self._route.namespace, self._route.name, name, None, None)
+        counts = added(parts)
+        return QueueReading(self._route.namespace, self._route.name, name, counts, self._age(counts, set(urls)))
+
+    def _age(self, counts: QueueCounts, urls: set[str]) -> float | None:
+        known = [lane.oldest_sent_at for lane in self._held() if lane.key[0] in urls]
+        sent = [at for at in (*known, counts.oldest_sent_at) if at is not None]
+        if sent:
+            return max(0.0, (self._clock.now_ms() - min(sent)) / 1000)
+        return None if counts.total else 0.0
+
+
+def added(parts: Iterable[QueueCounts]) -> QueueCounts:
+    """The counts of several queues together."""
+    listed = list(parts)
+    oldest = [part.oldest_sent_at for part in listed if part.oldest_sent_at is not None]
+    return QueueCounts(
+        visible=sum(part.visible for part in listed),
+        in_flight=sum(part.in_flight for part in listed),
+        delayed=sum(part.delayed for part in listed),
+        oldest_sent_at=min(oldest, default=None),
+    )

@@ -1,0 +1,58 @@
+"""What can be set on a worker process, with unit, default and reason."""
+
+from dataclasses import dataclass
+
+MAX_VISIBILITY_SECONDS = 120
+_ROUND_TRIPS_SECONDS = 30  # for the calls around an attempt
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Limits and times of one worker process. The route says how to deliver; this says how to hold."""
+
+    #: Seconds that a received message stays hidden without a sign of life, at least; a route with a longer timeout gets
+    #: more, up to 120, so that a hop repeated after a crash still falls into SQS's five minutes of deduplication.
+    visibility_seconds: int = 60
+
+    #: Held messages are hidden anew when this share of the visibility is left.
+    renew_below: float = 0.6
+
+    #: Seconds that a long poll waits for a first message; 20 is the most that SQS takes.
+    wait_seconds: float = 20.0
+
+    #: Seconds that a hold must outlive the request's timeout by, or it is extended before the attempt.
+    hold_margin_seconds: float = 5.0
+
+    #: Lanes held at once, as a multiple of the attempts that may run at once (`delivery.concurrencyPerPod`): the
+    #: surplus keeps the slots busy while other lanes wait for a slow target's share.
+    lanes_per_slot: int = 2
+
+    #: Bytes of messages held at once, per consumer. Polling stops at the cap; what the polls under way bring, at most
+    #: 10 messages each, comes on top.
+    max_held_bytes: int = 64 * 1024 * 1024
+
+    #: Seconds that a lane is put back for when its target's share of the slots is taken and no lane is free.
+    park_seconds: int = 5
+
+    #: A message older than this on receive goes to the dead letters unattempted: a day before the queue deletes it.
+    expire_after_seconds: int = 13 * _DAY
+
+    #: Seconds between two looks for such messages while the route's delivery is suspended.
+    sweep_interval_seconds: float = 3_600.0
+
+    #: Seconds that what is in flight gets to finish after a stop; 0 means the route's timeout and 10 more.
+    drain_seconds: float = 0.0
+
+    #: An older generation of queues is empty when so many polls in a row, over so many seconds, found nothing at all.
+    #: SQS's counts lag behind by up to a minute; the embedded backend's are exact and need one poll.
+    drained_polls: int = 3
+    drained_over_seconds: float = 60.0
+
+    #: Seconds between two readings of the queues' counts.
+    observe_interval_seconds: float = 10.0
+
+
+def visibility_for(timeout_seconds: int, settings: WorkerSettings) -> int:
+    """Seconds to hide what is received: long enough for one attempt where 120 seconds allow it."""
+    return min(MAX_VISIBILITY_SECONDS, max(settings.visibility_seconds, timeout_seconds + _ROUND_TRIPS_SECONDS))

@@ -1,0 +1,60 @@
+"""How many attempts run at once, and how many of them one target may take."""
+
+import asyncio
+from collections import Counter, deque
+
+
+class Slots:
+    """A route's attempts at once (`concurrencyPerPod`), with a share that no single target can exceed.
+
+    With one target it may take all; with more, each is kept below the whole, so that a target that hangs never takes
+    the last slots from the others.
+    """
+
+    def __init__(self, total: int, targets: int) -> None:
+        self._free = total
+        self._share = total if targets <= 1 or total == 1 else total - max(1, total // 4)
+        self._taken: Counter[str] = Counter()
+        self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
+
+    def saturated(self, target: str) -> bool:
+        """Whether a target holds its whole share."""
+        return self._taken[target] >= self._share
+
+    @property
+    def taken(self) -> int:
+        """Attempts running now."""
+        return self._taken.total()
+
+    async def acquire(self, target: str) -> None:
+        """Waits for a slot; first come, first served among those whose target is below its share."""
+        if self._free and not self.saturated(target):
+            self._take(target)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((target, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release(target)
+            else:
+                self._waiting.remove((target, turn))
+            raise
+
+    def release(self, target: str) -> None:
+        """Gives a slot back and hands it on."""
+        self._taken[target] -= 1
+        if not self._taken[target]:
+            del self._taken[target]
+        self._free += 1
+        for position, (waiting, turn) in enumerate(self._waiting):
+            if not self.saturated(waiting):
+                del self._waiting[position]
+                self._take(waiting)
+                turn.set_result(None)
+                return
+
+    def _take(self, target: str) -> None:
+        self._free -= 1
+        self._taken[target] += 1

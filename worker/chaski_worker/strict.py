@@ -1,0 +1,72 @@
+"""Strict ordering: a failing message stays at the head of its subject, and the later ones wait behind it.
+
+How far it has climbed lies in an attempt record, because an SQS message can't be changed where it lies. A message that
+is received for the first time has no record and costs no read.
+"""
+
+from dataclasses import replace
+
+from chaski_core.ladder import GiveUp, Retry
+from chaski_core.ports import AttemptRecord, AttemptRecords, ReceivedMessage
+from chaski_worker.handoff import Insistence
+from chaski_worker.holder import Holder
+from chaski_worker.lanes import Lane
+from chaski_worker.runner import Finish, Job, LaneRunner, Made, NotYet, Settled, Step
+from chaski_worker.triage import Unfit
+
+
+class StrictRunner(LaneRunner):
+    """The head backs off in place."""
+
+    def __init__(self, job: Job, holder: Holder, records: AttemptRecords, insistence: Insistence) -> None:
+        super().__init__(job, holder)
+        self._records = records
+        self._insistence = insistence
+
+    async def _look(self, lane: Lane, message: ReceivedMessage) -> Step:
+        task = self._triage(message)
+        record = await self._read(lane, message)
+        if isinstance(task, Unfit):
+            return replace(task, ladder=record.state) if record else task
+        if record is None:
+            return await self._attempt(lane, task)
+        task = replace(task, ladder=record.state)
+        if record.exhausted_at is not None:
+            return Finish(task, record.state, record.exhausted_at)
+        wait_ms = record.due_at - self.job.clock.now_ms()
+        if wait_ms > 0:
+            return NotYet(-(-wait_ms // 1000))
+        return await self._attempt(lane, task)
+
+    async def _fail(self, lane: Lane, message: ReceivedMessage, made: Made) -> Settled | None:
+        now = self.job.clock.now_ms()
+        match made.decision:
+            case Retry(rung=rung, state=state):
+                await self._write(lane, message, AttemptRecord(state, now + rung.delay_seconds * 1000))
+                await self.holder.put_back(lane, rung.delay_seconds)
+                return None
+            case GiveUp(state=state) as decision:
+                # Written first, so that a put repeated after a crash hits the same key.
+                await self._write(lane, message, AttemptRecord(state, now, exhausted_at=now))
+                return await self._give_up(lane, made.task, decision, made.attempted.outcome.target, now)
+            case delivered:
+                raise TypeError(f"a failed attempt is never {delivered}")
+
+    async def _delete(self, lane: Lane, message: ReceivedMessage, settled: Settled) -> None:
+        await super()._delete(lane, message, settled)
+        if message.receive_count > 1 or settled.letter is not None:
+            await self._insistence.attempt_once(
+                "drop an attempt record", lambda: self._records.delete(message.message_id)
+            )
+
+    async def _read(self, lane: Lane, message: ReceivedMessage) -> AttemptRecord | None:
+        if message.receive_count <= 1:
+            return None
+        return await self._insistence.insist(
+            lane, "read an attempt record", lambda: self._records.read(message.message_id)
+        )
+
+    async def _write(self, lane: Lane, message: ReceivedMessage, record: AttemptRecord) -> None:
+        await self._insistence.insist(
+            lane, "keep an attempt record", lambda: self._records.write(message.message_id, record)
+        )

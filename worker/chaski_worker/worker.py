@@ -1,0 +1,233 @@
+"""A worker: the consumers of one route, from start to drained."""
+
+import asyncio
+import logging
+import random as randomness
+from collections.abc import Awaitable, Callable, Sequence
+
+from chaski_core.errors import BackendError
+from chaski_core.ports import Backend, Clock, Queue
+from chaski_core.route.model import Ordering
+from chaski_core.route.resolved import ResolvedRoute
+from chaski_runtime.logs import Logs
+from chaski_runtime.metrics import LaneReading, Metrics
+from chaski_worker.attempts import Attempts, Deliverer
+from chaski_worker.consumer import Consumer
+from chaski_worker.handoff import Handoff, Insistence
+from chaski_worker.holder import Holder
+from chaski_worker.lanes import Lane
+from chaski_worker.lines import Line, first_lines, retry_line
+from chaski_worker.observer import Observer
+from chaski_worker.reporting import Reporter
+from chaski_worker.room import Room
+from chaski_worker.runner import Job, LaneRunner, RelaxedRunner
+from chaski_worker.settings import WorkerSettings, visibility_for
+from chaski_worker.slots import Slots
+from chaski_worker.strict import StrictRunner
+from chaski_worker.sweep import SweepRunner
+from chaski_worker.triage import Stage
+
+_log = logging.getLogger(__name__)
+_RESTART_SECONDS = 1.0
+_HOLD_SHARE = 0.9  # of the visibility: the most that an attempt can ask a fresh hold to last
+_DRAIN_MARGIN_SECONDS = 10.0
+
+
+class Worker:
+    """Consumes and delivers one resolved route.
+
+    Call `run` once; it ends after `stop`, when what was in flight has finished or the drain time is over.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a worker, each given by its maker
+        self,
+        resolved: ResolvedRoute,
+        *,
+        backend: Backend,
+        deliverer: Deliverer,
+        metrics: Metrics,
+        logs: Logs | None = None,
+        clock: Clock,
+        settings: WorkerSettings | None = None,
+        stages: Sequence[Stage] = (Stage.FIRST, Stage.RETRY),
+        only_queue: str | None = None,
+        random: Callable[[], float] = randomness.random,
+    ) -> None:
+        self._resolved = resolved
+        self._backend = backend
+        self._deliverer = deliverer
+        self._clock = clock
+        self._settings = settings or WorkerSettings()
+        self._stages = tuple(stages)
+        self._only_queue = only_queue
+        self._random = random
+        self._stopping = asyncio.Event()
+        self._consumers: list[Consumer] = []
+        self._reporter = Reporter(resolved.route, metrics, logs, backend.journal, clock)
+        self._observer = Observer(resolved, backend, clock, metrics, self._held)
+        metrics.observe_lanes(self._lane_readings)
+        self._insistence = Insistence(clock, random)
+
+    async def run(self) -> None:
+        """Works until `stop`, then drains."""
+        jobs: list[asyncio.Task[None]] = []
+        if self._resolved.route.suspend.delivery:
+            _log.info("delivery of %s is suspended: nothing is attempted", self._resolved.route.key)
+            jobs.append(asyncio.create_task(self._sweep()))
+        else:
+            if Stage.FIRST in self._stages:
+                jobs.append(asyncio.create_task(self._follow_generations()))
+            line = retry_line(self._resolved)
+            if Stage.RETRY in self._stages and line:
+                jobs.append(asyncio.create_task(self._work(self._consumer(line))))
+        if self._settings.observe_interval_seconds:
+            jobs.append(asyncio.create_task(self._observer.run(self._settings.observe_interval_seconds)))
+        try:
+            await self._stopping.wait()
+        finally:
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+
+    def stop(self) -> None:
+        """No receive from now on; `run` returns when what is in flight has finished."""
+        self._stopping.set()
+
+    def last_poll_age(self) -> float | None:
+        """Seconds since the last successful poll, of the queue polled longest ago; None before the first start."""
+        polls = [poll for consumer in self._consumers if (poll := consumer.last_poll()) is not None]
+        return self._clock.monotonic() - min(polls) if polls else None
+
+    def _held(self) -> list[Lane]:
+        return [lane for consumer in self._consumers for lane in consumer.lanes]
+
+    def _lane_readings(self) -> list[LaneReading]:
+        route = self._resolved.route
+        return [
+            LaneReading(
+                route.namespace,
+                route.name,
+                consumer.name,
+                busy_lanes=consumer.busy,
+                waiting_lanes=max(0, len(consumer.lanes) - consumer.busy),
+                held_messages=sum(len(lane.held) for lane in consumer.lanes),
+                held_bytes=sum(lane.size for lane in consumer.lanes),
+            )
+            for consumer in self._consumers
+        ]
+
+    # ---- what is run
+
+    async def _follow_generations(self) -> None:
+        """Works off each older generation of queues until it is empty; only then the next, so that order holds."""
+        *older, current = first_lines(self._resolved, self._only_queue)
+        for lines in older:
+            urls = [url for line in lines for url in line.urls]
+            _log.info("draining an older generation of %d queues first", len(urls))
+            work = asyncio.gather(*(self._work(self._consumer(line)) for line in lines))
+            try:
+                await self._empty(urls)
+            finally:
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+        await asyncio.gather(*(self._work(self._consumer(line)) for line in current))
+
+    async def _work(self, consumer: Consumer) -> None:
+        """Runs a consumer until cancelled, and then waits for its lanes, at most for the drain time."""
+        self._consumers.append(consumer)
+        beat = asyncio.create_task(_insist_on("the heartbeat", consumer.beat))
+        try:
+            await _insist_on("polling", consumer.run)
+        finally:
+            try:
+                async with asyncio.timeout(self._drain_seconds()):
+                    await consumer.drained()
+            except TimeoutError:
+                _log.warning("the drain time is over; what is still in flight comes again after its hold")
+                consumer.abandon()
+                await consumer.drained()
+            finally:
+                beat.cancel()
+                self._consumers.remove(consumer)
+
+    def _drain_seconds(self) -> float:
+        return self._settings.drain_seconds or self._resolved.route.delivery.timeout_seconds + _DRAIN_MARGIN_SECONDS
+
+    async def _empty(self, urls: Sequence[str]) -> None:
+        """Waits until all queues were found empty often and long enough to believe it."""
+        settings = self._settings
+        pause = settings.drained_over_seconds / max(1, settings.drained_polls - 1) or 1.0
+        found = 0
+        while found < settings.drained_polls:
+            try:
+                counts = await asyncio.gather(*(self._backend.queue(url).counts() for url in urls))
+                found = found + 1 if not any(count.total for count in counts) else 0
+            except BackendError as error:
+                _log.warning("could not see whether an older generation is empty, trying again: %s", error)
+                found = 0
+            if found < settings.drained_polls:
+                await asyncio.sleep(pause)
+
+    async def _sweep(self) -> None:
+        """While suspended: looks now and then for messages that are about to expire."""
+        lines = [line for lines in first_lines(self._resolved, self._only_queue) for line in lines]
+        retry = retry_line(self._resolved)
+        if retry and Stage.RETRY in self._stages:
+            lines.append(retry)
+        while True:
+            for line in lines:
+                consumer = self._consumer(line, sweep=True)
+                await _insist_on("the sweep", consumer.run_once)
+                await consumer.drained()
+            await asyncio.sleep(self._settings.sweep_interval_seconds)
+
+    # ---- how it is put together
+
+    def _consumer(self, line: Line, *, sweep: bool = False) -> Consumer:
+        route, settings = self._resolved.route, self._settings
+        room = Room(route.delivery.concurrency_per_pod * settings.lanes_per_slot, settings.max_held_bytes)
+        slots = Slots(route.delivery.concurrency_per_pod, len(route.allow))
+        visibility = visibility_for(route.delivery.timeout_seconds, settings)
+        job = Job(
+            route=route,
+            stage=line.stage,
+            attempts=Attempts(self._deliverer, slots, self._clock.now_ms, lambda: room.full),
+            handoff=Handoff(route.key, self._rungs(), self._backend.dead_letters, self._insistence),
+            reporter=self._reporter,
+            clock=self._clock,
+            settings=settings,
+            stopping=self._stopping,
+            hold_seconds=min(route.delivery.timeout_seconds + settings.hold_margin_seconds, visibility * _HOLD_SHARE),
+        )
+        return Consumer(
+            line.name,
+            [self._runner(job, self._backend.queue(url), visibility, sweep=sweep) for url in line.urls],
+            room=room,
+            slots=slots,
+            clock=self._clock,
+            random=self._random,
+            visibility_seconds=visibility,
+            wait_seconds=0 if sweep else settings.wait_seconds,
+            renew_below=settings.renew_below,
+        )
+
+    def _runner(self, job: Job, queue: Queue, visibility: int, *, sweep: bool) -> LaneRunner:
+        holder = Holder(queue, clock=self._clock, random=self._random, visibility_seconds=visibility)
+        if sweep:
+            return SweepRunner(job, holder)
+        if self._resolved.route.ordering is Ordering.STRICT:
+            return StrictRunner(job, holder, self._backend.attempt_records, self._insistence)
+        return RelaxedRunner(job, holder)
+
+    def _rungs(self) -> dict[str, Queue]:
+        return {rung.rung.name: self._backend.queue(rung.url) for rung in self._resolved.rungs}
+
+
+async def _insist_on(what: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Runs something that should not fail, again where it does: a fault of ours must not end the process for good."""
+    while True:
+        try:
+            return await run()
+        except Exception:  # noqa: BLE001 - told with its trace; ending here would strand what the process holds
+            _log.exception("%s stopped by a fault of its own; starting it again", what)
+            await asyncio.sleep(_RESTART_SECONDS)
