@@ -1,0 +1,177 @@
+"""The commands: what can be asked, with which options. What they do is imported only when they run, so help is quick."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chaski_cli.app_letters import dead_letters
+from chaski_cli.options import DEFAULT_DATA, Data, Output
+from chaski_core import __version__
+
+app = typer.Typer(
+    name="chaski",
+    help="Ordered, durable delivery of messages as HTTP requests.",
+    epilog="Start with: chaski demo",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+app.add_typer(dead_letters, name="dead-letters")
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    console = "console"
+    json = "json"
+
+
+class LogLevel(StrEnum):
+    """The least important lines shown."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"chaski {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def chaski(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Ordered, durable delivery of messages as HTTP requests."""
+
+
+@app.command()
+def dev(  # noqa: PLR0913 - one parameter for each option of the command
+    *,
+    routes: Annotated[list[Path], typer.Argument(help="ChaskiRoute files; each may hold several documents.")],
+    data: Annotated[Path, typer.Option(help="Where messages are kept.", metavar="DIR")] = DEFAULT_DATA,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port for messages; 0 takes a free one.", min=0, max=65535)] = 8080,
+    metrics_port: Annotated[int, typer.Option(help="Port for /metrics, /healthz, /readyz.", min=0, max=65535)] = 9090,
+    log_format: Annotated[LogFormat, typer.Option(help="Log lines for people or for machines.")] = LogFormat.console,
+    log_level: Annotated[LogLevel, typer.Option(help="The least important lines shown.")] = LogLevel.info,
+) -> None:
+    """Run Chaski on this machine: ingest and workers in one process, messages in one SQLite file.
+
+    Nothing accepted is lost, however the process ends; start it again with the same --data.
+
+    [bold]Example:[/] chaski dev examples/first-route.yaml
+    """
+    from chaski_cli.dev import DevOptions, run_dev  # noqa: PLC0415 - keeps help quick
+
+    options = DevOptions(tuple(routes), data, host, port, metrics_port, log_format.value, log_level.value)
+    raise typer.Exit(run_dev(options))
+
+
+@app.command()
+def demo(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Keep messages and logs here, in an empty folder.")] = None,
+) -> None:
+    """Send 200 messages to a target that fails in three ways, and check what came of each.
+
+    Takes about 70 seconds. Exit code 0 only when every figure is exact.
+
+    [bold]Example:[/] chaski demo
+    """
+    from chaski_cli.demo.run import run_demo  # noqa: PLC0415 - keeps help quick
+
+    raise typer.Exit(run_demo(data, as_json=as_json))
+
+
+@app.command()
+def send(  # noqa: PLR0913 - one parameter for each option of the command
+    *,
+    route: Annotated[str, typer.Option(help="Route to send to, as namespace/name.")],
+    messages: Annotated[
+        str | None, typer.Argument(help="File of messages, one JSON object a line; - reads standard input.")
+    ] = None,
+    to: Annotated[str, typer.Option(help="URL of ingest.", envvar="CHASKI_INGEST")] = "http://127.0.0.1:8080",
+    subject: Annotated[str | None, typer.Option(help="Ordering key.")] = None,
+    url: Annotated[str | None, typer.Option(help="Target of the message.")] = None,
+    method: Annotated[str | None, typer.Option(help="HTTP method; POST unless given.")] = None,
+    header: Annotated[list[str] | None, typer.Option(help="'Name: value' for the target; repeatable.")] = None,
+    content: Annotated[str | None, typer.Option(help="Body, sent as this text.")] = None,
+    content_json: Annotated[str | None, typer.Option("--json", help="Body, sent as JSON.")] = None,
+    content_file: Annotated[Path | None, typer.Option(help="Body, sent as this file's bytes.")] = None,
+    message_id: Annotated[str | None, typer.Option("--id", help="Id of the message; else one is made.")] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="Makes a repetition within five minutes one message.")
+    ] = None,
+    ingest_header: Annotated[
+        list[str] | None, typer.Option(help="'Name: value' for ingest, such as Authorization; repeatable.")
+    ] = None,
+    retry_for: Annotated[float, typer.Option(help="Seconds to go on while ingest is away.", min=0, max=240)] = 60.0,
+    rejected: Annotated[Path | None, typer.Option(help="Write the lines that were not accepted here.")] = None,
+    output: Annotated[Output, typer.Option(help="For people or for machines.")] = Output.table,
+) -> None:
+    """Send one message from flags, or many from a file, in order.
+
+    Lines that can't be accepted now are sent again; each carries an id, so that none becomes two messages.
+
+    [bold]Example:[/] chaski send --route default/first --subject order-1 --url http://127.0.0.1:9000/ --json '{"hi": 1}'
+
+    [bold]Example:[/] chaski send --route default/first messages.ndjson
+    """
+    from chaski_cli.sending.command import (  # noqa: PLC0415 - keeps help quick
+        Destination,
+        read_content,
+        send_file,
+        send_one,
+    )
+    from chaski_cli.sending.message import Flags, headers_of  # noqa: PLC0415 - keeps help quick
+
+    destination = Destination(to, route, retry_for, headers_of(ingest_header or [], "--ingest-header"))
+    as_json = output is Output.json
+    bytes_given = None if content_file is None else read_content(content_file)
+    flags = Flags(subject, url, method, header or [], content, content_json, bytes_given, message_id)
+    if messages is None:
+        raise typer.Exit(send_one(destination, flags, idempotency_key, as_json=as_json))
+    if flags.any_given or idempotency_key is not None:
+        raise typer.BadParameter("a file of messages and the flags of one message exclude each other")
+    raise typer.Exit(send_file(destination, messages, rejected, as_json=as_json))
+
+
+@app.command()
+def validate(
+    routes: Annotated[list[Path], typer.Argument(help="ChaskiRoute files; each may hold several documents.")],
+    output: Annotated[Output, typer.Option(help="For people or for machines.")] = Output.table,
+) -> None:
+    """Check route files by the rules that the Kubernetes API server applies; name every fault.
+
+    Exit code 2 where there is one.
+
+    [bold]Example:[/] chaski validate examples/*.yaml
+    """
+    from chaski_cli.validate import run_validate  # noqa: PLC0415 - keeps help quick
+
+    raise typer.Exit(run_validate(routes, as_json=output is Output.json))
+
+
+@app.command()
+def trace(
+    message_id: Annotated[str, typer.Argument(help="Id of the message, as ingest answered it.", metavar="ID")],
+    data: Data = DEFAULT_DATA,
+    output: Annotated[Output, typer.Option(help="For people or for machines.")] = Output.table,
+) -> None:
+    """Show every attempt of one message, and what became of it.
+
+    [bold]Example:[/] chaski trace 019ab0c5-7d5e-7a39-8a6e-3f7c2d1b0a99
+    """
+    from chaski_cli.stored import run_trace  # noqa: PLC0415 - keeps help quick
+
+    raise typer.Exit(run_trace(data, message_id, as_json=output is Output.json))

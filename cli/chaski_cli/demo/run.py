@@ -1,0 +1,124 @@
+"""Runs the experiment: starts the processes, sends, waits until all is settled, reads what came of it."""
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from chaski_cli.console import stderr, stdout
+from chaski_cli.demo import experiment
+from chaski_cli.demo.processes import Dev, dev_process, target_process
+from chaski_cli.demo.reading import read_metrics
+from chaski_cli.demo.show import show
+from chaski_cli.errors import CommandError, Exit, wrong_input
+from chaski_cli.stored import open_folder
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+
+_LIMIT_SECONDS = 180.0
+_QUIET_SECONDS = 4.0  # longer than the longest rung: a retry too many would still arrive, and be counted
+_POLL_SECONDS = 0.25
+
+
+def run_demo(data: Path | None, *, as_json: bool) -> Exit:
+    """Runs the experiment and prints it; OK only when every cell is exact."""
+    started = time.monotonic()
+    with _folder(data) as folder:
+        result = asyncio.run(_experiment(folder, stderr()))
+    if as_json:
+        stdout().out(orjson.dumps(result.as_json(), option=orjson.OPT_INDENT_2).decode(), highlight=False)
+    else:
+        show(stdout(), result, time.monotonic() - started)
+    return Exit.OK if result.exact else Exit.FAILED
+
+
+@contextlib.contextmanager
+def _folder(data: Path | None) -> Iterator[Path]:
+    if data is None:
+        with tempfile.TemporaryDirectory(prefix="chaski-demo-") as folder:
+            yield Path(folder)
+        return
+    if data.exists() and (not data.is_dir() or any(data.iterdir())):
+        raise wrong_input(
+            f"{data} is not an empty folder", "name a folder that does not exist yet, or leave --data out"
+        )
+    data.mkdir(parents=True, exist_ok=True)
+    yield data
+
+
+async def _experiment(folder: Path, console: Console) -> experiment.Result:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    async with target_process() as target, aiohttp.ClientSession() as http:
+        route = folder / "route.yaml"  # JSON is YAML
+        route.write_bytes(orjson.dumps(experiment.route_document(target), option=orjson.OPT_INDENT_2))
+        data = folder / "data"
+        console.print(f"target at {target}: answers 200, 400, 500, or nothing, and counts its requests")
+        async with dev_process(route, data, folder / "dev.log") as dev:
+            console.print(f"chaski dev at {dev.ingest}, metrics at {dev.metrics}, log in {dev.log}")
+            messages = experiment.messages(target)
+            with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+                sending = progress.add_task("accepted", total=len(messages))
+                settled = progress.add_task("delivered or dead-lettered", total=len(messages))
+                await asyncio.gather(
+                    _send(http, dev, messages, progress, sending),
+                    _settle(http, dev, len(messages), progress, settled),
+                )
+            counts = await _until_quiet(http, target)
+            metrics = read_metrics(await _text(http, dev.metrics))
+            letters = _letters(data)
+    return experiment.Result(
+        rows=experiment.rows(counts["requests"], letters),
+        metrics=metrics,
+        first_attempts_in_order=experiment.in_order(counts["firstArrivals"]),
+    )
+
+
+async def _send(
+    http: aiohttp.ClientSession, dev: Dev, messages: list[dict[str, Any]], progress: Progress, task: TaskID
+) -> None:
+    url = f"{dev.ingest}/v1/routes/{experiment.ROUTE}/messages"
+    for message in messages:
+        async with http.post(url, json=message) as answer:
+            if answer.status != 202:
+                raise CommandError(f"chaski dev answered {answer.status} to a message: {await answer.text()}")
+        progress.advance(task)
+
+
+async def _settle(http: aiohttp.ClientSession, dev: Dev, messages: int, progress: Progress, task: TaskID) -> None:
+    deadline = time.monotonic() + _LIMIT_SECONDS
+    settled = 0
+    while settled < messages:
+        dev.check_alive()
+        if time.monotonic() > deadline:
+            raise CommandError(f"only {settled} of {messages} messages came to an end within {_LIMIT_SECONDS:g} s")
+        await asyncio.sleep(_POLL_SECONDS)
+        settled = read_metrics(await _text(http, dev.metrics)).settled
+        progress.update(task, completed=settled)
+
+
+async def _until_quiet(http: aiohttp.ClientSession, target: str) -> dict[str, Any]:
+    while True:
+        before = orjson.loads(await _text(http, f"{target}/counts"))
+        await asyncio.sleep(_QUIET_SECONDS)
+        after: dict[str, Any] = orjson.loads(await _text(http, f"{target}/counts"))
+        if after == before:
+            return after
+
+
+def _letters(data: Path) -> list[DeadLetter]:
+    with open_folder(data) as reader:
+        return list(reader.find(DeadLetterFilter(route=experiment.ROUTE)))
+
+
+async def _text(http: aiohttp.ClientSession, url: str) -> str:
+    async with http.get(url) as answer:
+        if answer.status != 200:
+            raise CommandError(f"{url} answered {answer.status}")
+        return await answer.text()

@@ -1,0 +1,77 @@
+"""The demo's target: answers 200, 400, 500 or never, and counts every request by itself.
+
+A process of its own (`python -m chaski_cli.demo.target`), so that what it counts owes nothing to Chaski. It prints
+`{"port": N}` once it listens, answers `GET /counts`, and ends when its standard input is closed, so that it never
+outlives the demo.
+"""
+
+import asyncio
+import sys
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+ENDPOINTS = ("200", "400", "500", "timeout")
+
+
+class Counter:
+    """What arrived: requests by endpoint and message number, and the order of first arrivals."""
+
+    def __init__(self) -> None:
+        self._requests: dict[str, dict[int, int]] = {endpoint: {} for endpoint in ENDPOINTS}
+        self._first_arrivals: list[int] = []
+
+    def arrived(self, endpoint: str, message: int) -> None:
+        """Counts one request."""
+        requests = self._requests[endpoint]
+        if message not in requests:
+            self._first_arrivals.append(message)
+        requests[message] = requests.get(message, 0) + 1
+
+    def as_json(self) -> dict[str, Any]:
+        """`{"requests": {endpoint: {message number: requests}}, "firstArrivals": [message number]}`."""
+        requests = {
+            endpoint: {str(number): times for number, times in by_message.items()}
+            for endpoint, by_message in self._requests.items()
+        }
+        return {"requests": requests, "firstArrivals": self._first_arrivals}
+
+
+def make_app(counter: Counter) -> web.Application:
+    """The target's four endpoints and its counts."""
+
+    async def endpoint(request: web.Request) -> web.Response:
+        name = request.match_info["endpoint"]
+        counter.arrived(name, (await request.json())["number"])
+        if name == "timeout":
+            await asyncio.Event().wait()  # cancelled when the caller hangs up
+        return web.Response(status=int(name), text=f"this endpoint always answers {name}")
+
+    async def counts(_: web.Request) -> web.Response:
+        return web.Response(body=orjson.dumps(counter.as_json()), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post(f"/{{endpoint:{'|'.join(ENDPOINTS)}}}", endpoint)
+    app.router.add_get("/counts", counts)
+    return app
+
+
+async def _serve() -> None:
+    runner = web.AppRunner(make_app(Counter()), handler_cancellation=True, access_log=None, shutdown_timeout=0)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    sys.stdout.write(f'{{"port": {runner.addresses[0][1]}}}\n')
+    sys.stdout.flush()
+    try:
+        await asyncio.to_thread(sys.stdin.buffer.read)
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(_serve())
+    except KeyboardInterrupt:
+        sys.exit(130)

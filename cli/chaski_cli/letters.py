@@ -1,0 +1,110 @@
+"""Dead letters for people and machines. Pure: what comes out is text or a table."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from chaski_cli.console import cell, printable, table
+from chaski_cli.times import short_time
+from chaski_core import jsontext
+from chaski_core.deadletter import DeadLetter
+from chaski_core.timestamps import timestamp
+
+_CSV_COLUMNS = (
+    "id",
+    "subject",
+    "route",
+    "target",
+    "url",
+    "class",
+    "reason",
+    "deadLetteredAt",
+    "attempts",
+    "lastError",
+    "envelope",
+)
+
+
+def letters_table(letters: Sequence[DeadLetter]) -> Table:
+    """One line each, oldest first."""
+    return table(
+        ("dead-lettered at", "id", "subject", "target", "class", "reason", "attempts"),
+        [
+            (
+                short_time(letter.dead_lettered_at),
+                letter.id,
+                letter.subject,
+                letter.target,
+                letter.error_class or "-",
+                letter.reason.value,
+                letter.attempts,
+            )
+            for letter in letters
+        ],
+        right=("attempts",),
+    )
+
+
+def json_text(letter: DeadLetter) -> str:
+    """The item as one line of JSON."""
+    return jsontext.dumps(letter.as_json()).decode()
+
+
+def csv_header() -> str:
+    """The first line of a CSV export, line end included."""
+    return _csv_line(_CSV_COLUMNS)
+
+
+def csv_text(letter: DeadLetter) -> str:
+    """The item as one CSV record, line end included; errors cut down to the last, the envelope as JSON."""
+    item = letter.as_json()
+    item["lastError"] = letter.errors[-1].detail if letter.errors else letter.detail
+    item["envelope"] = item.get("raw", "") if letter.envelope is None else jsontext.dumps(letter.envelope).decode()
+    return _csv_line([item[column] for column in _CSV_COLUMNS])
+
+
+def letter_view(letter: DeadLetter) -> RenderableType:
+    """Everything about one dead letter."""
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    for name, value in (
+        ("id", letter.id),
+        ("subject", letter.subject),
+        ("route", letter.route),
+        ("target", f"{letter.url} (rule {letter.target})"),
+        ("dead-lettered at", timestamp(letter.dead_lettered_at)),
+        ("reason", f"{letter.reason.value}{': ' + letter.detail if letter.detail else ''}"),
+        ("class", letter.error_class or "-"),
+        ("attempts", letter.attempts),
+    ):
+        facts.add_row(Text(name, style="bold"), cell(value))
+    errors = table(
+        ("#", "at", "class", "what happened", "answer"),
+        [
+            (number, timestamp(note.at), note.key, note.detail, note.excerpt)
+            for number, note in enumerate(letter.errors, start=1)
+        ],
+        right=("#",),
+    )
+    parts: list[RenderableType] = [facts]
+    if letter.errors:
+        parts += [Text(), errors]
+    parts += [Text(), Text("message", style="bold"), Text(_message(letter))]
+    return Group(*parts)
+
+
+def _message(letter: DeadLetter) -> str:
+    if letter.envelope is None:
+        return printable((letter.raw or b"").decode("utf-8", "backslashreplace"))
+    text = json.dumps(letter.envelope, indent=2, ensure_ascii=False)
+    return "\n".join(printable(line) for line in text.splitlines())
+
+
+def _csv_line(values: Sequence[object]) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerow(values)
+    return out.getvalue()

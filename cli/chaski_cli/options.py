@@ -1,0 +1,17 @@
+"""Options that several commands share."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_DATA = Path(".chaski")
+Data = Annotated[Path, typer.Option("--data", help="Folder of the `chaski dev`, running or stopped.", metavar="DIR")]
+
+
+class Output(StrEnum):
+    """A table for people, or JSON for machines."""
+
+    table = "table"
+    json = "json"

@@ -1,0 +1,98 @@
+"""The experiment's judgement."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chaski_cli.demo.experiment import EXPECTED, Metrics, Result, Row, in_order, messages, rows
+from chaski_cli.demo.reading import read_metrics
+from chaski_cli.demo.target import ENDPOINTS
+from chaski_core.deadletter import DeadLetter
+from chaski_core.ladder import Reason
+from chaski_runtime.metrics import Metrics as RuntimeMetrics
+
+METRICS = Metrics(
+    accepted={"test_subject": 200},
+    failed_retries={"400": 200, "500": 250, "timeout": 150},
+    delivered={"200": 50},
+    dead_letters={"400": 50, "500": 50, "timeout": 50},
+    attempts={"200": 50, "400": 250, "500": 300, "timeout": 200},
+)
+EXACT = Result(dict(EXPECTED), METRICS, first_attempts_in_order=True)
+
+
+def letter(target: str) -> DeadLetter:
+    """A dead letter of that target."""
+    return DeadLetter("demo/experiment", "id", "s", 0, Reason.EXHAUSTED, "400", target, "", 1, (), {})
+
+
+def test_the_table_of_the_design_is_exact() -> None:
+    """The figures that the design demands are judged exact, and the sum is theirs."""
+    assert EXACT.exact
+    assert EXACT.total == Row(200, 600, 800, 150)
+    assert EXACT.as_json()["sum"] == {"messages": 200, "retries": 600, "requests": 800, "deadLetters": 150}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"rows": {**EXPECTED, "400": Row(50, 193, 243, 50)}}, id="a retry is missing"),
+        pytest.param({"rows": {**EXPECTED, "500": Row(50, 250, 300, 49)}}, id="a dead letter is missing"),
+        pytest.param({"rows": {**EXPECTED, "none": Row(0, 0, 0, 1)}}, id="a dead letter of another target"),
+        pytest.param({"metrics": replace(METRICS, accepted={"test_subject": 199})}, id="accepted"),
+        pytest.param({"metrics": replace(METRICS, failed_retries={"400": 243})}, id="failed retries"),
+        pytest.param({"first_attempts_in_order": False}, id="order"),
+    ],
+)
+def test_one_wrong_cell_is_not_exact(changes: dict[str, Any]) -> None:
+    """Every cell counts, and so does the order of first attempts."""
+    assert not replace(EXACT, **changes).exact
+
+
+def test_rows_come_from_the_targets_count_and_the_store() -> None:
+    """Requests beyond the first of a message are retries; letters count by their target."""
+    table = rows({"200": {"0": 1, "4": 1}, "400": {"1": 5}, "500": {}}, [letter("400"), letter("none")])
+    assert table == {
+        "200": Row(2, 0, 2, 0),
+        "400": Row(1, 4, 5, 1),
+        "500": Row(0, 0, 0, 0),
+        "timeout": Row(0, 0, 0, 0),
+        "none": Row(0, 0, 0, 1),
+    }
+
+
+def test_messages_go_to_the_four_endpoints_in_turn() -> None:
+    """Two hundred of one subject, fifty to each, told apart by their number."""
+    made = messages("http://t")
+    assert [message["body"]["url"] for message in made[:4]] == [f"http://t/{endpoint}" for endpoint in ENDPOINTS]
+    assert set(Counter(message["body"]["url"] for message in made).values()) == {50}
+    assert {message["subject"] for message in made} == {"test_subject"}
+    assert [message["body"]["content"]["number"] for message in made] == list(range(200))
+
+
+def test_an_overtaken_first_attempt_is_seen() -> None:
+    """Order is judged by what the target saw first of each message."""
+    assert in_order([0, 1, 2])
+    assert not in_order([0, 2, 1])
+
+
+def test_figures_are_read_from_the_real_metrics_page() -> None:
+    """The names and labels that the runtime writes are the ones that the demo reads."""
+    metrics = RuntimeMetrics()
+    route = {"namespace": "demo", "route": "experiment", "queue": "messages"}
+    metrics.accepted(**route, subject_group="test_subject")
+    for stage, outcome, error_class in (
+        ("first", "failed", "4xx"),
+        ("retry", "failed", "4xx"),
+        ("retry", "delivered", "none"),
+    ):
+        metrics.attempt(
+            **route, stage=stage, target="400", outcome=outcome, error_class=error_class, duration_seconds=0.1
+        )
+    metrics.delivered(**route, target="400", subject_group="test_subject")
+    metrics.dead_letter(**route, target="500", error_class="5xx", reason="exhausted", subject_group="test_subject")
+    read = read_metrics(metrics.render().decode())
+    assert read == Metrics({"test_subject": 1}, {"400": 1}, {"400": 1}, {"500": 1}, {"400": 3})
+    assert read.settled == 2

@@ -1,0 +1,103 @@
+"""Dead letters for people and machines."""
+
+import csv
+import io
+
+import orjson
+import pytest
+from rich.console import Console
+
+from chaski_cli.console import printable
+from chaski_cli.letters import csv_header, csv_text, json_text, letter_view, letters_table
+from chaski_core.deadletter import DeadLetter
+from chaski_core.ladder import ErrorNote, Reason
+
+AT = 1_764_000_000_123
+LETTER = DeadLetter(
+    route="default/first",
+    id="id-1",
+    subject='a "quoted", subject',
+    dead_lettered_at=AT,
+    reason=Reason.EXHAUSTED,
+    error_class="404",
+    target="local",
+    url="http://127.0.0.1:9000/x",
+    attempts=2,
+    errors=(ErrorNote("404", AT - 5_000, "status 404", "no such page"), ErrorNote("500", AT, "status 500")),
+    envelope={"subject": "s", "body": {"content": "[bold]x[/]\x1b[2J", "big": 2**70}},
+)
+MALFORMED = DeadLetter(
+    route="default/first",
+    id="id-2",
+    subject="s",
+    dead_lettered_at=AT,
+    reason=Reason.MALFORMED,
+    error_class="",
+    target="none",
+    url="",
+    attempts=0,
+    errors=(),
+    envelope=None,
+    raw=b"\xffgarbage\x1b",
+    detail="not JSON",
+)
+
+
+def rendered(renderable: object) -> str:
+    """What a terminal of 160 columns would show."""
+    console = Console(file=io.StringIO(), width=160, color_system=None)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_list_has_one_line_for_each() -> None:
+    """Time, id, subject, target, class, reason and attempts are in it."""
+    head, first, second = rendered(letters_table([LETTER, MALFORMED])).splitlines()
+    assert "reason" in head
+    for part in ("2025-11-24 16:00:00Z", "id-1", 'a "quoted", subject', "local", "404", "exhausted", "2"):
+        assert part in first
+    assert "malformed" in second
+
+
+def test_one_letter_is_shown_whole() -> None:
+    """Every error with its answer, and the message as it was sent."""
+    text = rendered(letter_view(LETTER))
+    for part in ("http://127.0.0.1:9000/x (rule local)", "no such page", "status 500", "[bold]x[/]", str(2**70)):
+        assert part in text
+
+
+@pytest.mark.parametrize("letter", [LETTER, MALFORMED], ids=["an envelope", "raw bytes"])
+def test_a_message_cannot_write_to_the_readers_terminal(letter: DeadLetter) -> None:
+    """Escape sequences of a message are shown, not obeyed."""
+    assert "\x1b" not in rendered(letter_view(letter))
+    assert "\x1b" not in rendered(letters_table([letter]))
+
+
+def test_control_characters_are_escaped_and_others_kept() -> None:
+    """Only what a terminal would act upon is changed."""
+    assert printable("é 🦙 \x1b[1m\n\u202e") == "é 🦙 \\x1b[1m\\n\\u202e"
+
+
+def test_json_is_the_item_of_the_design() -> None:
+    """One line with every field, numbers exact."""
+    line = json_text(LETTER)
+    assert "\n" not in line
+    assert str(2**70) in line
+    wanted = {"id", "subject", "target", "class", "reason", "deadLetteredAt", "attempts", "errors", "envelope"}
+    assert wanted <= orjson.loads(line).keys()
+
+
+@pytest.mark.parametrize(
+    ("letter", "last_error", "envelope"),
+    [
+        pytest.param(LETTER, "status 500", '"body"', id="the last error, the message as JSON"),
+        pytest.param(MALFORMED, "not JSON", "\\xffgarbage", id="what was malformed, the bytes"),
+    ],
+)
+def test_csv_is_read_back_by_any_reader(letter: DeadLetter, last_error: str, envelope: str) -> None:
+    """Quotes and commas survive."""
+    (row,) = csv.DictReader(io.StringIO(csv_header() + csv_text(letter)))
+    assert row["subject"] == letter.subject
+    assert row["lastError"] == last_error
+    assert envelope in row["envelope"]

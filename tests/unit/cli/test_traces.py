@@ -1,0 +1,64 @@
+"""A message's trace."""
+
+import io
+
+from rich.console import Console
+
+from chaski_cli.traces import trace_json, trace_view
+from chaski_core.ports import AttemptEntry
+from chaski_embedded.reader import State, Trace
+
+AT = 1_764_000_000_123
+FAILED = AttemptEntry("m", "s", "default/first", 1, AT, "first", "failed", "404", 404, 12.3456, "status 404")
+DELIVERED = AttemptEntry("m", "s", "default/first", 2, AT + 5_000, "retry", "delivered", "", 200, 7.0)
+TRACE = Trace("m", "s", State.DELIVERED, (FAILED, DELIVERED))
+
+
+def test_json_is_the_object_of_the_design() -> None:
+    """State, and each attempt with number, time, stage, outcome, class, status and duration."""
+    document = trace_json(TRACE)
+    assert {key: document[key] for key in ("id", "subject", "state")} == {
+        "id": "m",
+        "subject": "s",
+        "state": "delivered",
+    }
+    assert document["attempts"] == [
+        {
+            "number": 1,
+            "at": "2025-11-24T16:00:00.123Z",
+            "stage": "first",
+            "outcome": "failed",
+            "errorClass": "404",
+            "status": 404,
+            "durationMs": 12.346,
+            "detail": "status 404",
+        },
+        {
+            "number": 2,
+            "at": "2025-11-24T16:00:05.123Z",
+            "stage": "retry",
+            "outcome": "delivered",
+            "errorClass": None,
+            "status": 200,
+            "durationMs": 7.0,
+        },
+    ]
+
+
+def test_people_see_the_state_and_every_attempt() -> None:
+    """One line says what became of it, then one for each attempt."""
+    console = Console(file=io.StringIO(), width=160, color_system=None)
+    console.print(trace_view(TRACE))
+    assert isinstance(console.file, io.StringIO)
+    head, _, first, second = console.file.getvalue().splitlines()
+    assert head == "m of subject s: delivered"
+    assert "status 404" in first
+    assert "retry" in second
+
+
+def test_a_message_without_attempts_says_so() -> None:
+    """A pending message is not an error."""
+    console = Console(file=io.StringIO(), width=160, color_system=None)
+    console.print(trace_view(Trace("m", "s", State.PENDING, ())))
+    assert isinstance(console.file, io.StringIO)
+    assert "no attempt" in console.file.getvalue()
