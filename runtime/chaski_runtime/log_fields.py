@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from chaski_core.timestamps import timestamp
 from chaski_core.outcome import Outcome
+from chaski_core.timestamps import timestamp
 
 ECS_VERSION = "8.17.0"
 _PORTS = {"http": 80, "https": 443}
