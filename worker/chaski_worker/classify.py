@@ -4,6 +4,8 @@ Any failure of DNS, TCP or HTTP framing before complete response headers is `con
 certificate is `tls`.
 """
 
+import errno
+import os
 import ssl
 from collections.abc import Iterator
 
@@ -54,7 +56,8 @@ def _others(error: BaseException) -> tuple[ErrorClass, str] | None:  # noqa: PLR
         case TimeoutError() if not isinstance(error, aiohttp.ClientError) and error.errno is None:
             return ErrorClass.TIMEOUT, "no complete answer in time"
         case OSError():
-            return ErrorClass.CONNECTION, f"the connection was lost: {_words(error)}"
+            # Not the error's own words: aiohttp puts the whole URL into them.
+            return ErrorClass.CONNECTION, f"the connection was lost: {os.strerror(error.errno or errno.ECONNRESET)}"
         case aiohttp.ClientError():
             return ErrorClass.CONNECTION, f"the exchange failed: {type(error).__name__}"
         case _:

@@ -82,7 +82,7 @@ class Deliverer:
         return replace(outcome, target=verdict.rule.name, duration_seconds=loop.time() - started)
 
     def target_name(self, url: str) -> str:
-        """Name of the rule that covers a URL, or "none"."""
+        """Name of the first allow rule that covers a URL, or "none"."""
         verdict = self._guard.check(url)
         return verdict.rule.name if isinstance(verdict, Target) else "none"
 

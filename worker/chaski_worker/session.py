@@ -7,6 +7,7 @@ from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import AllowRule
 from chaski_worker.addresses import AddressPolicy, socket_factory
+from chaski_worker.connections import Connector
 
 # Idle connections are given up before most servers do (5 s in Node.js and uvicorn, longer elsewhere), so that a
 # request is hardly ever written to a connection that the server is just closing.
@@ -32,7 +33,7 @@ def open_session(
         ssl.SSLError: the rule's CA bundle holds no certificate.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
+        connector=Connector(
             limit=0,
             ssl=_tls_context(rule),
             resolver=resolver,

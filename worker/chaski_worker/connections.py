@@ -1,0 +1,64 @@
+"""Connections whose answers can be trusted to belong to the request that was sent.
+
+aiohttp's own handling leaves three gaps that matter where an answer decides whether a message is deleted:
+
+- bytes that came unasked while a connection lay in the pool (a 408 before the server closes it, an answer given twice)
+  are taken as the answer to the next request;
+- a connection that the server has closed, but whose end the loop has not seen yet, is used again;
+- an error in the body that arrives in the same packet as the headers makes the whole answer an error.
+"""
+
+import functools
+import select
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+_END_OF_HEADERS = b"\r\n\r\n"
+
+
+class AnswerHandler(ResponseHandler):
+    """One connection to a target."""
+
+    def is_connected(self) -> bool:
+        """Whether the connection can take another request. Asked only of connections that lie in the pool."""
+        return super().is_connected() and not self.should_close and not self._has_unread()
+
+    def data_received(self, data: bytes) -> None:
+        """Hands over headers and body apart, so that the headers count whatever the body is."""
+        if self._payload is not None and not self._payload.is_eof():
+            super().data_received(data)
+            return
+        end = data.find(_END_OF_HEADERS) + len(_END_OF_HEADERS)
+        if end < len(_END_OF_HEADERS) or end == len(data):
+            super().data_received(data)
+            return
+        super().data_received(data[:end])
+        if self._exception is None:
+            self._receive_body(data[end:])
+
+    def _receive_body(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._exception is not None and self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(aiohttp.ClientPayloadError("the body is broken"))
+
+    def _has_unread(self) -> bool:
+        # Readable without having been asked means closed by the server, or an answer to nothing.
+        if self.transport is None:
+            return True
+        descriptor = self.transport.get_extra_info("socket").fileno()
+        if descriptor < 0:
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+
+
+class Connector(aiohttp.TCPConnector):
+    """A pool of such connections. Needs a running loop."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # aiohttp has no public way to say this.
+        self._factory = functools.partial[ResponseHandler](AnswerHandler, loop=self._loop)
