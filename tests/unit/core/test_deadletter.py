@@ -1,0 +1,103 @@
+"""A dead letter as people see it, and the filter that finds it."""
+
+from dataclasses import replace
+
+import pytest
+
+from chaski_core import jsontext
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.ladder import ErrorNote, Reason
+
+NOW = 1_795_492_800_123
+LETTER = DeadLetter(
+    route="ns/r",
+    id="m-1",
+    subject="pc_send_88",
+    dead_lettered_at=NOW,
+    reason=Reason.EXHAUSTED,
+    error_class="404",
+    target="helpdesk",
+    url="https://api.example/hooks/1",
+    attempts=2,
+    errors=(ErrorNote("404", NOW - 5_000, "HTTP 404", "gone"), ErrorNote("timeout", NOW)),
+    envelope={"subject": "pc_send_88", "body": {"url": "https://api.example/hooks/1", "content": "Grüße"}},
+)
+
+
+def test_a_dead_letter_shows_everything_that_is_known() -> None:
+    """The item of `dead-letters list`, with the whole envelope and every error met."""
+    assert LETTER.as_json() == {
+        "id": "m-1",
+        "subject": "pc_send_88",
+        "route": "ns/r",
+        "target": "helpdesk",
+        "url": "https://api.example/hooks/1",
+        "class": "404",
+        "reason": "exhausted",
+        "deadLetteredAt": "2026-11-24T04:00:00.123Z",
+        "attempts": 2,
+        "errors": [
+            {"class": "404", "at": "2026-11-24T03:59:55.123Z", "detail": "HTTP 404", "excerpt": "gone"},
+            {"class": "timeout", "at": "2026-11-24T04:00:00.123Z"},
+        ],
+        "envelope": LETTER.envelope,
+    }
+
+
+@pytest.mark.promise(5)
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"no JSON", "no JSON"),
+        (b"", ""),
+        ("Grüße".encode(), "Grüße"),
+        (b"\xff\x00a", "\\xff\0a"),
+        (b"\xed\xa0\x80", "\\xed\\xa0\\x80"),
+    ],
+    ids=["text", "nothing", "UTF-8", "no UTF-8", "surrogate in bytes"],
+)
+def test_malformed_bytes_are_shown_and_can_be_printed(raw: bytes, shown: str) -> None:
+    """Whatever the bytes were, the item is JSON."""
+    letter = replace(LETTER, reason=Reason.MALFORMED, envelope=None, raw=raw, detail="not JSON", errors=())
+    item = jsontext.loads(jsontext.dumps(letter.as_json()))
+    assert (item["raw"], item["detail"], item["envelope"], item["reason"]) == (shown, "not JSON", None, "malformed")
+
+
+@pytest.mark.promise(13)
+@pytest.mark.parametrize(
+    ("wanted", "kept"),
+    [
+        pytest.param(DeadLetterFilter(), True, id="everything"),
+        pytest.param(DeadLetterFilter(route="ns/r"), True, id="route"),
+        pytest.param(DeadLetterFilter(route="ns/other"), False, id="other route"),
+        pytest.param(DeadLetterFilter(since=NOW), True, id="since is inclusive"),
+        pytest.param(DeadLetterFilter(since=NOW + 1), False, id="since later"),
+        pytest.param(DeadLetterFilter(until=NOW), False, id="until is exclusive"),
+        pytest.param(DeadLetterFilter(until=NOW + 1), True, id="until later"),
+        pytest.param(DeadLetterFilter(since=0), True, id="since the epoch"),
+        pytest.param(DeadLetterFilter(until=0), False, id="until the epoch"),
+        pytest.param(DeadLetterFilter(subject="pc_send_88"), True, id="subject"),
+        pytest.param(DeadLetterFilter(subject="pc_send"), False, id="a part of the subject"),
+        pytest.param(DeadLetterFilter(target="helpdesk"), True, id="target"),
+        pytest.param(DeadLetterFilter(target="none"), False, id="other target"),
+        pytest.param(DeadLetterFilter(error_class="404"), True, id="status"),
+        pytest.param(DeadLetterFilter(error_class="4xx"), True, id="class of the status"),
+        pytest.param(DeadLetterFilter(error_class="400"), False, id="other status of the class"),
+        pytest.param(DeadLetterFilter(error_class="timeout"), False, id="class of a later error"),
+        pytest.param(DeadLetterFilter(text="GRÜSSE"), True, id="text in another case"),
+        pytest.param(DeadLetterFilter(text="hooks/1"), True, id="text in the url"),
+        pytest.param(DeadLetterFilter(text="elsewhere"), False, id="text that is not there"),
+        pytest.param(DeadLetterFilter(text=""), True, id="empty text"),
+        pytest.param(DeadLetterFilter(subject="pc_send_88", error_class="5xx"), False, id="all must fit"),
+    ],
+)
+def test_a_filter_keeps_what_fits_every_field(wanted: DeadLetterFilter, kept: bool) -> None:
+    """By time, subject, target, class and content; what is None does not restrict."""
+    assert wanted.keeps(LETTER, jsontext.dumps(LETTER.envelope).decode()) == kept
+
+
+@pytest.mark.parametrize(("error_class", "kept"), [("", True), ("4xx", False)], ids=["none", "some"])
+def test_a_letter_without_any_attempt_has_no_class(error_class: str, kept: bool) -> None:
+    """It is found by the empty class only."""
+    letter = replace(LETTER, error_class="", errors=(), attempts=0)
+    assert DeadLetterFilter(error_class=error_class).keeps(letter, "") == kept

@@ -1,0 +1,159 @@
+"""Names of SQS queues, places of subjects, and when a map has changed."""
+
+import re
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaski_core.ladder import RetryPolicy, Rung
+from chaski_core.route.model import Delivery, Ordering, QueueSpec, Route, Suspend
+from chaski_core.route.resolved import (
+    Generation,
+    ResolvedRoute,
+    map_fingerprint,
+    queue_name,
+    rung_queue_name,
+)
+from chaski_core.subject import partition
+
+LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
+ROUTE_NAME = LABEL | st.from_regex(r"[a-z][a-z0-9.-]{0,250}[a-z0-9]", fullmatch=True)
+SQS_NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
+MAP = (QueueSpec("assignments", 1, ("pc_assignments_*", "urgent")), QueueSpec("messages", 4))
+
+
+def route(namespace: str = "ns", name: str = "r", queues: tuple[QueueSpec, ...] = MAP) -> Route:
+    """A route of which only identity and map matter."""
+    policy = RetryPolicy((Rung("fast", 5),), ())
+    return Route(
+        namespace, name, Ordering.RELAXED, queues, (), Delivery(), policy, 30, (), None, Suspend(), document={}
+    )
+
+
+@given(LABEL, ROUTE_NAME, LABEL, st.integers(1, 10**6), st.integers(0, 63))
+def test_every_queue_name_is_one_that_sqs_takes(
+    namespace: str, name: str, queue: str, generation: int, index: int
+) -> None:
+    """At most 80 characters of SQS's alphabet, `.fifo` at the end, generation and partition readable."""
+    made = queue_name(route(namespace, name), queue, generation, index)
+    assert SQS_NAME.fullmatch(made)
+    assert re.search(rf"-g{generation}-p{index}-[0-9a-f]{{8}}\.fifo\Z", made)
+    assert SQS_NAME.fullmatch(rung_queue_name(route(namespace, name), queue))
+
+
+QUEUES = st.tuples(LABEL, ROUTE_NAME, LABEL, st.integers(1, 20), st.integers(0, 63))
+
+
+@given(QUEUES, QUEUES)
+def test_no_two_partitions_share_a_queue(
+    some: tuple[str, str, str, int, int], other: tuple[str, str, str, int, int]
+) -> None:
+    """Equal names only for equal parts."""
+    names = [queue_name(route(each[0], each[1]), *each[2:]) for each in (some, other)]
+    assert (names[0] == names[1]) == (some == other)
+
+
+def test_hyphens_and_lengths_do_not_mix_queues_up() -> None:
+    """Splits that read alike, cuts that look alike, and a rung named like a partition all differ."""
+    long = "x" * 63
+    names = [
+        queue_name(route("a-b", "c"), "q", 1, 0),
+        queue_name(route("a", "b-c"), "q", 1, 0),
+        queue_name(route("a", "b"), "c-q", 1, 0),
+        queue_name(route("a", "b.c"), "q", 1, 0),
+        queue_name(route("a", "b"), "rung-x", 1, 0),
+        rung_queue_name(route("a", "b"), "x-g1-p0"),
+        rung_queue_name(route("a", "b-rung-x"), "g1-p0"),
+        queue_name(route("a", "b"), "q-g1-p0", 1, 0),
+        queue_name(route("a", "b"), "q", 1, 0),
+        queue_name(route("a", "b"), "q", 1, 1),
+        queue_name(route("a", "b"), "q", 2, 0),
+        queue_name(route("a", "b"), "q", 1, 10),
+        queue_name(route(long, long), long, 1, 0),
+        queue_name(route(long, long), long[:-1] + "y", 1, 0),
+        queue_name(route(long, long[:-1] + "y"), long, 1, 0),
+        queue_name(route(long, long), long, 1, 1),
+        queue_name(route(long, long), long, 11, 1),
+        rung_queue_name(route(long, long), long),
+        rung_queue_name(route(long, long), long[:-1] + "y"),
+    ]
+    assert len(set(names)) == len(names)
+
+
+def test_queue_names_never_change() -> None:
+    """Another name in another release would leave messages behind in the old queue."""
+    assert (
+        queue_name(route("helpdesk", "conversations"), "messages", 1, 3)
+        == "chaski-helpdesk-conversations-messages-g1-p3-ea3219f5.fifo"
+    )
+    assert (
+        rung_queue_name(route("helpdesk", "conversations"), "fast")
+        == "chaski-helpdesk-conversations-rung-fast-dfa99b18.fifo"
+    )
+
+
+CHANGES = {
+    "unchanged": MAP,
+    "partitions": (MAP[0], replace(MAP[1], partitions=5)),
+    "pattern": (replace(MAP[0], subjects=("pc_*", "urgent")), MAP[1]),
+    "pattern gone": (replace(MAP[0], subjects=("pc_assignments_*",)), MAP[1]),
+    "patterns joined": (replace(MAP[0], subjects=("pc_assignments_*urgent",)), MAP[1]),
+    "queue renamed": (replace(MAP[0], name="tasks"), MAP[1]),
+    "queue added": (QueueSpec("new", 1, ("new_*",)), *MAP),
+    "queue removed": (MAP[1],),
+    "order": (MAP[1], MAP[0]),
+}
+
+
+@pytest.mark.parametrize(("some", "other"), list(combinations(CHANGES, 2)), ids=" vs ".join)
+def test_every_change_of_the_map_changes_its_fingerprint(some: str, other: str) -> None:
+    """Partitions, queue list, order and patterns each make a new generation."""
+    assert map_fingerprint(route(queues=CHANGES[some])) != map_fingerprint(route(queues=CHANGES[other]))
+
+
+def test_what_is_no_map_does_not_change_the_fingerprint() -> None:
+    """Identity, ordering, delivery and targets leave the queues as they are; and releases agree on it."""
+    changed = replace(
+        route("other", "name"), ordering=Ordering.STRICT, delivery=Delivery(1, 1), suspend=Suspend(delivery=True)
+    )
+    assert map_fingerprint(changed) == map_fingerprint(route())
+    assert map_fingerprint(route()) == "902dbef4195dddcfa51dd3e75a0e3b203740ec16f4e4be04ea8d20989c8de669"
+
+
+def resolved() -> ResolvedRoute:
+    """Two generations: the older one had two partitions."""
+    old = Generation(1, {"messages": ("old-0", "old-1")})
+    new = Generation(2, {"assignments": ("a-0",), "messages": ("m-0", "m-1", "m-2", "m-3")})
+    return ResolvedRoute(route(), (old, new), ())
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_a_subject_has_one_place_in_the_newest_generation(subject: str) -> None:
+    """Its queue by pattern, its partition by murmur3, and the URL of just that partition."""
+    index = partition(subject, 4)
+    expected = ("assignments", 0, "a-0") if subject == "urgent" else ("messages", index, f"m-{index}")
+    assert resolved().place(subject) == expected
+
+
+@pytest.mark.parametrize("subject", ["pc_assignments_1", "urgent", "pc_assignments_"])
+def test_a_subject_that_fits_a_pattern_goes_to_that_queue(subject: str) -> None:
+    """Any of the patterns will do."""
+    assert resolved().place(subject) == ("assignments", 0, "a-0")
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [("a_1", "first"), ("a_b_1", "first"), ("b_1", "second"), ("c", "default"), ("", "default")],
+)
+def test_the_first_queue_whose_pattern_matches_takes_the_subject(subject: str, expected: str) -> None:
+    """The default takes the rest, even where it is listed first."""
+    queues = (QueueSpec("default", 1), QueueSpec("first", 1, ("a_*",)), QueueSpec("second", 1, ("b_*", "a_b_*")))
+    assert route(queues=queues).queue_for(subject).name == expected
+
+
+def test_a_route_is_known_by_namespace_and_name() -> None:
+    """`namespace/name`, as in metadata and dead letters."""
+    assert route("helpdesk", "conversations").key == "helpdesk/conversations"

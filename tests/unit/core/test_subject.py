@@ -1,0 +1,159 @@
+"""A subject's keys: group, partition, queue pattern."""
+
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from chaski_core.ids import is_message_id
+from chaski_core.subject import deduplication_id, group_id, matches_pattern, partition
+
+SUBJECTS = st.text(min_size=1, max_size=512)
+SQS_TOKEN = re.compile(r"""[A-Za-z0-9!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}""")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "pc_send_88_519",
+        "x",
+        "x" * 128,
+        "constructor",
+        "__proto__",
+        "null",
+        "0",
+        "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
+    ],
+)
+def test_a_subject_that_sqs_can_carry_is_its_own_group(subject: str) -> None:
+    """People find their subject in the console of SQS."""
+    assert group_id(subject) == subject
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["x" * 129, "x" * 500, "two words", " ", "tab\t", "line\n", "é", "😀", "\x7f", "\0", "x\u2028"],
+    ids=["129", "500", "space", "only space", "tab", "line end", "accent", "emoji", "DEL", "NUL", "line separator"],
+)
+def test_a_subject_that_sqs_can_not_carry_has_a_hash_as_group(subject: str) -> None:
+    """Too long, or of characters that a MessageGroupId does not take."""
+    assert re.fullmatch("sha256:[0-9a-f]{64}", group_id(subject))
+
+
+def test_the_group_of_a_hashed_subject_never_changes() -> None:
+    """Two releases side by side must agree, or the subject's order is lost."""
+    assert group_id("two words") == "sha256:a03f1d611645eb53ad16c1af546ca0792dc884505bab57ede80f4dad6b911d3a"
+
+
+@given(SUBJECTS, SUBJECTS)
+def test_groups_are_valid_and_as_different_as_their_subjects(some: str, other: str) -> None:
+    """Every group can be carried, and no two subjects share one."""
+    assert SQS_TOKEN.fullmatch(group_id(some))
+    assert (group_id(some) == group_id(other)) == (some == other)
+
+
+@pytest.mark.parametrize(
+    ("subject", "murmur"),
+    [
+        pytest.param("test", 0xBA6BD213, id="test"),
+        pytest.param("Hello, world!", 0xC0363E43, id="beyond a signed 32-bit integer"),
+        pytest.param("The quick brown fox jumps over the lazy dog", 0x2E4FF723, id="fox"),
+        pytest.param("é", None, id="two bytes of UTF-8"),
+        pytest.param("😀" * 100, None, id="emoji"),
+    ],
+)
+def test_the_partition_is_murmur3_of_the_subject(subject: str, murmur: int | None) -> None:
+    """Published test vectors, unsigned; the others by the algorithm written out."""
+    expected = reference_murmur3_32(subject.encode())
+    assert murmur in (None, expected)
+    for partitions in (1, 2, 3, 4, 7, 63, 64):
+        assert partition(subject, partitions) == expected % partitions
+
+
+@given(SUBJECTS, st.integers(1, 64))
+def test_every_subject_has_one_partition_that_exists(subject: str, partitions: int) -> None:
+    """The same one every time, by the algorithm of MurmurHash3_x86_32 with seed 0."""
+    assert partition(subject, partitions) == reference_murmur3_32(subject.encode()) % partitions
+
+
+def reference_murmur3_32(data: bytes) -> int:
+    """MurmurHash3_x86_32, seed 0, from its public description."""
+    mask, value = 0xFFFFFFFF, 0
+    for start in range(0, len(data), 4):
+        block = data[start : start + 4]
+        mixed = int.from_bytes(block, "little") * 0xCC9E2D51 & mask
+        mixed = (mixed << 15 | mixed >> 17) & mask
+        value ^= mixed * 0x1B873593 & mask
+        if len(block) == 4:
+            value = (value << 13 | value >> 19) & mask
+            value = (value * 5 + 0xE6546B64) & mask
+    value ^= len(data)
+    value = (value ^ value >> 16) * 0x85EBCA6B & mask
+    value = (value ^ value >> 13) * 0xC2B2AE35 & mask
+    return value ^ value >> 16
+
+
+@given(st.text("ab*", max_size=8), st.text("ab*\n", max_size=12))
+def test_a_pattern_matches_as_a_glob_of_stars_does(pattern: str, subject: str) -> None:
+    """The oracle is a regular expression; in a pattern only `*` is special."""
+    oracle = ".*".join(re.escape(part) for part in pattern.split("*"))
+    assert matches_pattern(pattern, subject) == (re.fullmatch(oracle, subject, re.DOTALL) is not None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject", "expected"),
+    [
+        ("pc_assignments_*", "pc_assignments_88", True),
+        ("pc_assignments_*", "pc_assignments_", True),
+        ("pc_assignments_*", "xpc_assignments_88", False),
+        ("exact", "exact", True),
+        ("exact", "exactly", False),
+        ("a*a", "a", False),
+        ("a*a", "aa", True),
+        ("*ab*ab", "abab", True),
+        ("*ab*ab", "xab", False),
+        ("*", "anything at all", True),
+        ("**", "", True),
+        ("a?c", "abc", False),
+        ("[ab]", "a", False),
+        ("*" * 60 + "b", "a" * 512, False),
+    ],
+)
+def test_patterns_known_by_example(pattern: str, subject: str, expected: bool) -> None:
+    """Only `*` stands for something else; head and tail may not overlap; many stars cost nothing."""
+    assert matches_pattern(pattern, subject) == expected
+
+
+HOPS = st.tuples(
+    st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True),
+    st.integers(0, 10**6),
+    st.from_regex(r"[a-z][a-z0-9-]{0,62}", fullmatch=True),
+    st.integers(0, 200),
+)
+
+
+def test_a_hop_is_named_by_id_epoch_rung_and_retry() -> None:
+    """`<id>:<epoch>:<rung>:<retry>`, readable in the console of SQS."""
+    assert deduplication_id("m-1", 2, "fast", 3) == "m-1:2:fast:3"
+
+
+@given(HOPS, HOPS)
+def test_no_two_hops_share_a_name(some: tuple[str, int, str, int], other: tuple[str, int, str, int]) -> None:
+    """SQS would swallow the second one; and every name can be carried."""
+    assume(some != other)
+    assert is_message_id(some[0])
+    assert SQS_TOKEN.fullmatch(deduplication_id(*some))
+    assert deduplication_id(*some) != deduplication_id(*other)
+
+
+@pytest.mark.parametrize(
+    ("message_id", "rung"),
+    [("x" * 64, "r" * 63), ("an id of another release", "first"), ("😀", "first"), ("x" * 900, "first")],
+    ids=["longest id and rung", "spaces", "emoji", "long"],
+)
+def test_a_hop_whose_name_sqs_can_not_carry_has_a_hash(message_id: str, rung: str) -> None:
+    """Else SQS would refuse the message on every try."""
+    made = [deduplication_id(message_id, 0, rung, retry) for retry in (0, 0, 1)]
+    assert all(SQS_TOKEN.fullmatch(each) for each in made)
+    assert made[0] == made[1] != made[2]

@@ -1,0 +1,63 @@
+"""Times survive being written and read, and what can't be written again is not read."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaski_core.timestamps import milliseconds, timestamp
+
+OLDEST, NEWEST = -62_135_596_800_000, 253_402_300_799_999
+
+
+@given(st.integers(OLDEST, NEWEST))
+def test_a_time_survives_being_written_and_read(moment: int) -> None:
+    """To the millisecond, over every year that can be written."""
+    assert milliseconds(timestamp(moment)) == moment
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (-1, "1969-12-31T23:59:59.999Z"),
+        (1_795_492_800_123, "2026-11-24T04:00:00.123Z"),
+        (OLDEST, "0001-01-01T00:00:00.000Z"),
+        (NEWEST, "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_times_are_written_in_utc_with_milliseconds(moment: int, text: str) -> None:
+    """RFC 3339, with four digits for the year."""
+    assert timestamp(moment) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-24T04:00:00Z", 1_795_492_800_000),
+        ("2026-11-24t04:00:00z", 1_795_492_800_000),
+        ("2026-11-24T05:00:00+01:00", 1_795_492_800_000),
+        ("2026-11-24 04:00:00Z", 1_795_492_800_000),
+        ("2026-11-24T04:00:00", 1_795_492_800_000),
+        ("2026-11-24T04:00:00.1234567Z", 1_795_492_800_123),
+        ("2026-11-24T04:00:00.9999Z", 1_795_492_800_999),
+        ("2016-12-31T23:59:60Z", None),
+        ("yesterday", None),
+        ("", None),
+        ("1795492800000", None),
+        (1_795_492_800_000, None),
+        (None, None),
+        ({"seconds": 1}, None),
+        ("9999-12-31T23:59:59-23:59", None),
+        ("0001-01-01T00:00:00+23:59", None),
+    ],
+)
+def test_times_of_other_writers_are_read_leniently(text: object, expected: int | None) -> None:
+    """Any offset and precision; None for what is no time, or lies beyond what can be written."""
+    assert milliseconds(text) == expected
+
+
+@given(st.text(max_size=40) | st.text("0123456789-:TZW+. ", max_size=30))
+def test_no_text_breaks_the_reading_of_times(text: str) -> None:
+    """A time or None, never an exception, and a time that is read can be written."""
+    value = milliseconds(text)
+    assert value is None or milliseconds(timestamp(value)) == value
