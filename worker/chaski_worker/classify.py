@@ -30,6 +30,8 @@ def failure(error: BaseException, *, https: bool) -> tuple[ErrorClass, str] | No
 
 def _tls(error: BaseException, *, https: bool) -> tuple[ErrorClass, str] | None:
     for cause in _causes(error):
+        if isinstance(cause, aiohttp.ClientError):
+            continue  # some are SSLErrors by descent, without what an SSLError knows; their causes are the real ones
         if isinstance(cause, ssl.SSLCertVerificationError):
             return ErrorClass.TLS, f"certificate: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):

@@ -8,6 +8,7 @@ aiohttp's own handling leaves three gaps that matter where an answer decides whe
 - an error in the body that arrives in the same packet as the headers makes the whole answer an error.
 """
 
+import asyncio
 import functools
 import select
 from typing import Any
@@ -60,5 +61,8 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        # aiohttp has no public way to say this.
-        self._factory = functools.partial[ResponseHandler](AnswerHandler, loop=self._loop)
+        self._factory = functools.partial(_handler, loop=self._loop)  # aiohttp has no public way to say this
+
+
+def _handler(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
+    return AnswerHandler(loop)

@@ -1,0 +1,260 @@
+"""A backend in memory on the loop's clock, with the real FIFO rules, that can be told to fail.
+
+For tests of what stands on the ports: hours pass in milliseconds under `looptime`, and any call can be made to fail
+before or after it took effect.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from chaski_core import jsontext
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.errors import BackendUnavailableError
+from chaski_core.ports import (
+    AttemptEntry,
+    AttemptRecord,
+    Failed,
+    OutgoingMessage,
+    QueueCounts,
+    ReceivedMessage,
+    Sent,
+    VisibilityChange,
+)
+from chaski_embedded.fifo import FifoQueue, Refusal, Settings
+from chaski_embedded.sequence import next_sequence, time_of
+
+T = TypeVar("T")
+EPOCH_MS = 1_800_000_000_000
+
+
+class LoopClock:
+    """Time of the running loop, so that tests own it."""
+
+    def now_ms(self) -> int:
+        """Epoch milliseconds."""
+        return EPOCH_MS + round(asyncio.get_running_loop().time() * 1000)
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return asyncio.get_running_loop().time()
+
+
+@dataclass
+class Faults:
+    """What goes wrong: `before(action)` is called ahead of each call, `after(action)` when it has taken effect.
+
+    Both may raise BackendUnavailableError. `entry(action, index)` may return a Failed for one entry of a batch.
+    """
+
+    before: Callable[[str], None] = lambda _action: None
+    after: Callable[[str], None] = lambda _action: None
+    entry: Callable[[str, int], Failed | None] = lambda _action, _index: None
+
+
+class MemoryQueue:
+    """One queue; implements `ports.Queue`."""
+
+    atomic_batches = False
+
+    def __init__(self, url: str, clock: LoopClock, settings: Settings, faults: Faults) -> None:
+        self.url = url
+        self.calls: dict[str, int] = defaultdict(int)
+        self._clock = clock
+        self._faults = faults
+        self._rules = FifoQueue(settings)
+        self._stored: dict[int, OutgoingMessage] = {}
+        self._last = 0
+        self._changed = asyncio.Event()
+
+    async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
+        """As the port says."""
+        self._call("send")
+        results: list[Sent | Failed] = []
+        for index, message in enumerate(messages):
+            failed = self._faults.entry("send", index)
+            if failed:
+                results.append(failed)
+                continue
+            self._last = next_sequence(self._last, self._now())
+            sequence = self._rules.send(self._last, message.group_id, message.deduplication_id, self._now())
+            if sequence == self._last:
+                self._stored[sequence] = message
+            results.append(Sent(f"m{sequence}", sequence))
+        return self._answer("send", results)
+
+    async def receive(
+        self, *, max_messages: int, wait_seconds: float, visibility_seconds: int, attempt_id: str
+    ) -> Sequence[ReceivedMessage]:
+        """As the port says."""
+        self._call("receive")
+        deadline = self._clock.monotonic() + wait_seconds
+        while True:
+            taken = self._rules.take(
+                max_messages, visibility_seconds * 1000, attempt_id, self._now(), self._clock.now_ms()
+            )
+            if taken or self._clock.monotonic() >= deadline:
+                break
+            await self._wait(deadline)
+        received = []
+        for each in taken:
+            stored = self._stored[each.sequence]
+            received.append(
+                ReceivedMessage(
+                    message_id=f"m{each.sequence}",
+                    receipt_handle=f"{each.sequence}-{each.receives}",
+                    body=stored.body,
+                    group_id=each.group,
+                    deduplication_id=stored.deduplication_id,
+                    sequence_number=each.sequence,
+                    sent_at=EPOCH_MS + time_of(each.sequence),
+                    receive_count=each.receives,
+                    first_received_at=each.first_at,
+                )
+            )
+        return self._answer("receive", received)
+
+    async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Failed | None]:
+        """As the port says."""
+        self._call("delete")
+        results: list[Failed | None] = []
+        for index, handle in enumerate(receipt_handles):
+            sequence, receive = map(int, handle.split("-"))
+            refusal = self._rules.delete(sequence, receive, self._now())
+            results.append(self._faults.entry("delete", index) or _failed(refusal))
+        return self._answer("delete", results)
+
+    async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
+        """As the port says."""
+        self._call("change_visibility")
+        results: list[Failed | None] = []
+        for index, change in enumerate(changes):
+            sequence, receive = map(int, change.receipt_handle.split("-"))
+            failed = self._faults.entry("change_visibility", index)
+            if failed is None:
+                failed = _failed(self._rules.change(sequence, receive, change.seconds * 1000, self._now()))
+            results.append(failed)
+        return self._answer("change_visibility", results)
+
+    async def counts(self) -> QueueCounts:
+        """As the port says."""
+        self._call("counts")
+        return self._rules.counts(self._now())
+
+    def _now(self) -> int:
+        return self._clock.now_ms() - EPOCH_MS
+
+    def _call(self, action: str) -> None:
+        self.calls[action] += 1
+        self._faults.before(action)
+
+    def _answer(self, action: str, results: list[T]) -> list[T]:
+        self._changed.set()
+        self._changed = asyncio.Event()
+        self._faults.after(action)
+        return results
+
+    async def _wait(self, deadline: float) -> None:
+        event = self._rules.next_event(self._now())
+        times = [deadline] if event is None else [deadline, event / 1000]
+        pause = max(0.0, min(times) - self._clock.monotonic())
+        try:
+            async with asyncio.timeout(pause + 0.001):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+
+def _failed(refusal: Refusal | None) -> Failed | None:
+    return None if refusal is None else Failed("InvalidParameterValue", str(refusal), sender_fault=True)
+
+
+@dataclass
+class MemoryStore:
+    """Dead letters in memory; an existing key is left as it is."""
+
+    faults: Faults
+    kept: dict[tuple[int, str, str], DeadLetter] = field(default_factory=dict)
+
+    async def put(self, letter: DeadLetter) -> None:
+        """As the port says."""
+        self.faults.before("put")
+        self.kept.setdefault((letter.dead_lettered_at, letter.id, letter.subject), letter)
+        self.faults.after("put")
+
+    async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
+        """As the port says."""
+        for key in sorted(self.kept):
+            letter = self.kept[key]
+            if wanted.keeps(letter, jsontext.dumps(letter.envelope).decode()):
+                yield letter
+
+    async def get(self, message_id: str) -> Sequence[DeadLetter]:
+        """As the port says."""
+        return [self.kept[key] for key in sorted(self.kept) if key[1] == message_id]
+
+
+@dataclass
+class MemoryRecords:
+    """Attempt records in memory."""
+
+    faults: Faults
+    kept: dict[str, AttemptRecord] = field(default_factory=dict)
+    reads: int = 0
+
+    async def read(self, message_id: str) -> AttemptRecord | None:
+        """As the port says."""
+        self.reads += 1
+        self.faults.before("read")
+        return self.kept.get(message_id)
+
+    async def write(self, message_id: str, record: AttemptRecord) -> None:
+        """As the port says."""
+        self.faults.before("write")
+        self.kept[message_id] = replace(record)
+        self.faults.after("write")
+
+    async def delete(self, message_id: str) -> None:
+        """As the port says."""
+        self.faults.before("drop")
+        self.kept.pop(message_id, None)
+
+
+@dataclass
+class MemoryJournal:
+    """Attempts in the order they were noted."""
+
+    entries: list[AttemptEntry] = field(default_factory=list)
+
+    def note(self, entry: AttemptEntry) -> None:
+        """As the port says."""
+        self.entries.append(entry)
+
+
+class MemoryBackend:
+    """Implements `ports.Backend`; queues come into being when asked for."""
+
+    def __init__(self, clock: LoopClock) -> None:
+        self.clock = clock
+        self.faults = Faults()
+        self.dead_letters = MemoryStore(self.faults)
+        self.attempt_records = MemoryRecords(self.faults)
+        self.journal = MemoryJournal()
+        self.queues: dict[str, MemoryQueue] = {}
+
+    def queue(self, url: str) -> MemoryQueue:
+        """The queue of that URL, without delay unless `delayed_queue` made it."""
+        return self.queues.get(url) or self.delayed_queue(url, 0)
+
+    def delayed_queue(self, url: str, delay_seconds: int) -> MemoryQueue:
+        """Makes a queue with a delay."""
+        settings = Settings(delay_ms=delay_seconds * 1000, retention_ms=1_209_600_000, dedup_per_group=True)
+        self.queues[url] = MemoryQueue(url, self.clock, settings, self.faults)
+        return self.queues[url]
+
+
+def unavailable(reason: str = "away") -> BackendUnavailableError:
+    """What a fault raises."""
+    return BackendUnavailableError(reason)

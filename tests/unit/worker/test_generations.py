@@ -1,0 +1,63 @@
+"""A changed map: the older generation of queues is worked off before the newer one is touched."""
+
+import asyncio
+import dataclasses
+
+import pytest
+
+from chaski_core.route.resolved import Generation
+from chaski_worker.settings import WorkerSettings
+from support.memory import unavailable
+from support.worlds import FakeTarget, World, make_route
+
+pytestmark = pytest.mark.looptime
+
+
+@pytest.mark.promise(3)
+async def test_the_newer_generation_waits_for_the_older_one() -> None:
+    """Messages of the same subject in both: not one of the newer is attempted before the older queue is empty."""
+
+    async def answer(_subject: str, number: int, attempt: int) -> int:
+        await asyncio.sleep(1)
+        return 404 if number == 3 and attempt == 1 else 200
+
+    settings = WorkerSettings(drained_polls=3, drained_over_seconds=60, observe_interval_seconds=0)
+    world = World(make_route(), FakeTarget(answer), settings)
+    for number in range(20):
+        await world.send("s", number)
+    world.resolved = dataclasses.replace(
+        world.resolved, generations=(world.resolved.current, Generation(2, {"messages": ("mem://new",)}))
+    )
+    for number in range(20, 30):
+        await world.send("s", number)
+    world.start()
+    await world.settled()
+    await world.stop()
+
+    firsts = list(dict.fromkeys(call.number for call in world.target.of("s")))
+    assert list(range(30)) == firsts
+    old_done = max(call.done for call in world.target.calls if call.number < 20 and call.number != 3)
+    new_from = min(call.at for call in world.target.calls if call.number >= 20)
+    assert new_from - old_done >= 60
+
+
+async def test_no_generation_is_skipped_while_the_queue_can_not_be_seen() -> None:
+    """Counts that fail are unknown, and unknown is not empty."""
+    world = World(make_route(), FakeTarget(lambda *_: 200))
+    world.resolved = dataclasses.replace(
+        world.resolved, generations=(world.resolved.current, Generation(2, {"messages": ("mem://new",)}))
+    )
+    await world.send("s", 0)
+
+    def blind(action: str) -> None:
+        if action == "counts" and asyncio.get_running_loop().time() < 500:
+            raise unavailable()
+
+    world.backend.faults.before = blind
+    world.start()
+    await asyncio.sleep(499)
+    assert world.target.calls == []
+    await asyncio.sleep(2)
+    await world.settled()
+    await world.stop()
+    assert len(world.target.calls) == 1
