@@ -1,0 +1,101 @@
+"""The rules' language: CEL, with those of Kubernetes' functions that the ChaskiRoute's rules use.
+
+Rules in the definition may use only what is here and in CEL itself, so that they mean the same in the API server.
+Functions: https://kubernetes.io/docs/reference/using-api/cel/#cel-options-language-features-and-libraries
+"""
+
+import ipaddress
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import cel
+import re2
+
+
+class RuleError(Exception):
+    """An expression has no value for what it was given."""
+
+
+_ESCAPED = re.compile(r"\b__(namespace|in|for|if|import|package|return|var)__\b")  # Kubernetes' way with CEL's words
+
+
+class Expression:
+    """A compiled CEL expression. Raises ValueError where the text is no CEL."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._program = cel.compile(_ESCAPED.sub(r"\1", text))
+
+    def value(self, variables: Mapping[str, Any]) -> Any:
+        """The expression's value.
+
+        Raises:
+            RuleError: a key is missing, a type does not fit, or the like.
+        """
+        context = cel.Context(variables=dict(variables), functions=dict(_FUNCTIONS))
+        try:
+            return self._program.execute(context)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise RuleError(str(error)) from error
+
+
+def _format(text: str, values: list[Any]) -> str:
+    rest = iter(values)
+    return re.sub("%[sd]", lambda _: _formatted(next(rest)), text)
+
+
+def _formatted(value: Any) -> str:
+    return f"[{', '.join(map(_formatted, value))}]" if isinstance(value, list) else str(value)
+
+
+def _is_sorted(values: list[Any]) -> bool:
+    return all(one <= other for one, other in itertools.pairwise(values))
+
+
+def _find(text: str, pattern: str) -> str:
+    """The first match, or "". A pattern that is none errs in Kubernetes; here it comes back as if it were found."""
+    try:
+        found = re2.search(pattern, text)
+    except re2.error:
+        return pattern
+    return found.group() if found else ""
+
+
+def _find_all(text: str, pattern: str) -> list[str]:
+    return [match.group() for match in re2.finditer(pattern, text)]
+
+
+_PREFIX = re.compile(r"[0-9A-Fa-f:.]+/(0|[1-9][0-9]{0,2})\Z")
+
+
+def _is_cidr(text: str) -> bool:
+    """As Go's netip.ParsePrefix, without IPv4 addresses written as IPv6 (k8s.io/apiserver/pkg/cel/library/cidr.go)."""
+    if not _PREFIX.match(text):
+        return False
+    try:
+        address = ipaddress.ip_interface(text).ip
+    except ValueError:
+        return False
+    return not (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped)
+
+
+def _cidr(text: str) -> str:
+    return str(ipaddress.ip_interface(text))
+
+
+def _masked(prefix: str) -> str:
+    return str(ipaddress.ip_interface(prefix).network)
+
+
+# A method's receiver is the function's first argument. A CIDR value is held as its canonical text.
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "format": _format,
+    "isSorted": _is_sorted,
+    "find": _find,
+    "findAll": _find_all,
+    "isCIDR": _is_cidr,
+    "cidr": _cidr,
+    "masked": _masked,
+}

@@ -1,0 +1,142 @@
+"""YAML as kubectl reads it: YAML 1.1 with `y`, `n`, `on` and `off`, several documents a file, no key twice.
+
+The scalars follow the Go library behind kubectl (go.yaml.in/yaml/v2, resolve.go): dates and base-60 numbers stay text,
+`010` is eight. Every fault names its line.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from chaski_core.errors import Fault, InvalidRouteError
+
+_MAX_NODES = 50_000  # aliases counted each time, so that a small text can't become a huge document
+_MAX_DEPTH = 64
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = "!plain"
+_TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
+_FALSE = frozenset(("n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"))
+_NULL = frozenset(("", "~", "null", "Null", "NULL"))
+_OCTAL = re.compile(r"[-+]?0[0-7]+\Z")
+_INTEGER = re.compile(r"[-+]?(0[bB][01]+|0[oO][0-7]+|0[xX][0-9a-fA-F]+|0|[1-9][0-9]*)\Z")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_NOT_JSON = re.compile(r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen at run time
+    """Leaves plain scalars unresolved, so that they can be read by kubectl's rules."""
+
+    yaml_implicit_resolvers = {None: [(_PLAIN, re.compile(""))]}  # noqa: RUF012 - PyYAML's own protocol
+
+
+def read_documents(text: str) -> list[dict[str, Any]]:
+    """The documents of a YAML (or JSON) text, empty ones left out.
+
+    Raises:
+        InvalidRouteError: the text is no YAML, or holds what can't be in a manifest; each fault names its line.
+    """
+    try:
+        nodes = list(yaml.compose_all(text, Loader=_Loader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = "" if mark is None else f"line {mark.line + 1}: "
+        raise InvalidRouteError([Fault("", f"{line}no YAML: {error.problem or error.context}")]) from error
+    except yaml.YAMLError as error:
+        raise InvalidRouteError([Fault("", f"no YAML: {error}")]) from error
+    reader = _Reader()
+    values = [(node, reader.value(node, 0)) for node in nodes]
+    for node, value in values:
+        if value is not None and not isinstance(value, dict):
+            reader.refuse(node, "a document must be a mapping with apiVersion, kind, metadata and spec")
+    if reader.faults:
+        raise InvalidRouteError(reader.faults)
+    return [value for _, value in values if value is not None]
+
+
+class _Reader:
+    """Turns nodes into values and collects what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+        self._nodes = 0
+
+    def refuse(self, node: yaml.Node, sentence: str) -> None:
+        """Notes a fault down at a node's line."""
+        self.faults.append(Fault("", f"line {node.start_mark.line + 1}: {sentence}"))
+
+    def value(self, node: yaml.Node, depth: int) -> Any:
+        """The value of a node; None where it holds a fault."""
+        self._nodes += 1
+        if self._nodes > _MAX_NODES or depth > _MAX_DEPTH:
+            if self._nodes <= _MAX_NODES + 1:
+                self.refuse(node, "too large or too deep for a manifest")
+            self._nodes = _MAX_NODES + 1  # says it once, and ends the walk
+            return None
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, depth + 1) for item in node.value]
+        return self._scalar(node.tag, node)
+
+    def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _PLAIN and key_node.value == "<<":
+                for source in self._merge_sources(value_node, depth):
+                    merged = {**source, **merged}
+                continue
+            key = self._key(key_node, depth)
+            if key in own:
+                self.refuse(key_node, f'the key "{key}" stands here twice')
+            own[key] = self.value(value_node, depth + 1)
+        return {**merged, **own}
+
+    def _merge_sources(self, node: yaml.Node, depth: int) -> Iterator[dict[str, Any]]:
+        for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            value = self.value(source, depth + 1)
+            if isinstance(value, dict):
+                yield value
+            else:
+                self.refuse(source, "<< takes a mapping")
+
+    def _key(self, node: yaml.Node, depth: int) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            self.refuse(node, "a key must be text")
+            return ""
+        key = self.value(node, depth)
+        if isinstance(key, bool):
+            return "true" if key else "false"  # as kubectl would send it
+        if key is None:
+            self.refuse(node, "a key must be text")
+        return str(key)
+
+    def _scalar(self, tag: str, node: yaml.Node) -> Any:
+        text: str = node.value
+        if tag in {"!", _TAG + "str"}:
+            return text
+        if tag != _PLAIN and tag not in {_TAG + name for name in ("null", "bool", "int", "float")}:
+            self.refuse(node, f"the tag {tag.replace(_TAG, '!!')} has no place in a manifest")
+            return None
+        if _NOT_JSON.match(text):
+            self.refuse(node, f"{text} is no number that JSON has")
+            return None
+        return _plain(text)
+
+
+def _plain(text: str) -> Any:
+    if text in _NULL:
+        return None
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    digits = text.replace("_", "")
+    if _OCTAL.match(digits):
+        return int(digits, 8)
+    if _INTEGER.match(digits):
+        return int(digits, 0)
+    if _FLOAT.match(digits):
+        number = float(digits)
+        return int(number) if number.is_integer() else number
+    return text

@@ -1,0 +1,108 @@
+"""From the text of a route file to routes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chaski_core.errors import Fault, InvalidRouteError
+from chaski_core.ladder import Ladder, RetryPolicy, Rung
+from chaski_core.route.crd import with_defaults
+from chaski_core.route.documents import read_documents
+from chaski_core.route.model import (
+    AllowRule,
+    Delivery,
+    Ordering,
+    Producer,
+    QueueSpec,
+    Route,
+    SubjectGroup,
+    Suspend,
+)
+from chaski_core.route.validation import validate, validate_change
+
+__all__ = ["load_route", "load_routes", "read_documents", "validate", "validate_change"]
+
+_DEFAULT_NAMESPACE = "default"
+
+
+def load_routes(text: str) -> list[Route]:
+    """The routes of a YAML text with one or several documents.
+
+    Raises:
+        InvalidRouteError: with every fault of every document; where there are several, each fault names its own.
+    """
+    documents = read_documents(text)
+    if not documents:
+        raise InvalidRouteError([Fault("", "holds no ChaskiRoute")])
+    routes: dict[str, Route] = {}
+    faults: list[Fault] = []
+    for number, document in enumerate(documents, 1):
+        try:
+            route = load_route(document)
+        except InvalidRouteError as error:
+            faults += error.faults if len(documents) == 1 else _numbered(error.faults, number)
+            continue
+        if route.key in routes:
+            faults += _numbered([Fault("metadata.name", f"{route.key} is there already")], number)
+        routes[route.key] = route
+    if faults:
+        raise InvalidRouteError(faults)
+    return list(routes.values())
+
+
+def load_route(document: Mapping[str, Any]) -> Route:
+    """The route that a document declares, defaults filled in.
+
+    Raises:
+        InvalidRouteError: with everything that is wrong with it.
+    """
+    faults = validate(document)
+    if faults:
+        raise InvalidRouteError(faults)
+    full = with_defaults(document)
+    metadata, spec = full["metadata"], full["spec"]
+    metadata.setdefault("namespace", _DEFAULT_NAMESPACE)
+    return Route(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        ordering=Ordering(spec["ordering"]),
+        queues=tuple(_queue(raw) for raw in spec["queues"]),
+        allow=tuple(_allow_rule(raw) for raw in spec["targets"]["allow"]),
+        delivery=Delivery(spec["delivery"]["timeoutSeconds"], spec["delivery"]["concurrencyPerPod"]),
+        retry=_retry(spec["retry"]),
+        retention_days=spec["deadLetters"]["retentionDays"],
+        producers=tuple(_producer(raw) for raw in spec.get("producers", ())),
+        subject_group=_subject_group(spec.get("subjectGroup")),
+        suspend=Suspend(spec["suspend"]["delivery"], spec["suspend"]["ingest"]),
+        document=full,
+    )
+
+
+def _numbered(faults: list[Fault] | tuple[Fault, ...], number: int) -> list[Fault]:
+    return [Fault(f"document {number}: {fault.field}".removesuffix(": "), fault.message) for fault in faults]
+
+
+def _queue(raw: Mapping[str, Any]) -> QueueSpec:
+    return QueueSpec(raw["name"], raw["partitions"], tuple(raw.get("subjects", ())))
+
+
+def _allow_rule(raw: Mapping[str, Any]) -> AllowRule:
+    cidrs = tuple(raw.get("cidrs", ()))
+    return AllowRule(raw["name"], raw["url"], cidrs, raw.get("caBundle"), raw.get("clientCertSecretName"))
+
+
+def _retry(raw: Mapping[str, Any]) -> RetryPolicy:
+    return RetryPolicy(
+        rungs=tuple(Rung(rung["name"], rung["delaySeconds"]) for rung in raw["rungs"]),
+        ladders=tuple(
+            Ladder(ladder["class"], ladder["retriesPerRung"], tuple(ladder["rungs"])) for ladder in raw["ladders"]
+        ),
+    )
+
+
+def _producer(raw: Mapping[str, Any]) -> Producer:
+    keys = tuple(raw.get("apiKeySha256", ()))
+    return Producer(raw.get("namespace"), raw.get("serviceAccount"), keys, raw.get("ratePerSecond"))
+
+
+def _subject_group(raw: Mapping[str, Any] | None) -> SubjectGroup | None:
+    return None if raw is None else SubjectGroup(raw["pattern"], raw["maxValues"])
