@@ -35,7 +35,7 @@ def _tls(error: BaseException, *, https: bool) -> tuple[ErrorClass, str] | None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return ErrorClass.TLS, f"certificate: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
-            return ErrorClass.TLS, f"TLS: {cause.reason or cause.strerror or cause}"
+            return ErrorClass.TLS, f"TLS: {cause.strerror or cause}"
         # connect() itself ends as refused, unreachable or timed out; while connecting, a reset comes in the handshake.
         if https and isinstance(error, aiohttp.ClientConnectorError) and isinstance(cause, _CUT_OFF):
             return ErrorClass.TLS, "TLS: the connection was cut off during the handshake"

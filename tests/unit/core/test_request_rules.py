@@ -1,0 +1,90 @@
+"""Methods and headers that a message may ask for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaski_core.request_rules import header_faults, method_faults, syntax_faults
+
+
+@pytest.mark.parametrize("method", ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT", "post"])
+def test_methods_for_content_are_allowed(method: str) -> None:
+    """In capital letters or not."""
+    assert method_faults(method) == []
+
+
+@pytest.mark.parametrize("method", ["", "CONNECT", "TRACE", "OPTIONS", "GET /x", "POST\r\n", "pos\u017f", "ﬁ"])
+def test_other_methods_are_not(method: str) -> None:
+    """The fault repeats no control characters."""
+    [fault] = method_faults(method)
+    assert fault.field == "body.method"
+    assert str(fault).isprintable()
+
+
+ALLOWED = [
+    ("X-A", "b"),
+    ("Authorization", "Bearer x"),
+    ("Content-Type", "text/plain; charset=utf-8"),
+    ("X-E", ""),
+    ("x_y", "a\tb"),
+]
+
+
+@pytest.mark.parametrize("header", ALLOWED)
+def test_a_targets_own_headers_are_allowed(header: tuple[str, str]) -> None:
+    """What a target needs to know, a message can say."""
+    assert header_faults([header]) == []
+
+
+FORBIDDEN = """
+Host Content-Length Transfer-Encoding TE Trailer Connection Keep-Alive
+Upgrade Expect Proxy-Authorization Proxy-Connection HTTP2-Settings Forwarded X-Forwarded-For
+X-Forwarded-Host X-Real-IP Via X-Aws-Ec2-Metadata-Token X-Aws-Ec2-Metadata-Token-TTL-Seconds Metadata-Flavor Metadata
+webhook-id Webhook-Signature Chaski-Attempt Accept-Encoding Cookie hOsT
+""".split()
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_headers_that_are_not_the_producers_to_set_are_refused(name: str) -> None:
+    """By name, in whatever case, with the reason."""
+    [fault] = header_faults([(name, "x")])
+    assert fault.field == f"body.headers.{name}"
+    assert fault.message.startswith("can't be set: ")
+
+
+BROKEN = [("", "x"), ("X:A", "x"), ("X A", "x"), ("X-é", "x"), ("X\r\nY", "x")]
+BROKEN += [("X", value) for value in ("a\r\nb", "a\nb", "a\0", "a\x7f", "é", "\ud800")]
+
+
+@pytest.mark.parametrize("header", BROKEN)
+def test_headers_that_can_not_be_written_are_refused(header: tuple[str, str]) -> None:
+    """The fault says so without repeating the value."""
+    [fault] = header_faults([header])
+    assert str(fault).isprintable()
+    assert str(fault).isascii()
+    assert syntax_faults([header]) == [fault]
+
+
+def test_headers_of_our_own_are_judged_by_syntax_alone() -> None:
+    """What producers can't set, Chaski can."""
+    assert syntax_faults([("Chaski-Attempt", "1"), ("webhook-id", "x")]) == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [([(f"X-{n}", "a") for n in range(65)], "65 headers"), ([("X", "a" * 8_192)], "8193 characters")],
+    ids=["too many", "too long"],
+)
+def test_headers_are_bounded(headers: list[tuple[str, str]], words: str) -> None:
+    """In number and in size."""
+    [fault] = header_faults(headers)
+    assert fault.field == "body.headers"
+    assert words in fault.message
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=4))
+def test_headers_without_a_fault_are_safe_to_write(headers: list[tuple[str, str]]) -> None:
+    """Nothing that passes could end a line."""
+    if not header_faults(headers):
+        assert all(name and name.isascii() and value.isascii() for name, value in headers)
+        assert not any(set("\r\n\0:") & set(name) or set("\r\n\0") & set(value) for name, value in headers)
