@@ -117,6 +117,10 @@ class IngestClient:
                 accepted += judged.accepted
                 rejected += judged.rejected
                 left, reason = judged.again, judged.reason
+                if judged.accepted or judged.rejected:
+                    waiting = Waiting(self._retry_seconds, self._tell)
+                if left and judged.rejected:
+                    continue  # ingest holds lines back behind a wrong one of their subject; that one is gone now
             elif _not_now(answer):
                 reason = answer.problem()
             else:

@@ -7,8 +7,8 @@ from typing import Any
 from chaski_core import jsontext
 
 MAX_MESSAGE_BYTES = 262_144
-MAX_CHUNK_LINES = 200
-MAX_CHUNK_BYTES = 1_048_576
+MAX_CHUNK_LINES = 500
+MAX_CHUNK_BYTES = 2_097_152
 _NOT_NOW = frozenset({429, 500, 502, 503, 504})
 
 

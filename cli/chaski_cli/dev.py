@@ -1,0 +1,114 @@
+"""Runs `chaski dev`: reads the routes, starts the services, waits for a signal, drains."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import uvloop
+from rich.console import Console
+from rich.text import Text
+
+from chaski_cli.console import stdout
+from chaski_cli.errors import Exit
+from chaski_cli.routes import load
+from chaski_cli.services import Addresses, Services, open_services
+from chaski_core import jsontext
+from chaski_core.route.model import Route
+from chaski_runtime import logs
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DevOptions:
+    """What was asked for."""
+
+    routes: tuple[Path, ...]
+    data: Path
+    host: str
+    port: int  # 0: any free one
+    metrics_port: int  # as above
+    log_format: Literal["console", "json"]
+    log_level: str
+
+
+def run_dev(options: DevOptions) -> Exit:
+    """Runs until SIGTERM or SIGINT; a second one ends it at once.
+
+    Raises:
+        InvalidRouteError: a route is wrong; names every fault of every file.
+        CommandError: the data folder or a port can't be used.
+    """
+    routes = load(options.routes)
+    log = logs.configure(options.log_format, options.log_level)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(routes, options, log))
+    finally:
+        log.close()
+
+
+async def _serve(routes: Sequence[Route], options: DevOptions, log: logs.Logs) -> Exit:
+    stop = asyncio.Event()
+    _on_signals(stop)
+    listen = Addresses(options.host, options.port, options.metrics_port)
+    async with open_services(routes, options.data, listen, log) as services:
+        _tell(services, routes, options)
+        failed = await services.workers.run_until(stop)
+        _log.info("stopping: nothing new is taken, what is in flight finishes")
+    _log.info("stopped")
+    return Exit.FAILED if failed else Exit.OK
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def asked(number: signal.Signals) -> None:
+        if stop.is_set():  # a second time: at once; what is in flight is released at the next start
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked, number)
+
+
+def _tell(services: Services, routes: Sequence[Route], options: DevOptions) -> None:
+    addresses = {"chaski.ingest.url": services.ingest_url, "chaski.metrics.url": services.metrics_url}
+    _log.info("ready on %s", services.ingest_url, extra={"ecs": {"event.action": "ready", **addresses}})
+    _log.info("targets on this machine (127.0.0.0/8 and ::1) may be called where a rule allows them")
+    if not _is_loopback(options.host):
+        _log.warning("%s can be reached from other machines, and there is no authentication", options.host)
+    if options.log_format == "console":
+        _welcome(stdout(), services, routes, options)
+
+
+def _welcome(console: Console, services: Services, routes: Sequence[Route], options: DevOptions) -> None:
+    console.print(Text.assemble("\nSend messages to ", (services.ingest_url, "bold"), ", for example:\n"))
+    for route in routes:
+        console.print(Text(f"  {_curl(services.ingest_url, route)}\n"), soft_wrap=True)
+    console.print(f"metrics   {services.metrics_url}", highlight=False)
+    console.print(Text(f"data      {options.data}"))
+    console.print("targets   this machine's own addresses may be called where a rule allows them")
+    console.print("access    no authentication: whoever reaches the port may send\n")
+
+
+def _curl(base: str, route: Route) -> str:
+    url = route.allow[0].url.replace("//*.", "//www.")
+    message = {"subject": "order-1", "body": {"url": url, "content": {"hello": "world"}}}
+    body = jsontext.dumps(message).decode().replace("'", "'\\''")
+    return f"curl -i {base}/v1/routes/{route.key}/messages -H 'Content-Type: application/json' -d '{body}'"
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"

@@ -1,0 +1,151 @@
+"""What `chaski dev` runs in its one process: broker, ingest, workers, health and metrics."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from chaski_cli.errors import CommandError
+from chaski_cli.workers import Workers
+from chaski_core.ports import Clock
+from chaski_core.route.model import Route
+from chaski_core.route.resolved import ResolvedRoute
+from chaski_embedded.backend import EmbeddedBackend
+from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.provision import drop_drained, resolve
+from chaski_ingest.app import Ingest
+from chaski_ingest.auth import NoAuthentication
+from chaski_ingest.server import IngestServer
+from chaski_ingest.settings import IngestSettings
+from chaski_runtime import health
+from chaski_runtime.clock import SystemClock
+from chaski_runtime.logs import Logs
+from chaski_runtime.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where to listen; port 0 takes a free one."""
+
+    host: str
+    port: int
+    metrics_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All that runs."""
+
+    ingest_url: str
+    metrics_url: str
+    workers: Workers
+
+
+class Directory:
+    """The routes that ingest knows; they change only by a restart."""
+
+    def __init__(self, routes: Sequence[ResolvedRoute]) -> None:
+        self._routes = {(each.route.namespace, each.route.name): each for each in routes}
+
+    def find(self, namespace: str, name: str) -> ResolvedRoute | None:
+        """The route of that name, if there is one."""
+        return self._routes.get((namespace, name))
+
+
+class IngestWithHealth(Ingest):
+    """Answers `/healthz` and `/readyz` beside messages, so that one port is enough to try it out."""
+
+    live: health.Judgement
+
+    def application(self) -> web.Application:
+        """Ingest's application and the two."""
+        app = super().application()
+        health.add_health(app, live=self.live, ready=lambda: "draining" if self.draining else None)
+        return app
+
+
+@contextlib.asynccontextmanager
+async def open_services(routes: Sequence[Route], data: Path, listen: Addresses, logs: Logs) -> AsyncIterator[Services]:
+    """Starts everything; at the end nothing new is taken, and what is in flight finishes.
+
+    Raises:
+        ChaskiError: the folder, a route or a port can't be used.
+    """
+    clock, metrics = SystemClock(), Metrics()
+    metrics.observe_log_drops(lambda: logs.dropped)
+    async with AsyncExitStack() as stack:
+        broker = await _open_broker(data, clock)
+        stack.push_async_callback(broker.close)
+        await _release(broker)
+        resolved = [await drop_drained(broker, await resolve(broker, route)) for route in routes]
+        await _tell_of_others(broker, resolved)
+        backend = EmbeddedBackend(broker)
+        workers = Workers(resolved, backend, metrics, logs, clock)
+        ingest = IngestWithHealth(
+            Directory(resolved), backend, metrics, clock, IngestSettings(), os.urandom, authenticator=NoAuthentication()
+        )
+        ingest.live = workers.live
+        server = IngestServer(ingest)
+        with _port_fault(listen.host, listen.metrics_port, "--metrics-port"):
+            side = await health.start(
+                listen.host, listen.metrics_port, metrics=metrics, live=workers.live, ready=server.ready
+            )
+        stack.push_async_callback(side.close)
+        with _port_fault(listen.host, listen.port, "--port"):
+            port = await server.start(listen.host, listen.port)
+        stack.push_async_callback(_drain, server, workers)
+        workers.start()
+        host = f"[{listen.host}]" if ":" in listen.host else listen.host
+        yield Services(f"http://{host}:{port}", f"http://{host}:{side.port}/metrics", workers)
+
+
+async def _open_broker(data: Path, clock: Clock) -> EmbeddedBroker:
+    try:
+        return await EmbeddedBroker.open(data, clock)
+    except OSError as error:
+        raise CommandError(f"--data {data}: {error.strerror}", next_step="name a folder that can be written") from error
+
+
+async def _release(broker: EmbeddedBroker) -> None:
+    released = await broker.release_in_flight()
+    if released:
+        _log.info("%d messages were in flight when the last run ended; they are attempted again", released)
+
+
+async def _tell_of_others(broker: EmbeddedBroker, resolved: Sequence[ResolvedRoute]) -> None:
+    used = {url for each in resolved for url in _urls(each)}
+    others = [url for url in await broker.list_queues() if url not in used]
+    waiting = sum([(await broker.queue(url).counts()).total for url in others])
+    if waiting:
+        _log.warning("%d messages in this folder belong to routes that were not given; they wait for them", waiting)
+
+
+def _urls(resolved: ResolvedRoute) -> Iterator[str]:
+    for generation in resolved.generations:
+        for urls in generation.queues.values():
+            yield from urls
+    for rung in (*resolved.rungs, *resolved.retired_rungs):
+        yield rung.url
+
+
+async def _drain(server: IngestServer, workers: Workers) -> None:
+    await asyncio.gather(server.drain(), workers.close())
+
+
+@contextlib.contextmanager
+def _port_fault(host: str, port: int, flag: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CommandError(
+            f"can't listen on {host}:{port}: {error.strerror or error}",
+            next_step=f"choose another with {flag}, or {flag} 0 for a free one",
+        ) from error

@@ -1,0 +1,92 @@
+"""The workers of `chaski dev`: one for each route, both stages."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from chaski_core import __version__
+from chaski_core.ports import Backend, Clock
+from chaski_core.route.model import Route
+from chaski_core.route.resolved import ResolvedRoute
+from chaski_runtime.logs import Logs
+from chaski_runtime.metrics import Metrics
+from chaski_worker.addresses import LoopbackPolicy
+from chaski_worker.delivery import Deliverer
+from chaski_worker.guard import Guard
+from chaski_worker.refusal import RefusalReason
+from chaski_worker.settings import WorkerSettings
+from chaski_worker.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+_STALE_POLL_SECONDS = 60.0  # three long polls
+# The embedded broker's counts are exact, so one look is enough to know that an older generation is empty.
+_SETTINGS = WorkerSettings(drained_polls=1, drained_over_seconds=0.0, observe_interval_seconds=2.0)
+
+
+class Workers:
+    """Delivers for several routes, from start to drained."""
+
+    def __init__(
+        self, routes: Sequence[ResolvedRoute], backend: Backend, metrics: Metrics, logs: Logs, clock: Clock
+    ) -> None:
+        self._deliverers = [_deliverer(resolved.route, metrics) for resolved in routes]
+        self._workers = {
+            resolved.route.key: Worker(
+                resolved,
+                backend=backend,
+                deliverer=deliverer,
+                metrics=metrics,
+                logs=logs,
+                clock=clock,
+                settings=_SETTINGS,
+            )
+            for resolved, deliverer in zip(routes, self._deliverers, strict=True)
+        }
+        self._running: dict[asyncio.Task[None], str] = {}
+
+    def start(self) -> None:
+        """Starts to deliver."""
+        self._running = {asyncio.create_task(worker.run()): key for key, worker in self._workers.items()}
+
+    async def run_until(self, stop: asyncio.Event) -> bool:
+        """Waits for the stop; True if a worker ended before it, which none ever should."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait([stopping, *self._running], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        failed = {task: key for task, key in self._running.items() if task in done}
+        for task, key in failed.items():
+            _log.critical("the worker of %s ended", key, exc_info=task.exception())
+        return bool(failed)
+
+    async def close(self) -> None:
+        """Takes nothing more, and waits until what is in flight has finished or its drain time is over."""
+        for worker in self._workers.values():
+            worker.stop()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        for deliverer in self._deliverers:
+            await deliverer.close()
+
+    def live(self) -> str | None:
+        """None while polls succeed; else which route has had none for long."""
+        ages = {key: worker.last_poll_age() for key, worker in self._workers.items()}
+        stale = [key for key, age in ages.items() if age is not None and age > _STALE_POLL_SECONDS]
+        return f"no successful poll for {_STALE_POLL_SECONDS:g} s: {', '.join(stale)}" if stale else None
+
+
+def _deliverer(route: Route, metrics: Metrics) -> Deliverer:
+    return Deliverer(
+        Guard(route.allow),
+        LoopbackPolicy(permit_loopback=True),
+        timeout_seconds=route.delivery.timeout_seconds,
+        user_agent=f"chaski/{__version__}",
+        on_refusal=_counted(metrics, route),
+    )
+
+
+def _counted(metrics: Metrics, route: Route) -> Callable[[RefusalReason], None]:
+    count = partial(metrics.guard_refusal, namespace=route.namespace, route=route.name)
+    return lambda reason: count(reason=reason.value)

@@ -1,0 +1,179 @@
+"""Runs the real `chaski` command for acceptance tests, and a target that it can call."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import orjson
+import pytest
+from aiohttp import web
+
+T = TypeVar("T")
+CHASKI = Path(sys.executable).with_name("chaski")
+START_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Standard output as one JSON value."""
+        return orjson.loads(self.out)
+
+
+async def chaski(*arguments: object, stdin: bytes | None = None, cwd: Path | None = None) -> Finished:
+    """Runs a command to its end."""
+    process = await asyncio.create_subprocess_exec(
+        CHASKI, *map(str, arguments), stdin=DEVNULL if stdin is None else PIPE, stdout=PIPE, stderr=PIPE, cwd=cwd
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(stdin), START_SECONDS)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return Finished(process.returncode, out.decode(), err.decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Dev:
+    """A running `chaski dev`."""
+
+    process: Process
+    ingest: str
+    metrics: str  # URL of /metrics
+    log: Path
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Every line of its log."""
+        return [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
+
+    async def ended(self, seconds: float = 20.0) -> int:
+        """Its exit code, once it has one."""
+        return await asyncio.wait_for(self.process.wait(), seconds)
+
+
+@contextlib.asynccontextmanager
+async def dev(route: Path, data: Path, *arguments: str) -> AsyncIterator[Dev]:
+    """Runs `chaski dev` on free ports; ends it with SIGTERM, and kills it if that is not enough."""
+    log = data.parent / "dev.log"
+    ports = ("--port", "0", "--metrics-port", "0", "--log-format", "json")
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            CHASKI, "dev", route, "--data", data, *ports, *arguments, stdin=DEVNULL, stdout=out, stderr=out
+        )
+    try:
+
+        async def look() -> dict[str, Any] | None:
+            return ready_line(process, log)
+
+        ready = await eventually(look, START_SECONDS)
+        yield Dev(process, ready["chaski.ingest.url"], ready["chaski.metrics.url"], log)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), 20.0)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+def ready_line(process: Process, log: Path) -> dict[str, Any] | None:
+    """The log line that names the ports, once it is there."""
+    text = log.read_bytes()
+    if process.returncode is not None:
+        pytest.fail(f"chaski dev ended with {process.returncode}: {text.decode()}")
+    for line in text.splitlines():
+        if b'"ready"' in line:
+            entry: dict[str, Any] = orjson.loads(line)
+            return entry
+    return None
+
+
+async def eventually(look: Callable[[], Awaitable[T | None]], seconds: float = 20.0) -> T:
+    """The first value that is not None."""
+    async with asyncio.timeout(seconds):
+        while True:
+            value = await look()
+            if value is not None:
+                return value
+            await asyncio.sleep(0.05)
+
+
+@dataclass(slots=True)
+class Target:
+    """A server that answers what it is told to, and remembers what it got."""
+
+    url: str = ""
+    status: int = 200
+    hang: bool = False
+    bodies: list[str] = field(default_factory=list)
+
+    async def got(self, number: int) -> list[str]:
+        """The bodies of all requests, once there are so many."""
+
+        async def look() -> list[str] | None:
+            return self.bodies if len(self.bodies) >= number else None
+
+        return await eventually(look)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.bodies.append(await request.text())
+        if self.hang:
+            await asyncio.Event().wait()
+        return web.Response(status=self.status, text="said the target")
+
+
+@contextlib.asynccontextmanager
+async def target() -> AsyncIterator[Target]:
+    """Runs a target on a free port."""
+    made = Target()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made._answer)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
+
+
+def write_route(folder: Path, target_url: str, **spec: Any) -> Path:
+    """A route file that allows the target; `spec` adds to it or replaces parts of it."""
+    document = {
+        "apiVersion": "chaski.dev/v1alpha1",
+        "kind": "ChaskiRoute",
+        "metadata": {"name": "first", "namespace": "default"},
+        "spec": {
+            "ordering": "Relaxed",
+            "queues": [{"name": "messages", "partitions": 1}],
+            "targets": {"allow": [{"name": "local", "url": target_url}]},
+            "retry": {"rungs": [{"name": "fast", "delaySeconds": 1}], "ladders": []},
+            **spec,
+        },
+    }
+    path = folder / "route.yaml"
+    path.write_bytes(orjson.dumps(document))
+    return path
+
+
+async def status_of(url: str) -> tuple[int, str]:
+    """Status and text of a GET."""
+    async with aiohttp.ClientSession() as http, http.get(url) as answer:
+        return answer.status, await answer.text()

@@ -1,0 +1,115 @@
+"""`chaski dev` as people and scripts run it."""
+
+import signal
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from acceptance.cli_process import chaski, dev, status_of, target, write_route
+
+MESSAGES = "/v1/routes/default/first/messages"
+
+
+async def post(base: str, url: str, content: str) -> int:
+    """Sends one message; the status of the answer."""
+    message = {"subject": "s", "body": {"url": url, "content": content}}
+    async with aiohttp.ClientSession() as http, http.post(base + MESSAGES, json=message) as answer:
+        return answer.status
+
+
+async def test_it_is_ready_on_both_ports_and_delivers(tmp_path: Path) -> None:
+    """Health is answered on the port for messages and on the port for metrics; what is accepted arrives."""
+    async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+        for base in (running.ingest, running.metrics.removesuffix("/metrics")):
+            assert (await status_of(f"{base}/readyz"))[0] == 200
+            assert (await status_of(f"{base}/healthz"))[0] == 200
+        assert await post(running.ingest, there.url, "hello") == 202
+        assert await there.got(1) == ["hello"]
+        status, page = await status_of(running.metrics)
+        assert status == 200
+        assert "chaski_messages_accepted_total" in page
+
+
+async def test_sigterm_ends_it_with_exit_code_zero(tmp_path: Path) -> None:
+    """A stop that was asked for is no failure, and the log says that it came to its end."""
+    async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.ended() == 0
+        assert running.log_lines()[-1]["message"] == "stopped"
+
+
+@pytest.mark.promise(11)
+async def test_what_is_in_flight_finishes_unless_a_second_signal_comes(tmp_path: Path) -> None:
+    """After one SIGTERM a hanging attempt may go on; after the second the process ends at once, by that signal."""
+    async with target() as there:
+        there.hang = True
+        async with dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+            assert await post(running.ingest, there.url, "slow") == 202
+            await there.got(1)
+            running.process.send_signal(signal.SIGTERM)
+            with pytest.raises(TimeoutError):
+                await running.ended(1.0)
+            running.process.send_signal(signal.SIGTERM)
+            assert await running.ended(5.0) == -signal.SIGTERM
+
+
+@pytest.mark.promise(1)
+async def test_what_was_accepted_outlives_the_process(tmp_path: Path) -> None:
+    """Killed in the middle of an attempt and started again on the same folder, it delivers."""
+    async with target() as there:
+        there.hang = True
+        route = write_route(tmp_path, there.url)
+        async with dev(route, tmp_path / "data") as running:
+            assert await post(running.ingest, there.url, "kept") == 202
+            await there.got(1)
+            running.process.kill()
+            await running.ended()
+        there.hang = False
+        async with dev(route, tmp_path / "data"):
+            assert await there.got(2) == ["kept", "kept"]
+
+
+async def test_wrong_routes_are_refused_with_every_fault(tmp_path: Path) -> None:
+    """Nothing is started; each fault is named with its path, and the exit code says that the input is wrong."""
+    route = write_route(tmp_path, "http://127.0.0.1:9/", ordering="Sometimes", delivery={"timeoutSeconds": 0})
+    ended = await chaski("dev", route, "--data", tmp_path / "data", "--port", "0", "--metrics-port", "0")
+    assert ended.code == 2
+    assert "spec.ordering" in ended.err
+    assert "spec.delivery.timeoutSeconds" in ended.err
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    """The error says which port, and which flag changes it."""
+    async with target() as there:
+        port = there.url.split(":")[-1].strip("/")
+        route = write_route(tmp_path, there.url)
+        ended = await chaski("dev", route, "--data", tmp_path / "data", "--port", port, "--metrics-port", "0")
+    assert ended.code == 1
+    assert port in ended.err
+    assert "--port" in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_a_folder_has_one_owner(tmp_path: Path) -> None:
+    """A second process on the same folder is refused, and the first goes on."""
+    async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+        again = await chaski(
+            "dev", tmp_path / "route.yaml", "--data", tmp_path / "data", "--port", "0", "--metrics-port", "0"
+        )
+        assert again.code == 1
+        assert "data" in again.err
+        assert "Traceback" not in again.err
+        assert (await status_of(f"{running.ingest}/readyz"))[0] == 200
+
+
+async def test_people_are_told_where_to_send(tmp_path: Path) -> None:
+    """The console shows a ready curl line, that loopback may be called, and that there is no authentication."""
+    async with target() as there:
+        route = write_route(tmp_path, there.url)
+        async with dev(route, tmp_path / "data", "--log-format", "console") as running:
+            text = running.log.read_text()
+    assert f"curl -i {running.ingest}{MESSAGES}" in text
+    assert "no authentication" in text
+    assert "127.0.0.0/8" in text

@@ -1,0 +1,142 @@
+"""`chaski send` against a running `chaski dev`."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from acceptance.cli_process import chaski, dev, eventually, target, write_route
+
+ROUTE = ("--route", "default/first")
+
+
+async def test_one_message_from_flags_is_delivered_and_traced(tmp_path: Path) -> None:
+    """The id that `send` prints is the one that `trace` knows."""
+    async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+        to = ("--to", running.ingest, *ROUTE, "--output", "json")
+        sent = await chaski("send", *to, "--subject", "order 1", "--url", there.url, "--json", '{"a": 1}')
+        assert sent.code == 0, sent.err
+        answer = sent.json()
+        assert {key: answer[key] for key in ("subject", "queue", "partition")} == {
+            "subject": "order 1",
+            "queue": "messages",
+            "partition": 0,
+        }
+        assert await there.got(1) == ['{"a":1}']
+
+        async def delivered() -> dict[str, Any] | None:
+            traced = await chaski("trace", answer["id"], "--data", tmp_path / "data", "--output", "json")
+            assert traced.code == 0, traced.err
+            found: dict[str, Any] = traced.json()
+            return found if found["state"] == "delivered" else None
+
+        trace = await eventually(delivered)
+        assert trace["subject"] == "order 1"
+        (attempt,) = trace["attempts"]
+        assert {key: attempt[key] for key in ("number", "stage", "outcome", "status")} == {
+            "number": 1,
+            "stage": "first",
+            "outcome": "delivered",
+            "status": 200,
+        }
+        shown = await chaski("trace", answer["id"], "--data", tmp_path / "data")
+        assert "delivered" in shown.out
+
+
+async def test_an_id_is_one_message_however_often_it_is_sent(tmp_path: Path) -> None:
+    """The second sending gets the same answer, and nothing is delivered twice."""
+    async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+        to = ("--to", running.ingest, *ROUTE, "--subject", "s", "--url", there.url)
+        for _ in range(2):
+            assert (await chaski("send", *to, "--id", "only-one", "--content", "once")).code == 0
+        assert (await chaski("send", *to, "--content", "then")).code == 0
+        assert await there.got(2) == ["once", "then"]
+
+
+@pytest.mark.parametrize("source", ["a file", "standard input"])
+async def test_lines_are_sent_in_order_and_wrong_ones_are_named(tmp_path: Path, source: str) -> None:
+    """Every right line is delivered in order, every wrong one reported with its number and kept for mending."""
+    async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+        lines = [
+            orjson.dumps({"subject": "s", "body": {"url": there.url, "content": f"step {number}"}})
+            for number in range(1, 8)
+        ]
+        lines[2] = b'{"subject": "s", "body": {}}'
+        lines[4] = b"not JSON"
+        text = b"\n".join(lines) + b"\n\n"
+        (tmp_path / "messages.ndjson").write_bytes(text)
+        name = tmp_path / "messages.ndjson" if source == "a file" else "-"
+        rejected = tmp_path / "rejected.ndjson"
+        to = ("--to", running.ingest, *ROUTE, "--rejected", rejected, "--output", "json")
+        sent = await chaski("send", *to, name, stdin=text)
+        assert sent.code == 1
+        assert sent.json()["accepted"] == 5
+        assert [failure["line"] for failure in sent.json()["failures"]] == [3, 5]
+        assert "body.url" in sent.json()["failures"][0]["reason"]
+        assert len(rejected.read_bytes().splitlines()) == 2
+        assert await there.got(5) == [f"step {number}" for number in (1, 2, 4, 6, 7)]
+
+
+async def test_many_lines_of_many_subjects_arrive(tmp_path: Path) -> None:
+    """More lines than fit into one request: all accepted, and each subject in order."""
+    async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+        lines = [
+            orjson.dumps({"subject": f"s{number % 7}", "body": {"url": there.url, "content": f"{number % 7} {number}"}})
+            for number in range(1_200)
+        ]
+        sent = await chaski("send", "--to", running.ingest, *ROUTE, "-", stdin=b"\n".join(lines))
+        assert sent.code == 0, sent.err
+        assert "accepted 1200 of 1200 lines" in sent.out
+        bodies = await there.got(1_200)
+    for subject in range(7):
+        numbers = [int(body.split()[1]) for body in bodies if body.startswith(f"{subject} ")]
+        assert numbers == list(range(subject, 1_200, 7))
+
+
+async def test_an_ingest_that_is_away_is_waited_for_so_long_and_no_longer(tmp_path: Path) -> None:
+    """Nothing listens there: the command tries again, then fails and names the next step."""
+    started = time.monotonic()
+    to = ("--to", "http://127.0.0.1:1", *ROUTE, "--retry-for", "1")
+    one = await chaski("send", *to, "--subject", "s", "--url", "http://127.0.0.1:9/")
+    assert one.code == 1
+    assert "readyz" in one.err
+    (tmp_path / "messages.ndjson").write_text('{"subject":"s","body":{"url":"http://127.0.0.1:9/"}}\n' * 3)
+    many = await chaski("send", *to, "--output", "json", tmp_path / "messages.ndjson")
+    assert many.code == 1
+    assert many.json()["rejected"] == 3
+    assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        pytest.param(("--subject", "s", "--url", "x"), "--route", id="no route"),
+        pytest.param(
+            ("--route", "first", "--subject", "s", "--url", "x"), "namespace/name", id="a route without namespace"
+        ),
+        pytest.param((*ROUTE, "--url", "x"), "--subject", id="no subject"),
+        pytest.param((*ROUTE, "--subject", "s", "--url", "x", "--json", "{"), "--json", id="broken JSON"),
+        pytest.param((*ROUTE, "missing.ndjson"), "missing.ndjson", id="no such file"),
+        pytest.param((*ROUTE, "--subject", "s", "-"), "exclude", id="a file and flags"),
+    ],
+)
+async def test_wrong_input_is_told_with_exit_code_two(arguments: tuple[str, ...], named: str) -> None:
+    """The message names what is wrong; there is no traceback."""
+    ended = await chaski("send", *arguments)
+    assert ended.code == 2
+    assert named in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_what_ingest_refuses_is_told_field_by_field(tmp_path: Path) -> None:
+    """A message that is wrong, and a route that is not there, end with exit code 2."""
+    async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+        to = ("--to", running.ingest, "--subject", "s", "--url", there.url)
+        wrong = await chaski("send", *to, *ROUTE, "--id", "no spaces allowed")
+        assert wrong.code == 2
+        assert "id" in wrong.err
+        missing = await chaski("send", *to, "--route", "default/other")
+        assert missing.code == 2
+        assert "--route" in missing.err
