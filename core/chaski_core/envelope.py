@@ -166,9 +166,12 @@ def _values(metadata: Metadata) -> dict[str, Any]:
     }
 
 
+_NOTHING = _values(Metadata())
+
+
 def _merged(kept: Mapping[str, Any], metadata: Metadata) -> dict[str, Any]:
     # A value that has not changed since it was read stays as it is written, even in a form that can't be read here.
-    before, merged = _values(_read_metadata(kept)), dict(kept)
+    before, merged = _values(_read_metadata(kept)) if kept else _NOTHING, dict(kept)
     for name, value in _values(metadata).items():
         if value == before[name]:
             continue

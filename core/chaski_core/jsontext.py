@@ -7,13 +7,14 @@ written as escapes; orjson escapes the control characters, and refuses lone surr
 """
 
 import json
-import re
 from typing import Any
 
 import orjson
 
 MAX_DEPTH = 200  # orjson writes 254 levels; a few are left for what wraps a message: a dead letter, a list of them
-_LONG_INTEGER = re.compile(rb"\d{19}")
+_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_INTEGER = b"0" * 19  # in a text whose digits are all zeros; ten times faster than a regular expression
+_NONCHARACTER_START = b"\xef"  # one byte is looked for faster than three
 _NONCHARACTERS = ((b"\xef\xbf\xbe", b"\\ufffe"), (b"\xef\xbf\xbf", b"\\uffff"))
 
 
@@ -29,7 +30,7 @@ def loads(data: bytes) -> Any:
             beyond what a double can hold.
     """
     try:
-        value = _loads_exactly(data) if _LONG_INTEGER.search(data) else orjson.loads(data)
+        value = _loads_exactly(data) if _LONG_INTEGER in data.translate(_DIGITS_AS_ZEROS) else orjson.loads(data)
     except (ValueError, RecursionError) as error:
         raise JsonError(str(error)) from error
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth_exceeds(MAX_DEPTH, value):
@@ -63,7 +64,7 @@ def dumps(value: Any) -> bytes:
             data = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, TypeError, RecursionError):
             raise JsonError(str(error)) from error
-    for raw, escaped in _NONCHARACTERS:
-        if raw in data:
+    if _NONCHARACTER_START in data:
+        for raw, escaped in _NONCHARACTERS:
             data = data.replace(raw, escaped)
     return data

@@ -1,0 +1,59 @@
+"""Whether a request may send to its route at all, judged before its body is read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from chaski_core.errors import Fault
+from chaski_core.ports import Clock
+from chaski_core.route.resolved import ResolvedRoute
+from chaski_ingest import problems
+from chaski_ingest.auth import Authenticator, Denied
+from chaski_ingest.problems import Problem
+from chaski_ingest.settings import IngestSettings
+from chaski_ingest.submission import Origin, key_fault, valid_traceparent
+
+
+class RouteDirectory(Protocol):
+    """The routes that there are now; asked for each request, so that they may change while the process runs."""
+
+    def find(self, namespace: str, name: str) -> ResolvedRoute | None:
+        """The route of that name, if there is one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request that may send."""
+
+    resolved: ResolvedRoute
+    origin: Origin
+
+
+class Gate:
+    """Judges requests by their path and headers."""
+
+    def __init__(
+        self, routes: RouteDirectory, authenticator: Authenticator, clock: Clock, settings: IngestSettings
+    ) -> None:
+        self._routes = routes
+        self._authenticator = authenticator
+        self._clock = clock
+        self._settings = settings
+
+    async def admit(self, namespace: str, name: str, headers: Mapping[str, str]) -> Admission | Problem:
+        """The route asked for and what is known of the messages to come, or why they can't be taken."""
+        resolved = self._routes.find(namespace, name)
+        if resolved is None:
+            return problems.no_route(namespace, name)
+        route = resolved.route
+        admitted = await self._authenticator.authenticate(headers, route)
+        if isinstance(admitted, Denied):
+            return problems.of_status(admitted.status, admitted.detail)
+        if route.suspend.ingest:
+            return problems.suspended(route.key, self._settings.suspended_retry_after_seconds)
+        key = headers.get("Idempotency-Key")
+        if key is not None and (fault := key_fault(key)):
+            return problems.invalid((Fault("Idempotency-Key", fault),))
+        traceparent = valid_traceparent(headers.get("traceparent"))
+        return Admission(resolved, Origin(route.key, self._clock.now_ms(), admitted.producer, traceparent, key))

@@ -1,0 +1,114 @@
+"""A batch request: NDJSON in, one result per line out, in the order of the lines.
+
+Blank lines are no messages: they get no result, but they count, so that `line` is what an editor shows.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from chaski_core import jsontext
+from chaski_core.ports import Sent
+from chaski_ingest import problems
+from chaski_ingest.acceptance import Acceptance, Accepted
+from chaski_ingest.admission import Admission
+from chaski_ingest.batching import NotSent
+from chaski_ingest.ordered import HeldBack, Line, OrderedSend
+from chaski_ingest.problems import Problem
+from chaski_ingest.settings import IngestSettings
+from chaski_ingest.submission import Rejection
+
+_LINES_A_TURN = 50  # judged before other requests get their turn: about 2 ms
+
+
+@dataclass(slots=True)
+class _Judged:
+    """What is known of a batch's lines before anything is sent."""
+
+    answers: dict[int, Accepted | Problem] = field(default_factory=dict)  # by line number; Accepted if it is sent
+    sendable: list[Line] = field(default_factory=list)
+    failed: dict[str, int] = field(default_factory=dict)  # subject -> its first line that can't be accepted
+
+
+def split(body: bytes, max_lines: int) -> list[tuple[int, bytes]] | Problem:
+    """The lines that are not blank, with their numbers from 1."""
+    if body.count(b"\n", 0, len(body) - 1) >= max_lines:
+        return problems.too_large(f"the body has more than {max_lines} lines")
+    stripped = ((number, line.strip(b" \t\r")) for number, line in enumerate(body.split(b"\n"), 1))
+    lines = [(number, line) for number, line in stripped if line]
+    return lines or problems.of_status(400, "the body holds no message")
+
+
+class Batch:
+    """One batch request."""
+
+    def __init__(
+        self, acceptance: Acceptance, admission: Admission, settings: IngestSettings, expired: Callable[[], bool]
+    ) -> None:
+        """Takes what it needs.
+
+        Args:
+            acceptance: judges, sends and counts.
+            admission: the route and what is known of the messages.
+            settings: limits.
+            expired: whether the request's time is over.
+        """
+        self._acceptance = acceptance
+        self._admission = admission
+        self._settings = settings
+        self._expired = expired
+
+    async def take(self, body: bytes) -> bytes | Problem:
+        """Sends the lines that can be sent, and answers for each of them."""
+        lines = split(body, self._settings.max_batch_lines)
+        if isinstance(lines, Problem):
+            return lines
+        judged = await self._judge(lines)
+        sending = OrderedSend(self._acceptance.batcher, judged.sendable, self._expired)
+        await sending.run(self._settings.batch_workers)
+        written = []
+        for number, answer in judged.answers.items():
+            final = self._final(answer, sending.results[number]) if isinstance(answer, Accepted) else answer
+            self._count(final)
+            written.append(jsontext.dumps(_line_json(number, final)))
+        return b"\n".join(written) + b"\n"
+
+    async def _judge(self, lines: list[tuple[int, bytes]]) -> _Judged:
+        judged = _Judged()
+        for turn, (number, data) in enumerate(lines, 1):
+            judged.answers[number] = self._judge_line(judged, number, data)
+            if turn % _LINES_A_TURN == 0:
+                await asyncio.sleep(0)
+        return judged
+
+    def _judge_line(self, judged: _Judged, number: int, data: bytes) -> Accepted | Problem:
+        origin = self._admission.origin
+        if origin.idempotency_key is not None:
+            origin = replace(origin, idempotency_key=f"{origin.idempotency_key}#{number}")
+        verdict = self._acceptance.judge(data, origin)
+        if isinstance(verdict, Rejection):
+            if verdict.subject:
+                judged.failed.setdefault(verdict.subject, number)
+            return verdict.problem
+        if verdict.subject in judged.failed:
+            return problems.not_sent(judged.failed[verdict.subject])
+        queue, partition, url = self._admission.resolved.place(verdict.subject)
+        judged.sendable.append(Line(number, url, verdict.message))
+        return Accepted(verdict.id, verdict.subject, queue, partition)
+
+    def _final(self, accepted: Accepted, result: Sent | NotSent | HeldBack) -> Accepted | Problem:
+        if isinstance(result, Sent):
+            return accepted
+        return problems.not_sent(result.line) if isinstance(result, HeldBack) else self._acceptance.unsent(result)
+
+    def _count(self, answer: Accepted | Problem) -> None:
+        if isinstance(answer, Accepted):
+            self._acceptance.count_accepted(self._admission.resolved, answer.queue, answer.subject)
+        else:
+            self._acceptance.count_rejected(self._admission.resolved, answer)
+
+
+def _line_json(number: int, answer: Accepted | Problem) -> dict[str, object]:
+    if isinstance(answer, Accepted):
+        return {"line": number, "status": 202, **answer.as_json()}
+    return answer.as_line(number)

@@ -1,0 +1,197 @@
+"""From one message's JSON to what is put on the queue, or to everything that is wrong with it. Pure."""
+
+import base64
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from chaski_core import ids, jsontext
+from chaski_core.envelope import Metadata, write_envelope
+from chaski_core.errors import Fault
+from chaski_core.ports import OutgoingMessage
+from chaski_core.request_rules import header_faults, method_faults
+from chaski_core.subject import MAX_SUBJECT_CHARACTERS, deduplication_id, group_id
+from chaski_ingest.problems import Problem, invalid, too_large
+from chaski_ingest.settings import IngestSettings
+from chaski_ingest.target_url import url_fault
+
+MAX_KEY_CHARACTERS = 255
+_KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY_CHARACTERS}}}\Z")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,160})?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What is known of a message beside its JSON."""
+
+    route: str  # namespace/name
+    now_ms: int
+    producer: str | None = None
+    traceparent: str | None = None  # a valid one, see `valid_traceparent`
+    idempotency_key: str | None = None  # a valid one, see `key_fault`
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A message that can be accepted."""
+
+    id: str
+    subject: str
+    message: OutgoingMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A message that can't; its subject, where it could be read, holds later lines of the same batch back."""
+
+    problem: Problem
+    subject: str | None = None
+
+
+def judge(data: bytes, origin: Origin, generated_id: str, settings: IngestSettings) -> Submission | Rejection:
+    """Judges one message.
+
+    Args:
+        data: its JSON as received.
+        origin: what else is known of it.
+        generated_id: its id, unless it or its origin gives one.
+        settings: the limits.
+    """
+    try:
+        document = jsontext.loads(data)
+    except jsontext.JsonError as error:
+        return Rejection(_oversize(data, settings) or invalid((Fault("", f"is no JSON that can be carried: {error}"),)))
+    if not isinstance(document, dict):
+        return Rejection(invalid((Fault("", "is no JSON object with `subject` and `body`"),)))
+    given = document.get("subject")
+    subject = given if isinstance(given, str) else ""
+    if oversize := _oversize(data, settings):
+        return Rejection(oversize, subject)
+    if faults := [*_subject_faults(document), *_id_faults(document), *_body_faults(document.get("body"))]:
+        return Rejection(invalid(tuple(faults)), subject)
+    message_id = document.get("id") or _derived_id(origin, subject) or generated_id
+    queued = write_envelope(
+        document, Metadata(message_id, origin.route, origin.now_ms, origin.producer, origin.traceparent)
+    )
+    if len(queued) > settings.max_queue_bytes:
+        return Rejection(too_large(_grown(len(queued), settings)), subject)
+    deduplication = deduplication_id(message_id, 0, "first", 0)
+    return Submission(message_id, subject, OutgoingMessage(queued, group_id(subject), deduplication))
+
+
+def key_fault(key: str) -> str | None:
+    """What is wrong with an `Idempotency-Key`; None where nothing is."""
+    if _KEY.match(key):
+        return None
+    return f"has to be 1 to {MAX_KEY_CHARACTERS} printable ASCII characters"
+
+
+def valid_traceparent(header: str | None) -> str | None:
+    """The header where it is one; a broken one is ignored, as W3C Trace Context §3.2.2 asks."""
+    return header if header is not None and _TRACEPARENT.match(header) else None
+
+
+def _derived_id(origin: Origin, subject: str) -> str | None:
+    if origin.idempotency_key is None:
+        return None
+    return ids.from_idempotency_key(origin.route, subject, origin.idempotency_key)
+
+
+def _oversize(data: bytes, settings: IngestSettings) -> Problem | None:
+    if len(data) <= settings.max_message_bytes:
+        return None
+    return too_large(f"the message has {len(data)} bytes; {settings.max_message_bytes} are allowed")
+
+
+def _grown(size: int, settings: IngestSettings) -> str:
+    return (
+        f"the message has {size} bytes as it would lie on the queue; {settings.max_queue_bytes} are allowed"
+        " (numbers and escapes may be written shorter than they are read)"
+    )
+
+
+# ---- what is wrong with it
+
+
+def _subject_faults(document: dict[str, Any]) -> list[Fault]:
+    subject = document.get("subject")
+    if not isinstance(subject, str):
+        what = f"is {_kind(subject)}, not text" if "subject" in document else "is missing"
+        return [Fault("subject", f"{what}: the subject is what messages are ordered by")]
+    if not 1 <= len(subject) <= MAX_SUBJECT_CHARACTERS:
+        return [Fault("subject", f"has {len(subject)} characters; 1 to {MAX_SUBJECT_CHARACTERS} are allowed")]
+    return []
+
+
+def _id_faults(document: dict[str, Any]) -> list[Fault]:
+    faults = []
+    given = document.get("id")
+    if given is not None and (not isinstance(given, str) or not ids.is_message_id(given)):
+        faults.append(Fault("id", "has to be 1 to 64 characters of A-Z, a-z, 0-9, `.`, `_` and `-`"))
+    if "metadata" in document:
+        faults.append(Fault("metadata", "is set by Chaski; leave it out"))
+    return faults
+
+
+def _body_faults(body: object) -> list[Fault]:
+    if body is None:
+        return [Fault("body", "is missing: it says which request to make, with `url` at least")]
+    if not isinstance(body, dict):
+        return [Fault("body", f"is {_kind(body)}, not an object")]
+    return [*_url_faults(body), *_method_faults(body), *_header_faults(body), *_content_faults(body)]
+
+
+def _url_faults(body: dict[str, Any]) -> list[Fault]:
+    url = body.get("url")
+    if not isinstance(url, str):
+        return [Fault("body.url", f"is {_kind(url)}, not text" if "url" in body else "is missing")]
+    fault = url_fault(url)
+    return [Fault("body.url", fault)] if fault else []
+
+
+def _method_faults(body: dict[str, Any]) -> list[Fault]:
+    method = body.get("method")
+    if method is None:
+        return []
+    return method_faults(method) if isinstance(method, str) else [Fault("body.method", f"is {_kind(method)}, not text")]
+
+
+def _header_faults(body: dict[str, Any]) -> list[Fault]:
+    headers = body.get("headers")
+    if not headers and (headers is None or isinstance(headers, dict)):
+        return []
+    if not isinstance(headers, dict):
+        return [Fault("body.headers", f"is {_kind(headers)}, not an object")]
+    texts = [(name, value) for name, value in headers.items() if isinstance(value, str)]
+    faults = header_faults(texts)
+    if len(texts) < len(headers):
+        others = (name for name, value in headers.items() if not isinstance(value, str))
+        faults += [Fault(f"body.headers.{name}", f"is {_kind(headers[name])}, not text") for name in others]
+    if len({name.lower() for name in headers}) < len(headers):
+        counted = Counter(name.lower() for name in headers)
+        twice = (name for name in headers if counted[name.lower()] > 1)
+        faults += [Fault(f"body.headers.{name}", "is given more than once, in different capitals") for name in twice]
+    return faults
+
+
+def _content_faults(body: dict[str, Any]) -> list[Fault]:
+    encoding, content = body.get("contentEncoding"), body.get("content")
+    if encoding is None:
+        return []
+    if encoding != "base64":
+        return [Fault("body.contentEncoding", 'is not known; leave it out, or use "base64"')]
+    if content is None:
+        return []
+    if not isinstance(content, str):
+        return [Fault("body.contentEncoding", f"is for text, but body.content is {_kind(content)}")]
+    try:
+        base64.b64decode(content, validate=True)
+    except ValueError as error:  # binascii.Error is one; characters beyond ASCII raise the plain one
+        return [Fault("body.content", f"is not base64: {error}")]
+    return []
+
+
+def _kind(value: object) -> str:
+    kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    return kinds.get(type(value), "null")
