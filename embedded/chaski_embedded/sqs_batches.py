@@ -4,7 +4,7 @@ Rules: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from chaski_core.errors import BackendRejectedError
@@ -16,6 +16,7 @@ from chaski_embedded.sqs_messages import Submission
 
 MAX_BATCH_BYTES = 1_048_576
 Entry = TypeVar("Entry")
+Item = TypeVar("Item")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
 
 
@@ -47,7 +48,7 @@ def read_entries(fields: Fields) -> dict[str, Fields]:
     return by_id
 
 
-def check_fifo_batch(entries: Sequence[Fields], content_based: bool) -> None:
+def check_fifo_batch(entries: Iterable[Fields], content_based: bool) -> None:
     """Refuses a whole batch of messages in which one lacks its group or deduplication id, as AWS does.
 
     Raises:
@@ -74,12 +75,12 @@ def check_batch_size(entries: Sequence[Submission | Failed]) -> None:
         raise BackendRejectedError("BatchRequestTooLong", sentence)
 
 
-def each_entry(entries: Sequence[Fields], read: Callable[[Fields], Entry]) -> list[Entry | Failed]:
-    """Reads entries one by one; one that is refused becomes a `Failed` and leaves the others alone."""
+def each_entry(entries: Iterable[Item | Failed], read: Callable[[Item], Entry]) -> list[Entry | Failed]:
+    """Reads or checks entries one by one; one that is refused becomes a `Failed` and leaves the others alone."""
     results: list[Entry | Failed] = []
     for entry in entries:
         try:
-            results.append(read(entry))
+            results.append(entry if isinstance(entry, Failed) else read(entry))
         except BackendRejectedError as error:
             results.append(Failed(error.code, error.reason, sender_fault=True))
     return results

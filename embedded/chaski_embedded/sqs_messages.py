@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 
 from chaski_core.errors import BackendRejectedError
-from chaski_core.ports import OutgoingMessage, ReceivedMessage, Sent
+from chaski_core.ports import OutgoingMessage, Sent
 from chaski_embedded import sqs_fields
+from chaski_embedded.queue import AttributedMessage, AttributedReceived
 from chaski_embedded.sqs_attributes import (
     Attribute,
     carries,
@@ -25,8 +26,8 @@ from chaski_embedded.sqs_attributes import (
 )
 from chaski_embedded.sqs_errors import invalid_parameter, invalid_value, missing
 from chaski_embedded.sqs_fields import Fields
+from chaski_embedded.sqs_queues import ACCOUNT
 
-ACCOUNT = "000000000000"
 MAX_DELAY_SECONDS = 900
 _TOKEN = re.compile(r"[!-~]{1,128}\Z")
 _SEQUENCE_DIGITS = 20  # as on AWS, so that numbers compare alike as text
@@ -122,19 +123,32 @@ def sequence_text(number: int) -> str:
     return f"{number:0{_SEQUENCE_DIGITS}d}"
 
 
-def pack_attributes(submission: Submission) -> bytes:
-    """What the queue keeps beside a message's body; empty where the message has no attributes."""
-    if not submission.attributes and not submission.system_attributes:
-        return b""
+def check_size(submission: Submission, limit: int) -> Submission:
+    """Refuses a message that is longer than the queue's `MaximumMessageSize`, in bytes.
+
+    Raises:
+        BackendRejectedError: InvalidParameterValue.
+    """
+    if submission.size > limit:
+        raise invalid_parameter(
+            f"One or more parameters are invalid. Reason: Message must be shorter than {limit} bytes."
+        )
+    return submission
+
+
+def outgoing(submission: Submission) -> AttributedMessage:
+    """The message as the queue takes it; what it carries beside its body is packed into bytes that nobody reads there."""
     groups = (submission.attributes, submission.system_attributes)
-    return orjson.dumps([{each.name: each.as_json() for each in group} for group in groups])
+    packed = orjson.dumps([{each.name: each.as_json() for each in group} for group in groups]) if any(groups) else None
+    message = submission.message
+    return AttributedMessage(message.body, message.group_id, message.deduplication_id, packed)
 
 
-def unpack_attributes(blob: bytes) -> tuple[tuple[Attribute, ...], tuple[Attribute, ...]]:
-    """A message's user attributes and system attributes, from what `pack_attributes` made."""
-    if not blob:
+def carried_attributes(packed: bytes | None) -> tuple[tuple[Attribute, ...], tuple[Attribute, ...]]:
+    """A message's user attributes and system attributes, out of what `outgoing` packed."""
+    if packed is None:
         return (), ()
-    user, system = orjson.loads(blob)
+    user, system = orjson.loads(packed)
     return read_attributes(user), read_system_attributes(system)
 
 
@@ -158,9 +172,9 @@ def read_wanted(fields: Fields) -> Wanted:
     )
 
 
-def received_json(message: ReceivedMessage, blob: bytes, wanted: Wanted) -> dict[str, Any]:
-    """A message as a receive hands it out; `blob`: what `pack_attributes` made of its attributes."""
-    user, system = unpack_attributes(blob)
+def received_json(message: AttributedReceived, wanted: Wanted) -> dict[str, Any]:
+    """A message as a receive hands it out."""
+    user, system = carried_attributes(message.attributes)
     answer: dict[str, Any] = {
         "MessageId": message.message_id,
         "ReceiptHandle": message.receipt_handle,
@@ -176,7 +190,7 @@ def received_json(message: ReceivedMessage, blob: bytes, wanted: Wanted) -> dict
     return answer
 
 
-def _system_values(message: ReceivedMessage, system: Sequence[Attribute]) -> dict[str, str]:
+def _system_values(message: AttributedReceived, system: Sequence[Attribute]) -> dict[str, str]:
     values = {
         "SenderId": ACCOUNT,
         "SentTimestamp": str(message.sent_at),

@@ -5,7 +5,7 @@ API_SetQueueAttributes. Attributes travel as text, and so they are kept.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ import orjson
 
 from chaski_core.errors import BackendRejectedError
 from chaski_embedded.sqs_errors import invalid_parameter
-from chaski_embedded.sqs_messages import ACCOUNT
 
 REGION = "us-east-1"
+ACCOUNT = "000000000000"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo\Z")
 _INTEGER = re.compile(r"[0-9]{1,10}\Z")
 
@@ -134,7 +134,7 @@ def check_same(given: Mapping[str, str], current: Mapping[str, str]) -> None:
             raise BackendRejectedError("QueueNameExists", sentence)
 
 
-def told_attributes(asked: tuple[str, ...], settings: Mapping[str, str], facts: QueueFacts) -> dict[str, str]:
+def told_attributes(asked: Sequence[str], attributes: Mapping[str, str]) -> dict[str, str]:
     """The attributes of a queue that a caller asked for; only those that it has.
 
     Raises:
@@ -143,8 +143,7 @@ def told_attributes(asked: tuple[str, ...], settings: Mapping[str, str], facts: 
     for name in asked:
         if name != "All" and name not in _READABLE:
             raise BackendRejectedError("InvalidAttributeName", f"Unknown Attribute {name}.")
-    values = {**DEFAULTS, **settings, **_computed(facts)}
-    return values if "All" in asked else {name: values[name] for name in asked if name in values}
+    return dict(attributes) if "All" in asked else {name: attributes[name] for name in asked if name in attributes}
 
 
 def denies_sending(settings: Mapping[str, str]) -> bool:

@@ -28,7 +28,7 @@ def _texts(**values: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("raw", "digest"),
     [
-        # npmjs.com/package/aws-md5-of-message-attributes
+        # the npm package aws-md5-of-message-attributes
         pytest.param({"attribName1": TEXT}, "19e27d4e946b072f3f58da80d94fd778", id="text"),
         pytest.param({"customNumberTypeAttrib": NUMBER}, "9fe1b90bbd9965bdf77bac517c7d2495", id="number with a suffix"),
         pytest.param({"binaryAttribute": BINARY}, "31a92b15d92f8db860eda32aceb656c3", id="binary"),

@@ -1,28 +1,31 @@
 """Messages on the wire: reading a send, writing a receive."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chaski_core.errors import BackendRejectedError
-from chaski_core.ports import ReceivedMessage, Sent
+from chaski_core.ports import Sent
+from chaski_embedded.queue import AttributedReceived
 from chaski_embedded.sqs_messages import (
-    ACCOUNT,
     Wanted,
+    carried_attributes,
+    check_size,
     check_token,
-    pack_attributes,
+    outgoing,
     read_submission,
     read_wanted,
     received_json,
     sent_json,
-    unpack_attributes,
 )
+from chaski_embedded.sqs_queues import ACCOUNT
 
 FIELDS: dict[str, Any] = {"MessageBody": "hi", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
 ATTRIBUTES = {"Foo": {"DataType": "String", "StringValue": "Bar"}}
 TRACE = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1"}}
-RECEIVED = ReceivedMessage("id-1", "handle-1", b"msg", "g", "d", 42, 1_000, 2, 1_500)
+RECEIVED = AttributedReceived("id-1", "handle-1", b"msg", "g", "d", 42, 1_000, 2, 1_500)
 ALL = read_wanted({"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]})
 
 
@@ -95,20 +98,34 @@ def test_a_sender_is_told_digests_of_what_it_handed_in() -> None:
 
 
 def test_attributes_survive_the_queue() -> None:
-    """What is packed with a message is unpacked unchanged; a message without attributes packs to nothing."""
+    """What travels beside the body comes out unchanged; a message without attributes has nothing beside it."""
     fields = {**FIELDS, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}
     submission = read_submission(fields, False)
-    assert unpack_attributes(pack_attributes(submission)) == (submission.attributes, submission.system_attributes)
-    assert pack_attributes(read_submission(FIELDS, False)) == b""
-    assert unpack_attributes(b"") == ((), ())
+    message = outgoing(submission)
+    assert (message.body, message.group_id, message.deduplication_id) == (b"hi", "g", "d")
+    assert carried_attributes(message.attributes) == (submission.attributes, submission.system_attributes)
+    assert outgoing(read_submission(FIELDS, False)).attributes is None
+    assert carried_attributes(None) == ((), ())
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(1_036, True), (1_035, False)])
+def test_body_and_user_attributes_share_the_queues_limit(limit: int, fits: bool) -> None:
+    """1,024 bytes of body and 12 of attributes, at the limit and one byte above it."""
+    fields = {**FIELDS, "MessageBody": "a" * 1_024, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}
+    submission = read_submission(fields, False)
+    if fits:
+        assert check_size(submission, limit) is submission
+    else:
+        with pytest.raises(BackendRejectedError, match="shorter than 1035 bytes") as caught:
+            check_size(submission, limit)
+        assert caught.value.code == "InvalidParameterValue"
 
 
 def test_a_receive_is_told_everything_that_it_asks_for() -> None:
     """System attributes as texts, times in epoch milliseconds, attributes with their digest."""
-    blob = pack_attributes(
-        read_submission({**FIELDS, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}, False)
-    )
-    assert received_json(RECEIVED, blob, ALL) == {
+    fields = {**FIELDS, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}
+    packed = outgoing(read_submission(fields, False)).attributes
+    assert received_json(replace(RECEIVED, attributes=packed), ALL) == {
         "MessageId": "id-1",
         "ReceiptHandle": "handle-1",
         "MD5OfBody": "6e2baaf3b97dbeef01c0043275f9a0e7",
@@ -130,7 +147,7 @@ def test_a_receive_is_told_everything_that_it_asks_for() -> None:
 
 def test_a_receive_that_asks_for_nothing_is_told_the_least() -> None:
     """Id, handle, body and its digest, and no empty maps."""
-    answer = received_json(RECEIVED, b"", Wanted((), ()))
+    answer = received_json(RECEIVED, Wanted((), ()))
     assert set(answer) == {"MessageId", "ReceiptHandle", "MD5OfBody", "Body"}
 
 

@@ -7,18 +7,12 @@ import pytest
 
 from chaski_core.errors import BackendRejectedError
 from chaski_embedded.sqs_queues import (
-    DEFAULTS,
-    QueueFacts,
     check_new_queue,
     check_same,
     check_settings,
     denies_sending,
     merge_settings,
     told_attributes,
-)
-
-FACTS = QueueFacts(
-    "orders.fifo", created_at=1_700_000_000_123, modified_at=1_700_000_001_999, visible=3, in_flight=2, delayed=1
 )
 
 
@@ -120,27 +114,14 @@ def test_making_a_queue_again_needs_the_same_attributes() -> None:
     assert caught.value.code == "QueueNameExists"
 
 
-def test_all_attributes_are_settings_and_facts() -> None:
-    """Counts, times in epoch seconds, the ARN, defaults, and what was set."""
-    told = told_attributes(("All",), {"DelaySeconds": "5"}, FACTS)
-    assert told == {
-        **DEFAULTS,
-        "DelaySeconds": "5",
-        "ApproximateNumberOfMessages": "3",
-        "ApproximateNumberOfMessagesNotVisible": "2",
-        "ApproximateNumberOfMessagesDelayed": "1",
-        "CreatedTimestamp": "1700000000",
-        "LastModifiedTimestamp": "1700000001",
-        "QueueArn": "arn:aws:sqs:us-east-1:000000000000:orders.fifo",
-    }
-
-
 def test_only_what_is_asked_for_is_told() -> None:
-    """An attribute that the queue does not have is left out; one that does not exist is refused."""
-    assert told_attributes(("DelaySeconds", "Policy"), {}, FACTS) == {"DelaySeconds": "0"}
-    assert told_attributes((), {}, FACTS) == {}
+    """All, some, none; an attribute that the queue does not have is left out, one that does not exist is refused."""
+    has = {"DelaySeconds": "0", "QueueArn": "arn"}
+    assert told_attributes(["All"], has) == has
+    assert told_attributes(["DelaySeconds", "Policy"], has) == {"DelaySeconds": "0"}
+    assert told_attributes([], has) == {}
     with pytest.raises(BackendRejectedError) as caught:
-        told_attributes(("Colour",), {}, FACTS)
+        told_attributes(["Colour"], has)
     assert caught.value.code == "InvalidAttributeName"
 
 

@@ -1,0 +1,50 @@
+"""What every action of the SQS server works with: one call, and how its queue is named on either side."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from chaski_embedded import sqs_fields
+from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.queue import EmbeddedQueue
+from chaski_embedded.sqs_fields import Fields
+from chaski_embedded.sqs_queues import ACCOUNT
+
+_SCHEME = "embedded://"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request of the SQS JSON protocol."""
+
+    broker: EmbeddedBroker
+    fields: Fields
+    base_url: str  # how the caller reached the server: `http://127.0.0.1:9324`
+    closing: asyncio.Event  # set when the server wants to end: nothing may wait any longer
+
+    @property
+    def broker_url(self) -> str:
+        """The broker's name for the queue that the call is about; the host in `QueueUrl` does not matter.
+
+        A port-forward, a container's name or a restart on another port changes the host, never the queue.
+        """
+        url = sqs_fields.needed_text(self.fields, "QueueUrl")
+        return _SCHEME + urlsplit(url).path.rpartition("/")[2]
+
+    @property
+    def queue(self) -> EmbeddedQueue:
+        """The queue that the call is about. Makes no call."""
+        return self.broker.queue(self.broker_url)
+
+    async def settings(self) -> Mapping[str, str]:
+        """The attributes of the queue that the call is about."""
+        return await self.broker.attributes(self.broker_url)
+
+    def public_url(self, broker_url: str) -> str:
+        """A queue's URL as the caller can reach it."""
+        return f"{self.base_url}/{ACCOUNT}/{broker_url.removeprefix(_SCHEME)}"
+
+
+Action: TypeAlias = Callable[[Call], Awaitable[dict[str, Any] | None]]

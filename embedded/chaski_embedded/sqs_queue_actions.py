@@ -1,0 +1,108 @@
+"""The actions of the SQS API on queues."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Any
+
+from chaski_embedded import sqs_fields
+from chaski_embedded.sqs_calls import Action, Call
+from chaski_embedded.sqs_errors import invalid_value, missing
+from chaski_embedded.sqs_queues import check_new_queue, told_attributes
+
+MAX_LISTED = 1_000
+
+
+async def create_queue(call: Call) -> dict[str, Any]:
+    """Makes a FIFO queue, or finds one with the very same attributes."""
+    name = sqs_fields.needed_text(call.fields, "QueueName")
+    attributes = sqs_fields.text_map(call.fields, "Attributes")
+    check_new_queue(name, attributes)
+    url = await call.broker.create_queue(name, attributes, sqs_fields.text_map(call.fields, "tags"))
+    return {"QueueUrl": call.public_url(url)}
+
+
+async def get_queue_url(call: Call) -> dict[str, Any]:
+    """The URL of a queue that exists."""
+    url = await call.broker.queue_url(sqs_fields.needed_text(call.fields, "QueueName"))
+    return {"QueueUrl": call.public_url(url)}
+
+
+async def list_queues(call: Call) -> dict[str, Any]:
+    """URLs of queues by name, `MaxResults` at a time; without it the first 1,000, and no token for more."""
+    prefix = sqs_fields.text(call.fields, "QueueNamePrefix") or ""
+    limit = sqs_fields.integer(call.fields, "MaxResults", range(1, MAX_LISTED + 1))
+    after = _read_token(sqs_fields.text(call.fields, "NextToken"))
+    urls = [url for url in await call.broker.list_queues(prefix) if url > after]
+    page = urls[: limit or MAX_LISTED]
+    if not page:
+        return {}
+    answer: dict[str, Any] = {"QueueUrls": [call.public_url(url) for url in page]}
+    if limit and len(urls) > limit:
+        answer["NextToken"] = base64.b64encode(page[-1].encode()).decode()
+    return answer
+
+
+async def get_queue_attributes(call: Call) -> dict[str, Any]:
+    """The attributes that were asked for."""
+    asked = sqs_fields.text_list(call.fields, "AttributeNames")
+    told = told_attributes(asked, await call.settings())
+    return {"Attributes": told} if told else {}
+
+
+async def set_queue_attributes(call: Call) -> None:
+    """Changes the attributes given, keeps the others."""
+    await call.broker.set_attributes(call.broker_url, _needed_map(call, "Attributes"))
+
+
+async def delete_queue(call: Call) -> None:
+    """Deletes a queue with its messages."""
+    await call.broker.delete_queue(call.broker_url)
+
+
+async def purge_queue(call: Call) -> None:
+    """Deletes every message of a queue."""
+    await call.broker.purge_queue(call.broker_url)
+
+
+async def tag_queue(call: Call) -> None:
+    """Adds or replaces tags."""
+    await call.broker.tag(call.broker_url, _needed_map(call, "Tags"))
+
+
+async def untag_queue(call: Call) -> None:
+    """Drops tags."""
+    await call.broker.untag(call.broker_url, sqs_fields.text_list(call.fields, "TagKeys"))
+
+
+async def list_queue_tags(call: Call) -> dict[str, Any]:
+    """The tags of a queue."""
+    tags = await call.broker.list_tags(call.broker_url)
+    return {"Tags": dict(tags)} if tags else {}
+
+
+QUEUE_ACTIONS: Mapping[str, Action] = {
+    "CreateQueue": create_queue,
+    "GetQueueUrl": get_queue_url,
+    "ListQueues": list_queues,
+    "GetQueueAttributes": get_queue_attributes,
+    "SetQueueAttributes": set_queue_attributes,
+    "DeleteQueue": delete_queue,
+    "PurgeQueue": purge_queue,
+    "TagQueue": tag_queue,
+    "UntagQueue": untag_queue,
+    "ListQueueTags": list_queue_tags,
+}
+
+
+def _needed_map(call: Call, name: str) -> Mapping[str, str]:
+    if call.fields.get(name) is None:
+        raise missing(name)
+    return sqs_fields.text_map(call.fields, name)
+
+
+def _read_token(token: str | None) -> str:
+    try:
+        return base64.b64decode(token or "", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise invalid_value(token, "NextToken", "It was not made by this server.") from error
