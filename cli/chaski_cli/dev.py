@@ -85,7 +85,7 @@ def _tell(services: Services, routes: Sequence[Route], options: DevOptions) -> N
     addresses = {"chaski.ingest.url": services.ingest_url, "chaski.metrics.url": services.metrics_url}
     _log.info("ready on %s", services.ingest_url, extra={"ecs": {"event.action": "ready", **addresses}})
     _log.info("targets on this machine (127.0.0.0/8 and ::1) may be called where a rule allows them")
-    if not _is_loopback(options.host):
+    if not is_loopback(options.host):
         _log.warning("%s can be reached from other machines, and there is no authentication", options.host)
     if options.log_format == "console":
         _welcome(stdout(), services, routes, options)
@@ -94,21 +94,23 @@ def _tell(services: Services, routes: Sequence[Route], options: DevOptions) -> N
 def _welcome(console: Console, services: Services, routes: Sequence[Route], options: DevOptions) -> None:
     console.print(Text.assemble("\nSend messages to ", (services.ingest_url, "bold"), ", for example:\n"))
     for route in routes:
-        console.print(Text(f"  {_curl(services.ingest_url, route)}\n"), soft_wrap=True)
+        console.print(Text(f"  {curl_line(services.ingest_url, route)}\n"), soft_wrap=True)
     console.print(f"metrics   {services.metrics_url}", highlight=False)
     console.print(Text(f"data      {options.data}"))
     console.print("targets   this machine's own addresses may be called where a rule allows them")
     console.print("access    no authentication: whoever reaches the port may send\n")
 
 
-def _curl(base: str, route: Route) -> str:
+def curl_line(base: str, route: Route) -> str:
+    """A line that sends a message to the first target that the route allows."""
     url = route.allow[0].url.replace("//*.", "//www.")
     message = {"subject": "order-1", "body": {"url": url, "content": {"hello": "world"}}}
-    body = jsontext.dumps(message).decode().replace("'", "'\\''")
+    body = jsontext.dumps(message).decode()  # a rule's URL holds no quote
     return f"curl -i {base}/v1/routes/{route.key}/messages -H 'Content-Type: application/json' -d '{body}'"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a listening address."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"

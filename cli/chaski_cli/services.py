@@ -87,7 +87,7 @@ async def open_services(routes: Sequence[Route], data: Path, listen: Addresses, 
         await _release(broker)
         resolved = [await drop_drained(broker, await resolve(broker, route)) for route in routes]
         await _tell_of_others(broker, resolved)
-        backend = EmbeddedBackend(broker)
+        backend = EmbeddedBackend(broker, clock)
         workers = Workers(resolved, backend, metrics, logs, clock)
         ingest = IngestWithHealth(
             Directory(resolved), backend, metrics, clock, IngestSettings(), os.urandom, authenticator=NoAuthentication()

@@ -1,7 +1,6 @@
 """Runs the commands that read a data folder: dead letters and traces. The folder's owner may be running."""
 
 import itertools
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from chaski_cli.times import parse_time
 from chaski_cli.traces import trace_json, trace_view
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
 from chaski_embedded.reader import Reader, open_reader
+from chaski_runtime.clock import SystemClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Search:
 
 def run_list(data: Path, search: Search, limit: int | None, output: str) -> Exit:
     """Writes the dead letters that match, oldest first."""
-    wanted = search.filter(time.time_ns() // 1_000_000)
+    wanted = search.filter(SystemClock().now_ms())
     with open_folder(data) as reader:
         found = reader.find(wanted)
         _WRITERS[output](itertools.islice(found, limit))
@@ -93,7 +93,7 @@ def open_folder(data: Path) -> Reader:
     """
     if not data.is_dir():
         raise wrong_input(f"there is no folder {data}", "name the --data of `chaski dev`; its default is ./.chaski")
-    return open_reader(data)
+    return open_reader(data, SystemClock())
 
 
 def _moment(flag: str, text: str | None, now_ms: int) -> int | None:
