@@ -1,0 +1,169 @@
+"""Old and odd input, through real processes."""
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from chaski_core.ports import OutgoingMessage
+from chaski_embedded.broker import EmbeddedBroker
+from chaski_runtime.clock import SystemClock
+from support.devs import RecordingTarget, dead_letters, dev_server, recording_target, route, settled_total, wait_until
+
+LIMIT = 262_144
+RETRY = {
+    "rungs": [{"name": "fast", "delaySeconds": 1}],
+    "ladders": [{"class": "any", "retriesPerRung": 1, "rungs": ["fast"]}],
+}
+SUBJECTS = {
+    "spaces": "an order of 17 May",
+    "emoji": "🦙 chaski 🏃",
+    "long": "x" * 500,
+    "long-unicode": "ñ" * 512,
+    "prototype": "constructor",
+    "dunder": "__proto__",
+    "newline": "two\nlines",
+    "path": "../../etc/passwd",
+}
+
+
+def answer(path: str, _message_id: str, _attempt: int) -> tuple[float, int]:
+    """What the path says."""
+    return 0.0, int(path.rpartition("/")[2] or 200)
+
+
+async def post(http: aiohttp.ClientSession, server_url: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    """Sends one message's bytes."""
+    headers = {"Content-Type": "application/json"}
+    async with http.post(f"{server_url}/v1/routes/t/odd/messages", data=body, headers=headers) as got:
+        return got.status, orjson.loads(await got.read())
+
+
+async def put_raw(data: Path, queue: str, bodies: list[bytes]) -> None:
+    """Puts bytes on a queue behind ingest's back, as another program or an older release would."""
+    broker = await EmbeddedBroker.open(data, SystemClock())
+    try:
+        (url,) = [url for url in await broker.list_queues() if queue in url]
+        for number, body in enumerate(bodies):
+            await broker.queue(url).send([OutgoingMessage(body, f"raw{number}", f"raw-{queue}-{number}")])
+    finally:
+        await broker.close()
+
+
+async def test_what_lies_on_the_queues_already(tmp_path: Path) -> None:
+    """The predecessor's JSON is delivered; without metadata on a rung it is a dead letter; garbage is `malformed`."""
+    async with recording_target(answer) as target:
+        target.keep_bodies = True
+        document = route("odd", target.url, retry=RETRY, queues=[{"name": "messages", "partitions": 1}])
+        async with dev_server(tmp_path, document) as server, aiohttp.ClientSession() as http:
+            assert await server.stop() == 0
+            old = orjson.dumps(
+                {
+                    "subject": "pc_send_88",
+                    "body": {"url": f"{target.url}200", "content": "old", "method": "PUT", "headers": {}},
+                }
+            )
+            await put_raw(
+                server.data, "-messages-", [old, b"\x00\xff garbage", b'{"subject": 1}', old.replace(b"old", b"2nd")]
+            )
+            await put_raw(server.data, "-rung-fast", [old])
+            await server.start()
+            await settled(http, server.metrics_url, 5)
+            assert await server.stop() == 0
+            letters = await dead_letters(server.data)
+    assert sorted(target.bodies.values()) == [b"2nd", b"old"]
+    assert sorted(letter["reason"] for letter in letters) == ["malformed", "malformed", "no-metadata"]
+    garbage = next(letter for letter in letters if "garbage" in letter.get("raw", ""))
+    assert garbage["envelope"] is None
+    assert garbage["subject"] == "raw1"
+    lost = next(letter for letter in letters if letter["reason"] == "no-metadata")
+    assert lost["envelope"] == orjson.loads(old)
+
+
+async def settled(http: aiohttp.ClientSession, metrics_url: str, number: int) -> None:
+    """Waits until so many messages came to an end."""
+    async with asyncio.timeout(30):
+        while await settled_total(http, metrics_url) < number:
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.promise(5)
+async def test_unknown_fields_come_out_of_a_retry_as_they_went_in(tmp_path: Path) -> None:
+    """Fields that Chaski does not know, of all kinds, after a retry: unchanged in the dead letter."""
+    async with recording_target(answer) as target:
+        document = route("odd", target.url, retry=RETRY)
+        message = {
+            "subject": "s",
+            "body": {
+                "url": f"{target.url}500",
+                "content": {"n": 12345678901234567890123},
+                "priority": [1, None, {"a": 0.1}],
+            },
+            "x-tenant": {"deep": [[], {}, "é\u2028\ufffe"], "big": 2**70},
+            "": False,
+        }
+        async with dev_server(tmp_path, document) as server, aiohttp.ClientSession() as http:
+            status, answered = await post(http, server.url, json.dumps(message).encode())
+            assert status == 202, answered
+            await settled(http, server.metrics_url, 1)
+            assert await server.stop() == 0
+            (letter,) = await dead_letters(server.data)
+    assert [seen.attempt for seen in target.seen] == [1, 2]
+    kept = dict(letter["envelope"])
+    kept.pop("metadata")
+    assert kept == message
+
+
+async def test_odd_subjects_and_bodies_arrive(tmp_path: Path) -> None:
+    """Subjects with spaces, emoji, 500 characters, `constructor`; bodies of 0 bytes, the largest, base64, all JSON."""
+    binary = bytes(range(256))
+    async with recording_target(answer) as target:
+        target.keep_bodies = True
+        async with (
+            dev_server(tmp_path, route("odd", target.url, retry=RETRY)) as server,
+            aiohttp.ClientSession() as http,
+        ):
+            sent: dict[str, bytes] = {}
+            for name, subject in SUBJECTS.items():
+                message = {"id": name, "subject": subject, "body": {"url": target.url, "content": subject}}
+                status, answered = await post(http, server.url, orjson.dumps(message))
+                assert (status, answered["subject"]) == (202, subject)
+                sent[name] = subject.encode()
+            contents: dict[str, tuple[dict[str, Any], bytes]] = {
+                "empty": ({"content": ""}, b""),
+                "none": ({}, b""),
+                "null": ({"content": None}, b""),
+                "zero": ({"content": 0}, b"0"),
+                "false": ({"content": False}, b"false"),
+                "list": ({"content": []}, b"[]"),
+                "base64": ({"content": base64.b64encode(binary).decode(), "contentEncoding": "base64"}, binary),
+                "controls": ({"content": "\x00\x01\x1f\ufffe\uffff"}, "\x00\x01\x1f\ufffe\uffff".encode()),
+            }
+            for name, (fields, expected) in contents.items():
+                message = {"id": name, "subject": "bodies", "body": {"url": target.url, **fields}}
+                status, answered = await post(http, server.url, orjson.dumps(message))
+                assert status == 202, answered
+                sent[name] = expected
+            largest, over = sized(target, LIMIT), sized(target, LIMIT + 1)
+            assert (len(largest), len(over)) == (LIMIT, LIMIT + 1)
+            status, answered = await post(http, server.url, largest)
+            assert status == 202, answered
+            sent["large"] = orjson.loads(largest)["body"]["content"].encode()
+            status, answered = await post(http, server.url, over)
+            assert status == 413
+            assert "262144" in str(answered).replace(",", "")
+            await wait_until(lambda: len(target.seen) >= len(sent), within=20)
+            assert await server.stop() == 0
+    assert target.bodies == sent
+
+
+def sized(target: RecordingTarget, size: int) -> bytes:
+    """A message of exactly so many bytes of JSON."""
+    message = {"id": "large", "subject": "s", "body": {"url": target.url, "content": ""}}
+    message["body"]["content"] = "x" * (size - len(orjson.dumps(message)))  # type: ignore[index]
+    return orjson.dumps(message)

@@ -1,0 +1,236 @@
+"""A `chaski dev` process that a test can kill and start again on the same data, and a target that remembers all."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import DEVNULL, Process
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from aiohttp import web
+
+CHASKI = Path(sys.executable).with_name("chaski")
+START_SECONDS = 30.0
+
+
+class DevServer:
+    """`chaski dev` on one data folder. Its ports stay the same over restarts, as a producer's configuration would."""
+
+    def __init__(self, folder: Path, *routes: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.log = folder / "dev.log"
+        self.kills = 0
+        self._files = [folder / f"route{index}.yaml" for index in range(len(routes))]
+        for file, route in zip(self._files, routes, strict=True):
+            file.write_bytes(orjson.dumps(route))
+        self._ports = ["0", "0"]
+        self._process: Process | None = None
+        self.url = ""
+        self.metrics_url = ""
+
+    async def start(self) -> None:
+        """Starts it and waits until it is ready."""
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as out:
+            self._process = await asyncio.create_subprocess_exec(
+                CHASKI, "dev", *self._files, "--data", self.data, "--log-format", "json",
+                "--port", self._ports[0], "--metrics-port", self._ports[1],
+                stdin=DEVNULL, stdout=out, stderr=out,
+            )  # fmt: skip
+        async with asyncio.timeout(START_SECONDS):
+            while not (ready := self._ready(begin)):
+                await asyncio.sleep(0.02)
+        self.url, self.metrics_url = ready["chaski.ingest.url"], ready["chaski.metrics.url"]
+        self._ports = [self.url.rpartition(":")[2], self.metrics_url.rpartition(":")[2].partition("/")[0]]
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+        self.kills += 1
+
+    def signal(self, number: int) -> None:
+        """Sends a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def stop(self, within: float = 30.0) -> int:
+        """SIGTERM; its exit code."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self._process.wait(), within)
+
+    async def end(self) -> None:
+        """Ends it whatever it does."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def _ready(self, begin: int) -> dict[str, Any] | None:
+        assert self._process is not None
+        text = self.log.read_bytes()[begin:]
+        assert self._process.returncode is None, text.decode()
+        for line in text.splitlines():
+            if b'"ready"' in line and line.endswith(b"}"):
+                entry: dict[str, Any] = orjson.loads(line)
+                return entry
+        return None
+
+
+@contextlib.asynccontextmanager
+async def dev_server(folder: Path, *routes: Mapping[str, Any]) -> AsyncIterator[DevServer]:
+    """A started server, ended at the end."""
+    server = DevServer(folder, *routes)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.end()
+
+
+def route(name: str, target_url: str, **spec: Any) -> dict[str, Any]:
+    """A ChaskiRoute in namespace `t` that allows one target; `spec` replaces parts of it."""
+    return {
+        "apiVersion": "chaski.dev/v1alpha1",
+        "kind": "ChaskiRoute",
+        "metadata": {"name": name, "namespace": "t"},
+        "spec": {
+            "ordering": "Relaxed",
+            "queues": [{"name": "messages", "partitions": 2}],
+            "targets": {"allow": [{"name": "target", "url": target_url}]},
+            "delivery": {"timeoutSeconds": 10, "concurrencyPerPod": 64},
+            "retry": {
+                "rungs": [{"name": "fast", "delaySeconds": 1}, {"name": "medium", "delaySeconds": 2}],
+                "ladders": [
+                    {"class": "4xx", "retriesPerRung": 1, "rungs": ["fast", "medium"]},
+                    {"class": "5xx", "retriesPerRung": 2, "rungs": ["fast"]},
+                    {"class": "connection", "retriesPerRung": 5, "rungs": ["fast"]},
+                ],
+            },
+            **spec,
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request as the target saw it."""
+
+    at: float  # time.monotonic() at its start
+    done: float
+    path: str
+    message_id: str
+    attempt: int
+    status: int
+
+
+@dataclass
+class RecordingTarget:
+    """A target whose answer the test decides; it notes every request."""
+
+    answer: Callable[[str, str, int], tuple[float, int]]  # path, message id, attempt -> seconds to wait, status
+    url: str = ""
+    seen: list[Seen] = field(default_factory=list)
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    keep_bodies: bool = False
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answers one request."""
+        at = time.monotonic()
+        message_id = request.headers.get("Chaski-Message-Id", "")
+        attempt = int(request.headers.get("Chaski-Attempt", "0"))
+        body = await request.read()
+        if self.keep_bodies:
+            self.bodies[message_id] = body
+        seconds, status = self.answer(request.path, message_id, attempt)
+        if seconds:
+            await asyncio.sleep(seconds)
+        self.seen.append(Seen(at, time.monotonic(), request.path, message_id, attempt, status))
+        return web.Response(status=status)
+
+    def by_message(self) -> dict[str, list[Seen]]:
+        """Requests by message id, in the order they began."""
+        found: dict[str, list[Seen]] = defaultdict(list)
+        for each in sorted(self.seen, key=lambda seen: seen.at):
+            found[each.message_id].append(each)
+        return found
+
+
+@contextlib.asynccontextmanager
+async def recording_target(answer: Callable[[str, str, int], tuple[float, int]]) -> AsyncIterator[RecordingTarget]:
+    """Runs a target on a free port of 127.0.0.1."""
+    target = RecordingTarget(answer)
+    runner = web.ServerRunner(web.Server(target.handle))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+    await site.start()
+    target.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    try:
+        yield target
+    finally:
+        await runner.cleanup()
+
+
+async def send_batch(
+    http: aiohttp.ClientSession, server: str, route_key: str, lines: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Sends NDJSON; the result lines."""
+    body = b"\n".join(orjson.dumps(line) for line in lines)
+    headers = {"Content-Type": "application/x-ndjson"}
+    async with http.post(f"{server}/v1/routes/{route_key}/messages:batch", data=body, headers=headers) as answer:
+        text = await answer.read()
+        assert answer.status == 200, text
+        return [orjson.loads(line) for line in text.splitlines()]
+
+
+async def wait_until(look: Callable[[], bool], within: float) -> None:
+    """Looks until it is so."""
+    async with asyncio.timeout(within):
+        while not look():
+            await asyncio.sleep(0.05)
+
+
+async def dead_letters(data: Path) -> list[dict[str, Any]]:
+    """Every dead letter, by the command line."""
+    process = await asyncio.create_subprocess_exec(
+        CHASKI, "dead-letters", "list", "--data", data, "--output", "ndjson", "--limit", "1000000",
+        stdin=DEVNULL, stdout=asyncio.subprocess.PIPE, env=dict(os.environ),
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return [orjson.loads(line) for line in out.splitlines()]
+
+
+async def settled_total(http: aiohttp.ClientSession, metrics_url: str) -> int:
+    """Messages delivered and dead-lettered since the process started, from its metrics."""
+    async with http.get(metrics_url) as answer:
+        text = await answer.text()
+    names = ("chaski_messages_delivered_total{", "chaski_dead_letters_total{")
+    return sum(int(float(line.rpartition(" ")[2])) for line in text.splitlines() if line.startswith(names))
+
+
+async def queued_total(http: aiohttp.ClientSession, metrics_url: str) -> int | None:
+    """Messages that lie on any queue, from the gauges; None where they are not known yet."""
+    async with http.get(metrics_url) as answer:
+        text = await answer.text()
+    values = [
+        int(float(line.rpartition(" ")[2])) for line in text.splitlines() if line.startswith("chaski_queue_messages{")
+    ]
+    return sum(values) if values else None

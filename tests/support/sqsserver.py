@@ -1,0 +1,63 @@
+"""A real process that serves a data folder as SQS, and boto3 clients that talk to it."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+START_SECONDS = 30
+STOP_SECONDS = 15
+
+
+class ServerProcess:
+    """`python -m chaski_embedded` on a data folder."""
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        command = [sys.executable, "-m", "chaski_embedded", "--data", str(folder), "--port", str(port)]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        killer = threading.Timer(START_SECONDS, self._process.kill)  # readline has no deadline of its own
+        killer.start()
+        assert self._process.stdout is not None
+        self.welcome = self._process.stdout.readline() + self._process.stdout.readline()
+        killer.cancel()
+        assert self.welcome.startswith("SQS endpoint: "), f"said {self.welcome!r}, exit {self._process.poll()}"
+        self.url = self.welcome.split()[2]
+
+    def terminate(self) -> int:
+        """Ends the process as an operator would, with SIGTERM; its exit status."""
+        self._process.terminate()
+        return self._wait()
+
+    def kill(self) -> None:
+        """Ends the process without a chance to say goodbye."""
+        self._process.kill()
+        self._wait()
+
+    def _wait(self) -> int:
+        try:
+            return self._process.wait(STOP_SECONDS)
+        finally:
+            self._process.kill()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+
+
+def connect(url: str, read_timeout: float = 30) -> "SQSClient":
+    """A boto3 client that tries once and tells what happened."""
+    return boto3.client(
+        "sqs",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="any",
+        aws_secret_access_key="any",
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=read_timeout),
+    )
