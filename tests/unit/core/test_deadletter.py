@@ -85,6 +85,7 @@ def test_malformed_bytes_are_shown_and_can_be_printed(raw: bytes, shown: str) ->
         pytest.param(DeadLetterFilter(error_class="400"), False, id="other status of the class"),
         pytest.param(DeadLetterFilter(error_class="timeout"), False, id="class of a later error"),
         pytest.param(DeadLetterFilter(text="GRÜSSE"), True, id="text in another case"),
+        pytest.param(DeadLetterFilter(text="grüße"), True, id="text as it is written"),
         pytest.param(DeadLetterFilter(text="hooks/1"), True, id="text in the url"),
         pytest.param(DeadLetterFilter(text="elsewhere"), False, id="text that is not there"),
         pytest.param(DeadLetterFilter(text=""), True, id="empty text"),

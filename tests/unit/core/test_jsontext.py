@@ -118,7 +118,7 @@ def test_what_nests_to_the_limit_can_be_written_and_what_nests_deeper_is_refused
     times = MAX_DEPTH // levels
     data = opening * times + inner + closing * times
     assert dumps(loads(data)) == data
-    for deeper in (times + 1, times * 3, times * 6, 100_000):
+    for deeper in (times + 1, times * 3, times * 5, times * 6, 100_000):
         with pytest.raises(JsonError):
             loads(opening * deeper + inner + closing * deeper)
 

@@ -1,5 +1,7 @@
 """A message's climb as JSON, in the forms of this release and of its neighbours."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +100,22 @@ def test_a_climb_of_another_release_is_read_as_far_as_it_goes(raw: object, expec
 def test_an_error_is_shown_with_what_there_is(note: ErrorNote, expected: dict[str, str]) -> None:
     """Texts are cut, and made such that a queue and a terminal take them."""
     assert note_json(note) == expected
+
+
+def test_each_error_keeps_its_own_unknown_fields_where_the_list_is_cut() -> None:
+    """A release that lists fewer errors than this one: what it said of each stays with that error."""
+    listed = [{"class": "500", "at": AT, "host": "b"}, {"class": "503", "at": AT, "host": "c"}]
+    old = {"class": "404", "retries": 5, "errors": listed, "firstError": {"class": "404", "at": AT, "host": "a"}}
+    before = read_ladder(old)
+    assert before is not None
+    written = ladder_json(replace(before, retries=6, errors=(*before.errors, ErrorNote("timeout", NOW))), old)
+    assert [(note["class"], note.get("host")) for note in written["errors"]] == [
+        ("404", None),
+        ("500", "b"),
+        ("503", "c"),
+        ("timeout", None),
+    ]
+    assert (written["firstError"]["host"], written["lastError"]) == ("a", {"class": "timeout", "at": AT})
 
 
 def test_an_unrelated_climb_leaves_nothing_of_the_old_errors() -> None:
