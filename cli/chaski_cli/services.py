@@ -9,8 +9,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import web
-
 from chaski_cli.errors import CommandError
 from chaski_cli.workers import Workers
 from chaski_core.ports import Clock
@@ -60,18 +58,6 @@ class Directory:
         return self._routes.get((namespace, name))
 
 
-class IngestWithHealth(Ingest):
-    """Answers `/healthz` and `/readyz` beside messages, so that one port is enough to try it out."""
-
-    live: health.Judgement
-
-    def application(self) -> web.Application:
-        """Ingest's application and the two."""
-        app = super().application()
-        health.add_health(app, live=self.live, ready=lambda: "draining" if self.draining else None)
-        return app
-
-
 @contextlib.asynccontextmanager
 async def open_services(routes: Sequence[Route], data: Path, listen: Addresses, logs: Logs) -> AsyncIterator[Services]:
     """Starts everything; at the end nothing new is taken, and what is in flight finishes.
@@ -89,11 +75,7 @@ async def open_services(routes: Sequence[Route], data: Path, listen: Addresses, 
         await _tell_of_others(broker, resolved)
         backend = EmbeddedBackend(broker, clock)
         workers = Workers(resolved, backend, metrics, logs, clock)
-        ingest = IngestWithHealth(
-            Directory(resolved), backend, metrics, clock, IngestSettings(), os.urandom, authenticator=NoAuthentication()
-        )
-        ingest.live = workers.live
-        server = IngestServer(ingest)
+        server = _ingest_server(Directory(resolved), backend, metrics, clock, workers)
         with _port_fault(listen.host, listen.metrics_port, "--metrics-port"):
             side = await health.start(
                 listen.host, listen.metrics_port, metrics=metrics, live=workers.live, ready=server.ready
@@ -105,6 +87,20 @@ async def open_services(routes: Sequence[Route], data: Path, listen: Addresses, 
         workers.start()
         host = f"[{listen.host}]" if ":" in listen.host else listen.host
         yield Services(f"http://{host}:{port}", f"http://{host}:{side.port}/metrics", workers)
+
+
+def _ingest_server(
+    routes: Directory, backend: EmbeddedBackend, metrics: Metrics, clock: Clock, workers: Workers
+) -> IngestServer:
+    settings = IngestSettings()
+    ingest = Ingest(routes, backend, metrics, clock, settings, os.urandom, authenticator=NoAuthentication())
+
+    def ready() -> str | None:
+        return server.ready()
+
+    # Health beside messages, so that one port is enough to try it out.
+    server = IngestServer(ingest, {"/healthz": workers.live, "/readyz": ready})
+    return server
 
 
 async def _open_broker(data: Path, clock: Clock) -> EmbeddedBroker:

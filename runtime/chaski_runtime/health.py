@@ -40,7 +40,8 @@ async def start(host: str, port: int, *, metrics: Metrics, live: Judgement, read
         OSError: the address can't be listened on.
     """
     app = web.Application()
-    add_health(app, live=live, ready=ready)
+    app.router.add_get("/healthz", _answer(live))
+    app.router.add_get("/readyz", _answer(ready))
     app.router.add_get("/metrics", _scrape(metrics))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
     await runner.setup()
@@ -50,12 +51,6 @@ async def start(host: str, port: int, *, metrics: Metrics, live: Judgement, read
         await runner.cleanup()
         raise
     return HealthServer(runner, runner.addresses[0][1])
-
-
-def add_health(app: web.Application, *, live: Judgement, ready: Judgement) -> None:
-    """Answers `/healthz` and `/readyz` in an application that has another job as well; judged as in `start`."""
-    app.router.add_get("/healthz", _answer(live))
-    app.router.add_get("/readyz", _answer(ready))
 
 
 def _answer(judge: Judgement) -> Handler:

@@ -98,7 +98,7 @@ def ready_line(process: Process, log: Path) -> dict[str, Any] | None:
     if process.returncode is not None:
         pytest.fail(f"chaski dev ended with {process.returncode}: {text.decode()}")
     for line in text.splitlines():
-        if b'"ready"' in line:
+        if b'"ready"' in line and line.endswith(b"}"):
             entry: dict[str, Any] = orjson.loads(line)
             return entry
     return None
