@@ -1,5 +1,6 @@
 """What every test can use."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -8,8 +9,13 @@ _REPORTS = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes room for what tests measure."""
+    """Makes room for what tests measure, and says that the main thread has no event loop of its own.
+
+    Without the latter pytest-asyncio 1.5 asks Python 3.11 for one before the first asynchronous test; the loop that is
+    made by that is never closed, and its ResourceWarning fails some later test.
+    """
     config.stash[_REPORTS] = []
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture
