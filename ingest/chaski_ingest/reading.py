@@ -29,7 +29,7 @@ def type_problem(headers: Mapping[str, str], expected: str) -> Problem | None:
     return None
 
 
-async def read_body(request: web.Request, limit: int, timeout_seconds: float) -> bytes | Problem:
+async def read_body(request: web.BaseRequest, limit: int, timeout_seconds: float) -> bytes | Problem:
     """The body, if it is at most `limit` bytes and arrives in time."""
     declared = request.content_length
     if declared is not None and declared > limit:

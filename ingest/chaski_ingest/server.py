@@ -1,8 +1,22 @@
-"""The ingest on a port of its own, from start to drain."""
+"""The ingest on a port of its own, from start to drain.
+
+aiohttp's low-level server calls `Ingest.handle` itself: its router and middlewares would cost as much as judging a
+message does.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
 
-from chaski_ingest.app import Ingest
+from chaski_ingest import problems
+from chaski_ingest.app import Ingest, problem_response
+from chaski_runtime.health import Judgement
 
 _BACKLOG = 1_024  # connections that the kernel holds for us while the loop is busy
 
@@ -10,10 +24,16 @@ _BACKLOG = 1_024  # connections that the kernel holds for us while the loop is b
 class IngestServer:
     """Listens, and stops without losing a request."""
 
-    def __init__(self, ingest: Ingest) -> None:
-        """Serves `ingest` once started."""
+    def __init__(self, ingest: Ingest, probes: Mapping[str, Judgement] | None = None) -> None:
+        """Serves `ingest` once started.
+
+        Args:
+            ingest: answers the requests.
+            probes: paths, such as `/readyz`, that are answered here too, and what judges them.
+        """
         self._ingest = ingest
-        self._runner: web.AppRunner | None = None
+        self._probes = dict(probes or {})
+        self._runner: web.ServerRunner | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listens, and returns the real port where 0 was asked for.
@@ -22,13 +42,14 @@ class IngestServer:
             OSError: the address can't be listened on.
         """
         settings = self._ingest.settings
-        runner = web.AppRunner(
-            self._ingest.application(),
+        server = _Server(
+            self._handle if self._probes else self._ingest.handle,
+            request_factory=self._make_request,
             access_log=None,  # metrics count requests; a line for each would cost more than the request
             keepalive_timeout=settings.keep_alive_seconds,
-            shutdown_timeout=settings.drain_seconds,
             auto_decompress=False,  # compressed bodies are refused, so none is unpacked
         )
+        runner = web.ServerRunner(server, shutdown_timeout=settings.drain_seconds)
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
@@ -54,3 +75,50 @@ class IngestServer:
             await self._runner.cleanup()
             self._runner = None
         await self._ingest.drain()
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        judge = self._probes.get(request.raw_path)
+        if judge is None:
+            return await self._ingest.handle(request)
+        reason = judge()
+        if reason is None:
+            return web.Response(text="ok\n")
+        return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=reason + "\n")
+
+    def _make_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> web.BaseRequest:
+        limit = self._ingest.settings.max_batch_bytes
+        loop = asyncio.get_running_loop()
+        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=limit)
+
+
+class _Server(web.Server):
+    def __call__(self) -> RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class _Protocol(RequestHandler):
+    """Says in problem details what aiohttp itself refuses: a request that is no HTTP, headers beyond their limits."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what no handler saw."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already, so no other can be given")
+        if exc is not None and status >= 500:
+            self.log_exception("a request failed in an unexpected way", exc_info=exc)
+            message = None
+        response = problem_response(problems.of_status(status, message or ""))
+        response.force_close()
+        return response

@@ -1,0 +1,32 @@
+"""From a request's path to what it asks for. A table lookup would do for one path; these hold two names each."""
+
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+SINGLE = "single"
+BATCH = "batch"
+
+_PREFIX = ["", "v1", "routes"]
+_KINDS = {"messages": SINGLE, "messages:batch": BATCH}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A route's place to send to."""
+
+    namespace: str
+    name: str
+    kind: str  # SINGLE | BATCH
+
+
+def find_endpoint(target: str) -> Endpoint | str:
+    """What a request target (RFC 9112 §3.2) asks for; the path itself, decoded, where there is nothing of ours."""
+    path = target.partition("?")[0]
+    if not path.startswith("/"):  # absolute form, as proxies send it
+        path = urlsplit(path).path
+    if "%" in path:
+        path = unquote(path)
+    parts = path.split("/")
+    if len(parts) != 6 or parts[:3] != _PREFIX or parts[5] not in _KINDS:
+        return path
+    return Endpoint(parts[3], parts[4], _KINDS[parts[5]])
