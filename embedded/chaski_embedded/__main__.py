@@ -73,7 +73,8 @@ def welcome(url: str, host: str) -> str:
     reach = "only this machine can reach it" if _is_loopback(host) else "EVERYONE WHO CAN REACH IT CAN DO EVERYTHING"
     return (
         f"SQS endpoint: {url} (no authentication: {reach})\n"
-        f"export AWS_ENDPOINT_URL_SQS={url} AWS_REGION={REGION} AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any"
+        f"export AWS_ENDPOINT_URL_SQS={url} AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION} "
+        "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any"
     )
 
 

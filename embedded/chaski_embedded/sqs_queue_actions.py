@@ -8,7 +8,7 @@ from typing import Any
 from chaski_embedded import sqs_fields
 from chaski_embedded.sqs_calls import Action, Call
 from chaski_embedded.sqs_errors import invalid_value, missing
-from chaski_embedded.sqs_queues import check_new_queue, told_attributes
+from chaski_embedded.sqs_queues import told_attributes
 
 MAX_LISTED = 1_000
 
@@ -17,7 +17,6 @@ async def create_queue(call: Call) -> dict[str, Any]:
     """Makes a FIFO queue, or finds one with the very same attributes."""
     name = sqs_fields.needed_text(call.fields, "QueueName")
     attributes = sqs_fields.text_map(call.fields, "Attributes")
-    check_new_queue(name, attributes)
     url = await call.broker.create_queue(name, attributes, sqs_fields.text_map(call.fields, "tags"))
     return {"QueueUrl": call.public_url(url)}
 
