@@ -1,6 +1,7 @@
 """One attempt: one HTTP request, and what came of it as a value."""
 
 import asyncio
+import functools
 import logging
 import ssl
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from chaski_worker.session import RequestFailedError, open_session
 _logger = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 65_536  # of an answer; what is longer is cut off with its connection
 _MAX_REASON_CHARACTERS = 100
+_REMEMBERED = 64  # sets of headers; a producer mostly sends the same, and each may be as large as a message
 
 
 def _ignore(_: RefusalReason) -> None:
@@ -75,7 +77,7 @@ class Deliverer:
         verdict = self._guard.check(request.url)
         if isinstance(verdict, Refusal):
             return self._refused(verdict, "none")
-        refusal = _judge(request, headers)
+        refusal = _judge(request.method, request.headers) or _judge_own(headers)
         if refusal is not None:
             return self._refused(refusal, verdict.rule.name)
         outcome = await self._attempt(verdict, request, _merged(request.headers, headers))
@@ -118,7 +120,7 @@ class Deliverer:
         finally:
             addresses.current.reset(token)
             if response is not None:
-                response.close()  # gives up the connection, unless the body was read whole and it is back in the pool
+                response.close()  # and its connection; where the body was read whole, that is back in the pool
         return _answered(response, bytes(body))
 
     def _session(self, rule: AllowRule) -> aiohttp.ClientSession:
@@ -150,12 +152,18 @@ class Deliverer:
         return Outcome(found[0], detail=found[1])
 
 
-def _judge(request: HttpRequest, own: Sequence[tuple[str, str]]) -> Refusal | None:
-    if faults := method_faults(request.method):
+@functools.lru_cache(_REMEMBERED)
+def _judge(method: str, headers: tuple[tuple[str, str], ...]) -> Refusal | None:
+    if faults := method_faults(method):
         return Refusal(RefusalReason.METHOD, str(faults[0]))
-    if faults := header_faults(request.headers) or syntax_faults(own):
+    if faults := header_faults(headers):
         return Refusal(RefusalReason.HEADER, str(faults[0]))
     return None
+
+
+def _judge_own(headers: Sequence[tuple[str, str]]) -> Refusal | None:
+    faults = syntax_faults(headers)
+    return Refusal(RefusalReason.HEADER, str(faults[0])) if faults else None
 
 
 def _merged(given: Sequence[tuple[str, str]], own: Sequence[tuple[str, str]]) -> CIMultiDict[str]:

@@ -36,12 +36,35 @@ def test_a_targets_own_headers_are_allowed(header: tuple[str, str]) -> None:
     assert header_faults([header]) == []
 
 
-FORBIDDEN = """
-Host Content-Length Transfer-Encoding TE Trailer Connection Keep-Alive
-Upgrade Expect Proxy-Authorization Proxy-Connection HTTP2-Settings Forwarded X-Forwarded-For
-X-Forwarded-Host X-Real-IP Via X-Aws-Ec2-Metadata-Token X-Aws-Ec2-Metadata-Token-TTL-Seconds Metadata-Flavor Metadata
-webhook-id Webhook-Signature Chaski-Attempt Accept-Encoding Cookie hOsT
-""".split()
+FORBIDDEN = [
+    "Host",
+    "Content-Length",
+    "Transfer-Encoding",
+    "TE",
+    "Trailer",
+    "Connection",
+    "Keep-Alive",
+    "Upgrade",
+    "Expect",
+    "Proxy-Authorization",
+    "Proxy-Connection",
+    "HTTP2-Settings",
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Real-IP",
+    "Via",
+    "X-Aws-Ec2-Metadata-Token",
+    "X-Aws-Ec2-Metadata-Token-TTL-Seconds",
+    "Metadata-Flavor",
+    "Metadata",
+    "webhook-id",
+    "Webhook-Signature",
+    "Chaski-Attempt",
+    "Accept-Encoding",
+    "Cookie",
+    "hOsT",
+]
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
