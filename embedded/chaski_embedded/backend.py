@@ -10,21 +10,24 @@ class EmbeddedBackend:
 
     def __init__(self, broker: EmbeddedBroker) -> None:
         self._broker = broker
+        self._dead_letters = EmbeddedDeadLetters(broker)
+        self._attempt_records = EmbeddedAttemptRecords(broker)
+        self._journal = EmbeddedJournal(broker)
 
     @property
     def dead_letters(self) -> EmbeddedDeadLetters:
         """The store of failures."""
-        raise NotImplementedError
+        return self._dead_letters
 
     @property
     def attempt_records(self) -> EmbeddedAttemptRecords:
         """How far the head of a subject has climbed, in Strict."""
-        raise NotImplementedError
+        return self._attempt_records
 
     @property
     def journal(self) -> EmbeddedJournal:
         """Where attempts are noted."""
-        raise NotImplementedError
+        return self._journal
 
     def queue(self, url: str) -> EmbeddedQueue:
         """The queue of that URL. Makes no call."""

@@ -1,23 +1,32 @@
 """One queue of the embedded broker."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
-from chaski_core.ports import Failed, OutgoingMessage, QueueCounts, ReceivedMessage, Sent, VisibilityChange
+from chaski_core.errors import BackendRejectedError
+from chaski_core.ports import (
+    MAX_BATCH_ENTRIES,
+    MAX_HIDDEN_SECONDS,
+    Failed,
+    OutgoingMessage,
+    QueueCounts,
+    Sent,
+    VisibilityChange,
+)
+from chaski_embedded import operations
+from chaski_embedded.engine import Engine
+from chaski_embedded.operations import AttributedMessage, AttributedReceived, Hold
+from chaski_embedded.sequence import read_handle
+from chaski_embedded.session import Session
+from chaski_embedded.waiters import Waiters
 
+__all__ = ["AttributedMessage", "AttributedReceived", "EmbeddedQueue"]
 
-@dataclass(frozen=True, slots=True)
-class AttributedMessage(OutgoingMessage):
-    """A message with something beside its body, which the queue keeps and gives back unread."""
-
-    attributes: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AttributedReceived(ReceivedMessage):
-    """What `EmbeddedQueue.receive` returns."""
-
-    attributes: bytes | None = None
+URL_SCHEME = "embedded://"
+_TOKEN = re.compile(r"[!-~]{1,128}\Z")  # API_SendMessage, MessageGroupId and MessageDeduplicationId
+_MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch
 
 
 class EmbeddedQueue:
@@ -28,10 +37,16 @@ class EmbeddedQueue:
     A call on a queue that does not exist raises `BackendRejectedError` (`QueueDoesNotExist`).
     """
 
+    def __init__(self, url: str, engine: Engine, waiting: Callable[[str], AbstractContextManager[Waiters]]) -> None:
+        self._url = url
+        self._name = url.removeprefix(URL_SCHEME)
+        self._engine = engine
+        self._waiting = waiting
+
     @property
     def url(self) -> str:
         """What names the queue."""
-        raise NotImplementedError
+        return self._url
 
     @property
     def atomic_batches(self) -> bool:
@@ -40,22 +55,80 @@ class EmbeddedQueue:
 
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
         """Puts messages on the queue, all or none; returns after the commit."""
-        raise NotImplementedError
+        _check_batch(len(messages))
+        if sum(len(message.body) for message in messages) > _MAX_BATCH_BYTES:
+            raise BackendRejectedError("BatchRequestTooLong", "The length of all the messages put together is too long")
+        for message in messages:
+            _check_token("MessageGroupId", message.group_id)
+            _check_token("MessageDeduplicationId", message.deduplication_id)
+        name, kept = self._name, tuple(messages)
+        return await self._engine.submit(lambda session: operations.send(session, name, kept))
 
     async def receive(
         self, *, max_messages: int, wait_seconds: float, visibility_seconds: int, attempt_id: str
     ) -> Sequence[AttributedReceived]:
         """Takes up to 10 messages, waiting for the first; a cancelled call leaves nothing locked. "" names no attempt."""
-        raise NotImplementedError
+        _check_range("MaxNumberOfMessages", max_messages, 1, MAX_BATCH_ENTRIES)
+        _check_range("VisibilityTimeout", visibility_seconds, 0, MAX_HIDDEN_SECONDS)
+        name = self._name
+
+        def action(session: Session) -> list[AttributedReceived]:
+            return operations.take(session, name, max_messages, visibility_seconds, attempt_id)
+
+        if wait_seconds <= 0:
+            return await self._engine.submit(action, self._undo)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_seconds
+        with self._waiting(name) as waiters:
+            while True:
+                seen = waiters.version
+                received = await self._engine.submit(action, self._undo)
+                if received or loop.time() >= until:
+                    return received
+                await waiters.wait(seen, until)
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Failed | None]:
         """Deletes held messages; None for each that is gone."""
-        raise NotImplementedError
+        _check_batch(len(receipt_handles))
+        holds = [Hold(handle, read_handle(handle)) for handle in receipt_handles]
+        return await self._engine.submit(lambda session: operations.delete(session, self._name, holds))
 
     async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
         """Extends or ends holds, in the order given."""
-        raise NotImplementedError
+        _check_batch(len(changes))
+        holds = [Hold(each.receipt_handle, read_handle(each.receipt_handle), each.seconds) for each in changes]
+        return await self._engine.submit(lambda session: operations.change(session, self._name, holds))
 
     async def counts(self) -> QueueCounts:
         """How many messages there are."""
-        raise NotImplementedError
+        return await self._engine.submit(lambda session: operations.counts(session, self._name))
+
+    def _undo(self, received: Sequence[AttributedReceived]) -> Callable[[Session], None] | None:
+        if not received:
+            return None
+        return lambda session: operations.give_back(session, self._name, received)
+
+
+def _check_batch(entries: int) -> None:
+    if not entries:
+        raise BackendRejectedError("EmptyBatchRequest", "There should be at least one entry in the request.")
+    if entries > MAX_BATCH_ENTRIES:
+        sentence = f"Maximum number of entries per request are {MAX_BATCH_ENTRIES}. You have sent {entries}."
+        raise BackendRejectedError("TooManyEntriesInBatchRequest", sentence)
+
+
+def _check_token(parameter: str, value: str) -> None:
+    if not _TOKEN.match(value):
+        raise BackendRejectedError(
+            "InvalidParameterValue",
+            f"Value {value} for parameter {parameter} is invalid. Reason: {parameter} can only include alphanumeric and "
+            "punctuation characters. 1 to 128 in length.",
+        )
+
+
+def _check_range(parameter: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise BackendRejectedError(
+            "InvalidParameterValue",
+            f"Value {value} for parameter {parameter} is invalid. Reason: Must be between {low} and {high}, if provided.",
+        )

@@ -1,50 +1,100 @@
 """Dead letters, attempt records and the journal of the embedded broker."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import AttemptEntry, AttemptRecord
+from chaski_embedded import attempts, letters, schema
+from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.session import Session
+
+T = TypeVar("T")
 
 
 class EmbeddedDeadLetters:
-    """Implements `chaski_core.ports.DeadLetterStore`."""
+    """Implements `chaski_core.ports.DeadLetterStore`. Searches read beside the engine and hold up no message."""
+
+    def __init__(self, broker: EmbeddedBroker) -> None:
+        self._broker = broker
 
     async def put(self, letter: DeadLetter) -> None:
         """Keeps a dead letter; one with the same key is left as it is."""
-        raise NotImplementedError
+        await self._broker.run(lambda session: letters.insert(session.sql(), letter))
 
-    def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
+    async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
         """Dead letters that pass the filter, oldest first, read page by page."""
-        raise NotImplementedError
+        after: letters.Key | None = letters.START
+        while after is not None:
+            found, after = await self._beside(partial(letters.page, wanted=wanted, after=after))
+            for letter in found:
+                yield letter
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
         """Every dead letter of a message id, oldest first."""
-        raise NotImplementedError
+        return await self._beside(partial(letters.of_message, message_id=message_id))
+
+    async def _beside(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        def work() -> T:
+            with contextlib.closing(schema.connect_reader(self._broker.file)) as connection:
+                return read(connection)
+
+        try:
+            return await asyncio.to_thread(work)
+        except sqlite3.Error as error:
+            raise BackendUnavailableError(f"{self._broker.file}: {error}") from error
 
 
 class EmbeddedAttemptRecords:
     """Implements `chaski_core.ports.AttemptRecords`."""
 
+    def __init__(self, broker: EmbeddedBroker) -> None:
+        self._broker = broker
+
     async def read(self, message_id: str) -> AttemptRecord | None:
         """The record, if there is one."""
-        raise NotImplementedError
+        return await self._broker.run(lambda session: attempts.read_record(session.connection, message_id))
 
     async def write(self, message_id: str, record: AttemptRecord) -> None:
         """Keeps the record."""
-        raise NotImplementedError
+        await self._broker.run(lambda session: attempts.write_record(session.sql(), message_id, record, session.wall))
 
     async def delete(self, message_id: str) -> None:
         """Drops the record."""
-        raise NotImplementedError
+        await self._broker.run(lambda session: attempts.delete_record(session.sql(), message_id))
 
 
 class EmbeddedJournal:
-    """Implements `chaski_core.ports.AttemptJournal`."""
+    """Implements `chaski_core.ports.AttemptJournal`: entries go into the file with the next commit.
+
+    Kept for 14 days, and no more than two million of them.
+    """
+
+    def __init__(self, broker: EmbeddedBroker) -> None:
+        self._broker = broker
+        self._waiting: list[AttemptEntry] = []
 
     def note(self, entry: AttemptEntry) -> None:
         """Notes an attempt down without waiting."""
-        raise NotImplementedError
+        self._waiting.append(entry)
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._hand_over)
 
     async def attempts(self, message_id: str) -> Sequence[AttemptEntry]:
         """Every attempt noted for a message id, oldest first."""
-        raise NotImplementedError
+        self._hand_over()
+        return await self._broker.run(lambda session: attempts.read_entries(session.connection, message_id))
+
+    def _hand_over(self) -> None:
+        entries, self._waiting = self._waiting, []
+        if entries:
+            self._broker.ride(lambda session: _note(session, entries))
+
+
+def _note(session: Session, entries: Sequence[AttemptEntry]) -> None:
+    attempts.note_entries(session.sql(), entries)

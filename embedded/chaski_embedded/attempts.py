@@ -1,0 +1,60 @@
+"""Attempt records and the journal as rows."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import astuple
+
+from chaski_core import jsontext
+from chaski_core.ladder import LadderState
+from chaski_core.ports import RETENTION_SECONDS, AttemptEntry, AttemptRecord
+from chaski_embedded.letters import notes_json, read_notes
+
+_RECORD_RETENTION_MS = (RETENTION_SECONDS + 86_400) * 1000  # outlives the message by a day
+_COLUMNS = "message_id, subject, route, number, at, stage, outcome, error_class, status, duration_ms, detail"
+
+
+def write_record(connection: sqlite3.Connection, message_id: str, record: AttemptRecord, now_ms: int) -> None:
+    """Keeps a record in place of the one before."""
+    values = {
+        "key": record.state.key,
+        "retries": record.state.retries,
+        "errors": notes_json(record.state.errors),
+        "dueAt": record.due_at,
+        "exhaustedAt": record.exhausted_at,
+    }
+    connection.execute(
+        "INSERT OR REPLACE INTO attempt_records (message_id, record, expires_at) VALUES (?, ?, ?)",
+        (message_id, jsontext.dumps(values).decode(), now_ms + _RECORD_RETENTION_MS),
+    )
+
+
+def read_record(connection: sqlite3.Connection, message_id: str) -> AttemptRecord | None:
+    """The record of a message, if there is one."""
+    row = connection.execute("SELECT record FROM attempt_records WHERE message_id = ?", (message_id,)).fetchone()
+    if row is None:
+        return None
+    values = jsontext.loads(row[0].encode())
+    state = LadderState(values["key"], values["retries"], read_notes(values["errors"]))
+    return AttemptRecord(state, values["dueAt"], values["exhaustedAt"])
+
+
+def delete_record(connection: sqlite3.Connection, message_id: str) -> None:
+    """Drops the record of a message, if there is one."""
+    connection.execute("DELETE FROM attempt_records WHERE message_id = ?", (message_id,))
+
+
+def note_entries(connection: sqlite3.Connection, entries: Sequence[AttemptEntry]) -> None:
+    """Adds attempts to the journal."""
+    connection.executemany(
+        f"INSERT INTO journal ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
+        [astuple(entry) for entry in entries],
+    )
+
+
+def read_entries(connection: sqlite3.Connection, message_id: str) -> list[AttemptEntry]:
+    """Every attempt noted for a message id, oldest first."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM journal WHERE message_id = ? ORDER BY at, number, row",  # noqa: S608 - constants
+        (message_id,),
+    )
+    return [AttemptEntry(*row) for row in rows.fetchall()]

@@ -1,0 +1,46 @@
+"""The five minutes in which a deduplication id is one message. Pure; queue time in milliseconds is an argument."""
+
+import hashlib
+
+from chaski_embedded.sequence import time_of
+
+WINDOW_MS = 300_000  # API_SendMessage, MessageDeduplicationId
+_SLICE_MS = 60_000  # entries are forgotten a slice at a time: one dict is dropped, nothing is searched
+
+
+class DedupWindow:
+    """Which ids were sent in the last five minutes, and as which message; also those deleted since.
+
+    An entry takes about 200 bytes for the five to six minutes that it is kept.
+    """
+
+    def __init__(self, *, per_group: bool) -> None:
+        self._per_group = per_group  # DeduplicationScope messageGroup, else queue
+        self._slices: dict[int, dict[int, int]] = {}  # slice number -> key -> sequence number; oldest slice first
+
+    def claim(self, group: str, dedup_id: str, sequence: int, now: int) -> int:
+        """The message that an id stands for: the one first sent under it within the window, else `sequence` from now on."""
+        key = self._key(group, dedup_id)
+        self._forget(now)
+        for entries in self._slices.values():
+            earlier = entries.get(key)
+            if earlier is not None and now - time_of(earlier) < WINDOW_MS:
+                return earlier
+        self._slices.setdefault(time_of(sequence) // _SLICE_MS, {})[key] = sequence
+        return sequence
+
+    def remember(self, group: str, dedup_id: str, sequence: int) -> None:
+        """Restores what `claim` noted for a message, in the order of sending."""
+        self._slices.setdefault(time_of(sequence) // _SLICE_MS, {})[self._key(group, dedup_id)] = sequence
+
+    def _forget(self, now: int) -> None:
+        while self._slices:
+            oldest = next(iter(self._slices))
+            if (oldest + 1) * _SLICE_MS + WINDOW_MS > now:
+                return
+            del self._slices[oldest]
+
+    def _key(self, group: str, dedup_id: str) -> int:
+        # 128 bits instead of the texts: two texts with the same digest won't be met.
+        scoped = f"{group}\0{dedup_id}" if self._per_group else dedup_id
+        return int.from_bytes(hashlib.blake2b(scoped.encode(), digest_size=16).digest(), "big")

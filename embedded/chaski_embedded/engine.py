@@ -1,0 +1,217 @@
+"""One thread that owns the file: it takes all commands that wait, carries them out, commits once, then answers all.
+
+Nothing is answered before its commit. Where a commit fails, every command of its group fails, what is in memory is
+thrown away and read anew from the file, and the thread goes on.
+"""
+
+import asyncio
+import contextlib
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chaski_core.errors import BackendError, BackendUnavailableError, ChaskiError
+from chaski_core.ports import Clock
+from chaski_embedded import schema
+from chaski_embedded.session import QueueTime, Session
+
+T = TypeVar("T")
+Action = Callable[[Session], T]
+
+_MAX_GROUP = 1_000  # commands in one commit: bounds how long the first waits for the last
+_RETRY_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Command:
+    action: Action[Any]
+    future: "asyncio.Future[Any] | None"  # None: nobody waits for it
+    undo: Callable[[Any], Action[Any] | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    command: _Command
+    result: Any = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What became of a queue in a group of commands."""
+
+    queue: str
+    exists: bool
+    ready_groups: int  # groups that a receive would find
+    next_event_ms: int | None  # milliseconds until something may become deliverable by itself
+
+
+Connect = Callable[[Path], sqlite3.Connection]
+
+
+class Engine:
+    """Runs actions on the session of a file. Made and used on one event loop."""
+
+    def __init__(self, file: Path, clock: Clock, on_news: Callable[[News | None], None], connect: Connect) -> None:
+        self._file, self._clock, self._on_news, self._connect = file, clock, on_news, connect
+        self._loop = asyncio.get_running_loop()
+        self._commands: queue.SimpleQueue[_Command | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="chaski-embedded", daemon=True)
+        self._connection: sqlite3.Connection | None = None
+        self._session: Session | None = None
+        self._time: QueueTime | None = None
+        self._closed = False
+
+    async def start(self) -> None:
+        """Opens the file and starts the thread.
+
+        Raises:
+            BackendRejectedError: a newer release wrote the file.
+            sqlite3.Error: the file can't be opened.
+        """
+        try:
+            await asyncio.to_thread(self._restore)
+        except BaseException:
+            self._discard()
+            raise
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Finishes the commands given before, closes the file; later commands fail."""
+        self._closed = True
+        self._commands.put(None)
+        while self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, 1.0)
+
+    def submit(self, action: Action[T], undo: Callable[[T], Action[Any] | None] | None = None) -> "asyncio.Future[T]":
+        """Gives an action to the thread; the future has its result once it is durable.
+
+        `undo` makes the action that takes a result back whose receiver was cancelled.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        if self._closed:
+            future.set_exception(BackendUnavailableError("the embedded broker is closed"))
+        else:
+            self._commands.put(_Command(action, future, undo))
+        return future
+
+    def ride(self, action: Action[Any]) -> None:
+        """Gives an action to the thread for which nobody waits."""
+        if not self._closed:
+            self._commands.put(_Command(action, None))
+
+    # ---- on the loop
+
+    def _deliver(self, outcomes: Sequence[_Outcome], news: Sequence[News] | None) -> None:
+        for outcome in outcomes:
+            future = outcome.command.future
+            if future is None:
+                if outcome.error is not None:
+                    _log.warning("lost what nobody waits for: %s", outcome.error)
+            elif future.cancelled():
+                self._take_back(outcome)
+            elif outcome.error is not None:
+                future.set_exception(outcome.error)
+            else:
+                future.set_result(outcome.result)
+        for each in (None,) if news is None else news:
+            self._on_news(each)
+
+    def _take_back(self, outcome: _Outcome) -> None:
+        if outcome.command.undo is not None and outcome.error is None:
+            action = outcome.command.undo(outcome.result)
+            if action is not None:
+                self.ride(action)
+
+    # ---- in the thread
+
+    def _work(self) -> None:
+        last = False
+        while not last:
+            commands, last = self._next_group()
+            outcomes = self._carry_out(commands)
+            news = self._news()
+            with contextlib.suppress(RuntimeError):  # the loop was closed without waiting for this
+                self._loop.call_soon_threadsafe(self._deliver, outcomes, news)
+        self._discard()
+
+    def _next_group(self) -> tuple[list[_Command], bool]:
+        group: list[_Command] = []
+        command = self._commands.get()
+        while command is not None:
+            group.append(command)
+            if len(group) >= _MAX_GROUP:
+                return group, False
+            try:
+                command = self._commands.get_nowait()
+            except queue.Empty:
+                return group, False
+        return group, True
+
+    def _carry_out(self, commands: Sequence[_Command]) -> list[_Outcome]:
+        outcomes: list[_Outcome] = []
+        try:
+            session = self._session or self._restore()
+            session.begin()
+            for command in commands:
+                try:
+                    outcomes.append(_Outcome(command, command.action(session)))
+                except ChaskiError as error:
+                    outcomes.append(_Outcome(command, error=error))
+                except sqlite3.Error:
+                    raise
+                except Exception as error:  # noqa: BLE001 - whatever it is, the others of the group go on
+                    _log.exception("an action on %s failed; the others of its group are done again", self._file)
+                    return self._without(command, commands, error)
+            session.commit()
+        except (sqlite3.Error, OSError, BackendError) as error:
+            _log.error("%s: %s; nothing of this group was kept", self._file, error)
+            self._discard()
+            return [_Outcome(each, error=_unavailable(self._file, error)) for each in commands]
+        return outcomes
+
+    def _without(self, broken: _Command, commands: Sequence[_Command], error: Exception) -> list[_Outcome]:
+        self._discard()  # the action may have left half of its changes behind
+        rest = [command for command in commands if command is not broken]
+        return [_Outcome(broken, error=error), *(self._carry_out(rest) if rest else ())]
+
+    def _news(self) -> list[News] | None:
+        session = self._session
+        if session is None:
+            return None  # the file will be read anew: whatever was known of the queues is void
+        news = []
+        for name, hosted in session.touched.items():
+            if hosted is None:
+                news.append(News(name, exists=False, ready_groups=0, next_event_ms=None))
+                continue
+            event = hosted.fifo.next_event(session.now)
+            left = None if event is None else max(0, event - session.now)
+            news.append(News(name, exists=True, ready_groups=hosted.fifo.ready_groups(session.now), next_event_ms=left))
+        return news
+
+    def _restore(self) -> Session:
+        self._connection = self._connect(self._file)
+        schema.migrate(self._connection, self._file, self._clock.now_ms())
+        if self._time is None:
+            reached = self._connection.execute("SELECT queue_time FROM state").fetchone()[0]
+            self._time = QueueTime(self._clock, reached)
+        self._session = Session(self._connection, self._time)
+        return self._session
+
+    def _discard(self) -> None:
+        connection, self._connection, self._session = self._connection, None, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):  # closing rolls back; there is nothing left to save
+                connection.close()
+
+
+def _unavailable(file: Path, error: Exception) -> BackendUnavailableError:
+    fault = BackendUnavailableError(f"{file}: {error}", retry_after_seconds=_RETRY_SECONDS)
+    fault.__cause__ = error
+    return fault

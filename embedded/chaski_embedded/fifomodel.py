@@ -1,0 +1,45 @@
+"""The values of the FIFO rules."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Refusal(StrEnum):
+    """Why an operation on a receipt handle was refused."""
+
+    EXPIRED = "expired"  # not held under this handle: visible again, or received again since
+    GONE = "gone"  # there is no such message any more
+    TOO_LONG = "too-long"  # the hold would be longer than 12 hours from the receive
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the rules depend on."""
+
+    delay_ms: int = 0
+    retention_ms: int = 345_600_000
+    dedup_per_group: bool = False
+    max_in_flight: int = 120_000  # API: a receive at the limit returns nothing
+    scan_window: int = 120_000  # DOC: groups are looked for in the first 120,000 messages
+
+
+@dataclass(slots=True)
+class Held:
+    """A message that was received at least once. It is held while `until` lies in the future."""
+
+    group: str
+    receives: int
+    first_at: int  # epoch milliseconds by the wall clock, for people
+    since: int  # queue time of the latest receive
+    until: int  # queue time at which it is visible again
+    attempt: str = ""  # ReceiveRequestAttemptId of the latest receive, while a repeat would return the message
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message handed out."""
+
+    sequence: int
+    group: str
+    receives: int
+    first_at: int

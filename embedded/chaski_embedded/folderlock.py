@@ -1,0 +1,42 @@
+"""One owner for a data folder: a lock that the operating system drops with the process."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from chaski_core.errors import BackendRejectedError
+
+
+class FolderLock:
+    """Held from `acquire` to `release`, or to the end of the process, however it ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def acquire(cls, folder: Path) -> "FolderLock":
+        """Takes the lock of a folder, which is made if it is not there.
+
+        Raises:
+            BackendRejectedError: somebody else has it.
+            OSError: the folder can't be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise BackendRejectedError(
+                "DataInUse",
+                f"{folder} is in use by {'process ' + owner if owner else 'another process'}: stop that one, or give "
+                "another data folder",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return cls(descriptor)
+
+    def release(self) -> None:
+        """Lets go. The file stays: removing it would let two processes lock two files of one name."""
+        os.close(self._descriptor)

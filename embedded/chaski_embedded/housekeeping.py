@@ -1,0 +1,60 @@
+"""What is dropped when its time has come, in small steps between the commands of others."""
+
+from chaski_embedded.dedup import WINDOW_MS
+from chaski_embedded.sequence import first_sequence_at
+from chaski_embedded.session import Session
+
+PAUSE_SECONDS = 10.0
+STEP_PAUSE_SECONDS = 0.02
+JOURNAL_RETENTION_MS = 1_209_600_000  # 14 days: as long as a message can lie on a queue
+JOURNAL_MAX_ROWS = 2_000_000  # some 400 MB; the oldest go first
+_STEP = 500  # rows
+
+
+class Cursor:
+    """Where housekeeping stands. `step` runs on the engine's thread."""
+
+    def __init__(self) -> None:
+        self._passed = 0  # sequence number up to which no row of a message that is gone is left
+
+    def step(self, session: Session) -> bool:
+        """Drops some of what is over; whether there may be more."""
+        more = [queue.fifo.expire(_STEP, session.now) for queue in map(session.queue, list(session.queues))]
+        more.append(self._drop_dedup(session))
+        more.append(_drop(session, "dead_letters", "expires_at <= ?", session.wall))
+        more.append(_drop(session, "attempt_records", "expires_at <= ?", session.wall))
+        more.append(_drop_journal(session))
+        return any(more)
+
+    def _drop_dedup(self, session: Session) -> bool:
+        # Rows of deleted messages stay for deduplication; each row is looked at once after its five minutes.
+        end = first_sequence_at(session.now - WINDOW_MS)
+        rows = session.read(
+            "SELECT sequence, gone FROM messages WHERE sequence > ? AND sequence < ? ORDER BY sequence LIMIT ?",
+            (self._passed, end, 4 * _STEP),
+        )
+        gone = [(sequence,) for sequence, is_gone in rows if is_gone]
+        if gone:
+            session.sql().executemany("DELETE FROM messages WHERE sequence = ?", gone)
+        if rows:
+            self._passed = rows[-1][0]
+        return len(rows) == 4 * _STEP
+
+
+def _drop(session: Session, table: str, condition: str, value: int) -> bool:
+    rows = session.read(f"SELECT rowid FROM {table} WHERE {condition} LIMIT ?", (value, _STEP))  # noqa: S608 - constants
+    if rows:
+        session.sql().executemany(f"DELETE FROM {table} WHERE rowid = ?", rows)  # noqa: S608 - as above
+    return len(rows) == _STEP
+
+
+def _drop_journal(session: Session) -> bool:
+    last = session.read("SELECT max(row) FROM journal")[0][0]
+    if last is None:
+        return False
+    old = session.wall - JOURNAL_RETENTION_MS
+    rows = session.read("SELECT row, at FROM journal ORDER BY row LIMIT ?", (_STEP,))
+    over = [(row,) for row, at in rows if row <= last - JOURNAL_MAX_ROWS or at < old]
+    if over:
+        session.sql().executemany("DELETE FROM journal WHERE row = ?", over)
+    return len(over) == _STEP

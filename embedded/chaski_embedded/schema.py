@@ -1,0 +1,179 @@
+"""The SQLite file: its tables, its version, and how to open it."""
+
+import secrets
+import sqlite3
+from pathlib import Path
+
+from chaski_core.errors import BackendRejectedError
+
+FILE_NAME = "chaski.db"
+_BUSY_MS = 5_000  # a reader's or an earlier owner's checkpoint may hold the file for a moment
+_CHECKPOINT_PAGES = 4_000  # 16 MiB of log: fewer and longer checkpoints than SQLite's 4 MiB
+
+# One script for each version; the file says how many it has had. A released script is never changed: add another.
+_MIGRATIONS = (
+    """
+    CREATE TABLE state (
+      id INTEGER PRIMARY KEY CHECK (id = 1),
+      salt BLOB NOT NULL,               -- of message ids
+      last_sequence INTEGER NOT NULL,
+      queue_time INTEGER NOT NULL       -- milliseconds, at the last commit
+    );
+    CREATE TABLE queues (
+      id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used again: receipt handles hold it
+      name TEXT NOT NULL UNIQUE,
+      settings TEXT NOT NULL,           -- JSON: the SQS attributes that were set
+      tags TEXT NOT NULL,               -- JSON
+      dedup_per_group INTEGER NOT NULL, -- as made: the scope of a live queue does not change
+      created_at INTEGER NOT NULL,      -- epoch milliseconds
+      modified_at INTEGER NOT NULL,
+      purged_at INTEGER NOT NULL
+    );
+    CREATE TABLE deleted_queues (
+      name TEXT PRIMARY KEY,
+      deleted_at INTEGER NOT NULL
+    );
+    -- Small rows apart from the bodies: the index in memory is rebuilt from them, and a message is found by its id, in
+    -- one pass that reads no body. They outlive their message by the five minutes of deduplication (`gone`).
+    CREATE TABLE messages (
+      sequence INTEGER PRIMARY KEY,
+      queue INTEGER NOT NULL,
+      group_id TEXT NOT NULL,
+      dedup_id TEXT NOT NULL,
+      sent_at INTEGER NOT NULL,         -- epoch milliseconds by the wall clock
+      gone INTEGER NOT NULL DEFAULT 0,
+      receives INTEGER NOT NULL DEFAULT 0,
+      first_at INTEGER NOT NULL DEFAULT 0,
+      since INTEGER NOT NULL DEFAULT 0, -- queue time of the latest receive
+      until INTEGER NOT NULL DEFAULT 0  -- queue time at which it is visible again
+    );
+    CREATE TABLE bodies (
+      sequence INTEGER PRIMARY KEY,
+      body BLOB NOT NULL,
+      attributes BLOB
+    );
+    CREATE TABLE dead_letters (
+      dead_lettered_at INTEGER NOT NULL,
+      id TEXT NOT NULL,
+      subject TEXT NOT NULL,
+      route TEXT NOT NULL,
+      target TEXT NOT NULL,
+      error_class TEXT NOT NULL,        -- most specific: 404
+      class TEXT NOT NULL,              -- 4xx
+      expires_at INTEGER NOT NULL,
+      item TEXT NOT NULL,               -- JSON: all the rest
+      raw BLOB,
+      PRIMARY KEY (dead_lettered_at, id, subject, route)
+    );
+    CREATE INDEX dead_letters_by_id ON dead_letters (id, dead_lettered_at, subject, route);
+    CREATE INDEX dead_letters_by_subject ON dead_letters (subject, dead_lettered_at, id, route);
+    CREATE INDEX dead_letters_by_target ON dead_letters (target, dead_lettered_at, id, subject, route);
+    CREATE INDEX dead_letters_by_error ON dead_letters (error_class, dead_lettered_at, id, subject, route);
+    CREATE INDEX dead_letters_by_class ON dead_letters (class, dead_lettered_at, id, subject, route);
+    CREATE INDEX dead_letters_by_expiry ON dead_letters (expires_at);
+    CREATE TABLE attempt_records (
+      message_id TEXT PRIMARY KEY,
+      record TEXT NOT NULL,             -- JSON
+      expires_at INTEGER NOT NULL
+    );
+    CREATE INDEX attempt_records_by_expiry ON attempt_records (expires_at);
+    CREATE TABLE journal (
+      row INTEGER PRIMARY KEY,
+      message_id TEXT NOT NULL,
+      subject TEXT NOT NULL,
+      route TEXT NOT NULL,
+      number INTEGER NOT NULL,
+      at INTEGER NOT NULL,              -- epoch milliseconds
+      stage TEXT NOT NULL,
+      outcome TEXT NOT NULL,
+      error_class TEXT NOT NULL,
+      status INTEGER,
+      duration_ms REAL NOT NULL,
+      detail TEXT NOT NULL
+    );
+    CREATE INDEX journal_by_message ON journal (message_id);
+    CREATE TABLE routes (
+      key TEXT PRIMARY KEY,             -- namespace/name
+      document TEXT NOT NULL,           -- JSON: the ChaskiRoute
+      ordering TEXT NOT NULL,
+      map_fingerprint TEXT NOT NULL,    -- of the newest generation
+      retention_days INTEGER NOT NULL
+    );
+    CREATE TABLE generations (
+      route TEXT NOT NULL,
+      number INTEGER NOT NULL,
+      queues TEXT NOT NULL,             -- JSON: queue -> URL of each partition
+      PRIMARY KEY (route, number)
+    );
+    CREATE TABLE rungs (
+      route TEXT NOT NULL,
+      name TEXT NOT NULL,
+      delay_seconds INTEGER NOT NULL,
+      url TEXT NOT NULL,
+      PRIMARY KEY (route, name)
+    );
+    """,
+)
+
+
+def connect(file: Path) -> sqlite3.Connection:
+    """A connection that commits only when told to, and whose commits survive a power failure.
+
+    Raises:
+        sqlite3.Error: the file can't be opened, or is no database.
+    """
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, cached_statements=256)
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_reader(file: Path) -> sqlite3.Connection:
+    """A connection that writes nothing; it may be used beside the owner's, also in another process.
+
+    Raises:
+        sqlite3.Error: the file can't be opened, or is no database.
+    """
+    # Not mode=ro: after a crash the first one to open the file has to read the log, which writes the shared index.
+    uri = f"{file.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def check_version(connection: sqlite3.Connection, file: Path) -> int:
+    """How many migrations the file has had.
+
+    Raises:
+        BackendRejectedError: a newer release wrote it.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(_MIGRATIONS):
+        raise BackendRejectedError(
+            "DataTooNew",
+            f"{file} has version {version}, and this release knows versions up to {len(_MIGRATIONS)}: use the release "
+            "that wrote it, or a newer one, or give another data folder",
+        )
+    return version
+
+
+def migrate(connection: sqlite3.Connection, file: Path, now_ms: int) -> None:
+    """Brings a file to this release's version, each step in a transaction of its own.
+
+    Raises:
+        BackendRejectedError: a newer release wrote the file.
+    """
+    for version in range(check_version(connection, file), len(_MIGRATIONS)):
+        steps = [_MIGRATIONS[version], f"PRAGMA user_version = {version + 1};"]
+        connection.executescript("\n".join(["BEGIN IMMEDIATE;", *steps, "COMMIT;"]))
+    connection.execute(
+        "INSERT OR IGNORE INTO state (id, salt, last_sequence, queue_time) VALUES (1, ?, 0, ?)",
+        (secrets.token_bytes(16), now_ms),
+    )

@@ -1,0 +1,238 @@
+"""The file and the index of it in memory, as the engine's thread sees them, within one group of commands.
+
+An action on a session raises a `ChaskiError` only before it has changed anything; any other exception makes the
+engine throw the session away and read it anew from the file.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from chaski_core.errors import BackendRejectedError
+from chaski_core.ports import Clock
+from chaski_embedded.dedup import WINDOW_MS
+from chaski_embedded.fifo import FifoQueue
+from chaski_embedded.fifomodel import Held, Settings
+from chaski_embedded.sequence import first_sequence_at, next_sequence
+from chaski_embedded.sqs_queues import DEFAULTS, denies_sending
+
+
+class QueueTime:
+    """Queue time: see `sequence.py`. One for the life of an engine, whatever happens to its sessions."""
+
+    def __init__(self, clock: Clock, reached: int) -> None:
+        self._clock = clock
+        self._zero = max(clock.now_ms(), reached) - round(clock.monotonic() * 1000)
+
+    def now(self) -> int:
+        """Milliseconds; never goes back."""
+        return self._zero + round(self._clock.monotonic() * 1000)
+
+    def wall(self) -> int:
+        """The wall clock, epoch milliseconds."""
+        return self._clock.now_ms()
+
+
+@dataclass(eq=False, slots=True)
+class HostedQueue:
+    """A queue and its index."""
+
+    id: int
+    name: str
+    settings: Mapping[str, str]  # the SQS attributes that were set
+    tags: Mapping[str, str]
+    dedup_per_group: bool
+    created_at: int  # epoch milliseconds
+    modified_at: int
+    purged_at: int
+    fifo: FifoQueue = field(init=False, repr=False)
+    max_message_bytes: int = field(init=False)
+    fenced: bool = field(init=False)  # its policy denies sending
+
+    def __post_init__(self) -> None:
+        self.fifo = FifoQueue(self.rules())
+        self.read_settings()
+
+    def rules(self) -> Settings:
+        """What the settings mean to the FIFO rules."""
+        return Settings(
+            delay_ms=int(self.setting("DelaySeconds")) * 1000,
+            retention_ms=int(self.setting("MessageRetentionPeriod")) * 1000,
+            dedup_per_group=self.dedup_per_group,
+        )
+
+    def read_settings(self) -> None:
+        """Takes over what sending needs to know of changed settings."""
+        self.max_message_bytes = int(self.setting("MaximumMessageSize"))
+        self.fenced = denies_sending(self.settings)
+
+    def setting(self, name: str) -> str:
+        """An attribute that was set, or its default."""
+        return self.settings.get(name, DEFAULTS[name])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """What is kept of a message beside the FIFO's index."""
+
+    group_id: str
+    dedup_id: str
+    sent_at: int  # epoch milliseconds by the wall clock
+    body: bytes
+    attributes: bytes | None
+
+
+class Session:
+    """Gives actions the index, and collects what they change until `commit`."""
+
+    def __init__(self, connection: sqlite3.Connection, time: QueueTime) -> None:
+        self._connection = connection
+        self._time = time
+        self.salt: bytes
+        self.salt, self._last_sequence = connection.execute("SELECT salt, last_sequence FROM state").fetchone()
+        self.now = time.now()
+        self.wall = time.wall()
+        self.queues: dict[str, HostedQueue] = {}
+        self.touched: dict[str, HostedQueue | None] = {}  # queues that an action looked at; None: deleted
+        self._sent: dict[int, tuple[int, StoredMessage]] = {}  # since the last flush: sequence -> (queue, message)
+        self._load()
+
+    # ---- for actions
+
+    def queue(self, name: str) -> HostedQueue:
+        """The queue of that name. Raises BackendRejectedError (QueueDoesNotExist)."""
+        queue = self.queues.get(name)
+        if queue is None:
+            raise BackendRejectedError("QueueDoesNotExist", f"there is no queue called {name}")
+        self.touched[name] = queue
+        return queue
+
+    def send(self, queue: HostedQueue, message: StoredMessage) -> int:
+        """Puts a message on a queue; the sequence number that it, or the one that it repeats, has there."""
+        sequence = next_sequence(self._last_sequence, self.now)
+        claimed = queue.fifo.send(sequence, message.group_id, message.dedup_id, self.now)
+        if claimed == sequence:
+            self._last_sequence = sequence
+            self._sent[sequence] = (queue.id, message)
+        return claimed
+
+    def messages(self, sequences: Sequence[int]) -> dict[int, StoredMessage]:
+        """What is stored of messages that are not gone."""
+        found = {sequence: self._sent[sequence][1] for sequence in sequences if sequence in self._sent}
+        missing = [sequence for sequence in sequences if sequence not in found]
+        if missing:
+            places = ",".join("?" * len(missing))
+            rows = self._connection.execute(
+                "SELECT sequence, group_id, dedup_id, sent_at, body, attributes FROM messages JOIN bodies "  # noqa: S608 - places are question marks
+                f"USING (sequence) WHERE sequence IN ({places})",
+                missing,
+            )
+            found.update((row[0], StoredMessage(*row[1:])) for row in rows)
+        return found
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection, for reading what is no message; messages sent by the actions before may not be in it yet."""
+        return self._connection
+
+    def read(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
+        """The rows of a query, as `connection` has them."""
+        return self._connection.execute(statement, values).fetchall()
+
+    def sql(self) -> sqlite3.Connection:
+        """The connection, within the group's transaction, for what does not touch messages."""
+        if not self._connection.in_transaction:
+            self._connection.execute("BEGIN IMMEDIATE")
+        return self._connection
+
+    def settled_sql(self) -> sqlite3.Connection:
+        """As `sql`, with all that the actions before changed written to it."""
+        connection = self.sql()
+        self._flush(connection)
+        return connection
+
+    # ---- for the engine
+
+    def begin(self) -> None:
+        """Starts a group: its actions all happen at one time."""
+        self.now, self.wall = self._time.now(), self._time.wall()
+        self.touched = {}
+
+    def commit(self) -> None:
+        """Makes durable what the group changed, if it changed anything."""
+        changed = self._sent or any(
+            queue and (queue.fifo.changed or queue.fifo.gone) for queue in self.touched.values()
+        )
+        if not changed and not self._connection.in_transaction:
+            return
+        connection = self.settled_sql()
+        connection.execute("UPDATE state SET last_sequence = ?, queue_time = ?", (self._last_sequence, self.now))
+        connection.execute("COMMIT")
+
+    # ---- inside
+
+    def _flush(self, connection: sqlite3.Connection) -> None:
+        if self._sent:
+            connection.executemany(
+                "INSERT INTO messages (sequence, queue, group_id, dedup_id, sent_at) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (sequence, queue, message.group_id, message.dedup_id, message.sent_at)
+                    for sequence, (queue, message) in self._sent.items()
+                ],
+            )
+            connection.executemany(
+                "INSERT INTO bodies (sequence, body, attributes) VALUES (?, ?, ?)",
+                [(sequence, message.body, message.attributes) for sequence, (_, message) in self._sent.items()],
+            )
+            self._sent = {}
+        for queue in self.touched.values():
+            if queue is not None:
+                self._flush_index(connection, queue.fifo)
+
+    def _flush_index(self, connection: sqlite3.Connection, fifo: FifoQueue) -> None:
+        if fifo.changed:
+            connection.executemany(
+                "UPDATE messages SET receives = ?, first_at = ?, since = ?, until = ? WHERE sequence = ?",
+                _record_rows(fifo),
+            )
+        if fifo.gone:
+            young = first_sequence_at(self.now - WINDOW_MS)
+            connection.executemany("DELETE FROM bodies WHERE sequence = ?", [(each,) for each in fifo.gone])
+            connection.executemany(
+                "UPDATE messages SET gone = 1 WHERE sequence = ?", [(each,) for each in fifo.gone if each >= young]
+            )
+            connection.executemany(
+                "DELETE FROM messages WHERE sequence = ?", [(each,) for each in fifo.gone if each < young]
+            )
+        fifo.changed.clear()
+        fifo.gone.clear()
+
+    def _load(self) -> None:
+        rows = self._connection.execute(
+            "SELECT id, name, settings, tags, dedup_per_group, created_at, modified_at, purged_at FROM queues"
+        )
+        for number, name, settings, tags, per_group, *times in rows.fetchall():
+            self.queues[name] = HostedQueue(
+                number, name, orjson.loads(settings), orjson.loads(tags), bool(per_group), *times
+            )
+        by_id = {queue.id: queue.fifo for queue in self.queues.values()}
+        young = first_sequence_at(self.now - WINDOW_MS)
+        for sequence, queue, group, dedup, gone, *record in self._connection.execute(
+            "SELECT sequence, queue, group_id, dedup_id, gone, receives, first_at, since, until FROM messages "
+            "ORDER BY sequence"
+        ):
+            fifo = by_id[queue]
+            if sequence >= young:
+                fifo.remember(sequence, group, dedup)
+            if not gone:
+                fifo.restore(sequence, group, Held(group, *record) if record[0] else None)
+
+
+def _record_rows(fifo: FifoQueue) -> Iterable[tuple[int, int, int, int, int]]:
+    for sequence in fifo.changed:
+        record = fifo.record(sequence)
+        if record is not None:
+            yield record.receives, record.first_at, record.since, record.until, sequence
