@@ -4,15 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 from chaski_embedded import sqs_fields
 from chaski_embedded.broker import EmbeddedBroker
-from chaski_embedded.queue import EmbeddedQueue
+from chaski_embedded.queue import URL_SCHEME, EmbeddedQueue
 from chaski_embedded.sqs_fields import Fields
 from chaski_embedded.sqs_queues import ACCOUNT
-
-_SCHEME = "embedded://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +27,7 @@ class Call:
 
         A port-forward, a container's name or a restart on another port changes the host, never the queue.
         """
-        url = sqs_fields.needed_text(self.fields, "QueueUrl")
-        return _SCHEME + urlsplit(url).path.rpartition("/")[2]
+        return URL_SCHEME + sqs_fields.needed_text(self.fields, "QueueUrl").rpartition("/")[2]
 
     @property
     def queue(self) -> EmbeddedQueue:
@@ -44,7 +40,7 @@ class Call:
 
     def public_url(self, broker_url: str) -> str:
         """A queue's URL as the caller can reach it."""
-        return f"{self.base_url}/{ACCOUNT}/{broker_url.removeprefix(_SCHEME)}"
+        return f"{self.base_url}/{ACCOUNT}/{broker_url.removeprefix(URL_SCHEME)}"
 
 
 Action: TypeAlias = Callable[[Call], Awaitable[dict[str, Any] | None]]

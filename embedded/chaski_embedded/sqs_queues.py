@@ -6,7 +6,6 @@ API_SetQueueAttributes. Attributes travel as text, and so they are kept.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -57,18 +56,6 @@ _COMPUTED = (
     "QueueArn",
 )
 _READABLE = frozenset({*DEFAULTS, *_RANGES, *_TEXTS, *_UNSUPPORTED, *_COMPUTED})
-
-
-@dataclass(frozen=True, slots=True)
-class QueueFacts:
-    """What a queue is at the moment; all that is not an attribute that someone set."""
-
-    name: str
-    created_at: int  # epoch milliseconds
-    modified_at: int
-    visible: int
-    in_flight: int
-    delayed: int
 
 
 def queue_arn(name: str) -> str:
@@ -165,17 +152,6 @@ def _denies_sending(statement: Mapping[str, Any]) -> bool:
     everyone = statement.get("Principal") in ("*", {"AWS": "*"}, {"AWS": ["*"]})
     sending = any(str(action).lower() in ("sqs:sendmessage", "sqs:*", "*") for action in listed)
     return statement.get("Effect") == "Deny" and everyone and sending and not statement.get("Condition")
-
-
-def _computed(facts: QueueFacts) -> dict[str, str]:
-    return {
-        "ApproximateNumberOfMessages": str(facts.visible),
-        "ApproximateNumberOfMessagesDelayed": str(facts.delayed),
-        "ApproximateNumberOfMessagesNotVisible": str(facts.in_flight),
-        "CreatedTimestamp": str(facts.created_at // 1000),
-        "LastModifiedTimestamp": str(facts.modified_at // 1000),
-        "QueueArn": queue_arn(facts.name),
-    }
 
 
 def _check_setting(name: str, value: str) -> None:

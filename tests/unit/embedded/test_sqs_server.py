@@ -11,6 +11,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
+import chaski_embedded.server
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import Failed, VisibilityChange
 from chaski_embedded.__main__ import welcome
@@ -99,12 +100,13 @@ async def _post(url: str, action: str, fields: Any = None, data: bytes | None = 
         return response.status, json.loads(text) if text else None, response.headers.get("x-amzn-query-error", "")
 
 
-async def test_the_host_in_a_queue_url_does_not_matter() -> None:
-    """A queue is found by its name, whatever host and port the caller knew it by."""
+@pytest.mark.parametrize("url", [URL, "https://[::1/orders.fifo", "embedded://orders.fifo", "orders.fifo"])
+async def test_only_the_name_in_a_queue_url_matters(url: str) -> None:
+    """A queue is found whatever host and port the caller knew it by."""
     broker = FakeBroker()
     broker.fake.may_answer.set()
     async with _serving(broker) as server:
-        status, answer, _ = await _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": URL})
+        status, answer, _ = await _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": url})
     assert (status, answer) == (200, {})
     assert set(broker.opened) == {"embedded://orders.fifo"}
 
@@ -218,6 +220,18 @@ async def test_a_request_beyond_the_limit_is_refused() -> None:
     async with _serving(FakeBroker()) as server:
         status, _, told = await _post(server.url, "AmazonSQS.SendMessage", data=b" " * (MAX_REQUEST_BYTES + 1))
     assert (status, told) == (413, "RequestEntityTooLarge;Sender")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that stops in the middle of its request holds nothing for longer than the limit."""
+    monkeypatch.setattr(chaski_embedded.server, "BODY_TIMEOUT_SECONDS", 0.2)
+    async with _serving(FakeBroker()) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 10\r\n\r\n{")
+        answer = await asyncio.wait_for(reader.readline(), 5)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 408 ")
 
 
 async def test_a_broker_that_is_away_answers_503() -> None:

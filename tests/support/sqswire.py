@@ -1,0 +1,134 @@
+"""The queue port spoken over the SQS JSON protocol with nothing but aiohttp: what contract tests see through the wire."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+
+from chaski_core.errors import BackendRejectedError, BackendUnavailableError
+from chaski_core.ports import (
+    Failed,
+    OutgoingMessage,
+    QueueCounts,
+    ReceivedMessage,
+    Sent,
+    VisibilityChange,
+)
+
+
+class WireQueue:
+    """Implements `chaski_core.ports.Queue` for a queue behind an SQS endpoint."""
+
+    def __init__(self, session: aiohttp.ClientSession, endpoint: str, url: str) -> None:
+        self._session = session
+        self._endpoint = endpoint
+        self._url = url
+
+    @property
+    def url(self) -> str:
+        """The queue's URL at the endpoint."""
+        return self._url
+
+    @property
+    def atomic_batches(self) -> bool:
+        """SQS can take one entry of a batch and fail another."""
+        return False
+
+    async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
+        """SendMessageBatch."""
+        entries = [
+            {
+                "Id": str(index),
+                "MessageBody": message.body.decode(),
+                "MessageGroupId": message.group_id,
+                "MessageDeduplicationId": message.deduplication_id,
+            }
+            for index, message in enumerate(messages)
+        ]
+        results = _by_index(await self._call("SendMessageBatch", Entries=entries))
+        return [
+            result if isinstance(result, Failed) else Sent(result["MessageId"], int(result["SequenceNumber"]))
+            for result in results
+        ]
+
+    async def receive(
+        self, *, max_messages: int, wait_seconds: float, visibility_seconds: int, attempt_id: str
+    ) -> Sequence[ReceivedMessage]:
+        """ReceiveMessage; whole seconds, rounded up."""
+        attempt = {"ReceiveRequestAttemptId": attempt_id} if attempt_id else {}
+        answer = await self._call(
+            "ReceiveMessage",
+            MaxNumberOfMessages=max_messages,
+            WaitTimeSeconds=math.ceil(wait_seconds),
+            VisibilityTimeout=visibility_seconds,
+            MessageSystemAttributeNames=["All"],
+            **attempt,
+        )
+        return [_received(each) for each in answer.get("Messages", [])]
+
+    async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Failed | None]:
+        """DeleteMessageBatch."""
+        entries = [{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(receipt_handles)]
+        return _failures(await self._call("DeleteMessageBatch", Entries=entries))
+
+    async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
+        """ChangeMessageVisibilityBatch."""
+        entries = [
+            {"Id": str(index), "ReceiptHandle": change.receipt_handle, "VisibilityTimeout": change.seconds}
+            for index, change in enumerate(changes)
+        ]
+        return _failures(await self._call("ChangeMessageVisibilityBatch", Entries=entries))
+
+    async def counts(self) -> QueueCounts:
+        """GetQueueAttributes."""
+        told = (await self._call("GetQueueAttributes", AttributeNames=["All"]))["Attributes"]
+        return QueueCounts(
+            visible=int(told["ApproximateNumberOfMessages"]),
+            in_flight=int(told["ApproximateNumberOfMessagesNotVisible"]),
+            delayed=int(told["ApproximateNumberOfMessagesDelayed"]),
+        )
+
+    async def _call(self, action: str, **fields: Any) -> Any:
+        headers = {"X-Amz-Target": f"AmazonSQS.{action}", "Content-Type": "application/x-amz-json-1.0"}
+        body = json.dumps({"QueueUrl": self._url, **fields}).encode()
+        async with self._session.post(self._endpoint, data=aiohttp.BytesPayload(body), headers=headers) as response:
+            text = await response.text()
+            if response.status >= 500:
+                raise BackendUnavailableError(text)
+            answer = json.loads(text) if text else {}
+            if response.status >= 400:
+                raise BackendRejectedError(_code(answer["__type"]), answer["message"])
+            return answer
+
+
+def _code(kind: str) -> str:
+    name = kind.partition("#")[2].removesuffix("Exception")
+    return "MissingParameter" if name == "MissingRequiredParameter" else name
+
+
+def _by_index(answer: Any) -> list[Any]:
+    results = {int(each["Id"]): each for each in answer["Successful"]}
+    for each in answer["Failed"]:
+        results[int(each["Id"])] = Failed(each["Code"], each["Message"], each["SenderFault"])
+    return [results[index] for index in sorted(results)]
+
+
+def _failures(answer: Any) -> list[Failed | None]:
+    return [result if isinstance(result, Failed) else None for result in _by_index(answer)]
+
+
+def _received(message: Any) -> ReceivedMessage:
+    told = message["Attributes"]
+    return ReceivedMessage(
+        message_id=message["MessageId"],
+        receipt_handle=message["ReceiptHandle"],
+        body=message["Body"].encode(),
+        group_id=told["MessageGroupId"],
+        deduplication_id=told["MessageDeduplicationId"],
+        sequence_number=int(told["SequenceNumber"]),
+        sent_at=int(told["SentTimestamp"]),
+        receive_count=int(told["ApproximateReceiveCount"]),
+        first_received_at=int(told["ApproximateFirstReceiveTimestamp"]),
+    )
