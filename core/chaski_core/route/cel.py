@@ -37,7 +37,7 @@ class Expression:
         context = cel.Context(variables=dict(variables), functions=dict(_FUNCTIONS))
         try:
             return self._program.execute(context)
-        except (RuntimeError, TypeError, ValueError) as error:
+        except (RuntimeError, TypeError, ValueError, LookupError) as error:
             raise RuleError(str(error)) from error
 
 

@@ -67,13 +67,15 @@ class _Reader:
         self.faults.append(Fault("", f"line {node.start_mark.line + 1}: {sentence}"))
 
     def value(self, node: yaml.Node, depth: int) -> Any:
-        """The value of a node; None where it holds a fault."""
+        """The value of a node; None where it holds a fault.
+
+        Raises:
+            InvalidRouteError: there is too much of it.
+        """
         self._nodes += 1
         if self._nodes > _MAX_NODES or depth > _MAX_DEPTH:
-            if self._nodes <= _MAX_NODES + 1:
-                self.refuse(node, "too large or too deep for a manifest")
-            self._nodes = _MAX_NODES + 1  # says it once, and ends the walk
-            return None
+            self.refuse(node, "too large or too deep for a manifest")
+            raise InvalidRouteError(self.faults)  # ends the walk
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -131,7 +133,7 @@ def _plain(text: str) -> Any:
         return None
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
-    digits = text.replace("_", "")
+    digits = text.replace("_", "") if text[0] in "+-.0123456789" else text
     if _OCTAL.match(digits):
         return int(digits, 8)
     if _INTEGER.match(digits):

@@ -20,8 +20,9 @@ _COPIED = (
     *("type", "enum", "required", "pattern", "minimum", "maximum"),
     *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"),
 )
-# After one of these the API server does not look at rules any more, for they could meet what they don't expect.
-_BLOCKING = frozenset({"type", "enum", "required", "maxLength", "maxItems", "maxProperties"})
+# After one of these a rule could meet what it does not expect, or repeat what is said already. The API server likewise
+# looks at no rule of the whole object then.
+_BLOCKING = frozenset({"type", "enum", "required", "maxLength", "maxItems", "maxProperties", "minItems"})
 
 _TEXTS: Mapping[str, Any] = {"type": "object", "additionalProperties": {"type": "string"}}
 # What the API server itself knows of `metadata`; a definition can restrict the name only.

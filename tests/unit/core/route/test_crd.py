@@ -1,0 +1,79 @@
+"""The definition is found, and defaults are filled in as the API server does."""
+
+from typing import Any
+
+import pytest
+
+from chaski_core.route.crd import definition_path, route_schema, with_defaults
+from contract.crd.manifests import base, changed
+
+
+def test_the_definition_is_the_checkouts_own() -> None:
+    """In an editable checkout `crds/` is read, no copy of it."""
+    assert definition_path().parts[-2:] == ("crds", "chaskiroutes.yaml")
+    assert route_schema()["properties"]["spec"]["type"] == "object"
+
+
+def test_defaults_are_filled_in_at_every_depth() -> None:
+    """Absent objects, fields of given objects and fields of list entries get their defaults."""
+    spec = with_defaults(changed({"spec.delivery.timeoutSeconds": 5}))["spec"]
+    assert spec["ordering"] == "Relaxed"
+    assert spec["delivery"] == {"timeoutSeconds": 5, "concurrencyPerPod": 64}
+    assert spec["queues"] == [{"name": "messages", "partitions": 1}]
+    assert spec["suspend"] == {"delivery": False, "ingest": False}
+    assert spec["deadLetters"] == {"retentionDays": 30}
+    assert spec["autoscaling"] == {
+        "mode": "BuiltIn",
+        "minReplicas": 0,
+        "maxReplicas": 10,
+        "targetDrainSeconds": 60,
+        "scaleToZeroAfterSeconds": 300,
+    }
+
+
+def test_the_default_ladders_are_those_of_the_design() -> None:
+    """4xx twice on two rungs, 5xx five times on one, timeout and connection once on three."""
+    retry = with_defaults(base())["spec"]["retry"]
+    assert [(rung["name"], rung["delaySeconds"]) for rung in retry["rungs"]] == [
+        ("fast", 5),
+        ("medium", 60),
+        ("slow", 900),
+    ]
+    assert {one["class"]: (one["retriesPerRung"], one["rungs"]) for one in retry["ladders"]} == {
+        "4xx": (2, ["fast", "medium"]),
+        "5xx": (5, ["fast"]),
+        "timeout": (1, ["fast", "medium", "slow"]),
+        "connection": (1, ["fast", "medium", "slow"]),
+    }
+
+
+def test_a_retry_that_is_given_gets_no_ladder_added() -> None:
+    """Where `retry` is given, only what it lists; a ladder's own fields have defaults."""
+    rungs = [{"name": "r", "delaySeconds": 1}]
+    retry = with_defaults(changed({"spec.retry": {"rungs": rungs, "ladders": [{"class": "any", "rungs": ["r"]}]}}))
+    assert retry["spec"]["retry"] == {
+        "rungs": rungs,
+        "ladders": [{"class": "any", "rungs": ["r"], "retriesPerRung": 1}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "kept"),
+    [
+        ("spec.deletionPolicy", None, "Retain"),
+        ("spec.signing", None, "absent"),
+        ("spec.unknown", None, None),
+        ("spec.queues", 3, 3),
+    ],
+    ids=["a-null-with-a-default", "a-null-without", "an-unknown-field", "a-wrong-type"],
+)
+def test_odd_values_are_treated_as_the_api_server_does(path: str, given: Any, kept: Any) -> None:
+    """Nulls are dropped where the schema knows the field; wrong values are left for the schema to refuse."""
+    assert with_defaults(changed({path: given}))["spec"].get(path.split(".")[1], "absent") == kept
+
+
+def test_the_document_that_was_given_is_left_alone() -> None:
+    """Defaults go into a copy."""
+    document = base()
+    with_defaults(document)
+    assert document == base()

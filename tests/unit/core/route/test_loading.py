@@ -1,0 +1,79 @@
+"""From a route file to a Route."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chaski_core.errors import InvalidRouteError
+from chaski_core.ladder import Ladder
+from chaski_core.route.loading import load_route, load_routes
+from chaski_core.route.model import AllowRule, Delivery, Ordering, Producer, QueueSpec, SubjectGroup, Suspend
+from contract.crd.manifests import base, changed
+
+_EXAMPLES = sorted((Path(__file__).parents[4] / "examples").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", _EXAMPLES, ids=[path.stem for path in _EXAMPLES])
+def test_every_example_loads(path: Path) -> None:
+    """What users copy works."""
+    routes = load_routes(path.read_text(encoding="utf-8"))
+    assert [route.document["kind"] for route in routes] == ["ChaskiRoute"] * len(routes)
+
+
+def test_a_full_route_becomes_values() -> None:
+    """Every field of the design's own example arrives in the model."""
+    text = next(path for path in _EXAMPLES if path.stem == "conversations").read_text(encoding="utf-8")
+    (route,) = load_routes(text)
+    assert route.key == "helpdesk/conversations"
+    assert route.ordering is Ordering.RELAXED
+    assert route.queues == (QueueSpec("assignments", 1, ("pc_assignments_*",)), QueueSpec("messages", 4))
+    assert route.allow[1] == AllowRule("internal", "http://inbox.helpdesk.svc.cluster.local:8080/", ("10.0.0.0/8",))
+    assert route.delivery == Delivery(30, 64)
+    assert route.retry.ladder_for("404") == Ladder("404", 1, ("slow",))
+    assert route.retention_days == 30
+    assert route.producers == (Producer("helpdesk", "channels"),)
+    assert route.subject_group == SubjectGroup(r"^pc_[a-z]+_(\d+)", 200)
+    assert route.suspend == Suspend()
+
+
+def test_a_route_without_a_namespace_lies_in_default() -> None:
+    """As with kubectl; the filled-in document says so too."""
+    document = base()
+    del document["metadata"]["namespace"]
+    route = load_route(document)
+    assert route.key == "default/conversations"
+    assert route.document["metadata"]["namespace"] == "default"
+    assert "namespace" not in document["metadata"]
+
+
+def test_faults_of_several_documents_name_their_document() -> None:
+    """Every document is judged, and a route that is there twice is a fault."""
+    bad = changed({"spec.ordering": "x", "spec.queues.0.partitions": 0})
+    with pytest.raises(InvalidRouteError) as refused:
+        load_routes(yaml.safe_dump_all([base(), bad, {"kind": "Secret", "apiVersion": "v1"}, base()]))
+    assert [fault.field for fault in refused.value.faults] == [
+        "document 2: spec.ordering",
+        "document 2: spec.queues[0].partitions",
+        "document 3: apiVersion",
+        "document 3: kind",
+        "document 4: metadata.name",
+    ]
+
+
+def test_a_text_without_a_route_is_refused() -> None:
+    """An empty file is a mistake, not a set of no routes."""
+    with pytest.raises(InvalidRouteError, match="holds no ChaskiRoute"):
+        load_routes("# nothing\n")
+
+
+def test_using_a_route_does_not_load_the_validators() -> None:
+    """Who only works with routes pays nothing for jsonschema, CEL and RE2."""
+    program = (
+        "import sys, chaski_core.route.model, chaski_core.route.resolved, chaski_core.ports\n"
+        "print(sorted({'jsonschema', 'cel', 're2', 'yaml'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"

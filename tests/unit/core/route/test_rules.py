@@ -1,0 +1,119 @@
+"""Rules are judged as the API server does, and their faults are found to the very entry."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from chaski_core.errors import Fault
+from chaski_core.route.rules import _compiled, _walk
+
+
+def _schema(rule: Mapping[str, str]) -> dict[str, Any]:
+    """An object with entries that hold names, and one rule over it."""
+    names = {"type": "array", "items": {"type": "string"}}
+    entries = {"type": "array", "items": {"type": "object", "properties": {"names": names, "n": {"type": "integer"}}}}
+    properties = {"entries": entries, "known": names, "n": {"type": "integer"}}
+    return {"type": "object", "properties": properties, "x-kubernetes-validations": [rule]}
+
+
+def _faults(rule: Mapping[str, str], value: Any, old: Any = None) -> list[Fault]:
+    """What a rule says of a value."""
+    return list(_walk(_compiled(_schema(rule)), value, old, ("spec",), []))
+
+
+_KNOWN = {
+    "rule": "self.entries.all(e, e.names.all(n, n in self.known))",
+    "fieldPath": ".entries",
+    "messageExpression": "'%s?'.format([self.entries.filter(e, e.names.exists(n, !(n in self.known)))[0].names"
+    ".filter(n, !(n in self.known))[0]])",
+}
+
+
+def test_entries_inside_entries_are_all_found() -> None:
+    """Each offending inner entry is named at its own place, in its own message."""
+    value = {"known": ["a"], "entries": [{"names": ["a"]}, {"names": ["b", "a", "c"]}, {"names": ["d"]}]}
+    assert _faults(_KNOWN, value) == [
+        Fault("spec.entries[1].names[0]", "b?"),
+        Fault("spec.entries[1].names[2]", "c?"),
+        Fault("spec.entries[2].names[0]", "d?"),
+    ]
+
+
+def test_a_rule_about_the_entry_itself_stays_at_the_entry() -> None:
+    """An entry that fails even with its lists emptied is itself the fault."""
+    rule = {"rule": "self.entries.all(e, e.n < 5)", "fieldPath": ".entries", "message": "too much"}
+    value = {"entries": [{"n": 1, "names": ["x"]}, {"n": 9, "names": ["x"]}]}
+    assert _faults(rule, value) == [Fault("spec.entries[1]", "too much")]
+
+
+def test_a_rule_about_neighbours_is_found_at_the_later_one() -> None:
+    """Where no entry fails alone, the first pair that does is the place."""
+    rule = {"rule": "self.entries.map(e, e.n).isSorted()", "fieldPath": ".entries", "message": "disorder"}
+    value = {"entries": [{"n": 1}, {"n": 5}, {"n": 2}]}
+    assert _faults(rule, value) == [Fault("spec.entries[2]", "disorder")]
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [
+        ("self.entries.exists(e, e.n == 1)", {"entries": [{"n": 2}, {"n": 3}]}),
+        ("self.entries.size() != 3", {"entries": [{"n": 1}, {"n": 2}, {"n": 3}]}),
+    ],
+    ids=["an-entry-is-missing", "no-pair-fails"],
+)
+def test_a_rule_about_the_whole_list_stays_at_the_list(rule: str, value: Any) -> None:
+    """What no entry is to blame for is not blamed on one."""
+    assert _faults({"rule": rule, "fieldPath": ".entries", "message": "no"}, value) == [Fault("spec.entries", "no")]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"messageExpression": "'  n is ' + 'bad '"}, "n is bad"),
+        ({"messageExpression": "''", "message": "plain"}, "plain"),
+        ({"messageExpression": "'a\\nb'", "message": "plain"}, "plain"),
+        ({"messageExpression": "self.missing", "message": "plain"}, "plain"),
+        ({}, "failed rule: self.n < 5"),
+    ],
+    ids=["trimmed", "empty", "two-lines", "no-value", "none"],
+)
+def test_the_message_is_chosen_as_the_api_server_does(raw: dict[str, str], message: str) -> None:
+    """The expression's text, else the message, else the rule."""
+    assert _faults({"rule": "self.n < 5", "fieldPath": ".n", **raw}, {"n": 7}) == [Fault("spec.n", message)]
+
+
+def test_rules_about_changes_need_something_to_compare_with() -> None:
+    """A rule with oldSelf is skipped for a new object and judged for a change."""
+    rule = {"rule": "self.n == oldSelf.n", "messageExpression": "'%d, not %d'.format([oldSelf.n, self.n])"}
+    assert _faults(rule, {"n": 1}) == []
+    assert _faults(rule, {"n": 1}, {"n": 1}) == []
+    assert _faults(rule, {"n": 1}, {"n": 2}) == [Fault("spec", "2, not 1")]
+
+
+def test_entries_of_a_list_map_are_compared_by_their_key() -> None:
+    """A rule about changes inside a list-map sees the entry of the same key; a new entry has nothing to compare."""
+    item = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "n": {"type": "integer"}},
+        "x-kubernetes-validations": [{"rule": "self.n >= oldSelf.n", "message": "shrinks"}],
+    }
+    schema = {"type": "array", "items": item, "x-kubernetes-list-map-keys": ["name"]}
+    new = [{"name": "b", "n": 1}, {"name": "c", "n": 0}, {"name": "a", "n": 5}]
+    old = [{"name": "a", "n": 1}, {"name": "b", "n": 2}]
+    assert list(_walk(_compiled(schema), new, old, ("l",), [])) == [Fault("l[0]", "shrinks")]
+
+
+def test_a_rule_over_a_place_that_the_schema_refuses_is_skipped() -> None:
+    """A rule must not meet what it does not expect; rules beside that place are judged."""
+    schema = {"type": "object", "properties": {"a": _schema(_KNOWN), "b": _schema(_KNOWN)}}
+    bad = {"known": [], "entries": [{"names": ["x"]}]}
+    faults = list(_walk(_compiled(schema), {"a": bad, "b": bad}, None, (), [("a", "known")]))
+    assert faults == [Fault("b.entries[0].names[0]", "x?")]
+
+
+def test_a_rule_that_can_not_be_judged_is_a_fault() -> None:
+    """An evaluation error refuses the object, as in the API server."""
+    (fault,) = _faults({"rule": "self.n < self.missing"}, {"n": 1})
+    assert fault.field == "spec"
+    assert fault.message.startswith("can't be judged: ")

@@ -1,0 +1,104 @@
+"""What `validate` says beyond the table of tests/contract/crd."""
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chaski_core.errors import Fault
+from chaski_core.route.validation import validate, validate_change
+from contract.crd.manifests import ABSENT, base, changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fault"),
+    [
+        ("kind", "Deployment", Fault("kind", 'must be ChaskiRoute, not "Deployment"')),
+        ("kind", ABSENT, Fault("kind", "is missing; it is ChaskiRoute")),
+        ("apiVersion", "chaski.dev/v1", Fault("apiVersion", 'must be chaski.dev/v1alpha1, not "chaski.dev/v1"')),
+    ],
+)
+def test_another_kind_of_document_is_refused_in_one_sentence(path: str, value: Any, fault: Fault) -> None:
+    """Nothing else is said about a document that is something else."""
+    assert validate(changed({path: value, "spec.queues": []})) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        ("metadata.label", {}, "metadata.label"),
+        ("metadata.labels", {"a": 1}, "metadata.labels.a"),
+        ("metadata.annotations", ["a"], "metadata.annotations"),
+        ("metadata", None, "metadata"),
+        ("extra", 1, "extra"),
+    ],
+)
+def test_metadata_and_the_top_are_judged_too(path: str, value: Any, field: str) -> None:
+    """The API server's own fields are known, and others are refused."""
+    assert [fault.field for fault in validate(changed({path: value}))] == [field]
+
+
+def test_a_status_in_a_file_is_not_read() -> None:
+    """The API server drops it as well."""
+    assert validate(changed({"status": {"anything": 1}, "metadata.uid": "x"})) == []
+
+
+def test_faults_of_schema_and_rules_are_named_together() -> None:
+    """A fault in one part does not hide those in the others."""
+    faults = validate(
+        changed(
+            {
+                "spec.delivery.timeoutSeconds": "30s",
+                "spec.queues": [{"name": "a"}, {"name": "b"}],
+                "spec.retry": {"rungs": [], "ladders": [{"class": "any", "rungs": ["quick"]}]},
+            }
+        )
+    )
+    assert "spec.retry.ladders[0].rungs[0]" in {fault.field for fault in faults}
+    assert "spec.delivery.timeoutSeconds" in {fault.field for fault in faults}
+
+
+def test_yaml_booleans_are_explained() -> None:
+    """A name that YAML took for a boolean is told how to be written."""
+    (fault,) = validate(changed({"spec.queues.0.name": True}))
+    assert fault.message.startswith("must be text, not true; put it in quotes (YAML takes on, off")
+
+
+def test_a_change_is_judged_with_defaults_on_both_sides() -> None:
+    """Writing a default down is no change; changing it is."""
+    assert validate_change(base(), changed({"spec.ordering": "Relaxed", "spec.queues.0.partitions": 9})) == []
+    assert [fault.field for fault in validate_change(changed({"spec.ordering": "Strict"}), base())] == ["spec.ordering"]
+
+
+def test_one_route_is_judged_in_less_than_fifty_milliseconds() -> None:
+    """Fast enough to be done on every change of a file; the best of five, for the machine may be busy."""
+    validate(base())
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        validate(base())
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < 0.05
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+_PLACES = [
+    *("spec", "metadata", "metadata.name", "spec.queues", "spec.queues.0", "spec.queues.0.subjects", "spec.targets"),
+    *("spec.targets.allow", "spec.targets.allow.0", "spec.targets.allow.0.url", "spec.targets.allow.0.cidrs"),
+    *("spec.retry", "spec.retry.rungs", "spec.retry.ladders", "spec.producers", "spec.subjectGroup.pattern"),
+    *("spec.autoscaling", "spec.workers.tolerations", "spec.workers.resources.limits", "spec.ordering"),
+]
+
+
+@given(place=st.sampled_from(_PLACES), value=_JSON)
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_document_holds_is_judged(place: str, value: Any) -> None:
+    """No value at any place makes the judge itself fail, and a rule is never put to what it can't judge."""
+    faults = validate(changed({place: value})) + validate_change(base(), changed({place: value}))
+    assert not [fault for fault in faults if "can't be judged" in fault.message]
