@@ -73,7 +73,7 @@ async def open_services(routes: Sequence[Route], data: Path, listen: Addresses, 
         await _release(broker)
         resolved = [await drop_drained(broker, await resolve(broker, route)) for route in routes]
         await _tell_of_others(broker, resolved)
-        backend = EmbeddedBackend(broker, clock)
+        backend = EmbeddedBackend(broker)
         workers = Workers(resolved, backend, metrics, logs, clock)
         server = _ingest_server(Directory(resolved), backend, metrics, clock, workers)
         with _port_fault(listen.host, listen.metrics_port, "--metrics-port"):

@@ -93,7 +93,7 @@ def open_folder(data: Path) -> Reader:
     """
     if not data.is_dir():
         raise wrong_input(f"there is no folder {data}", "name the --data of `chaski dev`; its default is ./.chaski")
-    return open_reader(data, SystemClock())
+    return open_reader(data)
 
 
 def _moment(flag: str, text: str | None, now_ms: int) -> int | None:

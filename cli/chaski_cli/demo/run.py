@@ -25,6 +25,7 @@ from chaski_core.deadletter import DeadLetter, DeadLetterFilter
 _LIMIT_SECONDS = 180.0
 _QUIET_SECONDS = 4.0  # longer than the longest rung: a retry too many would still arrive, and be counted
 _POLL_SECONDS = 0.25
+_TELL_SECONDS = 10.0  # where there is no terminal for a progress bar
 
 
 def run_demo(data: Path | None, *, as_json: bool) -> Exit:
@@ -93,7 +94,7 @@ async def _send(
 
 async def _settle(http: aiohttp.ClientSession, dev: Dev, messages: int, progress: Progress, task: TaskID) -> None:
     deadline = time.monotonic() + _LIMIT_SECONDS
-    settled = 0
+    settled, told = 0, time.monotonic()
     while settled < messages:
         dev.check_alive()
         if time.monotonic() > deadline:
@@ -101,6 +102,9 @@ async def _settle(http: aiohttp.ClientSession, dev: Dev, messages: int, progress
         await asyncio.sleep(_POLL_SECONDS)
         settled = read_metrics(await _text(http, dev.metrics)).settled
         progress.update(task, completed=settled)
+        if not progress.console.is_terminal and time.monotonic() >= told + _TELL_SECONDS:
+            told = time.monotonic()
+            progress.console.print(f"{settled} of {messages} messages delivered or dead-lettered")
 
 
 async def _until_quiet(http: aiohttp.ClientSession, target: str) -> dict[str, Any]:
