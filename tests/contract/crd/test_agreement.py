@@ -11,7 +11,8 @@ import pytest
 from chaski_core.errors import Fault
 from chaski_core.route.crd import definition_path
 from chaski_core.route.validation import validate, validate_change
-from contract.crd.manifests import INVALID, VALID, Manifest
+from contract.crd.making import Manifest
+from contract.crd.manifests import INVALID, VALID
 
 pytestmark = pytest.mark.timeout(1200)  # building Kubernetes' packages for the first time takes minutes
 

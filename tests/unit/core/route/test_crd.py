@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chaski_core.route.crd import definition_path, route_schema, with_defaults
-from contract.crd.manifests import base, changed
+from contract.crd.making import base, changed
 
 
 def test_the_definition_is_the_checkouts_own() -> None:

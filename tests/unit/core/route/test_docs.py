@@ -10,7 +10,7 @@ import pytest
 from chaski_core.route.crd import route_schema, with_defaults
 from chaski_core.route.documents import read_documents
 from chaski_core.route.validation import validate
-from contract.crd.manifests import base
+from contract.crd.making import base
 
 _TEXT = (Path(__file__).parents[4] / "docs" / "route.md").read_text(encoding="utf-8")
 _BLOCKS = re.findall(r"```yaml\n(.*?)```", _TEXT, re.DOTALL)

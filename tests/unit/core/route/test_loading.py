@@ -11,7 +11,7 @@ from chaski_core.errors import InvalidRouteError
 from chaski_core.ladder import Ladder
 from chaski_core.route.loading import load_route, load_routes
 from chaski_core.route.model import AllowRule, Delivery, Ordering, Producer, QueueSpec, SubjectGroup, Suspend
-from contract.crd.manifests import base, changed
+from contract.crd.making import base, changed
 
 _EXAMPLES = sorted((Path(__file__).parents[4] / "examples").glob("*.yaml"))
 

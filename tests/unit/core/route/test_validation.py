@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chaski_core.errors import Fault
 from chaski_core.route.validation import validate, validate_change
-from contract.crd.manifests import ABSENT, base, changed
+from contract.crd.making import ABSENT, base, changed
 
 
 @pytest.mark.parametrize(

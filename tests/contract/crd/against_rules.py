@@ -1,0 +1,200 @@
+"""Manifests that a rule refuses."""
+
+from contract.crd.making import RUNGS, Manifest, base, changed, ladder, refused, with_retry, with_url
+
+_HOST = (
+    '"{}" must have as host a name, an address, or *.suffix with a suffix of at least two labels, such as *.example.com'
+)
+_PORT = '"{}" must have a port from 1 to 65535, or none'
+
+AGAINST_RULES: tuple[Manifest, ...] = (
+    refused(
+        "no default queue",
+        {"spec.queues": [{"name": "a", "subjects": ["x"]}]},
+        (
+            "spec.queues",
+            "exactly one queue must have no subjects, to take what no other queue does; here every queue has some",
+        ),
+    ),
+    refused(
+        "two default queues",
+        {"spec.queues": [{"name": "a"}, {"name": "b"}]},
+        (
+            "spec.queues",
+            'exactly one queue must have no subjects, to take what no other queue does; here "a" and "b" have none',
+        ),
+    ),
+    refused(
+        "a pattern that fits all",
+        {"spec.queues": [{"name": "a", "subjects": ["x*", "*"]}, {"name": "b"}]},
+        ("spec.queues[0].subjects[1]", '"*" fits every subject; leave subjects out of the queue that takes all others'),
+    ),
+    refused(
+        "rungs that are not there",
+        with_retry(
+            RUNGS, ladder("404", "slow"), ladder("5xx", "fast", "quick"), ladder("any", "never", "slow", "late")
+        ),
+        ("spec.retry.ladders[1].rungs[1]", 'no rung is called "quick"; there are fast, medium, slow'),
+        ("spec.retry.ladders[2].rungs[0]", 'no rung is called "never"; there are fast, medium, slow'),
+        ("spec.retry.ladders[2].rungs[2]", 'no rung is called "late"; there are fast, medium, slow'),
+    ),
+    refused(
+        "a ladder where there are no rungs",
+        with_retry([], ladder("404", "slow")),
+        ("spec.retry.ladders[0].rungs[0]", 'no rung is called "slow"; there are none'),
+    ),
+    refused(
+        "a class that is not there",
+        with_retry(RUNGS, ladder("4xx", "fast"), ladder("600", "fast")),
+        (
+            "spec.retry.ladders[1].class",
+            'no error class is called "600"; there are connection, timeout, tls, refused, 3xx, 4xx, 5xx, any, and every status from 300 to 599',
+        ),
+    ),
+    refused(
+        "a rung called first",
+        with_retry([{"name": "first", "delaySeconds": 1}], ladder("any", "first")),
+        ("spec.retry.rungs[0].name", '"first" stands for the first attempt; choose another name for the rung'),
+    ),
+    refused(
+        "long delays in Relaxed",
+        with_retry(
+            [
+                {"name": "fast", "delaySeconds": 900},
+                {"name": "slow", "delaySeconds": 901},
+                {"name": "late", "delaySeconds": 3600},
+            ]
+        ),
+        (
+            "spec.retry.rungs[1]",
+            'rung "slow" waits 901 s; with ordering Relaxed a rung waits at most 900 s, with Strict 39600 s',
+        ),
+        (
+            "spec.retry.rungs[2]",
+            'rung "late" waits 3600 s; with ordering Relaxed a rung waits at most 900 s, with Strict 39600 s',
+        ),
+    ),
+    refused(
+        "rungs in disorder",
+        with_retry(
+            [{"name": "a", "delaySeconds": 5}, {"name": "b", "delaySeconds": 60}, {"name": "c", "delaySeconds": 30}]
+        ),
+        ("spec.retry.rungs[2]", "rungs must come shortest delay first, but their delays are [5, 60, 30]"),
+    ),
+    refused(
+        "a ladder of 101 retries",
+        with_retry(RUNGS, ladder("5xx", "fast", "medium", "slow", retriesPerRung=34)),
+        ("spec.retry.ladders[0].retriesPerRung", "34 retries on each of 3 rungs make 102; a ladder holds at most 100"),
+    ),
+    refused(
+        "more Pods at least than at most",
+        {"spec.autoscaling.minReplicas": 11},
+        ("spec.autoscaling.minReplicas", "minReplicas 11 is more than maxReplicas 10"),
+    ),
+    refused(
+        "a namespace without a ServiceAccount",
+        {"spec.producers": [{"apiKeySha256": ["0" * 64]}, {"namespace": "helpdesk"}]},
+        ("spec.producers[1]", 'namespace "helpdesk" needs a serviceAccount beside it'),
+    ),
+    refused(
+        "a ServiceAccount without a namespace",
+        {"spec.producers": [{"serviceAccount": "channels"}]},
+        ("spec.producers[0]", 'serviceAccount "channels" needs a namespace beside it'),
+    ),
+    refused(
+        "a producer that is nobody",
+        {"spec.producers": [{"ratePerSecond": 1}]},
+        ("spec.producers[0]", "a producer needs namespace and serviceAccount, or apiKeySha256"),
+    ),
+    with_url("another scheme", "ftp://a.example/", '"ftp://a.example/" must begin with http:// or https://'),
+    with_url("no scheme", "a.example/hooks", '"a.example/hooks" must begin with http:// or https://'),
+    with_url(
+        "a password in the URL", "https://me:secret@a.example/", "the URL must not carry a user name or a password"
+    ),
+    with_url(
+        "a query in the URL",
+        "https://a.example/?x=1",
+        '"https://a.example/?x=1" must end with its path; a query or a fragment is not compared',
+    ),
+    with_url(
+        "a fragment in the URL",
+        "https://a.example#x",
+        '"https://a.example#x" must end with its path; a query or a fragment is not compared',
+    ),
+    with_url("no host", "https:///hooks", _HOST.format("https:///hooks")),
+    with_url("every host", "https://*/", _HOST.format("https://*/")),
+    with_url("a suffix of one label", "https://*.com/", _HOST.format("https://*.com/")),
+    with_url("a star inside the host", "https://a.*.example.com/", _HOST.format("https://a.*.example.com/")),
+    with_url("an address as one number", "http://2130706433/", _HOST.format("http://2130706433/")),
+    with_url("an address in hexadecimal", "http://0x7f.1/", _HOST.format("http://0x7f.1/")),
+    with_url("an address with a leading zero", "http://127.0.0.01/", _HOST.format("http://127.0.0.01/")),
+    with_url("a host with a space", "http://a b.example/", _HOST.format("http://a b.example/")),
+    with_url("a port that is too high", "https://a.example:65536/", _PORT.format("https://a.example:65536/")),
+    with_url("an empty port", "https://[::1]:", _PORT.format("https://[::1]:")),
+    with_url(
+        "a space in the path",
+        "https://a.example/a b",
+        '"https://a.example/a b" has a path with a character that must be written as %XX',
+    ),
+    with_url(
+        "a path that climbs",
+        "https://a.example/a/%2e%2E/b",
+        '"https://a.example/a/%2e%2E/b" must not hold the path segments . and ..',
+    ),
+    with_url(
+        "a line break in the URL", "https://a.example/a\nb", "the path holds a character that must be written as %XX"
+    ),
+    refused(
+        "certificates for plain HTTP",
+        {"spec.targets.allow.0": {"name": "a", "url": "http://a.example/", "clientCertSecretName": "x"}},
+        (
+            "spec.targets.allow[0].clientCertSecretName",
+            "clientCertSecretName has no use with http://a.example/; certificates need https",
+        ),
+    ),
+    refused(
+        "ranges that are none",
+        {"spec.targets.allow.0.cidrs": ["10.0.0.0/8", "10.0.0.0", "10.0.0.0/33", "::ffff:10.0.0.0/104", "010.0.0.0/8"]},
+        *(
+            (f"spec.targets.allow[0].cidrs[{index}]", f'"{text}" is no address range such as 10.0.0.0/8 or fd00::/8')
+            for index, text in enumerate(("10.0.0.0", "10.0.0.0/33", "::ffff:10.0.0.0/104", "010.0.0.0/8"), 1)
+        ),
+    ),
+    refused(
+        "a range with too many bits",
+        {"spec.targets.allow.0.cidrs": ["10.1.2.3/8"]},
+        ("spec.targets.allow[0].cidrs[0]", '"10.1.2.3/8" has bits beyond its prefix; did you mean 10.0.0.0/8?'),
+    ),
+    refused(
+        "a subject group that captures nothing",
+        {"spec.subjectGroup": {"pattern": r"^pc_\((?:a|[(])"}},
+        (
+            "spec.subjectGroup.pattern",
+            r'"^pc_\((?:a|[(])" must have exactly one capture group, not 0; (?:...) groups without capturing',
+        ),
+    ),
+    refused(
+        "a subject group that captures twice",
+        {"spec.subjectGroup": {"pattern": "(a)(?P<x>b)"}},
+        (
+            "spec.subjectGroup.pattern",
+            '"(a)(?P<x>b)" must have exactly one capture group, not 2; (?:...) groups without capturing',
+        ),
+    ),
+    refused(
+        "a toleration without a key",
+        {"spec.workers.tolerations": [{"value": "x"}]},
+        ("spec.workers.tolerations[0]", "a toleration without a key needs operator Exists"),
+    ),
+    Manifest(
+        "another ordering",
+        changed({"spec.ordering": "Strict"}),
+        (
+            (
+                "spec.ordering",
+                "ordering is Relaxed and cannot become Strict; make a new route and let this one run empty",
+            ),
+        ),
+        old=base(),
+    ),
+)

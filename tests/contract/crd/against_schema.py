@@ -1,0 +1,165 @@
+"""Manifests that the schema refuses."""
+
+from contract.crd.making import ABSENT, RUNGS, Manifest, ladder, refused, with_retry
+
+AGAINST_SCHEMA: tuple[Manifest, ...] = (
+    refused("no spec", {"spec": ABSENT}, ("spec", "is missing...")),
+    refused("no queues", {"spec.queues": ABSENT}, ("spec.queues", "is missing...")),
+    refused("queues null", {"spec.queues": None}, ("spec.queues", "is missing...")),
+    refused("empty queues", {"spec.queues": []}, ("spec.queues", "0 entries are fewer than 1...")),
+    refused("no targets", {"spec.targets": ABSENT}, ("spec.targets", "is missing...")),
+    refused("no allow rule", {"spec.targets.allow": []}, ("spec.targets.allow", "0 entries are fewer than 1...")),
+    refused(
+        "too many queues",
+        {"spec.queues": [{"name": "z"}, *({"name": f"q{i}", "subjects": [f"{i}*"]} for i in range(8))]},
+        ("spec.queues", "9 entries are more than 8..."),
+    ),
+    refused(
+        "a misspelt field", {"spec.ordring": "Strict"}, ("spec.ordring", "unknown field; did you mean ordering?...")
+    ),
+    refused(
+        "a misspelt field in a list",
+        {"spec.queues.0.partition": 4},
+        ("spec.queues[0].partition", "unknown field; did you mean partitions?..."),
+    ),
+    refused(
+        "an unknown ordering",
+        {"spec.ordering": "relaxed"},
+        ("spec.ordering", '"relaxed" is not one of Relaxed, Strict...'),
+    ),
+    refused("no partition", {"spec.queues.0.partitions": 0}, ("spec.queues[0].partitions", "0 is less than 1...")),
+    refused("65 partitions", {"spec.queues.0.partitions": 65}, ("spec.queues[0].partitions", "65 is more than 64...")),
+    refused(
+        "partitions as text",
+        {"spec.queues.0.partitions": "4"},
+        ("spec.queues[0].partitions", 'must be a whole number, not "4"...'),
+    ),
+    refused(
+        "half a partition",
+        {"spec.queues.0.partitions": 1.5},
+        ("spec.queues[0].partitions", "must be a whole number, not 1.5..."),
+    ),
+    refused(
+        "a queue name in capitals",
+        {"spec.queues.0.name": "Messages"},
+        ("spec.queues[0].name", '"Messages" does not fit the pattern...'),
+    ),
+    refused(
+        "a queue name with a line break",
+        {"spec.queues.0.name": "messages\n"},
+        ("spec.queues[0].name", '"messages\\n" does not fit the pattern...'),
+    ),
+    refused(
+        "a long queue name",
+        {"spec.queues.0.name": "m" * 25},
+        ("spec.queues[0].name", f'"{"m" * 25}" is longer than 24 characters...'),
+    ),
+    refused(
+        "two queues of one name",
+        {"spec.queues": [{"name": "a"}, {"name": "a", "subjects": ["x"]}]},
+        ("spec.queues[1]", 'name "a" is there already...'),
+    ),
+    refused(
+        "a pattern twice",
+        {"spec.queues": [{"name": "a"}, {"name": "b", "subjects": ["x", "x"]}]},
+        ("spec.queues[1].subjects[1]", '"x" is there already...'),
+    ),
+    refused(
+        "no patterns in the list",
+        {"spec.queues": [{"name": "a"}, {"name": "b", "subjects": []}]},
+        ("spec.queues[1].subjects", "0 entries are fewer than 1..."),
+    ),
+    refused(
+        "queues as a mapping", {"spec.queues": {"name": "a"}}, ("spec.queues", 'must be a list, not {"name": "a"}...')
+    ),
+    refused("a null queue", {"spec.queues": [None]}, ("spec.queues[0]", "must be a mapping, not null...")),
+    refused(
+        "a timeout with a unit",
+        {"spec.delivery.timeoutSeconds": "30s"},
+        ("spec.delivery.timeoutSeconds", 'must be a whole number, not "30s"...'),
+    ),
+    refused(
+        "a timeout of 301 s",
+        {"spec.delivery.timeoutSeconds": 301},
+        ("spec.delivery.timeoutSeconds", "301 is more than 300..."),
+    ),
+    refused(
+        "a status that is no text",
+        with_retry(RUNGS, {"class": 404, "rungs": ["slow"]}),
+        ("spec.retry.ladders[0].class", 'must be text, not 404; put it in quotes: "404"...'),
+    ),
+    refused(
+        "a flag that is text",
+        {"spec.suspend.delivery": "true"},
+        ("spec.suspend.delivery", 'must be true or false, not "true"...'),
+    ),
+    refused("retry without ladders", {"spec.retry": {"rungs": []}}, ("spec.retry.ladders", "is missing...")),
+    refused(
+        "a ladder without rungs",
+        with_retry(RUNGS, ladder("404")),
+        ("spec.retry.ladders[0].rungs", "0 entries are fewer than 1..."),
+    ),
+    refused(
+        "two ladders of one class",
+        with_retry(RUNGS, ladder("404", "fast"), ladder("404", "slow")),
+        ("spec.retry.ladders[1]", 'class "404" is there already...'),
+    ),
+    refused(
+        "a delay of more than eleven hours",
+        {"spec.ordering": "Strict", **with_retry([{"name": "late", "delaySeconds": 39601}])},
+        ("spec.retry.rungs[0].delaySeconds", "39601 is more than 39600..."),
+    ),
+    refused(
+        "a negative delay",
+        with_retry([{"name": "early", "delaySeconds": -1}]),
+        ("spec.retry.rungs[0].delaySeconds", "-1 is less than 0..."),
+    ),
+    refused(
+        "an API key that is no hash",
+        {"spec.producers": [{"apiKeySha256": ["A" * 64]}]},
+        ("spec.producers[0].apiKeySha256[0]", f'"{"A" * 64}" does not fit the pattern...'),
+    ),
+    refused(
+        "three API keys",
+        {"spec.producers": [{"apiKeySha256": ["0" * 64, "1" * 64, "2" * 64]}]},
+        ("spec.producers[0].apiKeySha256", "3 entries are more than 2..."),
+    ),
+    refused(
+        "a CA bundle that is none",
+        {"spec.targets.allow.0.caBundle": "abc"},
+        ("spec.targets.allow[0].caBundle", '"abc" does not fit the pattern...'),
+    ),
+    refused(
+        "memory in words",
+        {"spec.workers.resources.limits": {"memory": "much"}},
+        ("spec.workers.resources.limits.memory", '"much" does not fit the pattern...'),
+    ),
+    refused(
+        "memory as a list",
+        {"spec.workers.resources.limits": {"memory": [1]}},
+        ("spec.workers.resources.limits.memory", "must be a whole number or text, not [1]..."),
+    ),
+    refused(
+        "a route name of 41 characters",
+        {"metadata.name": "r" * 41},
+        ("metadata.name", f'"{"r" * 41}" is longer than 40 characters...'),
+    ),
+    refused("no route name", {"metadata.name": ABSENT}, ("metadata.name", "is missing...")),
+    refused(
+        "a namespace with a dot",
+        {"metadata.namespace": "help.desk"},
+        ("metadata.namespace", '"help.desk" does not fit the pattern...'),
+    ),
+    refused(
+        "a subject group without a pattern",
+        {"spec.subjectGroup": {"maxValues": 3}},
+        ("spec.subjectGroup.pattern", "is missing..."),
+    ),
+    refused(
+        "several faults",
+        {"spec.ordering": "x", "spec.deletionPolicy": "Keep", "spec.queues.0.partitions": 99},
+        ("spec.queues[0].partitions", "99 is more than 64..."),
+        ("spec.ordering", '"x" is not one of Relaxed, Strict...'),
+        ("spec.deletionPolicy", '"Keep" is not one of Retain, Delete...'),
+    ),
+)
