@@ -10,6 +10,7 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_ingest import problems
 from chaski_ingest.auth import Authenticator, Denied
 from chaski_ingest.problems import Problem
+from chaski_ingest.reading import type_problem
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission import Origin, key_fault, valid_traceparent
 
@@ -31,27 +32,23 @@ class Admission:
 
 
 class Gate:
-    """Judges requests by their path and headers."""
+    """Judges requests by their headers."""
 
-    def __init__(
-        self, routes: RouteDirectory, authenticator: Authenticator, clock: Clock, settings: IngestSettings
-    ) -> None:
-        self._routes = routes
+    def __init__(self, authenticator: Authenticator, clock: Clock, settings: IngestSettings) -> None:
         self._authenticator = authenticator
         self._clock = clock
         self._settings = settings
 
-    async def admit(self, namespace: str, name: str, headers: Mapping[str, str]) -> Admission | Problem:
-        """The route asked for and what is known of the messages to come, or why they can't be taken."""
-        resolved = self._routes.find(namespace, name)
-        if resolved is None:
-            return problems.no_route(namespace, name)
+    async def admit(self, resolved: ResolvedRoute, kind: str, headers: Mapping[str, str]) -> Admission | Problem:
+        """What is known of the messages to come, or why they can't be taken; `kind` is the body's expected type."""
         route = resolved.route
         admitted = await self._authenticator.authenticate(headers, route)
         if isinstance(admitted, Denied):
             return problems.of_status(admitted.status, admitted.detail)
         if route.suspend.ingest:
             return problems.suspended(route.key, self._settings.suspended_retry_after_seconds)
+        if problem := type_problem(headers, kind):
+            return problem
         key = headers.get("Idempotency-Key")
         if key is not None and (fault := key_fault(key)):
             return problems.invalid((Fault("Idempotency-Key", fault),))

@@ -16,7 +16,7 @@ from chaski_ingest.budget import Budget
 from chaski_ingest.endpoints import SINGLE, Endpoint, find_endpoint
 from chaski_ingest.lines import Batch
 from chaski_ingest.problems import Problem
-from chaski_ingest.reading import JSON, NDJSON, read_body, type_problem
+from chaski_ingest.reading import JSON, NDJSON, read_body
 from chaski_ingest.settings import IngestSettings
 from chaski_runtime.metrics import Metrics
 
@@ -26,6 +26,8 @@ _ANY_NUMBER = 1_000_000_000  # bodies are bounded by their bytes
 _JSON_HEADERS = {"Content-Type": JSON}
 _NDJSON_HEADERS = {"Content-Type": NDJSON}
 _OTHER = "other"
+
+Take = Callable[[Admission, bytes], Awaitable[web.Response | Problem]]
 
 _logger = logging.getLogger(__name__)
 
@@ -58,7 +60,8 @@ class Ingest:
         self.settings = settings
         self.draining = False  # every new request is answered 503
         self._acceptance = Acceptance(backend, metrics, settings, random)
-        self._gate = Gate(routes, authenticator, clock, settings)
+        self._routes = routes
+        self._gate = Gate(authenticator, clock, settings)
         self._metrics = metrics
         self._clock = clock
         self._bodies = Budget(_ANY_NUMBER, settings.max_body_bytes)
@@ -88,29 +91,21 @@ class Ingest:
     async def _answer(self, request: web.BaseRequest, endpoint: Endpoint) -> web.Response:
         if request.method != "POST":
             return self._refuse(None, problems.of_status(405, f"{request.method} is not taken here; send POST"))
-        admission = await self._admit(request, endpoint)
-        if isinstance(admission, Problem):
-            return self._refuse(None, admission)
-        if endpoint.kind == SINGLE:
-            answer = await self._with_body(request, self.settings.max_message_bytes, self._take_message, admission)
-        else:
-            answer = await self._with_body(request, self.settings.max_batch_bytes, self._take_batch, admission)
-        return self._refuse(admission.resolved, answer) if isinstance(answer, Problem) else answer
-
-    async def _admit(self, request: web.BaseRequest, endpoint: Endpoint) -> Admission | Problem:
         if self.draining:
-            return problems.draining(self.settings.retry_after_seconds)
-        admission = await self._gate.admit(endpoint.namespace, endpoint.name, request.headers)
-        if isinstance(admission, Problem):
-            return admission
-        return type_problem(request.headers, JSON if endpoint.kind == SINGLE else NDJSON) or admission
+            return self._refuse(None, problems.draining(self.settings.retry_after_seconds))
+        resolved = self._routes.find(endpoint.namespace, endpoint.name)
+        if resolved is None:
+            return self._refuse(None, problems.no_route(endpoint.namespace, endpoint.name))
+        single = endpoint.kind == SINGLE
+        answer: web.Response | Admission | Problem
+        answer = await self._gate.admit(resolved, JSON if single else NDJSON, request.headers)
+        if isinstance(answer, Admission):
+            limit = self.settings.max_message_bytes if single else self.settings.max_batch_bytes
+            answer = await self._take(request, answer, limit, self._take_message if single else self._take_batch)
+        return self._refuse(resolved, answer) if isinstance(answer, Problem) else answer
 
-    async def _with_body(
-        self,
-        request: web.BaseRequest,
-        limit: int,
-        take: Callable[[Admission, bytes], Awaitable[web.Response | Problem]],
-        admission: Admission,
+    async def _take(
+        self, request: web.BaseRequest, admission: Admission, limit: int, take: Take
     ) -> web.Response | Problem:
         size = min(request.content_length or limit, limit)
         if not self._bodies.reserve(size):
