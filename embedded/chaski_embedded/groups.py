@@ -68,35 +68,35 @@ class Group:
 class ReadyGroups:
     """Groups with a deliverable message, oldest message first. AWS leaves the order open; this one starves nobody.
 
-    A heap with lazy deletion: an entry counts only while it says what its group says.
+    A heap of sequence numbers with lazy deletion: an entry counts only while a group is known to be ready at it.
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, Group]] = []
-        self._count = 0
+        self._heap: list[int] = []
+        self._groups: dict[int, Group] = {}  # by their first deliverable message
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._groups)
 
     def update(self, group: Group) -> None:
         """Takes note of what changed in a group."""
-        ready_at = group.deliverable
-        if ready_at == group.ready_at:
+        before, ready_at = group.ready_at, group.deliverable
+        if ready_at == before:
             return
-        self._count += (ready_at is not None) - (group.ready_at is not None)
+        if before is not None:
+            del self._groups[before]
         group.ready_at = ready_at
         if ready_at is not None:
-            heapq.heappush(self._heap, (ready_at, group))
-            if len(self._heap) > 2 * self._count + 64:
-                self._heap = [entry for entry in self._heap if entry[1].ready_at == entry[0]]
-                heapq.heapify(self._heap)
+            self._groups[ready_at] = group
+            heapq.heappush(self._heap, ready_at)
+            if len(self._heap) > 2 * len(self._groups) + 64:
+                self._heap = sorted(self._groups)
 
     def pop(self) -> Group | None:
         """Takes out the group whose deliverable message is the oldest; `update` brings it back."""
         while self._heap:
-            ready_at, group = heapq.heappop(self._heap)
-            if group.ready_at == ready_at:
+            group = self._groups.pop(heapq.heappop(self._heap), None)
+            if group is not None:
                 group.ready_at = None
-                self._count -= 1
                 return group
         return None

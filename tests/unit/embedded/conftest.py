@@ -1,0 +1,36 @@
+"""What the tests of the embedded broker share."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from chaski_embedded.broker import EmbeddedBroker
+from support.clocks import SteppedClock
+
+
+@pytest.fixture
+def clock() -> SteppedClock:
+    """Real time, and what the test adds to it."""
+    return SteppedClock()
+
+
+@pytest.fixture
+async def open_broker(tmp_path: Path, clock: SteppedClock) -> AsyncIterator[Callable[[], Awaitable[EmbeddedBroker]]]:
+    """Opens the test's data folder, again and again if wanted; what is open at the end is closed."""
+    opened: list[EmbeddedBroker] = []
+
+    async def make() -> EmbeddedBroker:
+        broker = await EmbeddedBroker.open(tmp_path / "data", clock)
+        opened.append(broker)
+        return broker
+
+    yield make
+    for broker in opened:
+        await broker.close()
+
+
+@pytest.fixture
+async def broker(open_broker: Callable[[], Awaitable[EmbeddedBroker]]) -> EmbeddedBroker:
+    """An open broker on a folder of its own."""
+    return await open_broker()
