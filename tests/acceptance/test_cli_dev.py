@@ -1,12 +1,15 @@
 """`chaski dev` as people and scripts run it."""
 
+import asyncio
+import re
 import signal
+from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from acceptance.cli_process import chaski, dev, status_of, target, write_route
+from acceptance.cli_process import CHASKI, START_SECONDS, chaski, dev, status_of, target, write_route
 
 MESSAGES = "/v1/routes/default/first/messages"
 
@@ -106,10 +109,19 @@ async def test_a_folder_has_one_owner(tmp_path: Path) -> None:
 
 async def test_people_are_told_where_to_send(tmp_path: Path) -> None:
     """The console shows a ready curl line, that loopback may be called, and that there is no authentication."""
-    async with target() as there:
-        route = write_route(tmp_path, there.url)
-        async with dev(route, tmp_path / "data", "--log-format", "console") as running:
-            text = running.log.read_text()
-    assert f"curl -i {running.ingest}{MESSAGES}" in text
+    route = write_route(tmp_path, "http://127.0.0.1:9/")
+    ports = ("--port", "0", "--metrics-port", "0")
+    process = await asyncio.create_subprocess_exec(
+        CHASKI, "dev", route, "--data", tmp_path / "data", *ports, stdin=DEVNULL, stdout=PIPE
+    )
+    assert process.stdout is not None
+    try:
+        text = (await asyncio.wait_for(process.stdout.readuntil(b"127.0.0.0/8"), START_SECONDS)).decode()
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), START_SECONDS) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert re.search(rf"curl -i http://127\.0\.0\.1:\d+{MESSAGES} ", text)
     assert "no authentication" in text
-    assert "127.0.0.0/8" in text
