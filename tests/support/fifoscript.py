@@ -1,16 +1,16 @@
 """A few words in which a rule of a FIFO queue is told: what is done, and what must come of it.
 
-    send a1 b1 a2           messages 1 and 2 of group a and message 1 of group b, in this order
-    send a3~a1 = a1         a3 under a1's deduplication id; the queue says that it is a1
-    take 10 = a1 a2 b1      a receive of at most ten for 30 seconds, and what it returns, in order; `=` alone: nothing
-    take 10 60 try7 = a1    the same for 60 seconds under the ReceiveRequestAttemptId try7
-    hide a1 0               the visibility of a1 is changed, with the handle of its latest receive
-    hide a1#1 0 = expired   with the handle of its first receive; and what the refusal is called
-    delete a1 = expired     a1 is deleted
-    wait 30                 30 seconds pass
-    delay 60, keep 60, in-flight 2, window 2      a setting of the queue is changed
-    counts 4 2 0            so many are visible, in flight, delayed
-    receives a1 2           a1 was received twice, as the latest receive told
+send a1 b1 a2           messages 1 and 2 of group a and message 1 of group b, in this order
+send a3~a1 = a1         a3 under a1's deduplication id; the queue says that it is a1
+take 10 = a1 a2 b1      a receive of at most ten for 30 seconds, and what it returns, in order; `=` alone: nothing
+take 10 60 try7 = a1    the same for 60 seconds under the ReceiveRequestAttemptId try7
+hide a1 0               the visibility of a1 is changed, with the handle of its latest receive
+hide a1#1 0 = expired   with the handle of its first receive; and what the refusal is called
+delete a1 = expired     a1 is deleted
+wait 30                 30 seconds pass
+delay 60, keep 60, in-flight 2, window 2      a setting of the queue is changed
+counts 4 2 0            so many are visible, in flight, delayed
+receives a1 2           a1 was received twice, as the latest receive told
 """
 
 from dataclasses import replace

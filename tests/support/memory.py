@@ -23,7 +23,8 @@ from chaski_core.ports import (
     Sent,
     VisibilityChange,
 )
-from chaski_embedded.fifo import FifoQueue, Refusal, Settings
+from chaski_embedded.fifo import FifoQueue
+from chaski_embedded.fifomodel import Refusal, Settings
 from chaski_embedded.sequence import next_sequence, time_of
 
 T = TypeVar("T")
@@ -122,8 +123,8 @@ class MemoryQueue:
         results: list[Failed | None] = []
         for index, handle in enumerate(receipt_handles):
             sequence, receive = map(int, handle.split("-"))
-            refusal = self._rules.delete(sequence, receive, self._now())
-            results.append(self._faults.entry("delete", index) or _failed(refusal))
+            failed = self._faults.entry("delete", index)
+            results.append(failed or _failed(self._rules.delete(sequence, receive, self._now())))
         return self._answer("delete", results)
 
     async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:

@@ -1,5 +1,6 @@
 """Makes one attempt: waits for a slot, makes sure of the hold, calls the target."""
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,6 +9,8 @@ from chaski_core.envelope import HttpRequest, http_request
 from chaski_core.outcome import ErrorClass, Outcome
 from chaski_worker.slots import Slots
 from chaski_worker.triage import Deliverable
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")  # W3C Trace Context §3.2
 
 
 class Deliverer(Protocol):
@@ -89,7 +92,8 @@ def extra_headers(task: Deliverable, request: HttpRequest, number: int) -> list[
     `Chaski-Message-Id` is the same for every attempt of a message, so a target can tell a repeat.
     """
     headers = [("Chaski-Message-Id", task.id), ("Chaski-Attempt", str(number))]
-    metadata = task.envelope.metadata
-    if metadata and metadata.traceparent and not any(name.lower() == "traceparent" for name, _ in request.headers):
-        headers.append(("traceparent", metadata.traceparent))
+    traceparent = task.envelope.metadata.traceparent if task.envelope.metadata else None
+    given = any(name.lower() == "traceparent" for name, _ in request.headers)
+    if traceparent and not given and _TRACEPARENT.fullmatch(traceparent):  # queue content is not trusted
+        headers.append(("traceparent", traceparent))
     return headers

@@ -108,7 +108,6 @@ class LaneRunner(ABC):
             # The delete of the one before ran beside this attempt. It is awaited before anything else is settled, so
             # that the deletes of a lane are acknowledged in order.
             await trailing.finish()
-            lane.check(self.job.clock.monotonic())
             settled = await self._settle(lane, message, step)
             if settled is None:
                 return

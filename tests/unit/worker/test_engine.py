@@ -10,8 +10,7 @@ import pytest
 from chaski_core.ladder import Reason
 from chaski_core.ports import Failed
 from chaski_core.route.model import Ordering
-from chaski_worker.settings import WorkerSettings
-from support.memory import unavailable
+from support.memory import EPOCH_MS, unavailable
 from support.worlds import Call, FakeTarget, World, make_route
 
 pytestmark = pytest.mark.looptime
@@ -75,6 +74,10 @@ async def test_retries_wait_for_their_rungs(ordering: Ordering) -> None:
     times = [call.at for call in world.target.calls]
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert all(0 <= gap - rung < 2 for gap, rung in zip(gaps, [5, 5, 60, 60], strict=True))
+    (letter,) = world.backend.dead_letters.kept.values()
+    fixed_at = times[-2] if ordering is Ordering.RELAXED else times[-1]  # when it was put on its last queue; exhausted
+    assert 1_000 > letter.dead_lettered_at - EPOCH_MS - fixed_at * 1000 >= 0
+    assert (4 if ordering is Ordering.STRICT else 0) == world.backend.attempt_records.reads  # one for each coming back
 
 
 @pytest.mark.promise(4)
@@ -253,6 +256,8 @@ async def test_an_entry_that_fails_inside_a_good_answer_is_done_again() -> None:
     await world.stop()
 
     assert list(range(20)) == firsts(world.target.of("s"))
+    delivered = {f"s-{call.number}" for call in world.target.calls if call.status == 200}
+    assert len(delivered | {letter.id for letter in world.backend.dead_letters.kept.values()}) == 20
 
 
 @pytest.mark.promise(11)
@@ -418,29 +423,3 @@ async def test_strict_head_received_early_is_hidden_again_uncounted() -> None:
     times = [call.at for call in world.target.calls]
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert all(gap >= rung for gap, rung in zip(gaps, [5, 5, 60], strict=True))
-
-
-@BOTH
-async def test_a_worker_that_was_paused_drops_its_lane(ordering: Ordering) -> None:
-    """A pause longer than the hold: another worker goes on with the messages, and the paused one does not touch them."""
-
-    async def answer(_subject: str, number: int, _attempt: int) -> int:
-        loop = asyncio.get_running_loop()
-        if number == 1 and loop.time() < 10:
-            await asyncio.sleep(200)  # the process stands still: its heartbeat does not beat either
-        else:
-            await asyncio.sleep(1)
-        return 200
-
-    world = World(make_route(ordering), FakeTarget(answer), WorkerSettings(renew_below=-1, observe_interval_seconds=0))
-    for number in range(5):
-        await world.send("s", number)
-    world.start()
-    await asyncio.sleep(5)
-    world.start()
-    await world.settled()
-    await asyncio.sleep(200)
-    await world.stop()
-
-    assert firsts(world.target.of("s")) == [0, 1, 2, 3, 4]
-    assert Counter({0: 1, 1: 2, 2: 1, 3: 1, 4: 1}) == Counter(call.number for call in world.target.calls)
