@@ -1,0 +1,143 @@
+"""A receive that waits: it wakes for what it can take, and for nothing else."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from chaski_core.ports import Queue, ReceivedMessage, VisibilityChange
+from contract.conftest import QueueWorld
+
+SOON = 1.5  # seconds: far below the poll's own 10, generous for a busy machine
+
+
+def poll(queue: Queue, seconds: float = 10, limit: int = 10) -> "asyncio.Task[Sequence[ReceivedMessage]]":
+    """A receive that waits, on its way."""
+    return asyncio.create_task(
+        queue.receive(max_messages=limit, wait_seconds=seconds, visibility_seconds=30, attempt_id="")  # type: ignore[arg-type]
+    )
+
+
+async def hold(queue: Queue, seconds: int = 30, limit: int = 10) -> Sequence[ReceivedMessage]:
+    """A receive that does not wait."""
+    return await queue.receive(max_messages=limit, wait_seconds=0, visibility_seconds=seconds, attempt_id="")
+
+
+async def started(task: "asyncio.Task[Sequence[ReceivedMessage]]") -> None:
+    """Waits until the receive has found nothing and waits: it is still there after some round trips."""
+    done, _ = await asyncio.wait({task}, timeout=0.2)
+    assert not done
+
+
+async def names(task: "asyncio.Task[Sequence[ReceivedMessage]]") -> list[str]:
+    """What a receive returned, soon."""
+    return [message.body.decode() for message in await asyncio.wait_for(task, SOON)]
+
+
+async def test_poll_wakes_for_a_send(queues: QueueWorld) -> None:
+    """A message that comes is received at once."""
+    queue = await queues.make()
+    waiting = poll(queue)
+    await started(waiting)
+    await queues.send(queue, "a1")
+    assert await names(waiting) == ["a1"]
+
+
+async def test_poll_wakes_for_a_delete_that_unlocks(queues: QueueWorld) -> None:
+    """The next message of a group is received when the last one before it is deleted."""
+    queue = await queues.make()
+    await queues.send(queue, "a1", "a2")
+    (held,) = await hold(queue, limit=1)
+    waiting = poll(queue)
+    await started(waiting)
+    await queue.delete([held.receipt_handle])
+    assert await names(waiting) == ["a2"]
+
+
+async def test_poll_wakes_for_a_release(queues: QueueWorld) -> None:
+    """A message that is given back is received at once."""
+    queue = await queues.make()
+    await queues.send(queue, "a1")
+    (held,) = await hold(queue)
+    waiting = poll(queue)
+    await started(waiting)
+    await queue.change_visibility([VisibilityChange(held.receipt_handle, 0)])
+    assert await names(waiting) == ["a1"]
+
+
+async def test_poll_wakes_when_a_hold_ends(queues: QueueWorld) -> None:
+    """AWSV: nobody calls, time passes, and the message is there."""
+    queue = await queues.make()
+    await queues.send(queue, "a1")
+    await hold(queue, seconds=1)
+    begun = time.monotonic()
+    waiting = poll(queue)
+    assert [message.body for message in await asyncio.wait_for(waiting, 1 + SOON)] == [b"a1"]
+    assert time.monotonic() - begun > 0.8
+
+
+async def test_poll_wakes_when_a_shortened_hold_ends(queues: QueueWorld) -> None:
+    """A hold that is shortened while somebody waits ends at its new time."""
+    queue = await queues.make()
+    await queues.send(queue, "a1")
+    (held,) = await hold(queue, seconds=600)
+    waiting = poll(queue)
+    await started(waiting)
+    await queue.change_visibility([VisibilityChange(held.receipt_handle, 1)])
+    assert [message.body for message in await asyncio.wait_for(waiting, 1 + SOON)] == [b"a1"]
+
+
+async def test_poll_wakes_when_a_delay_ends(queues: QueueWorld) -> None:
+    """A delayed message is received when it is due."""
+    queue = await queues.make(DelaySeconds="1")
+    waiting = poll(queue)
+    await started(waiting)
+    await queues.send(queue, "a1")
+    assert [message.body for message in await asyncio.wait_for(waiting, 1 + SOON)] == [b"a1"]
+
+
+async def test_poll_ends_empty_at_its_deadline(queues: QueueWorld) -> None:
+    """Nothing comes: the receive returns nothing after its time, not before."""
+    queue = await queues.make()
+    begun = time.monotonic()
+    assert await asyncio.wait_for(poll(queue, seconds=1), 1 + SOON) == []
+    assert time.monotonic() - begun > 0.9
+
+
+async def test_message_behind_a_lock_ends_no_poll(queues: QueueWorld) -> None:
+    """A send to a held group gives a waiting receive nothing."""
+    queue = await queues.make()
+    await queues.send(queue, "a1")
+    await hold(queue)
+    waiting = poll(queue, seconds=1)
+    await started(waiting)
+    await queues.send(queue, "a2")
+    assert await names(waiting) == []
+
+
+async def test_each_of_many_polls_gets_one_of_many_messages(queues: QueueWorld) -> None:
+    """Ten receivers of one message each are all served by one batch of ten groups."""
+    queue = await queues.make()
+    waiting = [poll(queue, limit=1) for _ in range(10)]
+    await started(waiting[-1])
+    await queues.send(queue, *(f"{group}1" for group in "abcdefghij"))
+    received = [name for task in waiting for name in await names(task)]
+    assert sorted(received) == [f"{group}1" for group in "abcdefghij"]
+
+
+@pytest.mark.promise(11)
+async def test_cancelled_poll_takes_nothing(queues: QueueWorld) -> None:
+    """A receiver that goes away leaves no message locked, whenever it goes."""
+    queue = await queues.make()
+    for round_number in range(10):
+        waiting = poll(queue)
+        await asyncio.sleep(0.002 * round_number)
+        await queues.send(queue, f"a{round_number}")
+        waiting.cancel()
+        outcome = (await asyncio.gather(waiting, return_exceptions=True))[0]
+        taken = outcome if isinstance(outcome, list) else []
+        if not taken:
+            taken = list(await asyncio.wait_for(poll(queue), SOON))
+        assert [message.body.decode() for message in taken] == [f"a{round_number}"]
+        await queue.delete([message.receipt_handle for message in taken])

@@ -1,0 +1,132 @@
+"""What every store of failures keeps, through the port. DESIGN §5 (dead letters), promise 13."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.ladder import ErrorNote, Reason
+from chaski_core.ports import DeadLetterStore
+from contract.conftest import StoreWorld
+
+NOON = 1_800_000_000_000
+
+
+def letter(message_id: str = "m1", **changes: Any) -> DeadLetter:
+    """A dead letter with everything in it."""
+    plain = DeadLetter(
+        route="helpdesk/conversations",
+        id=message_id,
+        subject="pc_send_88_519",
+        dead_lettered_at=NOON,
+        reason=Reason.EXHAUSTED,
+        error_class="404",
+        target="helpdesk",
+        url="https://api.helpdesk.example/hooks/1",
+        attempts=2,
+        errors=(ErrorNote("404", NOON - 5, "HTTP 404", "no such hook"), ErrorNote("timeout", NOON, "x" * 2_000)),
+        envelope={"subject": "pc_send_88_519", "body": {"url": "https://x/", "content": 2**70}, "other": [None, 1.5]},
+        detail="",
+    )
+    return replace(plain, **changes)
+
+
+async def found(store: DeadLetterStore, **wanted: Any) -> list[str]:
+    """Ids of the dead letters that pass, in the order given."""
+    return [each.id async for each in store.find(DeadLetterFilter(**wanted))]
+
+
+async def test_letter_comes_out_as_it_went_in(stores: StoreWorld) -> None:
+    """Every field, big integers and long details included."""
+    await stores.dead_letters.put(letter())
+    assert [each async for each in stores.dead_letters.find(DeadLetterFilter())] == [letter()]
+    assert list(await stores.dead_letters.get("m1")) == [letter()]
+
+
+@pytest.mark.promise(5)
+async def test_malformed_bytes_are_kept_raw(stores: StoreWorld) -> None:
+    """Bytes that are no text come out byte by byte."""
+    malformed = letter(envelope=None, raw=b"\xff\x00garbage", reason=Reason.MALFORMED, detail="not JSON")
+    await stores.dead_letters.put(malformed)
+    assert list(await stores.dead_letters.get("m1")) == [malformed]
+    assert await found(stores.dead_letters, text="GARBAGE") == ["m1"]
+
+
+@pytest.mark.promise(2)
+async def test_repeated_put_leaves_the_first(stores: StoreWorld) -> None:
+    """A put that is repeated after a crash hits the same key: success, and nothing changes."""
+    await stores.dead_letters.put(letter())
+    await stores.dead_letters.put(letter(detail="written again", attempts=9))
+    assert list(await stores.dead_letters.get("m1")) == [letter()]
+
+
+async def test_later_death_of_the_same_message_is_another_letter(stores: StoreWorld) -> None:
+    """A replayed message that fails again is kept beside its first failure, oldest first."""
+    later = letter(dead_lettered_at=NOON + 1)
+    await stores.dead_letters.put(later)
+    await stores.dead_letters.put(letter())
+    assert list(await stores.dead_letters.get("m1")) == [letter(), later]
+    assert list(await stores.dead_letters.get("m2")) == []
+
+
+FILTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "everything": ({}, ["a", "b", "c", "d"]),
+    "since is inclusive": ({"since": NOON + 2}, ["c", "d"]),
+    "until is exclusive": ({"until": NOON + 2}, ["a", "b"]),
+    "window": ({"since": NOON + 1, "until": NOON + 3}, ["b", "c"]),
+    "empty window": ({"since": NOON + 3, "until": NOON + 1}, []),
+    "route": ({"route": "ns/other"}, ["d"]),
+    "subject": ({"subject": "s2"}, ["b", "d"]),
+    "target": ({"target": "slow"}, ["b", "c"]),
+    "status": ({"error_class": "404"}, ["a"]),
+    "class takes its statuses": ({"error_class": "4xx"}, ["a", "b"]),
+    "class without statuses": ({"error_class": "timeout"}, ["c"]),
+    "no attempt was made": ({"error_class": ""}, ["d"]),
+    "text in any case": ({"text": "STRASSE"}, ["b"]),
+    "text with a target": ({"text": "hello", "target": "slow"}, ["c"]),
+    "all at once": (
+        {"since": NOON, "until": NOON + 9, "subject": "s2", "target": "slow", "error_class": "4xx", "text": "straße"},
+        ["b"],
+    ),
+    "nothing": ({"subject": "s2", "target": "fast", "error_class": "timeout"}, []),
+}
+
+
+@pytest.mark.promise(13)
+@pytest.mark.parametrize(("wanted", "expected"), FILTERS.values(), ids=FILTERS.keys())
+async def test_letters_are_found(stores: StoreWorld, wanted: dict[str, Any], expected: list[str]) -> None:
+    """By time, route, subject, target, class and content, alone and together, oldest first."""
+    letters = [
+        letter("d", dead_lettered_at=NOON + 3, subject="s2", target="none", error_class="", route="ns/other"),
+        letter("b", dead_lettered_at=NOON + 1, subject="s2", target="slow", error_class="410"),
+        letter("a", dead_lettered_at=NOON, subject="s1", target="fast", error_class="404"),
+        letter("c", dead_lettered_at=NOON + 2, subject="s1", target="slow", error_class="timeout"),
+    ]
+    texts = {"a": "nothing", "b": "Straße 7", "c": "hello", "d": "hello"}
+    for each in letters:
+        await stores.dead_letters.put(replace(each, envelope={"subject": "s", "body": {"content": texts[each.id]}}))
+    assert await found(stores.dead_letters, **wanted) == expected
+
+
+@pytest.mark.promise(13)
+async def test_ten_thousand_letters_of_one_second_are_all_kept(
+    stores: StoreWorld, report: Callable[[str], None]
+) -> None:
+    """The predecessor's key overwrote failures of the same second; here each has a key of its own."""
+    total, per_millisecond = 10_000, 10
+    for n in range(total):
+        at = NOON + n // per_millisecond
+        await stores.dead_letters.put(letter(f"m{n:05}", dead_lettered_at=at, subject=f"s{n % 7}"))
+    every = [each.id async for each in stores.dead_letters.find(DeadLetterFilter(since=NOON, until=NOON + 1_000))]
+    assert every == [f"m{n:05}" for n in range(total)]
+    assert await found(stores.dead_letters, subject="s3") == [f"m{n:05}" for n in range(3, total, 7)]
+    report(f"{total} dead letters of one second put and found")
+
+
+async def test_same_id_and_time_of_two_subjects_are_two_letters(stores: StoreWorld) -> None:
+    """An id is the producer's to choose, so it tells nothing apart by itself."""
+    await stores.dead_letters.put(letter(subject="s1"))
+    await stores.dead_letters.put(letter(subject="s2"))
+    assert [each.subject for each in await stores.dead_letters.get("m1")] == ["s1", "s2"]
