@@ -119,6 +119,7 @@ class _Protocol(RequestHandler):
         if exc is not None and status >= 500:
             self.log_exception("a request failed in an unexpected way", exc_info=exc)
             message = None
-        response = problem_response(problems.of_status(status, message or ""))
+        cause = (message or "").partition("\n")[0]  # what follows shows the bytes, with a caret below
+        response = problem_response(problems.of_status(status, cause.rstrip(":")))
         response.force_close()
         return response

@@ -1,0 +1,38 @@
+import pytest
+
+from chaski_ingest.reading import JSON, NDJSON, type_problem
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "application/json"},
+        {"Content-Type": "Application/JSON; charset=UTF-8"},
+        {"Content-Type": 'application/json; charset="utf-8"'},
+        {"Content-Type": "application/json", "Content-Encoding": "identity"},
+    ],
+    ids=str,
+)
+def test_json_by_any_of_its_names_is_taken(headers: dict[str, str]) -> None:
+    """No Content-Type is taken at its word."""
+    assert type_problem(headers, JSON) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "named"),
+    [
+        ({"Content-Type": "text/plain"}, "text/plain"),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 'send "application/json"'),
+        ({"Content-Type": NDJSON}, NDJSON),
+        ({"Content-Type": "application/json; charset=latin-1"}, "latin-1"),
+        ({"Content-Encoding": "gzip"}, "gzip"),
+    ],
+    ids=str,
+)
+def test_any_other_kind_of_body_is_refused_with_415(headers: dict[str, str], named: str) -> None:
+    """The detail names what came or what to send."""
+    problem = type_problem(headers, JSON)
+    assert problem is not None
+    assert problem.status == 415
+    assert named in problem.detail

@@ -1,0 +1,250 @@
+import base64
+from typing import Any
+
+import pytest
+
+from chaski_core import jsontext
+from chaski_core.envelope import Envelope, http_request, read_envelope
+from chaski_ingest.settings import IngestSettings
+from chaski_ingest.submission import Origin, Rejection, Submission, judge, key_fault, valid_traceparent
+from unit.ingest.fakes import NOW
+
+ORIGIN = Origin("helpdesk/conversations", NOW)
+LIMITS = IngestSettings()
+BODY: dict[str, Any] = {"url": "https://api.example/hooks/1"}
+MESSAGE: dict[str, Any] = {"subject": "pc_send_88_519", "body": BODY}
+
+
+def accepted(document: dict[str, Any], origin: Origin = ORIGIN) -> Submission:
+    """What a message becomes that has to be accepted."""
+    verdict = judge(jsontext.dumps(document), origin, "generated", LIMITS)
+    assert isinstance(verdict, Submission), verdict
+    return verdict
+
+
+def faults(document: object) -> dict[str, str]:
+    """What is wrong with a message, by field."""
+    verdict = judge(jsontext.dumps(document), ORIGIN, "generated", LIMITS)
+    assert isinstance(verdict, Rejection)
+    assert verdict.problem.status == 400
+    return {fault.field: fault.message for fault in verdict.problem.errors}
+
+
+def test_the_smallest_message_is_a_subject_and_a_url() -> None:
+    """It gets the generated id, its subject as group, and metadata on the queue."""
+    submission = accepted(MESSAGE)
+    assert (submission.id, submission.subject) == ("generated", "pc_send_88_519")
+    assert submission.message.group_id == "pc_send_88_519"
+    assert submission.message.deduplication_id == "generated:0:first:0"
+    envelope = read_envelope(submission.message.body)
+    assert isinstance(envelope, Envelope)
+    assert envelope.metadata is not None
+    assert (envelope.metadata.id, envelope.metadata.route) == ("generated", "helpdesk/conversations")
+    assert envelope.metadata.accepted_at == NOW
+
+
+@pytest.mark.promise(5)
+def test_fields_that_are_not_known_travel_on_untouched() -> None:
+    """Beside subject and body, and inside body."""
+    document = MESSAGE | {"x-tenant": {"a": [1, None]}, "body": BODY | {"priority": 12345678901234567890123}}
+    queued = jsontext.loads(accepted(document).message.body)
+    metadata = queued.pop("metadata")
+    assert queued == document
+    assert set(metadata) == {"id", "route", "acceptedAt"}
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "part"),
+    [
+        ([], "", "no JSON object"),
+        ({"body": BODY}, "subject", "is missing"),
+        (MESSAGE | {"subject": 5}, "subject", "is a number"),
+        (MESSAGE | {"subject": None}, "subject", "is null"),
+        (MESSAGE | {"subject": ""}, "subject", "0 characters"),
+        (MESSAGE | {"subject": "s" * 513}, "subject", "513 characters"),
+        ({"subject": "s"}, "body", "is missing"),
+        ({"subject": "s", "body": "x"}, "body", "is text"),
+        ({"subject": "s", "body": {}}, "body.url", "is missing"),
+        ({"subject": "s", "body": {"url": 1}}, "body.url", "is a number"),
+        ({"subject": "s", "body": {"url": "ftp://x/"}}, "body.url", "not absolute"),
+        (MESSAGE | {"body": BODY | {"method": "TRACE"}}, "body.method", "TRACE"),
+        (MESSAGE | {"body": BODY | {"method": ""}}, "body.method", "is not one of"),
+        (MESSAGE | {"body": BODY | {"method": 1}}, "body.method", "is a number"),
+        (MESSAGE | {"body": BODY | {"headers": []}}, "body.headers", "is a list"),
+        (MESSAGE | {"body": BODY | {"headers": {"X-A": 1}}}, "body.headers.X-A", "is a number"),
+        (MESSAGE | {"body": BODY | {"headers": {"X-A": "b\r\nc"}}}, "body.headers.X-A", "can't carry"),
+        (MESSAGE | {"body": BODY | {"headers": {"Host": "x"}}}, "body.headers.Host", "can't be set"),
+        (MESSAGE | {"body": BODY | {"headers": {"X-A": "1", "x-a": "2"}}}, "body.headers.x-a", "more than once"),
+        (MESSAGE | {"body": BODY | {"contentEncoding": "gzip"}}, "body.contentEncoding", "is not known"),
+        (
+            MESSAGE | {"body": BODY | {"contentEncoding": "base64", "content": {}}},
+            "body.contentEncoding",
+            "body.content is an object",
+        ),
+        (MESSAGE | {"body": BODY | {"contentEncoding": "base64", "content": "a"}}, "body.content", "not base64"),
+        (MESSAGE | {"body": BODY | {"contentEncoding": "base64", "content": "ü"}}, "body.content", "not base64"),
+        (MESSAGE | {"id": ""}, "id", "1 to 64"),
+        (MESSAGE | {"id": "a b"}, "id", "1 to 64"),
+        (MESSAGE | {"id": "a" * 65}, "id", "1 to 64"),
+        (MESSAGE | {"id": 7}, "id", "1 to 64"),
+        (MESSAGE | {"metadata": {}}, "metadata", "set by Chaski"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_fault_names_its_field_and_what_is_wrong(document: object, field: str, part: str) -> None:
+    """So that a producer can mend it without asking."""
+    found = faults(document)
+    assert part in found[field]
+
+
+def test_every_fault_is_named_not_only_the_first() -> None:
+    """One answer is enough to mend a message."""
+    body = {"url": "x", "method": "CONNECT", "headers": {"Host": "x", "X:": "y"}, "contentEncoding": "rot13"}
+    found = faults({"subject": "", "id": "?", "metadata": 1, "body": body})
+    assert set(found) == {
+        "subject",
+        "id",
+        "metadata",
+        "body.url",
+        "body.method",
+        "body.headers",
+        "body.headers.Host",
+        "body.contentEncoding",
+    }
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        (b"", "no JSON"),
+        (b"hello", "no JSON"),
+        (b'{"subject": "\\ud800", "body": {}}', "surrogate"),
+        (b'{"subject": "s", "body": {"url": "http://h/", "content": 1e999}}', "infinity"),
+        (b'{"subject": "s", "body": {"url": "http://h/", "content": NaN}}', "no JSON"),
+        (b'{"subject": "s\xff", "body": {}}', "no JSON"),
+        (b"[" * 1000 + b"]" * 1000, "no JSON"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_bytes_that_are_no_json_are_refused_with_the_cause(data: bytes, part: str) -> None:
+    """Lone surrogates and numbers beyond a double are no JSON that can be carried."""
+    verdict = judge(data, ORIGIN, "generated", LIMITS)
+    assert isinstance(verdict, Rejection)
+    assert verdict.problem.status == 400
+    assert part in verdict.problem.detail
+
+
+@pytest.mark.promise(12)
+@pytest.mark.parametrize(("extra", "status"), [(0, None), (1, 413)])
+def test_a_message_may_have_262144_bytes_as_received(extra: int, status: int | None) -> None:
+    """One more is 413, and the subject is still known, for the order within a batch."""
+    frame = len(jsontext.dumps(MESSAGE | {"body": BODY | {"content": ""}}))
+    data = jsontext.dumps(MESSAGE | {"body": BODY | {"content": "a" * (262_144 - frame + extra)}})
+    verdict = judge(data, ORIGIN, "generated", LIMITS)
+    if status is None:
+        assert isinstance(verdict, Submission)
+    else:
+        assert isinstance(verdict, Rejection)
+        assert (verdict.problem.status, verdict.subject) == (status, "pc_send_88_519")
+
+
+def test_a_message_that_grows_beyond_300_kib_on_the_queue_is_refused() -> None:
+    """U+FFFF takes three bytes as received and six as the queue needs it."""
+    data = jsontext.dumps(MESSAGE | {"body": BODY | {"content": ""}}).replace(
+        b'"content":""', b'"content":"' + b"\xef\xbf\xbf" * 60_000 + b'"'
+    )
+    verdict = judge(data, ORIGIN, "generated", LIMITS)
+    assert isinstance(verdict, Rejection)
+    assert verdict.problem.status == 413
+    assert "300" not in verdict.problem.title
+    assert str(LIMITS.max_queue_bytes) in verdict.problem.detail
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "expected"),
+    [
+        ("my.id_1-2", None, "my.id_1-2"),
+        ("mine", "key", "mine"),
+        (None, None, "generated"),
+    ],
+)
+def test_a_given_id_wins_over_a_key_and_both_over_a_generated_one(
+    given: str | None, key: str | None, expected: str
+) -> None:
+    """An absent or null id is none."""
+    origin = Origin("helpdesk/conversations", NOW, idempotency_key=key)
+    assert accepted(MESSAGE | {"id": given}, origin).id == expected
+
+
+def test_an_idempotency_key_makes_the_same_id_for_the_same_route_and_subject_only() -> None:
+    """So that a repeat within five minutes is one message to the queue."""
+    origin = Origin("helpdesk/conversations", NOW, idempotency_key="key")
+    first, again = accepted(MESSAGE, origin), accepted(MESSAGE, origin)
+    assert first.message.deduplication_id == again.message.deduplication_id
+    assert accepted(MESSAGE | {"subject": "other"}, origin).id != first.id
+    assert accepted(MESSAGE, Origin("helpdesk/other", NOW, idempotency_key="key")).id != first.id
+
+
+@pytest.mark.parametrize("subject", ["with space", "emoji 🦙", "x" * 500, "constructor", "\x00"], ids=ascii)
+def test_any_subject_of_1_to_512_characters_gets_a_group_that_sqs_takes(subject: str) -> None:
+    """What SQS can't carry is hashed; the message itself keeps its subject."""
+    submission = accepted(MESSAGE | {"subject": subject})
+    assert submission.subject == subject
+    group = submission.message.group_id
+    assert 1 <= len(group) <= 128
+    assert all("!" <= character <= "~" for character in group)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BODY,
+        BODY | {"content": ""},
+        BODY | {"content": {"text": "hi"}, "headers": {"Content-Type": "text/x"}},
+        BODY | {"content": [1, 2.5, True, None]},
+        BODY | {"content": 0, "method": "PUT", "headers": None},
+        BODY | {"content": base64.b64encode(bytes(range(256))).decode(), "contentEncoding": "base64"},
+        BODY | {"content": None, "contentEncoding": "base64", "method": None},
+    ],
+    ids=str,
+)
+def test_what_is_accepted_can_be_made_into_a_request(body: dict[str, Any]) -> None:
+    """Ingest and worker agree about what a body is."""
+    envelope = read_envelope(accepted(MESSAGE | {"body": body}).message.body)
+    assert isinstance(envelope, Envelope)
+    assert http_request(envelope.body).url == BODY["url"]
+
+
+def test_traceparent_and_producer_are_noted_in_the_metadata() -> None:
+    """So that a trace goes on at the worker."""
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    envelope = read_envelope(accepted(MESSAGE, Origin("h/c", NOW, "helpdesk/channels", trace)).message.body)
+    assert isinstance(envelope, Envelope)
+    assert envelope.metadata is not None
+    assert (envelope.metadata.producer, envelope.metadata.traceparent) == ("helpdesk/channels", trace)
+
+
+@pytest.mark.parametrize(
+    ("header", "valid"),
+    [
+        (f"00-{'a' * 32}-{'b' * 16}-01", True),
+        (f"cc-{'a' * 32}-{'b' * 16}-01-more", True),
+        (f"00-{'0' * 32}-{'b' * 16}-01", False),
+        (f"00-{'a' * 32}-{'0' * 16}-01", False),
+        (f"ff-{'a' * 32}-{'b' * 16}-01", False),
+        (f"00-{'A' * 32}-{'b' * 16}-01", False),
+        ("nonsense", False),
+        (None, False),
+    ],
+)
+def test_a_broken_traceparent_is_ignored(header: str | None, valid: bool) -> None:
+    """W3C Trace Context asks for it; a trace is no reason to refuse a message."""
+    assert valid_traceparent(header) == (header if valid else None)
+
+
+@pytest.mark.parametrize(
+    ("key", "good"), [("k", True), ("k" * 255, True), ("", False), ("k" * 256, False), ("ü", False)]
+)
+def test_an_idempotency_key_is_1_to_255_printable_characters(key: str, good: bool) -> None:
+    """Others are refused, since they would not name a message reliably."""
+    assert (key_fault(key) is None) == good
