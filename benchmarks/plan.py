@@ -1,0 +1,54 @@
+"""How much is measured: the full run behind docs/performance.md, and a quick one that shows the same in little."""
+
+from dataclasses import dataclass
+
+CONTENT_BYTES = 1_024
+SUBJECTS = 1_000
+CONNECTIONS = 50  # divides the subjects, so that each subject keeps to one connection and its messages have an order
+CONCURRENCY = 64  # attempts at once: the default of `delivery.concurrencyPerPod`, and the bare client's connections
+BATCH_CONNECTIONS = 8
+BATCH_LINES = 500
+PARTITIONS = 4
+
+HOT_ANSWER_MS = 40
+HOT_BATCH_LINES = 100
+OTHER_SUBJECTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many messages each measurement takes."""
+
+    name: str
+    floor_requests: int
+    backlog: int  # accepted first, then drained
+    together: int  # accepted and delivered at the same time
+    calm_rate: int  # messages a second while latency is measured
+    calm_messages: int
+    hot: int  # the skew: messages of the one subject, ...
+    others: int  # ... of all the others, ...
+    skew_seconds: float  # ... and for how long both are sent
+
+
+FULL = Plan(
+    name="full",
+    floor_requests=30_000,
+    backlog=30_000,
+    together=20_000,
+    calm_rate=100,
+    calm_messages=2_000,
+    hot=59_383,
+    others=12_617,
+    skew_seconds=42.0,
+)
+QUICK = Plan(
+    name="quick",
+    floor_requests=3_000,
+    backlog=3_000,
+    together=2_000,
+    calm_rate=100,
+    calm_messages=300,
+    hot=5_938,
+    others=1_262,
+    skew_seconds=5.0,
+)
