@@ -1,0 +1,41 @@
+"""A process that sends without end: `python sender.py FOLDER ROUND`. It prints each id after it was acknowledged."""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+from chaski_core.ports import OutgoingMessage
+from chaski_embedded.broker import EmbeddedBroker
+
+GROUPS = 8
+QUEUE = "kept.fifo"
+
+
+class _Clock:
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+async def _send(folder: Path, round_number: str) -> None:
+    broker = await EmbeddedBroker.open(folder, _Clock())
+    url = await broker.create_queue(QUEUE, {"FifoQueue": "true"})
+    queue = broker.queue(url)
+
+    async def line(group: int) -> None:
+        number = 0
+        while True:
+            ids = [f"{round_number}-{group}-{number + n:06}" for n in range(1 + number % 3)]
+            number += len(ids)
+            await queue.send([OutgoingMessage(b"x" * 300, f"g{group}", each) for each in ids])
+            os.write(1, "".join(f"{each}\n" for each in ids).encode())
+
+    await asyncio.gather(*(line(group) for group in range(GROUPS)))
+
+
+if __name__ == "__main__":
+    asyncio.run(_send(Path(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,235 @@
+"""Nothing acknowledged is lost: not by kill -9, not by a disk that is full, not by a commit that fails."""
+
+import asyncio
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaski_core.errors import BackendRejectedError, BackendUnavailableError
+from chaski_core.ports import OutgoingMessage
+from chaski_embedded import schema
+from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.queue import EmbeddedQueue
+from support import sender
+from support.clocks import SteppedClock
+
+ROUNDS = 12
+FIFO = {"FifoQueue": "true"}
+
+
+def run_and_kill(folder: Path, round_number: int, seconds: float) -> list[str]:
+    """Lets a process send for a while, kills it with SIGKILL; the ids that it had acknowledged."""
+    command = [sys.executable, sender.__file__, str(folder), str(round_number)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(seconds)
+        process.kill()
+        rest = process.stdout.read()
+    return (first + rest.rpartition(b"\n")[0]).decode().split()  # a line cut short was not acknowledged to anybody
+
+
+async def drain(queue: EmbeddedQueue) -> dict[str, list[str]]:
+    """Receives and deletes everything; deduplication ids by group in the order received."""
+    received: dict[str, list[str]] = defaultdict(list)
+    while batch := await queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=60, attempt_id=""):
+        for message in batch:
+            received[message.group_id].append(message.deduplication_id)
+        assert await queue.delete([message.receipt_handle for message in batch]) == [None] * len(batch)
+    return received
+
+
+@pytest.mark.promise(1)
+async def test_acknowledged_messages_survive_kill_9(
+    tmp_path: Path, clock: SteppedClock, report: Callable[[str], None]
+) -> None:
+    """A process is killed again and again while it sends; all that it had acknowledged is there, once and in order."""
+    chance = random.Random(11)
+    acknowledged: list[str] = []
+    for round_number in range(ROUNDS):
+        acknowledged += await asyncio.to_thread(run_and_kill, tmp_path, round_number, chance.uniform(0.0, 0.4))
+    broker = await EmbeddedBroker.open(tmp_path, clock)
+    received = await drain(broker.queue(f"embedded://{sender.QUEUE}"))
+    await broker.close()
+    everything = [each for group in received.values() for each in group]
+    assert len(set(everything)) == len(everything)
+    assert not set(acknowledged) - set(everything)
+    for group in received.values():
+        keys = [tuple(map(int, each.split("-"))) for each in group]
+        assert keys == sorted(keys)
+    assert len(acknowledged) > ROUNDS
+    report(f"{ROUNDS} kills, {len(acknowledged)} acknowledged, {len(everything)} found")
+
+
+class FaultyConnection:
+    """A connection whose next statements of a kind fail, as on a disk that is full or broken."""
+
+    def __init__(self, file: Path, faults: dict[str, int]) -> None:
+        self._connection = schema.connect(file)
+        self._faults = faults  # beginning of a statement -> how often it fails; shared by all connections
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Runs or fails."""
+        self._fail(statement)
+        return self._connection.execute(statement, *values)
+
+    def executemany(self, statement: str, values: Any) -> sqlite3.Cursor:
+        """Runs or fails."""
+        self._fail(statement)
+        return self._connection.executemany(statement, values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def _fail(self, statement: str) -> None:
+        for beginning, left in self._faults.items():
+            if statement.startswith(beginning) and left:
+                self._faults[beginning] -= 1
+                raise sqlite3.OperationalError("database or disk is full")
+
+
+async def faulty_queue(folder: Path, clock: SteppedClock) -> tuple[EmbeddedBroker, EmbeddedQueue, dict[str, int]]:
+    """A broker whose disk fails when told to."""
+    faults: dict[str, int] = {}
+
+    def connect(file: Path) -> Any:
+        return FaultyConnection(file, faults)
+
+    broker = await EmbeddedBroker.open(folder, clock, connect=connect)
+    url = await broker.create_queue("q.fifo", FIFO)
+    return broker, broker.queue(url), faults
+
+
+def message(name: str) -> OutgoingMessage:
+    """A message called after its group."""
+    return OutgoingMessage(name.encode(), name[0], name)
+
+
+@pytest.mark.parametrize("fails", ["COMMIT", "BEGIN", "INSERT INTO messages", "INSERT INTO bodies"])
+@pytest.mark.promise(1)
+async def test_failed_commit_fails_every_send_of_its_group(tmp_path: Path, clock: SteppedClock, fails: str) -> None:
+    """None of them is acknowledged, none is there; what was before is, and the next send succeeds."""
+    broker, queue, faults = await faulty_queue(tmp_path, clock)
+    await queue.send([message("a1")])
+    faults[fails] = 1
+    results = await asyncio.gather(*(queue.send([message(f"{g}2")]) for g in "abc"), return_exceptions=True)
+    assert [type(result) for result in results] == [BackendUnavailableError] * 3
+    await queue.send([message("a3"), message("b3")])
+    assert await drain(queue) == {"a": ["a1", "a3"], "b": ["b3"]}
+    await broker.close()
+
+
+@pytest.mark.promise(2)
+async def test_failed_commit_of_a_delete_keeps_the_message(tmp_path: Path, clock: SteppedClock) -> None:
+    """The delete was not acknowledged; the message is still held under the same handle, and can be deleted."""
+    broker, queue, faults = await faulty_queue(tmp_path, clock)
+    await queue.send([message("a1"), message("a2")])
+    (held,) = await queue.receive(max_messages=1, wait_seconds=0, visibility_seconds=60, attempt_id="")
+    faults["COMMIT"] = 1
+    with pytest.raises(BackendUnavailableError):
+        await queue.delete([held.receipt_handle])
+    assert (await queue.counts()).in_flight == 1
+    assert await queue.delete([held.receipt_handle]) == [None]
+    assert await drain(queue) == {"a": ["a2"]}
+    await broker.close()
+
+
+async def test_failed_commit_of_a_receive_locks_nothing(tmp_path: Path, clock: SteppedClock) -> None:
+    """A receive that could not be made durable hands nothing out."""
+    broker, queue, faults = await faulty_queue(tmp_path, clock)
+    await queue.send([message("a1")])
+    faults["COMMIT"] = 1
+    with pytest.raises(BackendUnavailableError):
+        await queue.receive(max_messages=1, wait_seconds=5, visibility_seconds=60, attempt_id="")
+    (again,) = await queue.receive(max_messages=1, wait_seconds=0, visibility_seconds=60, attempt_id="")
+    assert again.receive_count == 1
+    await broker.close()
+
+
+@pytest.mark.promise(10)
+async def test_disk_that_stays_broken_is_tried_again_for_each_call(tmp_path: Path, clock: SteppedClock) -> None:
+    """While it is broken every call says so; when it is mended the broker goes on, without a restart."""
+    broker, queue, faults = await faulty_queue(tmp_path, clock)
+    await queue.send([message("a1")])
+    faults.update({"COMMIT": 1, "SELECT salt": 2})
+    for _ in range(3):
+        with pytest.raises(BackendUnavailableError) as away:
+            await queue.send([message("a2")])
+    assert away.value.retry_after_seconds is not None
+    await queue.send([message("a2")])
+    assert await drain(queue) == {"a": ["a1", "a2"]}
+    await broker.close()
+
+
+@pytest.mark.promise(10)
+async def test_waiting_receiver_learns_of_a_failure(tmp_path: Path, clock: SteppedClock) -> None:
+    """After a failure nothing is known; who waits looks anew and finds what is there."""
+    broker, queue, faults = await faulty_queue(tmp_path, clock)
+    waiting = asyncio.create_task(queue.receive(max_messages=1, wait_seconds=20, visibility_seconds=60, attempt_id=""))
+    await queue.counts()
+    faults["COMMIT"] = 1
+    with pytest.raises(BackendUnavailableError):
+        await queue.send([message("a1")])
+    await queue.send([message("a1")])
+    assert [each.body for each in await asyncio.wait_for(waiting, 5)] == [b"a1"]
+    await broker.close()
+
+
+@pytest.mark.promise(1)
+async def test_full_disk_refuses_and_keeps_what_it_has(tmp_path: Path, clock: SteppedClock) -> None:
+    """SQLite's own limit of pages stands for the disk's end: sends fail, deletes make room, sends succeed again."""
+
+    def connect(file: Path) -> sqlite3.Connection:
+        connection = schema.connect(file)
+        connection.execute("PRAGMA max_page_count = 200")
+        return connection
+
+    broker = await EmbeddedBroker.open(tmp_path, clock, connect=connect)
+    queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
+    kept: list[str] = []
+    with pytest.raises(BackendUnavailableError, match="full"):
+        for n in range(1_000):
+            await queue.send([OutgoingMessage(b"x" * 10_000, "g", f"m{n}")])
+            kept.append(f"m{n}")
+    assert 20 < len(kept) < 1_000
+    assert await drain(queue) == {"g": kept}
+    await queue.send([message("a1")])
+    await broker.close()
+
+
+async def test_one_failing_action_leaves_its_group_alone(broker: EmbeddedBroker) -> None:
+    """A fault in one command, even a programming error, fails that command and no other."""
+    queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
+
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    results = await asyncio.gather(
+        queue.send([message("a1")]),
+        broker.run(broken),
+        broker.queue("embedded://absent.fifo").send([message("a1")]),
+        queue.send([message("a2")]),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [list, ZeroDivisionError, BackendRejectedError, list]
+    assert await drain(queue) == {"a": ["a1", "a2"]}
+
+
+async def test_power_safe_settings_are_on(broker: EmbeddedBroker) -> None:
+    """WAL with synchronous FULL: a commit is on the disk before it is told."""
+
+    def settings(session: Any) -> tuple[str, int]:
+        return (
+            session.connection.execute("PRAGMA journal_mode").fetchone()[0],
+            session.connection.execute("PRAGMA synchronous").fetchone()[0],
+        )
+
+    assert await broker.run(settings) == ("wal", 2)
