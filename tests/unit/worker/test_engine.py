@@ -289,7 +289,9 @@ async def test_a_stop_finishes_what_is_in_flight_and_gives_the_rest_back_in_orde
 async def test_garbage_becomes_a_dead_letter_and_the_line_goes_on() -> None:
     """Bytes that are no envelope are kept as they were, with the reason `malformed`."""
     world = World(make_route(), FakeTarget(lambda *_: 200))
+    await asyncio.sleep(100)
     await world.put("mem://p0", b"\xff not json", "s", "x")
+    await asyncio.sleep(100)
     await world.send("s", 1)
     world.start()
     await world.settled()
@@ -297,6 +299,7 @@ async def test_garbage_becomes_a_dead_letter_and_the_line_goes_on() -> None:
 
     (letter,) = world.backend.dead_letters.kept.values()
     assert (letter.reason, letter.raw, letter.subject) == (Reason.MALFORMED, b"\xff not json", "s")
+    assert letter.dead_lettered_at == EPOCH_MS + 100_000  # when it was sent, whenever it was found
     assert [call.number for call in world.target.calls] == [1]
 
 
