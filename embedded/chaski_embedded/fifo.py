@@ -152,6 +152,12 @@ class FifoQueue:
             self._advance(now)
         return refusal
 
+    def give_back(self, sequence: int, receive: int, claim: int, now: int) -> None:
+        """Gives a message back whose receiver went away, unless a repeat of its attempt to receive holds it now."""
+        record = self._records.get(sequence)
+        if record is not None and record.claim == claim:
+            self.change(sequence, receive, 0, now)
+
     def release_all(self, now: int) -> int:
         """Gives every held message back; returns how many."""
         self._advance(now)
@@ -289,8 +295,9 @@ class FifoQueue:
 
     def _hold_again(self, sequence: int, hide_ms: int, now: int) -> Taken:
         record = self._records[sequence]
+        record.claim += 1
         self._hide(sequence, record, min(now + hide_ms, record.since + _MAX_HIDDEN_MS))
-        return Taken(sequence, record.group, record.receives, record.first_at)
+        return Taken(sequence, record.group, record.receives, record.first_at, record.claim)
 
     def _hide(self, sequence: int, record: Held, until: int) -> None:
         record.until = until

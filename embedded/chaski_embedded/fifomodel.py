@@ -33,6 +33,7 @@ class Held:
     since: int  # queue time of the latest receive
     until: int  # queue time at which it is visible again
     attempt: str = ""  # ReceiveRequestAttemptId of the latest receive, while a repeat would return the message
+    claim: int = 0  # how often that attempt was repeated: tells which of its answers holds the message now
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +44,4 @@ class Taken:
     group: str
     receives: int
     first_at: int
+    claim: int = 0

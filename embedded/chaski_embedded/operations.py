@@ -1,7 +1,7 @@
 """What a queue does within the engine: send, take, delete, change visibility, count."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import MAX_HIDDEN_SECONDS, Failed, OutgoingMessage, QueueCounts, ReceivedMessage, Sent
@@ -32,6 +32,8 @@ class AttributedReceived(ReceivedMessage):
     """What `EmbeddedQueue.receive` returns."""
 
     attributes: bytes | None = None
+    # For `give_back`: tells this answer from that of a repeated attempt, which has the same handle.
+    claim: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +79,13 @@ def take(session: Session, name: str, limit: int, visibility_seconds: int, attem
     return [_received(session, queue, each, stored[each.sequence]) for each in taken]
 
 
-def give_back(session: Session, name: str, messages: Sequence[ReceivedMessage]) -> None:
+def give_back(session: Session, name: str, messages: Sequence[AttributedReceived]) -> None:
     """Makes messages visible whose receiver went away; those that moved on since are left alone."""
     queue = session.queue(name)
     for message in messages:
         receipt = read_handle(message.receipt_handle)
         if receipt is not None:
-            queue.fifo.change(receipt.sequence, receipt.receive, 0, session.now)
+            queue.fifo.give_back(receipt.sequence, receipt.receive, message.claim, session.now)
 
 
 def delete(session: Session, name: str, holds: Sequence[Hold]) -> list[Failed | None]:
@@ -138,6 +140,7 @@ def _received(session: Session, queue: HostedQueue, taken: Taken, stored: Stored
         receive_count=taken.receives,
         first_received_at=taken.first_at,
         attributes=stored.attributes,
+        claim=taken.claim,
     )
 
 

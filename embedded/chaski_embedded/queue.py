@@ -99,6 +99,11 @@ class EmbeddedQueue:
         holds = [Hold(each.receipt_handle, read_handle(each.receipt_handle), each.seconds) for each in changes]
         return await self._engine.submit(lambda session: operations.change(session, self._name, holds))
 
+    async def give_back(self, messages: Sequence[AttributedReceived]) -> None:
+        """Makes messages visible whose receiver went away; those that another answer holds by now are left alone."""
+        kept = tuple(messages)
+        await self._engine.submit(lambda session: operations.give_back(session, self._name, kept))
+
     async def counts(self) -> QueueCounts:
         """How many messages there are."""
         return await self._engine.submit(lambda session: operations.counts(session, self._name))

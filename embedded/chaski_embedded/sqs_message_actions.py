@@ -168,7 +168,7 @@ async def _while_wanted(call: Call, receive: Awaitable[Sequence[AttributedReceiv
         receiving.cancel()
         await asyncio.wait((receiving,))
         if not receiving.cancelled() and receiving.exception() is None:
-            await _release(call.queue, receiving.result())
+            await call.queue.give_back(receiving.result())
         raise
     finally:
         closing.cancel()
@@ -177,9 +177,3 @@ async def _while_wanted(call: Call, receive: Awaitable[Sequence[AttributedReceiv
     receiving.cancel()
     await asyncio.wait((receiving,))
     return () if receiving.cancelled() else receiving.result()
-
-
-async def _release(queue: EmbeddedQueue, messages: Sequence[AttributedReceived]) -> None:
-    # Last first: a head that is given back while its followers are held could be taken alone.
-    if messages:
-        await queue.change_visibility([VisibilityChange(each.receipt_handle, 0) for each in reversed(messages)])

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 import pytest
 
-from chaski_core.ports import Queue, ReceivedMessage, VisibilityChange
-from contract.conftest import QueueWorld
+from chaski_core.ports import OutgoingMessage, Queue, ReceivedMessage, VisibilityChange
+from chaski_embedded.broker import EmbeddedBroker
+from contract.conftest import FIFO, QueueWorld
 
 SOON = 1.5  # seconds: far below the poll's own 10, generous for a busy machine
 
 
-def poll(queue: Queue, seconds: float = 10, limit: int = 10) -> "asyncio.Task[Sequence[ReceivedMessage]]":
+def poll(
+    queue: Queue, seconds: float = 10, limit: int = 10, attempt: str = ""
+) -> "asyncio.Task[Sequence[ReceivedMessage]]":
     """A receive that waits, on its way."""
     return asyncio.create_task(
-        queue.receive(max_messages=limit, wait_seconds=seconds, visibility_seconds=30, attempt_id="")  # type: ignore[arg-type]
+        queue.receive(max_messages=limit, wait_seconds=seconds, visibility_seconds=30, attempt_id=attempt)  # type: ignore[arg-type]
     )
 
 
@@ -127,17 +130,53 @@ async def test_each_of_many_polls_gets_one_of_many_messages(queues: QueueWorld) 
 
 
 @pytest.mark.promise(11)
-async def test_cancelled_poll_takes_nothing(queues: QueueWorld) -> None:
-    """A receiver that goes away leaves no message locked, whenever it goes."""
-    queue = await queues.make()
+async def test_cancelled_poll_takes_nothing(broker: EmbeddedBroker) -> None:
+    """A receiver that goes away leaves no message locked, whenever it goes.
+
+    Promised to receivers in the same process only: through a wire the answer may be under way when its reader leaves.
+    """
+    queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
     for round_number in range(10):
         waiting = poll(queue)
         await asyncio.sleep(0.002 * round_number)
-        await queues.send(queue, f"a{round_number}")
+        await queue.send([OutgoingMessage(b"x", "a", f"a{round_number}")])
         waiting.cancel()
         outcome = (await asyncio.gather(waiting, return_exceptions=True))[0]
         taken = outcome if isinstance(outcome, list) else []
         if not taken:
             taken = list(await asyncio.wait_for(poll(queue), SOON))
-        assert [message.body.decode() for message in taken] == [f"a{round_number}"]
+        assert [message.deduplication_id for message in taken] == [f"a{round_number}"]
         await queue.delete([message.receipt_handle for message in taken])
+
+
+@pytest.mark.promise(11)
+async def test_receiver_that_asks_again_gets_what_it_missed(queues: QueueWorld) -> None:
+    """An answer that was lost on its way locks nothing for the same attempt, and nobody else gets its message."""
+    queue = await queues.make()
+    for round_number in range(10):
+        waiting = poll(queue, attempt=f"attempt-{round_number}")
+        await asyncio.sleep(0.002 * round_number)
+        await queues.send(queue, f"a{round_number}")
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        again = await asyncio.wait_for(poll(queue, attempt=f"attempt-{round_number}"), SOON)
+        assert [message.body.decode() for message in again] == [f"a{round_number}"]
+        assert list(await hold(queue)) == []
+        assert await queue.delete([message.receipt_handle for message in again]) == [None]
+
+
+@pytest.mark.promise(3)
+async def test_cancelled_receive_takes_nothing_from_its_own_repetition(broker: EmbeddedBroker) -> None:
+    """What a cancelled receive gives back is not taken from the repeated attempt that holds it under the same handle."""
+    queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
+    for round_number in range(8):  # turns of the loop between receive and cancel: before and after the engine took it
+        await queue.send([OutgoingMessage(b"x", "a", f"a{round_number}")])
+        first = poll(queue, seconds=0, attempt=f"attempt-{round_number}")
+        for _ in range(round_number):
+            await asyncio.sleep(0)
+        first.cancel()
+        again = await poll(queue, seconds=0, attempt=f"attempt-{round_number}")
+        await asyncio.gather(first, return_exceptions=True)
+        assert len(again) == 1
+        assert list(await hold(queue)) == []
+        assert await queue.delete([again[0].receipt_handle]) == [None]

@@ -13,7 +13,6 @@ import pytest
 
 import chaski_embedded.server
 from chaski_core.errors import BackendUnavailableError
-from chaski_core.ports import Failed, VisibilityChange
 from chaski_embedded.__main__ import welcome
 from chaski_embedded.broker import EmbeddedBroker
 from chaski_embedded.queue import AttributedReceived
@@ -39,8 +38,8 @@ class FakeQueue:
         self.may_answer = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.heeds_cancel = True
-        self.changes: list[VisibilityChange] = []
-        self.changed = asyncio.Event()
+        self.given_back: list[AttributedReceived] = []
+        self.gave_back = asyncio.Event()
         self.waits: list[float] = []
         self.failure: Exception | None = None
 
@@ -58,11 +57,10 @@ class FakeQueue:
                 raise
         return self.messages
 
-    async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
-        """Notes what was asked for."""
-        self.changes.extend(changes)
-        self.changed.set()
-        return [None for _ in changes]
+    async def give_back(self, messages: Sequence[AttributedReceived]) -> None:
+        """Notes what was given back."""
+        self.given_back.extend(messages)
+        self.gave_back.set()
 
 
 class FakeBroker:
@@ -122,10 +120,10 @@ async def test_a_caller_that_hangs_up_ends_its_long_poll() -> None:
         call.cancel()
         await asyncio.wait_for(broker.fake.cancelled.wait(), 5)
     assert broker.fake.waits == [20]
-    assert broker.fake.changes == []
+    assert broker.fake.given_back == []
 
 
-async def test_messages_taken_for_a_caller_that_hung_up_are_given_back_last_first() -> None:
+async def test_messages_taken_for_a_caller_that_hung_up_are_given_back() -> None:
     """A receive that could no longer be stopped brought messages that nobody will handle."""
     broker = FakeBroker()
     broker.fake.heeds_cancel = False
@@ -136,8 +134,8 @@ async def test_messages_taken_for_a_caller_that_hung_up_are_given_back_last_firs
         )
         await asyncio.wait_for(broker.fake.asked.wait(), 5)
         call.cancel()
-        await asyncio.wait_for(broker.fake.changed.wait(), 5)
-    assert broker.fake.changes == [VisibilityChange("handle-2", 0), VisibilityChange("handle-1", 0)]
+        await asyncio.wait_for(broker.fake.gave_back.wait(), 5)
+    assert broker.fake.given_back == [HEAD, FOLLOWER]
 
 
 async def test_closing_ends_long_polls_with_an_empty_answer() -> None:
@@ -166,7 +164,7 @@ async def test_what_a_receive_brings_while_the_server_closes_still_reaches_the_c
         await server.close()
         _, answer, _ = await asyncio.wait_for(call, 5)
     assert [each["Body"] for each in answer["Messages"]] == ["1"]
-    assert broker.fake.changes == []
+    assert broker.fake.given_back == []
 
 
 @pytest.mark.parametrize(
