@@ -14,18 +14,12 @@ def main() -> None:
         app()
     except ChaskiError as error:
         sys.exit(_tell(error))
-    except KeyboardInterrupt:
-        sys.exit(Exit.INTERRUPTED)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        sys.stderr.close()
-        sys.exit(Exit.OK)
 
 
 def _tell(error: ChaskiError) -> Exit:
     from chaski_cli.console import printable  # noqa: PLC0415 - keeps help quick
 
-    lines = [f"chaski: {printable(line)}" for line in str(error).splitlines()[:1]]
-    lines += str(error).splitlines()[1:]
+    lines = [printable(line) for line in f"chaski: {error}".splitlines()]
     if isinstance(error, CommandError) and error.next_step:
         lines.append(f"next: {printable(error.next_step)}")
     sys.stderr.write("\n".join(lines) + "\n")

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import IO
+from typing import IO, Any
 
+import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +27,19 @@ def stderr() -> Console:
 def _console(stream: IO[str]) -> Console:
     width = None if stream.isatty() else _WIDE
     return Console(file=stream, width=width, highlight=False, soft_wrap=not stream.isatty())
+
+
+def emit(texts: Iterable[str]) -> None:
+    """Writes results for machines: UTF-8 whatever the locale, piece by piece, so that a long export needs no memory."""
+    for text in texts:
+        sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def emit_json(value: Any, *, indented: bool = False) -> None:
+    """Writes one JSON value and a line end."""
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else None) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def printable(text: str) -> str:

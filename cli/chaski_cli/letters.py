@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -53,6 +53,15 @@ def letters_table(letters: Sequence[DeadLetter]) -> Table:
 def json_text(letter: DeadLetter) -> str:
     """The item as one line of JSON."""
     return jsontext.dumps(letter.as_json()).decode()
+
+
+def json_list(letters: Iterable[DeadLetter]) -> Iterator[str]:
+    """The pieces of one JSON array, an item a line."""
+    opening = "["
+    for letter in letters:
+        yield opening + json_text(letter)
+        opening = ",\n"
+    yield "[]\n" if opening == "[" else "]\n"
 
 
 def csv_header() -> str:

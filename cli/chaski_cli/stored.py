@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
 from rich.text import Text
 
 from chaski_cli import letters
-from chaski_cli.console import stderr, stdout
+from chaski_cli.console import emit, emit_json, stderr, stdout
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.times import parse_time
 from chaski_cli.traces import trace_json, trace_view
@@ -79,7 +78,7 @@ def run_trace(data: Path, message_id: str, *, as_json: bool) -> Exit:
             next_step="check the id against ingest's answer, and --data against that of `chaski dev`",
         )
     if as_json:
-        _out(orjson.dumps(trace_json(trace)).decode())
+        emit_json(trace_json(trace))
     else:
         stdout().print(trace_view(trace))
     return Exit.OK
@@ -105,30 +104,21 @@ def _moment(flag: str, text: str | None, now_ms: int) -> int | None:
         raise wrong_input(f"{flag}: {error}") from error
 
 
-def _out(text: str) -> None:
-    stdout().out(text, highlight=False)
-
-
 def _write_table(found: Iterable[DeadLetter]) -> None:
     listed = list(found)
     stdout().print(letters.letters_table(listed) if listed else Text("no dead letter matches"))
 
 
 def _write_json(found: Iterable[DeadLetter]) -> None:
-    lines = ",\n".join(letters.json_text(letter) for letter in found)
-    _out(f"[{lines}]")
+    emit(letters.json_list(found))
 
 
 def _write_ndjson(found: Iterable[DeadLetter]) -> None:
-    for letter in found:
-        _out(letters.json_text(letter))
+    emit(letters.json_text(letter) + "\n" for letter in found)
 
 
 def _write_csv(found: Iterable[DeadLetter]) -> None:
-    console = stdout()
-    console.out(letters.csv_header(), end="", highlight=False)
-    for letter in found:
-        console.out(letters.csv_text(letter), end="", highlight=False)
+    emit(itertools.chain([letters.csv_header()], map(letters.csv_text, found)))
 
 
 _WRITERS: dict[str, Callable[[Iterable[DeadLetter]], None]] = {

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import orjson
 from rich.text import Text
 
-from chaski_cli.console import fault_lines, printable, stdout
+from chaski_cli.console import emit_json, fault_lines, printable, stdout
 from chaski_cli.errors import Exit
 from chaski_cli.routes import Checked, check
 
@@ -14,13 +13,11 @@ from chaski_cli.routes import Checked, check
 def run_validate(paths: Sequence[Path], *, as_json: bool) -> Exit:
     """Prints what is wrong with each file."""
     files = check(paths)
-    console = stdout()
     if as_json:
-        text = orjson.dumps([checked.as_json() for checked in files], option=orjson.OPT_INDENT_2).decode()
-        console.out(text, highlight=False)
+        emit_json([checked.as_json() for checked in files], indented=True)
     else:
         for checked in files:
-            console.print(_told(checked), soft_wrap=True)
+            stdout().print(_told(checked), soft_wrap=True)
     return Exit.WRONG_INPUT if any(checked.faults for checked in files) else Exit.OK
 
 

@@ -1,13 +1,17 @@
 """The experiment of the design, from start to finish. About 70 seconds."""
 
 import asyncio
+import os
+import signal
+import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
+from pathlib import Path
 
 import orjson
 import pytest
 
-from acceptance.cli_process import CHASKI
+from acceptance.cli_process import CHASKI, chaski, eventually
 
 
 @pytest.mark.promise(4)
@@ -30,3 +34,38 @@ async def test_the_experiment_comes_out_exactly() -> None:
     assert result["metrics"]["failedRetriesByTarget"] == {"400": 200, "500": 250, "timeout": 150}
     assert result["exact"] is True
     assert time.monotonic() - started < 120
+
+
+async def test_it_keeps_to_an_empty_folder(tmp_path: Path) -> None:
+    """Dead letters of an earlier run would be counted as well, so such a folder is refused."""
+    (tmp_path / "something").touch()
+    ended = await chaski("demo", "--data", tmp_path)
+    assert ended.code == 2
+    assert "not an empty folder" in ended.err
+
+
+def dev_of(demo: int) -> int:
+    """Process id of the `chaski dev` that a demo runs."""
+    children = Path(f"/proc/{demo}/task/{demo}/children").read_text().split()
+    (served,) = [pid for pid in children if b"\0dev\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return int(served)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the process by /proc")
+async def test_a_process_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:
+    """The running `chaski dev` is killed: the demo ends with exit code 1 and the end of the log, without a traceback."""
+    demo = await asyncio.create_subprocess_exec(
+        CHASKI, "demo", "--data", tmp_path / "demo", stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+    )
+
+    async def sending() -> bool | None:
+        log = tmp_path / "demo" / "dev.log"
+        return True if log.exists() and b"delivered" in log.read_bytes() else None
+
+    await eventually(sending, 30.0)
+    os.kill(dev_of(demo.pid), signal.SIGKILL)
+    _, err = await asyncio.wait_for(demo.communicate(), 30.0)
+    assert demo.returncode == 1
+    assert "ended early with exit code -9" in err.decode()
+    assert "delivered" in err.decode()
+    assert "Traceback" not in err.decode()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from chaski_cli.errors import CommandError
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
+_LAST_WORDS_SECONDS = 1.0  # a connection breaks a moment before its process has ended
 _LOG_TAIL_CHARACTERS = 2_000
 _PYTHON = (sys.executable, "-P")  # -P: a folder that happens to hold a `chaski_cli` of its own changes nothing
 
@@ -28,16 +30,21 @@ class Dev:
     metrics: str  # URL of /metrics
     log: Path
 
-    def check_alive(self) -> None:
-        """Raises CommandError with the end of its log if it has ended."""
-        if self.process.returncode is not None:
-            raise ended("chaski dev", self.process.returncode, self.log)
+    async def lost(self, reason: str) -> CommandError:
+        """The error for a run that can't go on, with the end of the log; if the process ended, that is the reason."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.process.wait(), _LAST_WORDS_SECONDS)
+        return failure(self.process, self.log, reason)
 
 
-def ended(name: str, code: int, log: Path) -> CommandError:
-    """The error for a process that ended on its own."""
+def failure(process: Process, log: Path, reason: str) -> CommandError:
+    """The error for a `chaski dev` that does not do what it should."""
+    if process.returncode is not None:
+        reason = f"chaski dev ended early with exit code {process.returncode}"
     tail = log.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip()
-    return CommandError(f"{name} ended early with exit code {code}; its last words:\n{tail}")
+    return CommandError(
+        f"{reason}; the end of its log:\n{tail}", next_step="keep everything with: chaski demo --data DIR"
+    )
 
 
 @contextlib.asynccontextmanager
@@ -62,26 +69,22 @@ async def dev_process(route: Path, data: Path, log: Path) -> AsyncIterator[Dev]:
             *_PYTHON, "-m", "chaski_cli", *command, stdin=DEVNULL, stdout=out, stderr=out
         )
     try:
-        async with asyncio.timeout(_START_SECONDS):
-            ingest, metrics = await _addresses(process, log)
+        ingest, metrics = await _addresses(process, log)
         yield Dev(process, ingest, metrics, log)
-    except TimeoutError:
-        raise CommandError(f"chaski dev was not ready within {_START_SECONDS:g} s; its log is {log}") from None
     finally:
         await _stop(process)
 
 
 async def _addresses(process: Process, log: Path) -> tuple[str, str]:
-    while True:
-        ended_before = process.returncode is not None
+    deadline = time.monotonic() + _START_SECONDS
+    while process.returncode is None and time.monotonic() < deadline:
         for line in _lines(log):
             with contextlib.suppress(orjson.JSONDecodeError):
                 entry = orjson.loads(line)
                 if entry.get("event.action") == "ready":
                     return entry["chaski.ingest.url"], entry["chaski.metrics.url"]
-        if ended_before:
-            raise ended("chaski dev", process.returncode or 0, log)
         await asyncio.sleep(0.05)
+    raise failure(process, log, f"chaski dev was not ready within {_START_SECONDS:g} s")
 
 
 def _lines(log: Path) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from chaski_cli.console import stderr, stdout
+from chaski_cli.console import emit_json, stderr, stdout
 from chaski_cli.demo import experiment
 from chaski_cli.demo.processes import Dev, dev_process, target_process
 from chaski_cli.demo.reading import read_metrics
@@ -31,10 +32,13 @@ _TELL_SECONDS = 10.0  # where there is no terminal for a progress bar
 def run_demo(data: Path | None, *, as_json: bool) -> Exit:
     """Runs the experiment and prints it; OK only when every cell is exact."""
     started = time.monotonic()
-    with _folder(data) as folder:
-        result = asyncio.run(_experiment(folder, stderr()))
+    try:
+        with _folder(data) as folder:
+            result = asyncio.run(_experiment(folder, stderr()))
+    except asyncio.CancelledError:  # SIGTERM
+        return Exit.INTERRUPTED
     if as_json:
-        stdout().out(orjson.dumps(result.as_json(), option=orjson.OPT_INDENT_2).decode(), highlight=False)
+        emit_json(result.as_json(), indented=True)
     else:
         show(stdout(), result, time.monotonic() - started)
     return Exit.OK if result.exact else Exit.FAILED
@@ -54,8 +58,15 @@ def _folder(data: Path | None) -> Iterator[Path]:
     yield data
 
 
+def _end_on_sigterm() -> None:
+    # So that the processes that were started end as well.
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+
 async def _experiment(folder: Path, console: Console) -> experiment.Result:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    _end_on_sigterm()
     async with target_process() as target, aiohttp.ClientSession() as http:
         route = folder / "route.yaml"  # JSON is YAML
         route.write_bytes(orjson.dumps(experiment.route_document(target), option=orjson.OPT_INDENT_2))
@@ -63,14 +74,10 @@ async def _experiment(folder: Path, console: Console) -> experiment.Result:
         console.print(f"target at {target}: answers 200, 400, 500, or nothing, and counts its requests")
         async with dev_process(route, data, folder / "dev.log") as dev:
             console.print(f"chaski dev at {dev.ingest}, metrics at {dev.metrics}, log in {dev.log}")
-            messages = experiment.messages(target)
-            with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-                sending = progress.add_task("accepted", total=len(messages))
-                settled = progress.add_task("delivered or dead-lettered", total=len(messages))
-                await asyncio.gather(
-                    _send(http, dev, messages, progress, sending),
-                    _settle(http, dev, len(messages), progress, settled),
-                )
+            try:
+                await _send_and_settle(http, dev, experiment.messages(target), console)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise await dev.lost(str(error)) from error
             counts = await _until_quiet(http, target)
             metrics = read_metrics(await _text(http, dev.metrics))
             letters = _letters(data)
@@ -79,6 +86,19 @@ async def _experiment(folder: Path, console: Console) -> experiment.Result:
         metrics=metrics,
         first_attempts_in_order=experiment.in_order(counts["firstArrivals"]),
     )
+
+
+async def _send_and_settle(
+    http: aiohttp.ClientSession, dev: Dev, messages: list[dict[str, Any]], console: Console
+) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        sending = progress.add_task("accepted", total=len(messages))
+        settled = progress.add_task("delivered or dead-lettered", total=len(messages))
+        await asyncio.gather(
+            _send(http, dev, messages, progress, sending),
+            _settle(http, dev, len(messages), progress, settled),
+        )
 
 
 async def _send(
@@ -96,9 +116,8 @@ async def _settle(http: aiohttp.ClientSession, dev: Dev, messages: int, progress
     deadline = time.monotonic() + _LIMIT_SECONDS
     settled, told = 0, time.monotonic()
     while settled < messages:
-        dev.check_alive()
         if time.monotonic() > deadline:
-            raise CommandError(f"only {settled} of {messages} messages came to an end within {_LIMIT_SECONDS:g} s")
+            raise await dev.lost(f"only {settled} of {messages} messages came to an end within {_LIMIT_SECONDS:g} s")
         await asyncio.sleep(_POLL_SECONDS)
         settled = read_metrics(await _text(http, dev.metrics)).settled
         progress.update(task, completed=settled)

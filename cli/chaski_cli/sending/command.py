@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import aiohttp
-import orjson
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from chaski_cli.console import printable, stderr, stdout
+from chaski_cli.console import emit_json, printable, stderr, stdout
 from chaski_cli.errors import Exit, wrong_input
 from chaski_cli.sending.client import IngestClient
 from chaski_cli.sending.lines import Line, Rejected, chunks, give_up, prepare
@@ -67,7 +66,7 @@ def send_one(destination: Destination, flags: Flags, idempotency_key: str | None
 
     accepted = asyncio.run(run())
     if as_json:
-        stdout().out(orjson.dumps(accepted).decode(), highlight=False)
+        emit_json(accepted)
     else:
         place = f"queue {accepted['queue']}, partition {accepted['partition']}"
         stdout().print(f"accepted {accepted['id']} ({place})")
@@ -82,7 +81,7 @@ def send_file(destination: Destination, source: str, rejected_to: Path | None, *
     if rejected_to is not None:
         rejected_to.write_bytes(b"".join(entry.data + b"\n" for entry in tally.rejected))
     if as_json:
-        stdout().out(orjson.dumps(tally.as_json()).decode(), highlight=False)
+        emit_json(tally.as_json())
     else:
         _report(tally, time.monotonic() - started, rejected_to)
     return Exit.FAILED if tally.rejected else Exit.OK
