@@ -14,7 +14,8 @@ _STEP = 500  # rows
 class Cursor:
     """Where housekeeping stands. `step` runs on the engine's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, journal_rows: int = JOURNAL_MAX_ROWS) -> None:
+        self._journal_rows = journal_rows
         self._passed = 0  # sequence number up to which no row of a message that is gone is left
 
     def step(self, session: Session) -> bool:
@@ -23,7 +24,7 @@ class Cursor:
         more.append(self._drop_dedup(session))
         more.append(_drop(session, "dead_letters", "expires_at <= ?", session.wall))
         more.append(_drop(session, "attempt_records", "expires_at <= ?", session.wall))
-        more.append(_drop_journal(session))
+        more.append(_drop_journal(session, self._journal_rows))
         return any(more)
 
     def _drop_dedup(self, session: Session) -> bool:
@@ -48,13 +49,13 @@ def _drop(session: Session, table: str, condition: str, value: int) -> bool:
     return len(rows) == _STEP
 
 
-def _drop_journal(session: Session) -> bool:
+def _drop_journal(session: Session, keep: int) -> bool:
     last = session.read("SELECT max(row) FROM journal")[0][0]
     if last is None:
         return False
     old = session.wall - JOURNAL_RETENTION_MS
     rows = session.read("SELECT row, at FROM journal ORDER BY row LIMIT ?", (_STEP,))
-    over = [(row,) for row, at in rows if row <= last - JOURNAL_MAX_ROWS or at < old]
+    over = [(row,) for row, at in rows if row <= last - keep or at < old]
     if over:
         session.sql().executemany("DELETE FROM journal WHERE row = ?", over)
     return len(over) == _STEP

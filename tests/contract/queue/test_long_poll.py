@@ -18,7 +18,7 @@ def poll(
 ) -> "asyncio.Task[Sequence[ReceivedMessage]]":
     """A receive that waits, on its way."""
     return asyncio.create_task(
-        queue.receive(max_messages=limit, wait_seconds=seconds, visibility_seconds=30, attempt_id=attempt)  # type: ignore[arg-type]
+        queue.receive(max_messages=limit, wait_seconds=seconds, visibility_seconds=30, attempt_id=attempt)
     )
 
 

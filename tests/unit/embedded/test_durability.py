@@ -195,10 +195,14 @@ async def test_full_disk_refuses_and_keeps_what_it_has(tmp_path: Path, clock: St
     broker = await EmbeddedBroker.open(tmp_path, clock, connect=connect)
     queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
     kept: list[str] = []
-    with pytest.raises(BackendUnavailableError, match="full"):
+
+    async def fill() -> None:
         for n in range(1_000):
             await queue.send([OutgoingMessage(b"x" * 10_000, "g", f"m{n}")])
             kept.append(f"m{n}")
+
+    with pytest.raises(BackendUnavailableError, match="full"):
+        await fill()
     assert 20 < len(kept) < 1_000
     assert await drain(queue) == {"g": kept}
     await queue.send([message("a1")])

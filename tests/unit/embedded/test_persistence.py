@@ -1,0 +1,242 @@
+"""What a data folder remembers across restarts, and what clocks can't do to it."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from chaski_core.errors import BackendRejectedError
+from chaski_core.ports import Failed, OutgoingMessage, ReceivedMessage, Sent
+from chaski_embedded import schema
+from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.queue import AttributedMessage, EmbeddedQueue
+from chaski_embedded.sequence import message_id, next_sequence, read_handle, time_of
+from support.clocks import SteppedClock, StillClock
+
+Open = Callable[[], Awaitable[EmbeddedBroker]]
+URL = "embedded://q.fifo"
+
+
+async def make_queue(broker: EmbeddedBroker, **attributes: str) -> EmbeddedQueue:
+    """The test's queue."""
+    return broker.queue(await broker.create_queue("q.fifo", {"FifoQueue": "true", **attributes}))
+
+
+async def take(queue: EmbeddedQueue, limit: int = 10, seconds: int = 60) -> list[ReceivedMessage]:
+    """A receive that does not wait."""
+    return list(await queue.receive(max_messages=limit, wait_seconds=0, visibility_seconds=seconds, attempt_id=""))
+
+
+async def send(queue: EmbeddedQueue, *names: str) -> list[Sent | Failed]:
+    """Messages called after their group."""
+    return list(await queue.send([OutgoingMessage(name.encode(), name[0], name) for name in names]))
+
+
+def names(messages: list[ReceivedMessage]) -> list[str]:
+    """What they are called."""
+    return [message.body.decode() for message in messages]
+
+
+async def test_holds_survive_a_restart(open_broker: Open, clock: SteppedClock) -> None:
+    """Another process may still hold them: the handle is valid, the group locked, the time runs on."""
+    broker = await open_broker()
+    await send(await make_queue(broker), "a1", "a2", "b1")
+    held = await take(broker.queue(URL), 1)
+    await broker.close()
+    queue = (await open_broker()).queue(URL)
+    assert names(await take(queue, seconds=0)) == ["b1"]
+    assert await queue.delete([held[0].receipt_handle]) == [None]
+    assert names(await take(queue, seconds=30)) == ["a2", "b1"]
+    clock.pass_time(31)
+    again = await take(queue)
+    assert [(message.body, message.receive_count) for message in again] == [(b"a2", 2), (b"b1", 3)]
+
+
+async def test_release_in_flight_frees_everything(open_broker: Open) -> None:
+    """Alone on the folder, a process need not wait for the holds of the one before."""
+    broker = await open_broker()
+    await send(await make_queue(broker), "a1", "a2", "b1")
+    await take(broker.queue(URL))
+    await broker.close()
+    broker = await open_broker()
+    assert await broker.release_in_flight() == 3
+    assert names(await take(broker.queue(URL))) == ["a1", "a2", "b1"]
+
+
+async def test_deduplication_survives_a_restart(open_broker: Open, clock: SteppedClock) -> None:
+    """A hop repeated after a crash is one message, also if the first was delivered and deleted."""
+    broker = await open_broker()
+    queue = await make_queue(broker)
+    first = await send(queue, "a1", "a2")
+    await queue.delete([message.receipt_handle for message in await take(queue, 1)])
+    await broker.close()
+    queue = (await open_broker()).queue(URL)
+    assert await send(queue, "a1", "a2") == first
+    assert names(await take(queue)) == ["a2"]
+    clock.pass_time(301)
+    assert (await send(queue, "a1"))[0] != first[0]
+
+
+async def test_delay_survives_a_restart(open_broker: Open, clock: SteppedClock) -> None:
+    """A rung's time runs while nobody looks."""
+    broker = await open_broker()
+    await send(await make_queue(broker, DelaySeconds="60"), "a1")
+    await broker.close()
+    clock.pass_time(30)
+    queue = (await open_broker()).queue(URL)
+    assert (await queue.counts()).delayed == 1
+    clock.pass_time(31)
+    assert names(await take(queue)) == ["a1"]
+
+
+async def test_attributes_of_messages_are_kept(open_broker: Open) -> None:
+    """What lies beside a body comes out with it, before and after a restart."""
+    broker = await open_broker()
+    queue = await make_queue(broker)
+    await queue.send([AttributedMessage(b"x", "a", "1", b"\x00beside"), OutgoingMessage(b"y", "a", "2")])
+    await broker.close()
+    queue = (await open_broker()).queue(URL)
+    got = await queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=60, attempt_id="")
+    assert [message.attributes for message in got] == [b"\x00beside", None]
+
+
+@pytest.mark.parametrize("by_seconds", [-86_400, 86_400], ids=["back", "forth"])
+async def test_wall_clock_that_is_set_moves_no_hold(open_broker: Open, clock: SteppedClock, by_seconds: int) -> None:
+    """Holds, delays and deduplication run on time that passes, not on the calendar."""
+    queue = await make_queue(await open_broker(), DelaySeconds="10")
+    await send(queue, "a1", "b1")
+    clock.set_wall(by_seconds)
+    assert (await queue.counts()).delayed == 2
+    clock.pass_time(11)
+    assert names(await take(queue, 1)) == ["a1"]
+    clock.set_wall(2 * by_seconds)
+    clock.pass_time(59)
+    assert names(await take(queue, seconds=1)) == ["b1"]
+    clock.pass_time(2)
+    assert names(await take(queue)) == ["a1", "b1"]
+
+
+async def test_wall_clock_set_back_over_a_restart_prolongs_no_hold(open_broker: Open, clock: SteppedClock) -> None:
+    """The time that the broker had come to is in the file: a hold gets no longer than it was."""
+    broker = await open_broker()
+    await send(await make_queue(broker), "a1")
+    await take(broker.queue(URL), seconds=60)
+    await broker.close()
+    clock.set_wall(-86_400)
+    queue = (await open_broker()).queue(URL)
+    assert names(await take(queue)) == []
+    clock.pass_time(61)
+    assert names(await take(queue)) == ["a1"]
+
+
+async def test_sequence_numbers_never_repeat(open_broker: Open, clock: SteppedClock) -> None:
+    """Not though everything is deleted, the process restarted and the clock set back."""
+    broker = await open_broker()
+    queue = await make_queue(broker)
+    (first,) = await send(queue, "a1")
+    await queue.delete([message.receipt_handle for message in await take(queue)])
+    await broker.close()
+    clock.set_wall(-86_400)
+    (second,) = await send((await open_broker()).queue(URL), "a2")
+    assert isinstance(first, Sent)
+    assert isinstance(second, Sent)
+    assert second.sequence_number > first.sequence_number
+    assert second.message_id != first.message_id
+
+
+async def test_sent_time_is_the_wall_clock_and_stays(open_broker: Open, clock: SteppedClock) -> None:
+    """SentTimestamp keys dead letters: every receive tells the same, also after a restart."""
+    broker = await open_broker()
+    queue = await make_queue(broker)
+    clock.set_wall(-5_000)
+    before = clock.now_ms()
+    await send(queue, "a1")
+    (first,) = await take(queue, seconds=0)
+    await broker.close()
+    clock.pass_time(1_000)
+    (again,) = await take((await open_broker()).queue(URL))
+    assert before <= first.sent_at <= before + 60_000
+    assert (again.sent_at, again.first_received_at) == (first.sent_at, first.first_received_at)
+    assert again.message_id == first.message_id
+
+
+async def test_second_owner_is_refused(open_broker: Open, tmp_path: Path, clock: SteppedClock) -> None:
+    """Two processes never own one folder; the error names the other and says what to do."""
+    broker = await open_broker()
+    with pytest.raises(BackendRejectedError, match=r"in use by process \d+: stop that one, or give another") as refused:
+        await EmbeddedBroker.open(tmp_path / "data", clock)
+    assert refused.value.code == "DataInUse"
+    await broker.close()
+    await open_broker()
+
+
+async def test_folder_of_a_newer_release_is_left_alone(open_broker: Open, tmp_path: Path, clock: SteppedClock) -> None:
+    """The error says so; the file is not touched, and the folder not locked."""
+    await (await open_broker()).close()
+    connection = schema.connect(tmp_path / "data" / schema.FILE_NAME)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    for _ in range(2):
+        with pytest.raises(BackendRejectedError, match="version 99") as refused:
+            await EmbeddedBroker.open(tmp_path / "data", clock)
+        assert refused.value.code == "DataTooNew"
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+async def test_what_is_no_data_folder_is_refused(tmp_path: Path, clock: SteppedClock, place: str) -> None:
+    """A file where the folder should be, and something else under the database's name."""
+    folder = tmp_path / "data"
+    if place == "folder":
+        folder.write_text("not a folder")
+    else:
+        folder.mkdir()
+        (folder / schema.FILE_NAME).write_text("this is no database, whatever its name says" * 100)
+    with pytest.raises(BackendRejectedError) as refused:
+        await EmbeddedBroker.open(folder, clock)
+    assert refused.value.code == "DataUnusable"
+
+
+async def test_closed_broker_says_so(open_broker: Open) -> None:
+    """Calls after the end fail at once, and a second close does nothing."""
+    broker = await open_broker()
+    queue = await make_queue(broker)
+    await broker.close()
+    await broker.close()
+    with pytest.raises(Exception, match="closed"):
+        await send(queue, "a1")
+
+
+async def test_messages_of_one_millisecond_keep_their_order(tmp_path: Path) -> None:
+    """Time that stands still does not mix sequence numbers."""
+    broker = await EmbeddedBroker.open(tmp_path, StillClock())
+    queue = await make_queue(broker)
+    sent = [await send(queue, f"a{n}") for n in range(30)]
+    numbers = [each.sequence_number for (each,) in sent if isinstance(each, Sent)]
+    assert numbers == list(range(numbers[0], numbers[0] + 30))
+    await broker.close()
+
+
+def test_sequence_tells_its_time_and_never_goes_back() -> None:
+    """A number holds the time of sending; where the clock goes back it counts on."""
+    first = next_sequence(0, 1_800_000_000_000)
+    assert time_of(first) == 1_800_000_000_000
+    assert next_sequence(first, 1_700_000_000_000) == first + 1
+    assert first.bit_length() <= 63
+
+
+def test_handles_of_other_makes_are_no_handles() -> None:
+    """Text that was never handed out is told from a handle."""
+    assert read_handle("") is None
+    assert read_handle("AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a") is None
+    assert read_handle("1-1-2-3\n") is None
+    assert read_handle("1-1-" + "f" * 17 + "-1") is None
+    handle = read_handle("1-a-ff-2")
+    assert handle is not None
+    assert handle.handle() == "1-a-ff-2"
+
+
+def test_message_ids_look_like_uuids_and_differ_between_files() -> None:
+    """The same number in another file is another id."""
+    one, other = message_id(b"salt1", 7), message_id(b"salt2", 7)
+    assert one != other
+    assert [len(part) for part in one.split("-")] == [8, 4, 4, 4, 12]

@@ -1,0 +1,202 @@
+"""Queues for a route, and what becomes of them when the route changes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.errors import BackendUnavailableError, RouteConflictError
+from chaski_core.ladder import Ladder, Reason, RetryPolicy, Rung
+from chaski_core.ports import OutgoingMessage
+from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
+from chaski_core.route.resolved import ResolvedRoute
+from chaski_embedded import housekeeping
+from chaski_embedded.backend import EmbeddedBackend
+from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.provision import drop_drained, resolve
+from support.clocks import SteppedClock
+
+Open = Callable[[], Awaitable[EmbeddedBroker]]
+FAST, SLOW = Rung("fast", 5), Rung("slow", 900)
+ROUTE = Route(
+    namespace="ns",
+    name="r",
+    ordering=Ordering.RELAXED,
+    queues=(QueueSpec("urgent", 1, ("u_*",)), QueueSpec("messages", 2)),
+    allow=(AllowRule("t", "http://t.example/"),),
+    delivery=Delivery(),
+    retry=RetryPolicy((FAST, SLOW), (Ladder("5xx", 1, ("fast", "slow")),)),
+    retention_days=3,
+    producers=(),
+    subject_group=None,
+    suspend=Suspend(),
+    document={"kind": "ChaskiRoute"},
+)
+WIDER = replace(ROUTE, queues=(QueueSpec("messages", 4),))
+
+
+async def put(broker: EmbeddedBroker, url: str, name: str = "a1") -> None:
+    """A message on one of the queues."""
+    await broker.queue(url).send([OutgoingMessage(b"x", name[0], name)])
+
+
+async def empty(broker: EmbeddedBroker, url: str) -> None:
+    """Takes and deletes what lies there."""
+    queue = broker.queue(url)
+    while batch := await queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=30, attempt_id=""):
+        await queue.delete([message.receipt_handle for message in batch])
+
+
+def urls(resolved: ResolvedRoute) -> set[str]:
+    """Every queue of a resolved route."""
+    found = {url for generation in resolved.generations for queue in generation.queues.values() for url in queue}
+    return found | {each.url for each in (*resolved.rungs, *resolved.retired_rungs)}
+
+
+async def test_route_gets_a_queue_for_each_partition_and_rung(broker: EmbeddedBroker) -> None:
+    """With the attributes that order, deduplication and retention need; nothing else is made."""
+    resolved = await resolve(broker, ROUTE)
+    assert [(each.number, {name: len(got) for name, got in each.queues.items()}) for each in resolved.generations] == [
+        (1, {"urgent": 1, "messages": 2})
+    ]
+    assert [each.rung for each in resolved.rungs] == [FAST, SLOW]
+    assert set(await broker.list_queues()) == urls(resolved)
+    delays = set()
+    for url in urls(resolved):
+        told = await broker.attributes(url)
+        assert told["DeduplicationScope"] == "messageGroup"
+        assert told["MessageRetentionPeriod"] == "1209600"
+        assert told["VisibilityTimeout"] == "120"
+        assert told["MaximumMessageSize"] == "327680"
+        delays.add(told["DelaySeconds"])
+    assert delays == {"0", "5", "900"}
+
+
+async def test_strict_route_has_no_rung_queues(broker: EmbeddedBroker) -> None:
+    """In Strict the head waits where it is."""
+    resolved = await resolve(broker, replace(ROUTE, ordering=Ordering.STRICT))
+    assert resolved.rungs == ()
+    assert len(await broker.list_queues()) == 3
+
+
+async def test_resolving_again_changes_nothing(open_broker: Open) -> None:
+    """Also after a restart, and with messages on every queue."""
+    broker = await open_broker()
+    first = await resolve(broker, ROUTE)
+    for url in urls(first):
+        await put(broker, url)
+    assert await resolve(broker, ROUTE) == first
+    await broker.close()
+    assert await resolve(await open_broker(), ROUTE) == first
+
+
+@pytest.mark.promise(3)
+async def test_changed_map_makes_a_generation_and_the_old_one_drains_first(broker: EmbeddedBroker) -> None:
+    """The old queues stay while they hold messages, held ones included; then they are gone."""
+    old = (await resolve(broker, ROUTE)).current.queues["messages"][1]
+    await put(broker, old)
+    changed = await resolve(broker, WIDER)
+    assert [generation.number for generation in changed.generations] == [1, 2]
+    assert {name: len(got) for name, got in changed.current.queues.items()} == {"messages": 4}
+    assert changed.place("any")[2] in changed.current.queues["messages"]
+    held = await broker.queue(old).receive(max_messages=1, wait_seconds=0, visibility_seconds=60, attempt_id="")
+    assert await drop_drained(broker, changed) == changed
+    await broker.queue(old).delete([message.receipt_handle for message in held])
+    drained = await drop_drained(broker, changed)
+    assert [generation.number for generation in drained.generations] == [2]
+    assert set(await broker.list_queues()) == urls(drained)
+    assert await resolve(broker, WIDER) == drained
+
+
+async def test_several_generations_drain_side_by_side(broker: EmbeddedBroker) -> None:
+    """Oldest first; going back to an earlier map is a new generation, and an empty one between is dropped."""
+    await put(broker, (await resolve(broker, ROUTE)).place("a")[2])
+    await resolve(broker, WIDER)
+    back = await resolve(broker, ROUTE)
+    assert [generation.number for generation in back.generations] == [1, 3]
+    assert not set(back.generations[0].queues["messages"]) & set(back.generations[1].queues["messages"])
+
+
+async def test_rung_that_left_the_route_is_retired_until_it_is_empty(broker: EmbeddedBroker) -> None:
+    """Its messages still have their delay; an empty one goes at once; one that comes back is a rung again."""
+    both = await resolve(broker, ROUTE)
+    fast, slow = both.rungs
+    await put(broker, slow.url)
+    neither = replace(ROUTE, retry=RetryPolicy((), ()))
+    retired = await resolve(broker, neither)
+    assert (retired.rungs, retired.retired_rungs) == ((), (slow,))
+    assert fast.url not in await broker.list_queues()
+    again = await resolve(broker, ROUTE)
+    assert (again.rungs, again.retired_rungs) == ((fast, slow), ())
+    assert (await broker.queue(slow.url).counts()).delayed == 1
+    await broker.set_attributes(slow.url, {"DelaySeconds": "0"})
+    await empty(broker, slow.url)
+    assert (await resolve(broker, neither)).retired_rungs == ()
+    assert slow.url not in await broker.list_queues()
+
+
+async def test_changed_delay_of_a_rung_holds_for_what_lies_there(broker: EmbeddedBroker) -> None:
+    """SQS FIFO applies a queue's delay to messages already in it."""
+    resolved = await resolve(broker, ROUTE)
+    await put(broker, resolved.rungs[1].url)
+    shorter = replace(ROUTE, retry=RetryPolicy((FAST, Rung("slow", 0)), ROUTE.retry.ladders))
+    changed = await resolve(broker, shorter)
+    assert [each.url for each in changed.rungs] == [each.url for each in resolved.rungs]
+    assert changed.rungs[1].rung.delay_seconds == 0
+    assert (await broker.queue(changed.rungs[1].url).counts()).visible == 1
+
+
+async def test_changed_ordering_is_refused_with_what_to_do(broker: EmbeddedBroker) -> None:
+    """Nothing is changed by the attempt."""
+    before = await resolve(broker, ROUTE)
+    with pytest.raises(RouteConflictError, match=r"ns/r: spec.ordering is Strict.*Relaxed.*another data folder"):
+        await resolve(broker, replace(ROUTE, ordering=Ordering.STRICT, queues=WIDER.queues))
+    assert await resolve(broker, ROUTE) == before
+
+
+async def test_routes_do_not_touch_each_other(broker: EmbeddedBroker) -> None:
+    """Two routes of one name in two namespaces share nothing."""
+    first, second = await asyncio.gather(resolve(broker, ROUTE), resolve(broker, replace(ROUTE, namespace="other")))
+    assert not urls(first) & urls(second)
+    await resolve(broker, WIDER)
+    assert await resolve(broker, replace(ROUTE, namespace="other")) == second
+
+
+@pytest.mark.parametrize("statement", ["generations", "routes", "rungs", "queues"])
+async def test_failure_on_the_way_leaves_all_as_it_was(broker: EmbeddedBroker, statement: str) -> None:
+    """Whichever step fails, the next attempt finds the state before and comes to the same end."""
+    before = await resolve(broker, ROUTE)
+    await put(broker, before.place("a")[2])
+    event = "INSERT" if statement != "routes" else "UPDATE"
+    await broker.run(
+        lambda session: session.sql().execute(
+            f"CREATE TRIGGER broken BEFORE {event} ON {statement} BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    )
+    changed = replace(WIDER, retry=RetryPolicy((FAST, SLOW, Rung("later", 60)), ()))
+    with pytest.raises(BackendUnavailableError):
+        await resolve(broker, changed)
+    await broker.run(lambda session: session.sql().execute("DROP TRIGGER broken"))
+    assert set(await broker.list_queues()) == urls(before)
+    assert await resolve(broker, ROUTE) == before
+    assert [each.number for each in (await resolve(broker, changed)).generations] == [1, 2]
+
+
+async def test_dead_letters_are_kept_for_the_retention_of_their_route(
+    broker: EmbeddedBroker, clock: SteppedClock
+) -> None:
+    """Three days here; a route that the folder does not know has the default of 30."""
+    await resolve(broker, ROUTE)
+    store = EmbeddedBackend(broker).dead_letters
+    letter = DeadLetter("ns/r", "m1", "s", clock.now_ms(), Reason.REFUSED, "refused", "none", "", 1, (), {})
+    for each in (letter, replace(letter, route="ns/other", id="m2")):
+        await store.put(each)
+    left = []
+    for days in (2.9, 0.2, 26.8, 0.2):
+        clock.pass_time(days * 86_400)
+        while await broker.run(housekeeping.Cursor().step):
+            pass
+        left.append([found.id async for found in store.find(DeadLetterFilter())])
+    assert left == [["m1", "m2"], ["m2"], ["m2"], []]
