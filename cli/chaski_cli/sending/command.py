@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from chaski_cli.console import emit_json, printable, stderr, stdout
-from chaski_cli.errors import Exit, wrong_input
+from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.sending.client import IngestClient
 from chaski_cli.sending.lines import Line, Rejected, chunks, give_up, prepare
 from chaski_cli.sending.message import Flags, message
@@ -109,15 +109,26 @@ async def _send_lines(destination: Destination, source: str) -> Tally:
             client = _client(http, destination, console)
             requests = chunks(_read(stream, tally))
             for chunk in requests:
-                judged = await client.send_chunk(chunk)
-                tally.accepted += len(judged.accepted)
-                tally.rejected += judged.rejected
+                left, reason = await _send_chunk(client, chunk, tally)
                 bar.advance(task, sum(len(line.data) + 1 for line in chunk))
-                if judged.again:  # order: nothing after these may be sent
-                    tally.rejected += give_up(judged.again, judged.reason)
-                    tally.rejected += give_up((line for rest in requests for line in rest), "not sent: ingest is away")
+                if left:  # order: nothing after these may be sent
+                    tally.rejected += give_up(left, reason)
+                    tally.rejected += give_up((line for rest in requests for line in rest), f"not sent: {reason}")
     tally.rejected.sort(key=lambda entry: entry.number)
     return tally
+
+
+async def _send_chunk(client: IngestClient, chunk: list[Line], tally: Tally) -> tuple[Sequence[Line], str]:
+    """The lines after which nothing can be sent, and why; none where all were accepted or rejected."""
+    try:
+        judged = await client.send_chunk(chunk)
+    except CommandError as error:
+        if not tally.accepted:
+            raise
+        return chunk, str(error)  # earlier lines were accepted, which must be told
+    tally.accepted += len(judged.accepted)
+    tally.rejected += judged.rejected
+    return judged.again, judged.reason
 
 
 def _client(http: aiohttp.ClientSession, destination: Destination, console: Console) -> IngestClient:
