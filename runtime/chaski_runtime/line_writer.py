@@ -78,6 +78,8 @@ class LineWriter:
                 self._room += size
                 if lost:
                     self.dropped += text.count(b"\n")
+                if self._untold:
+                    self._wake.set()  # there is room now to tell of what was dropped meanwhile
             if ending:
                 return
 

@@ -15,6 +15,9 @@ from chaski_runtime.log_fields import Attempt, attempt_fields, record_fields
 
 __all__ = ["Attempt", "Format", "Logs", "configure"]
 
+# A producer chooses subjects, and a target its error texts: neither may forge a line or steer a terminal.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
 Format = Literal["json", "console"]
 
 
@@ -111,9 +114,10 @@ def console_renderer(*, colour: bool) -> Callable[[dict[str, Any]], bytes]:
     def render(fields: dict[str, Any]) -> bytes:
         level = fields["log.level"]
         mark = marks.get(level, "")
-        text = f"{fields['@timestamp'][11:23]} {mark}{level.upper():<5}{mark and chr(27) + '[0m'} {_told(fields)}"
+        told = _told(fields).translate(_CONTROLS)
+        text = f"{fields['@timestamp'][11:23]} {mark}{level.upper():<5}{mark and chr(27) + '[0m'} {told}"
         if "error.stack_trace" in fields:
-            text += "\n" + fields["error.stack_trace"].rstrip()
+            text += "\n" + "\n".join(line.translate(_CONTROLS) for line in fields["error.stack_trace"].splitlines())
         return text.encode("utf-8", "backslashreplace") + b"\n"
 
     return render

@@ -1,0 +1,94 @@
+import os
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+
+from chaski_runtime.line_writer import LineWriter
+
+
+def told(dropped: int) -> bytes:
+    """The line about dropped ones."""
+    return b"dropped %d\n" % dropped
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits until something is so, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def drain(descriptor: int, least: int) -> bytes:
+    """Reads until so many bytes have come."""
+    text = b""
+    while len(text) < least:
+        text += os.read(descriptor, 1 << 20)
+    return text
+
+
+def test_lines_are_written_in_order_and_closing_writes_the_rest() -> None:
+    """Nothing is lost at a normal end."""
+    reading, writing = os.pipe()
+    writer = LineWriter(writing, tell_of_drops=told, linger_seconds=60)
+    lines = [b"%d\n" % n for n in range(1_000)]
+    for line in lines:
+        writer.write(line)
+    writer.close()
+    os.close(writing)
+    assert drain(reading, len(b"".join(lines))) == b"".join(lines)
+    assert writer.dropped == 0
+    os.close(reading)
+
+
+@pytest.mark.promise(12)
+def test_a_pipe_that_nobody_reads_never_blocks_and_drops_are_counted_and_told() -> None:
+    """Once it is read again, a line says how many are missing."""
+    reading, writing = os.pipe()
+    writer = LineWriter(writing, tell_of_drops=told, max_buffered_bytes=100_000, linger_seconds=0.001)
+    line = b"x" * 999 + b"\n"
+    began = time.monotonic()
+    for _ in range(1_000):
+        writer.write(line)
+    assert time.monotonic() - began < 5
+    dropped = writer.dropped
+    assert 0 < dropped < 1_000
+    text = b""
+    while text.count(line) < 1_000 - dropped or sum(map(int, re.findall(rb"dropped (\d+)\n", text))) < dropped:
+        text += os.read(reading, 1 << 20)
+    assert text.count(b"\n") == 1_000 - dropped + text.count(b"dropped")
+    writer.write(b"after\n")
+    assert drain(reading, 6) == b"after\n"
+    assert writer.dropped == dropped
+    writer.close()
+    os.close(writing)
+    os.close(reading)
+
+
+def test_a_reader_that_is_gone_is_no_error_and_its_lines_are_counted() -> None:
+    """The work goes on without its log."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    writer = LineWriter(writing, tell_of_drops=told, linger_seconds=0.001)
+    writer.write(b"one\n")
+    writer.write(b"two\n")
+    until(lambda: writer.dropped == 2)
+    writer.close()
+    os.close(writing)
+
+
+def test_closing_gives_up_on_a_pipe_that_nobody_reads() -> None:
+    """A process must be able to end."""
+    reading, writing = os.pipe()
+    writer = LineWriter(writing, tell_of_drops=told, linger_seconds=0.001)
+    for _ in range(200):
+        writer.write(b"x" * 1_000)
+    began = time.monotonic()
+    writer.close()
+    assert time.monotonic() - began < 5
+    drain(reading, 200_000)
+    until(lambda: not writer._thread.is_alive())
+    os.close(reading)
+    os.close(writing)

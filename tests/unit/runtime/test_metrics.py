@@ -1,0 +1,149 @@
+import logging
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from chaski_core.ports import QueueCounts
+from chaski_runtime.metrics import LaneReading, Metrics, QueueReading
+
+QUEUE = {"namespace": "n", "route": "r", "queue": "q"}
+ROUTE = {"namespace": "n", "route": "r"}
+
+
+def everything() -> Metrics:
+    """Metrics of which each was taken once."""
+    metrics = Metrics()
+    metrics.accepted(**QUEUE, subject_group="88")
+    metrics.rejected(**ROUTE, reason="invalid")
+    metrics.ingest_request(kind="single", status=202, duration_seconds=0.004)
+    metrics.send_batch(entries=7)
+    metrics.attempt(**QUEUE, stage="first", target="t", outcome="failed", error_class="4xx", duration_seconds=0.3)
+    metrics.delivered(**QUEUE, target="t", subject_group="88")
+    metrics.dead_letter(**QUEUE, target="t", error_class="4xx", reason="exhausted", subject_group="88")
+    metrics.guard_refusal(**ROUTE, reason="address")
+    metrics.repeat(**QUEUE, stage="first")
+    metrics.backend_request("SendMessageBatch", "ok", 3)
+    metrics.observe_log_drops(lambda: 5)
+    metrics.observe_queue(lambda: [QueueReading("n", "r", "q", QueueCounts(1, 2, 3), 4.5)])
+    metrics.observe_lanes(lambda: [LaneReading("n", "r", "q", 6, 7, 8, 9)])
+    return metrics
+
+
+def samples(metrics: Metrics) -> dict[str, list[tuple[dict[str, str], float]]]:
+    """What Prometheus would read: labels and values by name."""
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return found
+
+
+ATTEMPT = QUEUE | {"stage": "first", "target": "t", "outcome": "failed", "error_class": "4xx"}
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "value"),
+    [
+        ("chaski_messages_accepted_total", QUEUE | {"subject_group": "88"}, 1),
+        ("chaski_ingest_rejections_total", ROUTE | {"reason": "invalid"}, 1),
+        ("chaski_ingest_request_duration_seconds_count", {"kind": "single", "status": "2xx"}, 1),
+        ("chaski_ingest_batch_entries_sum", {}, 7),
+        ("chaski_attempts_total", ATTEMPT, 1),
+        ("chaski_attempt_duration_seconds_count", ATTEMPT, 1),
+        ("chaski_attempt_duration_seconds_sum", ATTEMPT, 0.3),
+        ("chaski_messages_delivered_total", QUEUE | {"target": "t", "subject_group": "88"}, 1),
+        (
+            "chaski_dead_letters_total",
+            QUEUE | {"target": "t", "error_class": "4xx", "reason": "exhausted", "subject_group": "88"},
+            1,
+        ),
+        ("chaski_guard_refusals_total", ROUTE | {"reason": "address"}, 1),
+        ("chaski_repeats_total", QUEUE | {"stage": "first"}, 1),
+        ("chaski_sqs_requests_total", {"action": "SendMessageBatch", "result": "ok"}, 3),
+        ("chaski_log_lines_dropped_total", {}, 5),
+        ("chaski_queue_oldest_message_age_seconds", QUEUE, 4.5),
+        ("chaski_held_messages", QUEUE, 8),
+        ("chaski_held_bytes", QUEUE, 9),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_metric_has_exactly_its_documented_name_and_labels(name: str, labels: dict[str, str], value: float) -> None:
+    """Dashboards and alerts hang on them: no unit is appended, no scope or overflow label slips in."""
+    assert samples(everything())[name] == [(labels, value)]
+
+
+@pytest.mark.parametrize(
+    ("name", "states"),
+    [
+        ("chaski_queue_messages", {"visible": 1, "in_flight": 2, "delayed": 3}),
+        ("chaski_lanes", {"busy": 6, "waiting": 7}),
+    ],
+)
+def test_a_gauge_of_states_has_a_series_for_each(name: str, states: dict[str, float]) -> None:
+    """All by one label, `state`."""
+    assert samples(everything())[name] == [(QUEUE | {"state": state}, value) for state, value in states.items()]
+
+
+def test_there_is_no_metric_but_the_documented_ones() -> None:
+    """Beside those of the process itself."""
+    text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`(chaski_\w+)", text))
+    names = {re.sub(r"_(bucket|count|sum)$", "", name) for name in samples(everything()) if name.startswith("chaski_")}
+    assert names == documented
+
+
+def test_buckets_of_durations_reach_from_milliseconds_to_the_longest_timeout() -> None:
+    """A route's `timeoutSeconds` may be 300."""
+    buckets = samples(everything())["chaski_attempt_duration_seconds_bucket"]
+    values = {labels["le"]: value for labels, value in buckets}
+    assert next(iter(values)) == "0.005"
+    assert list(values)[-2:] == ["300.0", "+Inf"]
+    assert (values["0.25"], values["0.5"], values["+Inf"]) == (0, 1, 1)
+
+
+@pytest.mark.promise(8)
+def test_what_is_unknown_has_no_series() -> None:
+    """Unknown is not zero."""
+    metrics = Metrics()
+    metrics.observe_queue(lambda: [QueueReading("n", "r", "q", None, None)])
+    found = samples(metrics)
+    assert "chaski_queue_messages" not in found
+    assert "chaski_queue_oldest_message_age_seconds" not in found
+
+
+@pytest.mark.promise(8)
+def test_a_gauge_that_fails_is_left_out_and_the_others_stay(caplog: pytest.LogCaptureFixture) -> None:
+    """One broken reading must not blind the whole scrape."""
+    metrics = everything()
+    metrics.observe_queue(lambda: 1 / 0)  # type: ignore[arg-type,return-value]  # fails when read
+    assert len(samples(metrics)["chaski_queue_messages"]) == 3
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+@pytest.mark.promise(12)
+def test_series_are_bounded_whatever_labels_come() -> None:
+    """Beyond the bound all is counted under `other`."""
+    metrics = Metrics()
+    for n in range(2_100):
+        metrics.rejected(namespace="n", route=f"r{n}", reason="invalid")
+    series = samples(metrics)["chaski_ingest_rejections_total"]
+    assert len(series) == 2_001
+    assert ({"namespace": "other", "route": "other", "reason": "other"}, 100) in series
+
+
+def test_two_of_a_kind_know_nothing_of_each_other() -> None:
+    """Nothing is global."""
+    everything()
+    assert "chaski_attempts_total" not in samples(Metrics())
+
+
+async def test_a_scrape_says_the_same_as_rendering() -> None:
+    """Only where it is made differs."""
+    metrics = everything()
+
+    def own(text: bytes) -> list[str]:
+        return [line for line in text.decode().splitlines() if "chaski_" in line]
+
+    assert own(await metrics.scrape()) == own(metrics.render())
