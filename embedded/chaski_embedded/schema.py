@@ -9,6 +9,7 @@ from chaski_core.errors import BackendRejectedError
 FILE_NAME = "chaski.db"
 _BUSY_MS = 5_000  # a reader's or an earlier owner's checkpoint may hold the file for a moment
 _CHECKPOINT_PAGES = 4_000  # 16 MiB of log: fewer and longer checkpoints than SQLite's 4 MiB
+_LOG_BYTES = 67_108_864  # what a log that grew is cut back to
 
 # One script for each version; the file says how many it has had. A released script is never changed: add another.
 _MIGRATIONS = (
@@ -128,6 +129,7 @@ def connect(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
     except sqlite3.Error:
         connection.close()
         raise
