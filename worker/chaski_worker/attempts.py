@@ -69,7 +69,7 @@ class Attempts:
         except ValueError as error:
             return Attempted(number, self._now_ms(), Outcome(ErrorClass.REFUSED, detail=str(error)))
         target = self._deliverer.target_name(request.url)
-        if self._slots.saturated(target) and self._crowded():
+        if self._slots.crowds_out(target) and self._crowded():
             raise SaturatedError(target)
         await self._slots.acquire(target)
         try:

@@ -13,13 +13,18 @@ class Slots:
 
     def __init__(self, total: int, targets: int) -> None:
         self._free = total
-        self._share = total if targets <= 1 or total == 1 else total - max(1, total // 4)
+        self._shared = targets > 1 and total > 1
+        self._share = total - max(1, total // 4) if self._shared else total
         self._taken: Counter[str] = Counter()
         self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
 
     def saturated(self, target: str) -> bool:
         """Whether a target holds its whole share."""
         return self._taken[target] >= self._share
+
+    def crowds_out(self, target: str) -> bool:
+        """Whether a target holds its whole share while there are others that its waiting lanes would keep out."""
+        return self._shared and self.saturated(target)
 
     @property
     def taken(self) -> int:

@@ -124,6 +124,16 @@ async def test_a_lone_target_takes_all_slots() -> None:
     assert slots.taken == 3
 
 
+@pytest.mark.parametrize(("targets", "crowds_out"), [(1, False), (2, True)], ids=["alone", "beside another"])
+async def test_a_target_crowds_out_only_where_there_is_another(targets: int, *, crowds_out: bool) -> None:
+    """A lone target that holds every slot keeps nobody out, so its lanes wait for a slot and are not put back."""
+    slots = Slots(4, targets)
+    for _ in range(4 if targets == 1 else 3):
+        await asyncio.wait_for(slots.acquire("busy"), 1)
+    assert slots.saturated("busy")
+    assert slots.crowds_out("busy") is crowds_out
+
+
 async def test_a_cancelled_wait_takes_no_slot() -> None:
     """Cancelled before or just after its turn came, a waiter leaves the slot to the next."""
     slots = Slots(1, targets=1)
