@@ -23,8 +23,9 @@ from chaski_runtime.metrics import Metrics
 __all__ = ["Ingest", "RouteDirectory"]
 
 _ANY_NUMBER = 1_000_000_000  # bodies are bounded by their bytes
-_JSON_HEADERS = {"Content-Type": JSON}
-_NDJSON_HEADERS = {"Content-Type": NDJSON}
+_SERVER = "chaski"  # else aiohttp tells its own version and Python's
+_JSON_HEADERS = {"Content-Type": JSON, "Server": _SERVER}
+_NDJSON_HEADERS = {"Content-Type": NDJSON, "Server": _SERVER}
 _OTHER = "other"
 
 Take = Callable[[Admission, bytes], Awaitable[web.Response | Problem]]
@@ -141,7 +142,7 @@ class Ingest:
 
 def problem_response(problem: Problem) -> web.Response:
     """A problem as an HTTP answer."""
-    headers = {"Content-Type": problems.CONTENT_TYPE}
+    headers = {"Content-Type": problems.CONTENT_TYPE, "Server": _SERVER}
     if problem.retry_after_seconds is not None:
         headers["Retry-After"] = str(problem.retry_after_seconds)
     if problem.status == 405:
