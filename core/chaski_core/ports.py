@@ -106,7 +106,8 @@ class Queue(Protocol):
         """Takes up to 10 messages, group by group and in order within a group; waits for the first one.
 
         `attempt_id` names this attempt to receive: the same id within five minutes returns the same messages again
-        (ReceiveRequestAttemptId), so that an answer that was lost on its way locks nothing.
+        (ReceiveRequestAttemptId), so that an answer that was lost on its way locks nothing. A call that is cancelled
+        leaves nothing locked either: what it may have taken is given back.
         """
         ...
 
