@@ -490,6 +490,18 @@ def test_expire_drops_in_steps_and_spares_what_is_held() -> None:
     assert queue.delete(held.sequence, 1, 100_000) is None
 
 
+def test_expire_finds_what_was_held_when_it_looked_before() -> None:
+    """A held message that outlived the retention is dropped once it is back, though all that waited was younger."""
+    queue = FifoQueue(Settings(retention_ms=60_000))
+    queue.send(first_sequence_at(0), "a", "old", 0)
+    queue.take(1, 100_000, "", 0, 0)
+    queue.send(first_sequence_at(90_000), "b", "young", 90_000)
+    assert not queue.expire(10, 90_000)
+    assert not queue.expire(10, 110_000)
+    assert queue.gone == {first_sequence_at(0)}
+    assert queue.counts(110_000).total == 1
+
+
 def test_release_all_gives_everything_back_in_order() -> None:
     """Alone on the data, a process takes back what an earlier one held."""
     script = FifoScript()

@@ -1,6 +1,7 @@
 """The queue against a model that is slow and plain: any calls in any order, and both must say the same."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hypothesis import given, settings
@@ -159,14 +160,18 @@ def test_queue_says_what_the_model_says(ops: list[Op]) -> None:
 
 def test_a_deep_group_costs_others_nothing() -> None:
     """With 100,000 messages of one held subject ahead, a receive of others takes no longer than without (factor 5)."""
-    empty, deep = _seconds_a_receive(0), _seconds_a_receive(100_000)
+    empty, deep = _best(_seconds_a_receive, 0), _best(_seconds_a_receive, 100_000)
     assert deep < 5 * empty + 20e-6, f"{deep * 1e6:.0f} µs behind the backlog, {empty * 1e6:.0f} µs without"
 
 
 def test_a_deep_group_drains_in_linear_time() -> None:
     """Taking and deleting ten of 100,000 costs what it costs of 1,000 (factor 5)."""
-    shallow, deep = _seconds_a_cycle(1_000), _seconds_a_cycle(100_000)
+    shallow, deep = _best(_seconds_a_cycle, 1_000), _best(_seconds_a_cycle, 100_000)
     assert deep < 5 * shallow + 20e-6, f"{deep * 1e6:.0f} µs in the deep group, {shallow * 1e6:.0f} µs in the shallow"
+
+
+def _best(measure: Callable[[int], float], hot: int) -> float:
+    return min(measure(hot) for _ in range(3))  # the machine may be busy with something else
 
 
 def _filled(hot: int) -> tuple[FifoQueue, int]:
