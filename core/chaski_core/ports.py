@@ -4,7 +4,7 @@
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
@@ -71,7 +71,7 @@ class QueueCounts:
     visible: int  # includes those blocked behind an in-flight message of their group, as on AWS
     in_flight: int
     delayed: int
-    oldest_sent_at: int | None = None  # epoch milliseconds of the oldest message, where the backend knows it
+    oldest_sent_at: int | None = field(default=None, compare=False)  # epoch milliseconds; None: none, or not known
 
     @property
     def total(self) -> int:

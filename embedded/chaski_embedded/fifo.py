@@ -220,6 +220,16 @@ class FifoQueue:
             delayed=len(self._delayed),
         )
 
+    def oldest(self, now: int) -> int | None:
+        """Sequence number of the oldest message, whatever its state."""
+        self._advance(now)
+        # What waits behind a held message of its group is younger than that one, which has a record.
+        heads = [line.first for line in (self._delayed, self._beyond) if line]
+        heads += [
+            sequence for sequence in (self._ready.first, min(self._records, default=None)) if sequence is not None
+        ]
+        return min(heads, default=None)
+
     def ready_groups(self, now: int) -> int:
         """How many groups have a message that a receive would return; 0 while the in-flight limit is reached."""
         self._advance(now)

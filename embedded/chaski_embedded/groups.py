@@ -92,6 +92,13 @@ class ReadyGroups:
             if len(self._heap) > 2 * len(self._groups) + 64:
                 self._heap = sorted(self._groups)
 
+    @property
+    def first(self) -> int | None:
+        """The oldest deliverable message."""
+        while self._heap and self._heap[0] not in self._groups:
+            heapq.heappop(self._heap)
+        return self._heap[0] if self._heap else None
+
     def pop(self) -> Group | None:
         """Takes out the group whose deliverable message is the oldest; `update` brings it back."""
         while self._heap:

@@ -1,12 +1,12 @@
 """What a queue does within the engine: send, take, delete, change visibility, count."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import MAX_HIDDEN_SECONDS, Failed, OutgoingMessage, QueueCounts, ReceivedMessage, Sent
 from chaski_embedded.fifomodel import Refusal, Taken
-from chaski_embedded.sequence import Receipt, message_id, read_handle
+from chaski_embedded.sequence import Receipt, message_id, read_handle, time_of
 from chaski_embedded.session import HostedQueue, Session, StoredMessage
 
 # The sentences that SQS uses (recorded from AWS in localstack/localstack, tests/aws/services/sqs).
@@ -119,8 +119,12 @@ def change(session: Session, name: str, holds: Sequence[Hold]) -> list[Failed | 
 
 
 def counts(session: Session, name: str) -> QueueCounts:
-    """How many messages a queue has. Raises BackendRejectedError (QueueDoesNotExist)."""
-    return session.queue(name).fifo.counts(session.now)
+    """How many messages a queue has, and how old the oldest is. Raises BackendRejectedError (QueueDoesNotExist)."""
+    fifo = session.queue(name).fifo
+    counts, oldest = fifo.counts(session.now), fifo.oldest(session.now)
+    if oldest is None:
+        return counts
+    return replace(counts, oldest_sent_at=session.wall - (session.now - time_of(oldest)))
 
 
 def release_in_flight(session: Session) -> int:
