@@ -77,3 +77,28 @@ def _filled_object(value: dict[str, Any], node: Mapping[str, Any]) -> dict[str, 
         if isinstance(child, Mapping):
             kept[name] = _filled(item, child)
     return kept
+
+
+def known_part(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a document without the fields that the definition does not describe, as the API server prunes them.
+
+    For what another release wrote: its fields would otherwise count as faults. `apiVersion`, `kind` and `metadata` are
+    kept as they are.
+    """
+    schema = route_schema()
+    known = _pruned(copy.deepcopy(dict(document)), schema)
+    return {name: document[name] if name == "metadata" else value for name, value in known.items()}
+
+
+def _pruned(value: Any, node: Mapping[str, Any]) -> Any:
+    if isinstance(value, list) and "items" in node:
+        return [_pruned(item, node["items"]) for item in value]
+    if not isinstance(value, dict):
+        return value
+    rest = node.get("additionalProperties")
+    if isinstance(rest, Mapping):
+        return {name: _pruned(item, rest) for name, item in value.items()}
+    if "properties" not in node:
+        return value
+    known = node["properties"]
+    return {name: _pruned(item, known[name]) for name, item in value.items() if name in known}

@@ -41,6 +41,7 @@ class ResolvedRoute:
     generations: tuple[Generation, ...]  # oldest first; the last one takes new messages, the others drain
     rungs: tuple[RungQueue, ...]  # those of the route's ladders
     retired_rungs: tuple[RungQueue, ...] = ()  # no longer in the route, but they may still hold messages
+    dead_letter_table: str | None = None  # DynamoDB table of dead letters and attempt records; on AWS only
 
     @property
     def current(self) -> Generation:
