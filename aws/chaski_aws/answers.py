@@ -1,0 +1,141 @@
+"""What an answer of AWS means: a value, or a problem of a kind that says what to do about it. Pure.
+
+Sources: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html,
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html, and the lists of botocore's
+`_retry.json` and `retries/standard.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from chaski_aws.endpoints import Service
+from chaski_core.errors import BackendError, BackendRejectedError, BackendUnavailableError
+
+_MAX_REASON_CHARACTERS = 500
+
+
+class Kind(StrEnum):
+    """What went wrong; the label `result` of `chaski_sqs_requests_total`."""
+
+    THROTTLED = "throttled"  # asked too often
+    SERVER = "server_error"  # 5xx, or no answer of the protocol
+    CONNECTION = "connection"  # no answer: could not connect, or cut
+    TIMEOUT = "timeout"  # no answer in time
+    CREDENTIALS = "credentials"  # these keys or this token are not valid (any more)
+    SKEWED = "clock_skew"  # signed with a clock that differs too much
+    REJECTED = "rejected"  # the same call would fail again
+
+
+OK = "ok"
+CANCELLED = "cancelled"
+
+# Without the suffix "Exception", which some services add and some don't.
+_THROTTLING = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "KMSThrottling",
+        "KmsThrottled",
+        "LimitExceeded",
+        "OverLimit",  # too many in flight: ends by itself
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceeded",
+        "ReplicatedWriteConflict",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "SlowDown",
+        "ThrottledException",
+        "Throttled",
+        "Throttling",
+        "TooManyRequests",
+        "TransactionInProgress",
+    }
+)
+_CREDENTIALS = frozenset(
+    {
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSecurityToken",
+        "TokenRefreshRequired",
+        "UnrecognizedClient",
+    }
+)
+_SKEW = frozenset({"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"})
+_SIGNATURE = frozenset({"InvalidSignature", "SignatureDoesNotMatch"})  # a wrong key, or a wrong clock
+_TRANSIENT = frozenset(
+    {"InternalError", "InternalFailure", "InternalServerError", "RequestTimeout", "ServiceUnavailable"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why there is no value."""
+
+    kind: Kind
+    code: str  # the service's own, in the spelling of `Service.code_of`; else what this program calls it
+    reason: str
+    server_date: str = ""  # the Date header, where a clock may be wrong
+
+    def as_error(self) -> BackendError:
+        """The error that callers of the port see."""
+        if self.kind is Kind.REJECTED:
+            return BackendRejectedError(self.code, self.reason)
+        return BackendUnavailableError(f"{self.code}: {self.reason}")
+
+
+def read_answer(service: Service, answer: Answer) -> Any | Problem:
+    """The value that a service returned: the JSON document, `{}` where the body is empty; or the problem."""
+    document = _json(answer.body)
+    if 200 <= answer.status < 300 and document is not None:
+        return document
+    spelt = _spelt_code(answer, document)
+    code = service.code_of(spelt) if spelt else f"HTTP{answer.status}"
+    return Problem(_kind(answer.status, spelt), code, _reason(answer, document), answer.headers.get("date", ""))
+
+
+def _json(body: bytes) -> dict[str, Any] | None:
+    try:
+        value = orjson.loads(body) if body else {}
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _spelt_code(answer: Answer, document: Mapping[str, Any] | None) -> str:
+    told = (document or {}).get("__type") or answer.headers.get("x-amzn-errortype", "")
+    told = told if isinstance(told, str) else ""
+    name = told.partition(":")[0].rpartition("#")[2]  # com.amazonaws.sqs#QueueDoesNotExist, Name:http://...
+    return name or answer.headers.get("x-amzn-query-error", "").partition(";")[0]
+
+
+def _reason(answer: Answer, document: Mapping[str, Any] | None) -> str:
+    told = (document or {}).get("message") or (document or {}).get("Message")
+    if isinstance(told, str):
+        return told[:_MAX_REASON_CHARACTERS]
+    return f"HTTP {answer.status}: {answer.body[:_MAX_REASON_CHARACTERS].decode('utf-8', 'backslashreplace')}"
+
+
+def _kind(status: int, spelt: str) -> Kind:
+    code = spelt.removesuffix("Exception")
+    if code in _THROTTLING or status == 429:
+        return Kind.THROTTLED
+    if code in _CREDENTIALS:
+        return Kind.CREDENTIALS
+    if code in _SKEW | _SIGNATURE:
+        return Kind.SKEWED
+    if status >= 500 or status < 400 or code in _TRANSIENT:
+        return Kind.SERVER
+    return Kind.REJECTED

@@ -1,0 +1,100 @@
+"""Which service is called, where, and how it names its errors. Resolved by botocore, as every AWS SDK would.
+
+`AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL`, the profile's `endpoint_url`, `AWS_REGION`,
+`AWS_DEFAULT_REGION`, FIPS and dual-stack settings, `AWS_CA_BUNDLE`, `HTTPS_PROXY` and `NO_PROXY` all count:
+https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+from botocore.session import Session
+from botocore.utils import get_environ_proxies
+
+from chaski_core.errors import BackendRejectedError
+
+SessionFactory = Callable[[], Session]
+_STS_CONNECT_SECONDS = 5
+_STS_READ_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An AWS service that speaks AWS JSON 1.0."""
+
+    name: str  # botocore's, and the last part of AWS_ENDPOINT_URL_<NAME>
+    target_prefix: str  # X-Amz-Target is `<prefix>.<action>`
+    code_of: Callable[[str], str] = str  # from the service's spelling of an error code to the one used here
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a service is reached."""
+
+    service: Service
+    url: str  # scheme, host and port; POSTs go to its root
+    region: str  # what signatures are made for
+    ca_bundle: str | None = None  # a file; None: the system's
+    proxy: str | None = None  # URL of an HTTP proxy
+
+
+_OLD_SQS = "AWS.SimpleQueueService."  # how the former Query protocol prefixed some codes
+_SQS_CODES = {
+    "NonExistentQueue": "QueueDoesNotExist",
+    "QueueAlreadyExists": "QueueNameExists",
+    "MissingRequiredParameter": "MissingParameter",
+}
+
+
+def sqs_code(code: str) -> str:
+    """One name for an SQS error, whichever protocol's spelling it came in: `QueueDoesNotExist`, `AccessDenied`."""
+    name = code.removeprefix(_OLD_SQS).removesuffix("Exception")
+    return _SQS_CODES.get(name, name)
+
+
+SQS = Service("sqs", "AmazonSQS", sqs_code)
+DYNAMODB = Service("dynamodb", "DynamoDB_20120810")  # codes as documented: ConditionalCheckFailedException
+
+
+def open_session() -> Session:
+    """A botocore session of its own, which asks STS in its region (never the global endpoint) and waits seconds."""
+    session = Session()
+    session.set_config_variable("sts_regional_endpoints", "regional")
+    session.set_default_client_config(
+        Config(
+            connect_timeout=_STS_CONNECT_SECONDS,
+            read_timeout=_STS_READ_SECONDS,
+            retries={"total_max_attempts": 2, "mode": "standard"},
+        )
+    )
+    return session
+
+
+async def resolve_endpoint(service: Service, open_session: SessionFactory = open_session) -> Endpoint:
+    """Where a service is to be called. Reads files in a thread; makes no request.
+
+    Raises:
+        BackendRejectedError: `Configuration`; for example no region is set.
+    """
+    try:
+        return await asyncio.to_thread(_resolve, service, open_session)
+    except (BotoCoreError, ValueError) as error:  # ValueError: botocore's word for an endpoint that is no URL
+        raise BackendRejectedError("Configuration", f"{service.name}: {error}") from error
+
+
+def _resolve(service: Service, open_session: SessionFactory) -> Endpoint:
+    session = open_session()
+    # Any keys: with none, the client would look for real ones now, which may take requests.
+    client = session.create_client(service.name, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106 - no secret
+    url = client.meta.endpoint_url
+    proxies = get_environ_proxies(url)
+    return Endpoint(
+        service=service,
+        url=url,
+        region=client.meta.region_name,
+        ca_bundle=session.get_config_variable("ca_bundle"),
+        proxy=proxies.get(url.partition("://")[0]),
+    )

@@ -1,0 +1,132 @@
+"""Keys of the items in a route's table. Pure.
+
+    pk                          sk                        what
+    <UTC hour>#<shard>          <ms>#<id>#<other>         a dead letter; shard = murmur3(subject) mod 8
+    part#<that pk>#<that sk>    <number>                  a piece of a dead letter's message that is too large for it
+    hour                        <UTC hour>#<shard>        says that such a partition was written to
+    attempt#<SQS MessageId>     attempt                   Strict: how far the head of a subject has climbed
+
+`<other>` is a hash of what else makes a dead letter unlike any other: an id is the producer's to choose, so two subjects
+may have the same one in the same millisecond. Everything in a key is ASCII, where DynamoDB's order (bytes) is ours.
+
+Limits: partition key 2,048 bytes, sort key 1,024 bytes, neither empty, those of indexes likewise:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.ids import is_message_id
+from chaski_core.subject import partition
+from chaski_core.timestamps import timestamp
+
+SHARDS = 8
+HOURS_PK = "hour"
+ATTEMPT_SK = "attempt"
+HOUR_MS = 3_600_000
+_MS_DIGITS = 15  # until the year 9999
+_HOUR_CHARACTERS = len("2026-11-24T05")
+_MAX_TOKEN_BYTES = 1_024
+_AFTER_EVERY_KEY = "~"  # sorts after digits
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """The primary key of a dead letter. Sorts oldest first."""
+
+    sk: str
+    pk: str
+
+
+def letter_key(letter: DeadLetter) -> Key:
+    """The same for every repetition of a put, unlike that of any other dead letter of the route."""
+    subject_and_route = f"{letter.subject}\0{letter.route}".encode("utf-8", "surrogatepass")
+    other = hashlib.sha256(subject_and_route).hexdigest()[:16]
+    message_id = letter.id if is_message_id(letter.id) else token("")[:7] + _digest(letter.id)
+    pk = f"{hour_of(letter.dead_lettered_at)}#{shard_of(letter.subject)}"
+    return Key(f"{letter.dead_lettered_at:0{_MS_DIGITS}d}#{message_id}#{other}", pk)
+
+
+def shard_of(subject: str) -> int:
+    """0 to 7: spreads the writes of an hour, and keeps a subject's dead letters together."""
+    return partition(subject, SHARDS)
+
+
+def hour_of(moment_ms: int) -> str:
+    """The UTC hour as text: `2026-11-24T05`."""
+    return timestamp(moment_ms)[:_HOUR_CHARACTERS]
+
+
+def parts_pk(key: Key) -> str:
+    """Partition of the pieces of a dead letter's message."""
+    return f"part#{key.pk}#{key.sk}"
+
+
+def attempt_pk(message_id: str) -> str:
+    """Partition of an attempt record; `message_id` is SQS's."""
+    return f"attempt#{token(message_id)}"
+
+
+def target_pk(target: str, hour_and_shard: str) -> str:
+    """Partition in the index by target: one dead target is the normal case, and must not be one hot partition."""
+    return f"{token(target)}#{hour_and_shard}"
+
+
+def token(text: str) -> str:
+    """A text as part of a key of an index: itself, or a stable hash where it is empty or too long for a key."""
+    return text if 0 < len(text.encode("utf-8", "replace")) <= _MAX_TOKEN_BYTES else f"sha256:{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A range of sort keys, both ends included, as `BETWEEN` takes it."""
+
+    first: str
+    last: str
+
+    @property
+    def empty(self) -> bool:
+        """Whether no key can lie in it. DynamoDB refuses such a `BETWEEN`."""
+        return self.first > self.last
+
+
+def letters_window(wanted: DeadLetterFilter) -> Window:
+    """Sort keys of dead letters from `since` (inclusive) to `until` (exclusive)."""
+    since = max(0, wanted.since or 0)
+    if wanted.until is None:
+        return Window(_ms(since), _AFTER_EVERY_KEY)
+    if wanted.until <= since:
+        return Window(_AFTER_EVERY_KEY, "")
+    return Window(_ms(since), _ms(wanted.until - 1) + _AFTER_EVERY_KEY)
+
+
+def hours_window(wanted: DeadLetterFilter) -> Window:
+    """Sort keys of the hours that a search touches."""
+    since = hour_of(max(0, wanted.since or 0))
+    if wanted.until is None:
+        return Window(since, _AFTER_EVERY_KEY)
+    if wanted.until <= max(0, wanted.since or 0):
+        return Window(_AFTER_EVERY_KEY, "")
+    return Window(since, hour_of(wanted.until - 1) + _AFTER_EVERY_KEY)
+
+
+def by_hour(partitions: list[str]) -> Iterator[list[str]]:
+    """Partitions (`<hour>#<shard>`, sorted) of one hour after the other: only within an hour must they be merged."""
+    group: list[str] = []
+    for each in partitions:
+        if group and each[:_HOUR_CHARACTERS] != group[0][:_HOUR_CHARACTERS]:
+            yield group
+            group = []
+        group.append(each)
+    if group:
+        yield group
+
+
+def _ms(moment: int) -> str:
+    return f"{moment:0{_MS_DIGITS}d}"
