@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -81,14 +80,6 @@ class AwsTransport:
         self._signers: dict[str, Signer] = {}
         self._signers_of: ReadOnlyCredentials | None = None
         self._session = _open_http(endpoint)
-
-    async def __aenter__(self) -> "AwsTransport":
-        return self
-
-    async def __aexit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Closes the connections; calls under way fail."""

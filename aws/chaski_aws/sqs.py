@@ -1,0 +1,198 @@
+"""The queue port on SQS FIFO.
+
+API: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/Welcome.html
+"""
+
+import asyncio
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from chaski_aws import batches
+from chaski_aws.abandoned import AbandonedReceives
+from chaski_aws.transport import AwsTransport, CallLimits
+from chaski_core.errors import BackendError, BackendRejectedError, BackendUnavailableError
+from chaski_core.ports import (
+    MAX_BATCH_ENTRIES,
+    Failed,
+    OutgoingMessage,
+    QueueCounts,
+    ReceivedMessage,
+    Sent,
+    VisibilityChange,
+)
+
+MAX_WAIT_SECONDS = 20  # API_ReceiveMessage, WaitTimeSeconds
+_MAX_MESSAGE_BYTES = 327_680  # MaximumMessageSize of the queues that Chaski makes
+_LONGEST_ESCAPE = 6  # a character of one byte can come as \u0000
+_MAX_RECEIVED_BYTES = MAX_BATCH_ENTRIES * (_MAX_MESSAGE_BYTES + 8192) * _LONGEST_ESCAPE
+_ANSWER_SECONDS = 10.0  # for an answer, after the poll's own wait
+_SYSTEM_ATTRIBUTES = (
+    "ApproximateFirstReceiveTimestamp",
+    "ApproximateReceiveCount",
+    "MessageDeduplicationId",
+    "MessageGroupId",
+    "SentTimestamp",
+    "SequenceNumber",
+)
+_COUNTS = {
+    "visible": "ApproximateNumberOfMessages",
+    "in_flight": "ApproximateNumberOfMessagesNotVisible",
+    "delayed": "ApproximateNumberOfMessagesDelayed",
+}
+
+
+class SqsQueue:
+    """Implements `chaski_core.ports.Queue` for one queue URL. One object for a process and URL."""
+
+    def __init__(self, transport: AwsTransport, url: str) -> None:
+        self._transport = transport
+        self._url = url
+        self._abandoned = AbandonedReceives(self._give_back)
+
+    @property
+    def url(self) -> str:
+        """The queue's URL."""
+        return self._url
+
+    @property
+    def atomic_batches(self) -> bool:
+        """SQS can take one entry of a batch and fail another."""
+        return False
+
+    async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
+        """SendMessageBatch; more than one call where the bodies are longer than 1 MiB together.
+
+        A later call leaves out the messages of a group of which an earlier call failed one.
+        """
+        results: list[Sent | Failed] = []
+        for run in batches.split_by_size(messages):
+            results += await self._send_run(run, messages, results)
+        return results
+
+    async def receive(
+        self, *, max_messages: int, wait_seconds: float, visibility_seconds: int, attempt_id: str
+    ) -> Sequence[ReceivedMessage]:
+        """ReceiveMessage; the wait in whole seconds, rounded up, at most 20. An empty attempt id stands for a new one."""
+        if attempt_id:
+            await self._abandoned.leave_to_caller(attempt_id)
+        else:
+            attempt_id = uuid.uuid4().hex
+        wait = min(math.ceil(wait_seconds), MAX_WAIT_SECONDS)
+        ask = partial(self._receive, max_messages, visibility_seconds, attempt_id)
+        request = asyncio.create_task(ask(wait))
+        try:
+            return await asyncio.shield(request)
+        except asyncio.CancelledError:
+            self._abandoned.add(attempt_id, request, partial(ask, 0))
+            raise
+
+    async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Failed | None]:
+        """DeleteMessageBatch."""
+        values = [{"ReceiptHandle": handle} for handle in receipt_handles]
+        return batches.failures(await self._call_batch("DeleteMessageBatch", values), len(values))
+
+    async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
+        """ChangeMessageVisibilityBatch."""
+        values = [{"ReceiptHandle": each.receipt_handle, "VisibilityTimeout": each.seconds} for each in changes]
+        return batches.failures(await self._call_batch("ChangeMessageVisibilityBatch", values), len(values))
+
+    async def counts(self) -> QueueCounts:
+        """GetQueueAttributes. Approximate on AWS, and behind by up to a minute; the age of the oldest is not told."""
+        fields = {"QueueUrl": self._url, "AttributeNames": list(_COUNTS.values())}
+        told = (await self._transport.call("GetQueueAttributes", fields)).get("Attributes") or {}
+        try:
+            return QueueCounts(**{name: int(told[attribute]) for name, attribute in _COUNTS.items()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unexpected("GetQueueAttributes", error) from error
+
+    async def close(self) -> None:
+        """Gives back what receives took whose callers left. The transport stays open."""
+        await self._abandoned.close()
+
+    async def _send_run(
+        self, run: Sequence[OutgoingMessage], messages: Sequence[OutgoingMessage], before: Sequence[Sent | Failed]
+    ) -> Sequence[Sent | Failed]:
+        failed_groups = {
+            message.group_id for message, result in zip(messages, before, strict=False) if isinstance(result, Failed)
+        }
+        wanted = [message for message in run if message.group_id not in failed_groups]
+        try:
+            done = iter(await self._send_batch(wanted) if wanted or not run else ())
+        except BackendError as error:
+            if not before:
+                raise  # nothing was done that the caller would have to know of
+            done = iter([_failed(error)] * len(wanted))
+        return [batches.NOT_SENT if message.group_id in failed_groups else next(done) for message in run]
+
+    async def _send_batch(self, messages: Sequence[OutgoingMessage]) -> list[Sent | Failed]:
+        values = [
+            {
+                "MessageBody": message.body.decode(),
+                "MessageGroupId": message.group_id,
+                "MessageDeduplicationId": message.deduplication_id,
+            }
+            for message in messages
+        ]
+        answer = await self._call_batch("SendMessageBatch", values)
+        try:
+            return [
+                result if isinstance(result, Failed) else Sent(result["MessageId"], int(result["SequenceNumber"]))
+                for result in batches.results(answer, len(messages))
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unexpected("SendMessageBatch", error) from error
+
+    async def _receive(
+        self, max_messages: int, visibility_seconds: int, attempt_id: str, wait_seconds: int
+    ) -> Sequence[ReceivedMessage]:
+        fields = {
+            "QueueUrl": self._url,
+            "MaxNumberOfMessages": max_messages,
+            "WaitTimeSeconds": wait_seconds,
+            "VisibilityTimeout": visibility_seconds,
+            "ReceiveRequestAttemptId": attempt_id,
+            "MessageSystemAttributeNames": _SYSTEM_ATTRIBUTES,
+        }
+        limits = CallLimits(wait_seconds + _ANSWER_SECONDS, _MAX_RECEIVED_BYTES)
+        answer = await self._transport.call("ReceiveMessage", fields, limits)
+        try:
+            return [_received(each) for each in answer.get("Messages") or ()]
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unexpected("ReceiveMessage", error) from error
+
+    async def _call_batch(self, action: str, values: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = await self._transport.call(
+            action, {"QueueUrl": self._url, "Entries": batches.entries(values)}
+        )
+        return answer
+
+    async def _give_back(self, messages: Sequence[ReceivedMessage]) -> None:
+        await self.change_visibility([VisibilityChange(message.receipt_handle, 0) for message in messages])
+
+
+def _received(message: Mapping[str, Any]) -> ReceivedMessage:
+    told = message["Attributes"]
+    return ReceivedMessage(
+        message_id=message["MessageId"],
+        receipt_handle=message["ReceiptHandle"],
+        body=message["Body"].encode(),
+        group_id=told["MessageGroupId"],
+        deduplication_id=told["MessageDeduplicationId"],
+        sequence_number=int(told["SequenceNumber"]),
+        sent_at=int(told["SentTimestamp"]),
+        receive_count=int(told["ApproximateReceiveCount"]),
+        first_received_at=int(told["ApproximateFirstReceiveTimestamp"]),
+    )
+
+
+def _failed(error: BackendError) -> Failed:
+    if isinstance(error, BackendRejectedError):
+        return Failed(error.code, error.reason, sender_fault=True)
+    return Failed("ServiceUnavailable", str(error), sender_fault=False)
+
+
+def _unexpected(action: str, error: Exception) -> BackendUnavailableError:
+    return BackendUnavailableError(f"{action}: an answer of another shape: {error!r}")
