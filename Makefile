@@ -5,6 +5,8 @@ PYTHON ?= $(shell hack/find-python)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+# A file's tests stay together; the files are begun in their order, the long acceptance tests first.
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test test-fast lint format dev bench lock clean
 
@@ -21,10 +23,10 @@ demo: $(STAMP) ## send the experiment to a test server and print what happened, 
 	@$(BIN)/chaski demo
 
 test: $(STAMP) ## unit, contract and acceptance tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-fast: $(STAMP) ## unit and contract tests only
-	@$(BIN)/python -m pytest tests/unit tests/contract
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit tests/contract
 
 lint: $(STAMP) ## style, types, import directions, the CRD's schema
 	@hack/lint "$(BIN)"

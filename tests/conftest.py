@@ -5,16 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-_REPORTS = pytest.StashKey[list[str]]()
+_MEASURED = "measured"  # name of the property that carries a figure, over the borders of processes too
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Makes room for what tests measure, and says that the main thread has no event loop of its own.
+def pytest_configure() -> None:
+    """Says that the main thread has no event loop of its own.
 
-    Without the latter pytest-asyncio 1.5 asks Python 3.11 for one before the first asynchronous test; the loop that is
+    Otherwise pytest-asyncio 1.5 asks Python 3.11 for one before the first asynchronous test; the loop that is
     made by that is never closed, and its ResourceWarning fails some later test.
     """
-    config.stash[_REPORTS] = []
     asyncio.set_event_loop(None)
 
 
@@ -23,14 +22,16 @@ def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Notes a figure that a test measured; all of them are printed at the end of the run."""
 
     def note(text: str) -> None:
-        request.config.stash[_REPORTS].append(f"{request.node.name}: {text}")
+        request.node.user_properties.append((_MEASURED, f"{request.node.name}: {text}"))
 
     return note
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints what tests measured."""
-    if config.stash[_REPORTS]:
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    figures = [text for report in reports for name, text in report.user_properties if name == _MEASURED]
+    if figures:
         terminalreporter.section("measured")
-        for line in config.stash[_REPORTS]:
-            terminalreporter.write_line(line)
+        for text in figures:
+            terminalreporter.write_line(text)

@@ -1,5 +1,6 @@
 """Order, with real processes: 1,000 subjects of 20 messages each, random delays, random failures."""
 
+import functools
 import itertools
 import random
 from collections import defaultdict
@@ -32,6 +33,7 @@ RETRY = {
 RETRIES = {404: 1, 503: 2}
 
 
+@functools.cache
 def answer(_path: str, message_id: str, attempt: int) -> tuple[float, int]:
     """A delay of up to 30 ms, and one failure in twelve; by chance, but the same for the same attempt."""
     chance = random.Random(f"{message_id}/{attempt}")
@@ -41,9 +43,9 @@ def answer(_path: str, message_id: str, attempt: int) -> tuple[float, int]:
 
 def expected_statuses(message_id: str) -> list[int]:
     """What the target answers to each attempt that the ladder demands."""
-    statuses = [answer("", message_id, 1)[1]]
+    statuses = [answer("/", message_id, 1)[1]]
     while statuses[-1] != 200 and len(statuses) <= RETRIES[statuses[0]]:
-        statuses.append(answer("", message_id, len(statuses) + 1)[1])
+        statuses.append(answer("/", message_id, len(statuses) + 1)[1])
     return statuses
 
 
