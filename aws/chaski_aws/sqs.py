@@ -139,7 +139,7 @@ class SqsQueue:
         answer = await self._call_batch("SendMessageBatch", values)
         try:
             return [
-                result if isinstance(result, Failed) else Sent(result["MessageId"], int(result["SequenceNumber"]))
+                result if isinstance(result, Failed) else _sent(result)
                 for result in batches.results(answer, len(messages))
             ]
         except (KeyError, TypeError, ValueError) as error:
@@ -171,6 +171,11 @@ class SqsQueue:
 
     async def _give_back(self, messages: Sequence[ReceivedMessage]) -> None:
         await self.change_visibility([VisibilityChange(message.receipt_handle, 0) for message in messages])
+
+
+def _sent(result: Mapping[str, Any]) -> Sent:
+    # The API makes the number optional, and the message is on the queue in any case; 0 is below every number.
+    return Sent(result["MessageId"], int(result.get("SequenceNumber") or 0))
 
 
 def _received(message: Mapping[str, Any]) -> ReceivedMessage:

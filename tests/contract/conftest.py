@@ -1,6 +1,9 @@
 """Backends by which the contract tests are run. What a test promises of the ports, every one of them keeps."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,14 +11,31 @@ from typing import Any
 import aiohttp
 import pytest
 
+from chaski_aws.endpoints import SQS, Endpoint
+from chaski_aws.sqs import SqsQueue
+from chaski_aws.transport import AwsTransport
 from chaski_core.ports import AttemptRecords, DeadLetterStore, OutgoingMessage, Queue, Sent
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker
 from chaski_embedded.server import start_server
+from support.aws import FixedCredentials
 from support.clocks import SteppedClock
+from support.elasticmq import ElasticMq
 from support.sqswire import WireQueue
 
 FIFO = {"FifoQueue": "true"}
+QUEUE_BACKENDS = ("embedded", "embedded-sqs-server", "aws-adapter-on-embedded-server", "elasticmq")
+_PACE_OF_REAL_TIME = 1 / 15  # a stand-in's clock is nobody's to set: there, 30 seconds of a test are 2
+_names = itertools.count()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs a test on every backend but those that are known to differ from AWS in what it is about."""
+    chosen = any(mark.args[0] == "queues" for mark in metafunc.definition.iter_markers("parametrize"))
+    if "queues" in metafunc.fixturenames and not chosen:
+        differing = {mark.args[0] for mark in metafunc.definition.iter_markers("differs")}
+        assert differing <= set(QUEUE_BACKENDS)
+        metafunc.parametrize("queues", [each for each in QUEUE_BACKENDS if each not in differing], indirect=True)
 
 
 @dataclass(frozen=True)
@@ -24,7 +44,16 @@ class QueueWorld:
 
     make: Callable[..., Awaitable[Queue]]  # keyword arguments are SQS attributes
     absent: Callable[[], Queue]  # a queue that nobody made
-    pass_time: Callable[[float], Awaitable[None]]  # seconds
+    let_pass: Callable[[float], Awaitable[None]]  # seconds
+    pace: float = 1.0  # how long a second of a test is here
+
+    def seconds(self, seconds: int) -> int:
+        """What a hold or a delay of that many seconds is here, in whole seconds."""
+        return max(1, round(seconds * self.pace))
+
+    async def pass_time(self, seconds: float) -> None:
+        """Lets that many seconds of a test pass."""
+        await self.let_pass(seconds * self.pace)
 
     async def send(self, queue: Queue, *names: str) -> list[Sent]:
         """Sends messages called after their group: `a1` goes to group a, and its name is its deduplication id."""
@@ -55,34 +84,104 @@ def clock() -> SteppedClock:
     return SteppedClock()
 
 
-@pytest.fixture(params=["embedded", "embedded-sqs-server"])
+@pytest.fixture(scope="session")
+def elasticmq() -> Iterator[str]:
+    """URL of a running ElasticMQ."""
+    server = ElasticMq()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
 async def queues(
     request: pytest.FixtureRequest, broker: EmbeddedBroker, clock: SteppedClock
 ) -> AsyncIterator[QueueWorld]:
     """A world of queues for each backend."""
+    if request.param == "elasticmq":
+        world = _elasticmq_world(request.getfixturevalue("elasticmq"))
+    else:
+        makers = {
+            "embedded": _embedded_world,
+            "embedded-sqs-server": _wire_world,
+            "aws-adapter-on-embedded-server": _adapter_world,
+        }
+        world = makers[request.param](broker, clock)
+    async with world as made:
+        yield made
 
+
+def _maker(broker: EmbeddedBroker, queue_of: Callable[[str], Queue]) -> Callable[..., Awaitable[Queue]]:
+    async def make(**attributes: Any) -> Queue:
+        return queue_of(await broker.create_queue(f"q{next(_names)}.fifo", FIFO | attributes))
+
+    return make
+
+
+def _passer(clock: SteppedClock) -> Callable[[float], Awaitable[None]]:
     async def pass_time(seconds: float) -> None:
         clock.pass_time(seconds)
 
-    names = iter(range(1_000))
+    return pass_time
 
-    async def make(**attributes: Any) -> Queue:
-        return broker.queue(await broker.create_queue(f"q{next(names)}.fifo", FIFO | attributes))
 
-    if request.param == "embedded":
-        yield QueueWorld(make, lambda: broker.queue("embedded://absent.fifo"), pass_time)
-        return
+@asynccontextmanager
+async def _embedded_world(broker: EmbeddedBroker, clock: SteppedClock) -> AsyncIterator[QueueWorld]:
+    yield QueueWorld(_maker(broker, broker.queue), lambda: broker.queue("embedded://absent.fifo"), _passer(clock))
+
+
+@asynccontextmanager
+async def _wire_world(broker: EmbeddedBroker, clock: SteppedClock) -> AsyncIterator[QueueWorld]:
     server = await start_server(broker, "127.0.0.1", 0)
     async with aiohttp.ClientSession() as session:
 
-        def wired(name: str) -> Queue:
+        def wired(url: str) -> Queue:
+            name = url.removeprefix("embedded://")
             return WireQueue(session, server.url, f"{server.url}/000000000000/{name}")
 
-        async def make_wired(**attributes: Any) -> Queue:
-            return wired((await make(**attributes)).url.removeprefix("embedded://"))
-
-        yield QueueWorld(make_wired, lambda: wired("absent.fifo"), pass_time)
+        yield QueueWorld(_maker(broker, wired), lambda: wired("absent.fifo"), _passer(clock))
     await server.close()
+
+
+@asynccontextmanager
+async def _adapters(url: str) -> AsyncIterator[tuple[AwsTransport, Callable[[str], SqsQueue]]]:
+    """The real adapter on an endpoint: its transport, and what makes queues of URLs."""
+    transport = AwsTransport(Endpoint(SQS, url, "us-east-1"), FixedCredentials())
+    opened: list[SqsQueue] = []
+
+    def adapted(queue_url: str) -> SqsQueue:
+        opened.append(SqsQueue(transport, queue_url))
+        return opened[-1]
+
+    yield transport, adapted
+    for queue in opened:
+        await queue.close()
+    await transport.close()
+
+
+@asynccontextmanager
+async def _adapter_world(broker: EmbeddedBroker, clock: SteppedClock) -> AsyncIterator[QueueWorld]:
+    server = await start_server(broker, "127.0.0.1", 0)
+    async with _adapters(server.url) as (_, adapted):
+
+        def of_name(url: str) -> Queue:
+            return adapted(f"{server.url}/000000000000/{url.removeprefix('embedded://')}")
+
+        yield QueueWorld(_maker(broker, of_name), lambda: of_name("absent.fifo"), _passer(clock))
+    await server.close()
+
+
+@asynccontextmanager
+async def _elasticmq_world(url: str) -> AsyncIterator[QueueWorld]:
+    async with _adapters(url) as (transport, adapted):
+
+        async def make(**attributes: Any) -> Queue:
+            named = {"QueueName": f"q{next(_names)}.fifo", "Attributes": FIFO | attributes}
+            return adapted((await transport.call("CreateQueue", named))["QueueUrl"])
+
+        async def pass_time(seconds: float) -> None:
+            await asyncio.sleep(seconds + 0.1)  # holds end on its next look at the clock
+
+        yield QueueWorld(make, lambda: adapted(f"{url}/000000000000/absent.fifo"), pass_time, _PACE_OF_REAL_TIME)
 
 
 @pytest.fixture(params=["embedded"])

@@ -150,6 +150,26 @@ async def test_cancelled_poll_takes_nothing(broker: EmbeddedBroker) -> None:
 
 
 @pytest.mark.promise(11)
+@pytest.mark.differs("embedded-sqs-server", "this client hangs up, and says no more")
+async def test_what_a_cancelled_receive_took_is_soon_had_by_another(queues: QueueWorld) -> None:
+    """Whenever a receiver leaves (before, while and after its message comes), the message is not locked for its hold."""
+    queue = await queues.make()
+    for round_number in range(10):
+        leaving = poll(queue, attempt=f"leaves-{round_number}")
+        await asyncio.sleep(0.004 * (round_number % 5))
+        if round_number < 5:  # the message comes before the receiver leaves, else after
+            await queues.send(queue, f"a{round_number}")
+        leaving.cancel()
+        taken = (await asyncio.gather(leaving, return_exceptions=True))[0]
+        if round_number >= 5:
+            await queues.send(queue, f"a{round_number}")
+        if isinstance(taken, BaseException):
+            taken = await asyncio.wait_for(poll(queue), SOON)
+        assert [message.body.decode() for message in taken] == [f"a{round_number}"]
+        await queue.delete([message.receipt_handle for message in taken])
+
+
+@pytest.mark.promise(11)
 async def test_receiver_that_asks_again_gets_what_it_missed(queues: QueueWorld) -> None:
     """An answer that was lost on its way locks nothing for the same attempt, and nobody else gets its message."""
     queue = await queues.make()
