@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from uuid import uuid4
 
 from chaski_core.errors import BackendError
@@ -17,6 +19,15 @@ from chaski_worker.slots import Slots
 _log = logging.getLogger(__name__)
 _TICKS_PER_VISIBILITY = 12
 _ATTEMPT_ID_SECONDS = 240  # a receive attempt id is good for five minutes: API_ReceiveMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a queue is polled; see `WorkerSettings`."""
+
+    wait_seconds: float
+    gap_seconds: float
+    polls_per_queue: int
 
 
 class Consumer:
@@ -35,8 +46,8 @@ class Consumer:
         clock: Clock,
         random: Callable[[], float],
         visibility_seconds: int,
-        wait_seconds: float,
         renew_below: float,
+        pace: Pace,
     ) -> None:
         self.name = name
         self._runners = tuple(runners)
@@ -45,7 +56,9 @@ class Consumer:
         self._clock = clock
         self._random = random
         self._visibility = visibility_seconds
-        self._wait = wait_seconds
+        self._pace = pace
+        self._polls: asyncio.TaskGroup | None = None
+        self._helpers: Counter[str] = Counter()  # queue URL -> polls beside the leader's
         self._renew_below = renew_below * visibility_seconds
         self._lanes: dict[Lane, asyncio.Task[None]] = {}
         self._latest: dict[LaneKey, asyncio.Task[None]] = {}
@@ -56,9 +69,9 @@ class Consumer:
         """Polls until cancelled."""
         now = self._clock.monotonic()
         self._polled = {runner.holder.queue.url: now for runner in self._runners}
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as self._polls:
             for runner in self._runners:
-                tasks.create_task(self._poll(runner))
+                self._polls.create_task(self._poll(runner, leader=True))
 
     async def run_once(self) -> None:
         """Receives until the queues give nothing more."""
@@ -66,7 +79,7 @@ class Consumer:
             while True:
                 await self._room.wait()
                 asked_at = self._clock.monotonic()
-                messages = await self._receive(runner.holder.queue, uuid4().hex)
+                messages = await self._receive(runner.holder.queue, uuid4().hex, 0.0)
                 if not messages:
                     break
                 self._take(runner, messages, asked_at)
@@ -111,14 +124,15 @@ class Consumer:
             return self._clock.monotonic()
         return min(self._polled.values(), default=None)
 
-    async def _poll(self, runner: LaneRunner) -> None:
+    async def _poll(self, runner: LaneRunner, *, leader: bool) -> None:
+        """Receives again and again; one that only helps out ends when the queue gives less than a full batch."""
         queue = runner.holder.queue
         failures, attempt_id, named_at = 0, uuid4().hex, self._clock.monotonic()
         while True:
             await self._room.wait()
             asked_at = self._clock.monotonic()
             try:
-                messages = await self._receive(queue, attempt_id)
+                messages = await self._receive(queue, attempt_id, self._pace.wait_seconds if leader else 0.0)
             except BackendError as error:
                 # The same attempt id again: should the lost answer have held messages, they come at once.
                 failures += 1
@@ -130,15 +144,29 @@ class Consumer:
             failures, attempt_id, named_at = 0, uuid4().hex, self._clock.monotonic()
             self._polled[queue.url] = self._clock.monotonic()
             self._take(runner, messages, asked_at)
+            if len(messages) == MAX_BATCH_ENTRIES:
+                self._call_for_help(runner)
+            elif not leader:
+                return
+            elif messages and self._pace.gap_seconds:
+                await asyncio.sleep(self._pace.gap_seconds)
+
+    def _call_for_help(self, runner: LaneRunner) -> None:
+        url = runner.holder.queue.url
+        if self._polls is None or self._helpers[url] + 1 >= self._pace.polls_per_queue or self._room.full:
+            return
+        self._helpers[url] += 1
+        helper = self._polls.create_task(self._poll(runner, leader=False))
+        helper.add_done_callback(lambda _: self._helpers.subtract([url]))
 
     def _take(self, runner: LaneRunner, messages: Sequence[ReceivedMessage], asked_at: float) -> None:
         for group in split(messages):
             self._start(runner, Lane(runner.holder.queue.url, group, asked_at, asked_at + self._visibility))
 
-    async def _receive(self, queue: Queue, attempt_id: str) -> Sequence[ReceivedMessage]:
+    async def _receive(self, queue: Queue, attempt_id: str, wait_seconds: float) -> Sequence[ReceivedMessage]:
         return await queue.receive(
             max_messages=MAX_BATCH_ENTRIES,
-            wait_seconds=self._wait,
+            wait_seconds=wait_seconds,
             visibility_seconds=self._visibility,
             attempt_id=attempt_id,
         )

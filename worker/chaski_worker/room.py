@@ -6,7 +6,7 @@ import asyncio
 class Room:
     """Counts held lanes and bytes; polling waits while either is at its cap.
 
-    A poll can bring ten messages, so what is held exceeds a cap by at most ten messages for each queue polled.
+    A poll can bring ten messages, so what is held exceeds a cap by at most ten messages for each poll under way.
     """
 
     def __init__(self, max_lanes: int, max_bytes: int) -> None:

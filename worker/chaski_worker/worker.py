@@ -12,7 +12,7 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import LaneReading, Metrics
 from chaski_worker.attempts import Attempts, Deliverer
-from chaski_worker.consumer import Consumer
+from chaski_worker.consumer import Consumer, Pace
 from chaski_worker.handoff import Handoff, Insistence
 from chaski_worker.holder import Holder
 from chaski_worker.lanes import Lane
@@ -207,12 +207,18 @@ class Worker:
             clock=self._clock,
             random=self._random,
             visibility_seconds=visibility,
-            wait_seconds=0 if sweep else settings.wait_seconds,
             renew_below=settings.renew_below,
+            pace=Pace(settings.wait_seconds, settings.poll_gap_seconds, settings.polls_per_queue),
         )
 
     def _runner(self, job: Job, queue: Queue, visibility: int, *, sweep: bool) -> LaneRunner:
-        holder = Holder(queue, clock=self._clock, random=self._random, visibility_seconds=visibility)
+        holder = Holder(
+            queue,
+            clock=self._clock,
+            random=self._random,
+            visibility_seconds=visibility,
+            linger_seconds=self._settings.delete_linger_seconds,
+        )
         if sweep:
             return SweepRunner(job, holder)
         if self._resolved.route.ordering is Ordering.STRICT:
