@@ -28,7 +28,7 @@ MAX_WAIT_SECONDS = 20  # API_ReceiveMessage, WaitTimeSeconds
 _MAX_MESSAGE_BYTES = 327_680  # MaximumMessageSize of the queues that Chaski makes
 _LONGEST_ESCAPE = 6  # a character of one byte can come as \u0000
 _MAX_RECEIVED_BYTES = MAX_BATCH_ENTRIES * (_MAX_MESSAGE_BYTES + 8192) * _LONGEST_ESCAPE
-_ANSWER_SECONDS = 10.0  # for an answer, after the poll's own wait
+ANSWER_SECONDS = 10.0  # for one try of a call; a long poll has its wait besides
 _SYSTEM_ATTRIBUTES = (
     "ApproximateFirstReceiveTimestamp",
     "ApproximateReceiveCount",
@@ -47,9 +47,11 @@ _COUNTS = {
 class SqsQueue:
     """Implements `chaski_core.ports.Queue` for one queue URL. One object for a process and URL."""
 
-    def __init__(self, transport: AwsTransport, url: str) -> None:
+    def __init__(self, transport: AwsTransport, url: str, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._transport = transport
         self._url = url
+        self._answer_seconds = answer_seconds
+        self._limits = CallLimits(answer_seconds)
         self._abandoned = AbandonedReceives(self._give_back)
 
     @property
@@ -102,7 +104,7 @@ class SqsQueue:
     async def counts(self) -> QueueCounts:
         """GetQueueAttributes. Approximate on AWS, and behind by up to a minute; the age of the oldest is not told."""
         fields = {"QueueUrl": self._url, "AttributeNames": list(_COUNTS.values())}
-        told = (await self._transport.call("GetQueueAttributes", fields)).get("Attributes") or {}
+        told = (await self._transport.call("GetQueueAttributes", fields, self._limits)).get("Attributes") or {}
         try:
             return QueueCounts(**{name: int(told[attribute]) for name, attribute in _COUNTS.items()})
         except (KeyError, TypeError, ValueError) as error:
@@ -156,7 +158,7 @@ class SqsQueue:
             "ReceiveRequestAttemptId": attempt_id,
             "MessageSystemAttributeNames": _SYSTEM_ATTRIBUTES,
         }
-        limits = CallLimits(wait_seconds + _ANSWER_SECONDS, _MAX_RECEIVED_BYTES)
+        limits = CallLimits(wait_seconds + self._answer_seconds, _MAX_RECEIVED_BYTES)
         answer = await self._transport.call("ReceiveMessage", fields, limits)
         try:
             return [_received(each) for each in answer.get("Messages") or ()]
@@ -165,7 +167,7 @@ class SqsQueue:
 
     async def _call_batch(self, action: str, values: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = await self._transport.call(
-            action, {"QueueUrl": self._url, "Entries": batches.entries(values)}
+            action, {"QueueUrl": self._url, "Entries": batches.entries(values)}, self._limits
         )
         return answer
 

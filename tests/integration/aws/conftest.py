@@ -1,0 +1,65 @@
+"""The SQS adapter behind a proxy that does harm, before the embedded server."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from chaski_aws.endpoints import SQS, Endpoint
+from chaski_aws.sqs import SqsQueue
+from chaski_aws.transport import AwsTransport
+from chaski_core.ports import OutgoingMessage, Queue, Sent
+from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.server import start_server
+from support.aws import FixedCredentials
+from support.clocks import SteppedClock
+from support.faultproxy import FaultProxy
+
+ANSWER_SECONDS = 0.4  # of one try: far above what an answer takes here, short enough to wait for
+
+
+@dataclass
+class Harmed:
+    """The adapter, the proxy before it, and the queue itself as the broker sees it."""
+
+    queue: SqsQueue
+    proxy: FaultProxy
+    behind: Queue
+    clock: SteppedClock
+    requests: list[tuple[str, str]] = field(default_factory=list)  # action and result of every HTTP request
+
+    async def fill(self, *names: str) -> None:
+        """Puts messages on the queue behind the proxy's back; `a1` goes to group a."""
+        sent = await self.behind.send([OutgoingMessage(name.encode(), name[0], name) for name in names])
+        assert all(isinstance(each, Sent) for each in sent)
+
+    async def rest(self) -> list[str]:
+        """What can be received now, seen behind the proxy's back."""
+        taken = await self.behind.receive(max_messages=10, wait_seconds=0, visibility_seconds=30, attempt_id="")
+        return [message.body.decode() for message in taken]
+
+
+@pytest.fixture
+async def harmed(tmp_path: Path) -> AsyncIterator[Harmed]:
+    """An adapter on a queue, with no wait between tries."""
+    clock = SteppedClock()
+    broker = await EmbeddedBroker.open(tmp_path / "data", clock)
+    server = await start_server(broker, "127.0.0.1", 0)
+    proxy = FaultProxy(server.url)
+    await proxy.start()
+    requests: list[tuple[str, str]] = []
+    transport = AwsTransport(
+        Endpoint(SQS, proxy.url, "us-east-1"),
+        FixedCredentials(),
+        on_request=lambda action, result: requests.append((action, result)),
+        chance=lambda: 0.0,
+    )
+    behind = broker.queue(await broker.create_queue("q.fifo", {"FifoQueue": "true"}))
+    queue = SqsQueue(transport, f"{server.url}/000000000000/q.fifo", ANSWER_SECONDS)
+    yield Harmed(queue, proxy, behind, clock, requests)
+    await queue.close()
+    await transport.close()
+    await proxy.close()
+    await server.close()
+    await broker.close()
