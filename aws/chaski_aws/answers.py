@@ -76,7 +76,7 @@ class Answer:
     """An HTTP answer."""
 
     status: int
-    headers: Mapping[str, str]  # names in lower case
+    headers: Mapping[str, str]  # asked for by names in lower case
     body: bytes
 
 

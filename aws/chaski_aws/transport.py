@@ -6,6 +6,7 @@ puts of the same key are idempotent, and a change of visibility by a handle that
 """
 
 import asyncio
+import io
 import random
 import ssl
 import time
@@ -30,6 +31,7 @@ OnRequest = Callable[[str, str], None]  # action, result: `ok`, `cancelled`, or 
 CONNECT_SECONDS = 5.0
 KEEP_IDLE_SECONDS = 15.0  # below the 20 s or so after which AWS closes an idle connection
 TOLERATED_SKEW_SECONDS = 60.0  # AWS tolerates 5 minutes or more; below this the clock is not the cause
+_LONG_BODY_BYTES = 262_144
 _UNKNOWN_REASON = "the connection failed"
 
 
@@ -126,7 +128,12 @@ class AwsTransport:
     async def _exchange(self, headers: Mapping[str, str], body: bytes, limits: CallLimits) -> Answer | Problem:
         timeout = aiohttp.ClientTimeout(total=limits.seconds, sock_connect=CONNECT_SECONDS)
         async with self._session.post(
-            self._url, data=body, headers=headers, timeout=timeout, allow_redirects=False, proxy=self._endpoint.proxy
+            self._url,
+            data=_payload(body),
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+            proxy=self._endpoint.proxy,
         ) as response:
             told = response.content_length
             if told is not None and told <= limits.answer_bytes:
@@ -136,8 +143,7 @@ class AwsTransport:
             if len(data) > limits.answer_bytes or (told or 0) > limits.answer_bytes:
                 response.close()  # what follows is not read
                 return Problem(Kind.SERVER, "AnswerTooLong", f"more than {limits.answer_bytes} bytes")
-            lower = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, lower, data)
+            return Answer(response.status, response.headers, data)
 
     def _signer(self, action: str, credentials: ReadOnlyCredentials) -> Signer:
         if credentials is not self._signers_of:
@@ -174,6 +180,12 @@ def _open_http(endpoint: Endpoint) -> aiohttp.ClientSession:
         headers={"User-Agent": f"chaski/{chaski_core.__version__}", "Accept-Encoding": "identity"},
         auto_decompress=False,
     )
+
+
+def _payload(body: bytes) -> aiohttp.Payload:
+    # Named outright, since aiohttp would search for the kind of body at every call; and long ones are
+    # written in pieces, so that they do not hold up the loop.
+    return aiohttp.BytesPayload(body) if len(body) <= _LONG_BODY_BYTES else aiohttp.BytesIOPayload(io.BytesIO(body))
 
 
 async def _read_up_to(limit: int, response: aiohttp.ClientResponse) -> bytes:
