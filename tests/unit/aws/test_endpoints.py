@@ -1,0 +1,118 @@
+"""Where a service is called: as every AWS SDK would find it."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from chaski_aws.endpoints import DYNAMODB, SQS, Service, open_session, resolve_endpoint, sqs_code
+from chaski_core.errors import BackendRejectedError
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment without any AWS setting of the machine."""
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("no_proxy", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("service", "settings", "url"),
+    [
+        (SQS, {}, "https://sqs.eu-central-1.amazonaws.com"),
+        (DYNAMODB, {}, "https://dynamodb.eu-central-1.amazonaws.com"),
+        (SQS, {"AWS_DEFAULT_REGION": "cn-north-1"}, "https://sqs.cn-north-1.amazonaws.com.cn"),
+        (SQS, {"AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9324"}, "http://127.0.0.1:9324"),
+        (DYNAMODB, {"AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:9324"}, "https://dynamodb.eu-central-1.amazonaws.com"),
+        (DYNAMODB, {"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"}, "http://127.0.0.1:8000"),
+        (SQS, {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}, "http://127.0.0.1:4566"),
+        (
+            SQS,
+            {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_DEFAULT_REGION": "us-east-1"},
+            "https://sqs-fips.us-east-1.amazonaws.com",
+        ),
+    ],
+)
+async def test_endpoint_follows_the_environment(
+    environment: pytest.MonkeyPatch, service: Service, settings: dict[str, str], url: str
+) -> None:
+    """The settings that every AWS SDK knows."""
+    for name, value in {"AWS_DEFAULT_REGION": "eu-central-1", **settings}.items():
+        environment.setenv(name, value)
+    endpoint = await resolve_endpoint(service)
+    assert endpoint.url == url
+    assert endpoint.region == settings.get("AWS_DEFAULT_REGION", "eu-central-1")
+    assert endpoint.service is service
+
+
+async def test_endpoint_follows_the_profile(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Region and endpoint of the profile that `AWS_PROFILE` names."""
+    (tmp_path / "config").write_text("[profile there]\nregion = eu-west-3\nendpoint_url = http://127.0.0.1:1\n")
+    environment.setenv("AWS_PROFILE", "there")
+    endpoint = await resolve_endpoint(SQS)
+    assert (endpoint.url, endpoint.region) == ("http://127.0.0.1:1", "eu-west-3")
+
+
+async def test_proxy_and_authorities_follow_the_environment(environment: pytest.MonkeyPatch) -> None:
+    """As botocore would take them."""
+    environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    environment.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
+    environment.setenv("AWS_CA_BUNDLE", "/etc/bundle.pem")
+    endpoint = await resolve_endpoint(SQS)
+    assert (endpoint.proxy, endpoint.ca_bundle) == ("http://127.0.0.1:3128", "/etc/bundle.pem")
+    environment.setenv("NO_PROXY", ".amazonaws.com")
+    assert (await resolve_endpoint(SQS)).proxy is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"AWS_DEFAULT_REGION": "no such region"}, {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_PROFILE": "nobody"}],
+    ids=["no region", "bad region", "no profile"],
+)
+async def test_what_can_not_be_resolved_is_said(environment: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
+    """One error of this program, with botocore's sentence."""
+    for name, value in settings.items():
+        environment.setenv(name, value)
+    with pytest.raises(BackendRejectedError) as refused:
+        await resolve_endpoint(SQS)
+    assert refused.value.code == "Configuration"
+    assert refused.value.reason.startswith("sqs: ")
+
+
+async def test_resolving_keeps_the_loop_free(environment: pytest.MonkeyPatch) -> None:
+    """Files and models are read in a thread."""
+    environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    threads: list[int] = []
+
+    def noted() -> object:
+        threads.append(threading.get_ident())
+        return open_session()
+
+    await resolve_endpoint(SQS, noted)  # type: ignore[arg-type]  # a session, seen as an object
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def test_sts_is_asked_in_its_region() -> None:
+    """The global endpoint is one place that all regions depend on."""
+    assert open_session().get_config_variable("sts_regional_endpoints") == "regional"
+
+
+@pytest.mark.parametrize(
+    ("spelt", "code"),
+    [
+        ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"),
+        ("QueueAlreadyExists", "QueueNameExists"),
+        ("InvalidParameterValueException", "InvalidParameterValue"),
+        ("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid"),
+    ],
+)
+def test_sqs_codes_have_one_spelling(spelt: str, code: str) -> None:
+    """That of the JSON protocol, without the ending."""
+    assert sqs_code(spelt) == code
