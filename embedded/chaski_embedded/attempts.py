@@ -9,7 +9,6 @@ from chaski_core import jsontext
 from chaski_core.ladder import LadderState
 from chaski_core.ports import RETENTION_SECONDS, AttemptEntry, AttemptRecord
 from chaski_embedded.letters import notes_json, read_notes
-from chaski_embedded.rows import insert
 
 _RECORD_RETENTION_MS = (RETENTION_SECONDS + 86_400) * 1000  # outlives the message by a day
 _values = attrgetter(*(field.name for field in fields(AttemptEntry)))
@@ -48,7 +47,10 @@ def delete_record(connection: sqlite3.Connection, message_id: str) -> None:
 
 def note_entries(connection: sqlite3.Connection, entries: Sequence[AttemptEntry]) -> None:
     """Adds attempts to the journal."""
-    insert(connection, f"journal ({_COLUMNS})", [_values(entry) for entry in entries])
+    connection.executemany(
+        f"INSERT INTO journal ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
+        [_values(entry) for entry in entries],
+    )
 
 
 def read_entries(connection: sqlite3.Connection, message_id: str) -> list[AttemptEntry]:

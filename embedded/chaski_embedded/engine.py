@@ -25,6 +25,7 @@ Action = Callable[[Session], T]
 
 _MAX_GROUP = 1_000  # commands in one commit: bounds how long the first waits for the last
 _RETRY_SECONDS = 1.0
+_RIDE_SECONDS = 0.05  # for which an action that nobody waits for does, so that it costs no commit of its own
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +62,9 @@ class Engine:
     def __init__(self, file: Path, clock: Clock, on_news: Callable[[News | None], None], connect: Connect) -> None:
         self._file, self._clock, self._on_news, self._connect = file, clock, on_news, connect
         self._loop = asyncio.get_running_loop()
-        self._commands: queue.SimpleQueue[_Command | None] = queue.SimpleQueue()
+        self._commands: queue.SimpleQueue[Sequence[_Command] | None] = queue.SimpleQueue()
+        self._riders: list[_Command] = []
+        self._departure: asyncio.TimerHandle | None = None  # of the riders, if no command comes before
         self._thread = threading.Thread(target=self._work, name="chaski-embedded", daemon=True)
         self._connection: sqlite3.Connection | None = None
         self._session: Session | None = None
@@ -85,6 +88,7 @@ class Engine:
     async def stop(self) -> None:
         """Finishes the commands given before, closes the file; later commands fail."""
         self._closed = True
+        self._put()
         self._commands.put(None)
         while self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, 1.0)
@@ -98,15 +102,25 @@ class Engine:
         if self._closed:
             future.set_exception(BackendUnavailableError("the embedded broker is closed"))
         else:
-            self._commands.put(_Command(action, future, undo))
+            self._put(_Command(action, future, undo))
         return future
 
     def ride(self, action: Action[Any]) -> None:
-        """Gives an action to the thread for which nobody waits."""
+        """Gives an action to the thread for which nobody waits: with the next command, or soon if none comes."""
         if not self._closed:
-            self._commands.put(_Command(action, None))
+            self._riders.append(_Command(action, None))
+            if self._departure is None:
+                self._departure = self._loop.call_later(_RIDE_SECONDS, self._put)
 
     # ---- on the loop
+
+    def _put(self, *commands: _Command) -> None:
+        if self._departure is not None:
+            self._departure.cancel()
+            self._departure = None
+        if group := [*self._riders, *commands]:
+            self._riders = []
+            self._commands.put(group)
 
     def _deliver(self, outcomes: Sequence[_Outcome], news: Sequence[News] | None) -> None:
         for outcome in outcomes:
@@ -126,8 +140,8 @@ class Engine:
     def _take_back(self, outcome: _Outcome) -> None:
         if outcome.command.undo is not None and outcome.error is None:
             action = outcome.command.undo(outcome.result)
-            if action is not None:
-                self.ride(action)
+            if action is not None and not self._closed:
+                self._put(_Command(action, None))
 
     # ---- in the thread
 
@@ -143,13 +157,13 @@ class Engine:
 
     def _next_group(self) -> tuple[list[_Command], bool]:
         group: list[_Command] = []
-        command = self._commands.get()
-        while command is not None:
-            group.append(command)
+        commands = self._commands.get()
+        while commands is not None:
+            group += commands
             if len(group) >= _MAX_GROUP:
                 return group, False
             try:
-                command = self._commands.get_nowait()
+                commands = self._commands.get_nowait()
             except queue.Empty:
                 return group, False
         return group, True

@@ -13,7 +13,6 @@ import orjson
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Clock
-from chaski_embedded import rows
 from chaski_embedded.dedup import WINDOW_MS
 from chaski_embedded.fifo import FifoQueue
 from chaski_embedded.fifomodel import Held, Settings
@@ -35,12 +34,6 @@ class QueueTime:
     def wall(self) -> int:
         """The wall clock, epoch milliseconds."""
         return self._clock.now_ms()
-
-
-_RECORD = """
-    UPDATE messages SET receives = new.column2, first_at = new.column3, since = new.column4, until = new.column5
-    FROM ({rows}) AS new WHERE messages.sequence = new.column1
-"""
 
 
 @dataclass(eq=False, slots=True)
@@ -183,36 +176,39 @@ class Session:
 
     def _flush(self, connection: sqlite3.Connection) -> None:
         if self._sent:
-            sent = self._sent.items()
-            rows.insert(
-                connection,
-                "messages (sequence, queue, group_id, dedup_id, sent_at)",
-                [(sequence, queue, each.group_id, each.dedup_id, each.sent_at) for sequence, (queue, each) in sent],
+            connection.executemany(
+                "INSERT INTO messages (sequence, queue, group_id, dedup_id, sent_at) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (sequence, queue, message.group_id, message.dedup_id, message.sent_at)
+                    for sequence, (queue, message) in self._sent.items()
+                ],
             )
-            rows.insert(
-                connection,
-                "bodies (sequence, body, attributes)",
-                [(sequence, each.body, each.attributes) for sequence, (_, each) in sent],
+            connection.executemany(
+                "INSERT INTO bodies (sequence, body, attributes) VALUES (?, ?, ?)",
+                [(sequence, message.body, message.attributes) for sequence, (_, message) in self._sent.items()],
             )
             self._sent = {}
-        self._flush_index(connection, [queue.fifo for queue in self.touched.values() if queue is not None])
+        for queue in self.touched.values():
+            if queue is not None:
+                self._flush_index(connection, queue.fifo)
 
-    def _flush_index(self, connection: sqlite3.Connection, fifos: Sequence[FifoQueue]) -> None:
-        rows.with_rows(connection, _RECORD, [row for fifo in fifos for row in _record_rows(fifo)])
-        gone = [(sequence,) for fifo in fifos for sequence in fifo.gone]
-        young = first_sequence_at(self.now - WINDOW_MS)
-        rows.with_rows(connection, "DELETE FROM bodies WHERE sequence IN ({rows})", gone)
-        rows.with_rows(
-            connection,
-            "UPDATE messages SET gone = 1 WHERE sequence IN ({rows})",
-            [row for row in gone if row[0] >= young],
-        )
-        rows.with_rows(
-            connection, "DELETE FROM messages WHERE sequence IN ({rows})", [row for row in gone if row[0] < young]
-        )
-        for fifo in fifos:
-            fifo.changed.clear()
-            fifo.gone.clear()
+    def _flush_index(self, connection: sqlite3.Connection, fifo: FifoQueue) -> None:
+        if fifo.changed:
+            connection.executemany(
+                "UPDATE messages SET receives = ?, first_at = ?, since = ?, until = ? WHERE sequence = ?",
+                _record_rows(fifo),
+            )
+        if fifo.gone:
+            young = first_sequence_at(self.now - WINDOW_MS)
+            connection.executemany("DELETE FROM bodies WHERE sequence = ?", [(each,) for each in fifo.gone])
+            connection.executemany(
+                "UPDATE messages SET gone = 1 WHERE sequence = ?", [(each,) for each in fifo.gone if each >= young]
+            )
+            connection.executemany(
+                "DELETE FROM messages WHERE sequence = ?", [(each,) for each in fifo.gone if each < young]
+            )
+        fifo.changed.clear()
+        fifo.gone.clear()
 
     def _load(self) -> None:
         rows = self._connection.execute(
@@ -239,4 +235,4 @@ def _record_rows(fifo: FifoQueue) -> Iterable[tuple[int, int, int, int, int]]:
     for sequence in fifo.changed:
         record = fifo.record(sequence)
         if record is not None:
-            yield sequence, record.receives, record.first_at, record.since, record.until
+            yield record.receives, record.first_at, record.since, record.until, sequence
