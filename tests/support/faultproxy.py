@@ -156,6 +156,7 @@ class FaultProxy:
         self._lasting: dict[str, Fault] = {}
         self._connections: set[asyncio.Task[None]] = set()
         self.seen: list[str] = []  # actions of all requests, in order
+        self.connections = 0  # that were ever made
 
     async def start(self) -> None:
         """Listens on a free port of 127.0.0.1."""
@@ -195,6 +196,7 @@ class FaultProxy:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        self.connections += 1
         try:
             while await self._exchange(reader, writer):
                 pass

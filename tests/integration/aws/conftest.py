@@ -1,6 +1,6 @@
 """The SQS adapter behind a proxy that does harm, before the embedded server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from chaski_aws.endpoints import SQS, Endpoint
 from chaski_aws.sqs import SqsQueue
 from chaski_aws.transport import AwsTransport
-from chaski_core.ports import OutgoingMessage, Queue, Sent
+from chaski_core.ports import OutgoingMessage, Queue, ReceivedMessage, Sent
 from chaski_embedded.broker import EmbeddedBroker
 from chaski_embedded.server import start_server
 from support.aws import FixedCredentials
@@ -36,8 +36,14 @@ class Harmed:
 
     async def rest(self) -> list[str]:
         """What can be received now, seen behind the proxy's back."""
-        taken = await self.behind.receive(max_messages=10, wait_seconds=0, visibility_seconds=30, attempt_id="")
-        return [message.body.decode() for message in taken]
+        return [message.body.decode() for message in await self._take()]
+
+    async def groups(self) -> list[str]:
+        """The groups of what can be received now."""
+        return [message.group_id for message in await self._take()]
+
+    async def _take(self) -> Sequence[ReceivedMessage]:
+        return await self.behind.receive(max_messages=10, wait_seconds=0, visibility_seconds=30, attempt_id="")
 
 
 @pytest.fixture

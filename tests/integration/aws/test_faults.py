@@ -231,6 +231,25 @@ async def test_cancelled_receive_whose_answer_is_lost_is_given_back(harmed: Harm
     assert await harmed.rest() == ["a1", "a2"]
 
 
+@pytest.mark.promise(3)
+async def test_hand_back_under_way_ends_before_the_same_attempt_is_asked_again(harmed: Harmed) -> None:
+    """Else it would end the hold of whoever asked."""
+    await harmed.fill("a1")
+    harmed.proxy.plan("ReceiveMessage", delay(0.2))
+    harmed.proxy.plan("ChangeMessageVisibilityBatch", delay(0.2))
+    receiving = asyncio.create_task(take(harmed, attempt="mine"))
+    while (await harmed.behind.counts()).in_flight == 0:
+        await asyncio.sleep(0.005)
+    receiving.cancel()
+    await asyncio.gather(receiving, return_exceptions=True)
+    while "ChangeMessageVisibilityBatch" not in harmed.proxy.seen:
+        await asyncio.sleep(0.005)
+    again = await take(harmed, attempt="mine")
+    assert [message.body for message in again] == [b"a1"]
+    assert await harmed.rest() == []
+    assert await harmed.queue.delete([message.receipt_handle for message in again]) == [None]
+
+
 @pytest.mark.promise(11)
 async def test_closing_gives_back_at_once_what_a_pending_poll_took(harmed: Harmed) -> None:
     """A process that ends does not wait for its long polls, and locks nothing."""

@@ -1,0 +1,257 @@
+"""One call: credentials, clocks, sizes, connections, counts."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from botocore.credentials import ReadOnlyCredentials
+
+from chaski_aws.endpoints import SQS, Endpoint
+from chaski_aws.transport import AwsTransport, CallLimits
+from chaski_core.errors import BackendUnavailableError
+from chaski_core.ports import Failed, OutgoingMessage, Sent
+from integration.aws.conftest import Harmed
+from support.aws import FixedCredentials
+from support.faultproxy import Exchange, Fault, cut, fail_entries, pass_on, refuse, swallow
+
+OLD, NEW = ReadOnlyCredentials("AKOLD", "s", "old"), ReadOnlyCredentials("AKNEW", "s", "new")
+FIELDS: Mapping[str, Any] = {"QueueName": "q.fifo"}
+EXPIRED = refuse(403, "ExpiredTokenException")
+
+
+class Rotated:
+    """Credentials that are replaced once they were refused."""
+
+    def __init__(self, *others: ReadOnlyCredentials) -> None:
+        self._held = OLD
+        self._others = list(others)
+        self.refused: list[ReadOnlyCredentials] = []
+
+    async def current(self) -> ReadOnlyCredentials:
+        """What is held."""
+        return self._held
+
+    async def replace(self, refused: ReadOnlyCredentials) -> ReadOnlyCredentials:
+        """The next ones, if there are any."""
+        self.refused.append(refused)
+        if self._others:
+            self._held = self._others.pop(0)
+        return self._held
+
+
+def unless(wanted: Callable[[Exchange], bool], fault: Fault) -> Fault:
+    """Passes on the requests that are as wanted."""
+
+    async def judged(exchange: Exchange) -> None:
+        await (pass_on if wanted(exchange) else fault)(exchange)
+
+    return judged
+
+
+def signed_with(key: str) -> Callable[[Exchange], bool]:
+    """Whether a request carries a signature by that key."""
+    return lambda exchange: f"Credential={key}/" in exchange.headers["authorization"]
+
+
+def transport_to(harmed: Harmed, **options: Any) -> AwsTransport:
+    """A transport to the proxy, without waits between tries."""
+    options = {"chance": lambda: 0.0, "credentials": FixedCredentials(), **options}
+    return AwsTransport(Endpoint(SQS, harmed.proxy.url, "us-east-1"), **options)
+
+
+async def test_expired_token_is_replaced_and_the_call_repeated(harmed: Harmed) -> None:
+    """The caller learns nothing of it, and the next call uses the new one."""
+    source, results = Rotated(NEW), []
+    transport = transport_to(harmed, credentials=source, on_request=lambda _, result: results.append(result))
+    harmed.proxy.set_lasting(unless(signed_with("AKNEW"), EXPIRED))
+    for _ in range(2):
+        assert "QueueUrl" in await transport.call("GetQueueUrl", FIELDS)
+    assert source.refused == [OLD]
+    assert results == ["credentials", "ok", "ok"]
+    await transport.close()
+
+
+@pytest.mark.promise(10)
+@pytest.mark.parametrize("others", [[], [NEW]], ids=["no others", "others that are refused too"])
+async def test_refused_credentials_are_an_outage(harmed: Harmed, others: list[ReadOnlyCredentials]) -> None:
+    """People mend them; a process must not take its messages for undeliverable meanwhile, nor ask without end."""
+    transport = transport_to(harmed, credentials=Rotated(*others))
+    harmed.proxy.set_lasting(EXPIRED)
+    with pytest.raises(BackendUnavailableError, match="ExpiredToken"):
+        await transport.call("GetQueueUrl", FIELDS)
+    assert len(harmed.proxy.seen) == 1 + len(others)
+    harmed.proxy.heal()
+    assert "QueueUrl" in await transport.call("GetQueueUrl", FIELDS)
+    await transport.close()
+
+
+@pytest.mark.parametrize("ahead", [3_600, -86_400])
+@pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "InvalidSignatureException"])
+async def test_wrong_clock_is_corrected_by_the_answer(harmed: Harmed, ahead: int, code: str) -> None:
+    """The first call is repeated with the service's time, later ones use it at once."""
+    day = time.strftime("%Y%m%dT%H", time.gmtime(time.time() + ahead))
+    transport = transport_to(harmed, credentials=Rotated())
+    right = unless(
+        lambda exchange: exchange.headers["x-amz-date"].startswith(day), refuse(403, code, date=time.time() + ahead)
+    )
+    harmed.proxy.set_lasting(right)
+    for _ in range(2):
+        assert "QueueUrl" in await transport.call("GetQueueUrl", FIELDS)
+    assert len(harmed.proxy.seen) == 3
+    await transport.close()
+
+
+async def test_wrong_key_is_not_taken_for_a_wrong_clock(harmed: Harmed) -> None:
+    """A signature that fails although the clocks agree asks for other credentials."""
+    source = Rotated(NEW)
+    transport = transport_to(harmed, credentials=source)
+    refusal = refuse(403, "SignatureDoesNotMatch", date=time.time())
+    harmed.proxy.set_lasting(unless(signed_with("AKNEW"), refusal))
+    assert "QueueUrl" in await transport.call("GetQueueUrl", FIELDS)
+    assert source.refused == [OLD]
+    await transport.close()
+
+
+@pytest.mark.promise(12)
+@pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "chunked"])
+async def test_answer_is_read_to_its_cap(harmed: Harmed, chunked: bool) -> None:
+    """However long the answer is said to be, or if it is not said at all."""
+    sent = 0
+
+    async def endless(exchange: Exchange) -> None:
+        nonlocal sent
+        kind = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 1000000000"
+        await exchange.answer_in_part(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + kind + b"\r\n\r\n")
+        piece = b"x" * 65_536
+        while sent < 64_000_000:
+            await exchange.answer_in_part(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            sent += len(piece)
+
+    harmed.proxy.set_lasting(endless)
+    transport = transport_to(harmed)
+    with pytest.raises(BackendUnavailableError, match="AnswerTooLong"):
+        await transport.call("GetQueueUrl", FIELDS, CallLimits(seconds=5, answer_bytes=100_000))
+    assert sent < 32_000_000
+    await transport.close()
+
+
+async def test_batch_of_the_largest_messages_passes(harmed: Harmed) -> None:
+    """Bodies that are longer than 1 MiB together go in two calls, and come back whole in one."""
+    messages = [OutgoingMessage(bytes([97 + n]) * 260_000, f"g{n}", f"d{n}") for n in range(5)]
+    sent = await harmed.queue.send(messages)
+    assert all(isinstance(each, Sent) for each in sent)
+    assert harmed.requests == [("SendMessageBatch", "ok")] * 2
+    taken = await harmed.queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=30, attempt_id="")
+    assert sorted(message.body for message in taken) == [message.body for message in messages]
+
+
+@pytest.mark.promise(3)
+async def test_second_call_of_a_split_batch_leaves_out_groups_that_failed(harmed: Harmed) -> None:
+    """A later message of a subject must not be sent where an earlier one was not."""
+    messages = [OutgoingMessage(b"x" * 260_000, group, f"d{n}") for n, group in enumerate("abcdbe")]
+    harmed.proxy.plan("SendMessageBatch", fail_entries("1"))
+    sent = await harmed.queue.send(messages)  # four fit into the first call
+    assert [getattr(each, "code", "sent") for each in sent] == [
+        "sent",
+        "InternalError",
+        "sent",
+        "sent",
+        "NotSent",
+        "sent",
+    ]
+    assert harmed.proxy.seen == ["SendMessageBatch"] * 2
+    assert sorted(await harmed.groups()) == ["a", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("refusal", [refuse(403, "AccessDeniedException"), cut], ids=["refused", "away"])
+async def test_split_batch_tells_what_was_sent_when_its_second_call_fails(harmed: Harmed, refusal: Fault) -> None:
+    """An error of the whole would hide that the first four are on the queue."""
+    messages = [OutgoingMessage(b"x" * 260_000, group, f"d{n}") for n, group in enumerate("abcde")]
+    harmed.proxy.plan("SendMessageBatch", pass_on, refusal, refusal, refusal)
+    *first, last = await harmed.queue.send(messages)
+    assert all(isinstance(each, Sent) for each in first)
+    assert isinstance(last, Failed)
+    assert last.sender_fault == (refusal is not cut)
+
+
+async def test_connections_are_kept(harmed: Harmed) -> None:
+    """A hundred calls one after the other use one connection."""
+    for _ in range(100):
+        await harmed.queue.counts()
+    assert harmed.proxy.connections == 1
+
+
+@pytest.mark.promise(10)
+async def test_budget_ends_the_retries_of_a_long_outage(harmed: Harmed) -> None:
+    """Each call asks three times at first; once the budget is spent, once."""
+    harmed.proxy.set_lasting(cut)
+    tries = []
+    for _ in range(60):
+        before = len(harmed.proxy.seen)
+        with pytest.raises(BackendUnavailableError):
+            await harmed.queue.counts()
+        tries.append(len(harmed.proxy.seen) - before)
+    assert (tries[0], tries[-1], sum(tries)) == (3, 1, 60 + 100)
+    harmed.proxy.heal()
+    assert (await harmed.queue.counts()).total == 0
+
+
+async def test_waits_between_tries_are_drawn(harmed: Harmed) -> None:
+    """Two waits, of up to 0.1 and 0.2 s, here at three quarters."""
+    drawn = []
+
+    def chance() -> float:
+        drawn.append(0.75)
+        return 0.75
+
+    transport = transport_to(harmed, chance=chance)
+    harmed.proxy.plan("GetQueueUrl", refuse(500), refuse(500))
+    begun = time.monotonic()
+    await transport.call("GetQueueUrl", FIELDS)
+    assert 0.225 <= time.monotonic() - begun < 2
+    assert len(drawn) == 2
+    await transport.close()
+
+
+async def test_cancelled_call_is_counted(harmed: Harmed) -> None:
+    """Every HTTP request is, whatever became of it."""
+    results: list[tuple[str, str]] = []
+    transport = transport_to(harmed, on_request=lambda action, result: results.append((action, result)))
+    harmed.proxy.set_lasting(swallow)
+    call = asyncio.create_task(transport.call("GetQueueUrl", FIELDS))
+    async with asyncio.timeout(5):
+        while not harmed.proxy.seen:
+            await asyncio.sleep(0.005)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    assert results == [("GetQueueUrl", "cancelled")]
+    await transport.close()
+
+
+@pytest.mark.promise(10)
+async def test_nobody_listens(harmed: Harmed) -> None:
+    """A port that refuses connections is an outage like any other."""
+    await harmed.proxy.close()
+    with pytest.raises(BackendUnavailableError):
+        await harmed.queue.counts()
+    assert harmed.requests == [("GetQueueAttributes", "connection")] * 3
+
+
+async def test_nothing_but_what_is_asked_for_is_sent(harmed: Harmed) -> None:
+    """No cookie, no compression that could outgrow the cap, and a name for the service's log."""
+    seen: list[Mapping[str, str]] = []
+
+    async def noted(exchange: Exchange) -> None:
+        seen.append(exchange.headers)
+        await exchange.answer(200, {"Set-Cookie": "a=b"}, b"{}")
+
+    transport = transport_to(harmed)
+    harmed.proxy.set_lasting(noted)
+    for _ in range(2):
+        await transport.call("GetQueueUrl", FIELDS)
+    assert "cookie" not in seen[1]
+    assert seen[1]["accept-encoding"] == "identity"
+    assert seen[1]["user-agent"].startswith("chaski/")
+    await transport.close()
