@@ -10,6 +10,7 @@ from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, QueueCounts, ReceivedMessage, Sent, VisibilityChange
 from integration.aws.conftest import Harmed
 from support.faultproxy import (
+    Exchange,
     Fault,
     cut,
     cut_after_effect,
@@ -234,9 +235,17 @@ async def test_cancelled_receive_whose_answer_is_lost_is_given_back(harmed: Harm
 @pytest.mark.promise(3)
 async def test_hand_back_under_way_ends_before_the_same_attempt_is_asked_again(harmed: Harmed) -> None:
     """Else it would end the hold of whoever asked."""
+    arrived = asyncio.Event()
+
+    async def arrive_late(exchange: Exchange) -> None:
+        await asyncio.sleep(0.2)  # on its way, whether or not its sender still waits
+        answer = await exchange.ask()
+        arrived.set()
+        await exchange.answer(*answer)
+
     await harmed.fill("a1")
     harmed.proxy.plan("ReceiveMessage", delay(0.2))
-    harmed.proxy.plan("ChangeMessageVisibilityBatch", delay(0.2))
+    harmed.proxy.plan("ChangeMessageVisibilityBatch", arrive_late)
     receiving = asyncio.create_task(take(harmed, attempt="mine"))
     while (await harmed.behind.counts()).in_flight == 0:
         await asyncio.sleep(0.005)
@@ -246,6 +255,7 @@ async def test_hand_back_under_way_ends_before_the_same_attempt_is_asked_again(h
         await asyncio.sleep(0.005)
     again = await take(harmed, attempt="mine")
     assert [message.body for message in again] == [b"a1"]
+    await asyncio.wait_for(arrived.wait(), 5)
     assert await harmed.rest() == []
     assert await harmed.queue.delete([message.receipt_handle for message in again]) == [None]
 
