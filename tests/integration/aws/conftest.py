@@ -1,10 +1,12 @@
 """The SQS adapter behind a proxy that does harm, before the embedded server."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from chaski_aws.endpoints import SQS, Endpoint
 from chaski_aws.sqs import SqsQueue
@@ -17,6 +19,11 @@ from support.clocks import SteppedClock
 from support.faultproxy import FaultProxy
 
 ANSWER_SECONDS = 0.4  # of one try: far above what an answer takes here, short enough to wait for
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Processes run on uvloop; the contract tests use the standard loop."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @dataclass
