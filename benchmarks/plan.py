@@ -39,7 +39,7 @@ FULL = Plan(
     calm_messages=2_000,
     hot=59_383,
     others=12_617,
-    skew_seconds=42.0,
+    skew_seconds=84.0,
 )
 QUICK = Plan(
     name="quick",
