@@ -45,7 +45,8 @@ class AbandonedReceives:
         """Sees to it that what the request takes is given back."""
         abandoned = _Abandoned(request, ask_again)
         self._by_attempt[attempt_id] = abandoned
-        abandoned.settling = asyncio.create_task(self._settle(attempt_id, abandoned))
+        abandoned.settling = asyncio.create_task(self._settle(abandoned))
+        abandoned.settling.add_done_callback(lambda _: self._forget(attempt_id, abandoned))  # even if it never began
 
     async def leave_to_caller(self, attempt_id: str) -> None:
         """Somebody asks for the same attempt again: what it returns is theirs, and is not taken from them."""
@@ -66,7 +67,7 @@ class AbandonedReceives:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _settle(self, attempt_id: str, abandoned: _Abandoned) -> None:
+    async def _settle(self, abandoned: _Abandoned) -> None:
         try:
             taken = await self._what_was_taken(abandoned)
             abandoned.giving_back = True
@@ -75,10 +76,11 @@ class AbandonedReceives:
                     await self._give_back(taken)
         except (BackendError, TimeoutError) as error:
             _log.warning("a receive without a caller may hold messages until their visibility timeout: %s", error)
-        finally:
-            abandoned.request.cancel()
-            if self._by_attempt.get(attempt_id) is abandoned:
-                del self._by_attempt[attempt_id]
+
+    def _forget(self, attempt_id: str, abandoned: _Abandoned) -> None:
+        abandoned.request.cancel()
+        if self._by_attempt.get(attempt_id) is abandoned:
+            del self._by_attempt[attempt_id]
 
     async def _what_was_taken(self, abandoned: _Abandoned) -> Sequence[ReceivedMessage]:
         request = abandoned.request

@@ -84,7 +84,7 @@ class AwsTransport:
         self._session = _open_http(endpoint)
 
     async def close(self) -> None:
-        """Closes the connections; calls under way fail."""
+        """Closes the connections; calls under way and later ones fail as if the service were away."""
         await self._session.close()
 
     async def call(self, action: str, fields: Mapping[str, Any], limits: CallLimits = DEFAULT_LIMITS) -> Any:
@@ -126,6 +126,8 @@ class AwsTransport:
         return result
 
     async def _exchange(self, headers: Mapping[str, str], body: bytes, limits: CallLimits) -> Answer | Problem:
+        if self._session.closed:
+            return Problem(Kind.CONNECTION, "Closed", "this process has closed its connections")
         timeout = aiohttp.ClientTimeout(total=limits.seconds, sock_connect=CONNECT_SECONDS)
         async with self._session.post(
             self._url,

@@ -232,6 +232,27 @@ async def test_cancelled_receive_whose_answer_is_lost_is_given_back(harmed: Harm
     assert await harmed.rest() == ["a1", "a2"]
 
 
+async def test_attempt_that_is_asked_again_at_once_leaves_no_poll_behind(harmed: Harmed) -> None:
+    """The first request ends before the second begins, also where its caller left a moment ago."""
+    harmed.proxy.plan("ReceiveMessage", swallow)
+
+    async def ask_twice() -> Sequence[ReceivedMessage]:
+        try:
+            return await take(harmed, wait=20, attempt="mine")
+        except asyncio.CancelledError:
+            return await take(harmed, wait=20, attempt="mine")
+
+    asking = asyncio.create_task(ask_twice())
+    while not harmed.proxy.seen:
+        await asyncio.sleep(0.005)
+    asking.cancel()
+    while len(harmed.proxy.seen) < 2:
+        await asyncio.sleep(0.005)
+    assert harmed.requests == [("ReceiveMessage", "cancelled")]
+    await harmed.fill("a1")
+    assert [message.body for message in await asyncio.wait_for(asking, 5)] == [b"a1"]
+
+
 @pytest.mark.promise(3)
 async def test_hand_back_under_way_ends_before_the_same_attempt_is_asked_again(harmed: Harmed) -> None:
     """Else it would end the hold of whoever asked."""

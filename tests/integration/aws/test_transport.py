@@ -241,6 +241,20 @@ async def test_nobody_listens(harmed: Harmed) -> None:
     assert harmed.requests == [("GetQueueAttributes", "connection")] * 3
 
 
+async def test_closed_transport_is_an_outage(harmed: Harmed) -> None:
+    """Whoever still calls while the process ends is told in the usual way, at once."""
+    transport = transport_to(harmed)
+    harmed.proxy.set_lasting(swallow)
+    call = asyncio.create_task(transport.call("GetQueueUrl", FIELDS))
+    async with asyncio.timeout(5):
+        while not harmed.proxy.seen:
+            await asyncio.sleep(0.005)
+    await transport.close()
+    for late in (call, transport.call("GetQueueUrl", FIELDS)):
+        with pytest.raises(BackendUnavailableError):
+            await asyncio.wait_for(late, 5)
+
+
 async def test_nothing_but_what_is_asked_for_is_sent(harmed: Harmed) -> None:
     """No cookie, no compression that could outgrow the cap, and a name for the service's log."""
     seen: list[Mapping[str, str]] = []
