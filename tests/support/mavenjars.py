@@ -102,4 +102,6 @@ class JavaProcess:
             if match := started.search(said[-1]):
                 return match
         self.stop()
+        while not self._lines.empty():
+            said.append(self._lines.get())
         raise AssertionError(f"no line like {started.pattern!r} within {START_SECONDS} s: {''.join(said)[-2000:]}")

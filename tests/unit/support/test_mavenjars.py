@@ -1,0 +1,30 @@
+"""Stand-ins that are missing: a reason on a laptop, a failure in CI."""
+
+from pathlib import Path
+
+import pytest
+
+from support.mavenjars import JavaProcess, jars
+
+
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)], ids=["laptop", "CI"]
+)
+def test_missing_java_skips_or_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ci: str, outcome: type[BaseException]
+) -> None:
+    """A test that could not run must not count as passed where everything has to be there."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="elasticmq needs java"):
+        jars("elasticmq")
+
+
+def test_java_that_does_not_start_tells_what_it_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The end of its output, at once."""
+    fake = tmp_path / "java"
+    fake.write_text("#!/bin/sh\necho no such class\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(AssertionError, match="no such class"):
+        JavaProcess(["x"], started="never")
