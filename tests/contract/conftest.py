@@ -11,8 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chaski_aws.endpoints import SQS, Endpoint
+from chaski_aws.dynamodb import DynamoAttemptRecords, DynamoDeadLetters
+from chaski_aws.endpoints import DYNAMODB, SQS, Endpoint
 from chaski_aws.sqs import SqsQueue
+from chaski_aws.store.table import table_definition
 from chaski_aws.transport import AwsTransport
 from chaski_core.ports import AttemptRecords, DeadLetterStore, OutgoingMessage, Queue, Sent
 from chaski_embedded.backend import EmbeddedBackend
@@ -20,10 +22,12 @@ from chaski_embedded.broker import EmbeddedBroker
 from chaski_embedded.server import start_server
 from support.aws import FixedCredentials
 from support.clocks import SteppedClock
+from support.dynamodblocal import DynamoDbLocal
 from support.elasticmq import ElasticMq
 from support.sqswire import WireQueue
 
 FIFO = {"FifoQueue": "true"}
+RETENTION_DAYS = 30
 QUEUE_BACKENDS = ("embedded", "embedded-sqs-server", "aws-adapter-on-embedded-server", "elasticmq")
 _PACE_OF_REAL_TIME = 1 / 15  # a stand-in's clock is nobody's to set: there, 30 seconds of a test are 2
 _names = itertools.count()
@@ -184,9 +188,34 @@ async def _elasticmq_world(url: str) -> AsyncIterator[QueueWorld]:
         yield QueueWorld(make, lambda: adapted(f"{url}/000000000000/absent.fifo"), pass_time, _PACE_OF_REAL_TIME)
 
 
-@pytest.fixture(params=["embedded"])
-def stores(request: pytest.FixtureRequest, broker: EmbeddedBroker) -> StoreWorld:
+@pytest.fixture(scope="session")
+def dynamodb_local() -> Iterator[str]:
+    """URL of a running DynamoDB Local."""
+    server = DynamoDbLocal()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(params=["embedded", "dynamodb-local"])
+async def stores(
+    request: pytest.FixtureRequest, broker: EmbeddedBroker, clock: SteppedClock
+) -> AsyncIterator[StoreWorld]:
     """A store for each backend."""
-    assert request.param == "embedded"
-    backend = EmbeddedBackend(broker)
-    return StoreWorld(backend.dead_letters, backend.attempt_records)
+    if request.param == "embedded":
+        backend = EmbeddedBackend(broker)
+        yield StoreWorld(backend.dead_letters, backend.attempt_records)
+        return
+    async with _dynamodb_world(request.getfixturevalue("dynamodb_local"), clock) as made:
+        yield made
+
+
+@asynccontextmanager
+async def _dynamodb_world(url: str, clock: SteppedClock) -> AsyncIterator[StoreWorld]:
+    transport = AwsTransport(Endpoint(DYNAMODB, url, "us-east-1"), FixedCredentials())
+    table = f"table{next(_names)}"
+    await transport.call("CreateTable", table_definition(table))
+    yield StoreWorld(
+        DynamoDeadLetters(transport, table, RETENTION_DAYS, clock), DynamoAttemptRecords(transport, table, clock)
+    )
+    await transport.call("DeleteTable", {"TableName": table})
+    await transport.close()

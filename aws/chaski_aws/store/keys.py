@@ -2,7 +2,7 @@
 
     pk                          sk                        what
     <UTC hour>#<shard>          <ms>#<id>#<other>         a dead letter; shard = murmur3(subject) mod 8
-    part#<that pk>#<that sk>    <number>                  a piece of a dead letter's message that is too large for it
+    part#<pk>#<sk>#<digest>     <number>                  a piece of a dead letter's message that is too large for it
     hour                        <UTC hour>#<shard>        says that such a partition was written to
     attempt#<SQS MessageId>     attempt                   Strict: how far the head of a subject has climbed
 
@@ -14,7 +14,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.htm
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
@@ -25,8 +25,8 @@ from chaski_core.timestamps import timestamp
 SHARDS = 8
 HOURS_PK = "hour"
 ATTEMPT_SK = "attempt"
-HOUR_MS = 3_600_000
-_MS_DIGITS = 15  # until the year 9999
+_MS_DIGITS = 15
+_NEWEST_MS = 253_402_300_799_999  # the end of the year 9999
 _HOUR_CHARACTERS = len("2026-11-24T05")
 _MAX_TOKEN_BYTES = 1_024
 _AFTER_EVERY_KEY = "~"  # sorts after digits
@@ -42,9 +42,8 @@ class Key:
 
 def letter_key(letter: DeadLetter) -> Key:
     """The same for every repetition of a put, unlike that of any other dead letter of the route."""
-    subject_and_route = f"{letter.subject}\0{letter.route}".encode("utf-8", "surrogatepass")
-    other = hashlib.sha256(subject_and_route).hexdigest()[:16]
-    message_id = letter.id if is_message_id(letter.id) else token("")[:7] + _digest(letter.id)
+    other = _digest(f"{letter.subject}\0{letter.route}")[:16]
+    message_id = letter.id if is_message_id(letter.id) else f"sha256:{_digest(letter.id)}"
     pk = f"{hour_of(letter.dead_lettered_at)}#{shard_of(letter.subject)}"
     return Key(f"{letter.dead_lettered_at:0{_MS_DIGITS}d}#{message_id}#{other}", pk)
 
@@ -59,9 +58,9 @@ def hour_of(moment_ms: int) -> str:
     return timestamp(moment_ms)[:_HOUR_CHARACTERS]
 
 
-def parts_pk(key: Key) -> str:
-    """Partition of the pieces of a dead letter's message."""
-    return f"part#{key.pk}#{key.sk}"
+def parts_pk(pk: str, sk: str, digest: str) -> str:
+    """Partition of the pieces of a dead letter's message; `digest` is the message's, so that other bytes lie apart."""
+    return f"part#{pk}#{sk}#{digest}"
 
 
 def attempt_pk(message_id: str) -> str:
@@ -76,11 +75,11 @@ def target_pk(target: str, hour_and_shard: str) -> str:
 
 def token(text: str) -> str:
     """A text as part of a key of an index: itself, or a stable hash where it is empty or too long for a key."""
-    return text if 0 < len(text.encode("utf-8", "replace")) <= _MAX_TOKEN_BYTES else f"sha256:{_digest(text)}"
+    return text if 0 < len(text.encode()) <= _MAX_TOKEN_BYTES else f"sha256:{_digest(text)}"
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,35 +97,23 @@ class Window:
 
 def letters_window(wanted: DeadLetterFilter) -> Window:
     """Sort keys of dead letters from `since` (inclusive) to `until` (exclusive)."""
-    since = max(0, wanted.since or 0)
-    if wanted.until is None:
-        return Window(_ms(since), _AFTER_EVERY_KEY)
-    if wanted.until <= since:
-        return Window(_AFTER_EVERY_KEY, "")
-    return Window(_ms(since), _ms(wanted.until - 1) + _AFTER_EVERY_KEY)
+    return _window(wanted, lambda moment: f"{moment:0{_MS_DIGITS}d}")
 
 
 def hours_window(wanted: DeadLetterFilter) -> Window:
     """Sort keys of the hours that a search touches."""
-    since = hour_of(max(0, wanted.since or 0))
+    return _window(wanted, hour_of)
+
+
+def hour_of_partition(hour_and_shard: str) -> str:
+    """The hour in `<hour>#<shard>`."""
+    return hour_and_shard[:_HOUR_CHARACTERS]
+
+
+def _window(wanted: DeadLetterFilter, text: Callable[[int], str]) -> Window:
+    since = min(max(0, wanted.since or 0), _NEWEST_MS)
     if wanted.until is None:
-        return Window(since, _AFTER_EVERY_KEY)
-    if wanted.until <= max(0, wanted.since or 0):
+        return Window(text(since), _AFTER_EVERY_KEY)
+    if wanted.until <= since:
         return Window(_AFTER_EVERY_KEY, "")
-    return Window(since, hour_of(wanted.until - 1) + _AFTER_EVERY_KEY)
-
-
-def by_hour(partitions: list[str]) -> Iterator[list[str]]:
-    """Partitions (`<hour>#<shard>`, sorted) of one hour after the other: only within an hour must they be merged."""
-    group: list[str] = []
-    for each in partitions:
-        if group and each[:_HOUR_CHARACTERS] != group[0][:_HOUR_CHARACTERS]:
-            yield group
-            group = []
-        group.append(each)
-    if group:
-        yield group
-
-
-def _ms(moment: int) -> str:
-    return f"{moment:0{_MS_DIGITS}d}"
+    return Window(text(since), text(min(wanted.until - 1, _NEWEST_MS)) + _AFTER_EVERY_KEY)

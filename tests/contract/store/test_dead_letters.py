@@ -130,3 +130,26 @@ async def test_same_id_and_time_of_two_subjects_are_two_letters(stores: StoreWor
     await stores.dead_letters.put(letter(subject="s1"))
     await stores.dead_letters.put(letter(subject="s2"))
     assert [each.subject for each in await stores.dead_letters.get("m1")] == ["s1", "s2"]
+
+
+@pytest.mark.promise(2)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"envelope": {"subject": "s", "body": {"content": "x" * 320_000}}},
+        {"envelope": {"subject": "s", "body": {"content": "\x01" * 320_000}}},
+        {"envelope": None, "raw": b"\xff" * 327_680},
+        {"envelope": {"subject": "s", "body": {"content": "é" * 160_000}}, "url": "https://x/" + "y" * 100_000},
+    ],
+    ids=["the largest", "all escaped", "the largest raw", "a long URL beside it"],
+)
+async def test_nothing_of_a_large_message_is_lost(stores: StoreWorld, changes: dict[str, Any]) -> None:
+    """DynamoDB takes items of 400 KB: what is larger is kept in pieces, and comes out whole."""
+    many = tuple(ErrorNote("500", NOON + n, "d" * 1_000, "e" * 1_000) for n in range(100))
+    kept = letter(errors=many, **changes)
+    await stores.dead_letters.put(kept)
+    await stores.dead_letters.put(kept)
+    (read,) = await stores.dead_letters.get("m1")
+    assert (read.envelope, read.raw, read.attempts, read.reason) == (kept.envelope, kept.raw, 2, Reason.EXHAUSTED)
+    assert read.errors[0].key == "500"
+    assert [each.id async for each in stores.dead_letters.find(DeadLetterFilter(since=NOON))] == ["m1"]

@@ -1,0 +1,156 @@
+"""The store of failures on DynamoDB: one table for a route, dead letters and attempt records side by side.
+
+One table for both, since DynamoDB makes tables with indexes one after the other, and since attempt records (which stand
+in no index) cost nothing there. `store/keys.py` has the keys.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+
+from chaski_aws.store import keys, requests
+from chaski_aws.store.items import (
+    ID_INDEX,
+    SUBJECT_INDEX,
+    TARGET_INDEX,
+    Item,
+    document_of,
+    is_expired,
+    parts_of,
+    read_letter,
+    read_record,
+    record_item,
+    stored_letter,
+)
+from chaski_aws.store.reading import Caller, fetched, merged, walk
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.errors import BackendRejectedError
+from chaski_core.outcome import class_of_key
+from chaski_core.ports import AttemptRecord, Clock
+
+_KEY_IS_THERE = "ConditionalCheckFailedException"
+_MAX_KNOWN_HOURS = 4_096
+
+
+class DynamoDeadLetters:
+    """Implements `chaski_core.ports.DeadLetterStore`.
+
+    Indexes follow the table within about a second, so a search by subject or target, and `get`, may miss the newest.
+    """
+
+    def __init__(self, caller: Caller, table: str, retention_days: int, clock: Clock) -> None:
+        """`retention_days`: of the route, counted from the time of the dead letter."""
+        self._caller = caller
+        self._table = table
+        self._retention_days = retention_days
+        self._clock = clock
+        self._known_hours: set[str] = set()  # partitions that this process has marked as written to
+
+    async def put(self, letter: DeadLetter) -> None:
+        """Keeps a dead letter; one with the same key is left as it is."""
+        stored = stored_letter(letter, self._retention_days)
+        await self._mark_hour(stored.hour)
+        for part in stored.parts:
+            await self._caller.call("PutItem", requests.put(self._table, part))
+        try:
+            await self._caller.call("PutItem", requests.put_new(self._table, stored.letter))
+        except BackendRejectedError as error:
+            if error.code != _KEY_IS_THERE:
+                raise
+
+    async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
+        """Dead letters that pass the filter, oldest first, read page by page. Expired ones are left out."""
+        async with aclosing(self._found(wanted)) as items:
+            async for item in items:
+                if is_expired(item, self._clock.now_ms()):
+                    continue
+                letter = await self._letter(item)
+                if wanted.keeps(letter, "" if wanted.text is None else document_of(letter)):
+                    yield letter
+
+    async def get(self, message_id: str) -> Sequence[DeadLetter]:
+        """Every dead letter of a message id, oldest first."""
+        every = keys.letters_window(DeadLetterFilter())
+        entries = walk(self._caller, requests.query(self._table, keys.token(message_id), every, ID_INDEX))
+        letters = [
+            await self._letter(item)
+            async for item in fetched(self._caller, self._table, entries)
+            if not is_expired(item, self._clock.now_ms())
+        ]
+        found = [letter for letter in letters if letter.id == message_id]
+        return sorted(found, key=lambda letter: (letter.dead_lettered_at, letter.subject, letter.route))
+
+    async def _mark_hour(self, hour: Item) -> None:
+        name = hour["sk"]["S"]
+        if name in self._known_hours:
+            return
+        await self._caller.call("PutItem", requests.put(self._table, hour))
+        if len(self._known_hours) >= _MAX_KNOWN_HOURS:
+            self._known_hours.clear()
+        self._known_hours.add(name)
+
+    async def _found(self, wanted: DeadLetterFilter) -> AsyncGenerator[Item, None]:
+        window = keys.letters_window(wanted)
+        if window.empty:
+            return
+        if wanted.subject is not None:
+            pk = keys.token(wanted.subject)
+            entries = walk(self._caller, requests.query(self._table, pk, window, SUBJECT_INDEX))
+        elif wanted.target is not None:
+            target = wanted.target
+
+            def of_target(hour: str) -> Mapping[str, object]:
+                return requests.query(self._table, keys.target_pk(target, hour), window, TARGET_INDEX)
+
+            entries = merged(self._caller, self._hours(wanted), of_target)
+        else:
+            entries = merged(self._caller, self._hours(wanted), lambda hour: requests.query(self._table, hour, window))
+        if wanted.subject is not None or wanted.target is not None:
+            entries = fetched(self._caller, self._table, self._worth_fetching(entries, wanted))
+        async with aclosing(entries):
+            async for item in entries:
+                yield item
+
+    async def _hours(self, wanted: DeadLetterFilter) -> AsyncGenerator[str, None]:
+        window = keys.hours_window(wanted)
+        async with aclosing(walk(self._caller, requests.query(self._table, keys.HOURS_PK, window))) as hours:
+            async for item in hours:
+                yield item["sk"]["S"]
+
+    async def _worth_fetching(
+        self, entries: AsyncIterator[Item], wanted: DeadLetterFilter
+    ) -> AsyncGenerator[Item, None]:
+        async for entry in entries:
+            error_class = entry.get("errorClass", {}).get("S")
+            expected = {None, error_class, class_of_key(error_class or "")}
+            if wanted.error_class in expected and not is_expired(entry, self._clock.now_ms()):
+                yield entry
+
+    async def _letter(self, item: Item) -> DeadLetter:
+        pk = parts_of(item)
+        if pk is None:
+            return read_letter(item)
+        parts = walk(self._caller, requests.parts_query(self._table, pk))
+        return read_letter(item, [part async for part in parts])
+
+
+class DynamoAttemptRecords:
+    """Implements `chaski_core.ports.AttemptRecords`."""
+
+    def __init__(self, caller: Caller, table: str, clock: Clock) -> None:
+        self._caller = caller
+        self._table = table
+        self._clock = clock
+
+    async def read(self, message_id: str) -> AttemptRecord | None:
+        """The record, consistently."""
+        answer = await self._caller.call("GetItem", requests.get_attempt(self._table, message_id))
+        return read_record(answer["Item"]) if answer.get("Item") else None
+
+    async def write(self, message_id: str, record: AttemptRecord) -> None:
+        """Keeps the record for 15 days, a day longer than its message can live."""
+        item = record_item(message_id, record, self._clock.now_ms())
+        await self._caller.call("PutItem", requests.put(self._table, item))
+
+    async def delete(self, message_id: str) -> None:
+        """Drops the record, if there is one."""
+        await self._caller.call("DeleteItem", requests.delete_attempt(self._table, message_id))

@@ -1,0 +1,163 @@
+"""Reads items oldest first out of many partitions, page by page, with bounds on what is asked and held at once."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from heapq import heappop, heappush
+from typing import Any, Protocol
+
+from chaski_aws.store import keys, requests
+from chaski_aws.store.items import Item
+from chaski_aws.transport import CallLimits
+from chaski_core.errors import BackendUnavailableError
+
+MAX_OPEN_PARTITIONS = 16  # a page of each, at most 1 MB, may be in memory; and as many queries on their way
+# An answer in DynamoDB's own count is 1 MB (Query), or what the keys of a batch hold; a byte can take six in JSON.
+_QUERY_LIMITS = CallLimits(seconds=20.0, answer_bytes=8_388_608)
+_BATCH_LIMITS = CallLimits(seconds=20.0, answer_bytes=67_108_864)
+_MAX_UNPROCESSED_ROUNDS = 10
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 2.0
+
+
+class Caller(Protocol):
+    """Makes one call of DynamoDB's API, repeats it where that can help, and raises `BackendError` otherwise."""
+
+    async def call(self, action: str, fields: Mapping[str, Any], limits: CallLimits = ..., /) -> Any:
+        """The answer to an action such as `Query`."""
+        ...
+
+
+async def walk(caller: Caller, query: Mapping[str, Any]) -> AsyncGenerator[Item, None]:
+    """The items of one query, page by page."""
+    partition = _Partition(caller, query)
+    try:
+        while (item := await partition.pop()) is not None:
+            yield item
+    finally:
+        await partition.close()
+
+
+async def merged(
+    caller: Caller, partitions: AsyncIterator[str], query: Callable[[str], Mapping[str, Any]]
+) -> AsyncGenerator[Item, None]:
+    """The items of many partitions in the order of their sort keys.
+
+    Args:
+        caller: makes the calls.
+        partitions: `<hour>#<shard>`, sorted. No item of an hour is older than one of the hour before.
+        query: what to ask of a partition.
+    """
+    opened: deque[list[_Partition]] = deque()
+    hours = _hours(partitions)
+    try:
+        more = True
+        while more or opened:
+            while more and (not opened or sum(map(len, opened)) < MAX_OPEN_PARTITIONS):
+                hour = await anext(hours, None)
+                more = hour is not None
+                opened.append([_Partition(caller, query(each)) for each in hour or ()])
+            async with aclosing(_merged_hour(opened[0])) as items:
+                async for item in items:
+                    yield item
+            opened.popleft()
+    finally:
+        for hour_opened in opened:
+            for partition in hour_opened:
+                await partition.close()
+        await hours.aclose()
+
+
+async def fetched(caller: Caller, table: str, entries: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
+    """The whole items of an index's entries, in the same order; those that are gone meanwhile are left out."""
+    group: list[Item] = []
+    async for entry in entries:
+        group.append(entry)
+        if len(group) == requests.MAX_BATCH_KEYS:
+            for item in await _get_all(caller, table, group):
+                yield item
+            group = []
+    if group:
+        for item in await _get_all(caller, table, group):
+            yield item
+
+
+async def _get_all(caller: Caller, table: str, entries: list[Item]) -> list[Item]:
+    found: dict[keys.Key, Item] = {}
+    request = requests.batch_get(table, entries)
+    for number in range(_MAX_UNPROCESSED_ROUNDS):
+        answer = await caller.call("BatchGetItem", request, _BATCH_LIMITS)
+        items = answer.get("Responses", {}).get(table, [])
+        found.update((_key(item), item) for item in items)
+        unprocessed = answer.get("UnprocessedKeys")
+        if not unprocessed:
+            return [found[key] for key in map(_key, entries) if key in found]
+        request = {"RequestItems": unprocessed}
+        if not items:  # throttled; else the answer was merely full
+            longest = min(_FIRST_PAUSE_SECONDS * 2**number, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - spreads repetitions
+    raise BackendUnavailableError(f"{table}: DynamoDB left keys of a batch unread {_MAX_UNPROCESSED_ROUNDS} times")
+
+
+def _key(item: Item) -> keys.Key:
+    return keys.Key(item["sk"]["S"], item["pk"]["S"])
+
+
+async def _hours(partitions: AsyncIterator[str]) -> AsyncGenerator[list[str], None]:
+    group: list[str] = []
+    async for each in partitions:
+        if group and keys.hour_of_partition(each) != keys.hour_of_partition(group[0]):
+            yield group
+            group = []
+        group.append(each)
+    if group:
+        yield group
+
+
+async def _merged_hour(partitions: list["_Partition"]) -> AsyncGenerator[Item, None]:
+    heap: list[tuple[str, int, Item]] = []
+    for number, partition in enumerate(partitions):
+        if (item := await partition.pop()) is not None:
+            heappush(heap, (item["sk"]["S"], number, item))
+    while heap:
+        _, number, item = heappop(heap)
+        yield item
+        if (following := await partitions[number].pop()) is not None:
+            heappush(heap, (following["sk"]["S"], number, following))
+
+
+class _Partition:
+    """The items of one query. Its first page is asked for at once, later ones when they are needed."""
+
+    def __init__(self, caller: Caller, query: Mapping[str, Any]) -> None:
+        self._caller = caller
+        self._query = query
+        self._items: deque[Item] = deque()
+        self._after: Mapping[str, Any] | None = None  # where the next page begins
+        self._page: asyncio.Task[Mapping[str, Any]] | None = asyncio.create_task(self._ask())
+
+    async def pop(self) -> Item | None:
+        """The next item; None at the end."""
+        while not self._items:
+            if self._page is None:
+                if not self._after:
+                    return None
+                self._page = asyncio.create_task(self._ask())
+            answer = await self._page
+            self._page = None
+            self._items.extend(answer.get("Items", ()))
+            self._after = answer.get("LastEvaluatedKey")
+        return self._items.popleft()
+
+    async def close(self) -> None:
+        """Ends a query that is on its way."""
+        if self._page is not None:
+            self._page.cancel()
+            await asyncio.gather(self._page, return_exceptions=True)
+
+    async def _ask(self) -> Mapping[str, Any]:
+        start = {"ExclusiveStartKey": self._after} if self._after else {}
+        answer: Mapping[str, Any] = await self._caller.call("Query", {**self._query, **start}, _QUERY_LIMITS)
+        return answer

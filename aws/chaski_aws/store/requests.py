@@ -1,0 +1,66 @@
+"""Requests to DynamoDB. Pure.
+
+Reference: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html and its siblings.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from chaski_aws.store import keys
+from chaski_aws.store.items import INDEX_KEYS, Item
+
+MAX_BATCH_KEYS = 25  # of 100: an item may have 400 KB, an answer 16 MB
+
+
+def query(table: str, pk: str, window: keys.Window, index: str | None = None) -> dict[str, Any]:
+    """Items of one partition, oldest first; of the table consistently, of an index (keys only) as far as it is."""
+    made: dict[str, Any] = {
+        "TableName": table,
+        "KeyConditionExpression": "#pk = :pk AND #sk BETWEEN :first AND :last",
+        "ExpressionAttributeNames": {"#pk": INDEX_KEYS[index] if index else "pk", "#sk": "sk"},
+        "ExpressionAttributeValues": {
+            ":pk": {"S": pk},
+            ":first": {"S": window.first},
+            ":last": {"S": window.last},
+        },
+    }
+    return made | ({"IndexName": index} if index else {"ConsistentRead": True})
+
+
+def parts_query(table: str, pk: str) -> dict[str, Any]:
+    """The parts of a message, in order."""
+    return query(table, pk, keys.Window("0", "~"))
+
+
+def batch_get(table: str, found: Sequence[Item]) -> dict[str, Any]:
+    """The whole items of entries of an index."""
+    wanted = [_key(item) for item in found]
+    return {"RequestItems": {table: {"Keys": wanted, "ConsistentRead": True}}}
+
+
+def put(table: str, item: Item) -> dict[str, Any]:
+    """Writes an item, in place of one with the same key."""
+    return {"TableName": table, "Item": item}
+
+
+def put_new(table: str, item: Item) -> dict[str, Any]:
+    """Writes an item where none has its key; `ConditionalCheckFailedException` where one has."""
+    return put(table, item) | {"ConditionExpression": "attribute_not_exists(pk)"}
+
+
+def get_attempt(table: str, message_id: str) -> dict[str, Any]:
+    """Reads an attempt record, consistently."""
+    return {"TableName": table, "Key": _attempt_key(message_id), "ConsistentRead": True}
+
+
+def delete_attempt(table: str, message_id: str) -> dict[str, Any]:
+    """Deletes an attempt record; success where there is none."""
+    return {"TableName": table, "Key": _attempt_key(message_id)}
+
+
+def _key(item: Item) -> Item:
+    return {"pk": item["pk"], "sk": item["sk"]}
+
+
+def _attempt_key(message_id: str) -> Item:
+    return {"pk": {"S": keys.attempt_pk(message_id)}, "sk": {"S": keys.ATTEMPT_SK}}
