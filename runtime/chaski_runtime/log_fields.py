@@ -97,7 +97,7 @@ def attempt_sentence(attempt: Attempt) -> str:
     outcome = attempt.outcome
     if outcome.delivered:
         return "delivered"
-    sentence = f"{outcome.label} with {outcome.key}"
+    sentence = outcome.label if outcome.label == outcome.key else f"{outcome.label} with {outcome.key}"
     if outcome.detail:
         sentence += f": {outcome.detail}"
     return f"{sentence}; {attempt.next}" if attempt.next else sentence
