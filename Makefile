@@ -6,9 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 # A file's tests stay together; the files are begun in their order, the long acceptance tests first.
-SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test test-fast lint format dev bench lock clean
+.PHONY: help setup demo test test-fast test-slow lint format dev bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(STAMP) ## unit, contract and acceptance tests
 
 test-fast: $(STAMP) ## unit and contract tests only
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit tests/contract
+
+test-slow: $(STAMP) ## what takes minutes or a whole machine
+	@$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP) ## style, types, import directions, the CRD's schema
 	@hack/lint "$(BIN)"

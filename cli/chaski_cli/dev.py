@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import os
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from chaski_cli.services import Addresses, Services, open_services
 from chaski_core import jsontext
 from chaski_core.route.model import Route
 from chaski_runtime import logs
+from chaski_runtime.signals import stop_on_signals
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +55,7 @@ def run_dev(options: DevOptions) -> Exit:
 
 
 async def _serve(routes: Sequence[Route], options: DevOptions, log: logs.Logs) -> Exit:
-    stop = asyncio.Event()
-    _on_signals(stop)
+    stop = stop_on_signals()  # a second one ends it at once; what is in flight is released at the next start
     listen = Addresses(options.host, options.port, options.metrics_port)
     async with open_services(routes, options.data, listen, log) as services:
         _tell(services, routes, options)
@@ -65,20 +63,6 @@ async def _serve(routes: Sequence[Route], options: DevOptions, log: logs.Logs) -
         _log.info("stopping: nothing new is taken, what is in flight finishes")
     _log.info("stopped")
     return Exit.FAILED if failed else Exit.OK
-
-
-def _on_signals(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def asked(number: signal.Signals) -> None:
-        if stop.is_set():  # a second time: at once; what is in flight is released at the next start
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked, number)
 
 
 def _tell(services: Services, routes: Sequence[Route], options: DevOptions) -> None:

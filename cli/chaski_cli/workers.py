@@ -2,19 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-from chaski_core import __version__
 from chaski_core.ports import Backend, Clock
-from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
-from chaski_worker.addresses import LoopbackPolicy
-from chaski_worker.delivery import Deliverer
-from chaski_worker.guard import Guard
-from chaski_worker.refusal import RefusalReason
+from chaski_worker.assembly import make_deliverer
 from chaski_worker.settings import WorkerSettings
 from chaski_worker.worker import Worker
 
@@ -31,7 +25,7 @@ class Workers:
     def __init__(
         self, routes: Sequence[ResolvedRoute], backend: Backend, metrics: Metrics, logs: Logs, clock: Clock
     ) -> None:
-        self._deliverers = [_deliverer(resolved.route, metrics) for resolved in routes]
+        self._deliverers = [make_deliverer(each.route, metrics, permit_loopback=True) for each in routes]
         self._workers = {
             resolved.route.key: Worker(
                 resolved,
@@ -75,18 +69,3 @@ class Workers:
         ages = {key: worker.last_poll_age() for key, worker in self._workers.items()}
         stale = [key for key, age in ages.items() if age is not None and age > _STALE_POLL_SECONDS]
         return f"no successful poll for {_STALE_POLL_SECONDS:g} s: {', '.join(stale)}" if stale else None
-
-
-def _deliverer(route: Route, metrics: Metrics) -> Deliverer:
-    return Deliverer(
-        Guard(route.allow),
-        LoopbackPolicy(permit_loopback=True),
-        timeout_seconds=route.delivery.timeout_seconds,
-        user_agent=f"chaski/{__version__}",
-        on_refusal=_counted(metrics, route),
-    )
-
-
-def _counted(metrics: Metrics, route: Route) -> Callable[[RefusalReason], None]:
-    count = partial(metrics.guard_refusal, namespace=route.namespace, route=route.name)
-    return lambda reason: count(reason=reason.value)

@@ -151,6 +151,8 @@ class RecordingTarget:
     seen: list[Seen] = field(default_factory=list)
     bodies: dict[str, bytes] = field(default_factory=dict)
     keep_bodies: bool = False
+    count_arrivals: bool = False
+    arrived: list[Seen] = field(default_factory=list)  # if counted: at their start, with status 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request."""
@@ -160,6 +162,8 @@ class RecordingTarget:
         body = await request.read()
         if self.keep_bodies:
             self.bodies[message_id] = body
+        if self.count_arrivals:
+            self.arrived.append(Seen(at, at, request.path, message_id, attempt, 0))
         seconds, status = self.answer(request.path, message_id, attempt)
         if seconds:
             await asyncio.sleep(seconds)
@@ -178,7 +182,7 @@ class RecordingTarget:
 async def recording_target(answer: Callable[[str, str, int], tuple[float, int]]) -> AsyncIterator[RecordingTarget]:
     """Runs a target on a free port of 127.0.0.1."""
     target = RecordingTarget(answer)
-    runner = web.ServerRunner(web.Server(target.handle))
+    runner = web.ServerRunner(web.Server(target.handle, handler_cancellation=True), shutdown_timeout=0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
     await site.start()

@@ -17,6 +17,7 @@ from chaski_worker.runner import LaneRunner
 from chaski_worker.slots import Slots
 
 _log = logging.getLogger(__name__)
+_EARLY_ANSWER_SECONDS = 0.2
 _TICKS_PER_VISIBILITY = 12
 _ATTEMPT_ID_SECONDS = 240  # a receive attempt id is good for five minutes: API_ReceiveMessage
 
@@ -148,8 +149,11 @@ class Consumer:
                 self._call_for_help(runner)
             elif not leader:
                 return
-            elif messages and self._pace.gap_seconds:
+            elif messages:
                 await asyncio.sleep(self._pace.gap_seconds)
+            elif self._clock.monotonic() - asked_at < self._pace.wait_seconds / 2:
+                # Nothing, and at once instead of after a long poll: the queue is at its limit of messages in flight, say.
+                await asyncio.sleep(_EARLY_ANSWER_SECONDS)
 
     def _call_for_help(self, runner: LaneRunner) -> None:
         url = runner.holder.queue.url

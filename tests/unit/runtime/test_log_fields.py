@@ -111,7 +111,7 @@ def test_an_attempt_that_was_not_made_has_no_status() -> None:
     """A refusal and a timeout have none."""
     refused = replace(FAILED, outcome=Outcome(ErrorClass.REFUSED, None, "no rule"), traceparent=None, next="")
     fields = attempt_fields(refused, 0)
-    assert fields["message"] == "refused with refused: no rule"
+    assert fields["message"] == "refused: no rule"
     assert not {"http.response.status_code", "trace.id", "chaski.next"} & set(fields)
 
 

@@ -1,0 +1,78 @@
+"""The command `chaski-ingest`."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from chaski_core import __version__
+from chaski_core.errors import ChaskiError, InvalidInputError
+from chaski_ingest.process import Listen, serve
+from chaski_ingest.route_files import RouteFiles
+from chaski_runtime import logs
+
+_DESCRIPTION = """\
+Takes messages over HTTP and puts them on their routes' SQS queues; 202 means that the queue has them durably.
+
+Credentials, region and endpoint come from AWS's usual chain (environment, profile, IRSA, Pod Identity;
+AWS_ENDPOINT_URL_SQS for stand-ins). The route files are looked at every five seconds; one that can't be used is told
+of, and the routes stay as they were. SIGTERM: nothing new is taken, what is under way is answered.
+"""
+_EPILOG = """\
+examples:
+  chaski-ingest --auth none --routes resolved.yaml         one file, of one or several resolved routes
+  chaski-ingest --auth none --routes /etc/chaski/routes    a folder of them, such as a mounted ConfigMap
+
+exit codes: 0 stopped as asked, 1 it could not run, 2 wrong input
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; its exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        routes = RouteFiles(given.routes)
+    except InvalidInputError as error:
+        return _fail(2, "\n".join([f"{given.routes} can't be used", *(f"  {fault}" for fault in error.faults)]))
+    except OSError as error:
+        return _fail(2, f"--routes {given.routes}: {error.strerror}")
+    log = logs.configure(given.log_format, given.log_level, service="chaski-ingest")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(routes, Listen(given.host, given.port, given.metrics_port), log))
+    except (ChaskiError, OSError) as error:
+        return _fail(1, str(error))
+    finally:
+        log.close()
+    return 0
+
+
+def _fail(code: int, text: str) -> int:
+    sys.stderr.write(f"chaski-ingest: {text}\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "chaski-ingest", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--routes", type=Path, required=True, metavar="FILE|DIR", help="resolved routes")
+    parser.add_argument(
+        "--auth", choices=("none",), required=True, help="none: whoever reaches the port may send; said on purpose"
+    )
+    parser.add_argument("--host", default="0.0.0.0", help="where to listen (default: %(default)s)")  # noqa: S104 - a Service sends from outside the Pod
+    parser.add_argument("--port", type=int, default=8080, metavar="N", help="0 takes a free one (default: 8080)")
+    parser.add_argument(
+        "--metrics-port", type=int, default=9090, metavar="N", help="0 takes a free one (default: 9090)"
+    )
+    parser.add_argument("--log-format", choices=("json", "console"), default="json", help="default: %(default)s")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The experiment, on separate processes and DynamoDB Local, with the queues of two makers.
+
+ElasticMQ keeps both cores busy while anybody waits for messages of a FIFO queue, so that run is `slow`: by itself.
+"""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from chaski_cli.demo.experiment import EXPECTED, SUBJECT, messages, route_document
+from chaski_cli.demo.target import ENDPOINTS
+from support.devs import RecordingTarget, recording_target, send_batch, wait_until
+from support.dynamodblocal import DynamoDbLocal
+from support.elasticmq import ElasticMq
+from support.processes import Cloud, Service, cluster
+from support.sqsserver import ServerProcess
+
+NEVER_SECONDS = 3_600.0
+
+
+def answer(path: str, _message_id: str, _attempt: int) -> tuple[float, int]:
+    """200, 400, 500, or nothing."""
+    endpoint = path.strip("/")
+    return (NEVER_SECONDS, 200) if endpoint == "timeout" else (0.0, int(endpoint))
+
+
+class EmbeddedQueues:
+    """The embedded broker's SQS server, in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._process = ServerProcess(folder / "queues")
+        self.url = self._process.url
+
+    def stop(self) -> None:
+        """Ends it."""
+        assert self._process.terminate() == 0
+
+
+@pytest.mark.timeout(170)
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("maker", ["embedded", pytest.param("elasticmq", marks=pytest.mark.slow)])
+async def test_the_experiment_is_exact_on_sqs_and_dynamodb_protocols(tmp_path: Path, maker: str) -> None:
+    """200 messages of one subject through an ingest and three workers: every cell of the table, counted outside."""
+    tables = await asyncio.to_thread(DynamoDbLocal)
+    queues = await asyncio.to_thread(EmbeddedQueues, tmp_path) if maker == "embedded" else ElasticMq()
+    try:
+        async with recording_target(answer) as target:
+            target.count_arrivals = True
+            cloud = Cloud(queues.url, tables.url, tmp_path)
+            await cloud.make(route_document(target.url.rstrip("/")))
+            async with cluster(cloud, tmp_path) as (ingest, workers), aiohttp.ClientSession() as http:
+                sent = [{"id": f"m{n:03}", **each} for n, each in enumerate(messages(target.url.rstrip("/")))]
+                results = await send_batch(http, ingest.ready["chaski.ingest.url"], "demo/experiment", sent)
+                assert {result["status"] for result in results} == {202}
+                total = sum(row.requests for row in EXPECTED.values())
+                await wait_until(lambda: len(target.arrived) >= total, within=150)
+                await asyncio.sleep(2)
+                await check(target, cloud, [ingest, *workers], http)
+                assert [await service.stop() for service in (ingest, *workers)] == [0, 0, 0, 0]
+    finally:
+        queues.stop()
+        tables.stop()
+
+
+async def check(target: RecordingTarget, cloud: Cloud, services: list[Service], http: aiohttp.ClientSession) -> None:
+    """The target's own count, the dead letters in DynamoDB, and the metrics of the processes."""
+    requests = Counter(seen.path.strip("/") for seen in target.arrived)
+    assert requests == {endpoint: EXPECTED[endpoint].requests for endpoint in ENDPOINTS}
+    kept = Counter(letter.target for letter in await cloud.dead_letters())
+    assert kept == {endpoint: row.dead_letters for endpoint, row in EXPECTED.items() if row.dead_letters}
+    firsts = [seen.message_id for seen in target.arrived if seen.attempt == 1]
+    assert firsts == [f"m{n:03}" for n in range(200)]
+    accepted, retried = await metrics(services, http)
+    assert accepted == 200
+    assert retried == {"400": 200, "500": 250, "timeout": 150}
+
+
+async def metrics(services: list[Service], http: aiohttp.ClientSession) -> tuple[int, dict[str, int]]:
+    """Messages accepted for the subject, and failed attempts of the error-consumer by target."""
+    accepted, retried = 0, Counter[str]()
+    for service in services:
+        async with http.get(service.ready["chaski.metrics.url"]) as got:
+            lines = (await got.text()).splitlines()
+        for line in lines:
+            value = int(float(line.rpartition(" ")[2])) if line.startswith("chaski_") else 0
+            if line.startswith("chaski_messages_accepted_total{") and f'subject_group="{SUBJECT}"' in line:
+                accepted += value
+            if line.startswith("chaski_attempts_total{") and 'stage="retry"' in line and 'outcome="failed"' in line:
+                retried[line.partition('target="')[2].partition('"')[0]] += value
+    return accepted, dict(retried)

@@ -1,0 +1,58 @@
+"""What a worker process takes, and when it is to be restarted."""
+
+from pathlib import Path
+
+import pytest
+
+from chaski_core.errors import InvalidRouteError
+from chaski_worker.__main__ import main
+from chaski_worker.process import WorkerOptions, read_route, stale
+from chaski_worker.triage import Stage
+from support.resolved import resolved_text
+
+
+def options(file: Path, queue: str | None = None) -> WorkerOptions:
+    """To consume the route of a file."""
+    return WorkerOptions(Stage.FIRST, file, queue, "127.0.0.1", 0, allow_loopback=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "queue", "told"),
+    [
+        (resolved_text("a") + "\n---\n" + resolved_text("b"), None, "a worker takes one"),
+        (resolved_text("a"), "quick", 'no queue is called "quick"; there are messages'),
+        (resolved_text("a", table=None), None, "deadLetterTable"),
+        ("kind: Nothing", None, "chaski provision"),
+    ],
+    ids=["two routes", "no such queue", "no table", "no resolved route"],
+)
+def test_what_can_not_be_worked_on_is_refused(tmp_path: Path, content: str, queue: str | None, told: str) -> None:
+    """Before anything is polled, in words that lead to the fix."""
+    file = tmp_path / "resolved.yaml"
+    file.write_text(content)
+    with pytest.raises(InvalidRouteError, match=told):
+        read_route(options(file, queue))
+
+
+def test_a_route_is_read(tmp_path: Path) -> None:
+    """The one of the file."""
+    (tmp_path / "resolved.yaml").write_text(resolved_text("a"))
+    assert read_route(options(tmp_path / "resolved.yaml", "messages")).route.key == "n/a"
+
+
+@pytest.mark.parametrize(("age", "told"), [(None, None), (60.0, None), (61.0, "no successful poll for 61 s")])
+@pytest.mark.promise(10)
+def test_a_worker_that_polls_no_more_is_not_alive(age: float | None, told: str | None) -> None:
+    """Three long polls without a success; before the first poll nothing is known."""
+    verdict = stale(age)
+    assert (verdict is None) == (told is None)
+    assert told is None or (verdict is not None and verdict.startswith(told))
+
+
+def test_the_command_says_what_is_wrong_with_its_route(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, the file, the fault."""
+    (tmp_path / "r.yaml").write_text("kind: Nothing")
+    assert main(["consume", "--route", str(tmp_path / "r.yaml")]) == 2
+    assert "r.yaml can't be used" in capsys.readouterr().err
+    assert main(["retry", "--route", str(tmp_path / "absent")]) == 2
+    assert "No such file" in capsys.readouterr().err

@@ -1,0 +1,128 @@
+"""One worker process on SQS and DynamoDB: a route's consumer, or its error-consumer, from start to drained."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from chaski_aws.backend import RouteTable, open_backend
+from chaski_core.errors import Fault, InvalidRouteError
+from chaski_core.route.resolved import ResolvedRoute
+from chaski_core.route.resolved_document import load_resolved
+from chaski_runtime import health
+from chaski_runtime.clock import SystemClock
+from chaski_runtime.logs import Logs
+from chaski_runtime.metrics import Metrics
+from chaski_runtime.signals import stop_on_signals
+from chaski_worker.assembly import make_deliverer
+from chaski_worker.settings import SQS_SETTINGS
+from chaski_worker.triage import Stage
+from chaski_worker.worker import Worker
+
+_log = logging.getLogger(__name__)
+_STALE_POLL_SECONDS = 60.0  # three long polls
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What was asked for."""
+
+    stage: Stage
+    route: Path
+    queue: str | None  # of the route, or all of them
+    host: str
+    metrics_port: int  # 0: any free one
+    allow_loopback: bool
+
+
+def read_route(options: WorkerOptions) -> ResolvedRoute:
+    """The one resolved route of the file.
+
+    Raises:
+        InvalidRouteError: it holds none or several, or can't be used for what was asked.
+        OSError: it can't be read.
+    """
+    routes = load_resolved(options.route.read_text())
+    if len(routes) != 1:
+        raise InvalidRouteError([Fault("", f"holds {len(routes)} routes; a worker takes one")])
+    (resolved,) = routes
+    names = [queue.name for queue in resolved.route.queues]
+    if options.queue is not None and options.queue not in names:
+        raise InvalidRouteError(
+            [Fault("spec.queues", f'no queue is called "{options.queue}"; there are {_listed(names)}')]
+        )
+    if resolved.dead_letter_table is None:
+        raise InvalidRouteError([Fault("resolved.deadLetterTable", "is missing: a worker has to keep what fails")])
+    return resolved
+
+
+async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> None:
+    """Delivers until SIGTERM or SIGINT, then drains.
+
+    Raises:
+        BackendRejectedError: `Configuration`; for example no region is set.
+        OSError: the metrics port can't be listened on.
+    """
+    stop, clock, metrics = stop_on_signals(), SystemClock(), Metrics()
+    metrics.observe_log_drops(lambda: logs.dropped)
+    route = resolved.route
+    async with AsyncExitStack() as stack:
+        backend = await open_backend(
+            RouteTable(str(resolved.dead_letter_table), route.retention_days),
+            clock,
+            on_sqs_request=metrics.backend_request,
+        )
+        stack.push_async_callback(backend.close)
+        deliverer = make_deliverer(route, metrics, permit_loopback=options.allow_loopback)
+        stack.push_async_callback(deliverer.close)
+        worker = Worker(
+            resolved,
+            backend=backend,
+            deliverer=deliverer,
+            metrics=metrics,
+            logs=logs,
+            clock=clock,
+            settings=SQS_SETTINGS,
+            stages=(options.stage,),
+            only_queue=options.queue,
+        )
+
+        def live() -> str | None:
+            return stale(worker.last_poll_age())
+
+        side = await health.start(options.host, options.metrics_port, metrics=metrics, live=live, ready=live)
+        stack.push_async_callback(side.close)
+        _tell(route.key, options, side.port)
+        running = asyncio.create_task(worker.run())
+        asked = asyncio.create_task(stop.wait())
+        await asyncio.wait((running, asked), return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        worker.stop()
+        await running
+    _log.info("stopped")
+
+
+def stale(age: float | None) -> str | None:
+    """Why a worker should be restarted, by the seconds since its last successful poll; None while all is well."""
+    if age is None or age <= _STALE_POLL_SECONDS:
+        return None
+    return f"no successful poll for {age:.0f} s; {_STALE_POLL_SECONDS:.0f} are borne"
+
+
+def _tell(route: str, options: WorkerOptions, port: int) -> None:
+    url = f"http://{options.host}:{port}/metrics"
+    stage = "first attempts" if options.stage is Stage.FIRST else "retries"
+    _log.info(
+        "%s of %s, metrics on %s",
+        stage,
+        route,
+        url,
+        extra={"ecs": {"event.action": "ready", "chaski.metrics.url": url}},
+    )
+    if options.allow_loopback:
+        _log.warning("addresses of this machine may be called where a rule allows them: CHASKI_ALLOW_LOOPBACK is set")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names)
