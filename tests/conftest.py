@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 # Properties are checked with the same examples in every run, and never against a clock.
-settings.register_profile("chaski", deadline=None, derandomize=True, max_examples=150)
+settings.register_profile("chaski", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("chaski")
 
 _MEASURED = "measured"  # name of the property that carries a figure, over the borders of processes too
