@@ -170,6 +170,9 @@ async def test_what_a_cancelled_receive_took_is_soon_had_by_another(queues: Queu
 
 
 @pytest.mark.promise(11)
+@pytest.mark.differs(
+    "elasticmq", "two polls of one attempt wait: both get the message, only the later handle is good: 1.6.12"
+)
 async def test_receiver_that_asks_again_gets_what_it_missed(queues: QueueWorld) -> None:
     """An answer that was lost on its way locks nothing for the same attempt, and nobody else gets its message."""
     queue = await queues.make()
