@@ -1,0 +1,232 @@
+"""A small client of the Kubernetes API on aiohttp: what the operator and ingest need of it, and no more.
+
+The official client takes 150 MB and blocks; kopf is no client (`kopf/docs/hierarchies.rst`).
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import orjson
+
+from chaski_core.errors import ChaskiError
+from chaski_runtime.kubeaccess import KubeAccess
+
+_JSON = "application/json"
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_JSON_PATCH = "application/json-patch+json"
+_MAX_EVENT_BYTES = 8 * 1024 * 1024  # above what etcd takes
+
+Object = dict[str, Any]  # a Kubernetes object as JSON
+
+
+class KubeApiError(ChaskiError):
+    """The API server did not do what was asked."""
+
+
+class KubeUnavailableError(KubeApiError):
+    """It is away, overloaded or failed: try again later."""
+
+    def __init__(self, reason: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class KubeRefusedError(KubeApiError):
+    """It refused the call: `status` 404, 409, 403, 422 ...; `reason` is its word for it, such as NotFound."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+class WatchExpiredError(KubeApiError):
+    """The resource version is too old to watch from; list anew."""
+
+
+def object_path(
+    api_version: str, plural: str, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+) -> str:
+    """The path of a collection, of an object, or of its subresource."""
+    parts = ["api" if "/" not in api_version else "apis", api_version]
+    if namespace is not None:
+        parts += ["namespaces", namespace]
+    parts.append(plural)
+    parts += [part for part in (name, subresource) if part is not None]
+    return "/" + "/".join(parts)
+
+
+class KubeApi:
+    """One API server. Use it as an asynchronous context; calls may run side by side.
+
+    Each call raises `KubeUnavailableError` or `KubeRefusedError`.
+    """
+
+    def __init__(self, access: KubeAccess, *, user_agent: str, timeout_seconds: float = 30.0) -> None:
+        self.access = access
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=10.0)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=access.ssl_context() or True),
+            headers={"User-Agent": user_agent, "Accept": _JSON},
+            read_bufsize=2**20,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        await self._session.close()
+
+    async def get(self, path: str, **parameters: str) -> Object:
+        """An object, or a list of objects (with `labelSelector` and the like as parameters)."""
+        return await self._call("GET", path, parameters)
+
+    async def find(self, path: str) -> Object | None:
+        """An object, or None where there is none."""
+        try:
+            return await self.get(path)
+        except KubeRefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def create(self, path: str, body: Object) -> Object:
+        """Makes an object; 409 where it is there."""
+        return await self._call("POST", path, {}, body)
+
+    async def replace(self, path: str, body: Object) -> Object:
+        """Writes an object as a whole; 409 where its `resourceVersion` is not the current one."""
+        return await self._call("PUT", path, {}, body)
+
+    async def apply(self, path: str, body: Object, *, manager: str, force: bool = True) -> Object:
+        """Server-side apply: makes the object, or sets the fields of `body` and takes back those no longer in it."""
+        parameters = {"fieldManager": manager, "force": "true" if force else "false"}
+        return await self._call("PATCH", path, parameters, body, _APPLY)
+
+    async def merge_patch(self, path: str, body: Object) -> Object:
+        """Merges a document into an object."""
+        return await self._call("PATCH", path, {}, body, _MERGE)
+
+    async def json_patch(self, path: str, operations: list[Object]) -> Object:
+        """Does a list of operations, all or none; 422 where a `test` among them fails."""
+        return await self._call("PATCH", path, {}, operations, _JSON_PATCH)
+
+    async def delete(self, path: str, *, uid: str | None = None) -> bool:
+        """Deletes an object, only that with the uid if one is given; False where there was none, or another."""
+        body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self._call("DELETE", path, {}, body)
+        except KubeRefusedError as error:
+            if error.status == 404 or (error.status == 409 and uid is not None):
+                return False
+            raise
+        return True
+
+    async def watch(
+        self, path: str, resource_version: str, *, timeout_seconds: int = 300, **parameters: str
+    ) -> AsyncIterator[Object]:
+        """Events `{type, object}` since a version, until the server ends the stream; bookmarks included.
+
+        Raises:
+            WatchExpiredError: the version is too old.
+            KubeUnavailableError: the stream broke; or nothing came, not even a bookmark, for 75 s.
+        """
+        asked = parameters | {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(timeout_seconds),
+        }
+        timeout = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=75.0)  # bookmarks come every minute
+        try:
+            async with self._session.get(
+                self.access.server + path, params=asked, headers=self._identity(), timeout=timeout
+            ) as response:
+                if response.status == 410:
+                    raise WatchExpiredError(resource_version)
+                if response.status >= 300:
+                    raise _error(response, await response.read())
+                async for event in _events(response.content):
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeUnavailableError(f"watch of {path}: {_told(error)}") from error
+
+    def _identity(self) -> dict[str, str]:
+        token = self.access.bearer_token()
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str],
+        body: Any = None,
+        content_type: str = _JSON,
+    ) -> Object:
+        try:
+            headers = self._identity()
+            if body is not None:
+                headers["Content-Type"] = content_type
+            async with self._session.request(
+                method,
+                self.access.server + path,
+                params=parameters,
+                data=None if body is None else orjson.dumps(body),
+                headers=headers,
+                timeout=self._timeout,
+            ) as response:
+                content = await response.read()
+                if response.status >= 300:
+                    raise _error(response, content)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeUnavailableError(f"{method} {path}: {_told(error)}") from error
+        answer: Object = orjson.loads(content)
+        return answer
+
+
+async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[Object]:
+    rest = bytearray()
+    async for chunk in stream.iter_any():
+        rest += chunk
+        *lines, last = rest.split(b"\n")
+        rest = bytearray(last)
+        if len(rest) > _MAX_EVENT_BYTES:
+            raise KubeUnavailableError("watch: an event without an end")
+        for line in lines:
+            if not line:
+                continue
+            event: Object = orjson.loads(line)
+            if event["type"] == "ERROR":
+                status = event["object"]
+                if status.get("code") == 410:
+                    raise WatchExpiredError(str(status.get("message")))
+                raise KubeUnavailableError(f"watch: {status.get('message')}")
+            yield event
+
+
+def _error(response: aiohttp.ClientResponse, content: bytes) -> KubeApiError:
+    try:
+        status = orjson.loads(content)
+        reason, message = str(status["reason"]), str(status["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        reason, message = response.reason or str(response.status), content[:500].decode("utf-8", "replace")
+    if response.status == 429 or response.status >= 500:
+        wait = response.headers.get("Retry-After", "")
+        return KubeUnavailableError(f"{reason}: {message}", retry_after_seconds=float(wait) if wait.isdigit() else None)
+    return KubeRefusedError(response.status, reason, message)
+
+
+def _told(error: BaseException) -> str:
+    return str(error) or type(error).__name__
