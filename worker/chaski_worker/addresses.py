@@ -9,9 +9,10 @@ factory knows the rule for good: a connection made under one rule's addresses an
 """
 
 import errno
+import functools
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,51 +20,75 @@ from typing import Protocol
 from aiohttp.connector import AddrInfoType
 
 from chaski_core.route.model import AllowRule
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+from chaski_worker.address_tables import (
+    GLOBAL_IPV6,
+    HARD,
+    LOOPBACK,
+    SOFT,
+    IPAddress,
+    IPNetwork,
+    first_holding,
+    plain_address,
+)
+from chaski_worker.refusal import Refusal, RefusalReason
 
 
 class AddressPolicy(Protocol):
     """Judges the addresses behind the hosts that the allow-list let through."""
 
-    def refusal(self, address: str, rule: AllowRule) -> str | None:
+    def refusal(self, address: str, rule: AllowRule) -> Refusal | None:
         """Why an IP address must not be dialled under a rule; None if it may."""
         ...
 
 
-class LoopbackPolicy:
-    """Keeps requests off the machine's own loopback, unless the process permits it.
+class AddressTables:
+    """Judges by the tables: what is never dialled, and what only where the rule's `cidrs` cover it.
 
     Args:
         permit_loopback: 127.0.0.0/8 and ::1 may be dialled, for hosts that a rule allows. The unspecified addresses
             (0.0.0.0/8, ::), which Linux connects to loopback as well, are never dialled.
+        own: addresses of this Pod and of the API server. No rule opens them. What is no address is left out.
     """
 
-    def __init__(self, *, permit_loopback: bool = False) -> None:
+    def __init__(self, *, permit_loopback: bool = False, own: Iterable[str] = ()) -> None:
         self._permit_loopback = permit_loopback
+        self._own = frozenset(ip for ip in map(plain_address, own) if ip is not None)
 
-    def refusal(self, address: str, rule: AllowRule) -> str | None:  # noqa: ARG002 - loopback is no matter of the rule
-        """Why an IP address must not be dialled; None if it may."""
+    def refusal(self, address: str, rule: AllowRule) -> Refusal | None:
+        """Why an IP address must not be dialled under a rule; None if it may."""
         ip = plain_address(address)
         if ip is None:
-            return "it is no IP address"
-        if ip.is_loopback:
-            return None if self._permit_loopback else "loopback addresses are not dialled"
-        if ip.is_unspecified or (ip.version == 4 and ip in _THIS_NETWORK):
-            return "unspecified addresses are not dialled"
-        return None
+            return Refusal(RefusalReason.RESERVED, "it is no IP address")
+        if ip in self._own:
+            return Refusal(RefusalReason.OWN, "it is the API server's address or this Pod's own")
+        if found := first_holding(LOOPBACK, ip):
+            return None if self._permit_loopback else Refusal(found.reason, found.why)
+        if found := first_holding(HARD, ip):
+            return Refusal(found.reason, found.why)
+        return _beyond_the_hard(ip, rule)
 
 
-_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+def _beyond_the_hard(ip: IPAddress, rule: AllowRule) -> Refusal | None:
+    if found := first_holding(SOFT, ip):
+        opened = any(ip.version == opening.version and ip in opening for opening in _networks(rule.cidrs))
+        return None if opened else Refusal(found.reason, found.why)
+    if ip.version == 6 and ip not in GLOBAL_IPV6:
+        return Refusal(RefusalReason.RESERVED, "it is in no range that is given out to the public")
+    return None
 
 
-def plain_address(address: str) -> IPAddress | None:
-    """The address itself: without a zone, and as IPv4 where it is IPv4 in IPv6's clothes (::ffff:127.0.0.1)."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return None
-    return (ip.ipv4_mapped if ip.version == 6 else None) or ip
+@functools.lru_cache(64)  # as many rules as a route may have
+def _networks(cidrs: tuple[str, ...]) -> tuple[IPNetwork, ...]:
+    return tuple(ipaddress.ip_network(cidr) for cidr in cidrs)
+
+
+def own_addresses(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The API server's address and this Pod's, as Kubernetes and the Pod's own definition put them into variables.
+
+    `KUBERNETES_SERVICE_HOST` is set in every Pod; `POD_IP` and `POD_IPS` (separated by commas) by the downward API.
+    """
+    texts = [environment.get(name, "") for name in ("KUBERNETES_SERVICE_HOST", "POD_IP", "POD_IPS")]
+    return tuple(part.strip().strip("[]") for text in texts for part in text.split(",") if part.strip())
 
 
 class AddressRefusedError(OSError):
@@ -74,7 +99,7 @@ class AddressRefusedError(OSError):
 class Dialling:
     """What one attempt did with the addresses it met."""
 
-    refused: dict[str, str] = field(default_factory=dict)  # address -> why
+    refused: dict[str, Refusal] = field(default_factory=dict)  # by address
     dialled: bool = False  # at least one address was let through
 
 
@@ -82,21 +107,29 @@ class Dialling:
 current: ContextVar[Dialling] = ContextVar("dialling")
 
 
-def socket_factory(rule: AllowRule, policy: AddressPolicy) -> Callable[[AddrInfoType], socket.socket]:
+MakeSocket = Callable[[AddrInfoType], socket.socket]
+
+
+def plain_socket(info: AddrInfoType) -> socket.socket:
+    """A socket for an address, not yet connected."""
+    family, kind, protocol, _, _ = info
+    return socket.socket(family, kind, protocol)
+
+
+def socket_factory(rule: AllowRule, policy: AddressPolicy, make_socket: MakeSocket = plain_socket) -> MakeSocket:
     """The one place where a delivery's sockets are made.
 
     The factory raises AddressRefusedError for an address that the policy refuses under the rule.
     """
 
     def make(info: AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, address = info
         dialling = current.get()
-        host = str(address[0])
-        why = policy.refusal(host, rule)
-        if why is not None:
-            dialling.refused[host] = why
-            raise AddressRefusedError(errno.EACCES, f"{host} is not dialled: {why}")
+        host = str(info[4][0])
+        refusal = policy.refusal(host, rule)
+        if refusal is not None:
+            dialling.refused[host] = refusal
+            raise AddressRefusedError(errno.EACCES, f"{host} is not dialled: {refusal.detail}")
         dialling.dialled = True
-        return socket.socket(family, kind, protocol)
+        return make_socket(info)
 
     return make

@@ -1,15 +1,17 @@
 """Puts together what delivers a route."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 
 from chaski_core import __version__
 from chaski_core.route.model import Route
 from chaski_runtime.metrics import Metrics
-from chaski_worker.addresses import LoopbackPolicy
+from chaski_worker.addresses import AddressTables, own_addresses
 from chaski_worker.delivery import Deliverer
-from chaski_worker.guard import Guard
+from chaski_worker.guard import Guard, api_server_hosts
 from chaski_worker.refusal import RefusalReason
+from chaski_worker.session import Sessions
 
 
 def make_deliverer(route: Route, metrics: Metrics, *, permit_loopback: bool) -> Deliverer:
@@ -20,11 +22,11 @@ def make_deliverer(route: Route, metrics: Metrics, *, permit_loopback: bool) -> 
         metrics: told of refusals.
         permit_loopback: whether hosts that a rule allows may be addresses of this machine.
     """
+    policy = AddressTables(permit_loopback=permit_loopback, own=own_addresses(os.environ))
     return Deliverer(
-        Guard(route.allow),
-        LoopbackPolicy(permit_loopback=permit_loopback),
+        Guard(route.allow, api_server_hosts(os.environ)),
+        Sessions(policy, user_agent=f"chaski/{__version__}"),
         timeout_seconds=route.delivery.timeout_seconds,
-        user_agent=f"chaski/{__version__}",
         on_refusal=_counted(metrics, route),
     )
 

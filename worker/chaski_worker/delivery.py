@@ -8,25 +8,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
 from chaski_core.envelope import HttpRequest
 from chaski_core.outcome import ErrorClass, Outcome, class_of_status
 from chaski_core.request_rules import header_faults, method_faults, syntax_faults
-from chaski_core.route.model import AllowRule
 from chaski_worker import addresses, classify
-from chaski_worker.addresses import AddressPolicy, Dialling
+from chaski_worker.addresses import Dialling
 from chaski_worker.guard import Guard, Target
 from chaski_worker.redact import excerpt, one_line, shown_origin
 from chaski_worker.refusal import Refusal, RefusalReason
-from chaski_worker.resolver import OwnThreadsResolver
-from chaski_worker.session import RequestFailedError, open_session
+from chaski_worker.session import RequestFailedError, Sessions
 
 _logger = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 65_536  # of an answer; what is longer is cut off with its connection
 _MAX_REASON_CHARACTERS = 100
+_PASSED_OVER = {"ecs": {"event.action": "address-refused"}}
 _REMEMBERED = 64  # sets of headers; a producer mostly sends the same, and each may be as large as a message
 
 
@@ -39,31 +37,24 @@ class Deliverer:
 
     Args:
         guard: which URLs may be called.
-        address_policy: which addresses may be dialled.
+        sessions: what calls them; closed with the deliverer.
         timeout_seconds: for one attempt in all, from the name's lookup to the end of the answer.
-        user_agent: sent where the message has none.
-        resolver: for every target; the system's if None.
-        on_refusal: called with the reason of every request that is not made.
+        on_refusal: called with the reason of every request that is not made, and of every address that was passed over
+            because the name had a better one.
     """
 
     def __init__(
         self,
         guard: Guard,
-        address_policy: AddressPolicy,
+        sessions: Sessions,
         *,
         timeout_seconds: float,
-        user_agent: str,
-        resolver: AbstractResolver | None = None,
         on_refusal: Callable[[RefusalReason], None] = _ignore,
     ) -> None:
         self._guard = guard
-        self._policy = address_policy
+        self._sessions = sessions
         self._timeout_seconds = timeout_seconds
-        self._user_agent = user_agent
-        self._resolver = resolver
         self._on_refusal = on_refusal
-        self._sessions: dict[AllowRule, aiohttp.ClientSession] = {}
-        self._resolvers: list[OwnThreadsResolver] = []
 
     async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]] = ()) -> Outcome:
         """Sends a request once. Raises nothing but CancelledError.
@@ -90,13 +81,7 @@ class Deliverer:
 
     async def close(self) -> None:
         """Closes every connection."""
-        sessions = list(self._sessions.values())
-        self._sessions.clear()
-        for session in sessions:
-            await session.close()
-        for resolver in self._resolvers:
-            await resolver.close()
-        self._resolvers.clear()
+        await self._sessions.close()
 
     def _refused(self, refusal: Refusal, target: str) -> Outcome:
         self._on_refusal(refusal.reason)
@@ -109,7 +94,7 @@ class Deliverer:
         token = addresses.current.set(dialling)
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                response = await self._session(target.rule).request(
+                response = await self._sessions.of(target.rule).request(
                     request.method, target.url, headers=headers, data=request.body, allow_redirects=False
                 )
                 await _read(response, body)
@@ -119,29 +104,24 @@ class Deliverer:
             # The headers were complete: the status has decided, and the body changes nothing.
         finally:
             addresses.current.reset(token)
+            if dialling.refused and dialling.dialled:
+                self._tell_passed_over(target, dialling)
             if response is not None:
                 response.close()  # and its connection; where the body was read whole, that is back in the pool
         return _answered(response, bytes(body))
 
-    def _session(self, rule: AllowRule) -> aiohttp.ClientSession:
-        session = self._sessions.get(rule)
-        if session is None:
-            session = self._sessions[rule] = open_session(
-                rule, self._policy, self._resolver_for(rule), self._user_agent
+    def _tell_passed_over(self, target: Target, dialling: Dialling) -> None:
+        # The request was made to another address; but a public name with a private address is how rebinding begins.
+        for address, refusal in dialling.refused.items():
+            self._on_refusal(refusal.reason)
+            _logger.warning(
+                "%s of %s was passed over: %s", address, shown_origin(target.url), refusal.detail, extra=_PASSED_OVER
             )
-        return session
-
-    def _resolver_for(self, rule: AllowRule) -> AbstractResolver:
-        if self._resolver is not None:
-            return self._resolver
-        resolver = OwnThreadsResolver(rule.name)
-        self._resolvers.append(resolver)
-        return resolver
 
     def _failed(self, error: Exception, url: URL, dialling: Dialling) -> Outcome:
         if dialling.refused and not dialling.dialled:
-            address, why = next(iter(dialling.refused.items()))
-            return self._refused(Refusal(RefusalReason.ADDRESS, f"{address} is not dialled: {why}"), "")
+            address, refusal = next(iter(dialling.refused.items()))
+            return self._refused(replace(refusal, detail=f"{address} is not dialled: {refusal.detail}"), "")
         cause = error.__cause__ if isinstance(error, RequestFailedError) and error.__cause__ else error
         if isinstance(cause, (aiohttp.InvalidURL, ValueError)) and not isinstance(cause, ssl.SSLError):
             return self._refused(Refusal(RefusalReason.MALFORMED, "not a request that can be sent"), "")

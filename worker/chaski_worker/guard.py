@@ -5,7 +5,7 @@ with. The address behind a name is judged later, where it is about to be dialled
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -31,12 +31,17 @@ class Guard:
 
     The first rule that covers a URL wins, and names the target. No rules, no targets.
 
+    Args:
+        rules: what the route allows.
+        denied_hosts: names that no rule opens.
+
     Raises:
         ValueError: a rule's URL is none.
     """
 
-    def __init__(self, rules: Sequence[AllowRule]) -> None:
+    def __init__(self, rules: Sequence[AllowRule], denied_hosts: Collection[str] = ()) -> None:
         self._rules = tuple(_Compiled.of(rule) for rule in rules)
+        self._denied = frozenset(denied_hosts)
         self._judged = functools.lru_cache(_REMEMBERED)(self._judge)
 
     def check(self, url: str) -> Target | Refusal:
@@ -47,6 +52,8 @@ class Guard:
         url = parse(text)
         if isinstance(url, Refusal):
             return url
+        if host_name(url) in self._denied:
+            return Refusal(RefusalReason.OWN, f"{host_name(url)} is the API server, which no rule opens")
         mismatches = []
         for rule in self._rules:
             mismatch = rule.mismatch(url)
@@ -54,6 +61,17 @@ class Guard:
                 return Target(rule.rule, url)
             mismatches.append(mismatch)
         return _closest(mismatches, url)
+
+
+def api_server_hosts(environment: Mapping[str, str]) -> frozenset[str]:
+    """The names of the cluster's API server. Its address is refused as well, where it is dialled."""
+    host = environment.get("KUBERNETES_SERVICE_HOST", "").strip().lower().removesuffix(".")  # on some clouds a name
+    return _API_SERVER_NAMES | ({host} if host and not is_address(host) else frozenset())
+
+
+_API_SERVER_NAMES = frozenset(
+    {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
+)
 
 
 @dataclass(frozen=True, slots=True)

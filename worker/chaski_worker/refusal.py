@@ -16,7 +16,12 @@ class RefusalReason(StrEnum):
     PATH = "path"
     METHOD = "method"
     HEADER = "header"
-    ADDRESS = "address"  # every address of the host is refused
+    LOOPBACK = "loopback"  # this and all that follow: the address behind the host
+    METADATA = "metadata"  # link-local, or a cloud's metadata or credentials service
+    PRIVATE = "private"  # the rule's `cidrs` don't cover it
+    EMBEDDED = "embedded-ipv4"  # IPv6 that a translator makes into some IPv4 address
+    RESERVED = "reserved"  # multicast, documentation, unspecified: no host lives there
+    OWN = "own"  # the API server, or this very Pod
 
 
 @dataclass(frozen=True, slots=True)

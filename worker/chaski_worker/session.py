@@ -1,4 +1,4 @@
-"""The HTTP client session of one allow rule."""
+"""The HTTP client sessions, one for each allow rule."""
 
 import ssl
 
@@ -6,8 +6,9 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import AllowRule
-from chaski_worker.addresses import AddressPolicy, socket_factory
+from chaski_worker.addresses import AddressPolicy, MakeSocket, plain_socket, socket_factory
 from chaski_worker.connections import Connector
+from chaski_worker.resolver import OwnThreadsResolver
 
 # Idle connections are given up before most servers do (5 s in Node.js and uvicorn, longer elsewhere), so that a
 # request is hardly ever written to a connection that the server is just closing.
@@ -22,9 +23,9 @@ class RequestFailedError(Exception):
 
 
 def open_session(
-    rule: AllowRule, policy: AddressPolicy, resolver: AbstractResolver, user_agent: str
+    rule: AllowRule, factory: MakeSocket, resolver: AbstractResolver, user_agent: str
 ) -> aiohttp.ClientSession:
-    """A session that dials only what the rule and the policy allow. Needs a running loop.
+    """A session for one rule, whose sockets are the factory's. Needs a running loop.
 
     There is no limit on connections here: the worker's slots are the limit. Waiting for a connection would pass as the
     target's silence. Nor is there a timeout: the attempt has one, for everything.
@@ -37,7 +38,7 @@ def open_session(
             limit=0,
             ssl=_tls_context(rule),
             resolver=resolver,
-            socket_factory=socket_factory(rule, policy),
+            socket_factory=factory,
             keepalive_timeout=_KEEPALIVE_SECONDS,
         ),
         headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
@@ -51,6 +52,57 @@ def open_session(
         max_headers=_MAX_HEADERS,
         middlewares=(_send_once,),
     )
+
+
+class Sessions:
+    """The sessions of one route, opened when first asked for.
+
+    Args:
+        policy: which addresses may be dialled.
+        user_agent: sent where the message has none.
+        resolver: for every target; the system's if None, in threads of the target's own.
+        make_socket: makes a socket for an address that was judged.
+    """
+
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        *,
+        user_agent: str,
+        resolver: AbstractResolver | None = None,
+        make_socket: MakeSocket = plain_socket,
+    ) -> None:
+        self._policy = policy
+        self._user_agent = user_agent
+        self._resolver = resolver
+        self._make_socket = make_socket
+        self._resolvers: list[OwnThreadsResolver] = []
+        self._sessions: dict[AllowRule, aiohttp.ClientSession] = {}
+
+    def of(self, rule: AllowRule) -> aiohttp.ClientSession:
+        """The rule's session. Raises ssl.SSLError where the rule's CA bundle holds no certificate."""
+        session = self._sessions.get(rule)
+        if session is None:
+            factory = socket_factory(rule, self._policy, self._make_socket)
+            session = self._sessions[rule] = open_session(rule, factory, self._resolver_for(rule), self._user_agent)
+        return session
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        for session in sessions:
+            await session.close()
+        for resolver in self._resolvers:
+            await resolver.close()
+        self._resolvers.clear()
+
+    def _resolver_for(self, rule: AllowRule) -> AbstractResolver:
+        if self._resolver is not None:
+            return self._resolver
+        resolver = OwnThreadsResolver(rule.name)
+        self._resolvers.append(resolver)
+        return resolver
 
 
 def _tls_context(rule: AllowRule) -> ssl.SSLContext | bool:

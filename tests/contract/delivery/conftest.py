@@ -11,10 +11,11 @@ import uvloop
 from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import AllowRule
-from chaski_worker.addresses import AddressPolicy, LoopbackPolicy
+from chaski_worker.addresses import AddressPolicy, AddressTables, MakeSocket, plain_socket
 from chaski_worker.delivery import Deliverer
-from chaski_worker.guard import Guard
+from chaski_worker.guard import Guard, api_server_hosts
 from chaski_worker.refusal import RefusalReason
+from chaski_worker.session import Sessions
 from contract.delivery.targets import TIMEOUT_SECONDS, Certificates, FakeResolver, Handler, Lab, Target
 
 
@@ -62,7 +63,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Target]]]:
 
 @pytest.fixture
 async def lab() -> AsyncIterator[Callable[..., Lab]]:
-    """Makes deliverers: `lab(*rules, policy=..., resolver=..., timeout=...)`; a rule is an AllowRule or a URL."""
+    """Makes deliverers: `lab(*rules, policy=..., resolver=..., ...)`; a rule is an AllowRule or a URL."""
     made: list[Deliverer] = []
 
     def make(
@@ -70,16 +71,18 @@ async def lab() -> AsyncIterator[Callable[..., Lab]]:
         policy: AddressPolicy | None = None,
         resolver: AbstractResolver | None = None,
         timeout: float = TIMEOUT_SECONDS,
+        make_socket: MakeSocket = plain_socket,
     ) -> Lab:
         named = [rule if isinstance(rule, AllowRule) else AllowRule(f"rule{i}", rule) for i, rule in enumerate(rules)]
         refusals: list[RefusalReason] = []
-        deliverer = Deliverer(
-            Guard(named),
-            policy or LoopbackPolicy(permit_loopback=True),
-            timeout_seconds=timeout,
+        sessions = Sessions(
+            policy or AddressTables(permit_loopback=True),
             user_agent="chaski/test",
             resolver=resolver or FakeResolver({}),
-            on_refusal=refusals.append,
+            make_socket=make_socket,
+        )
+        deliverer = Deliverer(
+            Guard(named, api_server_hosts({})), sessions, timeout_seconds=timeout, on_refusal=refusals.append
         )
         made.append(deliverer)
         return Lab(deliverer, refusals)

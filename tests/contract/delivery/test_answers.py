@@ -163,7 +163,7 @@ async def test_a_gzip_bomb_is_not_decompressed(serve: Serve, lab: MakeLab) -> No
     assert outcome.delivered
     assert outcome.excerpt == "[gzip, not decompressed]"
     assert b"Accept-Encoding: identity\r\n" in target.requests[0]
-    assert [session.auto_decompress for session in deliverer._sessions.values()] == [False]
+    assert [session.auto_decompress for session in deliverer._sessions._sessions.values()] == [False]
 
 
 @pytest.mark.promise(6)

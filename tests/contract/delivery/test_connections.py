@@ -10,8 +10,8 @@ import pytest
 from chaski_core.envelope import HttpRequest
 from chaski_core.outcome import Outcome
 from chaski_core.route.model import AllowRule
-from chaski_worker.addresses import AddressPolicy, LoopbackPolicy
-from chaski_worker.refusal import RefusalReason
+from chaski_worker.addresses import AddressPolicy, AddressTables
+from chaski_worker.refusal import Refusal, RefusalReason
 from contract.delivery.targets import OK, FakeResolver, Lab, Target, answering, post
 
 Serve = Callable[..., Awaitable[Target]]
@@ -94,9 +94,10 @@ class RefuseListed(AddressPolicy):
 
     listed: frozenset[tuple[str, str]]
 
-    def refusal(self, address: str, rule: AllowRule) -> str | None:
+    def refusal(self, address: str, rule: AllowRule) -> Refusal | None:
         """Listed is refused."""
-        return "it is on the list" if {("", address), (rule.name, address)} & self.listed else None
+        listed = {("", address), (rule.name, address)} & self.listed
+        return Refusal(RefusalReason.PRIVATE, "it is on the list") if listed else None
 
 
 def refuse(*listed: tuple[str, str]) -> RefuseListed:
@@ -119,21 +120,21 @@ async def test_no_connection_is_made_where_every_address_is_refused(serve: Serve
     outcome, refusals = await _through(lab(url, policy=policy, resolver=resolver), url)
     assert (outcome.key, outcome.target) == ("refused", "rule0")
     assert outcome.detail == "127.0.0.1 is not dialled: it is on the list"
-    assert refusals == [RefusalReason.ADDRESS]
+    assert refusals == [RefusalReason.PRIVATE]
     assert target.connections == 0
 
 
 @pytest.mark.promise(6)
 @pytest.mark.parametrize("order", [["127.0.0.1", "127.0.0.2"], ["127.0.0.2", "127.0.0.1"]])
 async def test_of_mixed_addresses_only_the_allowed_is_dialled(serve: Serve, lab: MakeLab, order: list[str]) -> None:
-    """A refused address among good ones is passed over."""
+    """A refused address among good ones is passed over, and counted where it was met."""
     bad = await serve(answering(OK))
     good = await serve(answering(OK), address="127.0.0.2", port=bad.port)
     url = f"http://target.test:{bad.port}/"
     made = lab(url, policy=refuse(("", "127.0.0.1")), resolver=FakeResolver({"target.test": [order]}))
     outcome, refusals = await _through(made, url)
     assert outcome.delivered
-    assert refusals == []
+    assert refusals == ([RefusalReason.PRIVATE] if order[0] == "127.0.0.1" else [])
     assert (bad.connections, good.connections) == (0, 1)
 
 
@@ -145,7 +146,7 @@ async def test_an_allowed_address_that_fails_beside_a_refused_one_is_a_connectio
     resolver = FakeResolver({"target.test": [["127.0.0.1", "127.0.0.2"]]})
     outcome, refusals = await _through(lab(url, policy=refuse(("", "127.0.0.1")), resolver=resolver), url)
     assert outcome.key == "connection"
-    assert refusals == []
+    assert refusals == [RefusalReason.PRIVATE]
 
 
 @pytest.mark.promise(6)
@@ -166,9 +167,9 @@ async def test_loopback_is_not_dialled_unless_permitted(
     target = await serve(answering(OK))
     url = f"http://{host}:{target.port}/"
     resolver = FakeResolver({"target.test": [[address]]} if address else {})
-    outcome, refusals = await _through(lab(url, policy=LoopbackPolicy(), resolver=resolver), url)
+    outcome, refusals = await _through(lab(url, policy=AddressTables(), resolver=resolver), url)
     assert outcome.key == "refused"
-    assert refusals == [RefusalReason.ADDRESS]
+    assert refusals == [RefusalReason.LOOPBACK]
     assert target.connections == 0
 
 
@@ -180,7 +181,7 @@ async def test_a_name_that_changes_its_address_is_judged_again(serve: Serve, lab
     resolver = FakeResolver({"target.test": [["127.0.0.2"], ["127.0.0.1"]]})
     made = lab(url, policy=refuse(("", "127.0.0.1")), resolver=resolver)
     assert (await made.deliverer.deliver(post(url))).delivered
-    for session in made.deliverer._sessions.values():
+    for session in made.deliverer._sessions._sessions.values():
         assert isinstance(session.connector, aiohttp.TCPConnector)
         session.connector.clear_dns_cache()
     assert (await made.deliverer.deliver(post(url))).key == "refused"
