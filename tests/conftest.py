@@ -1,10 +1,14 @@
 """What every test can use."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from support.kubeapi import KubeApi, kube_api
 
 # Properties are checked with the same examples in every run, and never against a clock.
 settings.register_profile("chaski", deadline=None, derandomize=True, max_examples=100)
@@ -30,6 +34,23 @@ def report(request: pytest.FixtureRequest) -> Callable[[str], None]:
         request.node.user_properties.append((_MEASURED, f"{request.node.name}: {text}"))
 
     return note
+
+
+@pytest.fixture(scope="session")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
+    """A real Kubernetes API server with the ChaskiRoute's definition, shared by all test processes of this run."""
+    own = tmp_path_factory.getbasetemp()
+    with kube_api((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "kube") as api:
+        api.install_crds()
+        yield api
+
+
+@pytest.fixture
+def own_kube(tmp_path: Path) -> Iterator[KubeApi]:
+    """A real Kubernetes API server that one test has for itself, to stop it and to count its requests."""
+    with kube_api(tmp_path / "kube") as api:
+        api.install_crds()
+        yield api
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,0 +1,141 @@
+"""The API server that tests run on is a real one: it refuses, collects garbage, knows tokens, and is always ended."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from support.kubeapi import CONTROLLERS, ROOT, KubeApi
+
+DEADLINE_SECONDS = 60.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for a condition."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def config_map(name: str, namespace: str, **metadata: Any) -> dict[str, Any]:
+    """A ConfigMap."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace} | metadata}
+
+
+def test_it_takes_the_examples_and_refuses_what_the_schema_forbids(kube: KubeApi) -> None:
+    """The ChaskiRoute's definition is served."""
+    namespace = kube.make_namespace()
+    route = yaml.safe_load((ROOT / "examples" / "first-route.yaml").read_text())
+    route["metadata"]["namespace"] = namespace
+    kube.kubectl("apply", "--server-side", "-f", "-", document=route)
+    assert kube.get("chaskiroutes", "-n", namespace)["items"][0]["spec"]["queues"]
+    route["metadata"]["name"] = "second"
+    route["spec"]["ordering"] = "Sometimes"
+    refused = kube.try_kubectl("apply", "--server-side", "-f", "-", document=route)
+    assert refused.returncode != 0
+    assert 'Unsupported value: "Sometimes"' in refused.stderr
+
+
+def test_owner_references_are_followed(kube: KubeApi) -> None:
+    """What is owned goes with its owner."""
+    kube.need_controllers()
+    namespace = kube.make_namespace()
+    kube.kubectl("apply", "-f", "-", document=config_map("owner", namespace))
+    uid = kube.get("configmap", "owner", "-n", namespace)["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid}
+    kube.kubectl("apply", "-f", "-", document=config_map("owned", namespace, ownerReferences=[owner]))
+    kube.kubectl("delete", "configmap", "owner", "-n", namespace)
+    until(lambda: kube.try_kubectl("get", "configmap", "owned", "-n", namespace).returncode != 0)
+
+
+def test_tokens_of_service_accounts_are_reviewed_by_audience(kube: KubeApi) -> None:
+    """As a producer's token is."""
+    namespace = kube.make_namespace()
+    token = kube.token(namespace, "default", "chaski")
+    for audience, authenticated in (("chaski", True), ("other", False)):
+        review = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "metadata": {},
+            "spec": {"token": token, "audiences": [audience]},
+        }
+        answer = yaml.safe_load(kube.kubectl("create", "-o", "yaml", "-f", "-", document=review))
+        assert answer["status"].get("authenticated", False) is authenticated
+    assert answer["status"].get("user", {}) == {}
+
+
+def test_a_user_may_what_its_role_says(kube: KubeApi) -> None:
+    """RBAC is on, and the audit log says who asked what."""
+    namespace = kube.make_namespace()
+    theirs = f"--kubeconfig={kube.user_kubeconfig(namespace)}"
+    assert "Forbidden" in kube.try_kubectl("get", "configmaps", "-n", namespace, theirs).stderr
+    kube.kubectl("create", "role", "reader", "-n", namespace, "--verb=get,list", "--resource=configmaps")
+    kube.kubectl("create", "rolebinding", "reader", "-n", namespace, "--role=reader", f"--user={namespace}")
+    until(lambda: kube.try_kubectl("get", "configmaps", "-n", namespace, theirs).returncode == 0)
+    verbs = {(each["verb"], each["objectRef"]["resource"]) for each in kube.requests(namespace) if "objectRef" in each}
+    assert verbs == {("list", "configmaps")}
+
+
+def test_it_comes_back_with_what_it_knew(own_kube: KubeApi) -> None:
+    """The API server is killed and started again; etcd has kept everything."""
+    namespace = own_kube.make_namespace()
+    own_kube.down()
+    assert own_kube.try_kubectl("get", "namespaces").returncode != 0
+    own_kube.up()
+    assert own_kube.get("namespace", namespace)["metadata"]["name"] == namespace
+
+
+_USER = """
+import sys, pathlib
+from support.kubeapi import kube_api
+with kube_api(pathlib.Path(sys.argv[1]), sys.argv[2]) as api:
+    print(api.server, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_it_is_ended_after_its_last_user_even_a_killed_one(kube: KubeApi, tmp_path: Path) -> None:
+    """Two processes share one; the first leaves, the second is killed with SIGKILL."""
+    del kube  # says whether the programs are there
+    command = [sys.executable, "-c", _USER, str(tmp_path / "kube"), ""]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+
+    def user() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, bufsize=1
+        )
+
+    with user() as first, user() as second:
+        assert first.stdin is not None
+        assert first.stdout is not None
+        assert second.stdout is not None
+        server = first.stdout.readline().strip()
+        assert second.stdout.readline().strip() == server
+        first.stdin.write("\n")
+        assert first.wait(DEADLINE_SECONDS) == 0
+        port = int(server.rsplit(":", 1)[1])
+        assert listens(port)
+        second.send_signal(signal.SIGKILL)
+    until(lambda: not listens(port))
+
+
+def listens(port: int) -> bool:
+    """Whether somebody takes connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_its_controllers_are_named_as_kubernetes_names_them(kube: KubeApi) -> None:
+    """A name that Kubernetes does not know would start nothing."""
+    kube.need_controllers()
+    log = kube.folder / "kube-controller-manager.log"
+    for name in CONTROLLERS.split(","):
+        until(lambda name=name: f'"Started controller" controller="{name}"' in log.read_text())  # type: ignore[misc]
