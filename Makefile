@@ -49,7 +49,7 @@ dev: $(STAMP) ## run Chaski on this machine with examples/first-route.yaml
 bench: $(STAMP) ## measure, print ratios, write docs/performance.md
 	@$(BIN)/python -m benchmarks
 
-lock: $(STAMP) ## resolve requirements/dev.txt anew (hashes, no addresses)
+lock: $(STAMP) ## resolve requirements/*.txt anew (hashes, no addresses)
 	@hack/lock "$(BIN)"
 
 clean: ## remove the virtual environment and caches

@@ -174,9 +174,10 @@ def test_no_file_names_a_package_registry_or_a_path_of_one_machine() -> None:
     assert found == {}
 
 
-def test_every_locked_requirement_has_hashes_and_no_line_says_where_from() -> None:
-    """What `make setup` installs is what was tested, from whichever index the machine uses."""
-    text = (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8").replace("\\\n", " ")
+@pytest.mark.parametrize("name", ["dev", "ingest", "operator", "worker"])
+def test_every_locked_requirement_has_hashes_and_no_line_says_where_from(name: str) -> None:
+    """What `make setup` and the images install is what was tested, from whichever index the machine uses."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     pinned = re.compile(r"[A-Za-z0-9._-]+(\[[a-z0-9,._-]+\])?==[^ ]+( ; [^\\]+?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*")
     assert [line[:80] for line in lines if not pinned.fullmatch(line)] == []
