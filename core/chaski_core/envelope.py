@@ -23,6 +23,7 @@ __all__ = [
     "Metadata",
     "http_request",
     "ladder_json",
+    "metadata_of",
     "milliseconds",
     "note_json",
     "read_envelope",
@@ -91,6 +92,12 @@ def read_envelope(data: bytes) -> Envelope | Malformed:
         return Malformed("`body` is no object" if "body" in document else "has no `body`")
     raw = document.get("metadata")
     return Envelope(subject, body, _read_metadata(raw) if isinstance(raw, dict) else None, document)
+
+
+def metadata_of(document: Mapping[str, Any]) -> Metadata | None:
+    """What Chaski knows about a message that was read before; None where it has no metadata."""
+    raw = document.get("metadata")
+    return _read_metadata(raw) if isinstance(raw, dict) else None
 
 
 def write_envelope(document: Mapping[str, Any], metadata: Metadata) -> bytes:

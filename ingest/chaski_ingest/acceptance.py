@@ -51,6 +51,7 @@ class Acceptance:
             random: makes so many random bytes.
         """
         self.batcher = Batcher(backend, settings.sending, lambda entries: metrics.send_batch(entries=entries))
+        metrics.observe_buffer(self.batcher.reading)
         self._metrics = metrics
         self._settings = settings
         self._random = random

@@ -15,6 +15,7 @@ from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import MAX_BATCH_ENTRIES, Backend, Failed, OutgoingMessage, Queue, Sent
 from chaski_ingest.budget import Budget
 from chaski_ingest.settings import SendingSettings
+from chaski_runtime.metrics import BufferReading
 
 MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch: the sum of all entries
 _ENTRY_OVERHEAD_BYTES = 256  # group and deduplication id, at most 128 characters each
@@ -65,6 +66,11 @@ class Batcher:
     def waiting(self) -> int:
         """Messages that no queue has answered for yet."""
         return self._budget.things_held
+
+    def reading(self) -> BufferReading:
+        """The same for the gauges, with their bytes and the bounds of both."""
+        held = self._budget
+        return BufferReading(held.things_held, held.max_things, held.bytes_held, held.max_size)
 
     def atomic(self, url: str) -> bool:
         """Whether that queue takes a batch as a whole or not at all."""

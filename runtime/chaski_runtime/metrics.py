@@ -1,31 +1,25 @@
 """What Chaski counts. Names and labels are stable and documented in docs/metrics.md; no label is unbounded."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 from chaski_core.ports import QueueCounts
-from chaski_runtime.exposition import Exposition, Values
+from chaski_runtime.exposition import Values
+from chaski_runtime.meters import MANY_SERIES, QUEUE, ROUTE, Meters
 from chaski_runtime.subject_groups import SubjectGroups
-from chaski_runtime.tally import CounterTally, HistogramTally
 
-__all__ = ["LaneReading", "Metrics", "QueueReading", "SubjectGroups"]
+__all__ = ["BufferReading", "LaneReading", "Metrics", "QueueReading", "SubjectGroups"]
 
 _logger = logging.getLogger(__name__)
 
-_FEW_SERIES = 2_000  # per metric, labels without the subject group
-_MANY_SERIES = 10_000  # per metric, labels with it: routes x queues x up to 200 groups
-
 _ATTEMPT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _INGEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LATENCY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400)
 _BATCH_ENTRIES = (1, 2, 3, 5, 8, 10)
 
 T = TypeVar("T")
-
-_ROUTE = ("namespace", "route")
-_QUEUE = (*_ROUTE, "queue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +44,32 @@ class LaneReading:
     waiting_lanes: int  # held, but waiting: for a slot, or for the head's delay
     held_messages: int
     held_bytes: int
+    max_lanes: int  # polling stops at either cap
+    max_bytes: int
+    max_attempts: int  # that may run at once
 
 
-class Metrics:
-    """The metrics of one process. A call takes about a microsecond; labels are texts from the route, never free."""
+@dataclass(frozen=True, slots=True)
+class BufferReading:
+    """What an ingest holds that no queue has answered for yet."""
+
+    messages: int
+    max_messages: int
+    size: int  # bytes
+    max_size: int
+
+
+class Metrics(Meters):
+    """The metrics of ingest and workers. A call takes about a microsecond; labels are texts of the route, never free."""
 
     def __init__(self) -> None:
-        self._exposition = Exposition()
+        super().__init__()
         self._queue_sources: list[Callable[[], Iterable[QueueReading]]] = []
         self._lane_sources: list[Callable[[], Iterable[LaneReading]]] = []
+        self._buffer_sources: list[Callable[[], Iterable[BufferReading]]] = []
         self._queues: tuple[QueueReading, ...] = ()
         self._lanes: tuple[LaneReading, ...] = ()
+        self._buffers: tuple[BufferReading, ...] = ()
         self._define_ingest()
         self._define_worker()
         self._define_gauges()
@@ -82,6 +91,10 @@ class Metrics:
     def send_batch(self, *, entries: int) -> None:
         """Messages went to the queue together."""
         self._send_entries.observe((), entries)
+
+    def observe_buffer(self, read: Callable[[], BufferReading]) -> None:
+        """As `observe_queue`, for what an ingest holds."""
+        self._buffer_sources.append(lambda: [read()])
 
     # ---- worker
 
@@ -120,6 +133,18 @@ class Metrics:
         """A message was put to the dead letters."""
         self._dead_letters.add((namespace, route, queue, target, error_class, reason, subject_group))
 
+    def settled(self, *, namespace: str, route: str, origin: str, end: str) -> None:
+        """A message came to its end. `origin`: ingest, replay or other; `end`: delivered or dead_lettered."""
+        self._settled.add((namespace, route, origin, end))
+
+    def latency(self, *, namespace: str, route: str, queue: str, seconds: float) -> None:
+        """From a message's acceptance to its delivery."""
+        self._latency.observe((namespace, route, queue), seconds)
+
+    def handover_failure(self, *, namespace: str, route: str, to: str) -> None:
+        """A message could not be put where it belongs next; it is tried again. `to`: rung, dead_letters, ..."""
+        self._handover_failures.add((namespace, route, to))
+
     def guard_refusal(self, *, namespace: str, route: str, reason: str) -> None:
         """A target was not dialled because the guard said no."""
         self._guard_refusals.add((namespace, route, reason))
@@ -134,9 +159,13 @@ class Metrics:
         """Calls to the queue service. `action`: as SQS names it; `result`: ok, or a short word for what failed."""
         self._backend_requests.add((action, result), n)
 
+    def store_request(self, action: str, result: str) -> None:
+        """A call to the store of failures. `action`: as DynamoDB names it; `result`: as for `backend_request`."""
+        self._store_requests.add((action, result))
+
     def observe_log_drops(self, read: Callable[[], int]) -> None:
         """Shows how many log lines were dropped since the start because nobody read them fast enough."""
-        self._exposition.counter("chaski_log_lines_dropped", "Log lines lost to a full pipe.", (), lambda: {(): read()})
+        self.observed_counter("chaski_log_lines_dropped", "Log lines lost to a full pipe.", (), lambda: {(): read()})
 
     def observe_queue(self, read: Callable[[], Iterable[QueueReading]]) -> None:
         """Asks `read` at each scrape, on the scraper's thread; it must return what is known without waiting."""
@@ -146,105 +175,113 @@ class Metrics:
         """As `observe_queue`, for what a worker holds."""
         self._lane_sources.append(read)
 
-    def render(self) -> bytes:
-        """All metrics in Prometheus' text format 0.0.4."""
-        self._take_readings()
-        return self._exposition.render()
-
-    async def scrape(self) -> bytes:
-        """As `render`, but only the readings are taken on the event loop; the text is made on another thread."""
-        self._take_readings()
-        return await asyncio.to_thread(self._exposition.render)
-
-    def _take_readings(self) -> None:
+    def take_readings(self) -> None:
+        """Asks every source of gauges."""
         self._queues = tuple(_readings(self._queue_sources))
         self._lanes = tuple(_readings(self._lane_sources))
+        self._buffers = tuple(_readings(self._buffer_sources))
 
     # ---- definitions
 
-    def _counter(self, name: str, description: str, labels: tuple[str, ...], limit: int = _FEW_SERIES) -> CounterTally:
-        tally = CounterTally(labels, limit)
-        self._exposition.counter(name, description, labels, tally.totals)
-        return tally
-
-    def _histogram(
-        self, name: str, description: str, labels: tuple[str, ...], bounds: tuple[float, ...]
-    ) -> HistogramTally:
-        tally = HistogramTally(labels, bounds, _FEW_SERIES)
-        self._exposition.histogram(name, description, tally)
-        return tally
-
     def _define_ingest(self) -> None:
-        self._accepted = self._counter(
-            "chaski_messages_accepted", "Messages answered with 202.", (*_QUEUE, "subject_group"), _MANY_SERIES
+        self._accepted = self.counter(
+            "chaski_messages_accepted", "Messages answered with 202.", (*QUEUE, "subject_group"), MANY_SERIES
         )
-        self._rejected = self._counter(
-            "chaski_ingest_rejections", "Messages answered with 4xx or 5xx.", (*_ROUTE, "reason")
+        self._rejected = self.counter(
+            "chaski_ingest_rejections", "Messages answered with 4xx or 5xx.", (*ROUTE, "reason")
         )
-        self._ingest_seconds = self._histogram(
+        self._ingest_seconds = self.histogram(
             "chaski_ingest_request_duration_seconds",
             "From a request's headers to its answer.",
             ("kind", "status"),
             _INGEST_SECONDS,
         )
-        self._send_entries = self._histogram(
+        self._send_entries = self.histogram(
             "chaski_ingest_batch_entries", "Messages sent to the queue in one call.", (), _BATCH_ENTRIES
         )
 
     def _define_worker(self) -> None:
-        attempt = (*_QUEUE, "stage", "target", "outcome", "error_class")
-        self._attempts = self._counter("chaski_attempts", "HTTP requests made to targets.", attempt)
-        self._attempt_seconds = self._histogram(
+        attempt = (*QUEUE, "stage", "target", "outcome", "error_class")
+        self._attempts = self.counter("chaski_attempts", "HTTP requests made to targets.", attempt)
+        self._attempt_seconds = self.histogram(
             "chaski_attempt_duration_seconds", "How long attempts took.", attempt, _ATTEMPT_SECONDS
         )
-        self._delivered = self._counter(
+        self._delivered = self.counter(
             "chaski_messages_delivered",
             "Messages that a target took.",
-            (*_QUEUE, "target", "subject_group"),
-            _MANY_SERIES,
+            (*QUEUE, "target", "subject_group"),
+            MANY_SERIES,
         )
-        self._dead_letters = self._counter(
+        self._dead_letters = self.counter(
             "chaski_dead_letters",
             "Messages put to the dead letters.",
-            (*_QUEUE, "target", "error_class", "reason", "subject_group"),
-            _MANY_SERIES,
+            (*QUEUE, "target", "error_class", "reason", "subject_group"),
+            MANY_SERIES,
         )
-        self._guard_refusals = self._counter(
-            "chaski_guard_refusals", "Targets not dialled because the guard said no.", (*_ROUTE, "reason")
+        self._settled = self.counter(
+            "chaski_messages_settled", "Messages that came to their end.", (*ROUTE, "origin", "end")
         )
-        self._repeats = self._counter(
-            "chaski_repeats", "Messages that came again unfinished: a crash, a pause, a lost hold.", (*_QUEUE, "stage")
+        self._latency = self.histogram(
+            "chaski_message_latency_seconds", "From acceptance to delivery.", QUEUE, _LATENCY_SECONDS
         )
-        self._backend_requests = self._counter(
+        self._handover_failures = self.counter(
+            "chaski_handover_failures", "Hand-overs that failed and are tried again.", (*ROUTE, "to")
+        )
+        self._guard_refusals = self.counter(
+            "chaski_guard_refusals", "Targets not dialled because the guard said no.", (*ROUTE, "reason")
+        )
+        self._repeats = self.counter(
+            "chaski_repeats", "Messages that came again unfinished: a crash, a pause, a lost hold.", (*QUEUE, "stage")
+        )
+        self._backend_requests = self.counter(
             "chaski_sqs_requests", "Calls to the queue service.", ("action", "result")
+        )
+        self._store_requests = self.counter(
+            "chaski_dynamodb_requests", "Calls to the store of failures.", ("action", "result")
         )
 
     def _define_gauges(self) -> None:
-        gauge = self._exposition.gauge
-        gauge("chaski_queue_messages", "Messages by state.", (*_QUEUE, "state"), self._queue_messages)
-        gauge(
+        self.gauge("chaski_queue_messages", "Messages by state.", (*QUEUE, "state"), self._queue_messages)
+        self.gauge(
             "chaski_queue_oldest_message_age_seconds",
             "Age of the oldest message known.",
-            _QUEUE,
+            QUEUE,
             lambda: {
                 (line.namespace, line.route, line.queue): line.oldest_message_age_seconds
                 for line in self._queues
                 if line.oldest_message_age_seconds is not None
             },
         )
-        gauge("chaski_lanes", "Lanes that this worker holds.", (*_QUEUE, "state"), self._lane_states)
-        gauge(
-            "chaski_held_messages",
-            "Messages that this worker holds.",
-            _QUEUE,
-            lambda: {(line.namespace, line.route, line.queue): line.held_messages for line in self._lanes},
-        )
-        gauge(
-            "chaski_held_bytes",
-            "Bytes of the messages that this worker holds.",
-            _QUEUE,
-            lambda: {(line.namespace, line.route, line.queue): line.held_bytes for line in self._lanes},
-        )
+        self.gauge("chaski_lanes", "Lanes that this worker holds.", (*QUEUE, "state"), self._lane_states)
+        for name, description, read in (
+            ("chaski_lanes_limit", "Lanes at which polling stops.", lambda line: line.max_lanes),
+            ("chaski_attempts_limit", "Attempts that may run at once.", lambda line: line.max_attempts),
+            ("chaski_held_messages", "Messages that this worker holds.", lambda line: line.held_messages),
+            ("chaski_held_bytes", "Bytes of the messages that this worker holds.", lambda line: line.held_bytes),
+            ("chaski_held_bytes_limit", "Bytes at which polling stops.", lambda line: line.max_bytes),
+        ):
+            self.gauge(name, description, QUEUE, self._of_lanes(read))
+        for name, description, part in (
+            (
+                "chaski_ingest_buffer_messages",
+                "Messages that no queue has answered for yet.",
+                lambda held: held.messages,
+            ),
+            (
+                "chaski_ingest_buffer_messages_limit",
+                "Messages at which ingest says 503.",
+                lambda held: held.max_messages,
+            ),
+            ("chaski_ingest_buffer_bytes", "Bytes of these messages.", lambda held: held.size),
+            ("chaski_ingest_buffer_bytes_limit", "Bytes at which ingest says 503.", lambda held: held.max_size),
+        ):
+            self.gauge(name, description, (), self._of_buffers(part))
+
+    def _of_lanes(self, read: Callable[[LaneReading], int]) -> Callable[[], Values]:
+        return lambda: _summed(((line.namespace, line.route, line.queue), read(line)) for line in self._lanes)
+
+    def _of_buffers(self, read: Callable[[BufferReading], int]) -> Callable[[], Values]:
+        return lambda: _summed(((), read(each)) for each in self._buffers)
 
     def _queue_messages(self) -> Values:
         return {
@@ -259,11 +296,11 @@ class Metrics:
         }
 
     def _lane_states(self) -> Values:
-        return {
-            (line.namespace, line.route, line.queue, state): number
+        return _summed(
+            ((line.namespace, line.route, line.queue, state), number)
             for line in self._lanes
             for state, number in (("busy", line.busy_lanes), ("waiting", line.waiting_lanes))
-        }
+        )
 
 
 def _readings(sources: Iterable[Callable[[], Iterable[T]]]) -> Iterator[T]:
@@ -272,3 +309,11 @@ def _readings(sources: Iterable[Callable[[], Iterable[T]]]) -> Iterator[T]:
             yield from read()
         except Exception:
             _logger.exception("a gauge could not be read; it is left out of this scrape")
+
+
+def _summed(values: Iterable[tuple[tuple[str, ...], int]]) -> Values:
+    # Two consumers of one name run side by side for a moment when a route's queues change.
+    sums: dict[tuple[str, ...], int] = {}
+    for key, value in values:
+        sums[key] = sums.get(key, 0) + value
+    return sums

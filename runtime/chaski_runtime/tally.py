@@ -25,6 +25,7 @@ class CounterTally:
         self.labels = tuple(labels)
         self._limit = limit
         self._beyond = (OVERFLOW,) * len(self.labels)
+        self.overflowed = 0  # times that something was counted beyond the limit
         self._totals: dict[tuple[str, ...], int] = {}
         self._lock = Lock()
 
@@ -34,6 +35,7 @@ class CounterTally:
             totals = self._totals
             if values not in totals and len(totals) >= self._limit:
                 values = self._beyond
+                self.overflowed += n
             totals[values] = totals.get(values, 0) + n
 
     def totals(self) -> dict[tuple[str, ...], int]:
@@ -67,6 +69,7 @@ class HistogramTally:
         self.bounds = tuple(bounds)
         self._limit = limit
         self._beyond = (OVERFLOW,) * len(self.labels)
+        self.overflowed = 0  # as above
         self._spread: dict[tuple[str, ...], Distribution] = {}
         self._lock = Lock()
 
@@ -88,4 +91,5 @@ class HistogramTally:
     def _new(self, values: tuple[str, ...]) -> Distribution:
         if len(self._spread) >= self._limit:
             values = self._beyond
+            self.overflowed += 1
         return self._spread.setdefault(values, Distribution(len(self.bounds) + 1))

@@ -52,7 +52,7 @@ class Consumer:
     ) -> None:
         self.name = name
         self._runners = tuple(runners)
-        self._room = room
+        self.room = room
         self._slots = slots
         self._clock = clock
         self._random = random
@@ -78,7 +78,7 @@ class Consumer:
         """Receives until the queues give nothing more."""
         for runner in self._runners:
             while True:
-                await self._room.wait()
+                await self.room.wait()
                 asked_at = self._clock.monotonic()
                 messages = await self._receive(runner.holder.queue, uuid4().hex, 0.0)
                 if not messages:
@@ -121,7 +121,7 @@ class Consumer:
 
         A queue that is not polled because there is no room counts as polled: the worker has its hands full.
         """
-        if self._room.full:
+        if self.room.full:
             return self._clock.monotonic()
         return min(self._polled.values(), default=None)
 
@@ -130,7 +130,7 @@ class Consumer:
         queue = runner.holder.queue
         failures, attempt_id, named_at = 0, uuid4().hex, self._clock.monotonic()
         while True:
-            await self._room.wait()
+            await self.room.wait()
             asked_at = self._clock.monotonic()
             try:
                 messages = await self._receive(queue, attempt_id, self._pace.wait_seconds if leader else 0.0)
@@ -157,7 +157,7 @@ class Consumer:
 
     def _call_for_help(self, runner: LaneRunner) -> None:
         url = runner.holder.queue.url
-        if self._polls is None or self._helpers[url] + 1 >= self._pace.polls_per_queue or self._room.full:
+        if self._polls is None or self._helpers[url] + 1 >= self._pace.polls_per_queue or self.room.full:
             return
         self._helpers[url] += 1
         helper = self._polls.create_task(self._poll(runner, leader=False))
@@ -176,7 +176,7 @@ class Consumer:
         )
 
     def _start(self, runner: LaneRunner, lane: Lane) -> None:
-        self._room.enter(lane.size)
+        self.room.enter(lane.size)
         task = asyncio.create_task(self._run(runner, lane, self._latest.get(lane.key)))
         self._lanes[lane] = task
         self._latest[lane.key] = task
@@ -193,7 +193,7 @@ class Consumer:
         del self._lanes[lane]
         if self._latest.get(lane.key) is task:
             del self._latest[lane.key]
-        self._room.leave(lane.size)
+        self.room.leave(lane.size)
         if not task.cancelled() and (error := task.exception()):
             _log.error("a lane ended by a fault; its messages come again", exc_info=error)
 

@@ -24,12 +24,23 @@ Result = TypeVar("Result")
 class Insistence:
     """Tries something on a backend until it succeeds or the lane is lost; the lane waits meanwhile."""
 
-    def __init__(self, clock: Clock, random: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Clock, random: Callable[[], float], on_failure: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`on_failure`: told of every failure, by the `to` of `insist`."""
         self._clock = clock
         self._random = random
+        self._on_failure = on_failure
 
-    async def insist(self, lane: Lane, what: str, operation: Callable[[], Awaitable[Result]]) -> Result:
-        """The operation's result. Raises LaneLostError; never a BackendError."""
+    async def insist(self, lane: Lane, to: str, what: str, operation: Callable[[], Awaitable[Result]]) -> Result:
+        """The operation's result. Raises LaneLostError; never a BackendError.
+
+        Args:
+            lane: whose messages wait meanwhile.
+            to: where it goes, as the metrics call it.
+            what: the same for people.
+            operation: what is tried.
+        """
         failures = 0
         while True:
             lane.check(self._clock.monotonic())
@@ -37,6 +48,7 @@ class Insistence:
                 return await operation()
             except BackendError as error:
                 failures += 1
+                self._on_failure(to)
                 _log.warning("could not %s, trying again: %s", what, error)
                 await asyncio.sleep(backoff_seconds(failures, self._random()))
 
@@ -72,11 +84,11 @@ class Handoff:
                 return result
             raise BackendUnavailableError(result.reason)
 
-        return await self._insistence.insist(lane, f"hand a message over to rung {retry.rung.name}", send)
+        return await self._insistence.insist(lane, "rung", f"hand a message over to rung {retry.rung.name}", send)
 
     async def to_dead_letters(self, lane: Lane, letter: DeadLetter) -> None:
         """Keeps a dead letter."""
-        await self._insistence.insist(lane, "keep a dead letter", lambda: self._store.put(letter))
+        await self._insistence.insist(lane, "dead_letters", "keep a dead letter", lambda: self._store.put(letter))
 
 
 def rung_message(route: str, task: Deliverable, retry: Retry) -> OutgoingMessage:

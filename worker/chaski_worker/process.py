@@ -72,6 +72,7 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
             RouteTable(str(resolved.dead_letter_table), route.retention_days),
             clock,
             on_sqs_request=metrics.backend_request,
+            on_dynamodb_request=metrics.store_request,
         )
         stack.push_async_callback(backend.close)
         deliverer = make_deliverer(route, metrics, permit_loopback=options.allow_loopback)

@@ -1,6 +1,7 @@
 """Says what happened: a metric, a log line and a journal entry for each attempt."""
 
 from chaski_core.deadletter import DeadLetter
+from chaski_core.envelope import Metadata, metadata_of
 from chaski_core.ladder import Delivered, GiveUp, Retry
 from chaski_core.outcome import class_of_key
 from chaski_core.ports import AttemptEntry, AttemptJournal, Clock, ReceivedMessage
@@ -10,6 +11,8 @@ from chaski_runtime.metrics import Metrics, SubjectGroups
 from chaski_worker.attempts import Attempted
 from chaski_worker.letters import url_of
 from chaski_worker.triage import Deliverable, Stage
+
+INGEST = "ingest"
 
 
 class Reporter:
@@ -62,13 +65,20 @@ class Reporter:
 
     def delivered(self, task: Deliverable, target: str) -> None:
         """A target took a message, and it is deleted."""
+        route, metadata = self._route, task.envelope.metadata
+        queue = route.queue_for(task.envelope.subject).name
         self._metrics.delivered(
-            namespace=self._route.namespace,
-            route=self._route.name,
-            queue=self._route.queue_for(task.envelope.subject).name,
+            namespace=route.namespace,
+            route=route.name,
+            queue=queue,
             target=target,
             subject_group=self._groups.label(task.envelope.subject),
         )
+        origin = origin_of(metadata)
+        self._metrics.settled(namespace=route.namespace, route=route.name, origin=origin, end="delivered")
+        if metadata is not None and metadata.accepted_at is not None and origin == INGEST:
+            seconds = max(0.0, (self._clock.now_ms() - metadata.accepted_at) / 1000)
+            self._metrics.latency(namespace=route.namespace, route=route.name, queue=queue, seconds=seconds)
 
     def dead_lettered(self, letter: DeadLetter) -> None:
         """A message is kept as a dead letter, and deleted where it lay."""
@@ -81,6 +91,16 @@ class Reporter:
             reason=letter.reason,
             subject_group=self._groups.label(letter.subject),
         )
+        self._metrics.settled(
+            namespace=self._route.namespace,
+            route=self._route.name,
+            origin=origin_of(metadata_of(letter.envelope or {})),
+            end="dead_lettered",
+        )
+
+    def handover_failed(self, to: str) -> None:
+        """A message could not be put where it belongs next; it is tried again."""
+        self._metrics.handover_failure(namespace=self._route.namespace, route=self._route.name, to=to)
 
     def repeated(self, stage: Stage, message: ReceivedMessage) -> None:
         """A message came again that an earlier receive had not finished with."""
@@ -110,6 +130,13 @@ class Reporter:
             next=told(decision),
             traceparent=envelope.metadata.traceparent if envelope.metadata else None,
         )
+
+
+def origin_of(metadata: Metadata | None) -> str:
+    """Who put a message on its queue: the metric label `origin`. What ingest did not accept can't be missing."""
+    if metadata is None or metadata.accepted_at is None:
+        return "other"
+    return "replay" if metadata.epoch else INGEST
 
 
 def told(decision: Delivered | Retry | GiveUp) -> str:

@@ -10,8 +10,8 @@ class Room:
     """
 
     def __init__(self, max_lanes: int, max_bytes: int) -> None:
-        self._max_lanes = max_lanes
-        self._max_bytes = max_bytes
+        self.max_lanes = max_lanes
+        self.max_bytes = max_bytes
         self._lanes = 0
         self._bytes = 0
         self._free = asyncio.Event()
@@ -49,7 +49,7 @@ class Room:
         self._judge()
 
     def _judge(self) -> None:
-        if self._lanes < self._max_lanes and self._bytes < self._max_bytes:
+        if self._lanes < self.max_lanes and self._bytes < self.max_bytes:
             self._free.set()
         else:
             self._free.clear()

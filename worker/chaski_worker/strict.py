@@ -63,10 +63,10 @@ class StrictRunner(LaneRunner):
         if message.receive_count <= 1:
             return None
         return await self._insistence.insist(
-            lane, "read an attempt record", lambda: self._records.read(message.message_id)
+            lane, "attempt_records", "read an attempt record", lambda: self._records.read(message.message_id)
         )
 
     async def _write(self, lane: Lane, message: ReceivedMessage, record: AttemptRecord) -> None:
         await self._insistence.insist(
-            lane, "keep an attempt record", lambda: self._records.write(message.message_id, record)
+            lane, "attempt_records", "keep an attempt record", lambda: self._records.write(message.message_id, record)
         )

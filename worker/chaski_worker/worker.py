@@ -66,7 +66,7 @@ class Worker:
         self._reporter = Reporter(resolved.route, metrics, logs, backend.journal, clock)
         self._observer = Observer(resolved, backend, clock, metrics, self._held)
         metrics.observe_lanes(self._lane_readings)
-        self._insistence = Insistence(clock, random)
+        self._insistence = Insistence(clock, random, self._reporter.handover_failed)
 
     async def run(self) -> None:
         """Works until `stop`, then drains."""
@@ -112,6 +112,9 @@ class Worker:
                 waiting_lanes=max(0, len(consumer.lanes) - consumer.busy),
                 held_messages=sum(len(lane.held) for lane in consumer.lanes),
                 held_bytes=sum(lane.size for lane in consumer.lanes),
+                max_lanes=consumer.room.max_lanes,
+                max_bytes=consumer.room.max_bytes,
+                max_attempts=route.delivery.concurrency_per_pod,
             )
             for consumer in self._consumers
         ]

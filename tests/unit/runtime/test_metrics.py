@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from chaski_core import __version__
 from chaski_core.ports import QueueCounts
-from chaski_runtime.metrics import LaneReading, Metrics, QueueReading
+from chaski_runtime.meters import Meters
+from chaski_runtime.metrics import BufferReading, LaneReading, Metrics, QueueReading
+from chaski_runtime.operator_metrics import OperatorMetrics
 
 QUEUE = {"namespace": "n", "route": "r", "queue": "q"}
 ROUTE = {"namespace": "n", "route": "r"}
@@ -25,13 +28,32 @@ def everything() -> Metrics:
     metrics.guard_refusal(**ROUTE, reason="address")
     metrics.repeat(**QUEUE, stage="first")
     metrics.backend_request("SendMessageBatch", "ok", 3)
+    metrics.store_request("PutItem", "throttled")
+    metrics.settled(**ROUTE, origin="ingest", end="delivered")
+    metrics.latency(**QUEUE, seconds=1.5)
+    metrics.handover_failure(**ROUTE, to="dead_letters")
+    metrics.observe_buffer(lambda: BufferReading(1, 10, 200, 1000))
     metrics.observe_log_drops(lambda: 5)
     metrics.observe_queue(lambda: [QueueReading("n", "r", "q", QueueCounts(1, 2, 3), 4.5)])
-    metrics.observe_lanes(lambda: [LaneReading("n", "r", "q", 6, 7, 8, 9)])
+    metrics.observe_lanes(lambda: [LaneReading("n", "r", "q", 6, 7, 8, 9, 10, 11, 12)])
     return metrics
 
 
-def samples(metrics: Metrics) -> dict[str, list[tuple[dict[str, str], float]]]:
+def all_of_the_operator() -> OperatorMetrics:
+    """The operator's metrics, of which each was taken once."""
+    metrics = OperatorMetrics()
+    metrics.reconciled(**ROUTE, result="ok", duration_seconds=0.2)
+    metrics.drift(**ROUTE, kind="Deployment")
+    metrics.scaled(**QUEUE, direction="up")
+    metrics.scaling_failed(**QUEUE, reason="counts")
+    metrics.aws_request("sqs", "GetQueueAttributes", "ok")
+    metrics.observe_conditions(lambda: {("n", "r", "Ready"): True})
+    metrics.observe_replicas(lambda: {("n", "r", "q", "wanted"): 3})
+    metrics.observe_watch(lambda: 7.5)
+    return metrics
+
+
+def samples(metrics: Meters) -> dict[str, list[tuple[dict[str, str], float]]]:
     """What Prometheus would read: labels and values by name."""
     found: dict[str, list[tuple[dict[str, str], float]]] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):
@@ -66,12 +88,50 @@ ATTEMPT = QUEUE | {"stage": "first", "target": "t", "outcome": "failed", "error_
         ("chaski_queue_oldest_message_age_seconds", QUEUE, 4.5),
         ("chaski_held_messages", QUEUE, 8),
         ("chaski_held_bytes", QUEUE, 9),
+        ("chaski_lanes_limit", QUEUE, 10),
+        ("chaski_held_bytes_limit", QUEUE, 11),
+        ("chaski_attempts_limit", QUEUE, 12),
+        ("chaski_dynamodb_requests_total", {"action": "PutItem", "result": "throttled"}, 1),
+        ("chaski_messages_settled_total", ROUTE | {"origin": "ingest", "end": "delivered"}, 1),
+        ("chaski_message_latency_seconds_sum", QUEUE, 1.5),
+        ("chaski_handover_failures_total", ROUTE | {"to": "dead_letters"}, 1),
+        ("chaski_ingest_buffer_messages", {}, 1),
+        ("chaski_ingest_buffer_messages_limit", {}, 10),
+        ("chaski_ingest_buffer_bytes", {}, 200),
+        ("chaski_ingest_buffer_bytes_limit", {}, 1000),
+        ("chaski_build_info", {"version": __version__}, 1),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_metric_has_exactly_its_documented_name_and_labels(name: str, labels: dict[str, str], value: float) -> None:
     """Dashboards and alerts hang on them: no unit is appended, no scope or overflow label slips in."""
     assert samples(everything())[name] == [(labels, value)]
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "value"),
+    [
+        ("chaski_reconciles_total", ROUTE | {"result": "ok"}, 1),
+        ("chaski_reconcile_duration_seconds_sum", {"result": "ok"}, 0.2),
+        ("chaski_drifts_total", ROUTE | {"kind": "Deployment"}, 1),
+        ("chaski_scaling_decisions_total", QUEUE | {"direction": "up"}, 1),
+        ("chaski_scaling_failures_total", QUEUE | {"reason": "counts"}, 1),
+        (
+            "chaski_operator_aws_requests_total",
+            {"service": "sqs", "action": "GetQueueAttributes", "result": "ok"},
+            1,
+        ),
+        ("chaski_route_condition", ROUTE | {"condition": "Ready"}, 1),
+        ("chaski_replicas", QUEUE | {"state": "wanted"}, 3),
+        ("chaski_operator_watch_age_seconds", {}, 7.5),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_metric_of_the_operator_has_exactly_its_name_and_labels(
+    name: str, labels: dict[str, str], value: float
+) -> None:
+    """As above."""
+    assert samples(all_of_the_operator())[name] == [(labels, value)]
 
 
 @pytest.mark.parametrize(
@@ -90,8 +150,9 @@ def test_there_is_no_metric_but_the_documented_ones() -> None:
     """Beside those of the process itself."""
     text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`(chaski_\w+)", text))
-    names = {re.sub(r"_(bucket|count|sum)$", "", name) for name in samples(everything()) if name.startswith("chaski_")}
-    assert names == documented
+    shown = {**samples(everything()), **samples(all_of_the_operator())}
+    names = {re.sub(r"_(bucket|count|sum)$", "", name) for name in shown if name.startswith("chaski_")}
+    assert names | {"chaski_metric_overflows_total"} == documented
 
 
 def test_buckets_of_durations_reach_from_milliseconds_to_the_longest_timeout() -> None:
@@ -131,6 +192,8 @@ def test_series_are_bounded_whatever_labels_come() -> None:
     series = samples(metrics)["chaski_ingest_rejections_total"]
     assert len(series) == 2_001
     assert ({"namespace": "other", "route": "other", "reason": "other"}, 100) in series
+    overflows = samples(metrics)["chaski_metric_overflows_total"]
+    assert overflows == [({"metric": "chaski_ingest_rejections_total"}, 100)]
 
 
 def test_two_of_a_kind_know_nothing_of_each_other() -> None:
