@@ -147,6 +147,7 @@ class AttemptRecord:
     state: LadderState
     due_at: int  # epoch milliseconds; an attempt before this is not made
     exhausted_at: int | None = None  # fixes the dead letter's key before it is put
+    receives: int = 0  # the message's receive count when this was written; one more is due, what is beyond is a repeat
 
 
 class AttemptRecords(Protocol):

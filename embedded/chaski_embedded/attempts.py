@@ -23,6 +23,7 @@ def write_record(connection: sqlite3.Connection, message_id: str, record: Attemp
         "errors": notes_json(record.state.errors),
         "dueAt": record.due_at,
         "exhaustedAt": record.exhausted_at,
+        "receives": record.receives,
     }
     connection.execute(
         "INSERT OR REPLACE INTO attempt_records (message_id, record, expires_at) VALUES (?, ?, ?)",
@@ -37,7 +38,7 @@ def read_record(connection: sqlite3.Connection, message_id: str) -> AttemptRecor
         return None
     values = jsontext.loads(row[0].encode())
     state = LadderState(values["key"], values["retries"], read_notes(values["errors"]))
-    return AttemptRecord(state, values["dueAt"], values["exhaustedAt"])
+    return AttemptRecord(state, values["dueAt"], values["exhaustedAt"], values.get("receives", 0))
 
 
 def delete_record(connection: sqlite3.Connection, message_id: str) -> None:

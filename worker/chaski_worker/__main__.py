@@ -13,6 +13,7 @@ from chaski_core import __version__
 from chaski_core.errors import ChaskiError, InvalidInputError
 from chaski_runtime import logs
 from chaski_worker.process import WorkerOptions, read_route, serve
+from chaski_worker.settings import from_environment
 from chaski_worker.triage import Stage
 
 _DESCRIPTION = """\
@@ -35,6 +36,10 @@ exit codes: 0 stopped as asked, 1 it could not run, 2 wrong input
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; its exit code."""
     given = _parser().parse_args(arguments)
+    try:
+        settings = from_environment(os.environ)
+    except InvalidInputError as error:
+        return _fail(2, str(error))
     options = WorkerOptions(
         stage=Stage.FIRST if given.job == "consume" else Stage.RETRY,
         route=given.route,
@@ -42,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         host=given.host,
         metrics_port=given.metrics_port,
         allow_loopback=os.environ.get("CHASKI_ALLOW_LOOPBACK") == "1",
+        settings=settings,
     )
     try:
         resolved = read_route(options)

@@ -24,12 +24,14 @@ class Lane:
         self, queue_url: str, messages: Sequence[ReceivedMessage], received_at: float, deadline: float
     ) -> None:
         self.key: LaneKey = (queue_url, messages[0].group_id)
+        self.ids = tuple(message.message_id for message in messages)  # the queue's, of all that came
         self.held = deque(messages)
         self.size = sum(len(message.body) for message in messages)  # bytes
         self.received_at = received_at  # monotonic seconds, before the receive was sent
         self.deadline = deadline  # monotonic seconds
         self.lock = asyncio.Lock()
         self.lost: str | None = None  # why, once it is
+        self.repeats = False  # Strict: an attempt of its head may have been made whose end nobody knows
 
     def check(self, now: float) -> None:
         """Raises LaneLostError where the hold is not certain any more."""

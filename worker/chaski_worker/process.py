@@ -16,7 +16,7 @@ from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
 from chaski_runtime.signals import stop_on_signals
 from chaski_worker.assembly import make_deliverer
-from chaski_worker.settings import SQS_SETTINGS
+from chaski_worker.settings import WorkerSettings
 from chaski_worker.triage import Stage
 from chaski_worker.worker import Worker
 
@@ -34,6 +34,7 @@ class WorkerOptions:
     host: str
     metrics_port: int  # 0: any free one
     allow_loopback: bool
+    settings: WorkerSettings
 
 
 def read_route(options: WorkerOptions) -> ResolvedRoute:
@@ -84,7 +85,7 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
             metrics=metrics,
             logs=logs,
             clock=clock,
-            settings=SQS_SETTINGS,
+            settings=options.settings,
             stages=(options.stage,),
             only_queue=options.queue,
         )

@@ -1,8 +1,14 @@
 """What can be set on a worker process, with unit, default and reason."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
+from chaski_core.errors import Fault, InvalidInputError
+
+MIN_VISIBILITY_SECONDS = 2
 MAX_VISIBILITY_SECONDS = 120
+_VISIBILITY = "CHASKI_VISIBILITY_SECONDS"
+_USUAL_VISIBILITY_SECONDS = 60
 _ROUND_TRIPS_SECONDS = 30  # for the calls around an attempt
 _DAY = 86_400
 
@@ -11,9 +17,10 @@ _DAY = 86_400
 class WorkerSettings:
     """Limits and times of one worker process. The route says how to deliver; this says how to hold."""
 
-    #: Seconds that a received message stays hidden without a sign of life, at least; a route with a longer timeout gets
-    #: more, up to 120, so that a hop repeated after a crash still falls into SQS's five minutes of deduplication.
-    visibility_seconds: int = 60
+    #: Seconds that a received message stays hidden without a sign of life; so long its subject waits after a crash. 0:
+    #: the route's timeout and 30 more, from 60 to 120; no more, so that a hop repeated after a crash still falls into
+    #: SQS's five minutes of deduplication. Set by CHASKI_VISIBILITY_SECONDS.
+    visibility_seconds: int = 0
 
     #: Held messages are hidden anew when this share of the visibility is left.
     renew_below: float = 0.6
@@ -68,5 +75,21 @@ SQS_SETTINGS = WorkerSettings(polls_per_queue=4, poll_gap_seconds=0.03, delete_l
 
 
 def visibility_for(timeout_seconds: int, settings: WorkerSettings) -> int:
-    """Seconds to hide what is received: long enough for one attempt where 120 seconds allow it."""
-    return min(MAX_VISIBILITY_SECONDS, max(settings.visibility_seconds, timeout_seconds + _ROUND_TRIPS_SECONDS))
+    """Seconds to hide what is received: long enough for one attempt where 120 seconds allow it, or as it is set."""
+    usual = max(_USUAL_VISIBILITY_SECONDS, timeout_seconds + _ROUND_TRIPS_SECONDS)
+    return settings.visibility_seconds or min(MAX_VISIBILITY_SECONDS, usual)
+
+
+def from_environment(environment: Mapping[str, str], settings: WorkerSettings = SQS_SETTINGS) -> WorkerSettings:
+    """The settings, with what the process's environment sets.
+
+    Raises:
+        InvalidInputError: a value that can't be.
+    """
+    given = environment.get(_VISIBILITY)
+    if given is None:
+        return settings
+    if not given.isdecimal() or not MIN_VISIBILITY_SECONDS <= int(given) <= MAX_VISIBILITY_SECONDS:
+        fault = f'"{given}" is no whole number from {MIN_VISIBILITY_SECONDS} to {MAX_VISIBILITY_SECONDS}'
+        raise InvalidInputError([Fault(_VISIBILITY, fault)])
+    return replace(settings, visibility_seconds=int(given))

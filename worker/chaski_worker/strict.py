@@ -6,7 +6,7 @@ is received for the first time has no record and costs no read.
 
 from dataclasses import replace
 
-from chaski_core.ladder import GiveUp, Retry
+from chaski_core.ladder import GiveUp, LadderState, Retry
 from chaski_core.ports import AttemptRecord, AttemptRecords, ReceivedMessage
 from chaski_worker.handoff import Insistence
 from chaski_worker.holder import Holder
@@ -29,6 +29,7 @@ class StrictRunner(LaneRunner):
         if isinstance(task, Unfit):
             return replace(task, ladder=record.state) if record else task
         if record is None:
+            self._count_repeat(lane, message, 0)
             return await self._attempt(lane, task)
         task = replace(task, ladder=record.state)
         if record.exhausted_at is not None:
@@ -36,18 +37,32 @@ class StrictRunner(LaneRunner):
         wait_ms = record.due_at - self.job.clock.now_ms()
         if wait_ms > 0:
             return NotYet(-(-wait_ms // 1000))
+        self._count_repeat(lane, message, record.receives)
         return await self._attempt(lane, task)
+
+    def _count_repeat(self, lane: Lane, message: ReceivedMessage, receives: int) -> None:
+        """Counts an attempt that may have been made before, by a receive that nobody has told the end of.
+
+        That is the head of a lane that came more often than its record tells. A message behind it came with it every
+        time and was not attempted, but for the second one: the delete of the first runs beside its attempt.
+        """
+        position = lane.ids.index(message.message_id)
+        again = message.receive_count > receives + 1
+        if position == 0:
+            lane.repeats = again
+        if again and lane.repeats and position <= 1:
+            self.job.reporter.repeated(self.job.stage, message)
 
     async def _fail(self, lane: Lane, message: ReceivedMessage, made: Made) -> Settled | None:
         now = self.job.clock.now_ms()
         match made.decision:
             case Retry(rung=rung, state=state):
-                await self._write(lane, message, AttemptRecord(state, now + rung.delay_seconds * 1000))
+                await self._write(lane, message, _record(message, state, now + rung.delay_seconds * 1000))
                 await self.holder.put_back(lane, rung.delay_seconds)
                 return None
             case GiveUp(state=state) as decision:
                 # Written first, so that a put repeated after a crash hits the same key.
-                await self._write(lane, message, AttemptRecord(state, now, exhausted_at=now))
+                await self._write(lane, message, _record(message, state, now, exhausted_at=now))
                 return await self._give_up(lane, made.task, decision, made.attempted.outcome.target, now)
             case delivered:
                 raise TypeError(f"a failed attempt is never {delivered}")
@@ -70,3 +85,9 @@ class StrictRunner(LaneRunner):
         await self._insistence.insist(
             lane, "attempt_records", "keep an attempt record", lambda: self._records.write(message.message_id, record)
         )
+
+
+def _record(
+    message: ReceivedMessage, state: LadderState, due_at: int, exhausted_at: int | None = None
+) -> AttemptRecord:
+    return AttemptRecord(state, due_at, exhausted_at, message.receive_count)

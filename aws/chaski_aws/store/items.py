@@ -236,6 +236,7 @@ def record_item(message_id: str, record: AttemptRecord, now_ms: int) -> Item:
         "key": _s(record.state.key),
         "retries": _n(record.state.retries),
         "dueAt": _n(record.due_at),
+        "receives": _n(record.receives),
     }
     if record.exhausted_at is not None:
         item["exhaustedAt"] = _n(record.exhausted_at)
@@ -248,7 +249,10 @@ def record_item(message_id: str, record: AttemptRecord, now_ms: int) -> Item:
 def read_record(item: Item) -> AttemptRecord:
     """The attempt record of an item."""
     state = LadderState(_text(item, "key"), _number(item, "retries"), _read_notes(item))
-    return AttemptRecord(state, _number(item, "dueAt"), _number(item, "exhaustedAt") if "exhaustedAt" in item else None)
+    exhausted_at = _number(item, "exhaustedAt") if "exhaustedAt" in item else None
+    return AttemptRecord(
+        state, _number(item, "dueAt"), exhausted_at, _number(item, "receives") if "receives" in item else 0
+    )
 
 
 # ---- values

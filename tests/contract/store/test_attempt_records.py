@@ -9,7 +9,7 @@ CLIMB = LadderState("5xx", 3, (ErrorNote("503", 5, "HTTP 503", "busy"), ErrorNot
 
 async def test_record_comes_out_as_it_was_written(stores: StoreWorld) -> None:
     """What was written is read, consistently; what was not is None."""
-    record = AttemptRecord(CLIMB, due_at=77)
+    record = AttemptRecord(CLIMB, due_at=77, receives=3)
     await stores.attempt_records.write("m1", record)
     assert await stores.attempt_records.read("m1") == record
     assert await stores.attempt_records.read("m2") is None

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from chaski_core.errors import InvalidRouteError
+from chaski_core.errors import InvalidInputError, InvalidRouteError
 from chaski_worker.__main__ import main
 from chaski_worker.process import WorkerOptions, read_route, stale
+from chaski_worker.settings import SQS_SETTINGS, from_environment
 from chaski_worker.triage import Stage
 from support.resolved import resolved_text
 
 
 def options(file: Path, queue: str | None = None) -> WorkerOptions:
     """To consume the route of a file."""
-    return WorkerOptions(Stage.FIRST, file, queue, "127.0.0.1", 0, allow_loopback=False)
+    return WorkerOptions(Stage.FIRST, file, queue, "127.0.0.1", 0, allow_loopback=False, settings=SQS_SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,25 @@ def test_a_route_is_read(tmp_path: Path) -> None:
     """The one of the file."""
     (tmp_path / "resolved.yaml").write_text(resolved_text("a"))
     assert read_route(options(tmp_path / "resolved.yaml", "messages")).route.key == "n/a"
+
+
+@pytest.mark.parametrize(("environment", "seconds"), [({}, 0), ({"CHASKI_VISIBILITY_SECONDS": "6"}, 6)])
+def test_the_environment_sets_the_hold(environment: dict[str, str], seconds: int) -> None:
+    """In whole seconds; without it the route decides."""
+    assert from_environment(environment).visibility_seconds == seconds
+    assert from_environment(environment).delete_linger_seconds == SQS_SETTINGS.delete_linger_seconds
+
+
+@pytest.mark.parametrize("value", ["", "1", "121", "6.5", "-6", "soon"])
+def test_a_hold_that_can_not_be_is_refused(
+    value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By name, with what can be; the command ends with 2."""
+    with pytest.raises(InvalidInputError, match="CHASKI_VISIBILITY_SECONDS"):
+        from_environment({"CHASKI_VISIBILITY_SECONDS": value})
+    monkeypatch.setenv("CHASKI_VISIBILITY_SECONDS", value)
+    assert main(["consume", "--route", "any"]) == 2
+    assert "from 2 to 120" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("age", "told"), [(None, None), (60.0, None), (61.0, "no successful poll for 61 s")])
