@@ -1,20 +1,27 @@
-"""`make bench`: measures Chaski on this machine beside a bare aiohttp pair, and writes docs/performance.md."""
+"""`make bench`: measures Chaski on this machine beside the least that could do the same, and writes docs/performance.md.
+
+First `chaski dev` with its embedded backend, then worker and ingest as a cluster runs them, on a stand-in for SQS.
+"""
 
 import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import uvloop
 from rich.console import Console
 
 from benchmarks import figures, measure, plot
+from benchmarks.engine import figures as engine_figures
+from benchmarks.engine import plot as engine_plot
+from benchmarks.engine.measure import engine
+from benchmarks.engine.results import Consumed, Ingested, verdicts
 from benchmarks.machine import facts
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.processes import ROOT, BenchmarkError, target
@@ -23,6 +30,7 @@ from benchmarks.skew import skew
 
 _DOCUMENT = ROOT / "docs" / "performance.md"
 _PLOT = ROOT / "docs" / "performance" / "throughput.svg"
+_ENGINE_PLOT = _PLOT.with_name("engine.svg")
 
 T = TypeVar("T")
 
@@ -42,21 +50,20 @@ class Show:
         return result
 
 
+_LINE_OF: dict[type, Callable[[Any], str]] = {
+    Floor: figures.floor_line,
+    Throughput: figures.throughput_line,
+    Calm: figures.calm_line,
+    Skew: figures.skew_line,
+    Consumed: engine_figures.consumed_line,
+    Ingested: engine_figures.ingested_line,
+}
+
+
 def _lines(result: object) -> list[str]:
-    match result:
-        case Floor():
-            return [figures.floor_line(result)]
-        case Throughput():
-            return [figures.throughput_line(result)]
-        case Calm():
-            return [f"at {result.rate}/s: p50 {result.through.p50_ms:.1f} ms, p99 {result.through.p99_ms:.1f} ms"]
-        case Skew():
-            alone, beside = result.alone, result.beside
-            return [f"skew: p99 {alone.p99_ms:.1f} ms alone, {beside.p99_ms:.1f} ms beside the hot subject"]
-        case tuple() | list():
-            return [line for each in result for line in _lines(each)]
-        case _:
-            return []
+    if isinstance(result, tuple | list):
+        return [line for each in result for line in _lines(each)]
+    return [_LINE_OF[type(result)](result)]
 
 
 async def _run(plan: Plan, show: Show) -> Results:
@@ -76,23 +83,24 @@ async def _run(plan: Plan, show: Show) -> Results:
         ]
         calm = await show.measured("latency at a low rate", measure.calm(plan, server))
         skewed = await show.measured(f"skew: {plan.hot + plan.others:,} messages", skew(plan, server))
-    return Results(
-        plan.name, f"{datetime.now(UTC):%Y-%m-%d}", machine, floors, throughputs, calm, skewed, time.monotonic() - start
-    )
+    on_sqs = await engine(plan.engine, show.measured)
+    day, seconds = f"{datetime.now(UTC):%Y-%m-%d}", time.monotonic() - start
+    return Results(plan.name, day, machine, floors, throughputs, calm, skewed, on_sqs, seconds)
 
 
 def _write(results: Results, console: Console) -> None:
     _DOCUMENT.write_text(figures.replaced(_DOCUMENT.read_text(encoding="utf-8"), results), encoding="utf-8")
     _PLOT.parent.mkdir(exist_ok=True)
     plot.draw(results, _PLOT)
-    for file in (_DOCUMENT, _PLOT):
+    engine_plot.draw(results.engine, _ENGINE_PLOT)
+    for file in (_DOCUMENT, _PLOT, _ENGINE_PLOT):
         console.print(f"wrote {file.relative_to(ROOT)}", highlight=False)
 
 
 def main() -> int:
     """Measures and reports; 1 where a measurement went wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute; prints, and leaves the document alone")
+    parser.add_argument("--quick", action="store_true", help="about a minute; prints, and leaves the document alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to FILE")
     options = parser.parse_args()
     console = Console()
@@ -109,7 +117,8 @@ def main() -> int:
     for line in figures.summary(results):
         console.print(line, highlight=False)
     if options.json:
-        options.json.write_bytes(orjson.dumps(asdict(results), option=orjson.OPT_INDENT_2))
+        told = asdict(results) | {"verdicts": [asdict(each) for each in verdicts(results.engine)]}
+        options.json.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
     if plan is FULL:
         _write(results, console)
     return 0

@@ -1,8 +1,8 @@
 """The figures as text: tables for docs/performance.md, lines for the terminal. Pure."""
 
-from collections.abc import Iterable, Sequence
-
-from benchmarks.results import Floor, Results, Throughput, peer
+from benchmarks.engine import figures as engine
+from benchmarks.markdown import table
+from benchmarks.results import Calm, Floor, Results, Skew, Throughput, peer
 
 BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 
@@ -16,6 +16,16 @@ def throughput_line(each: Throughput) -> str:
     """One throughput in a line."""
     answer = f", answers p50 {each.answer_p50_ms:.1f} p99 {each.answer_p99_ms:.1f} ms" if each.answer_p50_ms else ""
     return f"{each.title}: {each.per_second:,.0f} messages/s, {each.cpu:.2f} CPU-s per 1,000{answer}"
+
+
+def calm_line(calm: Calm) -> str:
+    """The latency at a low rate in a line."""
+    return f"at {calm.rate}/s: p50 {calm.through.p50_ms:.1f} ms, p99 {calm.through.p99_ms:.1f} ms"
+
+
+def skew_line(skew: Skew) -> str:
+    """The skew in a line."""
+    return f"skew: p99 {skew.alone.p99_ms:.1f} ms alone, {skew.beside.p99_ms:.1f} ms beside the hot subject"
 
 
 def replaced(document: str, results: Results) -> str:
@@ -36,14 +46,16 @@ def markdown(results: Results) -> str:
     return "\n\n".join(
         [
             f"Measured on {results.at} by the {results.plan} run, in {results.seconds / 60:.1f} minutes.",
-            _table(("machine", ""), results.machine),
-            "### The floor of the same run",
+            table(("machine", ""), results.machine),
+            "### Worker and ingest on the SQS protocol",
+            engine.markdown(results.engine),
+            "### `chaski dev`: the floor of the same run",
             _floors(results),
-            "### Messages a second",
+            "### `chaski dev`: messages a second",
             _throughputs(results),
-            "### Latency that Chaski adds",
+            "### `chaski dev`: latency that Chaski adds",
             _calm(results),
-            "### Skew",
+            "### `chaski dev`: skew",
             _skew(results),
         ]
     )
@@ -55,7 +67,7 @@ def _floors(results: Results) -> str:
         (floor.title, f"{floor.per_second:,.0f}", f"{floor.client_cpu:.3f}", f"{floor.server_cpu:.3f}")
         for floor in results.floors
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _throughputs(results: Results) -> str:
@@ -63,7 +75,7 @@ def _throughputs(results: Results) -> str:
         *("1 KiB, 1,000 subjects", "messages/s", "ratio to floor", "CPU-s per 1,000", "ratio to floor"),
         *("peak RSS, MiB", "answer p50 / p99, ms", "floor"),
     )
-    return _table(head, [_throughput_row(results, each) for each in results.throughputs])
+    return table(head, [_throughput_row(results, each) for each in results.throughputs])
 
 
 def _throughput_row(results: Results, each: Throughput) -> tuple[str, ...]:
@@ -89,7 +101,7 @@ def _calm(results: Results) -> str:
     ]
     rows.append(("added", "", f"**{calm.added_p50_ms:.1f}**", f"**{calm.added_p99_ms:.1f}**"))
     head = (f"{calm.rate} messages/s, from sent to the target's handler", "messages", "p50, ms", "p99, ms")
-    return _table(head, rows) + f"\n\nCPU at that rate: {calm.cpu:.2f} CPU-seconds per 1,000 messages."
+    return table(head, rows) + f"\n\nCPU at that rate: {calm.cpu:.2f} CPU-seconds per 1,000 messages."
 
 
 def _skew(results: Results) -> str:
@@ -100,17 +112,12 @@ def _skew(results: Results) -> str:
     ]
     rows.append(("ratio", "", f"**{skew.ratio_p50:.2f}**", f"**{skew.ratio_p99:.2f}**"))
     total = skew.hot_sent + skew.beside.messages
-    table = _table((f"{total:,} messages, {skew.hot_sent:,} of one subject", "messages", "p50, ms", "p99, ms"), rows)
+    shown = table((f"{total:,} messages, {skew.hot_sent:,} of one subject", "messages", "p50, ms", "p99, ms"), rows)
     return (
-        f"{table}\n\nWhen the last of the others was delivered, {skew.hot_delivered:,} of the hot subject's messages were, "
+        f"{shown}\n\nWhen the last of the others was delivered, {skew.hot_delivered:,} of the hot subject's messages were, "
         f"one after the other; the rest still waited in its queue. Peak RSS beside the hot subject: "
         f"{skew.peak_rss_mib:.0f} MiB."
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---", *(["---:"] * (len(head) - 1))], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def summary(results: Results) -> list[str]:
@@ -123,4 +130,4 @@ def summary(results: Results) -> list[str]:
     calm, skew = results.calm, results.skew
     lines.append(f"added at {calm.rate}/s: p50 {calm.added_p50_ms:.1f} ms, p99 {calm.added_p99_ms:.1f} ms")
     lines.append(f"skew: p50 {skew.ratio_p50:.2f} times, p99 {skew.ratio_p99:.2f} times as long beside the hot subject")
-    return lines
+    return [*lines, *engine.summary(results.engine)]

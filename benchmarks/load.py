@@ -49,7 +49,7 @@ async def _stream(job: Job, connection: int, send: Send, start: float, seconds: 
         now = time.monotonic()
         sent = now if wait > 0 or not job.rate else due
         taken += await send(numbers, sent)
-        seconds.append(time.monotonic() - now)
+        seconds.append(time.monotonic() - sent)
     return taken
 
 

@@ -1,5 +1,6 @@
 """How much is measured: the full run behind docs/performance.md, and a quick one that shows the same in little."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 CONTENT_BYTES = 1_024
@@ -16,6 +17,20 @@ OTHER_SUBJECTS = 200
 
 
 @dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """How much the delivery engine and ingest are given on the SQS protocol."""
+
+    repetitions: int  # of each pair: what is compared runs in turns
+    saturated: int
+    slow: int
+    calm: int
+    calm_rate: float
+    naive: Mapping[str, int]  # messages for the naive loop, by load: it takes its time
+    ingest: int
+    half_ingest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """How many messages each measurement takes."""
 
@@ -28,6 +43,7 @@ class Plan:
     hot: int  # the skew: messages of the one subject, ...
     others: int  # ... of all the others, ...
     skew_seconds: float  # ... and for how long both are sent
+    engine: EnginePlan
 
 
 FULL = Plan(
@@ -40,6 +56,16 @@ FULL = Plan(
     hot=59_383,
     others=12_617,
     skew_seconds=84.0,
+    engine=EnginePlan(
+        repetitions=3,
+        saturated=20_000,
+        slow=10_000,
+        calm=1_500,
+        calm_rate=100.0,
+        naive={"saturated": 2_000, "slow": 200, "calm": 1_000},
+        ingest=20_000,
+        half_ingest=20_000,
+    ),
 )
 QUICK = Plan(
     name="quick",
@@ -51,4 +77,14 @@ QUICK = Plan(
     hot=5_938,
     others=1_262,
     skew_seconds=5.0,
+    engine=EnginePlan(
+        repetitions=1,
+        saturated=4_000,
+        slow=2_000,
+        calm=300,
+        calm_rate=100.0,
+        naive={"saturated": 200, "slow": 50, "calm": 100},
+        ingest=3_000,
+        half_ingest=3_000,
+    ),
 )

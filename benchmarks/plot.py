@@ -10,22 +10,22 @@ from matplotlib.ticker import FuncFormatter
 
 from benchmarks.results import Results, Skew
 
-_FLOOR, _CHASKI, _HOT, _INK, _GRID = "#c3ccd6", "#1f6f8b", "#d1603d", "#2b3440", "#e4e8ec"
-_STYLE: Any = {
+FLOOR, CHASKI, _HOT, INK, _GRID = "#c3ccd6", "#1f6f8b", "#d1603d", "#2b3440", "#e4e8ec"
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
+    "text.color": INK,
+    "axes.labelcolor": INK,
     "axes.edgecolor": _GRID,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "svg.hashsalt": "chaski",  # the same figures make the same file
 }
 
 
 def draw(results: Results, file: Path) -> None:
     """Writes the plot: throughput beside the floor, and the skew's latencies."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.6), width_ratios=(1.15, 1), layout="constrained")
         _bars(left, results)
         _latencies(right, results.skew)
@@ -34,8 +34,8 @@ def draw(results: Results, file: Path) -> None:
 
 
 def _bars(axes: Axes, results: Results) -> None:
-    rows = [(floor.title, floor.per_second, _FLOOR) for floor in results.floors]
-    rows += [(each.title, each.per_second, _CHASKI) for each in results.throughputs]
+    rows = [(floor.title, floor.per_second, FLOOR) for floor in results.floors]
+    rows += [(each.title, each.per_second, CHASKI) for each in results.throughputs]
     titles, rates, colours = zip(*reversed(rows), strict=True)
     bars = axes.barh(titles, rates, color=colours, height=0.66)
     axes.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=4, fontsize=9)
@@ -43,17 +43,17 @@ def _bars(axes: Axes, results: Results) -> None:
     axes.set_xlim(0, max(rates) * 1.16)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    _tidy(axes, grid="x")
+    tidy(axes, grid="x")
 
 
 def _latencies(axes: Axes, skew: Skew) -> None:
     for values, colour, name in (
-        (skew.alone_ms, _CHASKI, "the others alone"),
+        (skew.alone_ms, CHASKI, "the others alone"),
         (skew.beside_ms, _HOT, f"beside one subject's {skew.hot_sent:,}"),
     ):
         shares = [(index + 1) / len(values) * 100 for index in range(len(values))]
         axes.step(values, shares, where="post", color=colour, linewidth=2, label=name)
-    axes.axhline(99, color=_INK, linewidth=0.8, linestyle=(0, (2, 3)))
+    axes.axhline(99, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
     axes.text(0.99, 97.6, "99 %", transform=axes.get_yaxis_transform(), ha="right", va="top", fontsize=9)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -62,10 +62,11 @@ def _latencies(axes: Axes, skew: Skew) -> None:
     axes.set_ylim(0, 101)
     axes.set_title("Skew: what the others feel", loc="left", fontsize=11, fontweight="bold")
     axes.legend(frameon=False, loc="center right")
-    _tidy(axes, grid="both")
+    tidy(axes, grid="both")
 
 
-def _tidy(axes: Axes, *, grid: str) -> None:
+def tidy(axes: Axes, *, grid: str) -> None:
+    """Takes away what only looks like a drawing."""
     axes.grid(visible=True, axis=grid, color=_GRID, linewidth=0.8)  # type: ignore[arg-type]  # its stub wants a literal
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):

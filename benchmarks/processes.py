@@ -34,7 +34,7 @@ class Sent:
 
     seconds: float  # from its first request to its last answer
     cpu_seconds: float
-    answer_seconds: list[float]  # per request
+    answer_seconds: list[float]  # per request, from when it was due or, without a rate, sent
     started_at: float  # monotonic, the same in every process of a machine
 
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.engine.results import Engine
+
 
 @dataclass(frozen=True, slots=True)
 class Floor:
@@ -105,6 +107,7 @@ class Results:
     throughputs: Sequence[Throughput]
     calm: Calm
     skew: Skew
+    engine: Engine
     seconds: float  # the whole run
 
     def floor(self, key: str) -> Floor:

@@ -1,0 +1,27 @@
+"""What lies on the queue, and how the target knows each message again."""
+
+import uuid
+
+import orjson
+
+from benchmarks.plan import CONTENT_BYTES
+from benchmarks.traffic import MARK_HEADER
+
+NAMESPACE, ROUTE = "bench", "engine"
+_CONTENT = "x" * CONTENT_BYTES
+
+
+def mark(subject: int, number: int, put: float) -> str:
+    """Tells the target which message it gets, and when that was put on the queue (monotonic seconds)."""
+    return f"{subject} {number} {put:.6f}"
+
+
+def queued(target_url: str, subject: int, number: int, put: float) -> str:
+    """A message as ingest puts it on the queue."""
+    body = {
+        "url": target_url,
+        "headers": {MARK_HEADER: mark(subject, number, put), "Content-Type": "text/plain"},
+        "content": _CONTENT,
+    }
+    metadata = {"id": str(uuid.uuid4()), "route": f"{NAMESPACE}/{ROUTE}", "acceptedAt": "2026-01-01T00:00:00.000Z"}
+    return orjson.dumps({"subject": f"subject-{subject}", "body": body, "metadata": metadata}).decode()

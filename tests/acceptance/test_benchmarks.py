@@ -1,0 +1,44 @@
+"""The benchmarks of worker and ingest, in the smallest: what they count is right. How fast it is, no test says."""
+
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+
+from benchmarks.engine import figures
+from benchmarks.engine.measure import engine
+from benchmarks.engine.results import CALM, FLOOR, NAIVE, OURS, SATURATED, SLOW, verdicts
+from benchmarks.plan import EnginePlan
+
+_SMALLEST = EnginePlan(
+    repetitions=1,
+    saturated=300,
+    slow=60,
+    calm=50,
+    calm_rate=100.0,
+    naive={"saturated": 50, "slow": 10, "calm": 20},
+    ingest=400,
+    half_ingest=400,
+)
+
+
+@pytest.mark.timeout(400)
+async def test_each_measurement_finds_every_message_once_and_in_order() -> None:
+    """All consumers under all loads, both servers, the ingest at half load: nothing missing, repeated or overtaken."""
+
+    async def told(_: str, work: Awaitable[Any]) -> Any:
+        return await work
+
+    measured = await engine(_SMALLEST, told)
+    runs = {(each.kind, each.load): each for each in measured.consumed}
+    assert set(runs) == {(kind, load) for kind in (OURS, FLOOR, NAIVE) for load in (SATURATED, SLOW, CALM)}
+    assert {(each.missing, each.repeated, each.out_of_order) for each in runs.values()} == {(0, 0, 0)}
+    assert all(each.calls > 0.1 and each.cpu > 0 and each.peak_rss_mib > 0 for each in runs.values())
+    assert runs[NAIVE, SATURATED].calls >= 1.1  # one delete a message, one receive for ten
+    assert {each.kind: (each.missing, each.entries > 0) for each in measured.ingested} == {
+        "handler": (0, False),
+        OURS: (0, True),
+    }
+    assert measured.half.missing == 0
+    assert measured.half.fastest_ms >= measured.send_ms  # every 202 came after the queue's acknowledgement
+    assert all(verdict.what in figures.markdown(measured) for verdict in verdicts(measured))
