@@ -11,7 +11,7 @@ SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
 # What the tests against a real Kubernetes API server run.
 KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager
 
-.PHONY: help setup kube demo test test-fast test-slow lint format dev bench lock clean
+.PHONY: help setup kube tools demo test test-fast test-slow lint format dev bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,16 +25,19 @@ setup: $(STAMP) ## make .venv with Chaski and everything that its tests need
 kube: $(STAMP) ## build kube-apiserver, etcd and kubectl for the tests, outside the checkout; the first time takes minutes
 	@$(BIN)/python hack/kube/build.py --for-tests $(KUBE_PROGRAMS) >/dev/null
 
+tools: ## install Prometheus and Chromium for the tests, where they are missing and this is root on Debian
+	@hack/test-tools
+
 demo: $(STAMP) ## send the experiment to a test server and print what happened, exactly
 	@$(BIN)/chaski demo
 
-test: $(STAMP) kube ## unit, contract and acceptance tests
+test: $(STAMP) kube tools ## unit, contract and acceptance tests
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
-test-fast: $(STAMP) ## unit and contract tests only
+test-fast: $(STAMP) tools ## unit and contract tests only
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit tests/contract
 
-test-slow: $(STAMP) kube ## what takes minutes or a whole machine
+test-slow: $(STAMP) kube tools ## what takes minutes or a whole machine
 	@$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP) ## style, types, import directions, the CRD's schema

@@ -1,36 +1,19 @@
 """What Chaski counts. Names and labels are stable and documented in docs/metrics.md; no label is unbounded."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
-from chaski_core.ports import QueueCounts
 from chaski_runtime.exposition import Values
 from chaski_runtime.meters import MANY_SERIES, QUEUE, ROUTE, Meters
+from chaski_runtime.queue_gauges import QueueGauges, QueueReading, readings
 from chaski_runtime.subject_groups import SubjectGroups
 
 __all__ = ["BufferReading", "LaneReading", "Metrics", "QueueReading", "SubjectGroups"]
-
-_logger = logging.getLogger(__name__)
 
 _ATTEMPT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _INGEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LATENCY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400)
 _BATCH_ENTRIES = (1, 2, 3, 5, 8, 10)
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class QueueReading:
-    """What is known of one line. None is unknown, and shows no series: unknown is not zero."""
-
-    namespace: str
-    route: str
-    queue: str  # the declared queue's name, or `rung-<name>`
-    counts: QueueCounts | None  # of all partitions together
-    oldest_message_age_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +47,8 @@ class Metrics(Meters):
 
     def __init__(self) -> None:
         super().__init__()
-        self._queue_sources: list[Callable[[], Iterable[QueueReading]]] = []
         self._lane_sources: list[Callable[[], Iterable[LaneReading]]] = []
         self._buffer_sources: list[Callable[[], Iterable[BufferReading]]] = []
-        self._queues: tuple[QueueReading, ...] = ()
         self._lanes: tuple[LaneReading, ...] = ()
         self._buffers: tuple[BufferReading, ...] = ()
         self._define_ingest()
@@ -169,7 +150,7 @@ class Metrics(Meters):
 
     def observe_queue(self, read: Callable[[], Iterable[QueueReading]]) -> None:
         """Asks `read` at each scrape, on the scraper's thread; it must return what is known without waiting."""
-        self._queue_sources.append(read)
+        self._queue_gauges.sources.append(read)
 
     def observe_lanes(self, read: Callable[[], Iterable[LaneReading]]) -> None:
         """As `observe_queue`, for what a worker holds."""
@@ -177,9 +158,9 @@ class Metrics(Meters):
 
     def take_readings(self) -> None:
         """Asks every source of gauges."""
-        self._queues = tuple(_readings(self._queue_sources))
-        self._lanes = tuple(_readings(self._lane_sources))
-        self._buffers = tuple(_readings(self._buffer_sources))
+        self._queue_gauges.take()
+        self._lanes = tuple(readings(self._lane_sources))
+        self._buffers = tuple(readings(self._buffer_sources))
 
     # ---- definitions
 
@@ -241,17 +222,7 @@ class Metrics(Meters):
         )
 
     def _define_gauges(self) -> None:
-        self.gauge("chaski_queue_messages", "Messages by state.", (*QUEUE, "state"), self._queue_messages)
-        self.gauge(
-            "chaski_queue_oldest_message_age_seconds",
-            "Age of the oldest message known.",
-            QUEUE,
-            lambda: {
-                (line.namespace, line.route, line.queue): line.oldest_message_age_seconds
-                for line in self._queues
-                if line.oldest_message_age_seconds is not None
-            },
-        )
+        self._queue_gauges = QueueGauges(self)
         self.gauge("chaski_lanes", "Lanes that this worker holds.", (*QUEUE, "state"), self._lane_states)
         for name, description, read in (
             ("chaski_lanes_limit", "Lanes at which polling stops.", lambda line: line.max_lanes),
@@ -283,32 +254,12 @@ class Metrics(Meters):
     def _of_buffers(self, read: Callable[[BufferReading], int]) -> Callable[[], Values]:
         return lambda: _summed(((), read(each)) for each in self._buffers)
 
-    def _queue_messages(self) -> Values:
-        return {
-            (line.namespace, line.route, line.queue, state): number
-            for line in self._queues
-            if line.counts is not None
-            for state, number in (
-                ("visible", line.counts.visible),
-                ("in_flight", line.counts.in_flight),
-                ("delayed", line.counts.delayed),
-            )
-        }
-
     def _lane_states(self) -> Values:
         return _summed(
             ((line.namespace, line.route, line.queue, state), number)
             for line in self._lanes
             for state, number in (("busy", line.busy_lanes), ("waiting", line.waiting_lanes))
         )
-
-
-def _readings(sources: Iterable[Callable[[], Iterable[T]]]) -> Iterator[T]:
-    for read in sources:
-        try:
-            yield from read()
-        except Exception:
-            _logger.exception("a gauge could not be read; it is left out of this scrape")
 
 
 def _summed(values: Iterable[tuple[tuple[str, ...], int]]) -> Values:

@@ -1,8 +1,9 @@
 """What the operator counts. Names and labels are stable and documented in docs/metrics.md."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from chaski_runtime.meters import QUEUE, ROUTE, Meters
+from chaski_runtime.queue_gauges import QueueGauges, QueueReading
 
 _RECONCILE_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -12,6 +13,7 @@ class OperatorMetrics(Meters):
 
     def __init__(self) -> None:
         super().__init__()
+        self._queue_gauges = QueueGauges(self)
         self._reconciles = self.counter("chaski_reconciles", "Routes reconciled.", (*ROUTE, "result"))
         self._reconcile_seconds = self.histogram(
             "chaski_reconcile_duration_seconds", "How long a reconciliation took.", ("result",), _RECONCILE_SECONDS
@@ -45,6 +47,14 @@ class OperatorMetrics(Meters):
     def aws_request(self, service: str, action: str, result: str) -> None:
         """A call to AWS. `service`: sqs or dynamodb; `result`: ok, or a short word for what failed."""
         self._requests.add((service, action, result))
+
+    def observe_queue(self, read: Callable[[], Iterable[QueueReading]]) -> None:
+        """Shows how many messages lie where, also for routes that have no worker just now."""
+        self._queue_gauges.sources.append(read)
+
+    def take_readings(self) -> None:
+        """Asks every source of gauges."""
+        self._queue_gauges.take()
 
     def observe_conditions(self, read: Callable[[], Mapping[tuple[str, ...], bool]]) -> None:
         """Shows the conditions of routes, by namespace, route and condition; one that is unknown is left out."""
