@@ -132,8 +132,8 @@ class World:
         self.metrics = Metrics()
         self.running: list[tuple[Worker, asyncio.Task[None]]] = []
 
-    def worker(self) -> Worker:
-        """A worker, not started."""
+    def worker(self, only_queue: str | None = None) -> Worker:
+        """A worker, not started; of all queues, or of one."""
         return Worker(
             self.resolved,
             backend=self.backend,
@@ -141,12 +141,13 @@ class World:
             metrics=self.metrics,
             clock=self.clock,
             settings=self.settings,
+            only_queue=only_queue,
             random=lambda: 0.5,
         )
 
-    def start(self) -> Worker:
+    def start(self, only_queue: str | None = None) -> Worker:
         """A worker that runs."""
-        worker = self.worker()
+        worker = self.worker(only_queue)
         self.running.append((worker, asyncio.create_task(worker.run())))
         return worker
 

@@ -48,7 +48,9 @@ def read_route(options: WorkerOptions) -> ResolvedRoute:
     if len(routes) != 1:
         raise InvalidRouteError([Fault("", f"holds {len(routes)} routes; a worker takes one")])
     (resolved,) = routes
-    names = [queue.name for queue in resolved.route.queues]
+    # A queue that the route no longer has is worked off under its old name.
+    older = [name for generation in resolved.generations for name in generation.queues]
+    names = list(dict.fromkeys([*(queue.name for queue in resolved.route.queues), *older]))
     if options.queue is not None and options.queue not in names:
         raise InvalidRouteError(
             [Fault("spec.queues", f'no queue is called "{options.queue}"; there are {_listed(names)}')]

@@ -122,10 +122,14 @@ class Worker:
     # ---- what is run
 
     async def _follow_generations(self) -> None:
-        """Works off each older generation of queues until it is empty; only then the next, so that order holds."""
+        """Works off each older generation of queues until it is empty; only then the next, so that order holds.
+
+        A subject may have moved from one queue to another, so this waits for all queues of a generation, also for those
+        that another worker consumes.
+        """
         *older, current = first_lines(self._resolved, self._only_queue)
-        for lines in older:
-            urls = [url for line in lines for url in line.urls]
+        for lines, generation in zip(older, self._resolved.generations, strict=False):
+            urls = [url for urls in generation.queues.values() for url in urls]
             _log.info("draining an older generation of %d queues first", len(urls))
             work = asyncio.gather(*(self._work(self._consumer(line)) for line in lines))
             try:

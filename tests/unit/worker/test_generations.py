@@ -61,3 +61,22 @@ async def test_no_generation_is_skipped_while_the_queue_can_not_be_seen() -> Non
     await world.settled()
     await world.stop()
     assert len(world.target.calls) == 1
+
+
+@pytest.mark.promise(3)
+async def test_a_queue_waits_for_the_older_generation_of_all_queues() -> None:
+    """A subject that moved from one queue to another: the new one's worker waits until the old one is empty."""
+    settings = WorkerSettings(drained_polls=3, drained_over_seconds=60, observe_interval_seconds=0)
+    world = World(make_route(), FakeTarget(lambda *_: 200), settings)
+    await world.send("s", 0)
+    old = Generation(1, {"old": world.resolved.current.queues["messages"]})
+    world.resolved = dataclasses.replace(world.resolved, generations=(old, Generation(2, {"messages": ("mem://new",)})))
+    await world.send("s", 1)
+    world.start(only_queue="messages")
+    await asyncio.sleep(1000)
+    assert world.target.calls == []  # `old` is another worker's, and still holds a message
+
+    world.start(only_queue="old")
+    await world.settled()
+    await world.stop()
+    assert [call.number for call in world.target.of("s")] == [0, 1]

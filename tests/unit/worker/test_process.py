@@ -60,6 +60,17 @@ def test_a_hold_that_can_not_be_is_refused(
     assert "from 2 to 120" in capsys.readouterr().err
 
 
+def test_a_queue_that_the_route_no_longer_has_is_worked_off(tmp_path: Path) -> None:
+    """Its old generation names it still."""
+    text = (
+        resolved_text("a")
+        .replace("  generation: 1", "  generation: 2")
+        .replace("  generations:", "  generations:\n  - number: 0\n    queues:\n    - name: old\n      urls: [x]")
+    )
+    (tmp_path / "resolved.yaml").write_text(text)
+    assert read_route(options(tmp_path / "resolved.yaml", "old")).route.key == "n/a"
+
+
 @pytest.mark.parametrize(("age", "told"), [(None, None), (60.0, None), (61.0, "no successful poll for 61 s")])
 @pytest.mark.promise(10)
 def test_a_worker_that_polls_no_more_is_not_alive(age: float | None, told: str | None) -> None:
