@@ -30,6 +30,8 @@ class LaneReading:
     max_lanes: int  # polling stops at either cap
     max_bytes: int
     max_attempts: int  # that may run at once
+    subjects: int = 0  # held now, or received within the last minute
+    mean_attempt_seconds: float | None = None  # moving mean; None before the first attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +229,22 @@ class Metrics(Meters):
         for name, description, read in (
             ("chaski_lanes_limit", "Lanes at which polling stops.", lambda line: line.max_lanes),
             ("chaski_attempts_limit", "Attempts that may run at once.", lambda line: line.max_attempts),
+            ("chaski_subjects", "Subjects held now or within the last minute.", lambda line: line.subjects),
             ("chaski_held_messages", "Messages that this worker holds.", lambda line: line.held_messages),
             ("chaski_held_bytes", "Bytes of the messages that this worker holds.", lambda line: line.held_bytes),
             ("chaski_held_bytes_limit", "Bytes at which polling stops.", lambda line: line.max_bytes),
         ):
             self.gauge(name, description, QUEUE, self._of_lanes(read))
+        self.gauge(
+            "chaski_attempt_mean_seconds",
+            "How long an attempt takes, as a moving mean.",
+            QUEUE,
+            lambda: {
+                (line.namespace, line.route, line.queue): line.mean_attempt_seconds
+                for line in self._lanes
+                if line.mean_attempt_seconds is not None
+            },
+        )
         for name, description, part in (
             (
                 "chaski_ingest_buffer_messages",

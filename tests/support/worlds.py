@@ -103,8 +103,11 @@ class FakeTarget:
         self.calls.append(Call(at, loop.time(), subject, int(number), status))
         target = self.target_name(request.url)
         if not status:
-            return Outcome(ErrorClass.TIMEOUT, detail="no answer", target=target)
-        return Outcome(class_of_status(status), status=status, detail=f"HTTP {status}", target=target)
+            return Outcome(ErrorClass.TIMEOUT, detail="no answer", target=target, duration_seconds=loop.time() - at)
+        seconds = loop.time() - at
+        return Outcome(
+            class_of_status(status), status=status, detail=f"HTTP {status}", target=target, duration_seconds=seconds
+        )
 
     def target_name(self, url: str) -> str:
         """`t0` for http://t0.example/."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from chaski_core.envelope import HttpRequest, http_request
 from chaski_core.outcome import ErrorClass, Outcome
+from chaski_worker.load import Load
 from chaski_worker.slots import Slots
 from chaski_worker.triage import Deliverable
 
@@ -42,10 +43,16 @@ class Attempts:
     """The attempts of one consumer."""
 
     def __init__(
-        self, deliverer: Deliverer, slots: Slots, now_ms: Callable[[], int], crowded: Callable[[], bool]
+        self,
+        deliverer: Deliverer,
+        slots: Slots,
+        load: Load,
+        now_ms: Callable[[], int],
+        crowded: Callable[[], bool],
     ) -> None:
         self._deliverer = deliverer
         self._slots = slots
+        self._load = load
         self._now_ms = now_ms
         self._crowded = crowded
 
@@ -77,6 +84,7 @@ class Attempts:
                 return None
             started_at = self._now_ms()
             outcome = await self._deliverer.deliver(request, extra_headers(task, request, number))
+            self._load.attempted(outcome.duration_seconds)
         finally:
             self._slots.release(target)
         return Attempted(number, started_at, outcome)

@@ -12,6 +12,7 @@ from chaski_core.ports import MAX_BATCH_ENTRIES, Clock, Queue, ReceivedMessage
 from chaski_worker.backoff import backoff_seconds
 from chaski_worker.holder import Holder
 from chaski_worker.lanes import Lane, LaneKey, split
+from chaski_worker.load import Load
 from chaski_worker.room import Room
 from chaski_worker.runner import LaneRunner
 from chaski_worker.slots import Slots
@@ -44,6 +45,7 @@ class Consumer:
         *,
         room: Room,
         slots: Slots,
+        load: Load,
         clock: Clock,
         random: Callable[[], float],
         visibility_seconds: int,
@@ -54,6 +56,7 @@ class Consumer:
         self._runners = tuple(runners)
         self.room = room
         self._slots = slots
+        self.load = load
         self._clock = clock
         self._random = random
         self._visibility = visibility_seconds
@@ -165,7 +168,9 @@ class Consumer:
 
     def _take(self, runner: LaneRunner, messages: Sequence[ReceivedMessage], asked_at: float) -> None:
         for group in split(messages):
-            self._start(runner, Lane(runner.holder.queue.url, group, asked_at, asked_at + self._visibility))
+            lane = Lane(runner.holder.queue.url, group, asked_at, asked_at + self._visibility)
+            self.load.met(lane.key)
+            self._start(runner, lane)
 
     async def _receive(self, queue: Queue, attempt_id: str, wait_seconds: float) -> Sequence[ReceivedMessage]:
         return await queue.receive(

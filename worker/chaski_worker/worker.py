@@ -17,6 +17,7 @@ from chaski_worker.handoff import Handoff, Insistence
 from chaski_worker.holder import Holder
 from chaski_worker.lanes import Lane
 from chaski_worker.lines import Line, first_lines, retry_line
+from chaski_worker.load import Load
 from chaski_worker.observer import Observer
 from chaski_worker.reporting import Reporter
 from chaski_worker.room import Room
@@ -115,6 +116,8 @@ class Worker:
                 max_lanes=consumer.room.max_lanes,
                 max_bytes=consumer.room.max_bytes,
                 max_attempts=route.delivery.concurrency_per_pod,
+                subjects=consumer.load.subjects({lane.key for lane in consumer.lanes}),
+                mean_attempt_seconds=consumer.load.attempt_seconds,
             )
             for consumer in self._consumers
         ]
@@ -194,11 +197,12 @@ class Worker:
         route, settings = self._resolved.route, self._settings
         room = Room(route.delivery.concurrency_per_pod * settings.lanes_per_slot, settings.max_held_bytes)
         slots = Slots(route.delivery.concurrency_per_pod, len(route.allow))
+        load = Load(self._clock)
         visibility = visibility_for(route.delivery.timeout_seconds, settings)
         job = Job(
             route=route,
             stage=line.stage,
-            attempts=Attempts(self._deliverer, slots, self._clock.now_ms, lambda: room.full),
+            attempts=Attempts(self._deliverer, slots, load, self._clock.now_ms, lambda: room.full),
             handoff=Handoff(route.key, self._rungs(), self._backend.dead_letters, self._insistence),
             reporter=self._reporter,
             clock=self._clock,
@@ -211,6 +215,7 @@ class Worker:
             [self._runner(job, self._backend.queue(url), visibility, sweep=sweep) for url in line.urls],
             room=room,
             slots=slots,
+            load=load,
             clock=self._clock,
             random=self._random,
             visibility_seconds=visibility,

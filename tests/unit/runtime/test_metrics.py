@@ -35,7 +35,7 @@ def everything() -> Metrics:
     metrics.observe_buffer(lambda: BufferReading(1, 10, 200, 1000))
     metrics.observe_log_drops(lambda: 5)
     metrics.observe_queue(lambda: [QueueReading("n", "r", "q", QueueCounts(1, 2, 3), 4.5)])
-    metrics.observe_lanes(lambda: [LaneReading("n", "r", "q", 6, 7, 8, 9, 10, 11, 12)])
+    metrics.observe_lanes(lambda: [LaneReading("n", "r", "q", 6, 7, 8, 9, 10, 11, 12, 13, 0.25)])
     return metrics
 
 
@@ -89,6 +89,8 @@ ATTEMPT = QUEUE | {"stage": "first", "target": "t", "outcome": "failed", "error_
         ("chaski_queue_oldest_message_age_seconds", QUEUE, 4.5),
         ("chaski_held_messages", QUEUE, 8),
         ("chaski_held_bytes", QUEUE, 9),
+        ("chaski_subjects", QUEUE, 13),
+        ("chaski_attempt_mean_seconds", QUEUE, 0.25),
         ("chaski_lanes_limit", QUEUE, 10),
         ("chaski_held_bytes_limit", QUEUE, 11),
         ("chaski_attempts_limit", QUEUE, 12),
