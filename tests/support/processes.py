@@ -14,19 +14,16 @@ import orjson
 
 from chaski_aws.dynamodb import DynamoDeadLetters
 from chaski_aws.endpoints import DYNAMODB, SQS, Endpoint
-from chaski_aws.store.table import table_definition
 from chaski_aws.transport import AwsTransport
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
 from chaski_core.route.loading import load_route
-from chaski_core.route.model import Ordering, Route
-from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue, queue_name, rung_queue_name
 from chaski_core.route.resolved_document import resolved_yaml
 from chaski_runtime.clock import SystemClock
 from support.aws import FixedCredentials
+from support.provisioning import boto, provision
 
 BIN = Path(sys.executable).parent
 START_SECONDS = 30.0
-_FIFO = {"FifoQueue": "true", "DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
 
 
 class Cloud:
@@ -35,7 +32,8 @@ class Cloud:
     def __init__(self, sqs_url: str, dynamodb_url: str, folder: Path) -> None:
         self._sqs = AwsTransport(Endpoint(SQS, sqs_url, "us-east-1"), FixedCredentials())
         self._dynamodb = AwsTransport(Endpoint(DYNAMODB, dynamodb_url, "us-east-1"), FixedCredentials())
-        self._table = f"chaski-{os.urandom(6).hex()}"
+        self._aws = boto(sqs_url, dynamodb_url)
+        self._table = ""
         self.file = folder / "resolved.yaml"
         self.environment = {
             "AWS_ENDPOINT_URL_SQS": sqs_url,
@@ -48,15 +46,9 @@ class Cloud:
 
     async def make(self, document: Mapping[str, Any]) -> None:
         """Makes what the route needs, and writes its resolved document."""
-        route = load_route(dict(document))
-        queues = {
-            queue.name: tuple([await self._queue(queue_name(route, queue.name, 1, n)) for n in range(queue.partitions)])
-            for queue in route.queues
-        }
-        rungs = await self._rungs(route)
-        await self._dynamodb.call("CreateTable", table_definition(self._table))
-        resolved = ResolvedRoute(route, (Generation(1, queues),), rungs, (), self._table)
-        await asyncio.to_thread(self.file.write_text, resolved_yaml([resolved]))
+        made = await asyncio.to_thread(provision, self._aws, load_route(dict(document)))
+        self._table = str(made.resolved.dead_letter_table)
+        await asyncio.to_thread(self.file.write_text, resolved_yaml([made.resolved]))
 
     async def dead_letters(self) -> list[DeadLetter]:
         """Everything that is in the table."""
@@ -67,22 +59,6 @@ class Cloud:
         """Closes the connections."""
         await self._sqs.close()
         await self._dynamodb.close()
-
-    async def _rungs(self, route: Route) -> tuple[RungQueue, ...]:
-        if route.ordering is Ordering.STRICT:
-            return ()
-        return tuple(
-            [
-                RungQueue(
-                    rung, await self._queue(rung_queue_name(route, rung.name), DelaySeconds=str(rung.delay_seconds))
-                )
-                for rung in route.retry.rungs
-            ]
-        )
-
-    async def _queue(self, name: str, **attributes: str) -> str:
-        made = await self._sqs.call("CreateQueue", {"QueueName": name, "Attributes": _FIFO | attributes})
-        return str(made["QueueUrl"])
 
 
 class Service:

@@ -15,6 +15,8 @@ from chaski_core.route.model import Route
 from chaski_core.subject import partition
 
 MAX_QUEUE_NAME_CHARACTERS = 80  # .fifo included: API_CreateQueue, QueueName
+MAX_TABLE_NAME_CHARACTERS = 255  # API_CreateTable, TableName
+_COMMON_CHARACTERS = 50  # what is left of a readable name beside generation and partition of up to 16 characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,28 @@ def rung_queue_name(route: Route, rung: str) -> str:
     return _fitted(f"chaski-{route.namespace}-{route.name}-rung-{rung}", route, rung)
 
 
+def queue_name_prefix(route: Route) -> str:
+    """How the name of every queue of the route begins; those of other routes may begin so too."""
+    return _said(f"chaski-{route.namespace}-{route.name}-")[:_COMMON_CHARACTERS]
+
+
+def table_name(route: Route) -> str:
+    """Name of the route's DynamoDB table: readable, at most 255 characters, unlike any other."""
+    readable = _said(f"chaski-{route.namespace}-{route.name}")
+    suffix = "-" + hashlib.sha256(f"{route.namespace}\0{route.name}".encode()).hexdigest()[:8]
+    return readable[: MAX_TABLE_NAME_CHARACTERS - len(suffix)] + suffix
+
+
+def _said(readable: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", readable)
+
+
 def _fitted(readable: str, route: Route, last: str) -> str:
     # Namespace, name and queue may hold hyphens themselves ("a-b"/"c" and "a"/"b-c" read alike), so the exact parts
     # are told apart by a short hash, always.
     parts = f"{route.namespace}\0{route.name}\0{last}\0{readable}"
     suffix = "-" + hashlib.sha256(parts.encode()).hexdigest()[:8] + ".fifo"
-    readable = re.sub(r"[^A-Za-z0-9_-]", "-", readable)
+    readable = _said(readable)
     tail = re.search(r"(-g\d+-p\d+)?\Z", readable)
     keep = tail.group() if tail else ""
     room = MAX_QUEUE_NAME_CHARACTERS - len(suffix) - len(keep)

@@ -15,7 +15,9 @@ from chaski_core.route.resolved import (
     ResolvedRoute,
     map_fingerprint,
     queue_name,
+    queue_name_prefix,
     rung_queue_name,
+    table_name,
 )
 from chaski_core.subject import partition
 
@@ -83,6 +85,24 @@ def test_hyphens_and_lengths_do_not_mix_queues_up() -> None:
     assert len(set(names)) == len(names)
 
 
+@given(LABEL, ROUTE_NAME, LABEL, st.integers(1, 10**9), st.integers(0, 63))
+def test_every_queue_of_a_route_is_found_by_its_prefix(
+    namespace: str, name: str, queue: str, generation: int, index: int
+) -> None:
+    """A list by prefix misses none, however much of a long name was cut."""
+    prefix = queue_name_prefix(route(namespace, name))
+    assert queue_name(route(namespace, name), queue, generation, index).startswith(prefix)
+    assert rung_queue_name(route(namespace, name), queue).startswith(prefix)
+
+
+@given(st.tuples(LABEL, ROUTE_NAME), st.tuples(LABEL, ROUTE_NAME))
+def test_every_route_has_a_table_of_its_own(some: tuple[str, str], other: tuple[str, str]) -> None:
+    """Names that DynamoDB takes, equal only for the same route."""
+    names = [table_name(route(*each)) for each in (some, other)]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", name) for name in names)
+    assert (names[0] == names[1]) == (some == other)
+
+
 def test_queue_names_never_change() -> None:
     """Another name in another release would leave messages behind in the old queue."""
     assert (
@@ -93,6 +113,7 @@ def test_queue_names_never_change() -> None:
         rung_queue_name(route("helpdesk", "conversations"), "fast")
         == "chaski-helpdesk-conversations-rung-fast-dfa99b18.fifo"
     )
+    assert table_name(route("helpdesk", "conversations")) == "chaski-helpdesk-conversations-7c01e807"
 
 
 CHANGES = {

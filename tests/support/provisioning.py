@@ -1,0 +1,103 @@
+"""Provisioning against stand-ins: calls counted, and cut off where a test wants it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.config import Config
+from botocore.session import Session
+
+from chaski_aws.provision.applying import Applied, apply
+from chaski_aws.provision.clients import Aws, BotoAws
+from chaski_aws.provision.desired import Desired, desired
+from chaski_aws.provision.observed import Observed
+from chaski_aws.provision.observing import survey
+from chaski_aws.provision.planning import plan
+from chaski_aws.provision.resolving import resolved_route
+from chaski_aws.provision.settings import ProvisionSettings
+from chaski_core.route.loading import load_route
+from chaski_core.route.model import Route
+from chaski_core.route.resolved import ResolvedRoute
+
+READS = ("Get", "List", "Describe")
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@dataclass
+class Counted:
+    """An `Aws` that notes every call, and ends everything before or after the write of a given number."""
+
+    aws: Aws
+    writes: list[tuple[str, str]] = field(default_factory=list)  # operation, resource
+    reads: list[str] = field(default_factory=list)
+    kill_at: int | None = None
+    kill_after_the_call: bool = False
+
+    def call(self, service: str, operation: str, request: Mapping[str, Any], /) -> Mapping[str, Any]:
+        """As `Aws.call`."""
+        if operation.startswith(READS):
+            self.reads.append(operation)
+            return self.aws.call(service, operation, request)
+        if len(self.writes) == self.kill_at and not self.kill_after_the_call:
+            raise Killed
+        named = request.get("QueueName") or request.get("TableName") or request.get("QueueUrl", "")
+        answer = self.aws.call(service, operation, request)
+        self.writes.append((operation, str(named).rpartition("/")[2]))
+        if len(self.writes) - 1 == self.kill_at:
+            raise Killed
+        return answer
+
+
+def boto(sqs_url: str | None = None, dynamodb_url: str | None = None) -> BotoAws:
+    """Real boto3 clients; at stand-ins' addresses where given, else where botocore goes by itself."""
+
+    def open_session() -> Session:
+        session = Session()
+        session.set_config_variable("region", "us-east-1")
+        session.set_credentials("any", "any")
+        session.set_default_client_config(Config(retries={"total_max_attempts": 2, "mode": "standard"}))
+        return session
+
+    return BotoAws(open_session, endpoints={"sqs": sqs_url, "dynamodb": dynamodb_url})
+
+
+def route_of(name: str = "conversations", namespace: str = "helpdesk", **spec: Any) -> Route:
+    """A route with two queues of three partitions in all; `spec` says what is different."""
+    whole: dict[str, Any] = {
+        "queues": [{"name": "urgent", "subjects": ["u_*"]}, {"name": "messages", "partitions": 2}],
+        "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
+        "retry": {
+            "rungs": [{"name": "fast", "delaySeconds": 5}, {"name": "slow", "delaySeconds": 900}],
+            "ladders": [{"class": "5xx", "retriesPerRung": 1, "rungs": ["fast", "slow"]}],
+        },
+    }
+    return load_route(
+        {
+            "apiVersion": "chaski.dev/v1alpha1",
+            "kind": "ChaskiRoute",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": whole | spec,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """One run, from looking to the resolved route."""
+
+    wanted: Desired
+    observed: Observed
+    applied: Applied
+    resolved: ResolvedRoute
+
+
+def provision(aws: Aws, route: Route, settings: ProvisionSettings | None = None) -> Provisioned:
+    """Runs once, as `chaski provision` does."""
+    settings = settings or ProvisionSettings()
+    observed = survey(aws, route, settings)
+    wanted = desired(route, observed.generations, settings)
+    applied = apply(aws, plan(wanted, observed))
+    return Provisioned(wanted, observed, applied, resolved_route(wanted, observed, applied.urls))
