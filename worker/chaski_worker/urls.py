@@ -65,13 +65,22 @@ def _origin(scheme: str, authority: str) -> URL | Refusal:
 
 
 def _is_host(host: str, written: str) -> bool:
-    if not written.isascii() and "xn--" not in host:
-        return False  # characters that fold into plain letters and digits: ①②⑦.⓪.⓪.①
+    if not written.isascii() and not _is_spelled_plainly(host, written):
+        return False
     if is_address(host):
         return True
     if len(host) > _MAX_NAME_CHARACTERS or not _NAME.fullmatch(host):
         return False
     return not _NUMBER.fullmatch(host.removesuffix(".").rpartition(".")[2])
+
+
+def _is_spelled_plainly(host: str, written: str) -> bool:
+    """Whether IDNA has encoded every label in other letters, and folded none into plain ones (①②⑦.⓪.⓪.①)."""
+    judged, given = host.split("."), written.split(".")
+    return len(judged) == len(given) and all(
+        label == text.lower() if text.isascii() else label.startswith("xn--")
+        for label, text in zip(judged, given, strict=True)
+    )
 
 
 def _joined(origin: URL, rest: str) -> URL | Refusal:

@@ -85,6 +85,8 @@ REFUSED = [
     ("http://①②⑦.⓪.⓪.①/", R.HOST),
     ("http://127。0。0。1/", R.HOST),
     ("https://\uff41llowed.example/", R.HOST),
+    ("https://\uff41.b\xfccher.wild.example/", R.HOST),
+    ("https://\uff45xn--bcher-kva.wild.example/", R.HOST),
     ("http://allowed.example.evil.com/", R.HOST),
     ("https://evilwild.example/", R.HOST),
     ("https://wild.example/", R.HOST),

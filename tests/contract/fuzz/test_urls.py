@@ -1,0 +1,223 @@
+"""Odd URLs and rules: no crash, and what was checked is what would be dialled."""
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.connector import AddrInfoType
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from yarl import URL
+
+from chaski_core.envelope import HttpRequest
+from chaski_core.outcome import ErrorClass
+from chaski_core.route.model import AllowRule
+from chaski_worker.addresses import AddressTables
+from chaski_worker.delivery import Deliverer
+from chaski_worker.guard import Guard, Target
+from chaski_worker.refusal import Refusal
+from chaski_worker.session import Sessions
+from chaski_worker.urls import host_name, is_address, parse
+from contract.fuzz.making import CASES, PIECES, printable, source, urls
+
+RULES = (
+    AllowRule("exact", "https://allowed.example/"),
+    AllowRule("plain", "http://allowed.example:8080/"),
+    AllowRule("prefix", "https://prefix.example/ok/"),
+    AllowRule("suffix", "https://*.wild.example/"),
+    AllowRule("idn", "https://bücher.example/"),
+    AllowRule("ipv4", "http://8.8.8.8/"),
+    AllowRule("ipv6", "http://[2606:4700::1111]/"),
+    AllowRule("loopback", "http://127.0.0.1/", cidrs=("0.0.0.0/0",)),
+    AllowRule("mapped", "http://[::ffff:169.254.169.254]/", cidrs=("::/0", "0.0.0.0/0")),
+    AllowRule("private", "http://svc.ns.svc/", cidrs=("10.0.0.0/8",)),
+)
+
+
+@contextmanager
+def _loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    try:
+        yield loop
+    finally:
+        loop.close()
+
+
+def _disagreement(text: str, url: URL, loop: asyncio.AbstractEventLoop) -> str | None:
+    """What the client, or a reader of another make, understands otherwise than what was judged."""
+    request = ClientRequest("GET", url, loop=loop, headers={"Accept-Encoding": "identity"})
+    key = request.connection_key
+    other, raw = urlsplit(str(url)), urlsplit(text)
+    host = host_name(url)
+    readings = {
+        "connection key": (key.host, key.port, key.is_ssl) == (url.raw_host, url.port, url.scheme == "https"),
+        "urlsplit": (other.hostname, other.port or {"http": 80, "https": 443}[other.scheme])
+        == (url.raw_host, url.port),
+        "own parser again": parse(str(url)) == url,
+        "yarl": (URL(str(url)).raw_host, URL(str(url)).port) == (url.raw_host, url.port),
+        "Host header": request.headers["Host"] == _authority(host, url),
+        "as written": _same_host(raw.hostname or "", url.raw_host or ""),
+        "no user": not (url.raw_user or url.raw_password or url.raw_fragment or other.username or raw.username),
+        "one line": str(url).isascii() and str(url).isprintable() and " " not in url.raw_path_qs,
+        "no proxy": request.proxy is None,
+    }
+    return next((name for name, agrees in readings.items() if not agrees), None)
+
+
+def _authority(host: str, url: URL) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return name if url.is_default_port() else f"{name}:{url.port}"
+
+
+def _same_host(written: str, judged: str) -> bool:
+    if written == judged:
+        return True
+    if is_address(judged):
+        return is_address(written) and URL(f"http://[{written}]/").raw_host == judged
+    labels = zip(written.split("."), judged.split("."), strict=True)  # other letters, which IDNA spells in plain ones
+    return all(label == text or (not text.isascii() and label.startswith("xn--")) for text, label in labels)
+
+
+@pytest.mark.promise(6)
+def test_no_url_is_read_in_two_ways(report: Callable[[str], None]) -> None:
+    """Whatever is accepted is one host and port, for us, for the HTTP client, and for a parser of another make."""
+    accepted = 0
+    with _loop() as loop:
+        for text in urls(CASES["urls"], source("urls")):
+            url = parse(text)
+            if isinstance(url, Refusal):
+                assert url.detail.isprintable(), printable(text)
+                continue
+            accepted += 1
+            assert url.port is not None
+            assert 0 < url.port < 65_536
+            assert _disagreement(text, url, loop) is None, (printable(text), str(url), _disagreement(text, url, loop))
+    report(f"{CASES['urls']} texts, {accepted} of them URLs")
+    assert accepted > CASES["urls"] // 10
+
+
+def _rule_urls(rng: random.Random) -> Iterator[str]:
+    """Mostly what the route's schema lets through."""
+    hosts = ("allowed.example", "*.wild.example", "*.example", "8.8.8.8", "[::1]", "bücher.example", "a.wild.example")
+    for _ in range(CASES["rules"] // 50):
+        text = rng.choice(("http://", "https://")) + rng.choice(hosts) + rng.choice(("", ":8080", ":443"))
+        text += rng.choice(("/", "/ok", "/ok/", "/ok/1/"))
+        if rng.random() < 0.2:
+            at = rng.randrange(len(text))
+            text = text[:at] + rng.choice(PIECES) + text[at:]
+        yield text
+
+
+def _fits(rule: str, url: URL) -> bool:
+    """Whether a rule covers a URL, by the plainest reading of docs/route.md."""
+    wanted = urlsplit(rule)
+    host, wild = (wanted.hostname or "").removesuffix("."), "*." in (wanted.hostname or "")
+    plain = host.removeprefix("*.")
+    asked = (url.raw_host or "").removesuffix(".")
+    path = wanted.path.rstrip("/").split("/")[1:]
+    return (
+        url.scheme == wanted.scheme
+        and (asked.endswith("." + plain) if wild else asked == plain)
+        and url.port == (wanted.port or {"http": 80, "https": 443}[wanted.scheme])
+        and [unquote(part) for part in url.raw_path.split("/")[1:]][: len(path)] == path
+    )
+
+
+@pytest.mark.promise(6)
+def test_an_allow_rule_covers_what_its_text_says_and_nothing_else(report: Callable[[str], None]) -> None:
+    """A rule that can't be read is a ValueError; the others agree with a reading by string comparison."""
+    rng = source("rules")
+    covered = unreadable = 0
+    for text in _rule_urls(rng):
+        try:
+            guard = Guard([AllowRule("rule", text)])
+        except ValueError:
+            unreadable += 1
+            continue
+        for candidate in urls(50, rng, [text.replace("*", "a")]):
+            verdict = guard.check(candidate)
+            url = parse(candidate)
+            assert isinstance(verdict, Refusal) or verdict.url == url
+            if isinstance(verdict, Target):
+                covered += 1
+                assert not text.isascii() or "%" in text + candidate or _fits(text, verdict.url), (
+                    text,
+                    printable(candidate),
+                )
+            elif isinstance(url, URL) and text == text.lower() and "%" not in text and _fits(text, url):
+                # The one thing that is stricter than the plain reading: a path that servers read in two ways.
+                assert {".", ".."} & set(url.raw_path.replace(";", "/").split("/")) or "%" in url.raw_path, (
+                    text,
+                    printable(candidate),
+                )
+    report(f"{CASES['rules']} pairs, {covered} of them covered, {unreadable} rules unreadable")
+    assert covered > 1_000
+
+
+class _Anything(AbstractResolver):
+    """Every name has one public address; remembers who was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """8.8.4.4, which no rule names."""
+        del family
+        self.asked.append((host, port))
+        return [ResolveResult(hostname=host, host="8.8.4.4", port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.mark.promise(6)
+async def test_what_is_asked_of_resolver_and_socket_is_what_was_judged(report: Callable[[str], None]) -> None:
+    """Through the whole deliverer. Sockets are asked for, and none is made."""
+    resolver, sockets = _Anything(), list[tuple[str, int]]()
+
+    def refuse(info: AddrInfoType) -> socket.socket:
+        sockets.append((str(info[4][0]), int(info[4][1])))
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    guard, dialled = Guard(RULES), 0
+    sessions = Sessions(AddressTables(), user_agent="chaski/test", resolver=resolver, make_socket=refuse)
+    deliverer = Deliverer(guard, sessions, timeout_seconds=30)
+    for text in urls(CASES["dialled"], source("dialled"), [rule.url.replace("*", "a.b") for rule in RULES]):
+        resolver.asked.clear()
+        sockets.clear()
+        verdict = guard.check(text)
+        outcome = await deliverer.deliver(HttpRequest("POST", text, (), b"x"))
+        if isinstance(verdict, Refusal) or verdict.rule.name in ("loopback", "mapped"):
+            assert outcome.error_class is ErrorClass.REFUSED, printable(text)
+            assert (resolver.asked, sockets) == ([], []), printable(text)
+            continue
+        assert outcome.error_class is ErrorClass.CONNECTION, (printable(text), outcome)
+        host, port = host_name(verdict.url), verdict.url.port
+        assert sockets == [(host if is_address(host) else "8.8.4.4", port)], printable(text)
+        assert {(name.rstrip("."), at) for name, at in resolver.asked} <= {(host, port)}, printable(text)
+        dialled += 1
+    await deliverer.close()
+    report(f"{CASES['dialled']} texts, {dialled} of them asked for a socket")
+    assert dialled > 500
+
+
+@settings(max_examples=CASES["properties"] // 2, database=None, deadline=None, derandomize=True)
+@given(st.text(max_size=80))
+def test_no_text_breaks_the_parser(text: str) -> None:
+    """Any text at all, shrunk where it fails."""
+    for url in (parse(text), parse("https://allowed.example" + text), parse(f"http://{text}.wild.example/")):
+        assert isinstance(url, Refusal) or parse(str(url)) == url
+
+
+def test_there_are_as_many_cases_as_promised(report: Callable[[str], None]) -> None:
+    """At least 200,000 in every run."""
+    report(f"{sum(CASES.values())} cases")
+    assert sum(CASES.values()) >= 200_000
