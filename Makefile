@@ -9,9 +9,10 @@ STAMP := $(VENV)/.stamp
 SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
 
 # What the tests against a real Kubernetes API server run.
-KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager
+KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager helm kubeconform
 
 .PHONY: help setup kube tools demo test test-fast test-slow lint format dev bench lock clean
+.PHONY: help setup kube demo test test-fast test-slow lint format dev chart bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +23,7 @@ $(STAMP): requirements/dev.txt pyproject.toml hack/setup hack/find-python
 
 setup: $(STAMP) ## make .venv with Chaski and everything that its tests need
 
-kube: $(STAMP) ## build kube-apiserver, etcd and kubectl for the tests, outside the checkout; the first time takes minutes
+kube: $(STAMP) ## build what the tests need of Kubernetes and Helm, outside the checkout; the first time takes minutes
 	@$(BIN)/python hack/kube/build.py --for-tests $(KUBE_PROGRAMS) >/dev/null
 
 tools: ## install Prometheus and Chromium for the tests, where they are missing and this is root on Debian
@@ -48,6 +49,9 @@ format: $(STAMP) ## format and mend what can be mended by itself
 
 dev: $(STAMP) ## run Chaski on this machine with examples/first-route.yaml
 	@$(BIN)/chaski dev examples/first-route.yaml
+
+chart: $(STAMP) ## write what the chart holds a second time: the CRD, its README's values
+	@$(BIN)/python hack/chart_files.py
 
 bench: $(STAMP) ## measure, print ratios, write docs/performance.md
 	@$(BIN)/python -m benchmarks

@@ -86,7 +86,13 @@ class KubeApi:
     def install_crds(self) -> None:
         """The ChaskiRoute's definition, served when this returns."""
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+        deadline = time.monotonic() + START_SECONDS
+        # `kubectl wait` ends with an error as long as a definition has no conditions at all.
+        while self.try_kubectl(
+            "wait", "--for=condition=Established", "--timeout=1s", "-f", str(ROOT / "crds")
+        ).returncode:
+            assert time.monotonic() < deadline, "the ChaskiRoute's definition was not established"
+            time.sleep(0.1)
 
     def token(self, namespace: str, account: str, audience: str) -> str:
         """A token of a ServiceAccount for an audience, as a projected volume holds one."""

@@ -27,7 +27,7 @@ def test_an_image_runs_as_pod_security_restricted_asks(component: str) -> None:
     """A numeric user (the kubelet can't look names up), no shell between the kubelet's signals and the process."""
     text = dockerfile(component)
     assert re.search(r"(?m)^USER [1-9]\d+:[1-9]\d+$", text)
-    assert re.search(r'(?m)^ENTRYPOINT \["/opt/chaski/bin/python", "-m", "chaski_' + component + r'"\]$', text)
+    assert re.search(rf'(?m)^ENTRYPOINT \["/opt/chaski/bin/chaski-{component}"\]$', text)
     assert "PYTHONSAFEPATH=1" in text
 
 

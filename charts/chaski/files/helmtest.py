@@ -1,0 +1,67 @@
+"""What `helm test` runs: a sink and a producer in one Pod. Sends one message to ingest, waits for it to come back.
+
+Settings: URL of the route's messages, URL of the sink as workers reach it, a token's file, seconds to wait.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+MESSAGES, SINK, TOKEN = os.environ["MESSAGES_URL"], os.environ["SINK_URL"], Path(os.environ["TOKEN_FILE"])
+DEADLINE = time.monotonic() + float(os.environ["TIMEOUT_SECONDS"])
+MARK = uuid.uuid4().hex
+arrived = threading.Event()
+
+
+class Sink(BaseHTTPRequestHandler):
+    """Answers 200 to everything, and knows its own message."""
+
+    def do_POST(self) -> None:
+        """Notes that the message came."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        if MARK in body.decode(errors="replace"):
+            arrived.set()
+
+
+def accepted() -> str | None:
+    """Sends the message once. None when it was taken, else why not."""
+    message = {"id": f"helm-test-{MARK}", "subject": "helm-test", "body": {"url": SINK, "content": {"mark": MARK}}}
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN.read_text().strip()}"}
+    request = urllib.request.Request(MESSAGES, json.dumps(message).encode(), headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=15) as answer:
+            print(f"ingest answered {answer.status}: {answer.read().decode()}", flush=True)
+            return None
+    except urllib.error.HTTPError as error:
+        return f"ingest answered {error.code}: {error.read().decode(errors='replace')[:300]}"
+    except OSError as error:
+        return f"ingest was not reached: {error}"
+
+
+def main() -> int:
+    """The exit status."""
+    server = ThreadingHTTPServer(("", 8080), Sink)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    while (reason := accepted()) is not None:  # the route may still be in the making
+        if time.monotonic() > DEADLINE:
+            print(f"FAILED: {reason}", flush=True)
+            return 1
+        time.sleep(2)
+    if not arrived.wait(max(0.0, DEADLINE - time.monotonic())):
+        print(f"FAILED: the message was accepted and did not arrive at {SINK}", flush=True)
+        return 1
+    print("passed: one message went from ingest through SQS and a worker to its target", flush=True)
+    return 0
+
+
+sys.exit(main())

@@ -1,0 +1,101 @@
+{{- define "chaski.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The prefix of every name; short, since components are appended. */}}
+{{- define "chaski.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (include "chaski.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "chaski.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels of everything; call with (list $ "component"). */}}
+{{- define "chaski.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "chaski.selector" . }}
+app.kubernetes.io/part-of: chaski
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "chaski.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ include "chaski.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* repository@digest, or repository:tag; call with (list $ image). */}}
+{{- define "chaski.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* Name of a component's ServiceAccount; call with (list $ "operator"). */}}
+{{- define "chaski.serviceAccountName" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- $account := (index $root.Values $component).serviceAccount -}}
+{{- if $account.create -}}
+{{- $account.name | default (printf "%s-%s" (include "chaski.fullname" $root) $component) -}}
+{{- else -}}
+{{- $account.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What Pod security "restricted" asks of a Pod, and of each container. */}}
+{{- define "chaski.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "chaski.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* Region and endpoints, for every process that calls AWS. */}}
+{{- define "chaski.awsEnv" -}}
+{{- with .Values.aws.region }}
+- {name: AWS_REGION, value: {{ . | quote }}}
+- {name: AWS_DEFAULT_REGION, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.aws.endpoints.sqs }}
+- {name: AWS_ENDPOINT_URL_SQS, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.aws.endpoints.dynamodb }}
+- {name: AWS_ENDPOINT_URL_DYNAMODB, value: {{ . | quote }}}
+{{- end }}
+{{- with .Values.aws.endpoints.sts }}
+- {name: AWS_ENDPOINT_URL_STS, value: {{ . | quote }}}
+{{- end }}
+{{- end -}}
+
+{{/* Where a component's Pods may run; call with the component's values. */}}
+{{- define "chaski.placement" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Writes what the chart holds a second time: the ChaskiRoute's definition, and its README's table of values.
+
+`chart-files` writes both; `chart-files --check` says which of them differs, and ends with status 1. Needs PyYAML.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+CHART = ROOT / "charts" / "chaski"
+BEGIN, END = "<!-- values: written by `make chart` -->\n", "<!-- end of values -->\n"
+
+
+def rows(node: yaml.MappingNode, lines: list[str], above: str = "") -> Iterator[tuple[str, str, str]]:
+    """Name, default and comment of each value; a mapping whose keys are no values of their own counts as one."""
+    for key, value in node.value:
+        name = f"{above}{key.value}"
+        comment = comment_above(lines, key.start_mark.line)
+        if (
+            isinstance(value, yaml.MappingNode)
+            and value.value
+            and not value.flow_style
+            and name.rpartition(".")[2] != "resources"
+        ):
+            yield from rows(value, lines, f"{name}.")
+        else:
+            yield name, default_of(value), comment
+
+
+def comment_above(lines: list[str], line: int) -> str:
+    """The lines of comment that stand right above a key, as one sentence."""
+    found: list[str] = []
+    while line > 0 and lines[line - 1].lstrip().startswith("#"):
+        line -= 1
+        found.insert(0, lines[line].lstrip().removeprefix("#").strip())
+    return " ".join(found)
+
+
+def default_of(node: yaml.Node) -> str:
+    """A default as JSON-like text on one line."""
+    loaded = yaml.safe_load(yaml.serialize(node))
+    text = yaml.safe_dump(loaded, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("...\n").strip()
+    return '""' if loaded == "" else text
+
+
+def table() -> str:
+    """The table of the README."""
+    text = (CHART / "values.yaml").read_text(encoding="utf-8")
+    root = yaml.compose(text)
+    if not isinstance(root, yaml.MappingNode):
+        raise SystemExit("values.yaml holds no values")
+    body = [
+        f"| `{name}` | `{default.replace('|', chr(92) + '|')}` | {comment} |"
+        for name, default, comment in rows(root, text.splitlines())
+    ]
+    return "\n".join(["| value | default | meaning |", "|---|---|---|", *body]) + "\n"
+
+
+def wanted() -> dict[Path, str]:
+    """What each file should hold."""
+    readme = CHART / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    head, tail = text.partition(BEGIN)[0], text.partition(END)[2]
+    definition = (ROOT / "crds" / "chaskiroutes.yaml").read_text(encoding="utf-8")
+    return {readme: f"{head}{BEGIN}\n{table()}\n{END}{tail}", CHART / "files" / "chaskiroutes.yaml": definition}
+
+
+def main() -> int:
+    """Writes or checks; the exit status."""
+    differing = {file: text for file, text in wanted().items() if not file.exists() or file.read_text() != text}
+    if "--check" in sys.argv[1:]:
+        for file in differing:
+            print(f"{file.relative_to(ROOT)} is not what `make chart` writes", file=sys.stderr)
+        return int(bool(differing))
+    for file, text in differing.items():
+        file.write_text(text, encoding="utf-8")
+        print(f"wrote {file.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

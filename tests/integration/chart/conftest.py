@@ -1,0 +1,16 @@
+"""What tests of the chart use."""
+
+from pathlib import Path
+
+import pytest
+
+from support.charts import write_schemas
+from support.kubeapi import KubeApi
+
+
+@pytest.fixture(scope="session")
+def schemas(kube: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the schemas of everything that the API server knows, ChaskiRoutes included."""
+    folder = tmp_path_factory.mktemp("schemas")
+    write_schemas(kube, folder)
+    return folder

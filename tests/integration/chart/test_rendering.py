@@ -1,0 +1,227 @@
+"""What the chart renders: valid for a real API server, with no right too many, fit for restricted namespaces."""
+
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support.charts import ROOT, conform, helm, of_kind, render
+from support.kubeapi import KubeApi
+
+_ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/chaski"}
+MATRIX: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "namespaced": {"watchNamespaces": ["team-a", "team-b"], "ingest": {"autoscaling": {"enabled": False}}},
+    "monitored": {
+        "metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True, "labels": {"a": "b"}}}
+    },
+    "fenced": {
+        "networkPolicy": {
+            "enabled": True,
+            "ingestFrom": [{"podSelector": {"matchLabels": {"app": "producer"}}}],
+            "egressPorts": [443],
+        },
+        "workers": {"networkPolicy": True},
+    },
+    "no ingest": {"ingest": {"enabled": False}},
+    "no rights, no definition": {"rbac": {"create": False}, "crds": {"install": False}},
+    "aws": {
+        "aws": {
+            "region": "eu-west-1",
+            "endpoints": {"sqs": "http://sqs:1", "dynamodb": "http://db:1", "sts": "http://s:1"},
+        },
+        "operator": {"serviceAccount": {"annotations": _ROLE}, "extraEnv": [{"name": "A", "value": "b"}]},
+        "ingest": {"serviceAccount": {"create": False, "name": "mine"}, "extraEnv": [{"name": "A", "value": "b"}]},
+        "workers": {"roleArn": "arn:aws:iam::111122223333:role/chaski-worker", "env": {"A": "b"}},
+    },
+    "placed": {
+        "imagePullSecrets": [{"name": "registry"}],
+        "workers": {"imagePullSecrets": [{"name": "registry"}]},
+        **{
+            part: {
+                "priorityClassName": "system-cluster-critical",
+                "nodeSelector": {"disk": "ssd"},
+                "tolerations": [{"key": "a", "operator": "Exists"}],
+                "affinity": {"nodeAffinity": {}},
+                "podAnnotations": {"a": "b"},
+                "podLabels": {"c": "d"},
+                "image": {"digest": "sha256:" + "0" * 64},
+            }
+            for part in ("operator", "ingest")
+        },
+    },
+    "open": {
+        "ingest": {"service": {"type": "LoadBalancer", "port": 443, "annotations": {"a": "b"}}, "topologySpread": []}
+    },
+}
+matrix = pytest.mark.parametrize("values", MATRIX.values(), ids=list(MATRIX))
+
+
+def pod_specs(objects: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+    """The spec of every Pod that the objects stand for."""
+    pods = [each["spec"] for each in of_kind(objects, "Pod")]
+    return pods + [each["spec"]["template"]["spec"] for each in of_kind(objects, "Deployment", "Job")]
+
+
+def rules(objects: list[dict[str, Any]], *kinds: str) -> list[Mapping[str, Any]]:
+    """Every rule of the Roles among the objects."""
+    return [rule for each in of_kind(objects, *(kinds or ("Role", "ClusterRole"))) for rule in each["rules"]]
+
+
+@matrix
+def test_what_is_rendered_is_valid_by_the_servers_own_schemas(values: dict[str, Any], schemas: Path) -> None:
+    """With kubeconform -strict: a field that does not exist is a fault, in our own routes too."""
+    assert conform(schemas, render(values)) == ""
+
+
+def test_the_judge_refuses_what_is_wrong(schemas: Path) -> None:
+    """Otherwise it would say nothing against anything."""
+    (route,) = of_kind(render(), "ChaskiRoute")
+    wrong = json.loads(json.dumps(route))
+    wrong["spec"]["queue"] = wrong["spec"].pop("queues")
+    assert "queue" in conform(schemas, [wrong])
+
+
+@matrix
+def test_helm_lint_has_nothing_to_say(values: dict[str, Any]) -> None:
+    """Strict: warnings count."""
+    linted = helm("lint", "--strict", values=values)
+    assert linted.returncode == 0, linted.stdout
+
+
+@matrix
+def test_a_real_api_server_takes_everything(values: dict[str, Any], kube: KubeApi) -> None:
+    """In a namespace that enforces restricted Pod security; defaults, CEL rules and admission are the server's own."""
+    namespace = kube.make_namespace("chart")
+    kube.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    given = values | {"watchNamespaces": [namespace]} if "watchNamespaces" in values else values
+    objects = [each for each in render(given, namespace) if each["apiVersion"].split("/")[0] != "monitoring.coreos.com"]
+    for each in of_kind(objects, "Pod"):
+        each["spec"].pop("serviceAccountName")  # it is made by the test's own hook, and nothing is really made here
+    bundle = {"apiVersion": "v1", "kind": "List", "items": objects}
+    arguments = (
+        "apply",
+        "--server-side",
+        "--dry-run=server",
+        "--validate=strict",
+        "--force-conflicts",
+        "-n",
+        namespace,
+    )
+    said = kube.try_kubectl(*arguments, "-f", "-", document=bundle)
+    assert said.returncode == 0, said.stderr
+
+
+@matrix
+def test_every_pod_is_fit_for_restricted_namespaces(values: dict[str, Any]) -> None:
+    """By Pod and by container, and the root file system can't be written to."""
+    specs = pod_specs(render(values))
+    assert specs
+    for spec in specs:
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            context = container["securityContext"]
+            assert (context["readOnlyRootFilesystem"], context["allowPrivilegeEscalation"]) == (True, False)
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["requests"]
+            names = [each["name"] for each in container.get("env", [])]
+            assert len(names) == len(set(names)), "Helm 4 refuses an environment variable that is named twice"
+
+
+@matrix
+def test_nobody_gets_a_right_over_secrets_or_over_everything(values: dict[str, Any]) -> None:
+    """No wildcard, no Secrets, nobody else's rights."""
+    granted = rules(render(values))
+    words = set(itertools.chain.from_iterable((*r["apiGroups"], *r["resources"], *r["verbs"]) for r in granted))
+    assert words & {"*", "secrets", "impersonate", "escalate", "bind", "roles", "clusterroles", "nodes"} == set()
+
+
+def test_each_part_has_rights_of_its_own() -> None:
+    """Ingest reads routes and asks whose a token is, and can't change a thing."""
+    objects = render()
+    by_name = {each["metadata"]["name"]: each["rules"] for each in of_kind(objects, "ClusterRole")}
+    assert {verb for rule in by_name["chaski-ingest"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+    assert {name for rule in by_name["chaski-ingest"] for name in rule["resources"]} == {"chaskiroutes"}
+    (reviews,) = by_name["chaski-chaski-system-token-reviewer"]
+    assert (reviews["resources"], reviews["verbs"]) == (["tokenreviews"], ["create"])
+
+
+def test_a_namespaced_install_has_rights_in_its_namespaces_only() -> None:
+    """What stays cluster-wide: the roles for people, and asking whose a token is."""
+    objects = render(MATRIX["namespaced"])
+    wide = {each["metadata"]["name"] for each in of_kind(objects, "ClusterRoleBinding")}
+    assert wide == {"chaski-chaski-system-token-reviewer"}
+    where = {(each["metadata"]["name"], each["metadata"]["namespace"]) for each in of_kind(objects, "Role")}
+    served = {(name, namespace) for name in ("chaski-operator", "chaski-ingest") for namespace in ("team-a", "team-b")}
+    assert where == served | {("chaski-operator-lease", "chaski-system")}
+
+
+def test_people_may_read_routes_with_view_and_write_them_only_where_that_is_asked_for() -> None:
+    """Who writes a route decides what is called."""
+
+    def aggregated(values: dict[str, Any]) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for role in of_kind(render(values), "ClusterRole"):
+            for label in role["metadata"]["labels"]:
+                if "aggregate-to" in label:
+                    found.setdefault(label.rpartition("/")[2], []).append(role["metadata"]["name"])
+        return found
+
+    assert aggregated({}) == {"aggregate-to-view": ["chaski-route-viewer"]}
+    editors = ["chaski-route-editor"]
+    wanted = {"aggregate-to-edit": editors, "aggregate-to-admin": editors}
+    assert aggregated({"rbac": {"aggregateView": False, "aggregateEdit": True}}) == wanted
+
+
+def test_nobody_sets_the_number_of_pods_beside_the_autoscaler() -> None:
+    """A Deployment that carries `replicas` is set back by every upgrade."""
+
+    def ingest(values: dict[str, Any]) -> Mapping[str, Any]:
+        deployments = of_kind(render(values), "Deployment")
+        return next(each for each in deployments if each["metadata"]["name"] == "chaski-ingest")["spec"]
+
+    assert "replicas" not in ingest({})
+    assert ingest({"ingest": {"autoscaling": {"enabled": False}, "replicas": 3}})["replicas"] == 3
+
+
+def test_the_operator_is_one_process_and_never_two() -> None:
+    """Not even for the moment of an upgrade."""
+    deployments = of_kind(render(), "Deployment")
+    spec = next(each for each in deployments if each["metadata"]["name"] == "chaski-operator")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_a_digest_goes_before_a_tag() -> None:
+    """What runs is then exactly what was looked at."""
+    image = {"repository": "registry.example/chaski/ingest", "tag": "1.2.3", "digest": "sha256:" + "a" * 64}
+    text = json.dumps(render({"ingest": {"image": image}}))
+    assert f"registry.example/chaski/ingest@{image['digest']}" in text
+    assert ":1.2.3" not in text
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_definition_is_the_one_of_the_repository(keep: bool) -> None:
+    """Upgraded with the release; kept when that goes, unless it is said otherwise."""
+    (definition,) = of_kind(render({"crds": {"keep": keep}}), "CustomResourceDefinition")
+    annotations = definition["metadata"].pop("annotations", None)
+    assert annotations == ({"helm.sh/resource-policy": "keep"} if keep else None)
+    assert definition == yaml.safe_load((ROOT / "crds" / "chaskiroutes.yaml").read_text(encoding="utf-8"))
+
+
+def test_services_find_their_pods() -> None:
+    """Every selector fits the labels of exactly the Pods that are meant."""
+    objects = render()
+    pods = {
+        each["metadata"]["name"]: each["spec"]["template"]["metadata"]["labels"]
+        for each in of_kind(objects, "Deployment")
+    }
+    pods |= {each["metadata"]["name"]: each["metadata"]["labels"] for each in of_kind(objects, "Pod")}
+    for service in of_kind(objects, "Service"):
+        wanted = service["spec"]["selector"].items()
+        found = [name for name, labels in pods.items() if wanted <= labels.items()]
+        assert found == [service["metadata"]["name"].removesuffix("-metrics")]

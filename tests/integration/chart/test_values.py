@@ -1,0 +1,80 @@
+"""What may be set: everything in values.yaml and nothing else, with values that mean something."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from support.charts import CHART, ROOT, helm
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a typing error": ({"ingest": {"replica": 3}}, "replica"),
+    "a typing error at the top": ({"ingress": {}}, "ingress"),
+    "text for a number": ({"ingest": {"replicas": "three"}}, "replicas"),
+    "no Pods at least": ({"ingest": {"autoscaling": {"minReplicas": 0}}}, "minReplicas"),
+    "a port that is none": ({"ingest": {"service": {"port": 70000}}}, "port"),
+    "a tag where a digest belongs": ({"operator": {"image": {"digest": "v1.0.0"}}}, "digest"),
+    "a role that is none": ({"workers": {"roleArn": "chaski-worker"}}, "roleArn"),
+    "a region that is none": ({"aws": {"region": "Frankfurt"}}, "region"),
+    "an endpoint without a scheme": ({"aws": {"endpoints": {"sqs": "sqs:9324"}}}, "sqs"),
+    "a log level that is none": ({"operator": {"logLevel": "verbose"}}, "logLevel"),
+    "a namespace twice": ({"watchNamespaces": ["a", "a"]}, "watchNamespaces"),
+    "a namespace that can't be": ({"watchNamespaces": ["Team_A"]}, "watchNamespaces"),
+    "the tests' way around the guard": ({"workers": {"env": {"CHASKI_ALLOW_LOOPBACK": "1"}}}, "CHASKI_ALLOW_LOOPBACK"),
+    "no time to answer": ({"ingest": {"terminationGracePeriodSeconds": 1}}, "terminationGracePeriodSeconds"),
+    "no way out": ({"networkPolicy": {"egressPorts": []}}, "egressPorts"),
+}
+
+
+@pytest.mark.parametrize(("values", "named"), REFUSED.values(), ids=list(REFUSED))
+def test_a_wrong_value_is_refused_by_its_name(values: dict[str, Any], named: str) -> None:
+    """Before anything is installed."""
+    ran = helm("template", values=values)
+    assert ran.returncode != 0
+    assert named in ran.stderr
+
+
+def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
+    """A value without a schema takes anything; a schema without a value is not in the README."""
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert set(_described(schema, schema)) - {"global"} == set(_given(values, schema, schema))
+
+
+def test_what_the_chart_holds_a_second_time_is_up_to_date() -> None:
+    """The definition and the README's table; `make chart` writes them."""
+    command = [sys.executable, str(ROOT / "hack" / "chart_files.py"), "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_every_value_says_what_it_means() -> None:
+    """A row of the README without a sentence tells nobody anything."""
+    rows = [line for line in (CHART / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    assert len(rows) > 50
+    assert [row for row in rows if not row.rstrip(" |").endswith((".", ".)"))] == []
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = schema.get("$ref")
+    return root["$defs"][reference.rpartition("/")[2]] if reference else schema
+
+
+def _described(schema: Mapping[str, Any], root: Mapping[str, Any], above: str = "") -> list[str]:
+    properties = _resolved(schema, root).get("properties")
+    if not properties or above.endswith("resources."):
+        return [above.rstrip(".")]
+    return [name for key, child in properties.items() for name in _described(child, root, f"{above}{key}.")]
+
+
+def _given(values: Any, schema: Mapping[str, Any], root: Mapping[str, Any], above: str = "") -> list[str]:
+    properties = _resolved(schema, root).get("properties")
+    if not isinstance(values, dict) or not properties or above.endswith("resources."):
+        return [above.rstrip(".")]
+    return [
+        name for key, child in values.items() for name in _given(child, properties.get(key, {}), root, f"{above}{key}.")
+    ]
