@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import aiohttp
 
 from chaski_core.outcome import ErrorClass
+from chaski_worker.connections import AnswerTooLongError
 from chaski_worker.redact import one_line
 
 _MAX_DETAIL_CHARACTERS = 300
@@ -53,6 +54,8 @@ def _others(error: BaseException) -> tuple[ErrorClass, str] | None:  # noqa: PLR
             return ErrorClass.CONNECTION, f"no connection to {error.host}:{error.port}: {_words(error.os_error)}"
         case aiohttp.ServerDisconnectedError():
             return ErrorClass.CONNECTION, "the connection was closed before the answer's headers were complete"
+        case AnswerTooLongError():
+            return ErrorClass.CONNECTION, str(error)
         case aiohttp.ClientResponseError():
             return ErrorClass.CONNECTION, f"the answer is not HTTP: {error.message}"
         case TimeoutError() if not isinstance(error, aiohttp.ClientError) and error.errno is None:

@@ -6,6 +6,9 @@ aiohttp's own handling leaves three gaps that matter where an answer decides whe
   are taken as the answer to the next request;
 - a connection that the server has closed, but whose end the loop has not seen yet, is used again;
 - an error in the body that arrives in the same packet as the headers makes the whole answer an error.
+
+And one that costs time: what an answer holds beside its body (1xx answers, chunk extensions, trailers) is read for as
+long as it comes.
 """
 
 import asyncio
@@ -17,10 +20,23 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 _END_OF_HEADERS = b"\r\n\r\n"
+#: Of one answer, in all that it is made of. Far above what is read of a body, and of headers at their largest.
+MAX_ANSWER_BYTES = 1_048_576
+
+
+class AnswerTooLongError(aiohttp.ClientPayloadError):
+    """More came than any answer needs."""
 
 
 class AnswerHandler(ResponseHandler):
     """One connection to a target."""
+
+    _received_bytes = 0  # since the request was sent
+
+    def set_response_params(self, **parameters: Any) -> None:
+        """Begins with a new answer."""
+        self._received_bytes = 0
+        super().set_response_params(**parameters)
 
     def is_connected(self) -> bool:
         """Whether the connection can take another request. Asked only of connections that lie in the pool."""
@@ -28,6 +44,10 @@ class AnswerHandler(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Hands over headers and body apart, so that the headers count whatever the body is."""
+        self._received_bytes += len(data)
+        if self._received_bytes > MAX_ANSWER_BYTES:
+            self._cut_off()
+            return
         if self._payload is not None and not self._payload.is_eof():
             super().data_received(data)
             return
@@ -43,6 +63,14 @@ class AnswerHandler(ResponseHandler):
         super().data_received(data)
         if self._exception is not None and self._payload is not None and not self._payload.is_eof():
             self._payload.set_exception(aiohttp.ClientPayloadError("the body is broken"))
+
+    def _cut_off(self) -> None:
+        error = AnswerTooLongError(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+        if self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(error)
+        self.set_exception(error)
+        if self.transport is not None:
+            self.transport.close()
 
     def _has_unread(self) -> bool:
         # Readable without having been asked means closed by the server, or an answer to nothing.

@@ -1,0 +1,92 @@
+"""Targets that answer with too much, or too slowly: memory and time stay bounded, and the class is right."""
+
+import asyncio
+import gzip
+import itertools
+import tracemalloc
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from contract.delivery.targets import TIMEOUT_SECONDS, Handler, Lab, Target, post
+
+Serve = Callable[..., Awaitable[Target]]
+MakeLab = Callable[..., Lab]
+
+MAX_BYTES = 16 * 1024 * 1024  # of target and worker together, in one process
+LATE_SECONDS = 20.0  # a loaded machine's share
+
+_BOMB = gzip.compress(b"\0" * 100_000_000)
+
+
+def _saying(make: Callable[[], Iterator[bytes]], pause: float = 0.0) -> Handler:
+    """Writes what it is given, as fast as it is taken or drop by drop; the connection stays open."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Target) -> None:
+        await target.read_request(reader)
+        for part in make():
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        await reader.read()
+
+    return handle
+
+
+def _forever(start: bytes, part: bytes) -> Callable[[], Iterator[bytes]]:
+    return lambda: itertools.chain([start], itertools.repeat(part))
+
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+_CHUNK = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
+_COMPRESSED = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(_BOMB)
+HOSTILE = [
+    pytest.param(_saying(lambda: iter([_OK + _COMPRESSED + _BOMB])), "", 30, id="gzip bomb"),
+    pytest.param(_saying(_forever(_OK + b"Transfer-Encoding: chunked\r\n\r\n", _CHUNK)), "", 30, id="endless chunks"),
+    pytest.param(_saying(_forever(_OK + b"\r\n", b"x" * 65_536)), "", 30, id="endless body without a length"),
+    pytest.param(
+        _saying(_forever(_OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"), 0.01), "", 0, id="dripping chunks"
+    ),
+    pytest.param(
+        _saying(_forever(_OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 65_536)), "", 30, id="endless extension"
+    ),
+    pytest.param(
+        _saying(_forever(_OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-A: b\r\n" * 1_000)),
+        "",
+        30,
+        id="endless trailers",
+    ),
+    pytest.param(_saying(_forever(b"", b"HTTP/1.1 103 Early\r\n\r\n" * 500)), "connection", 30, id="flood of 1xx"),
+    pytest.param(
+        _saying(_forever(b"", b"HTTP/1.1 103 Early\r\nX: " + b"x" * 4_000 + b"\r\n\r\n")),
+        "connection",
+        30,
+        id="large 1xx",
+    ),
+    pytest.param(_saying(_forever(_OK + b"X-Big: ", b"x" * 102_400)), "connection", 30, id="header of 100 KiB"),
+    pytest.param(_saying(_forever(_OK, b"X-Many: a\r\n")), "connection", 30, id="endless headers"),
+    pytest.param(_saying(_forever(b"", b"x" * 65_536)), "connection", 30, id="endless status line"),
+    pytest.param(_saying(_forever(b"", b"HTTP/1.1 103 Early\r\n\r\n"), 0.01), "timeout", 0, id="dripping 1xx"),
+    pytest.param(_saying(_forever(_OK, b"X"), 0.01), "timeout", 0, id="dripping header"),
+]
+
+
+@pytest.mark.promise(12)
+@pytest.mark.parametrize(("handler", "key", "seconds"), HOSTILE)
+async def test_a_hostile_answer_costs_little_and_gets_its_class(
+    serve: Serve, lab: MakeLab, handler: Handler, key: str, seconds: int
+) -> None:
+    """Where the timeout is long the attempt ends well before it; where it is short, not long after it."""
+    target = await serve(handler)
+    deliverer = lab(target.url(), timeout=seconds or TIMEOUT_SECONDS).deliverer
+    tracemalloc.start()
+    try:
+        outcome = await deliverer.deliver(post(target.url()))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert outcome.key == key
+    assert outcome.duration_seconds < LATE_SECONDS
+    assert peak < MAX_BYTES
+    assert len(outcome.excerpt) <= 1_000
+    assert len(target.requests) == 1
