@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from chaski_cli.app_letters import dead_letters
+from chaski_cli.app_provision import deprovision, provision
 from chaski_cli.options import DEFAULT_DATA, Data, Output
 from chaski_core import __version__
 
@@ -21,6 +22,8 @@ app = typer.Typer(
 )
 
 app.add_typer(dead_letters, name="dead-letters")
+app.command()(provision)
+app.command()(deprovision)
 
 
 class LogFormat(StrEnum):

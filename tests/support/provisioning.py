@@ -33,11 +33,13 @@ class Counted:
     aws: Aws
     writes: list[tuple[str, str]] = field(default_factory=list)  # operation, resource
     reads: list[str] = field(default_factory=list)
+    called: set[str] = field(default_factory=set)  # service:Operation, as IAM names actions
     kill_at: int | None = None
     kill_after_the_call: bool = False
 
     def call(self, service: str, operation: str, request: Mapping[str, Any], /) -> Mapping[str, Any]:
         """As `Aws.call`."""
+        self.called.add(f"{service}:{operation}")
         if operation.startswith(READS):
             self.reads.append(operation)
             return self.aws.call(service, operation, request)

@@ -8,6 +8,7 @@ from chaski_aws.provision.generations import KnownGeneration, number_for
 from chaski_aws.provision.settings import (
     GENERATION_TAG,
     MAP_TAG,
+    ORDERING_TAG,
     PARTITION_TAG,
     QUEUE_TAG,
     RUNG_TAG,
@@ -116,7 +117,11 @@ def _queue(
         "DelaySeconds": str(delay_seconds),
         "RedrivePolicy": "",  # SQS would move a message out of its order
     } | _encryption(settings)
-    return DesiredQueue(name, attributes, {**settings.tags, **ownership(route, settings), **tags})
+    return DesiredQueue(name, attributes, {**_common_tags(route, settings), **tags})
+
+
+def _common_tags(route: Route, settings: ProvisionSettings) -> dict[str, str]:
+    return {**settings.tags, **ownership(route, settings), ORDERING_TAG: route.ordering.value}
 
 
 def _encryption(settings: ProvisionSettings) -> dict[str, str]:
@@ -130,7 +135,7 @@ def _table(route: Route, settings: ProvisionSettings) -> DesiredTable:
     return DesiredTable(
         name=name,
         definition=table_definition(name),
-        tags={**settings.tags, **ownership(route, settings)},
+        tags=_common_tags(route, settings),
         point_in_time_recovery=settings.point_in_time_recovery,
         deletion_protection=settings.deletion_protection,
     )

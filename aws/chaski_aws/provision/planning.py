@@ -12,8 +12,9 @@ from chaski_aws.provision.actions import Action, Drift
 from chaski_aws.provision.desired import Desired, DesiredQueue
 from chaski_aws.provision.errors import NotOursError, Problem
 from chaski_aws.provision.observed import Observed, ObservedQueue
-from chaski_aws.provision.settings import GENERATION_TAG, ProvisionSettings, is_ours, told_owner
+from chaski_aws.provision.settings import GENERATION_TAG, ORDERING_TAG, ProvisionSettings, is_ours, told_owner
 from chaski_aws.provision.tables import plan_table_drop, plan_table_late, plan_table_now
+from chaski_core.errors import RouteConflictError
 from chaski_core.route.model import Route
 
 _ABSENT_MEANS_NONE = ("KmsMasterKeyId", "RedrivePolicy")  # any other attribute that is not told is not this service's
@@ -26,8 +27,10 @@ def plan(wanted: Desired, observed: Observed) -> tuple[Action, ...]:
     Raises:
         NotOursError: something of a wanted name is there and does not carry our tags.
         ProvisionError: the table can't become what it must be, or not now.
+        RouteConflictError: there are queues of this route under another `ordering`.
     """
     refuse_foreign(wanted, observed)
+    _refuse_another_ordering(wanted, observed)
     return (
         *plan_table_now(wanted.table, observed.table),
         *(_create(queue) for queue in wanted.queues if queue.name not in observed.queues),
@@ -90,6 +93,17 @@ def refuse_foreign(wanted: Desired, observed: Observed) -> None:
         return
     if not is_ours(table.tags, wanted.route, wanted.settings):
         raise _foreign("dynamodb", "CreateTable", {table.name: told_owner(table.tags)})
+
+
+def _refuse_another_ordering(wanted: Desired, observed: Observed) -> None:
+    ordering = wanted.route.ordering.value
+    others = {queue.tags.get(ORDERING_TAG, ordering) for queue in observed.own_queues} - {ordering}
+    if others:
+        was = sorted(others)[0]
+        raise RouteConflictError(
+            f"{wanted.route.key}: spec.ordering is {ordering}, but its queues were made for {was}, and the ordering of a "
+            f"route can't be changed: set it back to {was}, or give the route another name"
+        )
 
 
 def fence_action(queue: ObservedQueue) -> Action:

@@ -13,6 +13,7 @@ PARTITION_TAG = "chaski.dev/partition"
 GENERATION_TAG = "chaski.dev/generation"
 MAP_TAG = "chaski.dev/map"
 RUNG_TAG = "chaski.dev/rung"
+ORDERING_TAG = "chaski.dev/ordering"
 MANAGED_BY = "chaski"
 DEFAULT_OWNER = "chaski"
 

@@ -13,6 +13,7 @@ from chaski_aws.provision.generations import generations_of
 from chaski_aws.provision.observing import counts, observe_queue, observe_table, survey
 from chaski_aws.provision.planning import plan, plan_drop
 from chaski_aws.provision.settings import ProvisionSettings
+from chaski_core.errors import RouteConflictError
 from chaski_core.ports import QueueCounts
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import queue_name, table_name
@@ -353,6 +354,15 @@ def test_a_drop_takes_what_is_ours_and_can_be_repeated(aws: Counted) -> None:
     assert observe_table(aws, table_name(route_of())) is None
     assert observe_table(aws, table_name(route_of(name="conversations-too"))) is not None
     assert plan_drop(route_of(), SETTINGS, survey(aws, route_of(), SETTINGS)) == ()
+
+
+def test_another_ordering_is_refused(aws: Counted) -> None:
+    """It is immutable: messages that climb rungs and messages that wait in place can't be turned into each other."""
+    provision(aws, route_of())
+    aws.writes.clear()
+    with pytest.raises(RouteConflictError, match="set it back to Relaxed"):
+        provision(aws, STRICT)
+    assert aws.writes == []
 
 
 def test_counts_are_one_call(aws: Counted) -> None:

@@ -1,0 +1,1 @@
+"""`chaski provision` and `chaski deprovision`."""
