@@ -99,7 +99,7 @@ def _refuse_another_ordering(wanted: Desired, observed: Observed) -> None:
     ordering = wanted.route.ordering.value
     others = {queue.tags.get(ORDERING_TAG, ordering) for queue in observed.own_queues} - {ordering}
     if others:
-        was = sorted(others)[0]
+        was = min(others)
         raise RouteConflictError(
             f"{wanted.route.key}: spec.ordering is {ordering}, but its queues were made for {was}, and the ordering of a "
             f"route can't be changed: set it back to {was}, or give the route another name"
