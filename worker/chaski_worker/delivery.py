@@ -4,11 +4,9 @@ import asyncio
 import functools
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
-import aiohttp
-from multidict import CIMultiDict
 from yarl import URL
 
 from chaski_core.envelope import HttpRequest
@@ -16,10 +14,11 @@ from chaski_core.outcome import ErrorClass, Outcome, class_of_status
 from chaski_core.request_rules import header_faults, method_faults, syntax_faults
 from chaski_worker import addresses, classify
 from chaski_worker.addresses import Dialling
+from chaski_worker.exchange import Answer, Headers
 from chaski_worker.guard import Guard, Target
 from chaski_worker.redact import excerpt, one_line, shown_origin
 from chaski_worker.refusal import Refusal, RefusalReason
-from chaski_worker.session import RequestFailedError, Sessions
+from chaski_worker.session import Sessions
 
 _logger = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 65_536  # of an answer; what is longer is cut off with its connection
@@ -56,7 +55,7 @@ class Deliverer:
         self._timeout_seconds = timeout_seconds
         self._on_refusal = on_refusal
 
-    async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]] = ()) -> Outcome:
+    async def deliver(self, request: HttpRequest, headers: Headers = ()) -> Outcome:
         """Sends a request once. Raises nothing but CancelledError.
 
         Args:
@@ -87,15 +86,15 @@ class Deliverer:
         self._on_refusal(refusal.reason)
         return Outcome(ErrorClass.REFUSED, detail=refusal.detail, target=target)
 
-    async def _attempt(self, target: Target, request: HttpRequest, headers: CIMultiDict[str]) -> Outcome:
-        response: aiohttp.ClientResponse | None = None
+    async def _attempt(self, target: Target, request: HttpRequest, headers: Headers) -> Outcome:
+        response: Answer | None = None
         body = bytearray()
         dialling = Dialling()
         token = addresses.current.set(dialling)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 response = await self._sessions.of(target.rule).request(
-                    request.method, target.url, headers=headers, data=request.body, allow_redirects=False
+                    request.method, target.url, headers, request.body
                 )
                 await _read(response, body)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong is the attempt's outcome
@@ -122,13 +121,12 @@ class Deliverer:
         if dialling.refused and not dialling.dialled:
             address, refusal = next(iter(dialling.refused.items()))
             return self._refused(replace(refusal, detail=f"{address} is not dialled: {refusal.detail}"), "")
-        cause = error.__cause__ if isinstance(error, RequestFailedError) and error.__cause__ else error
-        if isinstance(cause, (aiohttp.InvalidURL, ValueError)) and not isinstance(cause, ssl.SSLError):
+        if isinstance(error, ValueError) and not isinstance(error, ssl.SSLError):
             return self._refused(Refusal(RefusalReason.MALFORMED, "not a request that can be sent"), "")
-        found = classify.failure(cause, https=url.scheme == "https")
+        found = classify.failure(error, https=url.scheme == "https")
         if found is None:
-            _logger.error("attempt failed for a reason of our own", exc_info=cause)
-            found = ErrorClass.CONNECTION, f"unexpected {type(cause).__name__}"
+            _logger.error("attempt failed for a reason of our own", exc_info=error)
+            found = ErrorClass.CONNECTION, f"unexpected {type(error).__name__}"
         return Outcome(found[0], detail=found[1])
 
 
@@ -141,18 +139,17 @@ def _judge(method: str, headers: tuple[tuple[str, str], ...]) -> Refusal | None:
     return None
 
 
-def _judge_own(headers: Sequence[tuple[str, str]]) -> Refusal | None:
+def _judge_own(headers: Headers) -> Refusal | None:
     faults = syntax_faults(headers)
     return Refusal(RefusalReason.HEADER, str(faults[0])) if faults else None
 
 
-def _merged(given: Sequence[tuple[str, str]], own: Sequence[tuple[str, str]]) -> CIMultiDict[str]:
-    headers = CIMultiDict(given)
-    headers.update(own)
-    return headers
+def _merged(given: Headers, own: Headers) -> Headers:
+    taken = {name.lower() for name, _ in own}
+    return [*(header for header in given if header[0].lower() not in taken), *own]
 
 
-async def _read(response: aiohttp.ClientResponse, body: bytearray) -> None:
+async def _read(response: Answer, body: bytearray) -> None:
     while len(body) < _MAX_BODY_BYTES:
         chunk = await response.content.readany()
         if not chunk:
@@ -160,7 +157,7 @@ async def _read(response: aiohttp.ClientResponse, body: bytearray) -> None:
         body += chunk
 
 
-def _answered(response: aiohttp.ClientResponse, body: bytes) -> Outcome:
+def _answered(response: Answer, body: bytes) -> Outcome:
     error_class = class_of_status(response.status)
     detail = f"HTTP {response.status} {one_line(response.reason or '', _MAX_REASON_CHARACTERS)}".rstrip()
     if error_class is ErrorClass.REDIRECT and (location := response.headers.get("Location")):

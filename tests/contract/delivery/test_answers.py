@@ -5,8 +5,11 @@ import gzip
 from collections.abc import Awaitable, Callable
 
 import pytest
+from yarl import URL
 
 from chaski_core.envelope import HttpRequest
+from chaski_worker import addresses
+from chaski_worker.addresses import Dialling
 from contract.delivery.targets import OK, TIMEOUT_SECONDS, Handler, Lab, Target, answering, post
 
 Serve = Callable[..., Awaitable[Target]]
@@ -163,7 +166,11 @@ async def test_a_gzip_bomb_is_not_decompressed(serve: Serve, lab: MakeLab) -> No
     assert outcome.delivered
     assert outcome.excerpt == "[gzip, not decompressed]"
     assert b"Accept-Encoding: identity\r\n" in target.requests[0]
-    assert [session.auto_decompress for session in deliverer._sessions._sessions.values()] == [False]
+    (client,) = deliverer._sessions._clients.values()
+    addresses.current.set(Dialling())
+    again = await client.request("GET", URL(target.url()), (), None)
+    assert (await again.content.readany()).startswith(bomb[:10])
+    again.close()
 
 
 @pytest.mark.promise(6)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import aiohttp
 import pytest
 
 from chaski_core.envelope import HttpRequest
@@ -181,9 +180,8 @@ async def test_a_name_that_changes_its_address_is_judged_again(serve: Serve, lab
     resolver = FakeResolver({"target.test": [["127.0.0.2"], ["127.0.0.1"]]})
     made = lab(url, policy=refuse(("", "127.0.0.1")), resolver=resolver)
     assert (await made.deliverer.deliver(post(url))).delivered
-    for session in made.deliverer._sessions._sessions.values():
-        assert isinstance(session.connector, aiohttp.TCPConnector)
-        session.connector.clear_dns_cache()
+    for client in made.deliverer._sessions._clients.values():
+        client.connector.clear_dns_cache()
     assert (await made.deliverer.deliver(post(url))).key == "refused"
 
 

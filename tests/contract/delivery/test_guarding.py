@@ -130,8 +130,8 @@ async def test_a_name_that_answers_well_at_first_is_judged_at_each_connect(lab: 
     resolver = FakeResolver({"target.test": [["8.8.8.8"], ["127.0.0.1"]]})
     made = lab(_rule("target.test", ()), policy=AddressTables(), resolver=resolver, make_socket=factory, timeout=10)
     first = await made.deliverer.deliver(post("http://target.test/"))
-    for session in made.deliverer._sessions._sessions.values():
-        session.connector.clear_dns_cache()  # type: ignore[union-attr]  # a TCPConnector
+    for client in made.deliverer._sessions._clients.values():
+        client.connector.clear_dns_cache()
     second = await made.deliverer.deliver(post("http://target.test/"))
     assert (first.key, second.key) == ("connection", "refused")
     assert factory.asked == ["8.8.8.8"]
