@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import re
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
@@ -13,12 +15,21 @@ import pytest
 import pytest_asyncio
 
 from chaski_cli.demo import experiment
+from chaski_core.ports import QueueCounts
+from chaski_runtime import health
+from chaski_runtime.metrics import Metrics
+from chaski_runtime.operator_metrics import OperatorMetrics
+from chaski_runtime.queue_gauges import QueueReading
 from support.devs import DevServer, dev_server, queued_total, route, send_batch, settled_total
 from support.prometheus import Prometheus, documented_queries, prometheus
+from support.tools import need
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
+CHART = Path(__file__).parents[2] / "charts" / "chaski" / "files"
+ALERTS = CHART / "alerts.yaml"
 QUERIES = documented_queries(Path(__file__).parents[2] / "docs" / "metrics.md")
+LOG_COMMANDS = documented_queries(Path(__file__).parents[2] / "docs" / "logs.md")
 CROWD = 100_000
 MAX_VALUES = 200
 BATCH = 5_000
@@ -39,6 +50,31 @@ async def experiment_target() -> AsyncIterator[str]:
         await asyncio.wait_for(process.wait(), 30)
 
 
+@contextlib.asynccontextmanager
+async def operator_and_aws() -> AsyncIterator[list[str]]:
+    """Pages with what `chaski dev` has not: the operator's metrics, and those of calls to AWS; their URLs.
+
+    They are the metrics that these processes make, only what they tell of did not happen.
+    """
+    operator, aws = OperatorMetrics(), Metrics()
+    operator.reconciled(namespace="demo", route="experiment", result="ok", duration_seconds=0.1)
+    operator.scaled(namespace="demo", route="experiment", queue="messages", direction="up")
+    operator.observe_conditions(lambda: {("demo", "experiment", "Ready"): True})
+    operator.observe_replicas(lambda: {("demo", "experiment", "messages", "ready"): 1})
+    operator.observe_watch(lambda: 5.0)
+    operator.observe_queue(lambda: [QueueReading("demo", "experiment", "messages", QueueCounts(0, 0, 0), 0.0)])
+    aws.backend_request("SendMessageBatch", "ok")
+    aws.backend_request("SendMessageBatch", "throttled")
+    aws.store_request("PutItem", "ok")
+    async with contextlib.AsyncExitStack() as stack:
+        pages = []
+        for metrics in (operator, aws):
+            side = await health.start("127.0.0.1", 0, metrics=metrics, live=lambda: None, ready=lambda: None)
+            stack.push_async_callback(side.close)
+            pages.append(f"http://127.0.0.1:{side.port}/metrics")
+        yield pages
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[DevServer, Prometheus]]:
     """`chaski dev` after the experiment, with a route for a crowd beside it, and the Prometheus that scrapes it."""
@@ -46,8 +82,9 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
     crowd = {"subjectGroup": {"pattern": "^(.*)$", "maxValues": MAX_VALUES}, "suspend": {"delivery": True}}
     async with (
         experiment_target() as target,
+        operator_and_aws() as others,
         dev_server(folder, experiment.route_document(target), route("crowd", target, **crowd)) as dev,
-        prometheus(folder, [dev.metrics_url]) as server,
+        prometheus(folder, [dev.metrics_url, *others], ALERTS) as server,
         aiohttp.ClientSession() as http,
     ):
         for message in experiment.messages(target):
@@ -83,6 +120,101 @@ async def test_the_experiment_is_read_back_exactly(served: tuple[DevServer, Prom
         "dead letters, by target": {"400": 50, "500": 50, "timeout": 50},
     }
     assert await server.by("subject_group", QUERIES["errors by client"]) == {"test_subject": 150}
+
+
+DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+async def test_every_query_of_a_dashboard_returns_data(served: tuple[DevServer, Prometheus], file: Path) -> None:
+    """Each panel, with each variable set to All and to a value that its own query gives."""
+    _, server = served
+    dashboard = orjson.loads(await asyncio.to_thread(file.read_bytes))
+    panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    assert len(panels) >= 10
+    for values in (
+        {"namespace": ".+", "route": ".+", "target": ".+"},
+        {"namespace": "demo", "route": "experiment", "target": "400"},
+    ):
+        empty = [
+            (panel["title"], expression)
+            for panel in panels
+            for each in panel["targets"]
+            if not await server.query(expression := filled_in(each["expr"], values))
+        ]
+        assert empty == []
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+async def test_the_variables_of_a_dashboard_have_values(served: tuple[DevServer, Prometheus], file: Path) -> None:
+    """As Grafana asks for them: the values of a label among the series that match."""
+    _, server = served
+    for variable in orjson.loads(await asyncio.to_thread(file.read_bytes))["templating"]["list"]:
+        if variable["type"] == "query":
+            found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
+            assert found is not None
+            selector = filled_in(found[1], {"namespace": ".+", "route": ".+"})
+            assert await server.get(f"label/{found[2]}/values", **{"match[]": selector})
+
+
+async def test_the_log_gives_the_same_answers(served: tuple[DevServer, Prometheus]) -> None:
+    """Who has no Prometheus reads the same figures by the documented commands."""
+    dev, server = served
+
+    async def answer(question: str) -> Any:
+        command = LOG_COMMANDS[question].replace("LOG", str(dev.log))
+        process = await asyncio.create_subprocess_shell(command, stdout=PIPE, executable="/bin/bash")
+        out, _ = await process.communicate()
+        assert process.returncode == 0, command
+        return orjson.loads(out)
+
+    need("jq")
+    by_target = {
+        "requests by target": {"200": 50, "400": 250, "500": 300, "timeout": 200},
+        "failed attempts in the error-consumer by target": {"400": 200, "500": 250, "timeout": 150},
+    }
+    for question, counts in by_target.items():
+        assert await answer(question) == counts == await server.by("target", QUERIES[question])
+    assert await answer("errors by kind") == {"400": 250, "500": 300, "timeout": 200}
+    assert await answer("messages given up, by subject") == {"test_subject": 150}
+    assert (await answer("mean time of a target, in milliseconds"))["timeout"] >= 1000
+
+
+async def test_one_message_is_found_in_the_log(served: tuple[DevServer, Prometheus]) -> None:
+    """By its id and by its subject."""
+    dev, _ = served
+    need("jq")
+    command = LOG_COMMANDS["one subject"].replace("LOG", str(dev.log)).replace("SUBJECT", experiment.SUBJECT)
+    process = await asyncio.create_subprocess_shell(command, stdout=PIPE)
+    lines = [orjson.loads(line) for line in (await process.communicate())[0].splitlines()]
+    assert len(lines) == 800
+    message_id = next(line["chaski.message.id"] for line in lines if line["labels.target"] == "500")
+    command = LOG_COMMANDS["one message, attempt by attempt"].replace("LOG", str(dev.log)).replace("ID", message_id)
+    process = await asyncio.create_subprocess_shell(command, stdout=PIPE)
+    attempts = [orjson.loads(line) for line in (await process.communicate())[0].splitlines()]
+    assert [line["chaski.attempt.number"] for line in attempts] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_prometheus_takes_the_rules_and_no_expression_fails(served: tuple[DevServer, Prometheus]) -> None:
+    """Evaluated on the running system: every rule is healthy, and the failing endpoints have raised their alert."""
+    _, server = served
+    async with asyncio.timeout(60):
+        while True:
+            groups = (await server.get("rules"))["groups"]
+            rules = [rule for group in groups for rule in group["rules"]]
+            if all(rule["health"] != "unknown" for rule in rules):
+                break
+            await asyncio.sleep(0.5)
+    assert len(rules) > 20
+    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
+    assert "ChaskiDeadLetters" in {rule["name"] for rule in rules if rule["alerts"]}
+
+
+def filled_in(expression: str, values: Mapping[str, str]) -> str:
+    """An expression as Grafana would send it."""
+    for name, value in values.items():
+        expression = expression.replace(f"${name}", value)
+    return expression.replace("$__rate_interval", "5m")
 
 
 @pytest.mark.promise(13)

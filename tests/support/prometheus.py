@@ -122,5 +122,5 @@ def _free_port() -> int:
 
 def documented_queries(page: Path) -> Mapping[str, str]:
     """The queries of a documentation page: the rows `| question | `query` |` of its tables."""
-    rows = re.findall(r"(?m)^\| ([^|`]+) \| `([^`]+)` \|$", page.read_text(encoding="utf-8"))
+    rows = re.findall(r"(?m)^\| ([^|`]+?) \| `([^`]+)` \|$", page.read_text(encoding="utf-8"))
     return {question: query.replace("\\|", "|") for question, query in rows}
