@@ -123,4 +123,5 @@ def _free_port() -> int:
 def documented_queries(page: Path) -> Mapping[str, str]:
     """The queries of a documentation page: the rows `| question | `query` |` of its tables."""
     rows = re.findall(r"(?m)^\| ([^|`]+?) \| `([^`]+)` \|$", page.read_text(encoding="utf-8"))
+    assert len({question for question, _ in rows}) == len(rows), f"{page} asks a question twice"
     return {question: query.replace("\\|", "|") for question, query in rows}

@@ -17,7 +17,12 @@ MATRIX: dict[str, dict[str, Any]] = {
     "defaults": {},
     "namespaced": {"watchNamespaces": ["team-a", "team-b"], "ingest": {"autoscaling": {"enabled": False}}},
     "monitored": {
-        "metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True, "labels": {"a": "b"}}}
+        "metrics": {
+            "serviceMonitor": {"enabled": True},
+            "podMonitor": {"enabled": True, "labels": {"a": "b"}},
+            "prometheusRule": {"enabled": True, "runbooks": "https://docs.example/runbooks"},
+            "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Chaski"}},
+        }
     },
     "fenced": {
         "networkPolicy": {

@@ -1,0 +1,44 @@
+"""What the chart makes of the alerts and dashboards."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from support.charts import CHART, of_kind, render
+from support.tools import need
+
+
+def test_the_rules_are_those_of_the_file_with_the_runbooks_of_the_installation(tmp_path: Path) -> None:
+    """Word for word, braces of Prometheus' own templates included, and promtool takes them."""
+    values = {"metrics": {"prometheusRule": {"enabled": True, "runbooks": "https://docs.example/runbooks"}}}
+    (rule,) = of_kind(render(values), "PrometheusRule")
+    source = (CHART / "files" / "alerts.yaml").read_text(encoding="utf-8")
+    assert rule["spec"] == yaml.safe_load(source.replace("docs/runbooks.md#", "https://docs.example/runbooks#"))
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump(rule["spec"]))
+    ran = subprocess.run([need("promtool"), "check", "rules", file], capture_output=True, timeout=60, check=False)
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_each_dashboard_is_a_config_map_that_grafanas_sidecar_finds() -> None:
+    """With the label that it looks for, and the file as it is."""
+    maps = [
+        each
+        for each in of_kind(render({"metrics": {"dashboards": {"enabled": True}}}), "ConfigMap")
+        if each["metadata"]["labels"].get("grafana_dashboard") == "1"
+    ]
+    files = {f"chaski-{file.name}": file for file in (CHART / "files" / "dashboards").glob("*.json")}
+    found = {name: text for each in maps for name, text in each["data"].items()}
+    assert set(found) == set(files)
+    assert {name: json.loads(text) for name, text in found.items()} == {
+        name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()
+    }
+
+
+def test_without_a_word_there_are_neither() -> None:
+    """A cluster without the Prometheus operator takes no PrometheusRule."""
+    objects = render()
+    assert of_kind(objects, "PrometheusRule") == []
+    assert [each["metadata"]["name"] for each in of_kind(objects, "ConfigMap") if "dashboard" in str(each)] == []
