@@ -11,11 +11,11 @@ SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
 # What the tests against a real Kubernetes API server run.
 KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager helm kubeconform
 
-.PHONY: help setup kube tools demo test test-fast test-slow lint format dev bench lock clean
-.PHONY: help setup kube demo test test-fast test-slow lint format dev chart bench lock clean
+.PHONY: help setup kube tools demo test test-fast test-slow e2e lint format dev bench lock clean
+.PHONY: help setup kube demo test test-fast test-slow lint format dev chart bench cluster-up cluster-down lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements/dev.txt pyproject.toml hack/setup hack/find-python
 	@hack/setup "$(PYTHON)" "$(VENV)"
@@ -41,6 +41,9 @@ test-fast: $(STAMP) tools ## unit and contract tests only
 test-slow: $(STAMP) kube tools ## what takes minutes or a whole machine
 	@$(BIN)/python -m pytest -m slow
 
+e2e: $(STAMP) ## everything on a real one-node cluster that this brings up (root, Debian)
+	@$(BIN)/python -m pytest -m e2e tests/e2e
+
 lint: $(STAMP) ## style, types, import directions, the CRD's schema
 	@hack/lint "$(BIN)"
 
@@ -55,6 +58,12 @@ chart: $(STAMP) ## write what the chart holds a second time: the CRD, its README
 
 bench: $(STAMP) ## measure, print ratios, write docs/performance.md
 	@$(BIN)/python -m benchmarks
+
+cluster-up: $(STAMP) ## a one-node Kubernetes here, with the images and stand-ins for AWS (root, Debian)
+	@PYTHON="$(CURDIR)/$(BIN)/python" hack/cluster/up
+
+cluster-down: ## end what cluster-up began
+	@hack/cluster/down
 
 lock: $(STAMP) ## resolve requirements/*.txt anew (hashes, no addresses)
 	@hack/lock "$(BIN)"

@@ -1,17 +1,30 @@
 {{/* Arguments and environment of the processes. */}}
 {{- define "chaski.operatorArgs" -}}
+- --worker-image={{ include "chaski.image" (list . .Values.workers.image) }}
+- --worker-pull-policy={{ .Values.workers.image.pullPolicy }}
+{{- range .Values.workers.imagePullSecrets }}
+- --worker-pull-secret={{ .name }}
+{{- end }}
+{{- with .Values.workers.roleArn }}
+- --worker-role-arn={{ . }}
+{{- end }}
+{{- range $name, $value := .Values.workers.env }}
+- {{ printf "--worker-env=%s=%s" $name $value | quote }}
+{{- end }}
+{{- if .Values.workers.networkPolicy }}
+- --worker-network-policy
+{{- end }}
+{{- range .Values.watchNamespaces }}
+- --namespace={{ . }}
+{{- end }}
+- --installation={{ .Values.installation }}
+- --lease-name={{ include "chaski.fullname" . }}-operator
 - --log-level={{ .Values.operator.logLevel }}
 {{- end -}}
 
 {{- define "chaski.operatorEnv" -}}
-- name: POD_NAME
-  valueFrom: {fieldRef: {fieldPath: metadata.name}}
-- name: POD_NAMESPACE
-  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
-{{- include "chaski.awsEnv" . }}
-{{- with .Values.operator.extraEnv }}
-{{ toYaml . }}
-{{- end }}
+{{- $env := concat (include "chaski.awsEnv" . | default "[]" | fromYamlArray) .Values.operator.extraEnv -}}
+{{ ternary (toYaml $env) "[]" (not (empty $env)) }}
 {{- end -}}
 
 {{- define "chaski.ingestArgs" -}}
@@ -20,10 +33,6 @@
 {{- end -}}
 
 {{- define "chaski.ingestEnv" -}}
-- name: POD_NAMESPACE
-  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
-{{- include "chaski.awsEnv" . }}
-{{- with .Values.ingest.extraEnv }}
-{{ toYaml . }}
-{{- end }}
+{{- $env := concat (include "chaski.awsEnv" . | default "[]" | fromYamlArray) .Values.ingest.extraEnv -}}
+{{ ternary (toYaml $env) "[]" (not (empty $env)) }}
 {{- end -}}

@@ -1,0 +1,90 @@
+"""A producer in a Pod: sends every subject's messages in order, many subjects at once, and prints what came of it.
+
+A message is sent again only where nothing was accepted for sure or the same id makes a repeat harmless: a refused or cut
+connection, 429, 503, and 404 or 403 before its first 202 (the route may not be known yet). Everything else is a failure.
+Settings (environment): URL, PLAN (JSON: `[[subject, target URL, first sequence, count], ...]`, sent side by side), RETRY_SECONDS.
+"""
+
+import collections
+import http.client
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+URL = urlsplit(os.environ["URL"])
+RETRY_SECONDS = float(os.environ.get("RETRY_SECONDS", "120"))
+TOKEN = Path("/token/token")
+RUN = os.environ["RUN"]
+results: collections.Counter[str] = collections.Counter()
+lock = threading.Lock()
+accepted_once = threading.Event()
+
+
+def count(what: str) -> None:
+    """One more of these."""
+    with lock:
+        results[what] += 1
+
+
+class Line:
+    """One subject's messages over one connection."""
+
+    def __init__(self, subject: str, target: str, first: int, number: int) -> None:
+        self.subject, self.target, self.first, self.number = subject, target, first, number
+        self.connection: http.client.HTTPConnection | None = None
+
+    def run(self) -> None:
+        """Sends all of them, one after the other."""
+        for sequence in range(self.first, self.first + self.number):
+            self.send(sequence)
+
+    def send(self, sequence: int) -> None:
+        """Until it is accepted, or can't be."""
+        content = {"subject": self.subject, "sequence": sequence}
+        name = urlsplit(self.target).path.strip("/").replace("/", "-")
+        body = {"url": self.target, "content": content}
+        message = json.dumps({"id": f"{RUN}-{self.subject}-{name}-{sequence}", "subject": self.subject, "body": body})
+        deadline = time.monotonic() + RETRY_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                status, said = self.post(message)
+            except (OSError, http.client.HTTPException) as error:
+                count(f"connection: {type(error).__name__}")
+                self.connection = None
+                time.sleep(0.2)
+                continue
+            if status == 202:
+                accepted_once.set()
+                count("accepted")
+                return
+            count(f"answered {status}")
+            if status in (429, 503) or (status in (401, 403, 404) and not accepted_once.is_set()):
+                time.sleep(0.5)
+                continue
+            print(f"{status}: {said[:300]!r}", flush=True)
+            break
+        count("failed")
+
+    def post(self, message: str) -> tuple[int, bytes]:
+        """One request. A Service spreads connections, not requests, so a new one is opened now and then."""
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection(URL.hostname or "", URL.port or 80, timeout=20)
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN.read_text().strip()}"}
+        self.connection.request("POST", URL.path, message, headers)
+        answer = self.connection.getresponse()
+        said = answer.read()
+        if answer.will_close:
+            self.connection = None
+        return answer.status, said
+
+
+began = time.monotonic()
+threads = [threading.Thread(target=Line(*entry).run) for entry in json.loads(os.environ["PLAN"])]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(json.dumps({"seconds": round(time.monotonic() - began, 1), **results}), flush=True)

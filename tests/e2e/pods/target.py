@@ -1,0 +1,60 @@
+"""A target in a Pod: answers as its path says, and remembers what came. `GET /seen` tells it.
+
+`/200`, `/400`, `/500` answer that; `/timeout` answers nothing for a minute; `/slow` answers 200 after 20 ms.
+"""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+lock = threading.Lock()
+requests: dict[str, int] = {}  # path -> requests
+seen: dict[str, list[int]] = {}  # subject -> sequence numbers in order of arrival, repeats included
+
+
+class Target(BaseHTTPRequestHandler):
+    """Every request is counted before it is answered."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """What came until now."""
+        with lock:
+            self._answer(200, json.dumps({"requests": requests, "seen": seen}).encode())
+
+    def do_POST(self) -> None:
+        """A delivery."""
+        message = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        kind = self.path.rpartition("/")[2]
+        with lock:
+            requests[kind] = requests.get(kind, 0) + 1
+            if "sequence" in message:
+                seen.setdefault(message["subject"], []).append(message["sequence"])
+        if kind == "timeout":
+            time.sleep(60)
+        if kind == "slow":
+            time.sleep(0.02)
+        self._answer(int(kind) if kind.isdigit() else 200, b"")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        try:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        except OSError:
+            self.close_connection = True  # whoever asked has gone
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing: the counts are what is read."""
+
+
+class Server(ThreadingHTTPServer):
+    """Takes many connections at once."""
+
+    request_queue_size = 256
+    daemon_threads = True
+
+
+Server(("", 8080), Target).serve_forever()
