@@ -1,0 +1,143 @@
+"""What worker Pods tell of themselves on `/metrics`, and what that is together."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from chaski_operator.scaling import Pods
+
+_USUAL_PORT = 9090
+_MAX_PAGE_BYTES = 16 * 1024 * 1024
+_SUMMED = {
+    "chaski_lanes": "lanes",
+    "chaski_lanes_limit": "lanes_limit",
+    "chaski_held_bytes": "held_bytes",
+    "chaski_held_bytes_limit": "held_bytes_limit",
+    "chaski_subjects": "subjects",
+    "chaski_attempts_total": "attempts",
+}
+_MEAN = "chaski_attempt_mean_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class PodFigures:
+    """One Pod's."""
+
+    lanes: int
+    full: bool  # it holds all that it may
+    subjects: int
+    attempts: int
+    attempt_seconds: float | None
+
+
+class Scraper:
+    """Asks Pods. Each has so many seconds; one that does not answer in time, or with nonsense, is silent."""
+
+    def __init__(self, *, seconds: float = 3.0, at_once: int = 64) -> None:
+        self._slots = asyncio.Semaphore(at_once)
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=seconds), cookie_jar=aiohttp.DummyCookieJar()
+        )
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        await self._session.close()
+
+    async def ask(self, urls: Sequence[str]) -> Pods:
+        """What the Pods at these addresses tell, together."""
+        return together(await asyncio.gather(*(self._ask(url) for url in urls)))
+
+    async def _ask(self, url: str) -> PodFigures | None:
+        try:
+            async with self._slots, self._session.get(url, allow_redirects=False) as response:
+                page = await _read_page(response)
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
+        return None if page is None else figures(page)
+
+
+def figures(page: str) -> PodFigures | None:
+    """The figures of a page in Prometheus' text format; None where it is no worker's."""
+    try:
+        found, mean = _read(page)
+    except ValueError:
+        return None
+    if "lanes" not in found or "lanes_limit" not in found:
+        return None
+    full = found["lanes"] >= found["lanes_limit"] or found.get("held_bytes", 0) >= found.get("held_bytes_limit", 1)
+    lanes, subjects = int(found["lanes"]), int(found.get("subjects", 0))
+    return PodFigures(lanes, full, subjects, int(found.get("attempts", 0)), mean)
+
+
+def _read(page: str) -> tuple[dict[str, float], float | None]:
+    found: dict[str, float] = {}
+    mean: float | None = None
+    for line in page.splitlines():
+        name = line[: line.find("{")] if "{" in line else ""
+        if name in _SUMMED:
+            found[_SUMMED[name]] = found.get(_SUMMED[name], 0.0) + _value(line)
+        elif name == _MEAN:
+            mean = max(mean or 0.0, _value(line))
+    return found, mean
+
+
+def together(told: Sequence[PodFigures | None]) -> Pods:
+    """Several Pods' figures as one; how long an attempt takes is weighed by what each holds."""
+    pods = [each for each in told if each is not None]
+    known = [(each.attempt_seconds, max(1, each.lanes)) for each in pods if each.attempt_seconds is not None]
+    weight = sum(lanes for _, lanes in known)
+    return Pods(
+        told=len(pods),
+        silent=len(told) - len(pods),
+        full=sum(each.full for each in pods),
+        lanes=sum(each.lanes for each in pods),
+        subjects=max((each.subjects for each in pods), default=0),
+        attempts=sum(each.attempts for each in pods),
+        attempt_seconds=sum(seconds * lanes for seconds, lanes in known) / weight if weight else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlace:
+    """Where a Pod is asked."""
+
+    labels: Mapping[str, str]
+    url: str
+    ready: bool
+
+
+def pod_place(pod: Mapping[str, Any]) -> PodPlace:
+    """What is kept of a Pod: whether it is ready, and where its metrics are."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    conditions = status.get("conditions") or ()
+    ready = any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+    address = str(status.get("podIP") or "")
+    host = f"[{address}]" if ":" in address else address
+    return PodPlace(
+        labels=dict(metadata.get("labels") or {}),
+        url=f"http://{host}:{_metrics_port(pod)}/metrics",
+        ready=ready and bool(address) and "deletionTimestamp" not in metadata,
+    )
+
+
+def _metrics_port(pod: Mapping[str, Any]) -> int:
+    ports = (port for container in pod["spec"]["containers"] for port in container.get("ports") or ())
+    return next((int(port["containerPort"]) for port in ports if port.get("name") == "metrics"), _USUAL_PORT)
+
+
+async def _read_page(response: aiohttp.ClientResponse) -> str | None:
+    if response.status != 200:
+        return None
+    page = bytearray()
+    async for chunk in response.content.iter_any():
+        page += chunk
+        if len(page) > _MAX_PAGE_BYTES:
+            return None
+    return page.decode("utf-8", "replace")
+
+
+def _value(line: str) -> float:
+    return float(line[line.rfind("}") + 1 :])

@@ -1,0 +1,106 @@
+"""What the autoscaler reads from a worker's page."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from chaski_operator.scaling import Pods
+from chaski_operator.scraping import PodFigures, Scraper, figures, pod_place, together
+from chaski_runtime.metrics import LaneReading, Metrics
+
+
+def page(*readings: LaneReading, attempts: int = 0) -> str:
+    """A worker's page."""
+    metrics = Metrics()
+    metrics.observe_lanes(lambda: readings)
+    for _ in range(attempts):
+        metrics.attempt(
+            namespace="n", route="r", queue="q", stage="first", target='a"}{', outcome="delivered",
+            error_class="none", duration_seconds=0.1,
+        )  # fmt: skip
+    return metrics.render().decode()
+
+
+def reading(lanes: int, held_bytes: int = 5, mean: float | None = 0.25) -> LaneReading:
+    """A worker with so many lanes of 10 and bytes of 100."""
+    return LaneReading("n", "r", "q", lanes, 0, lanes, held_bytes, 10, 100, 5, subjects=7, mean_attempt_seconds=mean)
+
+
+@pytest.mark.parametrize(
+    ("told", "full"),
+    [(reading(3), False), (reading(10), True), (reading(11), True), (reading(3, held_bytes=100), True)],
+    ids=["room", "lanes", "more lanes", "bytes"],
+)
+def test_a_workers_own_page_is_understood(told: LaneReading, full: bool) -> None:
+    """As the worker renders it, labels with brackets and all."""
+    assert figures(page(told, attempts=3)) == PodFigures(told.busy_lanes, full, 7, 3, 0.25)
+
+
+@pytest.mark.parametrize("text", ["", "not metrics", page(), 'chaski_lanes{state="busy"} many\n'])
+def test_a_page_that_is_no_workers_tells_nothing(text: str) -> None:
+    """A worker that has not begun to poll is such a one."""
+    assert figures(text) is None
+
+
+def test_pods_are_summed_and_the_mean_is_weighed() -> None:
+    """One that is silent is counted, not guessed."""
+    told = [
+        PodFigures(30, True, 40, 10, 1.0),
+        PodFigures(10, False, 50, 20, 3.0),
+        None,
+        PodFigures(0, False, 0, 0, None),
+    ]
+    assert together(told) == Pods(3, silent=1, full=1, lanes=40, subjects=50, attempts=30, attempt_seconds=1.5)
+    assert together([]) == Pods(0)
+
+
+@pytest.fixture
+async def pods() -> AsyncIterator[str]:
+    """Pods that answer, hang, fail and babble, by path."""
+
+    async def answer(request: web.Request) -> web.Response:
+        kind = request.path.strip("/")
+        if kind == "hang":
+            await asyncio.sleep(60)
+        if kind == "move":
+            raise web.HTTPFound("/good")
+        if kind == "babble":
+            return web.Response(body=b"x" * (17 * 1024 * 1024))
+        return web.Response(text=page(reading(2)), status=500 if kind == "fail" else 200)
+
+    app = web.Application()
+    app.router.add_get("/{kind}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def test_pods_that_do_not_answer_well_are_silent(pods: str) -> None:
+    """None of them keeps the others from being heard."""
+    scraper = Scraper(seconds=2.0)
+    try:
+        urls = [f"{pods}/{kind}" for kind in ("good", "hang", "fail", "babble", "move")]
+        told = await scraper.ask([*urls, "http://127.0.0.1:1/metrics"])
+    finally:
+        await scraper.close()
+    assert (told.told, told.silent, told.lanes) == (1, 5, 2)
+
+
+def test_a_pod_is_asked_where_it_says_its_metrics_are() -> None:
+    """Only while it is ready and not on its way out."""
+    pod = {
+        "metadata": {"name": "p", "labels": {"a": "b"}},
+        "spec": {"containers": [{"ports": [{"name": "metrics", "containerPort": 1234}]}]},
+        "status": {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    place = pod_place(pod)
+    assert (place.url, place.ready, place.labels) == ("http://10.0.0.1:1234/metrics", True, {"a": "b"})
+    assert not pod_place({**pod, "metadata": {"name": "p", "deletionTimestamp": "now"}}).ready
+    assert not pod_place({**pod, "status": {"podIP": "10.0.0.1"}}).ready
+    assert not pod_place({**pod, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}).ready
+    bare = pod_place({"metadata": {"name": "p"}, "spec": {"containers": [{}]}, "status": {"podIP": "fd00::1"}})
+    assert (bare.url, bare.ready) == ("http://[fd00::1]:9090/metrics", False)
