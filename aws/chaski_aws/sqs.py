@@ -110,6 +110,14 @@ class SqsQueue:
         except (KeyError, TypeError, ValueError) as error:
             raise _unexpected("GetQueueAttributes", error) from error
 
+    async def attributes(self) -> Mapping[str, str]:
+        """Settings and counts in one GetQueueAttributes, as SQS spells them."""
+        fields = {"QueueUrl": self._url, "AttributeNames": ["All"]}
+        told = (await self._transport.call("GetQueueAttributes", fields, self._limits)).get("Attributes")
+        if not isinstance(told, dict):
+            raise _unexpected("GetQueueAttributes", TypeError("the answer has no attributes"))
+        return told
+
     async def close(self) -> None:
         """Gives back what receives took whose callers left. The transport stays open."""
         await self._abandoned.close()

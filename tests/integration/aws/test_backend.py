@@ -86,3 +86,11 @@ async def test_missing_region_is_said_at_once(environment: pytest.MonkeyPatch) -
     environment.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(BackendRejectedError, match="You must specify a region"):
         await open_backend(None, SteppedClock())
+
+
+async def test_one_call_tells_settings_and_counts(harmed: Harmed, backend: AwsBackend) -> None:
+    """As the autoscaler reads a queue."""
+    await harmed.fill("a1")
+    told = await backend.queue(harmed.queue.url).attributes()
+    assert (told["ApproximateNumberOfMessages"], told["FifoQueue"]) == ("1", "true")
+    assert harmed.requests == [("GetQueueAttributes", "ok")]
