@@ -4,8 +4,10 @@ One table for both, since DynamoDB makes tables with indexes one after the other
 in no index) cost nothing there. `store/keys.py` has the keys.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from chaski_aws.store import keys, requests
 from chaski_aws.store.items import (
@@ -15,20 +17,23 @@ from chaski_aws.store.items import (
     Item,
     document_of,
     is_expired,
+    mark_text,
     parts_of,
     read_letter,
     read_record,
     record_item,
     stored_letter,
 )
+from chaski_aws.store.keys import letter_key
 from chaski_aws.store.reading import Caller, fetched, merged, walk
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
 from chaski_core.errors import BackendRejectedError
 from chaski_core.outcome import class_of_key
 from chaski_core.ports import AttemptRecord, Clock
 
-_KEY_IS_THERE = "ConditionalCheckFailedException"
+_CONDITION_FAILED = "ConditionalCheckFailedException"
 _MAX_KNOWN_HOURS = 4_096
+_WRITES_SIDE_BY_SIDE = 10
 
 
 class DynamoDeadLetters:
@@ -54,7 +59,7 @@ class DynamoDeadLetters:
         try:
             await self._caller.call("PutItem", requests.put_new(self._table, stored.letter))
         except BackendRejectedError as error:
-            if error.code != _KEY_IS_THERE:
+            if error.code != _CONDITION_FAILED:
                 raise
 
     async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
@@ -78,6 +83,29 @@ class DynamoDeadLetters:
         ]
         found = [letter for letter in letters if letter.id == message_id]
         return sorted(found, key=lambda letter: (letter.dead_lettered_at, letter.subject, letter.route))
+
+    async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
+        """Notes down that dead letters were sent again; several at once."""
+        await _side_by_side(self._mark(key, mark) for key, mark in marks)
+
+    async def discard(self, keys: Sequence[LetterKey]) -> None:
+        """Deletes dead letters for good, with the pieces of their messages; several at once."""
+        await _side_by_side(self._discard(key) for key in keys)
+
+    async def _mark(self, key: LetterKey, mark: ReplayMark) -> None:
+        request = requests.mark_letter(self._table, letter_key(key), mark_text(mark))
+        try:
+            await self._caller.call("UpdateItem", request)
+        except BackendRejectedError as error:
+            if error.code != _CONDITION_FAILED:  # it is gone
+                raise
+
+    async def _discard(self, key: LetterKey) -> None:
+        answer = await self._caller.call("DeleteItem", requests.delete_letter(self._table, letter_key(key)))
+        pk = parts_of(answer["Attributes"]) if answer.get("Attributes") else None
+        if pk is not None:
+            async for part in walk(self._caller, requests.parts_query(self._table, pk)):
+                await self._caller.call("DeleteItem", requests.delete_part(self._table, part))
 
     async def _mark_hour(self, hour: Item) -> None:
         name = hour["sk"]["S"]
@@ -131,6 +159,19 @@ class DynamoDeadLetters:
             return read_letter(item)
         parts = walk(self._caller, requests.parts_query(self._table, pk))
         return read_letter(item, [part async for part in parts])
+
+
+async def _side_by_side(writes: Iterable[Coroutine[Any, Any, None]]) -> None:
+    room = asyncio.Semaphore(_WRITES_SIDE_BY_SIDE)
+
+    async def one(write: Coroutine[Any, Any, None]) -> None:
+        async with room:
+            await write
+
+    results = await asyncio.gather(*map(one, writes), return_exceptions=True)
+    for result in results:
+        if result is not None:
+            raise result
 
 
 class DynamoAttemptRecords:

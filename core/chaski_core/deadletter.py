@@ -10,6 +10,29 @@ from chaski_core.outcome import class_of_key
 from chaski_core.timestamps import timestamp
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LetterKey:
+    """What tells a dead letter from every other."""
+
+    dead_lettered_at: int  # epoch milliseconds
+    id: str
+    subject: str
+    route: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayMark:
+    """Says that a dead letter was sent again, and that its queue has acknowledged it."""
+
+    run: str  # the replay that did it
+    epoch: int  # metadata.epoch of the message that was sent
+    at: int  # epoch milliseconds
+
+    def as_json(self) -> dict[str, Any]:
+        """`{run, epoch, at}`."""
+        return {"run": self.run, "epoch": self.epoch, "at": timestamp(self.at)}
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """One kept failure.
@@ -31,6 +54,12 @@ class DeadLetter:
     envelope: Mapping[str, Any] | None  # the whole document; None where the bytes were malformed
     raw: bytes | None = field(default=None, repr=False)  # the bytes as they lay on the queue, if malformed
     detail: str = ""  # what was malformed or refused, in words
+    replay: ReplayMark | None = None  # the latest one; what became of it then is another story
+
+    @property
+    def key(self) -> LetterKey:
+        """What tells it from every other."""
+        return LetterKey(self.dead_lettered_at, self.id, self.subject, self.route)
 
     def as_json(self) -> dict[str, Any]:
         """The item as the command line and exports show it."""
@@ -49,6 +78,8 @@ class DeadLetter:
         }
         if self.detail:
             item["detail"] = self.detail
+        if self.replay is not None:
+            item["replay"] = self.replay.as_json()
         if self.raw is not None:
             item["raw"] = self.raw.decode("utf-8", "backslashreplace")
         return item
@@ -65,6 +96,7 @@ class DeadLetterFilter:
     target: str | None = None
     error_class: str | None = None  # a class takes its statuses: `4xx` finds `404`
     text: str | None = None  # found anywhere in the envelope's JSON, case-insensitively
+    replayed: bool | None = None  # True: only those that were sent again; False: only those that were not
 
     def keeps(self, letter: DeadLetter, document: str) -> bool:
         """Whether a dead letter passes; `document` is its envelope as text."""
@@ -76,5 +108,6 @@ class DeadLetterFilter:
             and (self.subject is None or letter.subject == self.subject)
             and (self.target is None or letter.target == self.target)
             and (self.error_class is None or self.error_class in classes)
+            and (self.replayed is None or (letter.replay is not None) is self.replayed)
             and (self.text is None or self.text.casefold() in document.casefold())
         )

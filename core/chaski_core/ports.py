@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
 from chaski_core.ladder import LadderState
 
 MAX_BATCH_ENTRIES = 10  # API_SendMessageBatch, API_ReceiveMessage, API_DeleteMessageBatch
@@ -137,6 +137,14 @@ class DeadLetterStore(Protocol):
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
         """Every dead letter of a message id, oldest first."""
+        ...
+
+    async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
+        """Notes down, durably, that dead letters were sent again; one that is gone meanwhile is left out."""
+        ...
+
+    async def discard(self, keys: Sequence[LetterKey]) -> None:
+        """Deletes dead letters for good; one that is gone already is success."""
         ...
 
 

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
 from chaski_core.ladder import ErrorNote, Reason
 from chaski_core.outcome import class_of_key
 
 PAGE = 200  # rows in memory at a time
 DEFAULT_RETENTION_DAYS = 30  # of a route that is not in this folder: DESIGN's default
 _DAY_MS = 86_400_000
-_COLUMNS = "dead_lettered_at, id, subject, route, target, error_class, item, raw"
+_COLUMNS = "dead_lettered_at, id, subject, route, target, error_class, item, raw, replay"
+_IS_KEY = "dead_lettered_at = ? AND id = ? AND subject = ? AND route = ?"
 
 Key = tuple[int, str, str, str]  # dead_lettered_at, id, subject, route: the order of reading
 START: Key = (-(2**63), "", "", "")
@@ -23,7 +24,7 @@ def insert(connection: sqlite3.Connection, letter: DeadLetter) -> None:
     days = connection.execute("SELECT retention_days FROM routes WHERE key = ?", (letter.route,)).fetchone()
     expires_at = letter.dead_lettered_at + (days[0] if days else DEFAULT_RETENTION_DAYS) * _DAY_MS
     connection.execute(
-        f"INSERT OR IGNORE INTO dead_letters ({_COLUMNS}, class, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
+        f"INSERT OR IGNORE INTO dead_letters ({_COLUMNS}, class, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
         (
             letter.dead_lettered_at,
             letter.id,
@@ -33,6 +34,7 @@ def insert(connection: sqlite3.Connection, letter: DeadLetter) -> None:
             letter.error_class,
             _item(letter),
             letter.raw,
+            _mark_json(letter.replay),
             class_of_key(letter.error_class),
             expires_at,
         ),
@@ -60,6 +62,23 @@ def of_message(connection: sqlite3.Connection, message_id: str) -> list[DeadLett
     return [_letter(row) for row in rows.fetchall()]
 
 
+def mark(connection: sqlite3.Connection, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
+    """Notes down that dead letters were sent again."""
+    connection.executemany(
+        f"UPDATE dead_letters SET replay = ? WHERE {_IS_KEY}",  # noqa: S608 - constants
+        [(_mark_json(made), *_values(key)) for key, made in marks],
+    )
+
+
+def discard(connection: sqlite3.Connection, keys: Sequence[LetterKey]) -> None:
+    """Deletes dead letters."""
+    connection.executemany(f"DELETE FROM dead_letters WHERE {_IS_KEY}", [_values(key) for key in keys])  # noqa: S608 - as above
+
+
+def _values(key: LetterKey) -> Key:
+    return key.dead_lettered_at, key.id, key.subject, key.route
+
+
 def _query(wanted: DeadLetterFilter, after: Key) -> tuple[str, list[object]]:
     # At most one equality is left to an index; `+` keeps the others from luring the planner to a second one.
     equal: list[tuple[str, str]] = []
@@ -75,6 +94,8 @@ def _query(wanted: DeadLetterFilter, after: Key) -> tuple[str, list[object]]:
     if wanted.route is not None:
         conditions.append("+route = ?")
         values.append(wanted.route)
+    if wanted.replayed is not None:
+        conditions.append(f"replay IS {'NOT ' if wanted.replayed else ''}NULL")
     if wanted.since is not None:
         after = max(after, (wanted.since, "", "", ""))
     conditions.append("(dead_lettered_at, id, subject, route) > (?, ?, ?, ?)")
@@ -105,7 +126,7 @@ def _item(letter: DeadLetter) -> str:
 
 
 def _letter(row: Sequence[Any]) -> DeadLetter:
-    dead_lettered_at, message_id, subject, route, target, error_class, item, raw = row
+    dead_lettered_at, message_id, subject, route, target, error_class, item, raw, replay = row
     values = jsontext.loads(item.encode())
     return DeadLetter(
         route=route,
@@ -121,7 +142,12 @@ def _letter(row: Sequence[Any]) -> DeadLetter:
         envelope=values["envelope"],
         raw=raw,
         detail=values["detail"],
+        replay=None if replay is None else ReplayMark(*jsontext.loads(replay.encode())),
     )
+
+
+def _mark_json(made: ReplayMark | None) -> str | None:
+    return None if made is None else jsontext.dumps([made.run, made.epoch, made.at]).decode()
 
 
 def notes_json(notes: Sequence[ErrorNote]) -> list[list[object]]:

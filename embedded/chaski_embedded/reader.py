@@ -111,8 +111,8 @@ def open_reader(folder: str | Path) -> Reader:
     """Opens a data folder for reading, also while another process owns it.
 
     Raises:
-        BackendRejectedError: there is no such folder (DataNotFound), a newer release wrote it (DataTooNew), or it
-            can't be read (DataUnusable).
+        BackendRejectedError: there is no such folder (DataNotFound), another release wrote it (DataTooNew,
+            DataTooOld), or it can't be read (DataUnusable).
     """
     file = Path(folder) / schema.FILE_NAME
     if not file.is_file():
@@ -126,7 +126,9 @@ def open_reader(folder: str | Path) -> Reader:
             raise
     except sqlite3.Error as error:
         raise BackendRejectedError("DataUnusable", f"{file} can't be read: {error}") from error
-    if version == 0:
+    if version < schema.VERSION:
         connection.close()
-        raise BackendRejectedError("DataNotFound", f"{file} holds no data of Chaski yet")
+        if version == 0:
+            raise BackendRejectedError("DataNotFound", f"{file} holds no data of Chaski yet")
+        raise BackendRejectedError("DataTooOld", f"an older release wrote {file}: start `chaski dev` on it once")
     return Reader(connection)

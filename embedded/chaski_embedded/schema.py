@@ -114,7 +114,9 @@ _MIGRATIONS = (
       PRIMARY KEY (route, name)
     );
     """,
+    "ALTER TABLE dead_letters ADD COLUMN replay TEXT;  -- JSON: [run, epoch, epoch milliseconds] of the latest replay",
 )
+VERSION = len(_MIGRATIONS)
 
 
 def connect(file: Path) -> sqlite3.Connection:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import AttemptEntry, AttemptRecord
 from chaski_embedded import attempts, letters, schema
@@ -38,6 +38,14 @@ class EmbeddedDeadLetters:
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
         """Every dead letter of a message id, oldest first."""
         return await self._beside(partial(letters.of_message, message_id=message_id))
+
+    async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
+        """Notes down that dead letters were sent again."""
+        await self._broker.run(lambda session: letters.mark(session.sql(), marks))
+
+    async def discard(self, keys: Sequence[LetterKey]) -> None:
+        """Deletes dead letters for good."""
+        await self._broker.run(lambda session: letters.discard(session.sql(), keys))
 
     async def _beside(self, read: Callable[[sqlite3.Connection], T]) -> T:
         def work() -> T:

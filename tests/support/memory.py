@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import (
     AttemptEntry,
@@ -195,6 +195,18 @@ class MemoryStore:
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
         """As the port says."""
         return [self.kept[key] for key in sorted(self.kept) if key[1] == message_id]
+
+    async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
+        """Notes down what was sent again."""
+        self.faults.before("mark")
+        for key, letter in list(self.kept.items()):
+            for marked, mark in marks:
+                if letter.key == marked:
+                    self.kept[key] = replace(letter, replay=mark)
+
+    async def discard(self, keys: Sequence[LetterKey]) -> None:
+        """Deletes dead letters."""
+        self.kept = {key: letter for key, letter in self.kept.items() if letter.key not in keys}
 
 
 @dataclass

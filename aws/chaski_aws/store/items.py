@@ -13,7 +13,7 @@ from typing import Any
 
 from chaski_aws.store import keys
 from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter
+from chaski_core.deadletter import DeadLetter, ReplayMark
 from chaski_core.ladder import ErrorNote, LadderState, Reason
 from chaski_core.ports import RETENTION_SECONDS, AttemptRecord
 
@@ -60,7 +60,7 @@ class StoredLetter:
 
 def stored_letter(letter: DeadLetter, retention_days: int) -> StoredLetter:
     """The items of a dead letter; the same ones for every repetition of a put."""
-    key = keys.letter_key(letter)
+    key = keys.letter_key(letter.key)
     letter = _carriable(letter)
     expires_at = letter.dead_lettered_at // 1000 + retention_days * _DAY_SECONDS
     head = _head(letter, key, expires_at)
@@ -125,7 +125,20 @@ def read_letter(item: Item, parts: Sequence[Item] = ()) -> DeadLetter:
         envelope=None if envelope is None else jsontext.loads(envelope),
         raw=raw,
         detail=detail,
+        replay=_read_mark(item),
     )
+
+
+def mark_text(mark: ReplayMark) -> str:
+    """What stands in a dead letter's attribute `replay`."""
+    return jsontext.dumps([mark.run, mark.epoch, mark.at]).decode()
+
+
+def _read_mark(item: Item) -> ReplayMark | None:
+    if "replay" not in item:
+        return None
+    run, epoch, at, *_ = jsontext.loads(_text(item, "replay").encode())
+    return ReplayMark(str(run), int(epoch), int(at))
 
 
 def document_of(letter: DeadLetter) -> str:
@@ -171,7 +184,7 @@ def _head(letter: DeadLetter, key: keys.Key, expires_at: int) -> Item:
         "errorClass": _s(letter.error_class),
         "target": _s(letter.target),
         "attempts": _n(letter.attempts),
-    }
+    } | ({} if letter.replay is None else {"replay": _s(mark_text(letter.replay))})
 
 
 def _for_people(letter: DeadLetter, cut: _Cut | None) -> Item:

@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.deadletter import DeadLetterFilter, LetterKey
 from chaski_core.ids import is_message_id
 from chaski_core.subject import partition
 from chaski_core.timestamps import timestamp
@@ -40,7 +40,7 @@ class Key:
     pk: str
 
 
-def letter_key(letter: DeadLetter) -> Key:
+def letter_key(letter: LetterKey) -> Key:
     """The same for every repetition of a put, unlike that of any other dead letter of the route."""
     other = _digest(f"{letter.subject}\0{letter.route}")[:16]
     message_id = letter.id if is_message_id(letter.id) else f"sha256:{_digest(letter.id)}"

@@ -58,6 +58,31 @@ def delete_attempt(table: str, message_id: str) -> dict[str, Any]:
     return {"TableName": table, "Key": _attempt_key(message_id)}
 
 
+def mark_letter(table: str, key: keys.Key, replay: str) -> dict[str, Any]:
+    """Sets a dead letter's attribute `replay`; `ConditionalCheckFailedException` where the letter is gone."""
+    return {
+        "TableName": table,
+        "Key": _letter_key(key),
+        "UpdateExpression": "SET replay = :replay",
+        "ConditionExpression": "attribute_exists(pk)",
+        "ExpressionAttributeValues": {":replay": {"S": replay}},
+    }
+
+
+def delete_letter(table: str, key: keys.Key) -> dict[str, Any]:
+    """Deletes a dead letter, and answers with what it was."""
+    return {"TableName": table, "Key": _letter_key(key), "ReturnValues": "ALL_OLD"}
+
+
+def delete_part(table: str, item: Item) -> dict[str, Any]:
+    """Deletes a piece of a dead letter's message."""
+    return {"TableName": table, "Key": _key(item)}
+
+
+def _letter_key(key: keys.Key) -> Item:
+    return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
+
+
 def _key(item: Item) -> Item:
     return {"pk": item["pk"], "sk": item["sk"]}
 

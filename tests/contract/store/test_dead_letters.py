@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter, ReplayMark
 from chaski_core.ladder import ErrorNote, Reason
 from chaski_core.ports import DeadLetterStore
 from contract.conftest import StoreWorld
@@ -153,3 +153,49 @@ async def test_nothing_of_a_large_message_is_lost(stores: StoreWorld, changes: d
     assert (read.envelope, read.raw, read.attempts, read.reason) == (kept.envelope, kept.raw, 2, Reason.EXHAUSTED)
     assert read.errors[0].key == "500"
     assert [each.id async for each in stores.dead_letters.find(DeadLetterFilter(since=NOON))] == ["m1"]
+
+
+async def test_a_mark_says_what_was_sent_again(stores: StoreWorld) -> None:
+    """On that very dead letter; another mark takes its place; one that is gone is no fault."""
+    await stores.dead_letters.put(letter())
+    await stores.dead_letters.put(letter(subject="other"))
+    first, second = ReplayMark("run1", 1, NOON + 5), ReplayMark("run2", 2, NOON + 9)
+    gone = letter("gone").key
+    await stores.dead_letters.mark([(letter().key, first), (gone, first)])
+    await stores.dead_letters.mark([(letter().key, second)])
+    assert list(await stores.dead_letters.get("m1")) == [letter(subject="other"), letter(replay=second)]
+    assert [each async for each in stores.dead_letters.find(DeadLetterFilter(replayed=True))] == [letter(replay=second)]
+    assert [each.subject async for each in stores.dead_letters.find(DeadLetterFilter(replayed=False))] == ["other"]
+    assert await found(stores.dead_letters) == ["m1", "m1"]
+
+
+async def test_a_put_that_is_repeated_takes_no_mark_away(stores: StoreWorld) -> None:
+    """A worker may repeat it long after, when the letter was sent again already."""
+    mark = ReplayMark("run1", 1, NOON + 5)
+    await stores.dead_letters.put(letter())
+    await stores.dead_letters.mark([(letter().key, mark)])
+    await stores.dead_letters.put(letter())
+    assert list(await stores.dead_letters.get("m1")) == [letter(replay=mark)]
+
+
+@pytest.mark.parametrize("size", [10, 900_000], ids=["small", "in pieces"])
+async def test_what_is_discarded_is_gone(stores: StoreWorld, size: int) -> None:
+    """That one only; discarding it again is success."""
+    large = letter(raw=b"x" * size, envelope=None, reason=Reason.MALFORMED)
+    await stores.dead_letters.put(large)
+    await stores.dead_letters.put(letter("m2"))
+    await stores.dead_letters.discard([large.key])
+    await stores.dead_letters.discard([large.key])
+    assert await found(stores.dead_letters) == ["m2"]
+    assert list(await stores.dead_letters.get("m1")) == []
+
+
+async def test_many_marks_at_once(stores: StoreWorld) -> None:
+    """More than are written side by side."""
+    letters = [letter(f"m{n}", dead_lettered_at=NOON + n) for n in range(40)]
+    for each in letters:
+        await stores.dead_letters.put(each)
+    await stores.dead_letters.mark([(each.key, ReplayMark("run", 1, NOON)) for each in letters[:25]])
+    assert await found(stores.dead_letters, replayed=False) == [each.id for each in letters[25:]]
+    await stores.dead_letters.discard([each.key for each in letters[5:]])
+    assert await found(stores.dead_letters) == [each.id for each in letters[:5]]

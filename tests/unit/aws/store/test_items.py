@@ -87,7 +87,7 @@ LETTER = DeadLetter("ns/r", "i", "s", NOON, Reason.EXHAUSTED, "500", "t", "u", 1
 )
 def test_unlike_letters_have_unlike_keys(changes: dict[str, object]) -> None:
     """The predecessor's key met itself within a second."""
-    assert keys.letter_key(LETTER) != keys.letter_key(replace(LETTER, **changes))  # type: ignore[arg-type]
+    assert keys.letter_key(LETTER.key) != keys.letter_key(replace(LETTER, **changes).key)  # type: ignore[arg-type]
 
 
 def test_one_dead_target_is_spread_over_shards_and_hours() -> None:
@@ -100,7 +100,7 @@ def test_one_dead_target_is_spread_over_shards_and_hours() -> None:
 def test_a_window_holds_exactly_the_keys_of_its_time(since: int, until: int, at: int) -> None:
     """`since` inclusive, `until` exclusive, to the millisecond; and the hours that they touch."""
     wanted = DeadLetterFilter(since=since, until=until)
-    key = keys.letter_key(replace(LETTER, dead_lettered_at=at))
+    key = keys.letter_key(replace(LETTER, dead_lettered_at=at).key)
     letters, hours = keys.letters_window(wanted), keys.hours_window(wanted)
     inside = since <= at < until
     assert inside == (not letters.empty and letters.first <= key.sk <= letters.last)
