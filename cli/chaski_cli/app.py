@@ -65,6 +65,9 @@ def dev(  # noqa: PLR0913 - one parameter for each option of the command
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port for messages; 0 takes a free one.", min=0, max=65535)] = 8080,
     metrics_port: Annotated[int, typer.Option(help="Port for /metrics, /healthz, /readyz.", min=0, max=65535)] = 9090,
+    secrets: Annotated[
+        Path | None, typer.Option(help="Folder with one folder for each Secret that a route names.", metavar="DIR")
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="Log lines for people or for machines.")] = LogFormat.console,
     log_level: Annotated[LogLevel, typer.Option(help="The least important lines shown.")] = LogLevel.info,
 ) -> None:
@@ -76,7 +79,7 @@ def dev(  # noqa: PLR0913 - one parameter for each option of the command
     """
     from chaski_cli.dev import DevOptions, run_dev  # noqa: PLC0415 - keeps help quick
 
-    options = DevOptions(tuple(routes), data, host, port, metrics_port, log_format.value, log_level.value)
+    options = DevOptions(tuple(routes), data, host, port, metrics_port, log_format.value, log_level.value, secrets)
     raise typer.Exit(run_dev(options))
 
 

@@ -36,6 +36,7 @@ class DevOptions:
     metrics_port: int  # as above
     log_format: Literal["console", "json"]
     log_level: str
+    secrets: Path | None = None  # folder with one folder for each Secret that the routes name
 
 
 def run_dev(options: DevOptions) -> Exit:
@@ -57,7 +58,7 @@ def run_dev(options: DevOptions) -> Exit:
 async def _serve(routes: Sequence[Route], options: DevOptions, log: logs.Logs) -> Exit:
     stop = stop_on_signals()  # a second one ends it at once; what is in flight is released at the next start
     listen = Addresses(options.host, options.port, options.metrics_port)
-    async with open_services(routes, options.data, listen, log) as services:
+    async with open_services(routes, options.data, listen, log, options.secrets) as services:
         _tell(services, routes, options)
         failed = await services.workers.run_until(stop)
         _log.info("stopping: nothing new is taken, what is in flight finishes")
@@ -69,10 +70,20 @@ def _tell(services: Services, routes: Sequence[Route], options: DevOptions) -> N
     addresses = {"chaski.ingest.url": services.ingest_url, "chaski.metrics.url": services.metrics_url}
     _log.info("ready on %s", services.ingest_url, extra={"ecs": {"event.action": "ready", **addresses}})
     _log.info("targets on this machine (127.0.0.0/8 and ::1) may be called where a rule allows them")
+    if options.secrets is None:
+        for route in routes:
+            _tell_without_secrets(route)
     if not is_loopback(options.host):
         _log.warning("%s can be reached from other machines, and there is no authentication", options.host)
     if options.log_format == "console":
         _welcome(stdout(), services, routes, options)
+
+
+def _tell_without_secrets(route: Route) -> None:
+    if route.signing_secret is not None:
+        _log.warning("requests of %s are not signed: name the folder of its Secrets with --secrets", route.key)
+    if any(rule.client_cert_secret_name for rule in route.allow):
+        _log.warning("%s shows no client certificates: name the folder of its Secrets with --secrets", route.key)
 
 
 def _welcome(console: Console, services: Services, routes: Sequence[Route], options: DevOptions) -> None:

@@ -59,8 +59,12 @@ class Directory:
 
 
 @contextlib.asynccontextmanager
-async def open_services(routes: Sequence[Route], data: Path, listen: Addresses, logs: Logs) -> AsyncIterator[Services]:
+async def open_services(
+    routes: Sequence[Route], data: Path, listen: Addresses, logs: Logs, secrets: Path | None = None
+) -> AsyncIterator[Services]:
     """Starts everything; at the end nothing new is taken, and what is in flight finishes.
+
+    `secrets`: folder with one folder for each Secret that the routes name.
 
     Raises:
         ChaskiError: the folder, a route or a port can't be used.
@@ -74,7 +78,7 @@ async def open_services(routes: Sequence[Route], data: Path, listen: Addresses, 
         resolved = [await drop_drained(broker, await resolve(broker, route)) for route in routes]
         await _tell_of_others(broker, resolved)
         backend = EmbeddedBackend(broker)
-        workers = Workers(resolved, backend, metrics, logs, clock)
+        workers = Workers(resolved, backend, metrics, logs, clock, secrets=secrets)
         server = _ingest_server(Directory(resolved), backend, metrics, clock, workers)
         with _port_fault(listen.host, listen.metrics_port, "--metrics-port"):
             side = await health.start(

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 from chaski_core.ports import Backend, Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
-from chaski_worker.assembly import make_deliverer
+from chaski_worker.assembly import Outside, make_deliverer
 from chaski_worker.settings import WorkerSettings
 from chaski_worker.worker import Worker
 
@@ -23,9 +24,30 @@ class Workers:
     """Delivers for several routes, from start to drained."""
 
     def __init__(
-        self, routes: Sequence[ResolvedRoute], backend: Backend, metrics: Metrics, logs: Logs, clock: Clock
+        self,
+        routes: Sequence[ResolvedRoute],
+        backend: Backend,
+        metrics: Metrics,
+        logs: Logs,
+        clock: Clock,
+        *,
+        secrets: Path | None = None,
     ) -> None:
-        self._deliverers = [make_deliverer(each.route, metrics, permit_loopback=True) for each in routes]
+        """Puts the workers together.
+
+        Args:
+            routes: what to deliver.
+            backend: where the messages are.
+            metrics: told of what happens.
+            logs: the same.
+            clock: time.
+            secrets: folder with one folder for each Secret; without it nothing is signed.
+
+        Raises:
+            InvalidInputError: a Secret that a route names can't be used.
+        """
+        outside = Outside(clock, permit_loopback=True, secrets=secrets)
+        self._deliverers = [make_deliverer(each.route, metrics, outside) for each in routes]
         self._workers = {
             resolved.route.key: Worker(
                 resolved,

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metrics_port=given.metrics_port,
         allow_loopback=os.environ.get("CHASKI_ALLOW_LOOPBACK") == "1",
         settings=settings,
+        secrets=given.secrets,
     )
     try:
         resolved = read_route(options)
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(resolved, options, log))
+    except InvalidInputError as error:
+        return _fail(2, str(error))
     except (ChaskiError, OSError) as error:
         return _fail(1, str(error))
     finally:
@@ -82,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     retry = jobs.add_parser("retry", help="makes retries: takes all rungs of the route")
     for job in (consume, retry):
         job.add_argument("--route", type=Path, required=True, metavar="FILE", help="the resolved route")
+        job.add_argument(
+            "--secrets",
+            type=Path,
+            default=Path("/etc/chaski/secrets"),
+            metavar="DIR",
+            help="where the Secrets that the route names are mounted, each in a folder of its name (default: %(default)s)",
+        )
         job.add_argument("--host", default="0.0.0.0", help="where health and metrics listen (default: %(default)s)")  # noqa: S104 - Pods are scraped from outside
         job.add_argument(
             "--metrics-port", type=int, default=9090, metavar="N", help="0 takes a free one (default: 9090)"

@@ -1,34 +1,72 @@
 """Puts together what delivers a route."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from chaski_core import __version__
-from chaski_core.route.model import Route
+from chaski_core.errors import Fault, InvalidInputError
+from chaski_core.ports import Clock
+from chaski_core.route.model import AllowRule, Route
 from chaski_runtime.metrics import Metrics
 from chaski_worker.addresses import AddressTables, own_addresses
 from chaski_worker.delivery import Deliverer
 from chaski_worker.guard import Guard, api_server_hosts
 from chaski_worker.refusal import RefusalReason
 from chaski_worker.session import Sessions
+from chaski_worker.tls import ClientCertificate
+from chaski_worker.webhook_signing import SigningDeliverer, watch_keys
 
 
-def make_deliverer(route: Route, metrics: Metrics, *, permit_loopback: bool) -> Deliverer:
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a deliverer gets from its process, and not from the route."""
+
+    clock: Clock
+    permit_loopback: bool = False  # hosts that a rule allows may be addresses of this machine
+    secrets: Path | None = None  # folder with one folder for each Secret; None: what needs one goes without
+
+
+def make_deliverer(route: Route, metrics: Metrics, outside: Outside) -> Deliverer | SigningDeliverer:
     """What calls the route's targets, and counts what it refuses to call.
 
-    Args:
-        route: whose allow rules and timeout hold.
-        metrics: told of refusals.
-        permit_loopback: whether hosts that a rule allows may be addresses of this machine.
+    Raises:
+        InvalidInputError: a Secret that the route names can't be used.
     """
-    policy = AddressTables(permit_loopback=permit_loopback, own=own_addresses(os.environ))
-    return Deliverer(
+    policy = AddressTables(permit_loopback=outside.permit_loopback, own=own_addresses(os.environ))
+    certificates = _certificates(route, outside)
+    deliverer = Deliverer(
         Guard(route.allow, api_server_hosts(os.environ)),
-        Sessions(policy, user_agent=f"chaski/{__version__}"),
+        Sessions(policy, user_agent=f"chaski/{__version__}", certificates=certificates),
         timeout_seconds=route.delivery.timeout_seconds,
         on_refusal=_counted(metrics, route),
     )
+    if route.signing_secret is None or outside.secrets is None:
+        return deliverer
+    with _named("spec.signing.secretName", outside.secrets / route.signing_secret) as folder:
+        keys = watch_keys(folder, outside.clock.monotonic)
+    return SigningDeliverer(deliverer, keys, outside.clock.now_ms)
+
+
+def _certificates(route: Route, outside: Outside) -> dict[AllowRule, ClientCertificate]:
+    found: dict[AllowRule, ClientCertificate] = {}
+    for number, rule in enumerate(route.allow):
+        if rule.client_cert_secret_name is not None and outside.secrets is not None:
+            field = f"spec.targets.allow[{number}].clientCertSecretName"
+            with _named(field, outside.secrets / rule.client_cert_secret_name) as folder:
+                found[rule] = ClientCertificate(rule, folder, outside.clock.monotonic)
+    return found
+
+
+@contextmanager
+def _named(field: str, folder: Path) -> Iterator[Path]:
+    try:
+        yield folder
+    except (OSError, ValueError) as error:
+        raise InvalidInputError([Fault(field, f"{folder} can't be used: {error}")]) from error
 
 
 def _counted(metrics: Metrics, route: Route) -> Callable[[RefusalReason], None]:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from chaski_core.envelope import HttpRequest, http_request
 from chaski_core.outcome import ErrorClass, Outcome
+from chaski_worker.delivery import MESSAGE_ID
 from chaski_worker.load import Load
 from chaski_worker.slots import Slots
 from chaski_worker.triage import Deliverable
@@ -99,7 +100,7 @@ def extra_headers(task: Deliverable, request: HttpRequest, number: int) -> list[
 
     `Chaski-Message-Id` is the same for every attempt of a message, so a target can tell a repeat.
     """
-    headers = [("Chaski-Message-Id", task.id), ("Chaski-Attempt", str(number))]
+    headers = [(MESSAGE_ID, task.id), ("Chaski-Attempt", str(number))]
     traceparent = task.envelope.metadata.traceparent if task.envelope.metadata else None
     given = any(name.lower() == "traceparent" for name, _ in request.headers)
     if traceparent and not given and _TRACEPARENT.fullmatch(traceparent):  # queue content is not trusted

@@ -20,6 +20,9 @@ from chaski_worker.redact import excerpt, one_line, shown_origin
 from chaski_worker.refusal import Refusal, RefusalReason
 from chaski_worker.session import Sessions
 
+MESSAGE_ID = "Chaski-Message-Id"
+"""Header of every request: the message's id, the same for each attempt."""
+
 _logger = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 65_536  # of an answer; what is longer is cut off with its connection
 _MAX_REASON_CHARACTERS = 100

@@ -15,7 +15,7 @@ from chaski_runtime.clock import SystemClock
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
 from chaski_runtime.signals import stop_on_signals
-from chaski_worker.assembly import make_deliverer
+from chaski_worker.assembly import Outside, make_deliverer
 from chaski_worker.settings import WorkerSettings
 from chaski_worker.triage import Stage
 from chaski_worker.worker import Worker
@@ -35,6 +35,7 @@ class WorkerOptions:
     metrics_port: int  # 0: any free one
     allow_loopback: bool
     settings: WorkerSettings
+    secrets: Path  # one folder for each Secret that the route names
 
 
 def read_route(options: WorkerOptions) -> ResolvedRoute:
@@ -64,6 +65,7 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
     """Delivers until SIGTERM or SIGINT, then drains.
 
     Raises:
+        InvalidInputError: a Secret that the route names can't be used.
         BackendRejectedError: `Configuration`; for example no region is set.
         OSError: the metrics port can't be listened on.
     """
@@ -71,6 +73,9 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
     metrics.observe_log_drops(lambda: logs.dropped)
     route = resolved.route
     async with AsyncExitStack() as stack:
+        outside = Outside(clock, permit_loopback=options.allow_loopback, secrets=options.secrets)
+        deliverer = make_deliverer(route, metrics, outside)
+        stack.push_async_callback(deliverer.close)
         backend = await open_backend(
             RouteTable(str(resolved.dead_letter_table), route.retention_days),
             clock,
@@ -78,8 +83,6 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
             on_dynamodb_request=metrics.store_request,
         )
         stack.push_async_callback(backend.close)
-        deliverer = make_deliverer(route, metrics, permit_loopback=options.allow_loopback)
-        stack.push_async_callback(deliverer.close)
         worker = Worker(
             resolved,
             backend=backend,

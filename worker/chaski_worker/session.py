@@ -1,6 +1,7 @@
 """The HTTP clients of a route, one for each allow rule, each with connections of its own."""
 
 import ssl
+from collections.abc import Mapping
 
 from aiohttp.abc import AbstractResolver
 
@@ -9,29 +10,32 @@ from chaski_worker.addresses import AddressPolicy, MakeSocket, plain_socket, soc
 from chaski_worker.connections import Connector
 from chaski_worker.exchange import Client
 from chaski_worker.resolver import OwnThreadsResolver
+from chaski_worker.tls import ClientCertificate, trusting
 
 # Idle connections are given up before most servers do (5 s in Node.js and uvicorn, longer elsewhere), so that a
 # request is hardly ever written to a connection that the server is just closing.
 _KEEPALIVE_SECONDS = 4.0
 
 
-def open_client(rule: AllowRule, factory: MakeSocket, resolver: AbstractResolver, user_agent: str) -> Client:
-    """A client for one rule, whose sockets are the factory's. Needs a running loop.
+def open_client(
+    tls: ssl.SSLContext | bool, factory: MakeSocket, resolver: AbstractResolver, user_agent: str
+) -> Client:
+    """A client for one rule, with its TLS and its sockets. Needs a running loop.
 
     There is no limit on connections here: the worker's slots are the limit. Waiting for a connection would pass as the
     target's silence.
-
-    Raises:
-        ssl.SSLError: the rule's CA bundle holds no certificate.
     """
     connector = Connector(
         limit=0,
-        ssl=_tls_context(rule),
+        ssl=tls,
         resolver=resolver,
         socket_factory=factory,
         keepalive_timeout=_KEEPALIVE_SECONDS,
     )
     return Client(connector, user_agent)
+
+
+_NO_CERTIFICATES: Mapping[AllowRule, ClientCertificate] = {}
 
 
 class Sessions:
@@ -42,6 +46,7 @@ class Sessions:
         user_agent: sent where the message has none.
         resolver: for every target; the system's if None, in threads of the target's own.
         make_socket: makes a socket for an address that was judged.
+        certificates: by rule, what it shows to its target.
     """
 
     def __init__(
@@ -51,20 +56,26 @@ class Sessions:
         user_agent: str,
         resolver: AbstractResolver | None = None,
         make_socket: MakeSocket = plain_socket,
+        certificates: Mapping[AllowRule, ClientCertificate] = _NO_CERTIFICATES,
     ) -> None:
         self._policy = policy
         self._user_agent = user_agent
         self._resolver = resolver
         self._make_socket = make_socket
+        self._certificates = certificates
         self._resolvers: list[OwnThreadsResolver] = []
         self._clients: dict[AllowRule, Client] = {}
 
     def of(self, rule: AllowRule) -> Client:
         """The rule's client. Raises ssl.SSLError where the rule's CA bundle holds no certificate."""
+        certificate = self._certificates.get(rule) if self._certificates else None
+        tls = certificate.context() if certificate else None  # looks whether it was renewed
         client = self._clients.get(rule)
         if client is None:
             factory = socket_factory(rule, self._policy, self._make_socket)
-            client = self._clients[rule] = open_client(rule, factory, self._resolver_for(rule), self._user_agent)
+            client = self._clients[rule] = open_client(
+                trusting(rule) if tls is None else tls, factory, self._resolver_for(rule), self._user_agent
+            )
         return client
 
     async def close(self) -> None:
@@ -83,11 +94,3 @@ class Sessions:
         resolver = OwnThreadsResolver(rule.name)
         self._resolvers.append(resolver)
         return resolver
-
-
-def _tls_context(rule: AllowRule) -> ssl.SSLContext | bool:
-    if rule.ca_bundle is None:
-        return True  # the one context that aiohttp shares: loading the system's certificates takes long
-    context = ssl.create_default_context(cadata=rule.ca_bundle)
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -74,6 +74,7 @@ def load_route(document: Mapping[str, Any]) -> Route:
         subject_group=_subject_group(spec.get("subjectGroup")),
         suspend=Suspend(spec["suspend"]["delivery"], spec["suspend"]["ingest"]),
         document=full,
+        signing_secret=spec["signing"]["secretName"] if "signing" in spec else None,
     )
 
 

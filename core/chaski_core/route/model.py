@@ -90,6 +90,7 @@ class Route:
     subject_group: SubjectGroup | None
     suspend: Suspend
     document: Mapping[str, Any]  # the whole ChaskiRoute with defaults filled in
+    signing_secret: str | None = None  # name of the Secret whose keys sign every request
 
     @property
     def key(self) -> str:

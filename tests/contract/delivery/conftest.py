@@ -16,6 +16,7 @@ from chaski_worker.delivery import Deliverer
 from chaski_worker.guard import Guard, api_server_hosts
 from chaski_worker.refusal import RefusalReason
 from chaski_worker.session import Sessions
+from chaski_worker.tls import ClientCertificate
 from contract.delivery.targets import TIMEOUT_SECONDS, Certificates, FakeResolver, Handler, Lab, Target
 
 
@@ -72,6 +73,7 @@ async def lab() -> AsyncIterator[Callable[..., Lab]]:
         resolver: AbstractResolver | None = None,
         timeout: float = TIMEOUT_SECONDS,
         make_socket: MakeSocket = plain_socket,
+        certificates: Mapping[AllowRule, ClientCertificate] | None = None,
     ) -> Lab:
         named = [rule if isinstance(rule, AllowRule) else AllowRule(f"rule{i}", rule) for i, rule in enumerate(rules)]
         refusals: list[RefusalReason] = []
@@ -80,6 +82,7 @@ async def lab() -> AsyncIterator[Callable[..., Lab]]:
             user_agent="chaski/test",
             resolver=resolver or FakeResolver({}),
             make_socket=make_socket,
+            certificates=certificates or {},
         )
         deliverer = Deliverer(
             Guard(named, api_server_hosts({})), sessions, timeout_seconds=timeout, on_refusal=refusals.append

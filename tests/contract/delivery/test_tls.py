@@ -1,12 +1,16 @@
 """Certificates are checked, and what fails in a handshake is class `tls`."""
 
 import asyncio
+import shutil
+import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from chaski_core.outcome import Outcome
 from chaski_core.route.model import AllowRule
+from chaski_worker.tls import ClientCertificate
 from contract.delivery.targets import OK, Certificates, FakeResolver, Handler, Lab, Target, answering, post
 
 Serve = Callable[..., Awaitable[Target]]
@@ -96,3 +100,51 @@ async def test_a_bundle_that_can_not_be_read_is_a_tls_error(serve: Serve, lab: M
     outcome = await _attempt(lab, target, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     assert outcome.key == "tls"
     assert target.connections == 0
+
+
+def _asking_for(certificates: Certificates, trusted: str) -> ssl.SSLContext:
+    context = certificates.server("right")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=certificates.pem(trusted))
+    return context
+
+
+def _mount(certificates: Certificates, name: str, folder: Path) -> None:
+    for ending in ("crt", "key"):
+        shutil.copy(certificates.folder / f"{name}.{ending}", folder / f"tls.{ending}")
+
+
+async def test_a_rule_shows_its_certificate_and_takes_up_a_renewed_one(
+    serve: Serve, lab: MakeLab, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """From the mounted Secret. What can't be used, such as a key of another certificate, changes nothing."""
+    folder, now = tmp_path_factory.mktemp("client"), 0.0
+    target = await serve(answering(OK, then_close=True), tls=_asking_for(certificates, "wrong"))
+    url = f"https://target.test:{target.port}/"
+    rule = AllowRule("rule", url, ca_bundle=certificates.pem("right"), client_cert_secret_name="client")
+    _mount(certificates, "right", folder)
+    shown = ClientCertificate(rule, folder, lambda: now)
+    resolver = FakeResolver({"target.test": [["127.0.0.1"]]})
+    deliverer = lab(rule, resolver=resolver, certificates={rule: shown}, timeout=10).deliverer
+
+    assert (await deliverer.deliver(post(url))).key in ("tls", "connection")  # of TLS 1.3 told only after the handshake
+    assert target.requests == []
+    _mount(certificates, "wrong", folder)
+    now = 10.0
+    assert (await deliverer.deliver(post(url))).delivered
+    shutil.copy(certificates.folder / "right.crt", folder / "tls.crt")
+    now = 20.0
+    assert (await deliverer.deliver(post(url))).delivered
+
+
+def test_a_certificate_that_is_not_there_or_not_whole_is_told_of_at_once(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    """A worker that can't show it does not begin."""
+    rule = AllowRule("rule", "https://target.test/", client_cert_secret_name="client")
+    with pytest.raises(ValueError, match=r"no tls\.crt"):
+        ClientCertificate(rule, tmp_path, lambda: 0.0)
+    _mount(certificates, "right", tmp_path)
+    shutil.copy(certificates.folder / "wrong.key", tmp_path / "tls.key")
+    with pytest.raises(ssl.SSLError):
+        ClientCertificate(rule, tmp_path, lambda: 0.0)

@@ -14,7 +14,9 @@ from support.resolved import resolved_text
 
 def options(file: Path, queue: str | None = None) -> WorkerOptions:
     """To consume the route of a file."""
-    return WorkerOptions(Stage.FIRST, file, queue, "127.0.0.1", 0, allow_loopback=False, settings=SQS_SETTINGS)
+    return WorkerOptions(
+        Stage.FIRST, file, queue, "127.0.0.1", 0, allow_loopback=False, settings=SQS_SETTINGS, secrets=Path("secrets")
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,14 @@ def test_the_command_says_what_is_wrong_with_its_route(tmp_path: Path, capsys: p
     assert "r.yaml can't be used" in capsys.readouterr().err
     assert main(["retry", "--route", str(tmp_path / "absent")]) == 2
     assert "No such file" in capsys.readouterr().err
+
+
+def test_a_worker_whose_secrets_are_not_there_does_not_begin(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It must not send unsigned what should be signed."""
+    text = resolved_text("a").replace("targets:", "signing: {secretName: keys}\n    targets:")
+    (tmp_path / "resolved.yaml").write_text(text)
+    command = ["consume", "--route", str(tmp_path / "resolved.yaml"), "--secrets", str(tmp_path), "--metrics-port", "0"]
+    assert main(command) == 2
+    assert "spec.signing.secretName" in capfd.readouterr().err

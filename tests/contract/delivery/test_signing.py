@@ -1,0 +1,56 @@
+"""Signed requests, as a target gets them."""
+
+import base64
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+from standardwebhooks import Webhook
+
+from chaski_core.envelope import HttpRequest
+from chaski_worker.delivery import MESSAGE_ID
+from chaski_worker.webhook_signing import SigningDeliverer, watch_keys
+from contract.delivery.targets import Lab, Target, answering
+
+Serve = Callable[..., Awaitable[Target]]
+MakeLab = Callable[..., Lab]
+KEY = "whsec_" + base64.b64encode(b"k" * 32).decode()
+FAILS, WORKS = (b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status for status in (500, 200))
+
+
+def _headers(head: bytes) -> dict[str, str]:
+    lines = head.decode().split("\r\n")[1:-2]
+    return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+
+
+@pytest.mark.parametrize("body", [b'{"a":1}', b"", None, "grüße".encode()], ids=repr)
+async def test_every_attempt_is_signed_afresh_with_the_same_id(
+    serve: Serve, lab: MakeLab, tmp_path_factory: pytest.TempPathFactory, body: bytes | None
+) -> None:
+    """A target that verifies with the published library takes each attempt, and knows a repeat by its id."""
+    folder = tmp_path_factory.mktemp("signing")
+    (folder / "current").write_text(KEY)
+    now = time.time()
+    target = await serve(answering(FAILS, WORKS))
+    deliverer = SigningDeliverer(
+        lab(target.url(), timeout=30).deliverer, watch_keys(folder, time.monotonic), lambda: int(now * 1_000)
+    )
+    request = HttpRequest("POST", target.url(), (("Content-Type", "text/plain"),), body)
+    assert (await deliverer.deliver(request, [(MESSAGE_ID, "m-1"), ("Chaski-Attempt", "1")])).key == "500"
+    now += 5
+    assert (await deliverer.deliver(request, [(MESSAGE_ID, "m-1"), ("Chaski-Attempt", "2")])).delivered
+    first, second = (_headers(head) for head in target.requests)
+    for headers in (first, second):
+        Webhook(KEY).verify(body or b"", headers, json_parse=False)
+    assert first["webhook-id"] == second["webhook-id"] == "m-1"
+    assert int(second["webhook-timestamp"]) == int(first["webhook-timestamp"]) + 5
+    assert first["webhook-signature"] != second["webhook-signature"]
+    assert deliverer.target_name(target.url()) == "rule0"
+
+
+async def test_a_producer_can_not_sign_in_our_name(serve: Serve, lab: MakeLab) -> None:
+    """The headers are refused where a message brings them."""
+    target = await serve(answering(WORKS))
+    request = HttpRequest("POST", target.url(), (("Webhook-Signature", "v1,x"),), b"")
+    assert (await lab(target.url()).deliverer.deliver(request)).key == "refused"
+    assert target.connections == 0
