@@ -91,9 +91,7 @@ def test_the_command_says_what_is_wrong_with_its_route(tmp_path: Path, capsys: p
     assert "No such file" in capsys.readouterr().err
 
 
-def test_a_worker_whose_secrets_are_not_there_does_not_begin(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_worker_whose_secrets_are_not_there_does_not_begin(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """It must not send unsigned what should be signed."""
     text = resolved_text("a").replace("targets:", "signing: {secretName: keys}\n    targets:")
     (tmp_path / "resolved.yaml").write_text(text)
