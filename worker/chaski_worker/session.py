@@ -17,9 +17,7 @@ from chaski_worker.tls import ClientCertificate, trusting
 _KEEPALIVE_SECONDS = 4.0
 
 
-def open_client(
-    tls: ssl.SSLContext | bool, factory: MakeSocket, resolver: AbstractResolver, user_agent: str
-) -> Client:
+def open_client(tls: ssl.SSLContext | bool, factory: MakeSocket, resolver: AbstractResolver, user_agent: str) -> Client:
     """A client for one rule, with its TLS and its sockets. Needs a running loop.
 
     There is no limit on connections here: the worker's slots are the limit. Waiting for a connection would pass as the

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from aiohttp.http_writer import _py_serialize_headers, _serialize_headers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from multidict import CIMultiDict
+from yarl import URL
 
 from chaski_core import jsontext
 from chaski_core.envelope import Envelope, HttpRequest, Malformed, Metadata, http_request, read_envelope, write_envelope
 from chaski_core.request_rules import MAX_HEADER_BYTES, MAX_HEADERS, METHODS, header_faults, method_faults
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission import Origin, Submission, judge
+from chaski_worker.exchange import request_head
 from chaski_worker.refusal import Refusal
 from chaski_worker.urls import parse
 from contract.fuzz.making import CASES, HOSTS, PATHS, PIECES, broken, printable, source
@@ -78,7 +78,7 @@ def _maybe_broken(text: str, rng: random.Random) -> str:
 
 @pytest.mark.promise(6)
 def test_headers_that_are_let_through_are_written_as_they_are(report: Callable[[str], None]) -> None:
-    """One line for each on the wire, by both of the client's writers; none that is forbidden; within the limits."""
+    """One line for each on the wire; none that is forbidden; within the limits."""
     rng, passed = source("headers"), 0
     for _ in range(CASES["headers"]):
         headers = _headers(rng)
@@ -86,9 +86,9 @@ def test_headers_that_are_let_through_are_written_as_they_are(report: Callable[[
             continue
         passed += 1
         lines = [f"{name}: {value}" for name, value in headers]
-        for serialize in (_serialize_headers, _py_serialize_headers):
-            raw = serialize("POST / HTTP/1.1", CIMultiDict(headers)).decode("utf-8")
-            assert raw.split("\r\n") == ["POST / HTTP/1.1", *lines, "", ""], printable(repr(headers))
+        raw = request_head("POST", URL("http://target.test/"), "target.test", headers, b"x").decode()
+        wanted = ["POST / HTTP/1.1", "Host: target.test", *lines, "Content-Length: 1", "", ""]
+        assert raw.split("\r\n") == wanted, printable(repr(headers))
         assert len(headers) <= MAX_HEADERS
         assert sum(len(name) + len(value) for name, value in headers) <= MAX_HEADER_BYTES
         names = {name.lower().strip() for name, _ in headers}
@@ -119,7 +119,9 @@ def _messages(rng: random.Random) -> Iterator[bytes]:
         if rng.random() < 0.3:
             body["headers"] = dict(_headers(rng))
         if rng.random() < 0.3:
-            body["method"] = rng.choice((*METHODS, "post", "CONNECT", "TRACE", "GET /x", "", "PO\nST", "\uff27ET"))
+            body["method"] = rng.choice(
+                (*sorted(METHODS), "post", "CONNECT", "TRACE", "GET /x", "", "PO\nST", "\uff27ET")
+            )
         if rng.random() < 0.2:
             body["contentEncoding"] = "base64"
         text = json.dumps(message, ensure_ascii=rng.random() < 0.5)
