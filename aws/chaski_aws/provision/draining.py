@@ -14,6 +14,15 @@ FENCE_TAKES_SECONDS = 60.0  # API_SetQueueAttributes: up to 60 seconds
 
 
 @dataclass(frozen=True, slots=True)
+class DrainRule:
+    """How often and how long a queue must be found empty, and how long a fence takes to be in force everywhere."""
+
+    looks: int = LOOKS
+    over_seconds: float = OVER_SECONDS
+    fence_seconds: float = FENCE_TAKES_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """One look at a queue."""
 
@@ -27,14 +36,15 @@ def look_at(queue: ObservedQueue, now: float) -> Look:
     return Look(now, queue.counts.total, queue.modified_at if queue.fenced else None)
 
 
-def is_drained(looks: Sequence[Look]) -> bool:
+def is_drained(looks: Sequence[Look], rule: DrainRule | None = None) -> bool:
     """Whether the last looks, at least 3 over at least 60 s, all saw an empty queue whose fence was in force."""
+    rule = rule or DrainRule()
     empty: list[Look] = []
     for look in reversed(looks):
-        if look.total or look.fenced_since is None or look.at < look.fenced_since + FENCE_TAKES_SECONDS:
+        if look.total or look.fenced_since is None or look.at < look.fenced_since + rule.fence_seconds:
             break
         empty.append(look)
-    return len(empty) >= LOOKS and empty[0].at - empty[-1].at >= OVER_SECONDS
+    return len(empty) >= rule.looks and empty[0].at - empty[-1].at >= rule.over_seconds
 
 
 def seconds_until_drained(looks: Iterable[Look], now: float) -> float:

@@ -1,0 +1,43 @@
+"""Names that the operator gives and goes by: objects, labels, annotations, the finalizer."""
+
+import hashlib
+
+from chaski_core.route.crd import GROUP_VERSION
+
+GROUP = GROUP_VERSION.partition("/")[0]
+FINALIZER = f"{GROUP}/finalizer"  # only on routes whose deletionPolicy is Delete
+MANAGER = "chaski-operator"  # field manager of everything that the operator applies
+
+ROUTE_LABEL = f"{GROUP}/route"
+QUEUE_LABEL = f"{GROUP}/queue"
+STAGE_LABEL = f"{GROUP}/stage"  # first | retry
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+OWNED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGER}"
+
+MANIFEST_HASH = f"{GROUP}/manifest-hash"  # annotation: of the whole object as it was applied
+ROUTE_HASH = f"{GROUP}/route-hash"  # annotation of Pods: of all in the route that a worker reads
+RECONCILE_AT = f"{GROUP}/reconcile-requested-at"  # annotation of a route: look again now, whatever it says
+PAUSED = f"{GROUP}/reconcile"  # annotation of a route: `disabled` leaves it alone, except for its deletion
+
+
+def config_map_name(route: str) -> str:
+    """The ConfigMap that holds the resolved route."""
+    return f"chaski-{route}"
+
+
+def service_account_name(route: str) -> str:
+    """The workers' ServiceAccount where the route names none."""
+    return f"chaski-{route}"
+
+
+def consumer_name(route: str, queue: str) -> str:
+    """The Deployment of a queue. Readable; with a hash where another route's or the error-consumer's could be the same."""
+    name = f"chaski-{route}-{queue}"
+    if "-" not in route and "-" not in queue and queue != "retry":
+        return name
+    return f"{name}-{hashlib.sha256(f'{route}/{queue}'.encode()).hexdigest()[:6]}"
+
+
+def retry_name(route: str) -> str:
+    """The Deployment of the error-consumer."""
+    return f"chaski-{route}-retry" if "-" not in route else consumer_name(route, "retry")

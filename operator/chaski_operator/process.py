@@ -1,0 +1,212 @@
+"""The operator's process, from the first look to the end."""
+
+import asyncio
+import logging
+import random
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+
+from chaski_aws.provision.clients import Aws, BotoAws
+from chaski_aws.provision.draining import DrainRule
+from chaski_aws.provision.settings import ProvisionSettings
+from chaski_core.ports import Clock
+from chaski_operator.cloud import Cloud
+from chaski_operator.counting import CountedAws
+from chaski_operator.handlers import KopfThread, registry
+from chaski_operator.lease import Lease
+from chaski_operator.manifests import KINDS
+from chaski_operator.owned import OwnedObjects
+from chaski_operator.reconcile import Reconciler
+from chaski_operator.rounds import Rounds
+from chaski_operator.routes import Routes, key_of
+from chaski_operator.settings import OperatorSettings, Pace
+from chaski_operator.watching import Watching
+from chaski_runtime import health
+from chaski_runtime.clock import SystemClock
+from chaski_runtime.kubeaccess import KubeAccess
+from chaski_runtime.kubeapi import KubeApi, KubeApiError, KubeRefusedError
+from chaski_runtime.operator_metrics import OperatorMetrics
+from chaski_runtime.signals import stop_on_signals
+
+_log = logging.getLogger(__name__)
+_STALE_REFRESHES = 3.0  # full listings in a row that may fail before the process is called dead
+_BACKOFF_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where health and metrics are served."""
+
+    host: str
+    port: int  # 0: any free one
+
+
+async def serve(settings: OperatorSettings, access: KubeAccess, listening: Listening) -> None:
+    """Works until SIGTERM or SIGINT.
+
+    Raises:
+        LeaseLostError: another process may be writing; the Pod is to be restarted.
+        ProvisionError: the AWS configuration can't be used.
+        OSError: the port can't be listened on.
+    """
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    logging.getLogger("urllib3.connectionpool").setLevel(
+        logging.ERROR
+    )  # that more threads than connections are at work
+    stop, clock, metrics = stop_on_signals(), SystemClock(), OperatorMetrics()
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(KubeApi(access, user_agent="chaski-operator"))
+        operator = Operator(settings, access, api, CountedAws(BotoAws(), metrics.aws_request), metrics, clock)
+        stack.callback(operator.close)
+        side = await health.start(
+            listening.host, listening.port, metrics=metrics, live=operator.live, ready=operator.ready
+        )
+        stack.push_async_callback(side.close)
+        url = f"http://{listening.host}:{side.port}/metrics"
+        _log.info("started, metrics on %s", url, extra={"ecs": {"event.action": "ready", "chaski.metrics.url": url}})
+        await operator.run(stop)
+    _log.info("stopped")
+
+
+class Operator:
+    """All parts of the operator, put together. Call `run` once."""
+
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        access: KubeAccess,
+        api: KubeApi,
+        aws: Aws,
+        metrics: OperatorMetrics,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._access = access
+        self._api = api
+        self._clock = clock
+        pace = settings.pace
+        self._cloud = Cloud(
+            aws, ProvisionSettings(owner=settings.installation), threads=pace.aws_threads, rule=_rule(pace)
+        )
+        self.routes, self.owned = Routes(), OwnedObjects()
+        self._watching = Watching(api, self.routes, self.owned, settings.namespaces, clock)
+        self._reconciler = Reconciler(
+            api=api,
+            cloud=self._cloud,
+            routes=self.routes,
+            owned=self.owned,
+            settings=settings,
+            metrics=metrics,
+            clock=clock,
+        )
+        self._rounds = Rounds(self._reconciler.look, pace, random.random)
+        self._watching.wake = self._rounds.wake
+        self._listed_at: float | None = None  # monotonic
+        self._kopf: KopfThread | None = None
+        metrics.observe_watch(self._watching.age_seconds)
+        metrics.observe_conditions(self._conditions)
+
+    def live(self) -> str | None:
+        """Why the process should be restarted."""
+        if self._listed_at is None:
+            return None  # waiting for the API server, the definition or the Lease is no reason
+        age, most = self._clock.monotonic() - self._listed_at, _STALE_REFRESHES * self._settings.pace.resync_seconds
+        return None if age <= most else f"the cluster was not listed for {age:.0f} s"
+
+    def ready(self) -> str | None:
+        """Why it does no work yet."""
+        return None if self._listed_at is not None else "waiting for the Lease, or for the API server"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until stopped.
+
+        Raises:
+            LeaseLostError: the Lease is lost; nothing is written from then on.
+        """
+        lease = Lease(self._api, self._settings.lease, self._clock)
+        if not await lease.acquire(stop.is_set) or not await self._first_listing(stop):
+            return
+        jobs = [
+            asyncio.create_task(lease.keep(), name="lease"),
+            asyncio.create_task(self._watch(), name="watch"),
+            asyncio.create_task(self._refresh_often(), name="refresh"),
+        ]
+        asked = asyncio.create_task(stop.wait(), name="stop")
+        for route in self.routes:
+            self._rounds.wake(key_of(route))
+        try:
+            finished, _ = await asyncio.wait((*jobs, asked), return_when=asyncio.FIRST_COMPLETED)
+            for job in finished - {asked}:
+                job.result()
+                raise RuntimeError(f"the {job.get_name()} ended by itself")
+        finally:
+            await self._rounds.stop()
+            for job in (*jobs, asked):
+                job.cancel()
+            await asyncio.gather(*jobs, asked, return_exceptions=True)
+        await lease.release()
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._cloud.close()
+
+    async def _first_listing(self, stop: asyncio.Event) -> bool:
+        """Waits until everything was listed once; False if it was stopped before."""
+        while not stop.is_set():
+            try:
+                await self._watching.refresh()
+            except KubeRefusedError as error:
+                missing = error.status == 404
+                _log.warning("%s", "the ChaskiRoute's definition is not installed yet" if missing else error)
+            except KubeApiError as error:
+                _log.warning("the cluster can't be listed yet: %s", error)
+            else:
+                self._listed_at = self._clock.monotonic()
+                return True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _BACKOFF_SECONDS)
+        return False
+
+    async def _watch(self) -> None:
+        """Watches until cancelled; where the watches break for good they are begun anew."""
+        tells = {kind: self._watching.on_kind(kind) for kind in KINDS}
+        while True:
+            made = registry(self._access, self._watching.on_route, tells)
+            self._kopf = thread = KopfThread(made, self._settings.namespaces, list(KINDS))
+            thread.start()
+            try:
+                why = await thread.ended()
+            except asyncio.CancelledError:
+                thread.stop()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(thread.ended(), _BACKOFF_SECONDS)
+                raise
+            _log.warning("the watches are begun anew: %s", why)
+            await asyncio.sleep(_BACKOFF_SECONDS / 5)
+
+    async def _refresh_often(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.pace.resync_seconds)
+            try:
+                silent = await self._watching.refresh()
+            except KubeApiError as error:
+                _log.warning("the cluster can't be listed: %s", error)
+                continue
+            self._listed_at = self._clock.monotonic()
+            if silent and self._kopf is not None:
+                _log.warning(
+                    "changes of %s were listed that no watch told of: watching anew", ", ".join(sorted(silent))
+                )
+                self._kopf.stop()
+
+    def _conditions(self) -> dict[tuple[str, ...], bool]:
+        return {
+            (*key_of(route), each["type"]): each["status"] == "True"
+            for route in self.routes
+            for each in (route.get("status") or {}).get("conditions") or ()
+            if each["status"] in ("True", "False")
+        }
+
+
+def _rule(pace: Pace) -> DrainRule:
+    return DrainRule(pace.drained_looks, pace.drained_seconds, pace.fence_seconds)

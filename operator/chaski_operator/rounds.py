@@ -1,0 +1,63 @@
+"""When each route is looked at: at once when something happened, again after a while, later and later while it fails.
+
+Each route has a task of its own, so that one that hangs or fails delays no other.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+from chaski_operator.settings import Pace
+
+_log = logging.getLogger(__name__)
+
+Key = tuple[str, str]  # namespace, name
+Look = Callable[[Key], Awaitable[float | None]]  # seconds until the next look; None: the route is gone
+
+
+class Rounds:
+    """Calls `look` for every route that was woken, never twice at a time for one."""
+
+    def __init__(self, look: Look, pace: Pace, random: Callable[[], float]) -> None:
+        self._look = look
+        self._pace = pace
+        self._random = random
+        self._slots = asyncio.Semaphore(pace.routes_at_once)
+        self._woken: dict[Key, asyncio.Event] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+
+    def wake(self, key: Key) -> None:
+        """Has a route looked at as soon as possible."""
+        if key in self._woken:
+            self._woken[key].set()
+            return
+        self._woken[key] = asyncio.Event()
+        self._tasks[key] = asyncio.create_task(self._follow(key, self._woken[key]))
+
+    async def stop(self) -> None:
+        """Cancels everything and waits for it."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, key: Key, woken: asyncio.Event) -> None:
+        failures = 0
+        while True:
+            woken.clear()
+            try:
+                async with self._slots:
+                    delay = await self._look(key)
+                failures = 0
+            except Exception:  # noqa: BLE001 - whatever it is, it must not end the looks at this route
+                failures += 1
+                delay = min(self._pace.retry_most_seconds, self._pace.retry_seconds * 2.0 ** min(failures, 30))
+                _log.exception("the look at %s/%s failed; the next one is in %.0f s", *key, delay)
+            if delay is None and not woken.is_set():
+                break
+            # Not all routes at the same moment, though they were all first seen at the same one.
+            pause = (delay or 0.0) * (0.9 + 0.2 * self._random())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), pause)
+        del self._woken[key], self._tasks[key]

@@ -1,0 +1,91 @@
+"""What can be set on the operator: the one place, with unit, default and reason. `docs/operator.md` has the same table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPods:
+    """What every worker Pod gets besides what its route says."""
+
+    #: Image with `chaski-worker`.
+    image: str
+
+    #: When the kubelet pulls it.
+    pull_policy: str = "IfNotPresent"
+
+    #: Secrets for a private registry; they must be in the route's namespace.
+    pull_secrets: tuple[str, ...] = ()
+
+    #: IAM role that the ServiceAccounts of workers are annotated with (IRSA). Pod Identity needs none.
+    role_arn: str | None = None
+
+    #: Environment of the workers: the region, endpoints of stand-ins, a collector of traces.
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    #: Makes a NetworkPolicy for each route: nobody but a scrape may come in, and workers may only go out to DNS, to web
+    #: ports and to the Pod Identity agent. Off, since a cluster whose targets use other ports would stand still.
+    network_policy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often, how long, how many."""
+
+    #: Seconds between two full looks at a route: drift of queues, tables and objects is found within this time.
+    resync_seconds: float = 300.0
+
+    #: Seconds between two looks while something is under way: a table being made, queues running empty.
+    busy_seconds: float = 10.0
+
+    #: Queues that take no more messages are empty when so many looks in a row, over so many seconds, found nothing.
+    #: SQS's counts lag behind by up to a minute.
+    drained_looks: int = 3
+    drained_seconds: float = 60.0
+
+    #: Seconds that a fence (a queue policy) takes to be in force everywhere; looks before that count for nothing.
+    fence_seconds: float = 60.0
+
+    #: Seconds before a failed route is tried again: the first time, and the most; doubled in between.
+    retry_seconds: float = 1.0
+    retry_most_seconds: float = 60.0
+
+    #: Seconds before a route is tried again that only its author or an administrator can mend.
+    terminal_retry_seconds: float = 300.0
+
+    #: Routes worked on at the same time, and threads that call AWS. A call takes 10 to 50 ms, a hanging one up to
+    #: 10 s, so one broken endpoint does not stop the others.
+    routes_at_once: int = 32
+    aws_threads: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSettings:
+    """The Lease that is held while the operator writes, so that two never do."""
+
+    #: Its namespace (the Pod's own) and name.
+    namespace: str
+    name: str = "chaski-operator"
+
+    #: Who holds it: the Pod's name. A process that comes back under the same name goes on at once.
+    identity: str = "chaski-operator"
+
+    #: Seconds without a renewal after which another process may take it, and between two renewals.
+    duration_seconds: int = 15
+    renew_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """The settings of one operator process."""
+
+    workers: WorkerPods
+    lease: LeaseSettings
+
+    #: Namespaces that are served; none means all. With a list, Roles in these namespaces are enough.
+    namespaces: tuple[str, ...] = ()
+
+    #: Name of this installation, a part of the ownership tags in AWS: two clusters that share an account need two.
+    installation: str = "default"
+
+    pace: Pace = Pace()

@@ -1,0 +1,40 @@
+"""Whether a live object has all of what is wanted."""
+
+from typing import Any
+
+import pytest
+
+from chaski_operator.compare import difference
+
+
+@pytest.mark.parametrize(
+    ("wanted", "live", "place"),
+    [
+        ({"a": 1}, {"a": 1, "b": 2}, None),
+        ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 2], "c": 3}}, None),
+        ({"a": 1}, {"a": 2}, "a"),
+        ({"a": {"b": 1}}, {"a": {}}, "a.b"),
+        ({"a": {"b": 1}}, {}, "a"),
+        ({"a": [1]}, {"a": [1, 2]}, "a"),
+        ({"a": []}, {}, None),
+        ({"a": {}}, {}, None),
+        ({"a": []}, {"a": [1]}, "a"),
+        ({"c": [{"name": "x", "v": 1}]}, {"c": [{"name": "sidecar"}, {"name": "x", "v": 1, "d": 0}]}, None),
+        ({"c": [{"name": "x", "v": 1}]}, {"c": [{"name": "x", "v": 2}]}, "c[x].v"),
+        ({"c": [{"name": "x"}]}, {"c": [{"name": "y"}]}, "c[x]"),
+        ({"c": [{"port": 1}]}, {"c": [{"port": 2}]}, "c[0].port"),
+        ({"s": {"resources": {"limits": {"cpu": "0.5"}}}}, {"s": {"resources": {"limits": {"cpu": "500m"}}}}, None),
+        ({"s": {"resources": {"limits": {"m": "1Gi"}}}}, {"s": {"resources": {"limits": {"m": "1024Mi"}}}}, None),
+        ({"s": {"resources": {"limits": {"cpu": 1}}}}, {"s": {"resources": {"limits": {"cpu": "1"}}}}, None),
+        ({"s": {"resources": {"limits": {"cpu": "1e3"}}}}, {"s": {"resources": {"limits": {"cpu": "1k"}}}}, None),
+        (
+            {"s": {"resources": {"limits": {"cpu": "1"}}}},
+            {"s": {"resources": {"limits": {"cpu": "1m"}}}},
+            "s.resources.limits.cpu",
+        ),
+        ({"env": [{"name": "a", "value": "1"}]}, {"env": [{"name": "a", "value": "1000m"}]}, "env[a].value"),
+    ],
+)
+def test_a_difference_is_what_is_wanted_and_not_there(wanted: Any, live: Any, place: str | None) -> None:
+    """Additions of others are none, nor are other spellings of a quantity; the first place is named."""
+    assert difference(wanted, live) == place

@@ -1,0 +1,122 @@
+"""What a route becomes in the cluster."""
+
+from typing import Any
+
+import pytest
+
+from chaski_core.route.resolved import Generation
+from chaski_operator.manifests import desired_objects, jobs_of
+from chaski_operator.names import ROUTE_HASH, consumer_name, retry_name
+from chaski_operator.settings import WorkerPods
+from unit.operator.making import resolved_of, route_of
+
+PODS = WorkerPods("image:1")
+
+
+def objects_of(kind: str, pods: WorkerPods = PODS, **spec: Any) -> list[dict[str, Any]]:
+    """The objects of one kind that a route becomes."""
+    return [each for each in desired_objects(resolved_of(route_of(**spec)), "uid", pods) if each["kind"] == kind]
+
+
+def hash_of(**spec: Any) -> str:
+    """The hash in the Pods of a route."""
+    annotations = objects_of("Deployment", **spec)[0]["spec"]["template"]["metadata"]["annotations"]
+    return str(annotations[ROUTE_HASH])
+
+
+def test_the_same_route_becomes_the_same_objects() -> None:
+    """Rendering has no memory and no clock."""
+    resolved = resolved_of(route_of())
+    assert desired_objects(resolved, "uid", PODS) == desired_objects(resolved, "uid", PODS)
+
+
+def test_no_object_says_how_many_pods_there_are() -> None:
+    """That is the autoscaler's."""
+    assert all("replicas" not in each["spec"] for each in objects_of("Deployment"))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"autoscaling": {"maxReplicas": 3}},
+        {"deletionPolicy": "Delete"},
+        {"producers": [{"apiKeySha256": ["0" * 64]}]},
+        {"suspend": {"ingest": True}},
+    ],
+    ids=str,
+)
+def test_what_no_worker_reads_rolls_no_worker(spec: dict[str, Any]) -> None:
+    """The template's hash stays."""
+    assert hash_of(**spec) == hash_of()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"delivery": {"timeoutSeconds": 31}},
+        {"suspend": {"delivery": True}},
+        {"targets": {"allow": [{"name": "u", "url": "https://t.example/"}]}},
+        {"queues": [{"name": "messages", "partitions": 3}]},
+    ],
+    ids=str,
+)
+def test_what_workers_read_rolls_them(spec: dict[str, Any]) -> None:
+    """The template's hash changes."""
+    assert hash_of(**spec) != hash_of()
+
+
+def test_a_queue_that_runs_empty_keeps_its_deployment() -> None:
+    """Under the name that its generation has."""
+    jobs = jobs_of(resolved_of(route_of(), Generation(1, {"old": ("q",), "messages": ("q",)})))
+    assert [(each.queue, each.stage) for each in jobs] == [("messages", "first"), ("old", "first"), (None, "retry")]
+
+
+@pytest.mark.parametrize(
+    ("spec", "retired", "there"),
+    [
+        ({}, (), True),
+        ({"ordering": "Strict"}, (), False),
+        ({"retry": {"rungs": [], "ladders": []}}, (), False),
+        ({"retry": {"rungs": [], "ladders": []}}, ("slow",), True),
+    ],
+)
+def test_an_error_consumer_is_there_while_there_are_rungs(
+    spec: dict[str, Any], retired: tuple[str, ...], there: bool
+) -> None:
+    """Relaxed only; rungs that run empty count."""
+    assert any(job.queue is None for job in jobs_of(resolved_of(route_of(**spec), retired=retired))) == there
+
+
+def test_a_service_account_that_the_route_names_is_not_made() -> None:
+    """It is somebody else's; the role is for our own."""
+    named = {"workers": {"serviceAccountName": "mine"}}
+    assert objects_of("ServiceAccount", **named) == []
+    assert objects_of("Deployment", **named)[0]["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+    (made,) = objects_of("ServiceAccount", WorkerPods("i", role_arn="arn:x"))
+    assert made["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == "arn:x"
+
+
+def test_secrets_are_mounted_by_name() -> None:
+    """The signing keys and client certificates; a Secret that two rules use is mounted once."""
+    allow = [{"name": n, "url": "https://a.example/", "clientCertSecretName": "cert.one"} for n in ("a", "b")]
+    (first, *_) = objects_of("Deployment", signing={"secretName": "keys"}, targets={"allow": allow})
+    pod = first["spec"]["template"]["spec"]
+    assert [each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each] == ["keys", "cert.one"]
+    mounts = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+    assert sorted(mounts.values()) == ["/etc/chaski/route", "/etc/chaski/secrets/cert.one", "/etc/chaski/secrets/keys"]
+    assert set(mounts) == {each["name"] for each in pod["volumes"]}
+
+
+def test_a_network_policy_is_made_where_that_is_asked_for() -> None:
+    """And only there."""
+    assert objects_of("NetworkPolicy") == []
+    (policy,) = objects_of("NetworkPolicy", WorkerPods("i", network_policy=True))
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_no_two_deployments_share_a_name() -> None:
+    """Hyphens in routes and queues, and a queue called retry, lead to names of their own."""
+    pairs = [("a", "b-c"), ("a-b", "c"), ("a", "b"), ("a", "retry"), ("a-b", "retry"), ("a", "b-retry")]
+    names = [consumer_name(*pair) for pair in pairs] + [retry_name("a"), retry_name("a-b-x")]
+    assert len(set(names)) == len(names)
+    assert consumer_name("orders", "messages") == "chaski-orders-messages"
