@@ -2,29 +2,38 @@
 
 import argparse
 import asyncio
+import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import uvloop
 
 from chaski_core import __version__
 from chaski_core.errors import ChaskiError, InvalidInputError
-from chaski_ingest.process import Listen, serve
+from chaski_ingest.kube_routes import KubeRoutes
+from chaski_ingest.process import Listen, RouteSource, serve
 from chaski_ingest.route_files import RouteFiles
 from chaski_runtime import logs
+from chaski_runtime.clock import SystemClock
+from chaski_runtime.kubeaccess import NoKubeAccessError, kube_access
+from chaski_runtime.kubeapi import KubeApi
 
 _DESCRIPTION = """\
 Takes messages over HTTP and puts them on their routes' SQS queues; 202 means that the queue has them durably.
 
 Credentials, region and endpoint come from AWS's usual chain (environment, profile, IRSA, Pod Identity;
 AWS_ENDPOINT_URL_SQS for stand-ins). The route files are looked at every five seconds; one that can't be used is told
-of, and the routes stay as they were. SIGTERM: nothing new is taken, what is under way is answered.
+of, and the routes stay as they were. In a cluster ChaskiRoutes are watched, by the Pod's ServiceAccount or KUBECONFIG;
+while the API server is away, what is known goes on being served. SIGTERM: nothing new is taken, what is under way is
+answered.
 """
 _EPILOG = """\
 examples:
   chaski-ingest --auth none --routes resolved.yaml         one file, of one or several resolved routes
   chaski-ingest --auth none --routes /etc/chaski/routes    a folder of them, such as a mounted ConfigMap
+  chaski-ingest --auth none --kubernetes                   every route of the cluster whose queues are made
+  chaski-ingest --auth none --kubernetes --namespace a b   those of two namespaces
 
 exit codes: 0 stopped as asked, 1 it could not run, 2 wrong input
 """
@@ -32,22 +41,38 @@ exit codes: 0 stopped as asked, 1 it could not run, 2 wrong input
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; its exit code."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.namespace and not given.kubernetes:
+        parser.error("--namespace goes with --kubernetes")
     try:
-        routes = RouteFiles(given.routes)
+        open_routes = _kube_routes(given.namespace) if given.kubernetes else _route_files(given.routes)
     except InvalidInputError as error:
         return _fail(2, "\n".join([f"{given.routes} can't be used", *(f"  {fault}" for fault in error.faults)]))
+    except NoKubeAccessError as error:
+        return _fail(2, f"--kubernetes: {error}")
     except OSError as error:
         return _fail(2, f"--routes {given.routes}: {error.strerror}")
     log = logs.configure(given.log_format, given.log_level, service="chaski-ingest")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(routes, Listen(given.host, given.port, given.metrics_port), log))
+            runner.run(serve(open_routes, Listen(given.host, given.port, given.metrics_port), log))
     except (ChaskiError, OSError) as error:
         return _fail(1, str(error))
     finally:
         log.close()
     return 0
+
+
+def _route_files(place: Path) -> Callable[[], RouteSource]:
+    routes = RouteFiles(place)
+    return lambda: routes
+
+
+def _kube_routes(namespaces: Sequence[str]) -> Callable[[], RouteSource]:
+    access = kube_access()
+    agent = f"chaski-ingest/{__version__}"
+    return lambda: KubeRoutes(KubeApi(access, user_agent=agent), namespaces, SystemClock(), random.random)
 
 
 def _fail(code: int, text: str) -> int:
@@ -60,7 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         "chaski-ingest", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--routes", type=Path, required=True, metavar="FILE|DIR", help="resolved routes")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--routes", type=Path, metavar="FILE|DIR", help="resolved routes")
+    source.add_argument("--kubernetes", action="store_true", help="the ChaskiRoutes of a cluster, followed by a watch")
+    parser.add_argument(
+        "--namespace", nargs="+", action="extend", default=[], metavar="NS", help="with --kubernetes: only these"
+    )
     parser.add_argument(
         "--auth", choices=("none",), required=True, help="none: whoever reaches the port may send; said on purpose"
     )

@@ -15,11 +15,19 @@ from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission import Origin, key_fault, valid_traceparent
 
 
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """A route that is known, but takes nothing now."""
+
+    status: int  # 404: not accepted, or going; 503: soon
+    detail: str  # why
+
+
 class RouteDirectory(Protocol):
     """The routes that there are now; asked for each request, so that they may change while the process runs."""
 
-    def find(self, namespace: str, name: str) -> ResolvedRoute | None:
-        """The route of that name, if there is one."""
+    def find(self, namespace: str, name: str) -> ResolvedRoute | Unserved | None:
+        """The route of that name, why it is not served, or None where there is none."""
         ...
 
 

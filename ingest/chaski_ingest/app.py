@@ -10,7 +10,7 @@ from chaski_core.ports import Backend, Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_ingest import problems
 from chaski_ingest.acceptance import Acceptance, Accepted
-from chaski_ingest.admission import Admission, Gate, RouteDirectory
+from chaski_ingest.admission import Admission, Gate, RouteDirectory, Unserved
 from chaski_ingest.auth import Authenticator
 from chaski_ingest.budget import Budget
 from chaski_ingest.endpoints import SINGLE, Endpoint, find_endpoint
@@ -97,6 +97,9 @@ class Ingest:
         resolved = self._routes.find(endpoint.namespace, endpoint.name)
         if resolved is None:
             return self._refuse(None, problems.no_route(endpoint.namespace, endpoint.name))
+        if isinstance(resolved, Unserved):
+            wait = self.settings.retry_after_seconds
+            return self._refuse(None, problems.unserved(resolved.status, resolved.detail, wait))
         single = endpoint.kind == SINGLE
         answer: web.Response | Admission | Problem
         answer = await self._gate.admit(resolved, JSON if single else NDJSON, request.headers)

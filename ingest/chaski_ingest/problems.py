@@ -69,6 +69,13 @@ def no_route(namespace: str, name: str) -> Problem:
     return Problem(404, "no-route", "No such route", f'there is no route "{name}" in namespace "{namespace}"')
 
 
+def unserved(status: int, detail: str, retry_after_seconds: int) -> Problem:
+    """The route is known, but takes nothing now: 404 until somebody does something, 503 for a moment."""
+    if status == 404:
+        return Problem(404, "no-route", "No such route", detail)
+    return Problem(status, "not-ready", "Not ready", detail, retry_after_seconds=retry_after_seconds)
+
+
 def suspended(key: str, retry_after_seconds: int) -> Problem:
     """The route takes nothing now, because somebody said so."""
     detail = f'ingest of route "{key}" is suspended'

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Protocol
 
 from chaski_aws.backend import open_backend
-from chaski_ingest.app import Ingest
+from chaski_ingest.app import Ingest, RouteDirectory
 from chaski_ingest.auth import NoAuthentication
-from chaski_ingest.route_files import RouteFiles
 from chaski_ingest.server import IngestServer
 from chaski_ingest.settings import IngestSettings
 from chaski_runtime import health
@@ -19,7 +20,18 @@ from chaski_runtime.metrics import Metrics
 from chaski_runtime.signals import stop_on_signals
 
 _log = logging.getLogger(__name__)
-_REFRESH_SECONDS = 5.0  # between two looks at the route files; a kubelet updates a mount about once a minute
+
+
+class RouteSource(RouteDirectory, Protocol):
+    """Where the routes come from."""
+
+    def trouble(self) -> str | None:
+        """Why requests should not come here yet; None while all is well."""
+        ...
+
+    async def follow(self) -> None:
+        """Keeps the routes up to date, until cancelled."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +43,13 @@ class Listen:
     metrics_port: int
 
 
-async def serve(routes: RouteFiles, listen: Listen, logs: Logs) -> None:
+async def serve(open_routes: Callable[[], RouteSource], listen: Listen, logs: Logs) -> None:
     """Takes messages until SIGTERM or SIGINT, then drains.
+
+    Args:
+        open_routes: called once there is a loop.
+        listen: where to listen.
+        logs: told how many lines were lost.
 
     Raises:
         BackendRejectedError: `Configuration`; for example no region is set.
@@ -43,10 +60,15 @@ async def serve(routes: RouteFiles, listen: Listen, logs: Logs) -> None:
     async with AsyncExitStack() as stack:
         backend = await open_backend(None, clock, on_sqs_request=metrics.backend_request)
         stack.push_async_callback(backend.close)
+        routes = open_routes()
         ingest = Ingest(routes, backend, metrics, clock, IngestSettings(), os.urandom, authenticator=NoAuthentication())
         server = IngestServer(ingest)
         side = await health.start(
-            listen.host, listen.metrics_port, metrics=metrics, live=lambda: None, ready=server.ready
+            listen.host,
+            listen.metrics_port,
+            metrics=metrics,
+            live=lambda: None,
+            ready=lambda: server.ready() or routes.trouble(),
         )
         stack.push_async_callback(side.close)
         port = await server.start(listen.host, listen.port)
@@ -57,15 +79,13 @@ async def serve(routes: RouteFiles, listen: Listen, logs: Logs) -> None:
         }
         _log.info("ready on %s", urls["chaski.ingest.url"], extra={"ecs": {"event.action": "ready", **urls}})
         _log.warning("there is no authentication: whoever reaches the port may send")
-        await _refresh_until(stop, routes)
+        following = asyncio.create_task(routes.follow())
+        stack.push_async_callback(_end, following)
+        await stop.wait()
         _log.info("stopping: nothing new is taken, what is under way is answered")
     _log.info("stopped")
 
 
-async def _refresh_until(stop: asyncio.Event, routes: RouteFiles) -> None:
-    while not stop.is_set():
-        try:
-            async with asyncio.timeout(_REFRESH_SECONDS):
-                await stop.wait()
-        except TimeoutError:
-            await asyncio.to_thread(routes.refresh)
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,5 +1,6 @@
 """Resolved routes read from files, and read again when they change."""
 
+import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import load_resolved
 
 _log = logging.getLogger(__name__)
+_REFRESH_SECONDS = 5.0  # a kubelet updates a mount about once a minute
 _ENDINGS = (".yaml", ".yml", ".json")
 
 Texts = dict[Path, str]
@@ -34,6 +36,16 @@ class RouteFiles:
 
     def __iter__(self) -> Iterator[ResolvedRoute]:
         return iter(self._routes.values())
+
+    def trouble(self) -> str | None:
+        """Nothing: the files were read."""
+        return None
+
+    async def follow(self) -> None:
+        """Reads again now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(_REFRESH_SECONDS)
+            await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> bool:
         """Reads again what has changed; True if the routes are others now. What can't be used leaves them as they are."""

@@ -42,7 +42,7 @@ class Mirror(Generic[T]):
         Args:
             api: the API server.
             path: of the collection, from `object_path`.
-            keep: what of an object is kept; must not raise.
+            keep: what of an object is kept.
             clock: time.
             random: a number from 0 to below 1, for jitter.
             selector: labels that the objects must have.
@@ -122,14 +122,25 @@ class Mirror(Generic[T]):
         version = str(document["metadata"].get("resourceVersion", ""))
         if key in self._items and self._versions[key] == version:
             return
-        kept = self._items[key] = self._keep(document)
+        try:
+            kept = self._keep(document)
+        except Exception:  # noqa: BLE001 - one object that can't be read must not stop the others
+            _log.exception("%s: %s/%s can't be read", self._path, *key)
+            return
+        self._items[key] = kept
         self._versions[key] = version
-        self._on_change(key, kept)
+        self._tell_change(key, kept)
 
     def _remove(self, key: Key) -> None:
         if key in self._items:
             del self._items[key], self._versions[key]
-            self._on_change(key, None)
+            self._tell_change(key, None)
+
+    def _tell_change(self, key: Key, kept: T | None) -> None:
+        try:
+            self._on_change(key, kept)
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("%s: a change of %s/%s could not be followed", self._path, *key)
 
     def _heard(self) -> None:
         self.heard_at = self._clock.monotonic()

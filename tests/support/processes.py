@@ -8,7 +8,7 @@ import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -61,10 +61,16 @@ class Cloud:
         await self._dynamodb.close()
 
 
+class Surroundings(Protocol):
+    """What a process is started with."""
+
+    environment: dict[str, str]
+
+
 class Service:
     """One process: `chaski-ingest` or `chaski-worker`."""
 
-    def __init__(self, cloud: Cloud, log: Path, *command: str) -> None:
+    def __init__(self, cloud: Surroundings, log: Path, *command: str) -> None:
         self._cloud = cloud
         self._log = log
         self._command = command

@@ -163,6 +163,27 @@ async def test_nonsense_and_refusals_are_borne() -> None:
         assert (dict(mirror.items), changes) == ({("", "a"): "x"}, [("a", "x")])
 
 
+async def test_an_object_that_can_not_be_read_stops_no_other() -> None:
+    """Neither by what is kept of it, nor by who is told."""
+    server = Told(listing("1", ("a", "1", "x"), ("b", "2", "y")))
+    seen: list[Key] = []
+
+    def keep(document: dict[str, Any]) -> str:
+        return {"b": "kept"}[document["metadata"]["name"]]
+
+    def tell(key: Key, _: str | None) -> None:
+        seen.append(key)
+        raise ValueError
+
+    async with served(server) as access, KubeApi(access, user_agent="test") as api:
+        mirror = Mirror(api, "/things", keep, SystemClock(), lambda: 0.0, on_change=tell)
+        task = asyncio.create_task(mirror.run())
+        await until(lambda: len(server.asked) == 2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert (dict(mirror.items), seen) == ({("", "b"): "kept"}, [("", "b")])
+
+
 @contextlib.asynccontextmanager
 async def served(server: Told) -> AsyncIterator[KubeAccess]:
     """Access to it."""

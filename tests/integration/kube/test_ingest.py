@@ -1,0 +1,210 @@
+"""`chaski-ingest --kubernetes` as a process, on a real API server and the embedded queues' SQS protocol."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from support.kubeapi import KubeApi
+from support.processes import BIN, Service
+from support.sqsserver import ServerProcess, connect
+from support.until import until
+
+DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "sqs:SendMessage"}]}
+
+
+@dataclass
+class Scene:
+    """A namespace, queues, and an ingest that may read routes there and nothing else."""
+
+    kube: KubeApi
+    namespace: str
+    sqs_url: str
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        user = f"ingest-{self.namespace}"
+        name = ["-n", self.namespace]
+        self.kube.kubectl("create", "role", user, *name, "--verb=get,list,watch", "--resource=chaskiroutes.chaski.dev")
+        self.kube.kubectl("create", "rolebinding", user, *name, f"--role={user}", f"--user={user}")
+        self.environment = {
+            "KUBECONFIG": str(self.kube.user_kubeconfig(user)),
+            "AWS_ENDPOINT_URL_SQS": self.sqs_url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+        }
+        self.sqs = connect(self.sqs_url)
+
+    def make_queue(self, name: str) -> str:
+        """A FIFO queue; its URL."""
+        attributes = {
+            "FifoQueue": "true",
+            "DeduplicationScope": "messageGroup",
+            "FifoThroughputLimit": "perMessageGroupId",
+        }
+        return self.sqs.create_queue(QueueName=f"{self.namespace}-{name}.fifo", Attributes=attributes)["QueueUrl"]  # type: ignore[arg-type]
+
+    def messages(self, url: str) -> int:
+        """How many messages a queue holds."""
+        name = "ApproximateNumberOfMessages"
+        return int(self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])  # type: ignore[list-item, index]
+
+    def apply_route(self, name: str, **spec: Any) -> int:
+        """Applies a route with one queue; its generation."""
+        route = {
+            "apiVersion": "chaski.dev/v1alpha1",
+            "kind": "ChaskiRoute",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {
+                "queues": [{"name": "messages"}],
+                "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
+                **spec,
+            },
+        }
+        self.kube.kubectl("apply", "--server-side", "-f", "-", document=route)
+        generation: int = self.kube.get("chaskiroute", name, "-n", self.namespace)["metadata"]["generation"]
+        return generation
+
+    def resolve(self, name: str, generation: int, number: int, *urls: str) -> None:
+        """Says what was made for a route, as the operator does."""
+        made = {
+            "generation": number,
+            "generations": [{"number": number, "queues": [{"name": "messages", "urls": list(urls)}]}],
+            "observedGeneration": generation,
+        }
+        patch = json.dumps({"status": {"resolved": made}})
+        where = ("chaskiroute", name, "-n", self.namespace)
+        self.kube.kubectl("patch", *where, "--subresource=status", "--type=merge", "-p", patch)
+
+    def service(self, *more: str) -> Service:
+        """An ingest, not started."""
+        command = ("chaski-ingest", "--auth", "none", "--kubernetes", *more, "--port", "0")
+        return Service(self, self.folder / "ingest.log", *command)
+
+
+@pytest.fixture
+def sqs(tmp_path: Path) -> Iterator[str]:
+    """The embedded queues' server."""
+    server = ServerProcess(tmp_path / "queues")
+    yield server.url
+    server.terminate()
+
+
+@contextlib.asynccontextmanager
+async def running(service: Service) -> AsyncIterator["Client"]:
+    """A started ingest."""
+    await service.start()
+    try:
+        async with aiohttp.ClientSession() as http:
+            yield Client(http, service)
+            assert await service.stop() == 0
+    finally:
+        await service.end()
+
+
+@dataclass
+class Client:
+    """Asks an ingest."""
+
+    http: aiohttp.ClientSession
+    service: Service
+
+    async def send(self, route: str, subject: str = "s") -> tuple[int, dict[str, Any]]:
+        """One message; status and body of the answer."""
+        url = f"{self.service.ready['chaski.ingest.url']}/v1/routes/{route}/messages"
+        async with self.http.post(url, json={"subject": subject, "body": {"url": "https://t.example/"}}) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def answers(self, route: str, status: int, word: str = "") -> bool:
+        """Whether a message gets that status, and a detail with that word."""
+        got, body = await self.send(route)
+        return got == status and word in body.get("detail", "")
+
+    async def ready(self) -> bool:
+        """Whether requests should come."""
+        url = self.service.ready["chaski.metrics.url"].replace("/metrics", "/readyz")
+        async with self.http.get(url) as answer:
+            return answer.status == 200
+
+
+async def test_routes_are_served_as_they_come_change_and_go(kube: KubeApi, sqs: str, tmp_path: Path) -> None:
+    """One that is not made yet gets 404 and a reason; a queue that is fenced gets 503 until the new map is seen."""
+    scene = Scene(kube, kube.make_namespace("ingest"), sqs, tmp_path)
+    route = f"{scene.namespace}/orders"
+    first, second = scene.make_queue("one"), scene.make_queue("two")
+    async with running(scene.service("--namespace", scene.namespace)) as client:
+        await until(client.ready)
+        assert await client.answers(route, 404, "no route")
+        generation = scene.apply_route("orders")
+        await until(lambda: client.answers(route, 404, "has not made the route's queues yet"))
+        scene.resolve("orders", generation, 1, first)
+        await until(lambda: client.answers(route, 202))
+        assert scene.messages(first) == 1
+
+        generation = scene.apply_route("orders", queues=[{"name": "messages", "partitions": 2}])
+        assert await client.answers(route, 202)  # the old map holds
+        scene.sqs.set_queue_attributes(QueueUrl=first, Attributes={"Policy": json.dumps(DENY)})
+        assert await client.answers(route, 503, "refuses messages: AccessDenied")
+        scene.resolve("orders", generation, 2, second, second)
+        await until(lambda: client.answers(route, 202))
+        assert (scene.messages(first), scene.messages(second)) == (2, 1)
+
+        scene.apply_route("orders", queues=[{"name": "messages", "partitions": 2}], suspend={"ingest": True})
+        await until(lambda: client.answers(route, 429))
+        kube.kubectl("delete", "chaskiroute", "orders", "-n", scene.namespace)
+        await until(lambda: client.answers(route, 404, "no route"))
+
+
+@pytest.mark.promise(10)
+async def test_what_is_known_is_served_while_the_api_server_is_away(
+    own_kube: KubeApi, sqs: str, tmp_path: Path
+) -> None:
+    """An ingest that starts meanwhile knows nothing, says that it is not ready, and recovers by itself."""
+    scene = Scene(own_kube, "default", sqs, tmp_path)
+    queue = scene.make_queue("one")
+    scene.resolve("orders", scene.apply_route("orders"), 1, queue)
+    async with running(scene.service("--namespace", "default")) as client:
+        await until(lambda: client.answers("default/orders", 202))
+        await asyncio.to_thread(own_kube.down)
+        for _ in range(20):
+            assert await client.answers("default/orders", 202)
+            await asyncio.sleep(0.1)
+        assert await client.ready()
+    async with running(scene.service("--namespace", "default")) as client:
+        assert not await client.ready()
+        assert await client.answers("default/orders", 503, "not known yet")
+        await asyncio.to_thread(own_kube.up)
+        await until(lambda: client.answers("default/orders", 202))
+        assert await client.ready()
+
+
+async def test_without_a_right_to_list_it_is_not_ready_and_says_why(kube: KubeApi, sqs: str, tmp_path: Path) -> None:
+    """It asks again: the right may be given later."""
+    scene = Scene(kube, kube.make_namespace("ingest"), sqs, tmp_path)
+    async with running(scene.service()) as client:  # all namespaces, but only one is allowed
+        assert not await client.ready()
+        await until(lambda: "chaskiroutes.chaski.dev is forbidden" in (tmp_path / "ingest.log").read_text())
+        user = f"ingest-{scene.namespace}"
+        kube.kubectl("create", "clusterrole", user, "--verb=get,list,watch", "--resource=chaskiroutes.chaski.dev")
+        kube.kubectl("create", "clusterrolebinding", user, f"--clusterrole={user}", f"--user={user}")
+        await until(client.ready)
+
+
+async def test_no_cluster_is_wrong_input(tmp_path: Path) -> None:
+    """Exit code 2, and what was looked for."""
+    environment = {"PATH": "/usr/bin", "HOME": str(tmp_path)}
+    for more, told in (([], "no Kubernetes API server is known"), (["--routes", "x"], "not allowed with")):
+        process = await asyncio.create_subprocess_exec(
+            BIN / "chaski-ingest", "--auth", "none", "--kubernetes", *more,
+            stderr=asyncio.subprocess.PIPE, env=environment,
+        )  # fmt: skip
+        _, said = await process.communicate()
+        assert (process.returncode, told in said.decode()) == (2, True)
