@@ -1,6 +1,6 @@
 """Whether a request may send to its route at all, judged before its body is read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_ingest import problems
 from chaski_ingest.auth import Authenticator, Denied
+from chaski_ingest.denials import DenialLog
 from chaski_ingest.problems import Problem
 from chaski_ingest.reading import type_problem
 from chaski_ingest.settings import IngestSettings
@@ -37,6 +38,7 @@ class Admission:
 
     resolved: ResolvedRoute
     origin: Origin
+    charge: Callable[[int], None] | None = None  # told of messages beyond the first
 
 
 class Gate:
@@ -46,13 +48,15 @@ class Gate:
         self._authenticator = authenticator
         self._clock = clock
         self._settings = settings
+        self._denials = DenialLog(clock.monotonic)
 
     async def admit(self, resolved: ResolvedRoute, kind: str, headers: Mapping[str, str]) -> Admission | Problem:
         """What is known of the messages to come, or why they can't be taken; `kind` is the body's expected type."""
         route = resolved.route
         admitted = await self._authenticator.authenticate(headers, route)
         if isinstance(admitted, Denied):
-            return problems.of_status(admitted.status, admitted.detail)
+            self._denials.tell(route.key, admitted)
+            return problems.denied(admitted.status, admitted.detail, admitted.retry_after_seconds)
         if route.suspend.ingest:
             return problems.suspended(route.key, self._settings.suspended_retry_after_seconds)
         if problem := type_problem(headers, kind):
@@ -61,4 +65,5 @@ class Gate:
         if key is not None and (fault := key_fault(key)):
             return problems.invalid((Fault("Idempotency-Key", fault),))
         traceparent = valid_traceparent(headers.get("traceparent"))
-        return Admission(resolved, Origin(route.key, self._clock.now_ms(), admitted.producer, traceparent, key))
+        origin = Origin(route.key, self._clock.now_ms(), admitted.producer, traceparent, key)
+        return Admission(resolved, origin, admitted.charge)

@@ -127,6 +127,8 @@ class Ingest:
         return answer
 
     async def _take_batch(self, admission: Admission, body: bytes) -> web.Response | Problem:
+        if admission.charge is not None:  # the first one was paid for at the gate
+            admission.charge(max(0, sum(1 for line in body.split(b"\n") if line.strip()) - 1))
         deadline = self._clock.monotonic() + self.settings.batch_timeout_seconds
 
         def expired() -> bool:
@@ -150,4 +152,6 @@ def problem_response(problem: Problem) -> web.Response:
         headers["Retry-After"] = str(problem.retry_after_seconds)
     if problem.status == 405:
         headers["Allow"] = "POST"
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="chaski"'
     return web.Response(status=problem.status, body=orjson.dumps(problem.as_json()), headers=headers)

@@ -76,6 +76,14 @@ def unserved(status: int, detail: str, retry_after_seconds: int) -> Problem:
     return Problem(status, "not-ready", "Not ready", detail, retry_after_seconds=retry_after_seconds)
 
 
+def denied(status: int, detail: str, retry_after_seconds: int | None) -> Problem:
+    """Whoever asks may not send: 401, 403, not so much (429), or it can't be told at the moment (503)."""
+    reasons = {429: ("rate-limited", "Too many messages"), 503: ("auth-away", "Not accepted")}
+    if status not in reasons:
+        return of_status(status, detail)
+    return Problem(status, *reasons[status], detail, retry_after_seconds=retry_after_seconds)
+
+
 def suspended(key: str, retry_after_seconds: int) -> Problem:
     """The route takes nothing now, because somebody said so."""
     detail = f'ingest of route "{key}" is suspended'

@@ -5,6 +5,7 @@ message does.
 """
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -35,8 +36,8 @@ class IngestServer:
         self._probes = dict(probes or {})
         self._runner: web.ServerRunner | None = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Listens, and returns the real port where 0 was asked for.
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listens, with TLS where there is a context for it; returns the real port where 0 was asked for.
 
         Raises:
             OSError: the address can't be listened on.
@@ -52,7 +53,7 @@ class IngestServer:
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_seconds)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
+            await web.TCPSite(runner, host, port, backlog=_BACKLOG, ssl_context=tls).start()
         except BaseException:
             await runner.cleanup()
             raise
