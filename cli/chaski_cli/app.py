@@ -68,6 +68,15 @@ def dev(  # noqa: PLR0913 - one parameter for each option of the command
     secrets: Annotated[
         Path | None, typer.Option(help="Folder with one folder for each Secret that a route names.", metavar="DIR")
     ] = None,
+    console_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port for the console; 0 takes a free one. Default: 8081, or a free one.",
+            min=0,
+            max=65535,
+            show_default=False,
+        ),
+    ] = None,
     log_format: Annotated[LogFormat, typer.Option(help="Log lines for people or for machines.")] = LogFormat.console,
     log_level: Annotated[LogLevel, typer.Option(help="The least important lines shown.")] = LogLevel.info,
 ) -> None:
@@ -79,7 +88,9 @@ def dev(  # noqa: PLR0913 - one parameter for each option of the command
     """
     from chaski_cli.dev import DevOptions, run_dev  # noqa: PLC0415 - keeps help quick
 
-    options = DevOptions(tuple(routes), data, host, port, metrics_port, log_format.value, log_level.value, secrets)
+    options = DevOptions(
+        tuple(routes), data, host, port, metrics_port, console_port, log_format.value, log_level.value, secrets
+    )
     raise typer.Exit(run_dev(options))
 
 

@@ -34,6 +34,7 @@ class DevOptions:
     host: str
     port: int  # 0: any free one
     metrics_port: int  # as above
+    console_port: int | None  # as above; None: the usual one if it is free, else any free one
     log_format: Literal["console", "json"]
     log_level: str
     secrets: Path | None = None  # folder with one folder for each Secret that the routes name
@@ -57,7 +58,7 @@ def run_dev(options: DevOptions) -> Exit:
 
 async def _serve(routes: Sequence[Route], options: DevOptions, log: logs.Logs) -> Exit:
     stop = stop_on_signals()  # a second one ends it at once; what is in flight is released at the next start
-    listen = Addresses(options.host, options.port, options.metrics_port)
+    listen = Addresses(options.host, options.port, options.metrics_port, options.console_port)
     async with open_services(routes, options.data, listen, log, options.secrets) as services:
         _tell(services, routes, options)
         failed = await services.workers.run_until(stop)
@@ -68,6 +69,7 @@ async def _serve(routes: Sequence[Route], options: DevOptions, log: logs.Logs) -
 
 def _tell(services: Services, routes: Sequence[Route], options: DevOptions) -> None:
     addresses = {"chaski.ingest.url": services.ingest_url, "chaski.metrics.url": services.metrics_url}
+    addresses["chaski.console.url"] = services.console_url
     _log.info("ready on %s", services.ingest_url, extra={"ecs": {"event.action": "ready", **addresses}})
     _log.info("targets on this machine (127.0.0.0/8 and ::1) may be called where a rule allows them")
     if options.secrets is None:
@@ -90,6 +92,7 @@ def _welcome(console: Console, services: Services, routes: Sequence[Route], opti
     console.print(Text.assemble("\nSend messages to ", (services.ingest_url, "bold"), ", for example:\n"))
     for route in routes:
         console.print(Text(f"  {curl_line(services.ingest_url, route)}\n"), soft_wrap=True)
+    console.print(f"console   {services.console_url}", highlight=False)
     console.print(f"metrics   {services.metrics_url}", highlight=False)
     console.print(Text(f"data      {options.data}"))
     console.print("targets   this machine's own addresses may be called where a rule allows them")

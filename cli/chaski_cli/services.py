@@ -9,8 +9,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from chaski_cli.dev_console import dev_sources
 from chaski_cli.errors import CommandError
 from chaski_cli.workers import Workers
+from chaski_console import server as console_server
+from chaski_console.server import ConsoleServer
+from chaski_console.views import Sources
 from chaski_core.ports import Clock
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
@@ -26,6 +30,7 @@ from chaski_runtime.clock import SystemClock
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
 
+CONSOLE_PORT = 8081
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +41,7 @@ class Addresses:
     host: str
     port: int
     metrics_port: int
+    console_port: int | None = None  # None: the usual one if it is free, else any free one
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Services:
 
     ingest_url: str
     metrics_url: str
+    console_url: str
     workers: Workers
 
 
@@ -88,9 +95,11 @@ async def open_services(
         with _port_fault(listen.host, listen.port, "--port"):
             port = await server.start(listen.host, listen.port)
         stack.push_async_callback(_drain, server, workers)
+        console = await _open_console(listen, dev_sources(resolved, backend, metrics, data, clock), clock)
+        stack.push_async_callback(console.close)
         workers.start()
-        host = f"[{listen.host}]" if ":" in listen.host else listen.host
-        yield Services(f"http://{host}:{port}", f"http://{host}:{side.port}/metrics", workers)
+        base = f"http://[{listen.host}]" if ":" in listen.host else f"http://{listen.host}"
+        yield Services(f"{base}:{port}", f"{base}:{side.port}/metrics", f"{base}:{console.port}/", workers)
 
 
 def _ingest_server(
@@ -105,6 +114,15 @@ def _ingest_server(
     # Health beside messages, so that one port is enough to try it out.
     server = IngestServer(ingest, {"/healthz": workers.live, "/readyz": ready})
     return server
+
+
+async def _open_console(listen: Addresses, sources: Sources, clock: Clock) -> ConsoleServer:
+    if listen.console_port is None:
+        with contextlib.suppress(OSError):
+            return await console_server.start(listen.host, CONSOLE_PORT, sources, clock)
+    wanted = listen.console_port or 0
+    with _port_fault(listen.host, wanted, "--console-port"):
+        return await console_server.start(listen.host, wanted, sources, clock)
 
 
 async def _open_broker(data: Path, clock: Clock) -> EmbeddedBroker:

@@ -1,5 +1,6 @@
 """What Chaski counts. Names and labels are stable and documented in docs/metrics.md; no label is unbounded."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -7,8 +8,9 @@ from chaski_runtime.exposition import Values
 from chaski_runtime.meters import MANY_SERIES, QUEUE, ROUTE, Meters
 from chaski_runtime.queue_gauges import QueueGauges, QueueReading, readings
 from chaski_runtime.subject_groups import SubjectGroups
+from chaski_runtime.tally import CounterTally
 
-__all__ = ["BufferReading", "LaneReading", "Metrics", "QueueReading", "SubjectGroups"]
+__all__ = ["BufferReading", "LaneReading", "Metrics", "QueueReading", "RouteTotals", "SubjectGroups"]
 
 _ATTEMPT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _INGEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -32,6 +34,17 @@ class LaneReading:
     max_attempts: int  # that may run at once
     subjects: int = 0  # held now, or received within the last minute
     mean_attempt_seconds: float | None = None  # moving mean; None before the first attempt
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTotals:
+    """What this process has counted for one route since it started."""
+
+    accepted: int = 0
+    delivered: int = 0
+    attempts: int = 0
+    failed: int = 0  # attempts that were not delivered
+    dead_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +170,22 @@ class Metrics(Meters):
     def observe_lanes(self, read: Callable[[], Iterable[LaneReading]]) -> None:
         """As `observe_queue`, for what a worker holds."""
         self._lane_sources.append(read)
+
+    def totals_by_route(self) -> dict[str, RouteTotals]:
+        """The main counters, by `namespace/name` of the route."""
+        sums: dict[str, Counter[str]] = {}
+
+        def add(what: str, tally: CounterTally, *, keep: Callable[[tuple[str, ...]], bool] = lambda _: True) -> None:
+            for labels, number in tally.totals().items():
+                if keep(labels):
+                    sums.setdefault(f"{labels[0]}/{labels[1]}", Counter())[what] += number
+
+        add("accepted", self._accepted)
+        add("delivered", self._delivered)
+        add("attempts", self._attempts)
+        add("failed", self._attempts, keep=lambda labels: labels[5] != "delivered")
+        add("dead_letters", self._dead_letters)
+        return {key: RouteTotals(**counts) for key, counts in sums.items()}
 
     def take_readings(self) -> None:
         """Asks every source of gauges."""

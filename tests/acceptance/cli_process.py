@@ -70,7 +70,7 @@ class Dev:
 async def dev(route: Path, data: Path, *arguments: str) -> AsyncIterator[Dev]:
     """Runs `chaski dev` on free ports; ends it with SIGTERM, and kills it if that is not enough."""
     log = data.parent / "dev.log"
-    ports = ("--port", "0", "--metrics-port", "0", "--log-format", "json")
+    ports = ("--port", "0", "--metrics-port", "0", "--console-port", "0", "--log-format", "json")
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
             CHASKI, "dev", route, "--data", data, *ports, *arguments, stdin=DEVNULL, stdout=out, stderr=out

@@ -37,6 +37,7 @@ class DevServer:
         self._process: Process | None = None
         self.url = ""
         self.metrics_url = ""
+        self.console_url = ""
 
     async def start(self) -> None:
         """Starts it and waits until it is ready."""
@@ -44,13 +45,14 @@ class DevServer:
         with self.log.open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
                 CHASKI, "dev", *self._files, "--data", self.data, "--log-format", "json",
-                "--port", self._ports[0], "--metrics-port", self._ports[1],
+                "--port", self._ports[0], "--metrics-port", self._ports[1], "--console-port", "0",
                 stdin=DEVNULL, stdout=out, stderr=out,
             )  # fmt: skip
         async with asyncio.timeout(START_SECONDS):
             while not (ready := self._ready(begin)):
                 await asyncio.sleep(0.02)
         self.url, self.metrics_url = ready["chaski.ingest.url"], ready["chaski.metrics.url"]
+        self.console_url = ready["chaski.console.url"]
         self._ports = [self.url.rpartition(":")[2], self.metrics_url.rpartition(":")[2].partition("/")[0]]
 
     async def kill(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOT_FOLDERS = ("aws", "cli", "core", "embedded", "ingest", "operator", "runtime", "worker")
+ROOT_FOLDERS = ("aws", "cli", "console", "core", "embedded", "ingest", "operator", "runtime", "worker")
 PACKAGES = sorted(path for folder in ROOT_FOLDERS for path in (ROOT / folder).glob("chaski_*") if path.is_dir())
 SOURCES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
 MAX_FILE_LINES = 400
@@ -106,6 +106,7 @@ def test_the_wheel_holds_every_package_whole(wheel: list[str]) -> None:
     """A typing error in hatchling's list of packages is silent."""
     wanted = {file.relative_to(file.parents[len(file.relative_to(ROOT).parts) - 2]).as_posix() for file in SOURCES}
     wanted |= {f"{package.name}/py.typed" for package in PACKAGES}
+    wanted |= {f"chaski_console/static/{name}" for name in ("console.css", "console.js", "icon.svg")}
     assert {"chaski_core/envelope.py", "chaski_core/route/model.py"} <= wanted
     assert sorted(wanted - set(wheel)) == []
 

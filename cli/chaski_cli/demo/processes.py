@@ -63,7 +63,8 @@ async def target_process() -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def dev_process(route: Path, data: Path, log: Path) -> AsyncIterator[Dev]:
     """Runs `chaski dev` on free ports, its log in a file; yields once it says that it is ready."""
-    command = ["dev", str(route), "--data", str(data), "--port", "0", "--metrics-port", "0", "--log-format", "json"]
+    command = ["dev", str(route), "--data", str(data), "--port", "0", "--metrics-port", "0", "--console-port", "0"]
+    command += ["--log-format", "json"]
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
             *_PYTHON, "-m", "chaski_cli", *command, stdin=DEVNULL, stdout=out, stderr=out

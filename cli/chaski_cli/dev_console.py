@@ -1,0 +1,38 @@
+"""What the console of `chaski dev` reads from: the queues of this process, and the data folder beside it."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from chaski_console.boards import CounterRates, QueueBoard
+from chaski_console.views import History, Sources
+from chaski_core.ports import Clock
+from chaski_core.route.resolved import ResolvedRoute
+from chaski_embedded.backend import EmbeddedBackend
+from chaski_embedded.reader import open_reader
+from chaski_runtime.metrics import Metrics
+
+
+def dev_sources(
+    routes: Sequence[ResolvedRoute], backend: EmbeddedBackend, metrics: Metrics, data: Path, clock: Clock
+) -> Sources:
+    """The sources of one `chaski dev`."""
+    rates = CounterRates(metrics.totals_by_route, clock)
+    board = QueueBoard(lambda: routes, backend, rates, clock)
+    return Sources(board, backend.dead_letters, FolderHistories(data))
+
+
+class FolderHistories:
+    """Implements `chaski_console.views.Histories`: reads the folder on another thread, beside its owner."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    async def history(self, message_id: str) -> History | None:
+        """None where nothing is known of the message."""
+        return await asyncio.to_thread(self._read, message_id)
+
+    def _read(self, message_id: str) -> History | None:
+        with open_reader(self._data) as reader:
+            trace = reader.trace(message_id)
+        return History(trace.id, trace.subject, trace.state.value, trace.attempts) if trace else None

@@ -1,0 +1,45 @@
+"""Figures and times as people read them."""
+
+from datetime import UTC, datetime
+
+UNKNOWN = "\u2013"
+_SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def moment(epoch_ms: int) -> str:
+    """`2026-11-24 10:00:00Z`."""
+    return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def ago(epoch_ms: int, now_ms: int) -> str:
+    """`3 min ago`."""
+    return f"{span(max(0, now_ms - epoch_ms) / 1000)} ago"
+
+
+def span(seconds: float | None) -> str:
+    """`45 s`, `3 min`, `2 d`: one unit is enough to judge by."""
+    if seconds is None:
+        return UNKNOWN
+    for size, unit in _SPANS:
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return "0 s" if seconds == 0 else "<1 s"
+
+
+def count(number: float | None) -> str:
+    """`12,345`."""
+    return UNKNOWN if number is None else f"{number:,.0f}"
+
+
+def rate(per_second: float | None) -> str:
+    """`12.3`, `0.4`, `1,234`."""
+    if per_second is None:
+        return UNKNOWN
+    return f"{per_second:,.0f}" if per_second >= 100 or per_second == 0 else f"{per_second:.1f}"
+
+
+def share(part: float | None) -> str:
+    """`12 %`."""
+    if part is None:
+        return UNKNOWN
+    return f"{part * 100:.1f} %" if 0 < part < 0.1 else f"{part * 100:.0f} %"

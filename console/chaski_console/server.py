@@ -1,0 +1,47 @@
+"""The console on a port of its own."""
+
+from aiohttp import web
+
+from chaski_console.app import Console
+from chaski_console.live import Live
+from chaski_console.security import Doorkeeper
+from chaski_console.views import Sources
+from chaski_core.ports import Clock
+
+_STOP_SECONDS = 1.0  # open pages are told by their connection's end
+
+
+class ConsoleServer:
+    """A running console; `port` is the real one where 0 was asked for."""
+
+    def __init__(self, runner: web.AppRunner, port: int) -> None:
+        self._runner = runner
+        self.port = port
+
+    async def close(self) -> None:
+        """Stops listening and ends open connections."""
+        await self._runner.cleanup()
+
+
+async def start(host: str, port: int, sources: Sources, clock: Clock, user_header: str | None = None) -> ConsoleServer:
+    """Serves until closed.
+
+    Args:
+        host: address to listen on.
+        port: 0 for any free one.
+        sources: what the console reads from.
+        clock: time.
+        user_header: header in which a proxy says who asks; None: nobody is asked.
+
+    Raises:
+        OSError: the address can't be listened on.
+    """
+    console = Console(sources, Live(sources.board), Doorkeeper(user_header, host), clock)
+    runner = web.AppRunner(console.app(), access_log=None, shutdown_timeout=_STOP_SECONDS, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return ConsoleServer(runner, runner.addresses[0][1])

@@ -1,0 +1,127 @@
+"""What the console shows, as values; and where it gets them from."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.ports import AttemptEntry, QueueCounts
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """One line of a route: a queue, or a rung. None is unknown."""
+
+    name: str
+    counts: QueueCounts | None
+    oldest_age_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRates:
+    """How fast things happen on a route, each a second."""
+
+    accepted: float
+    delivered: float
+    attempts: float
+    failed: float
+    dead_letters: float
+
+    @property
+    def failing(self) -> float | None:
+        """Share of the attempts that fail; None where there are none."""
+        return self.failed / self.attempts if self.attempts else None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """A route as it is now."""
+
+    key: str  # namespace/name
+    ordering: str
+    suspended: bool  # its delivery
+    targets: tuple[str, ...]  # names of its allow rules
+    queues: tuple[QueueView, ...]
+    rungs: tuple[QueueView, ...]
+    rates: RouteRates | None  # None: unknown
+
+    @property
+    def backlog(self) -> int | None:
+        """All messages that are not settled; None where a queue is unknown."""
+        totals = [line.counts.total if line.counts else None for line in (*self.queues, *self.rungs)]
+        known = [total for total in totals if total is not None]
+        return sum(known) if len(known) == len(totals) else None
+
+    @property
+    def oldest_age_seconds(self) -> float | None:
+        """Age of the oldest message; None where none is known."""
+        ages = [line.oldest_age_seconds for line in (*self.queues, *self.rungs)]
+        return max((age for age in ages if age is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What became of a message."""
+
+    id: str
+    subject: str
+    state: str  # pending, delivered or dead-lettered
+    attempts: tuple[AttemptEntry, ...]  # oldest first; none where the backend keeps no journal
+
+
+class Board(Protocol):
+    """Tells how the routes are."""
+
+    async def routes(self) -> Sequence[RouteView]:
+        """Every route, as it is now."""
+        ...
+
+
+class Rates(Protocol):
+    """Tells how fast things happen."""
+
+    async def read(self) -> Mapping[str, RouteRates]:
+        """By route; one that is left out is unknown."""
+        ...
+
+
+class Letters(Protocol):
+    """Finds dead letters."""
+
+    def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
+        """Those that pass the filter, oldest first."""
+        ...
+
+    async def get(self, message_id: str) -> Sequence[DeadLetter]:
+        """Every one of a message id, oldest first."""
+        ...
+
+
+class Histories(Protocol):
+    """Tells what became of a message."""
+
+    async def history(self, message_id: str) -> History | None:
+        """None where nothing is known of it."""
+        ...
+
+
+class Actions(Protocol):
+    """Does something about dead letters. Both say in a sentence what was done."""
+
+    async def replay(self, letters: Sequence[DeadLetter]) -> str:
+        """Sends them again, in order for each subject."""
+        ...
+
+    async def discard(self, letters: Sequence[DeadLetter]) -> str:
+        """Drops them for good."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """All that a console reads from."""
+
+    board: Board
+    letters: Letters
+    histories: Histories
+    actions: Actions | None = None  # None: it only shows

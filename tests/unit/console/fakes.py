@@ -1,0 +1,133 @@
+"""A console over values that the test gives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chaski_console.views import History, QueueView, RouteRates, RouteView, Sources
+from chaski_core.deadletter import DeadLetter
+from chaski_core.ladder import ErrorNote, Reason
+from chaski_core.ports import AttemptEntry, QueueCounts
+from support.memory import Faults, MemoryStore
+
+NOW = 1_800_000_000_000
+
+
+class FixedClock:
+    """Stands still."""
+
+    def now_ms(self) -> int:
+        """Epoch milliseconds."""
+        return NOW
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return 0.0
+
+
+def view(key: str = "n/r", **changes: object) -> RouteView:
+    """A route with one queue and one rung."""
+    values: dict[str, object] = {
+        "key": key,
+        "ordering": "Relaxed",
+        "suspended": False,
+        "targets": ("t",),
+        "queues": (QueueView("messages", QueueCounts(5, 2, 0), 90.0),),
+        "rungs": (QueueView("fast", QueueCounts(0, 0, 3), 12.0),),
+        "rates": RouteRates(12.34, 9.0, 20.0, 5.0, 0.5),
+    }
+    return RouteView(**(values | changes))  # type: ignore[arg-type]  # of a table
+
+
+def letter(message_id: str = "m-1", at: int = NOW - 60_000, **changes: object) -> DeadLetter:
+    """A dead letter."""
+    values: dict[str, object] = {
+        "route": "n/r",
+        "id": message_id,
+        "subject": "s",
+        "dead_lettered_at": at,
+        "reason": Reason.EXHAUSTED,
+        "error_class": "404",
+        "target": "t",
+        "url": "http://t.example/hook",
+        "attempts": 2,
+        "errors": (ErrorNote("404", at - 5_000, "HTTP 404", "no such account"),),
+        "envelope": {"subject": "s", "body": {"url": "http://t.example/hook", "content": "hello"}},
+    }
+    return DeadLetter(**(values | changes))  # type: ignore[arg-type]  # of a table
+
+
+def attempt(number: int, outcome: str = "failed", **changes: object) -> AttemptEntry:
+    """An attempt."""
+    values: dict[str, object] = {
+        "message_id": "m-1",
+        "subject": "s",
+        "route": "n/r",
+        "number": number,
+        "at": NOW - 10_000,
+        "stage": "first" if number == 1 else "retry",
+        "outcome": outcome,
+        "error_class": "" if outcome == "delivered" else "404",
+        "status": 200 if outcome == "delivered" else 404,
+        "duration_ms": 12.5,
+        "detail": "" if outcome == "delivered" else "HTTP 404",
+    }
+    return AttemptEntry(**(values | changes))  # type: ignore[arg-type]  # of a table
+
+
+@dataclass
+class FakeBoard:
+    """Shows these routes."""
+
+    views: list[RouteView] = field(default_factory=lambda: [view()])
+
+    async def routes(self) -> Sequence[RouteView]:
+        """As they are now."""
+        return tuple(self.views)
+
+
+@dataclass
+class FakeHistories:
+    """Knows these messages."""
+
+    known: dict[str, History] = field(default_factory=dict)
+
+    async def history(self, message_id: str) -> History | None:
+        """What became of it."""
+        return self.known.get(message_id)
+
+
+@dataclass
+class FakeActions:
+    """Remembers what was asked."""
+
+    done: list[tuple[str, list[str]]] = field(default_factory=list)
+
+    async def replay(self, letters: Sequence[DeadLetter]) -> str:
+        """Says so."""
+        self.done.append(("replay", [each.id for each in letters]))
+        return f"{len(letters)} sent again"
+
+    async def discard(self, letters: Sequence[DeadLetter]) -> str:
+        """Says so."""
+        self.done.append(("discard", [each.id for each in letters]))
+        return f"{len(letters)} dropped"
+
+
+@dataclass
+class World:
+    """Everything a console reads from."""
+
+    board: FakeBoard = field(default_factory=FakeBoard)
+    store: MemoryStore = field(default_factory=lambda: MemoryStore(Faults()))
+    histories: FakeHistories = field(default_factory=FakeHistories)
+    actions: FakeActions | None = None
+
+    async def keep(self, *letters: DeadLetter) -> None:
+        """Puts dead letters into the store."""
+        for each in letters:
+            await self.store.put(each)
+
+    @property
+    def sources(self) -> Sources:
+        """As the console takes them."""
+        return Sources(self.board, self.store, self.histories, self.actions)

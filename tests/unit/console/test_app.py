@@ -1,0 +1,300 @@
+"""The console over HTTP, on fakes: what it answers, and what it never does."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+import aiohttp
+import pytest
+
+from chaski_console import server
+from chaski_console.app import PAGE
+from chaski_console.security import HEADERS
+from chaski_console.views import History
+from chaski_core.errors import BackendUnavailableError
+from unit.console.fakes import NOW, FakeActions, FixedClock, World, attempt, letter, view
+
+HOSTILE = "</title></script><script>document.title='owned'</script><img src=x onerror=alert(1)>\"' \u202e\x1b[31m"
+Get = Callable[..., Awaitable[tuple[int, str]]]
+
+
+@pytest.fixture
+def world() -> World:
+    """What the console reads from."""
+    return World(actions=FakeActions())
+
+
+@pytest.fixture
+async def base(world: World) -> AsyncIterator[str]:
+    """A running console; its address."""
+    running = await server.start("127.0.0.1", 0, world.sources, FixedClock())
+    yield f"http://127.0.0.1:{running.port}"
+    await running.close()
+
+
+@pytest.fixture
+async def get(base: str) -> AsyncIterator[Get]:
+    """Asks for a page; status and text."""
+    async with aiohttp.ClientSession() as http:
+
+        async def ask(path: str, **options: object) -> tuple[int, str]:
+            async with http.get(base + path, **options) as answer:  # type: ignore[arg-type]  # of any kind
+                for name, value in HEADERS.items():
+                    assert answer.headers[name] == value
+                return answer.status, await answer.text()
+
+        yield ask
+
+
+async def post(base: str, form: list[tuple[str, str]], **headers: str) -> tuple[int, str]:
+    """Sends a form; status and text."""
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{base}/dead-letters", data=form, headers=headers, allow_redirects=False) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+async def token_of(get: Get) -> str:
+    """The token that forms of a page carry."""
+    _, page = await get("/dead-letters?window=all")
+    found = re.search(r'name="token" value="(\w+)"', page)
+    assert found is not None
+    return found[1]
+
+
+async def test_routes_are_shown_with_their_figures(get: Get) -> None:
+    """Rates, failures, backlog and age."""
+    status, page = await get("/")
+    assert status == 200
+    for figure in (">12.3<", ">9.0<", ">25 %<", ">10<", ">2 min<", ">30.0<"):
+        assert figure in page
+
+
+@pytest.mark.promise(8)
+async def test_what_is_unknown_is_not_shown_as_zero(get: Get, world: World) -> None:
+    """A queue that does not answer, rates that nobody has."""
+    (one,) = world.board.views
+    world.board.views = [
+        replace(one, rates=None, queues=(replace(one.queues[0], counts=None, oldest_age_seconds=None),))
+    ]
+    _, page = await get("/")
+    assert re.search(r'data-key="n/r backlog">\u2013<', page)
+    assert re.search(r'data-key="n/r accepted">\u2013<', page)
+
+
+async def test_an_open_page_is_told_what_changes(base: str, world: World) -> None:
+    """Texts by the keys of the page's own elements."""
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"{base}/") as answer:
+            keys = set(re.findall(r'data-key="([^"]+)"', await answer.text()))
+        async with http.get(f"{base}/live") as stream, asyncio.timeout(30):
+            assert stream.content_type == "text/event-stream"
+            first = json.loads((await stream.content.readuntil(b"\n\n")).removeprefix(b"data: "))
+            world.board.views = [view(ordering="Relaxed", rates=None)]
+            while True:
+                later = json.loads((await stream.content.readuntil(b"\n\n")).removeprefix(b"data: "))
+                if later["values"]["n/r accepted"] == "\u2013":
+                    break
+    assert first["values"]["n/r accepted"] == "12.3"
+    assert later["shape"] == first["shape"]
+    assert {key.removesuffix("!") for key in first["values"]} == keys
+
+
+@pytest.mark.promise(13)
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("window=all", {"m-1", "m-2", "m-3"}),
+        ("window=1h", {"m-1", "m-2"}),
+        ("window=all&subject=other", {"m-2"}),
+        ("window=all&target=u", {"m-3"}),
+        ("window=all&class=5xx", {"m-3"}),
+        ("window=all&text=HELLO", {"m-1", "m-2"}),
+        ("window=all&route=x%2Fy", set()),
+        ("since=1970-01-01&until=2000-01-01", set()),
+    ],
+    ids=["all", "window", "subject", "target", "class", "text", "route", "times"],
+)
+async def test_dead_letters_are_found(get: Get, world: World, query: str, found: set[str]) -> None:
+    """By time, subject, target, class, text and route."""
+    await world.keep(
+        letter("m-1"),
+        letter("m-2", subject="other"),
+        letter("m-3", NOW - 7_200_000, target="u", error_class="503", envelope={"subject": "s", "body": {}}),
+    )
+    status, page = await get(f"/dead-letters?{query}")
+    assert status == 200
+    assert set(re.findall(r'href="/dead-letters/(m-\d)"', page)) == found
+
+
+async def test_any_number_of_dead_letters_is_paged_through(get: Get, world: World) -> None:
+    """Each once, also where many have the same millisecond."""
+    total = 3 * PAGE + 7
+    await world.keep(*(letter(f"m-{number}", NOW - 60_000 + number // 40) for number in range(total)))
+    seen: list[str] = []
+    path: str | None = "/dead-letters?window=all"
+    while path:
+        _, page = await get(path)
+        seen += re.findall(r'href="/dead-letters/(m-\d+)"', page)
+        following = re.search(r'href="([^"]+)" class="button">Next page', page)
+        path = following[1].replace("&amp;", "&") if following else None
+    assert len(seen) == len(set(seen)) == total
+
+
+async def test_a_wrong_search_is_told_and_searches_nothing(get: Get) -> None:
+    """In a sentence on the page."""
+    status, page = await get("/dead-letters?since=yesterday")
+    assert status == 200
+    assert "is no time" in page
+
+
+@pytest.mark.promise(13)
+async def test_a_message_is_told_attempt_by_attempt(get: Get, world: World) -> None:
+    """From its id in the box above."""
+    world.histories.known["m-1"] = History("m-1", "s", "delivered", (attempt(1), attempt(2, "delivered")))
+    status, page = await get("/messages?id=m-1")
+    assert status == 200
+    assert page.count('class="step"') == 2
+    assert "delivered" in page
+
+
+async def test_without_a_journal_a_dead_letter_still_has_a_history(get: Get, world: World) -> None:
+    """On AWS attempts are in the logs only."""
+    await world.keep(letter())
+    status, page = await get("/messages/m-1")
+    assert status == 200
+    assert "dead-lettered" in page
+
+
+@pytest.mark.parametrize(
+    "path", ["/messages/none", "/dead-letters/none", "/nowhere", "/static/..%2fapp.py", "/static/app.py"]
+)
+async def test_what_is_not_there_is_not_found(get: Get, path: str) -> None:
+    """With a page that says so; no file but the console's own is given away."""
+    status, page = await get(path)
+    assert status == 404
+    assert "<h1>" in page
+
+
+@pytest.mark.parametrize("path", ["/", "/dead-letters?window=all", "/dead-letters/m-1", "/messages/m-1"])
+async def test_hostile_content_stays_text(get: Get, world: World, path: str) -> None:
+    """In every place that shows something from outside."""
+    world.board.views = [view(f"n/{HOSTILE}", queues=(replace(view().queues[0], name=HOSTILE),))]
+    errors = tuple(replace(note, detail=HOSTILE, excerpt=HOSTILE) for note in letter().errors)
+    await world.keep(
+        letter(subject=HOSTILE, target=HOSTILE, url=f"javascript:{HOSTILE}", errors=errors, detail=HOSTILE,
+               envelope={"subject": HOSTILE, "body": {"content": HOSTILE}})
+    )  # fmt: skip
+    world.histories.known["m-1"] = History("m-1", HOSTILE, "pending", (attempt(1, detail=HOSTILE),))
+    _, page = await get(path)
+    assert "&lt;img" in page
+    assert "<img" not in page
+    assert page.count("<script") == 1  # the console's own
+    assert "</title></script>" not in page
+    assert not set(page) & {"\u202e", "\x1b"}
+    assert 'href="javascript' not in page
+
+
+async def test_a_search_that_is_hostile_stays_text(get: Get) -> None:
+    """It stands in the form again."""
+    _, page = await get("/dead-letters", params={"text": HOSTILE, "since": HOSTILE, "route": HOSTILE})
+    assert "<img" not in page
+
+
+async def test_what_is_selected_is_sent_again(base: str, get: Get, world: World) -> None:
+    """Only that."""
+    await world.keep(letter("m-1"), letter("m-2"), letter("m-3"))
+    form = [("token", await token_of(get)), ("action", "replay"), ("id", "m-1"), ("id", "m-3")]
+    status, page = await post(base, form)
+    assert (status, "2 sent again" in page) == (200, True)
+    assert world.actions is not None
+    assert world.actions.done == [("replay", ["m-1", "m-3"])]
+
+
+async def test_discarding_asks_first(base: str, get: Get, world: World) -> None:
+    """And does it when that is confirmed."""
+    await world.keep(letter("m-1"))
+    assert world.actions is not None
+    form = [("token", await token_of(get)), ("action", "discard"), ("id", "m-1")]
+    status, page = await post(base, form)
+    assert (status, "for good" in page, world.actions.done) == (200, True, [])
+    await post(base, [*form, ("confirmed", "yes")])
+    assert world.actions.done == [("discard", ["m-1"])]
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [
+        ([("token", "0" * 64)], {}),
+        ([], {}),
+        (None, {"Origin": "http://attacker.example"}),
+        (None, {"Sec-Fetch-Site": "cross-site"}),
+        (None, {"Host": "attacker.example"}),
+    ],
+    ids=["wrong-token", "no-token", "origin", "cross-site", "rebound-name"],
+)
+async def test_no_other_site_can_act(
+    base: str, get: Get, world: World, fields: list[tuple[str, str]] | None, headers: dict[str, str]
+) -> None:
+    """Nothing is done, whatever else is right."""
+    await world.keep(letter("m-1"))
+    if fields is None:
+        fields = [("token", await token_of(get))]
+    status, _ = await post(base, [*fields, ("action", "replay"), ("id", "m-1")], **headers)
+    assert status == 403
+    assert world.actions is not None
+    assert world.actions.done == []
+
+
+async def test_getting_a_page_does_nothing(get: Get, world: World) -> None:
+    """Links are followed by all kinds of programs."""
+    await world.keep(letter("m-1"))
+    await get(f"/dead-letters?window=all&action=replay&id=m-1&token={await token_of(get)}")
+    assert world.actions is not None
+    assert world.actions.done == []
+
+
+async def test_a_console_that_only_shows_has_no_buttons() -> None:
+    """And refuses a form all the same."""
+    world = World()
+    await world.keep(letter("m-1"))
+    running = await server.start("127.0.0.1", 0, world.sources, FixedClock())
+    base = f"http://127.0.0.1:{running.port}"
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"{base}/dead-letters/m-1") as answer:
+            assert "<button" not in await answer.text()
+        status, _ = await post(base, [("token", ""), ("action", "replay"), ("id", "m-1")])
+        assert status == 403
+    finally:
+        await running.close()
+
+
+async def test_behind_a_proxy_nobody_gets_in_without_a_name(world: World) -> None:
+    """And who is in is named on the page."""
+    running = await server.start("127.0.0.1", 0, world.sources, FixedClock(), user_header="X-Forwarded-User")
+    try:
+        async with aiohttp.ClientSession() as http:
+            async with http.get(f"http://127.0.0.1:{running.port}/") as answer:
+                assert answer.status == 401
+                assert "Routes</h1>" not in await answer.text()
+            headers = {"X-Forwarded-User": "ada", "Host": "console.example"}
+            async with http.get(f"http://127.0.0.1:{running.port}/", headers=headers) as answer:
+                assert answer.status == 200
+                assert ">ada<" in await answer.text()
+    finally:
+        await running.close()
+
+
+async def test_a_backend_that_is_away_is_told(get: Get, world: World) -> None:
+    """Not as if there were nothing."""
+
+    async def away(_: str) -> list[object]:
+        raise BackendUnavailableError("the table is away")
+
+    world.store.get = away  # type: ignore[assignment,method-assign]  # fails when asked
+    status, page = await get("/dead-letters/m-1")
+    assert status == 503
+    assert "the table is away" in page

@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import pytest
+
+from chaski_console.search import Search, WrongSearchError, read_search
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.ladder import Reason
+
+NOW = 1_800_000_000_000
+HOUR = 3_600_000
+
+
+def letter(at: int) -> DeadLetter:
+    """A dead letter of that time."""
+    return DeadLetter("n/r", "id", "s", at, Reason.EXHAUSTED, "404", "t", "http://a.example/", 1, (), {})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({}, DeadLetterFilter(since=NOW - 24 * HOUR)),
+        ({"window": "1h"}, DeadLetterFilter(since=NOW - HOUR)),
+        ({"window": "all"}, DeadLetterFilter()),
+        ({"window": "1h", "since": "2h"}, DeadLetterFilter(since=NOW - 2 * HOUR)),
+        ({"until": "2h"}, DeadLetterFilter(until=NOW - 2 * HOUR)),
+        (
+            {"window": "all", "route": "n/r", "subject": " s ", "target": "t", "class": "4xx", "text": "w"},
+            DeadLetterFilter(route="n/r", subject="s", target="t", error_class="4xx", text="w"),
+        ),
+    ],
+    ids=["nothing", "window", "all", "from", "to", "fields"],
+)
+def test_a_form_is_understood(parameters: dict[str, str], expected: DeadLetterFilter) -> None:
+    """As a filter for stores."""
+    assert read_search(parameters).filter(NOW) == expected
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"window": "2y"},
+        {"since": "yesterday"},
+        {"after": "x"},
+        {"after": "1"},
+        {"text": "x" * 1_025},
+        {"after": "9" * 40},
+    ],
+    ids=["window", "time", "page", "half-a-page", "long", "long-page"],
+)
+def test_what_can_not_be_searched_for_is_said(parameters: dict[str, str]) -> None:
+    """In a sentence, not a trace."""
+    with pytest.raises(WrongSearchError):
+        read_search(parameters).filter(NOW)
+
+
+def test_an_address_says_the_same_search_again() -> None:
+    """What stands in it is what was asked for."""
+    from urllib.parse import parse_qsl  # noqa: PLC0415 - only here
+
+    search = Search(window="7d", subject="a&b=c ü", error_class="5xx", after="5.2")
+    assert read_search(dict(parse_qsl(search.query()))) == search
+
+
+def test_the_next_page_begins_where_this_one_ended() -> None:
+    """Even where many have the same millisecond."""
+    first = Search(window="all").next_page([letter(1), letter(2), letter(2)])
+    assert (first.begin, first.skipped) == (2, 2)
+    assert first.filter(NOW).since == 2
+    second = first.next_page([letter(2), letter(2)])
+    assert (second.begin, second.skipped) == (2, 4)
+    assert second.next_page([letter(2), letter(3)]).after == "3.1"
+
+
+def test_a_page_never_goes_back_before_the_window() -> None:
+    """The later of both counts."""
+    assert replace(Search(window="1h"), after=f"{NOW - 2 * HOUR}.1").filter(NOW).since == NOW - HOUR
