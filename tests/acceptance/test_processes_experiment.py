@@ -10,59 +10,32 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from chaski_cli.demo.experiment import EXPECTED, SUBJECT, messages, route_document
+from chaski_cli.demo.experiment import EXPECTED, SUBJECT, route_document
 from chaski_cli.demo.target import ENDPOINTS
-from support.devs import RecordingTarget, recording_target, send_batch, wait_until
-from support.dynamodblocal import DynamoDbLocal
-from support.elasticmq import ElasticMq
+from support.devs import RecordingTarget, recording_target, wait_until
+from support.disturbed import MAKERS
+from support.experiment import answer, send
 from support.processes import Cloud, Service, cluster
-from support.sqsserver import ServerProcess
-
-NEVER_SECONDS = 3_600.0
-
-
-def answer(path: str, _message_id: str, _attempt: int) -> tuple[float, int]:
-    """200, 400, 500, or nothing."""
-    endpoint = path.strip("/")
-    return (NEVER_SECONDS, 200) if endpoint == "timeout" else (0.0, int(endpoint))
-
-
-class EmbeddedQueues:
-    """The embedded broker's SQS server, in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._process = ServerProcess(folder / "queues")
-        self.url = self._process.url
-
-    def stop(self) -> None:
-        """Ends it."""
-        assert self._process.terminate() == 0
+from support.standins import standins
 
 
 @pytest.mark.timeout(170)
 @pytest.mark.promise(4)
-@pytest.mark.parametrize("maker", ["embedded", pytest.param("elasticmq", marks=pytest.mark.slow)])
+@MAKERS
 async def test_the_experiment_is_exact_on_sqs_and_dynamodb_protocols(tmp_path: Path, maker: str) -> None:
     """200 messages of one subject through an ingest and three workers: every cell of the table, counted outside."""
-    tables = await asyncio.to_thread(DynamoDbLocal)
-    queues = await asyncio.to_thread(EmbeddedQueues, tmp_path) if maker == "embedded" else ElasticMq()
-    try:
-        async with recording_target(answer) as target:
-            target.count_arrivals = True
-            cloud = Cloud(queues.url, tables.url, tmp_path)
-            await cloud.make(route_document(target.url.rstrip("/")))
-            async with cluster(cloud, tmp_path) as (ingest, workers), aiohttp.ClientSession() as http:
-                sent = [{"id": f"m{n:03}", **each} for n, each in enumerate(messages(target.url.rstrip("/")))]
-                results = await send_batch(http, ingest.ready["chaski.ingest.url"], "demo/experiment", sent)
-                assert {result["status"] for result in results} == {202}
-                total = sum(row.requests for row in EXPECTED.values())
-                await wait_until(lambda: len(target.arrived) >= total, within=150)
-                await asyncio.sleep(2)
-                await check(target, cloud, [ingest, *workers], http)
-                assert [await service.stop() for service in (ingest, *workers)] == [0, 0, 0, 0]
-    finally:
-        queues.stop()
-        tables.stop()
+    async with standins(maker, tmp_path) as urls, recording_target(answer) as target:
+        target.count_arrivals = True
+        cloud = Cloud(*urls, tmp_path)
+        await cloud.make(route_document(target.url.rstrip("/")))
+        jobs = {"consume0": "consume", "consume1": "consume", "retry": "retry"}
+        async with cluster(cloud, tmp_path, **jobs) as running, aiohttp.ClientSession() as http:
+            await send(http, running.url, target)
+            total = sum(row.requests for row in EXPECTED.values())
+            await wait_until(lambda: len(target.arrived) >= total, within=150)
+            await asyncio.sleep(2)
+            await check(target, cloud, running.services, http)
+            assert [await service.stop() for service in running.services] == [0, 0, 0, 0]
 
 
 async def check(target: RecordingTarget, cloud: Cloud, services: list[Service], http: aiohttp.ClientSession) -> None:

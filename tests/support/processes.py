@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,8 +15,10 @@ import orjson
 
 from chaski_aws.dynamodb import DynamoDeadLetters
 from chaski_aws.endpoints import DYNAMODB, SQS, Endpoint
+from chaski_aws.sqs import SqsQueue
 from chaski_aws.transport import AwsTransport
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.ports import OutgoingMessage, Sent
 from chaski_core.route.loading import load_route
 from chaski_core.route.resolved_document import resolved_yaml
 from chaski_runtime.clock import SystemClock
@@ -23,7 +26,7 @@ from support.aws import FixedCredentials
 from support.provisioning import boto, provision
 
 BIN = Path(sys.executable).parent
-START_SECONDS = 30.0
+START_SECONDS = 90.0  # seven processes start at once, on two cores that others use as well
 
 
 class Cloud:
@@ -35,6 +38,7 @@ class Cloud:
         self._aws = boto(sqs_url, dynamodb_url)
         self._table = ""
         self.file = folder / "resolved.yaml"
+        self.queues: dict[str, str] = {}  # URL by name
         self.environment = {
             "AWS_ENDPOINT_URL_SQS": sqs_url,
             "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url,
@@ -48,12 +52,27 @@ class Cloud:
         """Makes what the route needs, and writes its resolved document."""
         made = await asyncio.to_thread(provision, self._aws, load_route(dict(document)))
         self._table = str(made.resolved.dead_letter_table)
+        lists = [urls for generation in made.resolved.generations for urls in generation.queues.values()]
+        urls = [*(url for each in lists for url in each), *(rung.url for rung in made.resolved.rungs)]
+        self.queues = {url.rpartition("/")[2]: url for url in urls}
         await asyncio.to_thread(self.file.write_text, resolved_yaml([made.resolved]))
 
     async def dead_letters(self) -> list[DeadLetter]:
         """Everything that is in the table."""
         store = DynamoDeadLetters(self._dynamodb, self._table, 30, SystemClock())
         return [letter async for letter in store.find(DeadLetterFilter())]
+
+    async def lying(self) -> int:
+        """Messages on all queues, held and delayed ones too."""
+        counts = await asyncio.gather(*(SqsQueue(self._sqs, url).counts() for url in self.queues.values()))
+        return sum(each.total for each in counts)
+
+    async def put(self, queue: str, bodies: Sequence[bytes]) -> None:
+        """Puts bytes on the queue whose name has that part, each in a group of its own, as another program would."""
+        (url,) = [url for name, url in self.queues.items() if queue in name]
+        messages = [OutgoingMessage(body, f"raw{n}", f"raw-{queue}-{n}") for n, body in enumerate(bodies)]
+        sent = await SqsQueue(self._sqs, url).send(messages)
+        assert all(isinstance(each, Sent) for each in sent)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -72,7 +91,7 @@ class Service:
 
     def __init__(self, cloud: Surroundings, log: Path, *command: str) -> None:
         self._cloud = cloud
-        self._log = log
+        self.log = log
         self._command = command
         self._process: Process | None = None
         self.ready: dict[str, Any] = {}
@@ -80,8 +99,8 @@ class Service:
     async def start(self) -> None:
         """Starts it and waits until it says that it is ready."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        begin = self._log.stat().st_size if self._log.exists() else 0
-        with self._log.open("ab") as out:
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
                 BIN / self._command[0], *self._command[1:], "--host", "127.0.0.1", "--metrics-port", "0",
                 stdin=DEVNULL, stdout=out, stderr=out, env=environment | self._cloud.environment,
@@ -115,7 +134,7 @@ class Service:
 
     def _said(self, begin: int) -> dict[str, Any] | None:
         assert self._process is not None
-        text = self._log.read_bytes()[begin:]
+        text = self.log.read_bytes()[begin:]
         assert self._process.returncode is None, text.decode()
         for line in text.splitlines():
             if b'"ready"' in line and line.endswith(b"}"):
@@ -124,21 +143,38 @@ class Service:
         return None
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """An ingest, and workers by name."""
+
+    ingest: Service
+    workers: dict[str, Service]
+
+    @property
+    def services(self) -> list[Service]:
+        """All of them."""
+        return [self.ingest, *self.workers.values()]
+
+    @property
+    def url(self) -> str:
+        """Where messages are taken."""
+        return str(self.ingest.ready["chaski.ingest.url"])
+
+
 @contextlib.asynccontextmanager
-async def cluster(cloud: Cloud, folder: Path) -> AsyncIterator[tuple[Service, list[Service]]]:
-    """An ingest and three workers: two consumers and one error-consumer."""
-    route = ("--route", str(cloud.file))
+async def cluster(cloud: Cloud, folder: Path, **jobs: str) -> AsyncIterator[Cluster]:
+    """A running ingest and workers: `name="consume"` or `name="retry"`."""
     ingest = Service(
         cloud, folder / "ingest.log", "chaski-ingest", "--auth", "none", "--routes", str(cloud.file), "--port", "0"
     )
-    workers = [
-        Service(cloud, folder / "consume0.log", "chaski-worker", "consume", *route),
-        Service(cloud, folder / "consume1.log", "chaski-worker", "consume", *route),
-        Service(cloud, folder / "retry.log", "chaski-worker", "retry", *route),
-    ]
+    workers = {
+        name: Service(cloud, folder / f"{name}.log", "chaski-worker", job, "--route", str(cloud.file))
+        for name, job in jobs.items()
+    }
+    running = Cluster(ingest, workers)
     try:
-        await asyncio.gather(*(service.start() for service in (ingest, *workers)))
-        yield ingest, workers
+        await asyncio.gather(*(service.start() for service in running.services))
+        yield running
     finally:
-        await asyncio.gather(*(service.end() for service in (ingest, *workers)))
+        await asyncio.gather(*(service.end() for service in running.services))
         await cloud.close()

@@ -37,6 +37,10 @@ class ServerProcess:
         self._process.terminate()
         return self._wait()
 
+    def stop(self) -> None:
+        """Ends it, and expects it to end well."""
+        assert self.terminate() == 0
+
     def kill(self) -> None:
         """Ends the process without a chance to say goodbye."""
         self._process.kill()

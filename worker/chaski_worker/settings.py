@@ -9,6 +9,7 @@ MIN_VISIBILITY_SECONDS = 2
 MAX_VISIBILITY_SECONDS = 120
 _VISIBILITY = "CHASKI_VISIBILITY_SECONDS"
 _USUAL_VISIBILITY_SECONDS = 60
+_HOLD_SHARE = 0.9  # of the visibility: the most that an attempt can ask a fresh hold to last
 _ROUND_TRIPS_SECONDS = 30  # for the calls around an attempt
 _DAY = 86_400
 
@@ -38,7 +39,8 @@ class WorkerSettings:
     #: Seconds that a delete waits for company. It delays nothing but the next message of a subject that had no other.
     delete_linger_seconds: float = 0.0
 
-    #: Seconds that a hold must outlive the request's timeout by, or it is extended before the attempt.
+    #: Seconds that a hold must outlive the request's timeout by, or it is extended before the attempt; a twelfth of the
+    #: hold at most.
     hold_margin_seconds: float = 5.0
 
     #: Lanes held at once, as a multiple of the attempts that may run at once (`delivery.concurrencyPerPod`): the
@@ -78,6 +80,17 @@ def visibility_for(timeout_seconds: int, settings: WorkerSettings) -> int:
     """Seconds to hide what is received: long enough for one attempt where 120 seconds allow it, or as it is set."""
     usual = max(_USUAL_VISIBILITY_SECONDS, timeout_seconds + _ROUND_TRIPS_SECONDS)
     return settings.visibility_seconds or min(MAX_VISIBILITY_SECONDS, usual)
+
+
+def poll_seconds_for(visibility_seconds: int, settings: WorkerSettings) -> float:
+    """Seconds that a long poll waits: a third of the hold at most, since a hold is counted from the poll's start."""
+    return min(settings.wait_seconds, visibility_seconds / 3)
+
+
+def needed_hold(timeout_seconds: int, visibility_seconds: int, settings: WorkerSettings) -> float:
+    """Seconds that a hold must last when an attempt begins; the heartbeat covers what is beyond a fresh hold."""
+    margin = min(settings.hold_margin_seconds, visibility_seconds / 12)
+    return min(timeout_seconds + margin, visibility_seconds * _HOLD_SHARE)
 
 
 def from_environment(environment: Mapping[str, str], settings: WorkerSettings = SQS_SETTINGS) -> WorkerSettings:

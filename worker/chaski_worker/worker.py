@@ -22,7 +22,7 @@ from chaski_worker.observer import Observer
 from chaski_worker.reporting import Reporter
 from chaski_worker.room import Room
 from chaski_worker.runner import Job, LaneRunner, RelaxedRunner
-from chaski_worker.settings import WorkerSettings, visibility_for
+from chaski_worker.settings import WorkerSettings, needed_hold, poll_seconds_for, visibility_for
 from chaski_worker.slots import Slots
 from chaski_worker.strict import StrictRunner
 from chaski_worker.sweep import SweepRunner
@@ -30,7 +30,6 @@ from chaski_worker.triage import Stage
 
 _log = logging.getLogger(__name__)
 _RESTART_SECONDS = 1.0
-_HOLD_SHARE = 0.9  # of the visibility: the most that an attempt can ask a fresh hold to last
 _DRAIN_MARGIN_SECONDS = 10.0
 
 
@@ -208,7 +207,7 @@ class Worker:
             clock=self._clock,
             settings=settings,
             stopping=self._stopping,
-            hold_seconds=min(route.delivery.timeout_seconds + settings.hold_margin_seconds, visibility * _HOLD_SHARE),
+            hold_seconds=needed_hold(route.delivery.timeout_seconds, visibility, settings),
         )
         return Consumer(
             line.name,
@@ -220,7 +219,7 @@ class Worker:
             random=self._random,
             visibility_seconds=visibility,
             renew_below=settings.renew_below,
-            pace=Pace(settings.wait_seconds, settings.poll_gap_seconds, settings.polls_per_queue),
+            pace=Pace(poll_seconds_for(visibility, settings), settings.poll_gap_seconds, settings.polls_per_queue),
         )
 
     def _runner(self, job: Job, queue: Queue, visibility: int, *, sweep: bool) -> LaneRunner:

@@ -16,7 +16,7 @@ from chaski_worker.batcher import Batcher
 from chaski_worker.lanes import Lane, LaneLostError, split
 from chaski_worker.lines import first_lines, gauge_urls, retry_line
 from chaski_worker.room import Room
-from chaski_worker.settings import WorkerSettings, visibility_for
+from chaski_worker.settings import WorkerSettings, needed_hold, poll_seconds_for, visibility_for
 from chaski_worker.slots import Slots
 from chaski_worker.triage import Deliverable, Stage, Unfit, triage
 from support.worlds import make_route, resolve
@@ -188,6 +188,20 @@ def test_visibility_covers_an_attempt_within_120_seconds(timeout: int, visibilit
     """At least 60 s, more for longer timeouts, never above the 120 s that deduplication allows; else what is set."""
     assert visibility == visibility_for(timeout, WorkerSettings())
     assert visibility_for(timeout, WorkerSettings(visibility_seconds=6)) == 6
+
+
+@pytest.mark.parametrize(("visibility", "seconds"), [(60, 20), (120, 20), (6, 2)])
+def test_a_poll_is_short_against_the_hold_that_it_brings(visibility: int, seconds: float) -> None:
+    """A hold counts from the poll's start: with a longer poll a message that came late would be held no more."""
+    assert poll_seconds_for(visibility, WorkerSettings()) == seconds
+
+
+@pytest.mark.parametrize(
+    ("timeout", "visibility", "seconds"), [(30, 60, 35), (1, 60, 6), (300, 120, 108), (1, 6, 1.5), (10, 6, 5.4)]
+)
+def test_an_attempt_needs_a_hold_beyond_its_timeout(timeout: int, visibility: int, seconds: float) -> None:
+    """By five seconds; never all of a fresh hold, since extending takes time too."""
+    assert needed_hold(timeout, visibility, WorkerSettings()) == pytest.approx(seconds)
 
 
 # ---- triage

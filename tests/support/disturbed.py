@@ -1,0 +1,91 @@
+"""Three sets of workers of one route, of which one is killed and one is paused again and again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from chaski_core.deadletter import DeadLetter
+from support.devs import RecordingTarget, wait_until
+from support.disturbance import Disturbance, check_surplus
+from support.processes import Cloud, Cluster, Service, cluster
+from support.standins import standins
+
+# ElasticMQ keeps both cores busy while anybody waits for messages of a FIFO queue, so its runs are `slow`: by themselves.
+MAKERS = pytest.mark.parametrize("maker", ["embedded", pytest.param("elasticmq", marks=pytest.mark.slow)])
+HOLD_SECONDS = 6  # instead of a minute, so that what a kill left is soon had by others
+PAUSE_SECONDS = 8.0
+DISTURBED_SECONDS = {"embedded": 35.0, "elasticmq": 600.0}  # a shorter test is disturbed to its end
+SETTLE_SECONDS = 60.0
+
+
+@dataclass
+class DisturbedCluster:
+    """What runs, and what is done to it."""
+
+    cloud: Cloud
+    running: Cluster
+    http: aiohttp.ClientSession
+    disturbance: Disturbance
+    calm: Sequence[Service]
+
+    async def finished(self, target: RecordingTarget, complete: Callable[[], bool], within: float) -> str:
+        """Waits until all is done, ends the disturbance, and checks what came of it but the order.
+
+        Returns:
+            What happened, in words.
+        """
+        await wait_until(complete, within)
+        self.disturbance.stop()
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while not self.disturbance.over or await self.cloud.lying():
+                await asyncio.sleep(0.2)
+        more = await check_surplus(target.arrived, self.disturbance, self.calm)
+        assert await asyncio.gather(*(each.stop() for each in self.running.services)) == [0] * len(
+            self.running.services
+        )
+        assert self.disturbance.kills
+        assert self.disturbance.pauses
+        return (
+            f"{len(self.disturbance.kills)} kills and {len(self.disturbance.pauses)} pauses, {len(target.arrived)} "
+            f"requests, {more} of them repeats"
+        )
+
+    async def dead_letters(self) -> dict[str, DeadLetter]:
+        """By id; each is kept once."""
+        letters = await self.cloud.dead_letters()
+        by_id = {letter.id: letter for letter in letters}
+        assert len(by_id) == len(letters)
+        return by_id
+
+
+@asynccontextmanager
+async def disturbed_cluster(
+    queue_maker: str, folder: Path, document: Mapping[str, Any]
+) -> AsyncIterator[DisturbedCluster]:
+    """An ingest and the three sets, disturbed from the start."""
+    jobs = ("consume",) if document["spec"].get("ordering") == "Strict" else ("consume", "retry")
+    async with standins(queue_maker, folder) as urls, aiohttp.ClientSession() as http:
+        cloud = Cloud(*urls, folder)
+        cloud.environment["CHASKI_VISIBILITY_SECONDS"] = str(HOLD_SECONDS)
+        await cloud.make(document)
+        names = {f"{name}-{job}": job for name in ("killed", "paused", "calm") for job in jobs}
+        async with cluster(cloud, folder, **names) as running:
+            killed, paused, calm = (
+                [running.workers[f"{name}-{job}"] for job in jobs] for name in ("killed", "paused", "calm")
+            )
+            disturbance = Disturbance(killed, paused, http, PAUSE_SECONDS)
+            seconds = DISTURBED_SECONDS[queue_maker]
+            disturbing = asyncio.create_task(disturbance.run())
+            asyncio.get_running_loop().call_later(seconds, disturbance.stop)
+            try:
+                yield DisturbedCluster(cloud, running, http, disturbance, calm)
+            finally:
+                disturbing.cancel()
+                outcome = (await asyncio.gather(disturbing, return_exceptions=True))[0]
+        assert outcome is None or isinstance(outcome, asyncio.CancelledError), outcome
