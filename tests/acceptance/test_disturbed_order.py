@@ -12,7 +12,7 @@ from support.devs import RecordingTarget, Seen, recording_target, route, send_ba
 from support.disturbed import MAKERS, disturbed_cluster
 from support.orderload import RETRY, OrderLoad, answer
 
-LOAD = OrderLoad(subjects=150, messages=20)
+LOAD = OrderLoad(subjects=150, messages=15)
 SECONDS_BETWEEN_NUMBERS = 1.0  # so that every subject is under way while the workers are disturbed
 
 
@@ -25,7 +25,7 @@ SECONDS_BETWEEN_NUMBERS = 1.0  # so that every subject is under way while the wo
 async def test_order_bears_kills_and_pauses(
     tmp_path: Path, maker: str, ordering: str, report: Callable[[str], None]
 ) -> None:
-    """150 subjects of 20 messages that fail now and then: all attempts of each ladder, in order, repeats explained."""
+    """150 subjects of 15 messages that fail now and then: all attempts of each ladder, in order, repeats explained."""
     async with recording_target(answer) as target:
         target.count_arrivals = True
         delivery = {"timeoutSeconds": 3, "concurrencyPerPod": 64}

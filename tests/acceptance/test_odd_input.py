@@ -1,7 +1,6 @@
 """Old and odd input, through real processes."""
 
 import asyncio
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -13,28 +12,8 @@ import pytest
 from chaski_core.ports import OutgoingMessage
 from chaski_embedded.broker import EmbeddedBroker
 from chaski_runtime.clock import SystemClock
-from support.devs import RecordingTarget, dead_letters, dev_server, recording_target, route, settled_total, wait_until
-
-LIMIT = 262_144
-RETRY = {
-    "rungs": [{"name": "fast", "delaySeconds": 1}],
-    "ladders": [{"class": "any", "retriesPerRung": 1, "rungs": ["fast"]}],
-}
-SUBJECTS = {
-    "spaces": "an order of 17 May",
-    "emoji": "🦙 chaski 🏃",
-    "long": "x" * 500,
-    "long-unicode": "ñ" * 512,
-    "prototype": "constructor",
-    "dunder": "__proto__",
-    "newline": "two\nlines",
-    "path": "../../etc/passwd",
-}
-
-
-def answer(path: str, _message_id: str, _attempt: int) -> tuple[float, int]:
-    """What the path says."""
-    return 0.0, int(path.rpartition("/")[2] or 200)
+from support.devs import dead_letters, dev_server, recording_target, route, settled_total, wait_until
+from support.oddload import LIMIT, RETRY, answer, odd_messages, old_message, sized, unknown_fields
 
 
 async def post(http: aiohttp.ClientSession, server_url: str, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -62,15 +41,8 @@ async def test_what_lies_on_the_queues_already(tmp_path: Path) -> None:
         document = route("odd", target.url, retry=RETRY, queues=[{"name": "messages", "partitions": 1}])
         async with dev_server(tmp_path, document) as server, aiohttp.ClientSession() as http:
             assert await server.stop() == 0
-            old = orjson.dumps(
-                {
-                    "subject": "pc_send_88",
-                    "body": {"url": f"{target.url}200", "content": "old", "method": "PUT", "headers": {}},
-                }
-            )
-            await put_raw(
-                server.data, "-messages-", [old, b"\x00\xff garbage", b'{"subject": 1}', old.replace(b"old", b"2nd")]
-            )
+            old, second = (old_message(f"{target.url}200", content) for content in ("old", "2nd"))
+            await put_raw(server.data, "-messages-", [old, b"\x00\xff garbage", b'{"subject": 1}', second])
             await put_raw(server.data, "-rung-fast", [old])
             await server.start()
             await settled(http, server.metrics_url, 5)
@@ -97,16 +69,7 @@ async def test_unknown_fields_come_out_of_a_retry_as_they_went_in(tmp_path: Path
     """Fields that Chaski does not know, of all kinds, after a retry: unchanged in the dead letter."""
     async with recording_target(answer) as target:
         document = route("odd", target.url, retry=RETRY)
-        message = {
-            "subject": "s",
-            "body": {
-                "url": f"{target.url}500",
-                "content": {"n": 12345678901234567890123},
-                "priority": [1, None, {"a": 0.1}],
-            },
-            "x-tenant": {"deep": [[], {}, "é\u2028\ufffe"], "big": 2**70},
-            "": False,
-        }
+        message = unknown_fields(target.url)
         async with dev_server(tmp_path, document) as server, aiohttp.ClientSession() as http:
             status, answered = await post(http, server.url, json.dumps(message).encode())
             assert status == 202, answered
@@ -121,7 +84,6 @@ async def test_unknown_fields_come_out_of_a_retry_as_they_went_in(tmp_path: Path
 
 async def test_odd_subjects_and_bodies_arrive(tmp_path: Path) -> None:
     """Subjects with spaces, emoji, 500 characters, `constructor`; bodies of 0 bytes, the largest, base64, all JSON."""
-    binary = bytes(range(256))
     async with recording_target(answer) as target:
         target.keep_bodies = True
         async with (
@@ -129,41 +91,14 @@ async def test_odd_subjects_and_bodies_arrive(tmp_path: Path) -> None:
             aiohttp.ClientSession() as http,
         ):
             sent: dict[str, bytes] = {}
-            for name, subject in SUBJECTS.items():
-                message = {"id": name, "subject": subject, "body": {"url": target.url, "content": subject}}
-                status, answered = await post(http, server.url, orjson.dumps(message))
-                assert (status, answered["subject"]) == (202, subject)
-                sent[name] = subject.encode()
-            contents: dict[str, tuple[dict[str, Any], bytes]] = {
-                "empty": ({"content": ""}, b""),
-                "none": ({}, b""),
-                "null": ({"content": None}, b""),
-                "zero": ({"content": 0}, b"0"),
-                "false": ({"content": False}, b"false"),
-                "list": ({"content": []}, b"[]"),
-                "base64": ({"content": base64.b64encode(binary).decode(), "contentEncoding": "base64"}, binary),
-                "controls": ({"content": "\x00\x01\x1f\ufffe\uffff"}, "\x00\x01\x1f\ufffe\uffff".encode()),
-            }
-            for name, (fields, expected) in contents.items():
-                message = {"id": name, "subject": "bodies", "body": {"url": target.url, **fields}}
-                status, answered = await post(http, server.url, orjson.dumps(message))
-                assert status == 202, answered
+            for name, message, expected in odd_messages(target.url):
+                status, answered = await post(http, server.url, message)
+                assert (status, answered["id"], answered["subject"]) == (202, name, orjson.loads(message)["subject"])
                 sent[name] = expected
-            largest, over = sized(target, LIMIT), sized(target, LIMIT + 1)
-            assert (len(largest), len(over)) == (LIMIT, LIMIT + 1)
-            status, answered = await post(http, server.url, largest)
-            assert status == 202, answered
-            sent["large"] = orjson.loads(largest)["body"]["content"].encode()
-            status, answered = await post(http, server.url, over)
+            assert len(sized(target.url, LIMIT)) == LIMIT
+            status, answered = await post(http, server.url, sized(target.url, LIMIT + 1))
             assert status == 413
             assert "262144" in str(answered).replace(",", "")
             await wait_until(lambda: len(target.seen) >= len(sent), within=20)
             assert await server.stop() == 0
     assert target.bodies == sent
-
-
-def sized(target: RecordingTarget, size: int) -> bytes:
-    """A message of exactly so many bytes of JSON."""
-    message = {"id": "large", "subject": "s", "body": {"url": target.url, "content": ""}}
-    message["body"]["content"] = "x" * (size - len(orjson.dumps(message)))  # type: ignore[index]
-    return orjson.dumps(message)

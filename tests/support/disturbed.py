@@ -20,7 +20,7 @@ from support.standins import standins
 MAKERS = pytest.mark.parametrize("maker", ["embedded", pytest.param("elasticmq", marks=pytest.mark.slow)])
 HOLD_SECONDS = 6  # instead of a minute, so that what a kill left is soon had by others
 PAUSE_SECONDS = 8.0
-DISTURBED_SECONDS = {"embedded": 35.0, "elasticmq": 600.0}  # a shorter test is disturbed to its end
+DISTURBED_SECONDS = {"embedded": 25.0, "elasticmq": 600.0}  # a shorter test is disturbed to its end
 SETTLE_SECONDS = 60.0
 
 
