@@ -6,7 +6,6 @@ puts of the same key are idempotent, and a change of visibility by a handle that
 """
 
 import asyncio
-import io
 import random
 import ssl
 import time
@@ -26,12 +25,14 @@ from chaski_aws.credentials import CredentialSource
 from chaski_aws.endpoints import Endpoint
 from chaski_aws.retrying import RetryBudget
 from chaski_aws.signing import Signer
+from chaski_runtime.client import Client
+from chaski_runtime.connections import Connector
 
 OnRequest = Callable[[str, str], None]  # action, result: `ok`, `cancelled`, or a `Kind`
 CONNECT_SECONDS = 5.0
 KEEP_IDLE_SECONDS = 15.0  # below the 20 s or so after which AWS closes an idle connection
 TOLERATED_SKEW_SECONDS = 60.0  # AWS tolerates 5 minutes or more; below this the clock is not the cause
-_LONG_BODY_BYTES = 262_144
+_CONNECTION_BYTES = 64 * 1024 * 1024  # of one answer with all that it is made of; far above every call's own limit
 _UNKNOWN_REASON = "the connection failed"
 
 
@@ -81,11 +82,13 @@ class AwsTransport:
         self._skew = 0.0  # seconds that AWS is ahead of this machine's clock
         self._signers: dict[str, Signer] = {}
         self._signers_of: ReadOnlyCredentials | None = None
-        self._session = _open_http(endpoint)
+        self._client = _open_client(endpoint)
+        self._closed = False
 
     async def close(self) -> None:
         """Closes the connections; calls under way and later ones fail as if the service were away."""
-        await self._session.close()
+        self._closed = True
+        await self._client.close()
 
     async def call(self, action: str, fields: Mapping[str, Any], limits: CallLimits = DEFAULT_LIMITS) -> Any:
         """Calls an action; returns the JSON object of the answer.
@@ -126,26 +129,18 @@ class AwsTransport:
         return result
 
     async def _exchange(self, headers: Mapping[str, str], body: bytes, limits: CallLimits) -> Answer | Problem:
-        if self._session.closed:
+        if self._closed:
             return Problem(Kind.CONNECTION, "Closed", "this process has closed its connections")
-        timeout = aiohttp.ClientTimeout(total=limits.seconds, sock_connect=CONNECT_SECONDS)
-        async with self._session.post(
-            self._url,
-            data=_payload(body),
-            headers=headers,
-            timeout=timeout,
-            allow_redirects=False,
-            proxy=self._endpoint.proxy,
-        ) as response:
-            told = response.content_length
-            if told is not None and told <= limits.answer_bytes:
-                data = await response.read()
-            else:
-                data = await _read_up_to(limits.answer_bytes, response)
-            if len(data) > limits.answer_bytes or (told or 0) > limits.answer_bytes:
-                response.close()  # what follows is not read
-                return Problem(Kind.SERVER, "AnswerTooLong", f"more than {limits.answer_bytes} bytes")
-            return Answer(response.status, response.headers, data)
+        data = bytearray()
+        async with asyncio.timeout(limits.seconds):
+            response = await self._client.request("POST", self._url, tuple(headers.items()), body)
+            try:
+                await response.read_into(data, limits.answer_bytes + 1)
+            finally:
+                response.close()  # what is longer is not read
+        if len(data) > limits.answer_bytes:
+            return Problem(Kind.SERVER, "AnswerTooLong", f"more than {limits.answer_bytes} bytes")
+        return Answer(response.status, response.headers, bytes(data))
 
     def _signer(self, action: str, credentials: ReadOnlyCredentials) -> Signer:
         if credentials is not self._signers_of:
@@ -172,32 +167,18 @@ class AwsTransport:
         return False
 
 
-def _open_http(endpoint: Endpoint) -> aiohttp.ClientSession:
+def _open_client(endpoint: Endpoint) -> Client:
     verify: ssl.SSLContext | bool = (
         ssl.create_default_context(cafile=endpoint.ca_bundle) if endpoint.ca_bundle else True
     )
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_IDLE_SECONDS, ssl=verify),  # callers are bounded
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"chaski/{chaski_core.__version__}", "Accept-Encoding": "identity"},
-        auto_decompress=False,
+    connector = Connector(
+        answer_bytes=_CONNECTION_BYTES,
+        limit=0,  # callers are bounded
+        keepalive_timeout=KEEP_IDLE_SECONDS,
+        ssl=verify,
     )
-
-
-def _payload(body: bytes) -> aiohttp.Payload:
-    # Named outright, since aiohttp would search for the kind of body at every call; and long ones are
-    # written in pieces, so that they do not hold up the loop.
-    return aiohttp.BytesPayload(body) if len(body) <= _LONG_BODY_BYTES else aiohttp.BytesIOPayload(io.BytesIO(body))
-
-
-async def _read_up_to(limit: int, response: aiohttp.ClientResponse) -> bytes:
-    """At most `limit` bytes and what one more read brings."""
-    data = bytearray()
-    async for chunk in response.content.iter_any():
-        data += chunk
-        if len(data) > limit:
-            break
-    return bytes(data)
+    agent = f"chaski/{chaski_core.__version__}"
+    return Client(connector, agent, connect_seconds=CONNECT_SECONDS, proxy=endpoint.proxy)
 
 
 def _label(result: Any) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import aiohttp
 
 from chaski_core.outcome import ErrorClass
-from chaski_worker.connections import AnswerTooLongError
+from chaski_runtime.connections import AnswerTooLongError
 from chaski_worker.redact import one_line
 
 _MAX_DETAIL_CHARACTERS = 300

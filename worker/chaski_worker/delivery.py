@@ -12,9 +12,9 @@ from yarl import URL
 from chaski_core.envelope import HttpRequest
 from chaski_core.outcome import ErrorClass, Outcome, class_of_status
 from chaski_core.request_rules import header_faults, method_faults, syntax_faults
+from chaski_runtime.client import Answer, Headers
 from chaski_worker import addresses, classify
 from chaski_worker.addresses import Dialling
-from chaski_worker.exchange import Answer, Headers
 from chaski_worker.guard import Guard, Target
 from chaski_worker.redact import excerpt, one_line, shown_origin
 from chaski_worker.refusal import Refusal, RefusalReason
@@ -99,7 +99,7 @@ class Deliverer:
                 response = await self._sessions.of(target.rule).request(
                     request.method, target.url, headers, request.body
                 )
-                await _read(response, body)
+                await response.read_into(body, _MAX_BODY_BYTES)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong is the attempt's outcome
             if response is None:
                 return self._failed(error, target.url, dialling)
@@ -150,14 +150,6 @@ def _judge_own(headers: Headers) -> Refusal | None:
 def _merged(given: Headers, own: Headers) -> Headers:
     taken = {name.lower() for name, _ in own}
     return [*(header for header in given if header[0].lower() not in taken), *own]
-
-
-async def _read(response: Answer, body: bytearray) -> None:
-    while len(body) < _MAX_BODY_BYTES:
-        chunk = await response.content.readany()
-        if not chunk:
-            return
-        body += chunk
 
 
 def _answered(response: Answer, body: bytes) -> Outcome:

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import AllowRule
+from chaski_runtime.client import Client
+from chaski_runtime.connections import Connector
 from chaski_worker.addresses import AddressPolicy, MakeSocket, plain_socket, socket_factory
-from chaski_worker.connections import Connector
-from chaski_worker.exchange import Client
 from chaski_worker.resolver import OwnThreadsResolver
 from chaski_worker.tls import ClientCertificate, trusting
 
 # Idle connections are given up before most servers do (5 s in Node.js and uvicorn, longer elsewhere), so that a
 # request is hardly ever written to a connection that the server is just closing.
 _KEEPALIVE_SECONDS = 4.0
+#: Of one answer, in all that it is made of. Far above what is read of a body, and of headers at their largest.
+MAX_ANSWER_BYTES = 1_048_576
 
 
 def open_client(tls: ssl.SSLContext | bool, factory: MakeSocket, resolver: AbstractResolver, user_agent: str) -> Client:
@@ -24,6 +26,7 @@ def open_client(tls: ssl.SSLContext | bool, factory: MakeSocket, resolver: Abstr
     target's silence.
     """
     connector = Connector(
+        answer_bytes=MAX_ANSWER_BYTES,
         limit=0,
         ssl=tls,
         resolver=resolver,

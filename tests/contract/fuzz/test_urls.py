@@ -15,9 +15,9 @@ from yarl import URL
 from chaski_core.envelope import HttpRequest
 from chaski_core.outcome import ErrorClass
 from chaski_core.route.model import AllowRule
+from chaski_runtime.client import origin_of
 from chaski_worker.addresses import AddressTables
 from chaski_worker.delivery import Deliverer
-from chaski_worker.exchange import Client
 from chaski_worker.guard import Guard, Target
 from chaski_worker.refusal import Refusal
 from chaski_worker.session import Sessions
@@ -40,7 +40,7 @@ RULES = (
 
 def _disagreement(text: str, url: URL) -> str | None:
     """What the client, or a reader of another make, understands otherwise than what was judged."""
-    origin = Client._make_origin(url.scheme, url.raw_host or "", url.port)
+    origin = origin_of(url.scheme, url.raw_host or "", url.port)
     key = origin.key.connection_key
     other, raw = urlsplit(str(url)), urlsplit(text)
     host = host_name(url)

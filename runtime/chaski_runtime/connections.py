@@ -20,8 +20,6 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
 _END_OF_HEADERS = b"\r\n\r\n"
-#: Of one answer, in all that it is made of. Far above what is read of a body, and of headers at their largest.
-MAX_ANSWER_BYTES = 1_048_576
 
 
 class AnswerTooLongError(aiohttp.ClientPayloadError):
@@ -29,9 +27,18 @@ class AnswerTooLongError(aiohttp.ClientPayloadError):
 
 
 class AnswerHandler(ResponseHandler):
-    """One connection to a target."""
+    """One connection.
 
-    _received_bytes = 0  # since the request was sent
+    Args:
+        loop: the running one.
+        answer_bytes: of one answer, in all that it is made of; what is longer is cut off.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, answer_bytes: int) -> None:
+        super().__init__(loop)
+        self._answer_bytes = answer_bytes
+        self._received_bytes = 0  # since the request was sent
+        self._poll: select.poll | None = None
 
     def set_response_params(self, **parameters: Any) -> None:
         """Begins with a new answer."""
@@ -45,7 +52,7 @@ class AnswerHandler(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         """Hands over headers and body apart, so that the headers count whatever the body is."""
         self._received_bytes += len(data)
-        if self._received_bytes > MAX_ANSWER_BYTES:
+        if self._received_bytes > self._answer_bytes:
             self._cut_off()
             return
         if self._payload is not None and not self._payload.is_eof():
@@ -65,7 +72,7 @@ class AnswerHandler(ResponseHandler):
             self._payload.set_exception(aiohttp.ClientPayloadError("the body is broken"))
 
     def _cut_off(self) -> None:
-        error = AnswerTooLongError(f"the answer has more than {MAX_ANSWER_BYTES} bytes")
+        error = AnswerTooLongError(f"the answer has more than {self._answer_bytes} bytes")
         if self._payload is not None and not self._payload.is_eof():
             self._payload.set_exception(error)
         self.set_exception(error)
@@ -79,18 +86,20 @@ class AnswerHandler(ResponseHandler):
         descriptor = self.transport.get_extra_info("socket").fileno()
         if descriptor < 0:
             return True
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(descriptor, select.POLLIN)
+        return bool(self._poll.poll(0))
 
 
 class Connector(aiohttp.TCPConnector):
     """A pool of such connections. Needs a running loop."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, answer_bytes: int, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = functools.partial(_handler, loop=self._loop)  # aiohttp has no public way to say this
+        # aiohttp has no public way to say this.
+        self._factory = functools.partial(_handler, loop=self._loop, answer_bytes=answer_bytes)
 
 
-def _handler(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    return AnswerHandler(loop)
+def _handler(loop: asyncio.AbstractEventLoop, answer_bytes: int) -> ResponseHandler:
+    return AnswerHandler(loop, answer_bytes)

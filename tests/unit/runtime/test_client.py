@@ -1,0 +1,31 @@
+"""What the HTTP client writes."""
+
+import pytest
+
+from chaski_runtime.client import request_head
+
+
+def test_a_head_is_what_http_says() -> None:
+    """The request line, the headers in their order, the length of the body."""
+    head = request_head("POST /a?b=c", [("Host", "t.test"), ("X-A", "b")], 3)
+    assert head == b"POST /a?b=c HTTP/1.1\r\nHost: t.test\r\nX-A: b\r\nContent-Length: 3\r\n\r\n"
+    assert request_head("GET /", [("Host", "t.test")], None) == b"GET / HTTP/1.1\r\nHost: t.test\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "header"),
+    [
+        ("GET /", ("X-A", "b\r\nX-B: c")),
+        ("GET /", ("X-A", "b\nX-B: c")),
+        ("GET /", ("X-A", "b\rX-B: c")),
+        ("GET /", ("X-A\r\nX-B", "c")),
+        ("GET /", ("X-A", "b\0c")),
+        ("GET / HTTP/1.1\r\nX-B: c", ("X-A", "b")),
+        ("GET /", ("X-A", "\u00e9")),
+    ],
+    ids=["line break", "line feed", "carriage return", "in a name", "NUL", "in the target", "beyond ASCII"],
+)
+def test_nothing_is_read_as_another_line(start: str, header: tuple[str, str]) -> None:
+    """Whoever chose a value can't add a header or end the head with it."""
+    with pytest.raises(ValueError, match=r"line|ascii"):
+        request_head(start, [header], None)
