@@ -61,6 +61,12 @@ class Cluster:
         )
         return ran.stdout
 
+    def install(self, *more: str) -> None:
+        """Installs or upgrades the release `chaski` from this checkout; `more` are further arguments for helm."""
+        chart, values = ROOT / "charts" / "chaski", STATE / "values.yaml"
+        arguments = ("upgrade", "--install", "chaski", str(chart), "-n", SYSTEM, "-f", str(values))
+        self.helm(*arguments, *more, "--wait", "--timeout", "5m")
+
     def namespace(self, name: str) -> None:
         """A namespace that takes only Pods that Pod security calls restricted."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -126,3 +132,8 @@ def bring_up() -> bool:
 def take_down() -> None:
     """Ends it and removes its state."""
     subprocess.run([str(ROOT / "hack" / "cluster" / "down")], check=True, timeout=300)
+
+
+def load_images() -> None:
+    """Builds the images of this checkout and brings them into the cluster; writes the chart's values."""
+    subprocess.run([str(ROOT / "hack" / "cluster" / "load")], check=True, timeout=1200)

@@ -1,0 +1,117 @@
+"""The experiment in the cluster, through the ingest Service; and workers that come and go with the work."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from chaski_cli.demo.experiment import EXPECTED, EXPECTED_FAILED_RETRIES, SUBJECT
+from support.cluster import SYSTEM, Cluster
+from support.clusterpods import PRIVATE, Team
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
+
+ENDPOINTS = list(EXPECTED)
+RETRY = {
+    "rungs": [{"name": name, "delaySeconds": delay} for delay, name in enumerate(("fast", "medium", "slow"), start=1)],
+    "ladders": [
+        {"class": "4xx", "retriesPerRung": 2, "rungs": ["fast", "medium"]},
+        {"class": "5xx", "retriesPerRung": 5, "rungs": ["fast"]},
+        {"class": "timeout", "retriesPerRung": 1, "rungs": ["fast", "medium", "slow"]},
+    ],
+}
+
+
+@pytest.mark.promise(4)
+def test_the_experiment_comes_out_exactly(team: Team, report: Callable[[str], None]) -> None:
+    """200 messages of one subject, 50 to each of four endpoints: counted at the target, in DynamoDB and by the metrics."""
+    allow = [{"name": each, "url": f"{team.target}/{each}", "cidrs": PRIVATE} for each in ENDPOINTS]
+    team.route(
+        "experiment",
+        targets={"allow": allow},
+        delivery={"timeoutSeconds": 1},
+        retry=RETRY,
+        subjectGroup={"pattern": "^(test_subject)$"},
+        autoscaling={"minReplicas": 1, "maxReplicas": 1},
+    )
+    team.cluster.ready(team.namespace, "experiment")
+    sender = team.begin_sending("experiment", [(SUBJECT, f"{team.target}/{each}", 0, 50) for each in ENDPOINTS])
+    sent = team.sent(sender)
+    assert sent["accepted"] == 200, sent
+
+    requests = {each: row.requests for each, row in EXPECTED.items()}
+    table = team.cluster.until("the table in the route's status", lambda: table_of(team, "experiment"))
+
+    def settled() -> bool:
+        return sum(team.seen()["requests"].values()) >= sum(requests.values()) and letters(team.cluster, table) >= 150
+
+    team.cluster.until("800 requests and 150 dead letters", settled, 400)
+    assert team.seen()["requests"] == requests
+    assert letters(team.cluster, table) == sum(row.dead_letters for row in EXPECTED.values())
+    assert failed_retries(team) == EXPECTED_FAILED_RETRIES
+    report(f"in the cluster: {requests} requests, 150 dead letters in DynamoDB; sent in {sent['seconds']} s")
+
+
+def test_workers_come_with_the_work_and_go_when_it_is_done(team: Team, report: Callable[[str], None]) -> None:
+    """None, then several, then none again."""
+    team.route(
+        "tide",
+        queues=[{"name": "messages", "partitions": 2}],
+        delivery={"concurrencyPerPod": 4},
+        autoscaling={"minReplicas": 0, "maxReplicas": 3, "targetDrainSeconds": 5, "scaleToZeroAfterSeconds": 60},
+    )
+    team.cluster.ready(team.namespace, "tide")
+    team.cluster.until("no Pods while there is nothing to do", lambda: team.replicas("tide") == 0, 300)
+    plan = [(f"tide-{n}", f"{team.target}/slow", 0, 50) for n in range(40)]
+    sender = team.begin_sending("tide", plan)
+    most = 0
+
+    def arrived() -> bool:
+        nonlocal most
+        most = max(most, team.replicas("tide"))
+        return sum(len(each) for each in team.seen()["seen"].values()) >= 2000
+
+    team.cluster.until("2,000 messages at the target", arrived, 300)
+    assert team.sent(sender)["accepted"] == 2000
+    assert most > 1
+    assert in_order(team.seen()["seen"]) == {f"tide-{n}": 50 for n in range(40)}
+    team.cluster.until("no Pods when all is done", lambda: team.replicas("tide") == 0, 400)
+    report(f"workers went 0 -> {most} -> 0 over 2,000 messages of 40 subjects")
+
+
+def test_helm_test_sends_a_message_all_the_way(installed: Cluster) -> None:
+    """What an SRE runs after an installation."""
+    said = installed.helm("test", "chaski", "-n", SYSTEM, "--logs", "--timeout", "5m")
+    assert "passed: one message went from ingest" in said
+
+
+def in_order(seen: dict[str, list[int]]) -> dict[str, int]:
+    """How many messages of each subject came, or -1 where a first arrival overtook an earlier message's."""
+    first = {subject: list(dict.fromkeys(sequences)) for subject, sequences in seen.items()}
+    return {subject: len(each) if each == sorted(each) else -1 for subject, each in first.items()}
+
+
+def table_of(team: Team, route: str) -> str | None:
+    """The name of a route's DynamoDB table."""
+    resolved = team.status(route).get("resolved") or {}
+    return resolved.get("table")
+
+
+def letters(cluster: Cluster, table: str) -> int:
+    """Dead letters in a table."""
+    pages = cluster.aws("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    return sum(page["Count"] for page in pages)
+
+
+def failed_retries(team: Team) -> dict[str, int]:
+    """Attempts of the error-consumer that failed, by target, as its Pods tell Prometheus."""
+    pods = team.cluster.get("pods", "-n", team.namespace, "-l", "chaski.dev/stage=retry")["items"]
+    found: dict[str, int] = {}
+    for pod in pods:
+        path = f"/api/v1/namespaces/{team.namespace}/pods/{pod['metadata']['name']}:9090/proxy/metrics"
+        for line in team.cluster.kubectl("get", "--raw", path).splitlines():
+            if line.startswith("chaski_attempts_total{") and 'stage="retry"' in line and 'outcome="failed"' in line:
+                target = re.search(r'target="([^"]*)"', line)
+                assert target is not None
+                found[target[1]] = found.get(target[1], 0) + int(float(line.rpartition(" ")[2]))
+    return found
