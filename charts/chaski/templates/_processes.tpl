@@ -29,6 +29,10 @@
 
 {{- define "chaski.ingestArgs" -}}
 - --kubernetes
+{{- range .Values.watchNamespaces }}
+- --namespace={{ . }}
+{{- end }}
+- --auth={{ .Values.ingest.auth }}
 - --log-level={{ .Values.ingest.logLevel }}
 {{- end -}}
 
