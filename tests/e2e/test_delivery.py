@@ -94,7 +94,7 @@ def in_order(seen: dict[str, list[int]]) -> dict[str, int]:
 def table_of(team: Team, route: str) -> str | None:
     """The name of a route's DynamoDB table."""
     resolved = team.status(route).get("resolved") or {}
-    return resolved.get("table")
+    return resolved.get("deadLetterTable")
 
 
 def letters(cluster: Cluster, table: str) -> int:

@@ -51,7 +51,7 @@ def things(team: Team, route: str) -> tuple[set[str], str]:
         return {value.rpartition("/")[2]} if isinstance(value, str) and value.endswith(".fifo") else set()
 
     resolved = team.status(route)["resolved"]
-    return urls(resolved), resolved["table"]
+    return urls(resolved), resolved["deadLetterTable"]
 
 
 def existing_queues(cluster: Cluster) -> set[str]:
