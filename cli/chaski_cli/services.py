@@ -29,6 +29,7 @@ from chaski_runtime import health
 from chaski_runtime.clock import SystemClock
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
+from chaski_runtime.tracing import Tracing, tracing_of
 
 CONSOLE_PORT = 8081
 _log = logging.getLogger(__name__)
@@ -85,8 +86,10 @@ async def open_services(
         resolved = [await drop_drained(broker, await resolve(broker, route)) for route in routes]
         await _tell_of_others(broker, resolved)
         backend = EmbeddedBackend(broker)
-        workers = Workers(resolved, backend, metrics, logs, clock, secrets=secrets)
-        server = _ingest_server(Directory(resolved), backend, metrics, clock, workers)
+        tracing = await stack.enter_async_context(tracing_of("chaski"))
+        workers = Workers(resolved, backend, metrics, logs, clock, secrets=secrets, tracing=tracing)
+        ingest = _ingest(Directory(resolved), backend, metrics, clock, tracing)
+        server = _ingest_server(ingest, workers)
         with _port_fault(listen.host, listen.metrics_port, "--metrics-port"):
             side = await health.start(
                 listen.host, listen.metrics_port, metrics=metrics, live=workers.live, ready=server.ready
@@ -102,12 +105,22 @@ async def open_services(
         yield Services(f"{base}:{port}", f"{base}:{side.port}/metrics", f"{base}:{console.port}/", workers)
 
 
-def _ingest_server(
-    routes: Directory, backend: EmbeddedBackend, metrics: Metrics, clock: Clock, workers: Workers
-) -> IngestServer:
-    settings = IngestSettings()
-    ingest = Ingest(routes, backend, metrics, clock, settings, os.urandom, authenticator=NoAuthentication())
+def _ingest(
+    routes: Directory, backend: EmbeddedBackend, metrics: Metrics, clock: Clock, tracing: Tracing | None
+) -> Ingest:
+    return Ingest(
+        routes,
+        backend,
+        metrics,
+        clock,
+        IngestSettings(),
+        os.urandom,
+        authenticator=NoAuthentication(),
+        tracing=tracing,
+    )
 
+
+def _ingest_server(ingest: Ingest, workers: Workers) -> IngestServer:
     def ready() -> str | None:
         return server.ready()
 

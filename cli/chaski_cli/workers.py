@@ -9,8 +9,10 @@ from chaski_core.ports import Backend, Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
+from chaski_runtime.tracing import Tracing
 from chaski_worker.assembly import Outside, make_deliverer
 from chaski_worker.settings import WorkerSettings
+from chaski_worker.traced import TracedDeliverer
 from chaski_worker.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ _SETTINGS = WorkerSettings(drained_polls=1, drained_over_seconds=0.0, observe_in
 class Workers:
     """Delivers for several routes, from start to drained."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of the workers, each given by its maker
         self,
         routes: Sequence[ResolvedRoute],
         backend: Backend,
@@ -32,6 +34,7 @@ class Workers:
         clock: Clock,
         *,
         secrets: Path | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Puts the workers together.
 
@@ -41,6 +44,7 @@ class Workers:
             metrics: told of what happens.
             logs: the same.
             clock: time.
+            tracing: makes a span for each attempt; None: none.
             secrets: folder with one folder for each Secret; without it nothing is signed.
 
         Raises:
@@ -52,7 +56,7 @@ class Workers:
             resolved.route.key: Worker(
                 resolved,
                 backend=backend,
-                deliverer=deliverer,
+                deliverer=TracedDeliverer(deliverer, tracing, resolved.route) if tracing else deliverer,
                 metrics=metrics,
                 logs=logs,
                 clock=clock,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import orjson
 from aiohttp import web
@@ -19,6 +20,7 @@ from chaski_ingest.problems import Problem
 from chaski_ingest.reading import JSON, NDJSON, read_body
 from chaski_ingest.settings import IngestSettings
 from chaski_runtime.metrics import Metrics
+from chaski_runtime.tracing import Tracing
 
 __all__ = ["Ingest", "RouteDirectory"]
 
@@ -46,6 +48,7 @@ class Ingest:
         random: Callable[[int], bytes],
         *,
         authenticator: Authenticator,
+        tracing: Tracing | None = None,
     ) -> None:
         """Puts the service together.
 
@@ -57,12 +60,14 @@ class Ingest:
             settings: limits.
             random: makes so many random bytes.
             authenticator: who may send.
+            tracing: makes a span for each request; None: none.
         """
         self.settings = settings
         self.draining = False  # every new request is answered 503
         self._acceptance = Acceptance(backend, metrics, settings, random)
         self._routes = routes
         self._gate = Gate(authenticator, clock, settings)
+        self._tracing = tracing
         self._metrics = metrics
         self._clock = clock
         self._bodies = Budget(_ANY_NUMBER, settings.max_body_bytes)
@@ -104,13 +109,28 @@ class Ingest:
         answer: web.Response | Admission | Problem
         answer = await self._gate.admit(resolved, JSON if single else NDJSON, request.headers)
         if isinstance(answer, Admission):
-            limit = self.settings.max_message_bytes if single else self.settings.max_batch_bytes
-            answer = await self._take(request, answer, limit, self._take_message if single else self._take_batch)
+            answer = await (self._traced if self._tracing else self._take)(request, answer, endpoint.kind)
         return self._refuse(resolved, answer) if isinstance(answer, Problem) else answer
 
-    async def _take(
-        self, request: web.BaseRequest, admission: Admission, limit: int, take: Take
-    ) -> web.Response | Problem:
+    async def _traced(self, request: web.BaseRequest, admission: Admission, kind: str) -> web.Response | Problem:
+        assert self._tracing is not None  # noqa: S101 - judged by the caller
+        origin = admission.origin
+        attributes = {"chaski.route": origin.route, "messaging.system": "aws_sqs", "messaging.operation.name": "send"}
+        span = self._tracing.begin(f"accept {kind}", "server", origin.traceparent, attributes)
+        status, error = 500, "it failed in an unexpected way"
+        try:
+            admission = replace(admission, origin=replace(origin, traceparent=span.traceparent))
+            answer = await self._take(request, admission, kind)
+            status = answer.status
+            error = answer.detail if isinstance(answer, Problem) else ""
+        finally:
+            span.end({"http.response.status_code": status}, error if status >= 500 else None)
+        return answer
+
+    async def _take(self, request: web.BaseRequest, admission: Admission, kind: str) -> web.Response | Problem:
+        single = kind == SINGLE
+        limit = self.settings.max_message_bytes if single else self.settings.max_batch_bytes
+        take: Take = self._take_message if single else self._take_batch
         size = min(request.content_length or limit, limit)
         if not self._bodies.reserve(size):
             return self._acceptance.overloaded("too many requests are being read")

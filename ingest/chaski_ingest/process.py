@@ -18,6 +18,7 @@ from chaski_runtime.clock import SystemClock
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
 from chaski_runtime.signals import stop_on_signals
+from chaski_runtime.tracing import tracing_of
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +62,17 @@ async def serve(open_routes: Callable[[], RouteSource], listen: Listen, logs: Lo
         backend = await open_backend(None, clock, on_sqs_request=metrics.backend_request)
         stack.push_async_callback(backend.close)
         routes = open_routes()
-        ingest = Ingest(routes, backend, metrics, clock, IngestSettings(), os.urandom, authenticator=NoAuthentication())
+        tracing = await stack.enter_async_context(tracing_of("chaski-ingest"))
+        ingest = Ingest(
+            routes,
+            backend,
+            metrics,
+            clock,
+            IngestSettings(),
+            os.urandom,
+            authenticator=NoAuthentication(),
+            tracing=tracing,
+        )
         server = IngestServer(ingest)
         side = await health.start(
             listen.host,
@@ -73,17 +84,18 @@ async def serve(open_routes: Callable[[], RouteSource], listen: Listen, logs: Lo
         stack.push_async_callback(side.close)
         port = await server.start(listen.host, listen.port)
         stack.push_async_callback(server.drain)
-        urls = {
-            "chaski.ingest.url": f"http://{listen.host}:{port}",
-            "chaski.metrics.url": f"http://{listen.host}:{side.port}/metrics",
-        }
-        _log.info("ready on %s", urls["chaski.ingest.url"], extra={"ecs": {"event.action": "ready", **urls}})
+        _tell(f"http://{listen.host}:{port}", f"http://{listen.host}:{side.port}/metrics")
         _log.warning("there is no authentication: whoever reaches the port may send")
         following = asyncio.create_task(routes.follow())
         stack.push_async_callback(_end, following)
         await stop.wait()
         _log.info("stopping: nothing new is taken, what is under way is answered")
     _log.info("stopped")
+
+
+def _tell(ingest: str, metrics: str) -> None:
+    urls = {"chaski.ingest.url": ingest, "chaski.metrics.url": metrics}
+    _log.info("ready on %s", ingest, extra={"ecs": {"event.action": "ready", **urls}})
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -15,8 +15,10 @@ from chaski_runtime.clock import SystemClock
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
 from chaski_runtime.signals import stop_on_signals
+from chaski_runtime.tracing import tracing_of
 from chaski_worker.assembly import Outside, make_deliverer
 from chaski_worker.settings import WorkerSettings
+from chaski_worker.traced import TracedDeliverer
 from chaski_worker.triage import Stage
 from chaski_worker.worker import Worker
 
@@ -83,10 +85,11 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
             on_dynamodb_request=metrics.store_request,
         )
         stack.push_async_callback(backend.close)
+        tracing = await stack.enter_async_context(tracing_of("chaski-worker"))
         worker = Worker(
             resolved,
             backend=backend,
-            deliverer=deliverer,
+            deliverer=TracedDeliverer(deliverer, tracing, route) if tracing else deliverer,
             metrics=metrics,
             logs=logs,
             clock=clock,

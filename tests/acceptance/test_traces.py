@@ -1,0 +1,108 @@
+"""Traces of a running `chaski dev`, sent to a collector on this machine."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from support.collector import Seen, collector
+from support.devs import dev_server, route, wait_until
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+RETRY = {
+    "rungs": [{"name": "fast", "delaySeconds": 1}],
+    "ladders": [{"class": "5xx", "retriesPerRung": 2, "rungs": ["fast"]}],
+}
+
+
+@dataclass
+class Target:
+    """Fails twice, then answers 200; keeps what it was told of the trace."""
+
+    url: str = ""
+    traceparents: list[str] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """One request."""
+        self.traceparents.append(request.headers.get("traceparent", ""))
+        return web.Response(status=503 if len(self.traceparents) < 3 else 200)
+
+
+@contextlib.asynccontextmanager
+async def target() -> AsyncIterator[Target]:
+    """Runs one."""
+    made = Target()
+    app = web.Application()
+    app.router.add_post("/{any:.*}", made.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
+
+
+async def send(base: str, url: str, **headers: str) -> None:
+    """One message."""
+    message = {"subject": "s", "body": {"url": url}}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{base}/v1/routes/t/r/messages", json=message, headers=headers) as answer,
+    ):
+        assert answer.status == 202
+
+
+def attempts(spans: list[Seen]) -> list[Seen]:
+    """The spans of attempts, in their order."""
+    found = [span for span in spans if span.name == "deliver target"]
+    return sorted(found, key=lambda span: int(span.attributes["http.request.resend_count"]))
+
+
+@pytest.mark.promise(13)
+@pytest.mark.parametrize("ordering", ["Relaxed", "Strict"])
+async def test_one_trace_leads_from_the_producer_to_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ordering: str
+) -> None:
+    """Over the queue and each retry: ingest's span is the producer's child, attempts are its own, and targets see them."""
+    async with collector() as taken, target() as there:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", taken.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+        async with dev_server(tmp_path, route("r", there.url, ordering=ordering, retry=RETRY)) as dev:
+            await send(dev.url, there.url, traceparent=f"00-{TRACE}-{SPAN}-01")
+            spans = await taken.until(lambda spans: len(attempts(spans)) == 3)
+            assert await dev.stop() == 0
+    (accepted,) = [span for span in spans if span.name == "accept single"]
+    made = attempts(spans)
+    assert {span.trace for span in spans} == {TRACE}
+    assert accepted.parent == SPAN
+    assert [span.parent for span in made] == [accepted.span] * 3
+    assert [span.links for span in made] == [[], [accepted.span], [accepted.span]]
+    assert [span.failed for span in made] == [True, True, False]
+    assert [span.attributes["http.response.status_code"] for span in made] == [503, 503, 200]
+    assert there.traceparents == [f"00-{TRACE}-{span.span}-01" for span in made]
+    assert {span.service for span in spans} == {"chaski"}
+
+
+async def test_without_a_collector_the_producers_context_goes_to_the_target(tmp_path: Path) -> None:
+    """As it is, with every attempt."""
+    async with target() as there, dev_server(tmp_path, route("r", there.url, retry=RETRY)) as dev:
+        await send(dev.url, there.url, traceparent=f"00-{TRACE}-{SPAN}-01")
+        await wait_until(lambda: len(there.traceparents) == 3, 60)
+    assert there.traceparents == [f"00-{TRACE}-{SPAN}-01"] * 3
+
+
+async def test_a_collector_that_is_away_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither deliveries nor the stop."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+    async with target() as there, dev_server(tmp_path, route("r", there.url, retry=RETRY)) as dev:
+        await send(dev.url, there.url)
+        await wait_until(lambda: len(there.traceparents) == 3, 60)
+        assert await asyncio.wait_for(dev.stop(60), 60) == 0
