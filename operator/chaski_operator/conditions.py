@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chaski_operator.podtrouble import trouble_of
+
 Condition = dict[str, Any]
 
 READY = "Ready"
@@ -91,18 +93,24 @@ def conditions(
 # ---- workers
 
 
-def workers_available(deployments: Sequence[Mapping[str, Any]], wanted: int) -> Verdict:
+def workers_available(
+    deployments: Sequence[Mapping[str, Any]], wanted: int, pods: Sequence[Mapping[str, Any]] = ()
+) -> Verdict:
     """Whether the Deployments run what they were last told to run. The first that does not tells why.
 
     Args:
         deployments: as the API server has them.
         wanted: how many there should be.
+        pods: of these Deployments, where it is known already that some do not run.
     """
     if len(deployments) < wanted:
         return bad(WORKERS_AVAILABLE, "Progressing", f"{len(deployments)} of {wanted} Deployments are there")
     asked = [int(each["spec"].get("replicas", 1)) for each in deployments]
     for deployment, replicas in zip(deployments, asked, strict=True):
         found = _of_deployment(deployment, replicas)
+        trouble = trouble_of(pods) if found is not None else None
+        if trouble is not None:
+            return bad(WORKERS_AVAILABLE, trouble.reason, trouble.message)
         if found is not None:
             return found
     if not any(asked):

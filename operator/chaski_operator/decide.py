@@ -53,6 +53,7 @@ class Found:
     apply_error: KubeApiError | ForeignObjectError | None = None
     deployments: Sequence[Mapping[str, Any]] = ()
     wanted_deployments: int = 0
+    pods: Sequence[Mapping[str, Any]] = ()  # the workers', where some do not run
     is_fresh: bool = False  # `settled` is of this look
 
     @property
@@ -126,12 +127,18 @@ def next_look(found: Found, failures: int, pace: Pace) -> float:
     if found.route is None:
         return pace.resync_seconds
     if not found.failures:
-        return pace.busy_seconds if found.settled is not None and found.settled.draining else pace.resync_seconds
+        draining = found.settled is not None and bool(found.settled.draining)
+        return pace.busy_seconds if draining or waits_for_pods(found) else pace.resync_seconds
     if all(is_terminal(error) for error in found.failures):
         return pace.terminal_retry_seconds
     backoff = min(pace.retry_most_seconds, pace.retry_seconds * 2.0 ** min(failures - 1, 30))
     asked = [error.retry_after_seconds for error in found.failures if isinstance(error, ProvisionError)]
     return max(backoff, min(pace.retry_most_seconds, max((each for each in asked if each), default=0.0)))
+
+
+def waits_for_pods(found: Found) -> bool:
+    """Whether there are Deployments whose Pods do not run as they should: their Pods say why, and no event tells of it."""
+    return bool(found.deployments) and not workers_available(found.deployments, found.wanted_deployments).holds
 
 
 def is_terminal(error: Failure) -> bool:
@@ -197,7 +204,7 @@ def _workers(found: Found) -> Verdict:
         return bad("WorkersAvailable", "Refused", error.message)
     if not found.deployments and not found.wanted_deployments:
         return unknown("WorkersAvailable", "Pending", "queues and table come first")
-    return workers_available(found.deployments, found.wanted_deployments)
+    return workers_available(found.deployments, found.wanted_deployments, found.pods)
 
 
 def _suspended(route: Route) -> Verdict:

@@ -6,7 +6,7 @@ queues before the objects that use them, and what is there is read from AWS's ta
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chaski_aws.provision.errors import ProvisionError
@@ -24,7 +24,7 @@ from chaski_operator.decide import Found
 from chaski_operator.deleting import delete_route, finalizer_patch, route_to_delete
 from chaski_operator.events import WARNING, post
 from chaski_operator.manifests import DEPLOYMENT, desired_objects
-from chaski_operator.names import FINALIZER, MANAGER, PAUSED, RECONCILE_AT
+from chaski_operator.names import FINALIZER, MANAGER, PAUSED, RECONCILE_AT, ROUTE_LABEL
 from chaski_operator.news import news_of
 from chaski_operator.owned import OwnedObjects
 from chaski_operator.rounds import Key
@@ -88,7 +88,7 @@ class Reconciler:
         if (document["metadata"].get("annotations") or {}).get(PAUSED) == "disabled":
             return self._settings.pace.resync_seconds
         document = await self._with_finalizer(key, document)
-        found = await self._find(document, memory)
+        found = await self._with_pods(await self._find(document, memory))
         await self._report(key, document, found)
         memory.failures = memory.failures + 1 if found.failures else 0
         result = "invalid" if found.route is None else "error" if found.failures else "ok"
@@ -161,6 +161,18 @@ class Reconciler:
 
     def _deployments(self, route: Route) -> list[dict[str, Any]]:
         return [each for each in self._owned.of_route(route.namespace, route.name) if each["kind"] == DEPLOYMENT.kind]
+
+    async def _with_pods(self, found: Found) -> Found:
+        """With the Pods of workers that do not run, which say why; nothing is asked as long as all of them run."""
+        if found.route is None or not decide.waits_for_pods(found):
+            return found
+        path = object_path("v1", "pods", found.route.namespace)
+        try:
+            pods = await self._api.get(path, labelSelector=f"{ROUTE_LABEL}={found.route.name}", limit="50")
+        except KubeApiError as error:
+            _log.warning("the Pods of %s/%s can't be looked at: %s", found.route.namespace, found.route.name, error)
+            return found
+        return replace(found, pods=pods["items"])
 
     async def _with_finalizer(self, key: Key, document: dict[str, Any]) -> dict[str, Any]:
         """The route with our finalizer where its deletion is to delete something on AWS, and without it elsewhere."""

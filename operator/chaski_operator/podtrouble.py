@@ -1,0 +1,61 @@
+"""Why worker Pods do not run, in the kubelet's and the scheduler's own words. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_IMAGE = ("ErrImageNeverPull", "ErrImagePull", "ImageInspectError", "ImagePullBackOff", "InvalidImageName")
+_START = ("CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What keeps a Pod from running."""
+
+    reason: str  # ImagePull | Unschedulable | one of the kubelet's words
+    message: str
+
+
+def trouble_of(pods: Sequence[Mapping[str, Any]]) -> Trouble | None:
+    """The first thing that keeps one of the Pods from running; None where none says any."""
+    for pod in pods:
+        found = _unscheduled(pod) or _waiting(pod)
+        if found is not None:
+            return found
+    return None
+
+
+def _unscheduled(pod: Mapping[str, Any]) -> Trouble | None:
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if (condition["type"], condition["status"], condition.get("reason")) == (
+            "PodScheduled",
+            "False",
+            "Unschedulable",
+        ):
+            told = f"{pod['metadata']['name']} finds no node: {condition.get('message', '')}"
+            return Trouble("Unschedulable", f"{told} (add nodes, or lower spec.workers.resources)")
+    return None
+
+
+def _waiting(pod: Mapping[str, Any]) -> Trouble | None:
+    for container in (pod.get("status") or {}).get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason, name = waiting.get("reason", ""), pod["metadata"]["name"]
+        if reason in _IMAGE:
+            told = waiting.get("message", reason).rpartition("ErrImagePull: ")[
+                2
+            ]  # the same while it waits and while it tries
+            return Trouble("ImagePull", f"{name} can't get the image {container['image']}: {told}")
+        if reason in _START:
+            return Trouble(reason, f"{name} does not start: {_of(waiting, reason)}{_last(container)}")
+    return None
+
+
+def _of(waiting: Mapping[str, Any], reason: str) -> str:
+    # How long the kubelet waits before the next try changes all the time, and a condition should not.
+    return reason if reason == "CrashLoopBackOff" else f"{reason}: {waiting.get('message', '')}"
+
+
+def _last(container: Mapping[str, Any]) -> str:
+    ended = (container.get("lastState") or {}).get("terminated")
+    return f"; last exit code {ended.get('exitCode')} ({ended.get('reason', '')}); its log says why" if ended else ""
