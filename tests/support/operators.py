@@ -19,6 +19,7 @@ from chaski_aws.provision.clients import BotoAws
 from chaski_runtime.kubeaccess import kube_access
 from support.gates import Gate, gate
 from support.kubeapi import KubeApi
+from support.kubehttp import DEPLOYMENTS, KubeHttp
 from support.provisioning import boto
 
 BIN = Path(sys.executable).parent
@@ -93,15 +94,24 @@ class Operator:
         """Calls past the gate, so that they are not counted."""
         return boto(self.aws.upstream, self.aws.upstream)
 
-    def quiet(self, seconds: float) -> None:
-        """Waits until no write was seen for so long."""
+    def asked(self, namespace: str, *told: str) -> int:
+        """How often AWS was asked these things for the routes of a namespace."""
+        return sum(each.told in told and namespace.encode() in each.body for each in list(self.aws.asked))
+
+    def writes(self, namespace: str) -> list[str]:
+        """What was written for a namespace, on both sides."""
+        aws = [each.told for each in self.aws.writes() if namespace.encode() in each.body]
+        return aws + [each.told for each in self.api.writes() if f"/{namespace}/" in each.path]
+
+    def quiet(self, namespace: str, seconds: float) -> None:
+        """Waits until nothing was written for a namespace for so long."""
         seen, since = -1, time.monotonic()
         deadline = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() - since < seconds:
-            now = len(self.api.writes()) + len(self.aws.writes())
+            now = len(self.writes(namespace))
             if now != seen:
                 seen, since = now, time.monotonic()
-            assert time.monotonic() < deadline, [each.told for each in self.api.writes()[-10:]]
+            assert time.monotonic() < deadline, self.writes(namespace)[-10:]
             time.sleep(0.05)
 
 
@@ -130,14 +140,14 @@ def kubelets(kube: KubeApi, *namespaces: str) -> Iterator[None]:
 
     Nothing else writes a Deployment's status where no controller runs.
     """
-    stop = threading.Event()
+    stop, http = threading.Event(), KubeHttp(kube)
+    path = f"{DEPLOYMENTS}/deployments?labelSelector=app.kubernetes.io/managed-by=chaski-operator"
 
     def work() -> None:
         while not stop.wait(0.1):
-            for namespace in namespaces:
-                with contextlib.suppress(AssertionError, KeyError, json.JSONDecodeError):
-                    for each in kube.get("deployments", "-n", namespace)["items"]:
-                        _as_told(kube, each)
+            for each in http.items(path):
+                if each["metadata"]["namespace"] in namespaces:
+                    _as_told(http, each)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -148,27 +158,17 @@ def kubelets(kube: KubeApi, *namespaces: str) -> Iterator[None]:
         thread.join(30)
 
 
-def _as_told(kube: KubeApi, deployment: Mapping[str, Any]) -> None:
+def _as_told(http: KubeHttp, deployment: Mapping[str, Any]) -> None:
     metadata, replicas = deployment["metadata"], deployment["spec"]["replicas"]
+    if deployment.get("status", {}).get("observedGeneration") == metadata["generation"]:
+        return
     status = {
         "observedGeneration": metadata["generation"], "replicas": replicas, "updatedReplicas": replicas,
         "readyReplicas": replicas, "availableReplicas": replicas,
         "conditions": [{"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable", "message": ""}],
     }  # fmt: skip
-    if deployment.get("status", {}).get("observedGeneration") == metadata["generation"]:
-        return
-    patch = json.dumps({"status": status})
-    kube.try_kubectl(
-        "patch",
-        "deployment",
-        metadata["name"],
-        "-n",
-        metadata["namespace"],
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        patch,
-    )
+    path = f"{DEPLOYMENTS}/namespaces/{metadata['namespace']}/deployments/{metadata['name']}/status"
+    http.merge_patch(path, {"status": status})
 
 
 def until(condition: Callable[[], Any], told: str, seconds: float = DEADLINE_SECONDS) -> Any:

@@ -41,18 +41,12 @@ def test_the_examples_become_ready_and_then_nothing_is_written(
     report(f"{len(EXAMPLES)} examples Ready after {taken:.1f} s")
     assert taken < PROMISED_SECONDS * len(EXAMPLES)
 
-    op.quiet(2)
-    kube, aws, looks = len(op.api.writes()), len(op.aws.writes()), full_looks(op)
+    op.quiet(namespace, 2)
+    written, looks = op.writes(namespace), op.asked(namespace, "ListQueues")
     for file in EXAMPLES:
         op.kube.kubectl("apply", "-f", "-", document=example(file.name, namespace))
-    until(lambda: full_looks(op) >= looks + 10 * len(EXAMPLES), "no ten resyncs", 90)
-    assert [each.told for each in op.api.writes()[kube:]] == []
-    assert [each.told for each in op.aws.writes()[aws:]] == []
-
-
-def full_looks(op: Operator) -> int:
-    """How often AWS was asked which queues there are: once for each full look at a route."""
-    return sum(each.told == "ListQueues" for each in list(op.aws.asked))
+    until(lambda: op.asked(namespace, "ListQueues") >= looks + 10 * len(EXAMPLES), "no ten resyncs", 90)
+    assert op.writes(namespace) == written
 
 
 def test_the_workers_of_a_route_are_what_it_says(op: Operator, namespace: str) -> None:
