@@ -14,6 +14,7 @@ import orjson
 
 from chaski_aws.endpoints import Service
 from chaski_core.errors import BackendError, BackendRejectedError, BackendUnavailableError
+from chaski_core.values import message_value
 
 _MAX_REASON_CHARACTERS = 500
 
@@ -71,7 +72,7 @@ _TRANSIENT = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Answer:
     """An HTTP answer."""
 

@@ -14,6 +14,7 @@ from chaski_core import jsontext
 from chaski_core.ladder import LadderState
 from chaski_core.ladderjson import ladder_json, note_json, read_ladder
 from chaski_core.timestamps import milliseconds, timestamp
+from chaski_core.values import message_value
 
 __all__ = [
     "MAX_METADATA_BYTES",
@@ -35,7 +36,7 @@ __all__ = [
 MAX_METADATA_BYTES = 16_384
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Metadata:
     """What Chaski knows about a message beside what the producer sent. Every field is optional on the queue."""
 
@@ -48,7 +49,7 @@ class Metadata:
     ladder: LadderState | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Envelope:
     """A readable message: `document` is everything as it was read, the other fields are views of it."""
 
@@ -65,7 +66,7 @@ class Malformed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class HttpRequest:
     """The request that a message stands for."""
 

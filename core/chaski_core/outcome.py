@@ -1,7 +1,8 @@
 """What an attempt came to. An HTTP failure is data here, never an exception."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from chaski_core.values import message_value
 
 
 class ErrorClass(StrEnum):
@@ -16,7 +17,7 @@ class ErrorClass(StrEnum):
     SERVER_ERROR = "5xx"
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Outcome:
     """The result of one attempt.
 

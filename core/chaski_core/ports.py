@@ -9,13 +9,14 @@ from typing import Protocol
 
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
 from chaski_core.ladder import LadderState
+from chaski_core.values import message_value
 
 MAX_BATCH_ENTRIES = 10  # API_SendMessageBatch, API_ReceiveMessage, API_DeleteMessageBatch
 MAX_HIDDEN_SECONDS = 43_200  # 12 hours from the receive, in all: API_ChangeMessageVisibility
 RETENTION_SECONDS = 1_209_600  # 14 days
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class OutgoingMessage:
     """A message to put on a queue."""
 
@@ -24,7 +25,7 @@ class OutgoingMessage:
     deduplication_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Sent:
     """The queue has the message, durably. A duplicate gets the first one's values."""
 
@@ -41,7 +42,7 @@ class Failed:
     sender_fault: bool  # True: the same entry would fail again
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class ReceivedMessage:
     """A message that is now in flight for this receiver."""
 
@@ -174,7 +175,7 @@ class AttemptRecords(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class AttemptEntry:
     """One attempt, for people: what `chaski trace` shows."""
 

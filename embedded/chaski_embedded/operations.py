@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import MAX_HIDDEN_SECONDS, Failed, OutgoingMessage, QueueCounts, ReceivedMessage, Sent
+from chaski_core.values import message_value
 from chaski_embedded.fifomodel import Refusal, Taken
 from chaski_embedded.sequence import Receipt, message_id, read_handle, time_of
 from chaski_embedded.session import HostedQueue, Session, StoredMessage
@@ -20,14 +21,14 @@ _SENTENCES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class AttributedMessage(OutgoingMessage):
     """A message with something beside its body, which the queue keeps and gives back unread."""
 
     attributes: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class AttributedReceived(ReceivedMessage):
     """What `EmbeddedQueue.receive` returns."""
 

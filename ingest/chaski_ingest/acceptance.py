@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from chaski_core import ids
 from chaski_core.ports import Backend, Sent
 from chaski_core.route.model import SubjectGroup
 from chaski_core.route.resolved import ResolvedRoute
+from chaski_core.values import message_value
 from chaski_ingest import problems
 from chaski_ingest.admission import Admission
 from chaski_ingest.batching import Batcher, NotSent
@@ -22,7 +22,7 @@ _RANDOM_BYTES = 10  # of a generated id
 _NO_ROUTE = "none"  # what a stranger asks for is no label
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Accepted:
     """A message that its queue has, durably."""
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from chaski_core.errors import Fault
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
+from chaski_core.values import message_value
 from chaski_ingest import problems
 from chaski_ingest.auth import Authenticator, Denied
 from chaski_ingest.denials import DenialLog
@@ -32,7 +33,7 @@ class RouteDirectory(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Admission:
     """A request that may send."""
 

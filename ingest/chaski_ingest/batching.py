@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import MAX_BATCH_ENTRIES, Backend, Failed, OutgoingMessage, Queue, Sent
+from chaski_core.values import message_value
 from chaski_ingest.budget import Budget
 from chaski_ingest.settings import SendingSettings
 from chaski_runtime.metrics import BufferReading
@@ -35,7 +36,7 @@ class NotSent:
 Result = Sent | NotSent
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class _Unit:
     """Messages that have to share one call, in order."""
 

@@ -1,7 +1,8 @@
 """From a request's path to what it asks for. A table lookup would do for one path; these hold two names each."""
 
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
+
+from chaski_core.values import message_value
 
 SINGLE = "single"
 BATCH = "batch"
@@ -10,7 +11,7 @@ _PREFIX = ["", "v1", "routes"]
 _KINDS = {"messages": SINGLE, "messages:batch": BATCH}
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Endpoint:
     """A route's place to send to."""
 

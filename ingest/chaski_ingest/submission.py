@@ -12,6 +12,7 @@ from chaski_core.errors import Fault
 from chaski_core.ports import OutgoingMessage
 from chaski_core.request_rules import header_faults, method_faults
 from chaski_core.subject import MAX_SUBJECT_CHARACTERS, deduplication_id, group_id
+from chaski_core.values import message_value
 from chaski_ingest.problems import Problem, invalid, too_large
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.target_url import url_fault
@@ -21,7 +22,7 @@ _KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY_CHARACTERS}}}\Z")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,160})?\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Origin:
     """What is known of a message beside its JSON."""
 
@@ -32,7 +33,7 @@ class Origin:
     idempotency_key: str | None = None  # a valid one, see `key_fault`
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Submission:
     """A message that can be accepted."""
 

@@ -135,7 +135,7 @@ class Client:
         if origin.proxy_headers is not None:
             target = str(url)
             headers = [*origin.proxy_headers, *headers]
-        named = any(name.lower() == "user-agent" for name, _ in headers)
+        named = "user-agent" in [name.lower() for name, _ in headers]
         own = (_NOT_COMPRESSED,) if named else (self._user_agent, _NOT_COMPRESSED)
         return request_head(f"{method} {target}", (("Host", origin.host), *own, *headers), _length(method, body))
 

@@ -7,12 +7,12 @@ better. Queries, headers and bodies are never logged.
 import logging
 import re
 import traceback
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from chaski_core.outcome import Outcome
 from chaski_core.timestamps import timestamp
+from chaski_core.values import message_value
 
 ECS_VERSION = "8.17.0"
 _PORTS = {"http": 80, "https": 443}
@@ -28,7 +28,7 @@ _LEVELS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Attempt:
     """One attempt, ended."""
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from chaski_core.envelope import HttpRequest, http_request
 from chaski_core.outcome import ErrorClass, Outcome
+from chaski_core.values import message_value
 from chaski_worker.delivery import MESSAGE_ID
 from chaski_worker.load import Load
 from chaski_worker.slots import Slots
@@ -31,7 +31,7 @@ class SaturatedError(Exception):
     """The target's share of the slots is taken, and no lane is free to wait for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Attempted:
     """An attempt that was made."""
 

@@ -15,6 +15,7 @@ from chaski_core.request_rules import header_faults, method_faults, syntax_fault
 from chaski_runtime.client import Answer, Headers
 from chaski_worker import addresses, classify
 from chaski_worker.addresses import Dialling
+from chaski_worker.deadlines import Deadlines
 from chaski_worker.guard import Guard, Target
 from chaski_worker.redact import excerpt, one_line, shown_origin
 from chaski_worker.refusal import Refusal, RefusalReason
@@ -55,7 +56,7 @@ class Deliverer:
     ) -> None:
         self._guard = guard
         self._sessions = sessions
-        self._timeout_seconds = timeout_seconds
+        self._deadlines = Deadlines(timeout_seconds)
         self._on_refusal = on_refusal
 
     async def deliver(self, request: HttpRequest, headers: Headers = ()) -> Outcome:
@@ -65,16 +66,13 @@ class Deliverer:
             request: what the message asks for; judged anew, since queues are not trusted.
             headers: Chaski's own, which replace the message's of the same name.
         """
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         verdict = self._guard.check(request.url)
         if isinstance(verdict, Refusal):
             return self._refused(verdict, "none")
         refusal = _judge(request.method, request.headers) or _judge_own(headers)
         if refusal is not None:
             return self._refused(refusal, verdict.rule.name)
-        outcome = await self._attempt(verdict, request, _merged(request.headers, headers))
-        return replace(outcome, target=verdict.rule.name, duration_seconds=loop.time() - started)
+        return await self._attempt(verdict, request, _merged(request.headers, headers))
 
     def target_name(self, url: str) -> str:
         """Name of the first allow rule that covers a URL, or "none"."""
@@ -83,6 +81,7 @@ class Deliverer:
 
     async def close(self) -> None:
         """Closes every connection."""
+        self._deadlines.close()
         await self._sessions.close()
 
     def _refused(self, refusal: Refusal, target: str) -> Outcome:
@@ -90,19 +89,22 @@ class Deliverer:
         return Outcome(ErrorClass.REFUSED, detail=refusal.detail, target=target)
 
     async def _attempt(self, target: Target, request: HttpRequest, headers: Headers) -> Outcome:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         response: Answer | None = None
         body = bytearray()
         dialling = Dialling()
         token = addresses.current.set(dialling)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            with self._deadlines.begin():
                 response = await self._sessions.of(target.rule).request(
                     request.method, target.url, headers, request.body
                 )
                 await response.read_into(body, _MAX_BODY_BYTES)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong is the attempt's outcome
             if response is None:
-                return self._failed(error, target.url, dialling)
+                failed = self._failed(error, target.url, dialling)
+                return replace(failed, target=target.rule.name, duration_seconds=loop.time() - started)
             # The headers were complete: the status has decided, and the body changes nothing.
         finally:
             addresses.current.reset(token)
@@ -110,7 +112,7 @@ class Deliverer:
                 self._tell_passed_over(target, dialling)
             if response is not None:
                 response.close()  # and its connection; where the body was read whole, that is back in the pool
-        return _answered(response, bytes(body))
+        return _answered(response, bytes(body), target.rule.name, loop.time() - started)
 
     def _tell_passed_over(self, target: Target, dialling: Dialling) -> None:
         # The request was made to another address; but a public name with a private address is how rebinding begins.
@@ -148,11 +150,11 @@ def _judge_own(headers: Headers) -> Refusal | None:
 
 
 def _merged(given: Headers, own: Headers) -> Headers:
-    taken = {name.lower() for name, _ in own}
-    return [*(header for header in given if header[0].lower() not in taken), *own]
+    taken = [name.lower() for name, _ in own]
+    return [*[header for header in given if header[0].lower() not in taken], *own]
 
 
-def _answered(response: Answer, body: bytes) -> Outcome:
+def _answered(response: Answer, body: bytes, target: str, seconds: float) -> Outcome:
     error_class = class_of_status(response.status)
     detail = f"HTTP {response.status} {one_line(response.reason or '', _MAX_REASON_CHARACTERS)}".rstrip()
     if error_class is ErrorClass.REDIRECT and (location := response.headers.get("Location")):
@@ -163,7 +165,9 @@ def _answered(response: Answer, body: bytes) -> Outcome:
         error_class,
         status=response.status,
         detail=detail,
-        excerpt=excerpt(body, response.headers.get("Content-Encoding")),
+        excerpt=excerpt(body, response.headers.get("Content-Encoding")) if body else "",
+        target=target,
+        duration_seconds=seconds,
     )
 
 

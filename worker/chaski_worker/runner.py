@@ -11,6 +11,7 @@ from chaski_core.deadletter import DeadLetter
 from chaski_core.ladder import Delivered, ErrorNote, GiveUp, LadderState, Reason, Retry, decide
 from chaski_core.ports import Clock, ReceivedMessage
 from chaski_core.route.model import Route
+from chaski_core.values import message_value
 from chaski_worker import letters
 from chaski_worker.attempts import Attempted, Attempts, SaturatedError
 from chaski_worker.handoff import Handoff
@@ -38,7 +39,7 @@ class Job:
     hold_seconds: float  # that a hold must last when an attempt begins
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Made:
     """An attempt was made, and this is what follows from it."""
 
@@ -71,7 +72,7 @@ class Stop:
 Step = Made | NotYet | Finish | Stop | Unfit
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Settled:
     """The message has reached its next home and is to be deleted where it lies."""
 

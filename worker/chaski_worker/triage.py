@@ -7,6 +7,7 @@ from chaski_core.envelope import Envelope, Malformed, read_envelope
 from chaski_core.ids import is_message_id
 from chaski_core.ladder import LadderState, Reason
 from chaski_core.ports import ReceivedMessage
+from chaski_core.values import message_value
 
 
 class Stage(StrEnum):
@@ -16,7 +17,7 @@ class Stage(StrEnum):
     RETRY = "retry"  # from rung queues
 
 
-@dataclass(frozen=True, slots=True)
+@message_value
 class Deliverable:
     """A message to attempt."""
 

@@ -1,0 +1,70 @@
+"""Many deadlines with one timer."""
+
+import asyncio
+
+import pytest
+
+from chaski_worker.deadlines import Deadlines
+
+pytestmark = pytest.mark.looptime
+
+
+async def _take(deadlines: Deadlines, seconds: float) -> float:
+    """What an attempt does that takes so long; when it ended."""
+    with deadlines.begin():
+        await asyncio.sleep(seconds)
+    return asyncio.get_running_loop().time()
+
+
+async def test_each_ends_when_its_own_time_is_over() -> None:
+    """Begun one after the other, with others between that end in time."""
+    deadlines, loop = Deadlines(10), asyncio.get_running_loop()
+    late: list[tuple[int, float]] = []
+
+    async def attempt(number: int) -> None:
+        await asyncio.sleep(number)
+        try:
+            await _take(deadlines, 3 if number % 2 else 100)
+        except TimeoutError:
+            late.append((number, loop.time()))
+
+    await asyncio.gather(*(attempt(number) for number in range(6)))
+    assert late == [(number, pytest.approx(number + 10)) for number in (0, 2, 4)]
+
+
+async def test_the_timer_goes_on_after_a_quiet_time() -> None:
+    """Nothing was under way when it rang; the next deadline holds all the same."""
+    deadlines = Deadlines(10)
+    await _take(deadlines, 1)
+    await asyncio.sleep(100)
+    with pytest.raises(TimeoutError):
+        await _take(deadlines, 11)
+
+
+async def test_a_cancellation_from_outside_stays_one() -> None:
+    """Before the time is over, and in the same moment."""
+    for seconds in (5.0, 10.0):
+        deadlines = Deadlines(10)
+        task = asyncio.create_task(_take(deadlines, 100))
+        await asyncio.sleep(seconds)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_an_error_of_the_attempt_passes() -> None:
+    """Only a cancellation by the deadline is a timeout."""
+    deadlines = Deadlines(10)
+    with pytest.raises(ZeroDivisionError), deadlines.begin():
+        raise ZeroDivisionError
+
+
+async def test_two_at_once_in_one_task_are_told_apart() -> None:
+    """The inner one's end does not end the outer one."""
+    outer, inner = Deadlines(20), Deadlines(10)
+    with outer.begin():
+        with pytest.raises(TimeoutError):
+            await _take(inner, 15)
+        assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]  # there is one
+        with pytest.raises(TimeoutError):
+            await _take(Deadlines(5), 15)

@@ -1,0 +1,69 @@
+"""Ends attempts that take too long.
+
+All of a route's get the same time, so they run out in the order in which they began, and one timer does for all:
+`asyncio.timeout` sets one for each, which costs several times as much.
+"""
+
+import asyncio
+from types import TracebackType
+
+
+class Deadline:
+    """A `with` block that raises TimeoutError when its time is over. Made by `Deadlines.begin`, entered at once."""
+
+    __slots__ = ("_among", "_before", "_rung", "_task", "at")
+
+    def __init__(self, among: "dict[Deadline, None]", at: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - an attempt is made in a task
+        self.at = at  # loop time
+        self._among = among
+        self._task = task
+        self._before = task.cancelling()
+        self._rung = False
+
+    def __enter__(self) -> None:
+        self._among[self] = None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        del self._among[self]
+        # As asyncio.timeout does: whoever else cancelled the task meanwhile gets the cancellation.
+        if self._rung and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def ring(self) -> None:
+        """The time is over."""
+        if not self._rung:
+            self._rung = True
+            self._task.cancel()
+
+
+class Deadlines:
+    """Makes deadlines that are all equally far away. Needs a running loop once one is begun."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._running: dict[Deadline, None] = {}  # in the order in which they run out
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> Deadline:
+        """A deadline from now on."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = loop.call_at(at, self._look)
+        return Deadline(self._running, at)
+
+    def close(self) -> None:
+        """Ends the timer; what is under way is not ended any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        for deadline in self._running:
+            if deadline.at > loop.time():
+                self._timer = loop.call_at(deadline.at, self._look)
+                return
+            deadline.ring()
