@@ -36,6 +36,17 @@ class KubeHttp:
         data = json.dumps(body).encode()
         return self._call(urllib.request.Request(self._server + path, data, headers, method="PATCH"))  # noqa: S310 - as above
 
+    def refusal(self, method: str, path: str, body: Any) -> str | None:
+        """What is said against a write; None where it is taken."""
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self._server + path, json.dumps(body).encode(), headers, method=method)  # noqa: S310 - as above
+        try:
+            self._opener.open(request, timeout=_TIMEOUT_SECONDS).close()
+        except urllib.error.HTTPError as error:
+            with error:
+                return str(json.load(error)["message"])
+        return None
+
     def _call(self, request: urllib.request.Request) -> Any:
         try:
             with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
