@@ -32,6 +32,7 @@ MATRIX: dict[str, dict[str, Any]] = {
         },
         "workers": {"networkPolicy": True},
     },
+    "canary": {"canary": {"enabled": True, "routes": ["helpdesk/conversations", "billing/invoices"]}},
     "no ingest": {"ingest": {"enabled": False}},
     "no rights, no definition": {"rbac": {"create": False}, "crds": {"install": False}},
     "aws": {

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from chaski_core import __version__
 from chaski_core.ports import QueueCounts
+from chaski_ingest.canary.metrics import CanaryMetrics
 from chaski_runtime.meters import Meters
 from chaski_runtime.metrics import BufferReading, LaneReading, Metrics, QueueReading
 from chaski_runtime.operator_metrics import OperatorMetrics
@@ -51,6 +52,14 @@ def all_of_the_operator() -> OperatorMetrics:
     metrics.observe_replicas(lambda: {("n", "r", "q", "wanted"): 3})
     metrics.observe_watch(lambda: 7.5)
     metrics.observe_queue(lambda: [QueueReading("n", "r", "q", QueueCounts(4, 0, 0), None)])
+    return metrics
+
+
+def all_of_the_canary() -> CanaryMetrics:
+    """The canary's metrics, of which each was taken once."""
+    metrics = CanaryMetrics(lambda: {("n", "r"): 3.0})
+    metrics.sent(("n", "r"), "accepted")
+    metrics.arrived(("n", "r"), 0.2)
     return metrics
 
 
@@ -154,7 +163,7 @@ def test_there_is_no_metric_but_the_documented_ones() -> None:
     """Beside those of the process itself."""
     text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"`(chaski_\w+)", text))
-    shown = {**samples(everything()), **samples(all_of_the_operator())}
+    shown = {**samples(everything()), **samples(all_of_the_operator()), **samples(all_of_the_canary())}
     names = {re.sub(r"_(bucket|count|sum)$", "", name) for name in shown if name.startswith("chaski_")}
     assert names | {"chaski_metric_overflows_total"} == documented
 

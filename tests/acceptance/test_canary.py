@@ -1,0 +1,60 @@
+"""The canary as a process, beside a running `chaski dev`."""
+
+import asyncio
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL
+from pathlib import Path
+
+import aiohttp
+import orjson
+
+from support.devs import dev_server, route
+from support.metricpages import value
+
+WITHIN = 60.0
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+async def test_the_whole_way_is_measured(tmp_path: Path) -> None:
+    """From the canary by ingest, queue and worker to its own sink; a route that does not allow the sink stays silent."""
+    port = free_port()
+    sink = f"http://127.0.0.1:{port}/"
+    routes = route("good", sink), route("deaf", "http://127.0.0.1:9/")
+    async with dev_server(tmp_path, *routes) as dev:
+        log = tmp_path / "canary.log"
+        with log.open("wb") as out:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-m", "chaski_ingest.canary", "--ingest", dev.url, "--sink-url", sink,
+                "--route", "t/good", "--route", "t/deaf", "--interval", "0.5",
+                "--host", "127.0.0.1", "--port", str(port), "--metrics-port", "0",
+                stdin=DEVNULL, stdout=out, stderr=out,
+            )  # fmt: skip
+        try:
+            async with asyncio.timeout(WITHIN), aiohttp.ClientSession() as http:
+                while b'"ready"' not in (said := await asyncio.to_thread(log.read_bytes)):
+                    assert process.returncode is None, said
+                    await asyncio.sleep(0.1)
+                page = orjson.loads(said.splitlines()[0])["chaski.metrics.url"]
+                arrived = 0.0
+                while arrived < 3:
+                    await asyncio.sleep(0.2)
+                    async with http.get(page) as answer:
+                        text = await answer.text()
+                    arrived = value(text, "chaski_canary_latency_seconds_count", route="good")
+            assert value(text, "chaski_canary_latency_seconds_count", route="deaf") == 0
+            assert value(text, "chaski_canary_messages_total", route="deaf", result="accepted") >= 1
+            assert value(text, "chaski_canary_latency_seconds_sum", route="good") / arrived < WITHIN
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.wait(), WITHIN) == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
