@@ -8,7 +8,7 @@ import typer
 
 from chaski_cli.app_letters import dead_letters
 from chaski_cli.app_provision import deprovision, provision
-from chaski_cli.options import DEFAULT_DATA, Data, Output
+from chaski_cli.options import DEFAULT_DATA, Data, Output, RouteFile
 from chaski_core import __version__
 
 app = typer.Typer(
@@ -183,12 +183,19 @@ def validate(
 def trace(
     message_id: Annotated[str, typer.Argument(help="Id of the message, as ingest answered it.", metavar="ID")],
     data: Data = DEFAULT_DATA,
+    route: RouteFile = None,
+    logs: Annotated[
+        str | None, typer.Option(help="JSON log lines of workers; - reads standard input.", metavar="FILE")
+    ] = None,
     output: Annotated[Output, typer.Option(help="For people or for machines.")] = Output.table,
 ) -> None:
     """Show every attempt of one message, and what became of it.
 
+    On AWS attempts stand in the workers' logs only; dead letters are read from the route's table.
+
     [bold]Example:[/] chaski trace 019ab0c5-7d5e-7a39-8a6e-3f7c2d1b0a99
     """
-    from chaski_cli.stored import run_trace  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.opened import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.stored import run_trace  # noqa: PLC0415 - as above
 
-    raise typer.Exit(run_trace(data, message_id, as_json=output is Output.json))
+    raise typer.Exit(run_trace(Where(data, route), logs, message_id, as_json=output is Output.json))

@@ -33,7 +33,7 @@ _CSV_COLUMNS = (
 def letters_table(letters: Sequence[DeadLetter]) -> Table:
     """One line each, oldest first."""
     return table(
-        ("dead-lettered at", "id", "subject", "target", "class", "reason", "attempts"),
+        ("dead-lettered at", "id", "subject", "target", "class", "reason", "attempts", "sent again"),
         [
             (
                 short_time(letter.dead_lettered_at),
@@ -43,6 +43,7 @@ def letters_table(letters: Sequence[DeadLetter]) -> Table:
                 letter.error_class or "-",
                 letter.reason.value,
                 letter.attempts,
+                "-" if letter.replay is None else short_time(letter.replay.at),
             )
             for letter in letters
         ],
@@ -89,6 +90,7 @@ def letter_view(letter: DeadLetter) -> RenderableType:
         ("reason", f"{letter.reason.value}{': ' + letter.detail if letter.detail else ''}"),
         ("class", letter.error_class or "-"),
         ("attempts", letter.attempts),
+        ("sent again", _sent_again(letter)),
     ):
         facts.add_row(Text(name, style="bold"), cell(value))
     errors = table(
@@ -104,6 +106,10 @@ def letter_view(letter: DeadLetter) -> RenderableType:
         parts += [Text(), errors]
     parts += [Text(), Text("message", style="bold"), Text(_message(letter))]
     return Group(*parts)
+
+
+def _sent_again(letter: DeadLetter) -> str:
+    return "no" if letter.replay is None else f"{timestamp(letter.replay.at)} by {letter.replay.run}"
 
 
 def _message(letter: DeadLetter) -> str:

@@ -20,6 +20,7 @@ from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.control import open_control
 from chaski_embedded.provision import drop_drained, resolve
 from chaski_ingest.app import Ingest
 from chaski_ingest.auth import NoAuthentication
@@ -83,6 +84,7 @@ async def open_services(
         broker = await _open_broker(data, clock)
         stack.push_async_callback(broker.close)
         await _release(broker)
+        stack.push_async_callback((await open_control(broker)).close)
         resolved = [await drop_drained(broker, await resolve(broker, route)) for route in routes]
         await _tell_of_others(broker, resolved)
         backend = EmbeddedBackend(broker)

@@ -1,20 +1,22 @@
-"""Runs the commands that read a data folder: dead letters and traces. The folder's owner may be running."""
+"""Runs the commands that read what is stored: dead letters and traces. The owner of a data folder may be running."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.text import Text
 
 from chaski_cli import letters
 from chaski_cli.console import emit, emit_json, stderr, stdout
 from chaski_cli.errors import CommandError, Exit, wrong_input
+from chaski_cli.opened import Where, open_folder_reader
+from chaski_cli.sources import open_source
 from chaski_cli.times import parse_time
 from chaski_cli.traces import trace_json, trace_view
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
-from chaski_embedded.reader import Reader, open_reader
 from chaski_runtime.clock import SystemClock
+
+_TOLD_EVERY = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Search:
     target: str | None = None
     error_class: str | None = None
     text: str | None = None
+    replayed: bool | None = None
 
     def filter(self, now_ms: int) -> DeadLetterFilter:
         """The same, understood. Raises CommandError for a time that is none."""
@@ -37,28 +40,29 @@ class Search:
             target=self.target,
             error_class=self.error_class,
             text=self.text,
+            replayed=self.replayed,
         )
 
 
-def run_list(data: Path, search: Search, limit: int | None, output: str) -> Exit:
+def run_list(where: Where, search: Search, limit: int | None, output: str) -> Exit:
     """Writes the dead letters that match, oldest first."""
     wanted = search.filter(SystemClock().now_ms())
-    with open_folder(data) as reader:
-        found = reader.find(wanted)
-        _WRITERS[output](itertools.islice(found, limit))
+    with open_source(where) as source:
+        found = source.find(wanted)
+        _WRITERS[output](_counted(itertools.islice(found, limit)))
         if next(found, None) is not None:
             stderr().print(f"there are more than {limit}; narrow the search, or raise --limit", style="yellow")
     return Exit.OK
 
 
-def run_show(data: Path, message_id: str, *, as_json: bool) -> Exit:
+def run_show(where: Where, message_id: str, *, as_json: bool) -> Exit:
     """Shows every dead letter of one id; there is more than one where a replay failed too."""
-    with open_folder(data) as reader:
-        found = reader.get(message_id)
+    with open_source(where) as source:
+        found = source.get(message_id)
     if not found:
         raise CommandError(
-            f"no dead letter of {message_id} is in {data}",
-            next_step=f"see what became of it: chaski trace {message_id}",
+            f"no dead letter of {message_id} is in {where.name}",
+            next_step=f"see what became of it: chaski trace {message_id} {where.flags}",
         )
     if as_json:
         _write_json(found)
@@ -68,15 +72,21 @@ def run_show(data: Path, message_id: str, *, as_json: bool) -> Exit:
     return Exit.OK
 
 
-def run_trace(data: Path, message_id: str, *, as_json: bool) -> Exit:
+def run_trace(where: Where, logs: str | None, message_id: str, *, as_json: bool) -> Exit:
     """Shows every attempt of one id."""
-    with open_folder(data) as reader:
-        trace = reader.trace(message_id)
+    if where.route is not None or logs is not None:
+        from chaski_cli.logtrace import trace_from_logs  # noqa: PLC0415 - what only this needs
+
+        trace = trace_from_logs(where, logs, message_id)
+        known = "--route and --logs" if logs is not None else "the table: attempts of other messages are in logs only"
+        hint = "check the id against ingest's answer, and give the workers' log: --logs FILE, or - for standard input"
+    else:
+        with open_folder_reader(where.data) as reader:
+            trace = reader.trace(message_id)
+        known = str(where.data)
+        hint = "check the id against ingest's answer, and --data against that of `chaski dev`"
     if trace is None:
-        raise CommandError(
-            f"nothing is known of {message_id} in {data}",
-            next_step="check the id against ingest's answer, and --data against that of `chaski dev`",
-        )
+        raise CommandError(f"nothing is known of {message_id} in {known}", next_step=hint)
     if as_json:
         emit_json(trace_json(trace))
     else:
@@ -84,15 +94,17 @@ def run_trace(data: Path, message_id: str, *, as_json: bool) -> Exit:
     return Exit.OK
 
 
-def open_folder(data: Path) -> Reader:
-    """The data folder of a `chaski dev`.
-
-    Raises:
-        CommandError: there is none.
-    """
-    if not data.is_dir():
-        raise wrong_input(f"there is no folder {data}", "name the --data of `chaski dev`; its default is ./.chaski")
-    return open_reader(data)
+def _counted(found: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
+    """The same; how many there were so far is told on a terminal while results go elsewhere."""
+    console, results = stderr(), stdout()
+    if not console.is_terminal or results.is_terminal:
+        yield from found
+        return
+    with console.status("reading") as status:
+        for count, letter in enumerate(found, 1):
+            yield letter
+            if count % _TOLD_EVERY == 0:
+                status.update(f"{count} read")
 
 
 def _moment(flag: str, text: str | None, now_ms: int) -> int | None:

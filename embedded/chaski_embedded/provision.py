@@ -3,7 +3,8 @@
 Everything is one transaction of the engine, so that a crash leaves either all of it or nothing.
 """
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import orjson
@@ -12,6 +13,7 @@ from chaski_core import jsontext
 from chaski_core.errors import RouteConflictError
 from chaski_core.ladder import Rung
 from chaski_core.ports import RETENTION_SECONDS
+from chaski_core.route.loading import load_route
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import (
     Generation,
@@ -41,6 +43,29 @@ async def resolve(broker: EmbeddedBroker, route: Route) -> ResolvedRoute:
         RouteConflictError: the folder holds this route under another `ordering`.
     """
     return await broker.run(lambda session: _resolve(session, route, str(broker.file.parent)))
+
+
+def resolved_routes(connection: sqlite3.Connection) -> list[ResolvedRoute]:
+    """Every route of a data folder as it was resolved last, read from its file.
+
+    Raises:
+        InvalidRouteError: another release wrote a route that this one can't read.
+    """
+    routes = [load_route(orjson.loads(document)) for (document,) in connection.execute("SELECT document FROM routes")]
+    return [_as_resolved(connection, route) for route in routes]
+
+
+def _as_resolved(connection: sqlite3.Connection, route: Route) -> ResolvedRoute:
+    rows = connection.execute("SELECT number, queues FROM generations WHERE route = ? ORDER BY number", (route.key,))
+    known = connection.execute("SELECT name, delay_seconds, url FROM rungs WHERE route = ?", (route.key,)).fetchall()
+    rungs = {name: RungQueue(Rung(name, delay), url) for name, delay, url in known}
+    names = {rung.name for rung in route.retry.rungs}
+    return ResolvedRoute(
+        route,
+        _as_generations(rows.fetchall()),
+        tuple(each for name, each in rungs.items() if name in names),
+        tuple(each for name, each in rungs.items() if name not in names),
+    )
 
 
 async def drop_drained(broker: EmbeddedBroker, resolved: ResolvedRoute) -> ResolvedRoute:
@@ -101,6 +126,10 @@ def _generations(session: Session, route: Route) -> tuple[Generation, ...]:
 
 def _known_generations(session: Session, key: str) -> tuple[Generation, ...]:
     rows = session.read("SELECT number, queues FROM generations WHERE route = ? ORDER BY number", (key,))
+    return _as_generations(rows)
+
+
+def _as_generations(rows: Sequence[tuple[int, str]]) -> tuple[Generation, ...]:
     return tuple(
         Generation(number, {name: tuple(urls) for name, urls in orjson.loads(queues).items()})
         for number, queues in rows

@@ -5,6 +5,7 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
@@ -17,15 +18,11 @@ from chaski_embedded.session import Session
 T = TypeVar("T")
 
 
-class EmbeddedDeadLetters:
-    """Implements `chaski_core.ports.DeadLetterStore`. Searches read beside the engine and hold up no message."""
+class BesideLetters:
+    """Searches dead letters beside the engine, on connections of their own: holds up no message, needs no owner."""
 
-    def __init__(self, broker: EmbeddedBroker) -> None:
-        self._broker = broker
-
-    async def put(self, letter: DeadLetter) -> None:
-        """Keeps a dead letter; one with the same key is left as it is."""
-        await self._broker.run(lambda session: letters.insert(session.sql(), letter))
+    def __init__(self, file: Path) -> None:
+        self._file = file
 
     async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
         """Dead letters that pass the filter, oldest first, read page by page."""
@@ -39,6 +36,28 @@ class EmbeddedDeadLetters:
         """Every dead letter of a message id, oldest first."""
         return await self._beside(partial(letters.of_message, message_id=message_id))
 
+    async def _beside(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        def work() -> T:
+            with contextlib.closing(schema.connect_reader(self._file)) as connection:
+                return read(connection)
+
+        try:
+            return await asyncio.to_thread(work)
+        except sqlite3.Error as error:
+            raise BackendUnavailableError(f"{self._file}: {error}") from error
+
+
+class EmbeddedDeadLetters(BesideLetters):
+    """Implements `chaski_core.ports.DeadLetterStore`."""
+
+    def __init__(self, broker: EmbeddedBroker) -> None:
+        super().__init__(broker.file)
+        self._broker = broker
+
+    async def put(self, letter: DeadLetter) -> None:
+        """Keeps a dead letter; one with the same key is left as it is."""
+        await self._broker.run(lambda session: letters.insert(session.sql(), letter))
+
     async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
         """Notes down that dead letters were sent again."""
         await self._broker.run(lambda session: letters.mark(session.sql(), marks))
@@ -46,16 +65,6 @@ class EmbeddedDeadLetters:
     async def discard(self, keys: Sequence[LetterKey]) -> None:
         """Deletes dead letters for good."""
         await self._broker.run(lambda session: letters.discard(session.sql(), keys))
-
-    async def _beside(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        def work() -> T:
-            with contextlib.closing(schema.connect_reader(self._broker.file)) as connection:
-                return read(connection)
-
-        try:
-            return await asyncio.to_thread(work)
-        except sqlite3.Error as error:
-            raise BackendUnavailableError(f"{self._broker.file}: {error}") from error
 
 
 class EmbeddedAttemptRecords:

@@ -20,7 +20,7 @@ from chaski_cli.demo.processes import Dev, dev_process, target_process
 from chaski_cli.demo.reading import read_metrics
 from chaski_cli.demo.show import show
 from chaski_cli.errors import CommandError, Exit, wrong_input
-from chaski_cli.stored import open_folder
+from chaski_cli.opened import open_folder_reader
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
 
 _LIMIT_SECONDS = 180.0
@@ -136,7 +136,7 @@ async def _until_quiet(http: aiohttp.ClientSession, target: str) -> dict[str, An
 
 
 def _letters(data: Path) -> list[DeadLetter]:
-    with open_folder(data) as reader:
+    with open_folder_reader(data) as reader:
         return list(reader.find(DeadLetterFilter(route=experiment.ROUTE)))
 
 

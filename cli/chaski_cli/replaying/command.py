@@ -1,0 +1,212 @@
+"""Runs `chaski dead-letters replay`."""
+
+import asyncio
+import os
+import re
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from chaski_cli.console import cell, emit_json, printable, stderr, stdout, table
+from chaski_cli.errors import CommandError, Exit, wrong_input
+from chaski_cli.opened import Opened, Where, open_where
+from chaski_cli.replaying import running
+from chaski_cli.replaying.choosing import Allowed, Ready, Run, Skip
+from chaski_cli.replaying.spool import Spool
+from chaski_cli.stored import Search
+from chaski_core.deadletter import DeadLetterFilter
+from chaski_core.route.resolved import ResolvedRoute
+from chaski_core.timestamps import timestamp
+from chaski_runtime.clock import SystemClock
+from chaski_runtime.signals import stop_on_signals
+from chaski_worker.guard import Guard
+from chaski_worker.refusal import Refusal
+from chaski_worker.urls import parse
+
+SAMPLE = 10
+_RUN = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_NAMES = {
+    Skip.MALFORMED: "malformed",
+    Skip.NO_ROUTE: "noRoute",
+    Skip.NOT_ALLOWED: "notAllowed",
+    Skip.REPLAYED: "replayedBefore",
+    Skip.DONE: "sentByThisRun",
+    Skip.TOO_LARGE: "tooLarge",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for."""
+
+    search: Search
+    ids: tuple[str, ...]
+    run: Run
+    pace: running.Pace
+    dry_run: bool
+    yes: bool
+    as_json: bool
+
+
+def new_run() -> str:
+    """The id of a replay."""
+    return f"replay-{os.urandom(4).hex()}"
+
+
+def run_replay(where: Where, asked: Asked) -> Exit:
+    """Sends dead letters again, or says what would be sent."""
+    _check(asked)
+    with asyncio.Runner() as runner:
+        return runner.run(_replay(where, asked))
+
+
+def _check(asked: Asked) -> None:
+    if not _RUN.match(asked.run.id):
+        raise wrong_input(f'--run "{asked.run.id}": 1 to 64 letters, digits, dots, underscores, hyphens')
+    if asked.run.to_url is not None:
+        judged = parse(asked.run.to_url)
+        if isinstance(judged, Refusal):
+            raise wrong_input(f"--to-url {asked.run.to_url}: {judged.detail}")
+
+
+async def _replay(where: Where, asked: Asked) -> Exit:
+    clock = SystemClock()
+    now = clock.now_ms()
+    wanted = asked.search.filter(now)
+    if wanted.until is None or wanted.until > now:
+        # What fails again while this runs is another dead letter, and not of this run.
+        wanted = replace(wanted, until=now)
+    chosen = running.Chosen(wanted, asked.ids)
+    resume = _resume(where, asked, wanted)
+    async with open_where(where) as opened:
+        with Spool() as spool, _bar() as bar:
+            looking = bar.add_task("looking", total=None)
+            progress = await running.choose(
+                opened,
+                chosen,
+                asked.run,
+                _allowed(opened.routes),
+                spool,
+                lambda so_far: bar.update(looking, completed=so_far.found),
+            )
+            bar.remove_task(looking)
+            sample = [each for each, _ in zip(spool, range(SAMPLE), strict=False)]
+            if not asked.dry_run:
+                _refuse_foreign(asked, progress)
+            if not asked.dry_run and progress.ready:
+                _agree(asked, progress, bar)
+                stderr().print(Text(f"if this is interrupted, go on with: {resume}", style="dim"), soft_wrap=True)
+                await _send(opened, asked, spool, progress, bar)
+    _report(asked, progress, sample, resume, wanted)
+    return Exit.FAILED if progress.failed else Exit.OK
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = stderr()
+    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+
+
+async def _send(opened: Opened, asked: Asked, spool: Spool, progress: running.Progress, bar: Progress) -> None:
+    task = bar.add_task("sending", total=progress.ready)
+    replay = running.Replay(
+        opened,
+        asked.run,
+        asked.pace,
+        SystemClock(),
+        lambda so_far: bar.update(task, completed=so_far.sent),
+        stop_on_signals(),
+    )
+    await replay.send(spool, progress)
+
+
+def _allowed(routes: Mapping[str, ResolvedRoute]) -> Allowed:
+    guards = {key: Guard(resolved.route.allow) for key, resolved in routes.items()}
+    return lambda route, url: not isinstance(guards[route].check(url), Refusal)
+
+
+def _refuse_foreign(asked: Asked, progress: running.Progress) -> None:
+    refused = progress.skipped[Skip.NOT_ALLOWED]
+    if asked.run.to_url is not None and refused:
+        raise wrong_input(
+            f"--to-url {asked.run.to_url}: no allow rule of the route covers where {refused} messages would go; nothing was sent",
+            "add a rule to spec.targets.allow, or give another URL",
+        )
+
+
+def _agree(asked: Asked, progress: running.Progress, bar: Progress) -> None:
+    if asked.yes or not sys.stdin.isatty():
+        return
+    bar.stop()
+    stderr().print(f"Send {progress.ready} messages again? Type yes: ", end="", markup=False)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CommandError("nothing was sent")
+    bar.start()
+
+
+def _resume(where: Where, asked: Asked, wanted: DeadLetterFilter) -> str:
+    flags: dict[str, object | None] = {
+        "--run": asked.run.id,
+        "--since": None if wanted.since is None else timestamp(wanted.since),
+        "--until": None if wanted.until is None else timestamp(wanted.until),
+        "--subject": wanted.subject,
+        "--target": wanted.target,
+        "--class": wanted.error_class,
+        "--text": wanted.text,
+        "--to-url": asked.run.to_url,
+        "--rate": asked.pace.rate,
+    }
+    words = ["chaski", "dead-letters", "replay", *asked.ids, *where.flags.split(" ", 1)]
+    for name, value in flags.items():
+        words += [] if value is None else [name, str(value)]
+    return shlex.join([*words, *(["--again"] if asked.run.again else [])])
+
+
+def report_json(
+    asked: Asked, progress: running.Progress, sample: list[Ready], resume: str, wanted: DeadLetterFilter
+) -> dict[str, Any]:
+    """What a replay did, or would do."""
+    return {
+        "run": asked.run.id,
+        "dryRun": asked.dry_run,
+        "until": None if wanted.until is None else timestamp(wanted.until),
+        "found": progress.found,
+        "ready": progress.ready,
+        "sent": progress.sent,
+        "skipped": {_NAMES[skip]: count for skip, count in progress.skipped.items() if skip in _NAMES and count},
+        "complete": not progress.failed and not asked.dry_run,
+        "reason": progress.failed or None,
+        "resume": resume if progress.failed else None,
+        "sample": [{"id": each.key.id, "subject": each.key.subject, "url": each.target} for each in sample],
+    }
+
+
+def _report(
+    asked: Asked, progress: running.Progress, sample: list[Ready], resume: str, wanted: DeadLetterFilter
+) -> None:
+    if asked.as_json:
+        emit_json(report_json(asked, progress, sample, resume, wanted), indented=True)
+        return
+    console = stdout()
+    if asked.dry_run and sample:
+        console.print(
+            table(("id", "subject", "url"), [(each.key.id, each.key.subject, each.target) for each in sample])
+        )
+    rows: list[tuple[object, object]] = [("found", progress.found)]
+    rows += [(f"left out: {skip.value}", count) for skip, count in _told(progress.skipped)]
+    rows += [("would be sent" if asked.dry_run else "to send", progress.ready)]
+    rows += [] if asked.dry_run else [("sent", progress.sent)]
+    console.print(table(("what", "messages"), [(cell(name), count) for name, count in rows], right=("messages",)))
+    if progress.failed:
+        stderr().print(Text(f"not complete: {printable(progress.failed)}", style="red"), soft_wrap=True)
+        stderr().print(Text(f"next: {resume}"), soft_wrap=True)
+
+
+def _told(skipped: Counter[Skip]) -> list[tuple[Skip, int]]:
+    return [(skip, skipped[skip]) for skip in _NAMES if skipped[skip]]

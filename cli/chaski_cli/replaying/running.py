@@ -1,0 +1,164 @@
+"""The two passes of a replay, without flags and output: for the command, a Job, and a console alike."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import islice
+
+from chaski_cli.opened import Opened
+from chaski_cli.replaying.choosing import Allowed, Ready, Run, Skip, judge
+from chaski_cli.replaying.sending import send_window
+from chaski_cli.replaying.spool import Spool
+from chaski_core import jsontext
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter, ReplayMark
+from chaski_core.errors import BackendUnavailableError
+from chaski_core.ports import Clock
+
+WINDOW = 50  # at most so many are sent without a mark when the process is killed
+_CHUNK = 200
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 8.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a replay is."""
+
+    found: int = 0  # dead letters that the filter finds
+    skipped: Counter[Skip] = field(default_factory=Counter)
+    ready: int = 0
+    sent: int = 0
+    failed: str = ""  # why it ended before its end
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast, and how patient."""
+
+    rate: float | None = None  # messages a second
+    retry_seconds: float = 60.0  # how long a queue may be away
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which dead letters."""
+
+    wanted: DeadLetterFilter
+    ids: tuple[str, ...] = ()  # only these
+
+
+Tell = Callable[[Progress], None]
+
+
+async def choose(opened: Opened, chosen: Chosen, run: Run, allowed: Allowed, spool: Spool, tell: Tell) -> Progress:
+    """The first pass: judges everything that the filter finds, and keeps what can be sent."""
+    progress = Progress()
+    ready: list[Ready] = []
+    async with aclosing(letters_of(opened, chosen)) as letters:
+        async for letter in letters:
+            progress.found += 1
+            judged = judge(letter, run, opened.routes, allowed)
+            if isinstance(judged, Skip):
+                progress.skipped[judged] += 1
+                progress.found -= judged is Skip.OWN  # not there when the run began
+            else:
+                ready.append(judged)
+            if len(ready) >= _CHUNK:
+                spool.add(ready)
+                ready.clear()
+                tell(progress)
+    spool.add(ready)
+    progress.ready = len(spool)
+    tell(progress)
+    return progress
+
+
+@dataclass(slots=True)
+class Replay:
+    """The second pass: sends what was kept, in its order, and marks each dead letter once its queue has the message."""
+
+    opened: Opened
+    run: Run
+    pace: Pace
+    clock: Clock
+    tell: Tell
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, spool: Spool, progress: Progress) -> None:
+        """Sends everything; ends early where `stop` is set or a queue is away for too long, and says so in `failed`.
+
+        Raises:
+            BackendRejectedError: a queue or the store refuses for good.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        entries = iter(spool)
+        while window := list(islice(entries, self._window)):
+            if self.stop.is_set():
+                progress.failed = "stopped"
+                return
+            if not await self._send_all(window, progress):
+                return
+            self.tell(progress)
+            if self.pace.rate is not None:
+                await self._sleep(started + progress.sent / self.pace.rate - loop.time())
+
+    @property
+    def _window(self) -> int:
+        return WINDOW if self.pace.rate is None else max(1, min(WINDOW, round(self.pace.rate / 2)))
+
+    async def _send_all(self, window: list[Ready], progress: Progress) -> bool:
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self.pace.retry_seconds, _FIRST_PAUSE_SECONDS
+        unmarked: list[Ready] = []
+        while window or unmarked:
+            sending = await send_window(window, self.opened.queue)
+            sent = {each.key for each in sending.acknowledged}
+            window, unmarked = [each for each in window if each.key not in sent], [*unmarked, *sending.acknowledged]
+            reason = sending.failed
+            try:
+                await self._mark(unmarked)
+            except BackendUnavailableError as error:
+                reason = str(error)
+            else:
+                progress.sent += len(unmarked)
+                unmarked = []
+            if not window and not unmarked:
+                return True
+            if loop.time() >= deadline or self.stop.is_set():
+                progress.failed = reason
+                return False
+            await self._sleep(pause)
+            pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
+        return True
+
+    async def _mark(self, acknowledged: list[Ready]) -> None:
+        now = self.clock.now_ms()
+        await self.opened.dead_letters.mark(
+            [(each.key, ReplayMark(self.run.id, each.epoch, now)) for each in acknowledged]
+        )
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), seconds)
+
+
+async def letters_of(opened: Opened, chosen: Chosen) -> AsyncGenerator[DeadLetter, None]:
+    """The dead letters that were asked for, oldest first, or of each id."""
+    if not chosen.ids:
+        async for letter in opened.dead_letters.find(chosen.wanted):
+            yield letter
+        return
+    for message_id in chosen.ids:
+        for letter in await opened.dead_letters.get(message_id):
+            if chosen.wanted.keeps(letter, _document(letter)):
+                yield letter
+
+
+def _document(letter: DeadLetter) -> str:
+    if letter.envelope is None:
+        return (letter.raw or b"").decode("utf-8", "backslashreplace")
+    return jsontext.dumps(letter.envelope).decode()

@@ -1,0 +1,293 @@
+"""`chaski dead-letters replay` and `discard` as their users run them: beside a running `chaski dev`, alone, on AWS's protocols."""
+
+import asyncio
+import contextlib
+import random
+import shlex
+import sqlite3
+from asyncio.subprocess import DEVNULL, PIPE
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from acceptance.cli_process import CHASKI, chaski, dev, eventually, target, write_route
+from acceptance.test_cli_dead_letters import letters, send
+from chaski_aws.dynamodb import DynamoDeadLetters
+from chaski_aws.endpoints import DYNAMODB, Endpoint
+from chaski_aws.transport import AwsTransport
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.envelope import Envelope, Metadata, read_envelope, write_envelope
+from chaski_core.ladder import Reason
+from chaski_core.ports import DeadLetterStore
+from chaski_core.route.loading import load_route
+from chaski_core.route.model import Route
+from chaski_core.route.resolved_document import resolved_yaml
+from chaski_embedded.backend import EmbeddedBackend
+from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.provision import resolve
+from chaski_embedded.reader import open_reader
+from chaski_runtime.clock import SystemClock
+from support.aws import FixedCredentials
+from support.dynamodblocal import DynamoDbLocal
+from support.provisioning import boto, provision
+from support.sqsserver import ServerProcess
+
+PATIENCE_SECONDS = 100.0
+SUBJECTS = 100
+
+
+def the_route() -> Route:
+    """Four partitions, one allowed host."""
+    return load_route(
+        {
+            "apiVersion": "chaski.dev/v1alpha1",
+            "kind": "ChaskiRoute",
+            "metadata": {"name": "r", "namespace": "ns"},
+            "spec": {
+                "queues": [{"name": "messages", "partitions": 4}],
+                "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
+            },
+        }
+    )
+
+
+def made(count: int, now_ms: int) -> list[DeadLetter]:
+    """Dead letters of 100 subjects, given up in another order than accepted; every third is a 404, the others 500."""
+    turns = list(range(count))
+    random.Random(11).shuffle(turns)
+    found = []
+    for given_up, number in enumerate(turns):
+        subject = f"s{number % SUBJECTS:03}"
+        document = {"subject": subject, "body": {"url": "https://t.example/in", "content": number}}
+        accepted = now_ms - 7_200_000 + number
+        envelope = read_envelope(write_envelope(document, Metadata(f"m{number:06}", "ns/r", accepted)))
+        assert isinstance(envelope, Envelope)
+        found.append(
+            DeadLetter(
+                route="ns/r",
+                id=f"m{number:06}",
+                subject=subject,
+                dead_lettered_at=now_ms - 3_000_000 + given_up * 50,
+                reason=Reason.EXHAUSTED,
+                error_class="404" if number % 3 == 0 else "500",
+                target="t",
+                url="https://t.example/in",
+                attempts=1,
+                errors=(),
+                envelope=envelope.document,
+            )
+        )
+    return found
+
+
+async def put(store: DeadLetterStore, found: list[DeadLetter]) -> None:
+    """Keeps dead letters, many side by side."""
+    for start in range(0, len(found), 500):
+        await asyncio.gather(*(store.put(letter) for letter in found[start : start + 500]))
+
+
+def on_queues(folder: Path) -> dict[str, list[str]]:
+    """Ids on the queues by subject, in their order there, read from the broker's file."""
+    found: dict[str, list[str]] = defaultdict(list)
+    with contextlib.closing(sqlite3.connect(folder / "chaski.db")) as connection:
+        rows = connection.execute(
+            "SELECT body FROM messages JOIN bodies USING (sequence) WHERE gone = 0 ORDER BY sequence"
+        )
+        for (body,) in rows:
+            envelope = read_envelope(body)
+            assert isinstance(envelope, Envelope)
+            assert envelope.metadata is not None
+            assert envelope.metadata.epoch == 1
+            found[envelope.subject].append(str(envelope.metadata.id))
+    return dict(found)
+
+
+@dataclass(frozen=True)
+class World:
+    """Dead letters somewhere, and the folder of the queues that a replay fills."""
+
+    flags: tuple[str, ...]
+    find: Callable[[DeadLetterFilter], Iterator[DeadLetter] | AsyncIterator[DeadLetter]]
+    queues: Path
+
+
+async def all_of(found: Iterator[DeadLetter] | AsyncIterator[DeadLetter]) -> list[str]:
+    """Their ids."""
+    if isinstance(found, Iterator):
+        return [letter.id for letter in found]
+    return [letter.id async for letter in found]
+
+
+async def resumed(words: list[str]) -> dict[str, Any]:
+    """Runs the command that a replay said it can be gone on with."""
+    process = await asyncio.create_subprocess_exec(
+        CHASKI, *words, "--output", "json", stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+    assert process.returncode == 0, err.decode()
+    report: dict[str, Any] = orjson.loads(out)
+    return report
+
+
+async def killed_and_resumed(world: World, count: int) -> tuple[int, int]:
+    """Kills a replay of all `500` half-way, goes on as it said; how many were sent before, and in all."""
+    wanted = ("--class", "5xx", *world.flags)
+    dry = await chaski("dead-letters", "replay", "--dry-run", "--output", "json", *wanted)
+    assert dry.code == 0, dry.err
+    planned = dry.json()
+    expected = defaultdict(list)
+    for number in range(count):
+        if number % 3:
+            expected[f"s{number % SUBJECTS:03}"].append(f"m{number:06}")
+    ready = sum(map(len, expected.values()))
+    assert (planned["found"], planned["ready"], planned["sent"]) == (ready, ready, 0)
+    assert on_queues(world.queues) == {}
+
+    process = await asyncio.create_subprocess_exec(
+        CHASKI, "dead-letters", "replay", *wanted, "--rate", "400", stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+    )
+    assert process.stderr is not None
+    told = (await asyncio.wait_for(process.stderr.readline(), 60)).decode()
+
+    async def half() -> bool | None:
+        return sum(map(len, on_queues(world.queues).values())) >= ready // 2 or None
+
+    await eventually(half, PATIENCE_SECONDS)
+    process.kill()
+    await process.communicate()
+    before = sum(map(len, on_queues(world.queues).values()))
+    assert ready // 2 <= before < ready
+
+    words = shlex.split(told.partition("go on with: chaski ")[2])
+    words = words[: words.index("--rate")] + words[words.index("--rate") + 2 :]
+    report = await resumed(words)
+    assert report["complete"]
+    assert report["found"] == ready
+    assert report["ready"] + report["skipped"]["sentByThisRun"] == ready
+    assert on_queues(world.queues) == dict(expected)
+    marked = await all_of(world.find(DeadLetterFilter(replayed=True)))
+    assert sorted(marked) == sorted(each for ids in expected.values() for each in ids)
+    last = await chaski("dead-letters", "replay", "--dry-run", "--output", "json", *wanted)
+    assert (last.json()["ready"], last.json()["skipped"]) == (0, {"replayedBefore": ready})
+    return before, ready
+
+
+@pytest.mark.timeout(240)
+async def test_a_replay_that_is_killed_goes_on_in_order(tmp_path: Path, report: Callable[[str], None]) -> None:
+    """10,000 dead letters of 100 subjects in a data folder: exactly the filtered set, nothing twice, order kept."""
+    data = tmp_path / "data"
+    broker = await EmbeddedBroker.open(data, SystemClock())
+    await resolve(broker, the_route())
+    await put(EmbeddedBackend(broker).dead_letters, made(10_000, SystemClock().now_ms()))
+    await broker.close()
+    with open_reader(data) as reader:
+        before, ready = await killed_and_resumed(World(("--data", str(data)), reader.find, data), 10_000)
+    report(f"10000 dead letters, {ready} chosen, killed after {before} were sent, resumed: all once, order kept")
+
+
+@pytest.mark.timeout(240)
+async def test_the_same_on_the_protocols_of_aws(
+    tmp_path: Path, report: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,000 dead letters in DynamoDB Local, and queues that are reached as SQS is."""
+    queues = await asyncio.to_thread(ServerProcess, tmp_path / "queues")
+    tables = await asyncio.to_thread(DynamoDbLocal)
+    transport = AwsTransport(Endpoint(DYNAMODB, tables.url, "us-east-1"), FixedCredentials())
+    try:
+        resolved = (await asyncio.to_thread(provision, boto(queues.url, tables.url), the_route())).resolved
+        file = tmp_path / "resolved.yaml"
+        file.write_text(resolved_yaml([resolved]))
+        for name, value in {
+            "AWS_ENDPOINT_URL_SQS": queues.url,
+            "AWS_ENDPOINT_URL_DYNAMODB": tables.url,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+        }.items():
+            monkeypatch.setenv(name, value)
+        store = DynamoDeadLetters(transport, str(resolved.dead_letter_table), 30, SystemClock())
+        await put(store, made(2_000, SystemClock().now_ms()))
+        world = World(("--route", str(file)), store.find, tmp_path / "queues")
+        before, ready = await killed_and_resumed(world, 2_000)
+        report(f"2000 dead letters, {ready} chosen, killed after {before} were sent, resumed: all once, order kept")
+        shown = await chaski("dead-letters", "show", "m000001", "--route", file, "--output", "json")
+        assert [each["replay"]["epoch"] for each in shown.json()] == [1]
+    finally:
+        await transport.close()
+        tables.stop()
+        queues.kill()
+
+
+async def test_a_mended_account_gets_what_it_missed(tmp_path: Path) -> None:
+    """Beside a running `chaski dev`: refused by the target, mended, sent again, delivered; then nothing is left to send."""
+    data = tmp_path / "data"
+    none = {"rungs": [{"name": "fast", "delaySeconds": 1}], "ladders": []}
+    async with target() as there, dev(write_route(tmp_path, there.url, retry=none), data) as running:
+        there.status = 500
+        ids = [await send(running, "order-1", there.url, f"part {number}") for number in range(3)]
+        await letters(data, 3)
+        there.bodies.clear()
+        there.status = 200
+        replayed = await chaski("dead-letters", "replay", "--data", data, "--class", "5xx", "--output", "json")
+        assert replayed.code == 0, replayed.err
+        assert (replayed.json()["sent"], replayed.json()["skipped"]) == (3, {})
+        assert await there.got(3) == ["part 0", "part 1", "part 2"]
+        again = await chaski("dead-letters", "replay", "--data", data, "--output", "json")
+        assert (again.json()["sent"], again.json()["skipped"]) == (0, {"replayedBefore": 3})
+
+        async def delivered() -> bool | None:
+            traced = await chaski("trace", ids[0], "--data", data, "--output", "json")
+            return traced.json()["state"] == "delivered" or None
+
+        await eventually(delivered)
+        listed = await chaski("dead-letters", "list", "--data", data, "--not-replayed", "--output", "json")
+        assert listed.json() == []
+        kept = await chaski("dead-letters", "discard", "--data", data, "--replayed", "--output", "json")
+        assert kept.code == 2
+        gone = await chaski("dead-letters", "discard", "--data", data, "--replayed", "--yes", "--output", "json")
+        assert gone.json() == {"dryRun": False, "found": 3, "discarded": 3}
+        assert await letters(data, 0) == []
+
+
+async def test_messages_go_elsewhere_only_where_a_rule_allows(tmp_path: Path) -> None:
+    """A URL that no rule covers sends nothing at all; one that a rule covers gets the messages, by id."""
+    data = tmp_path / "data"
+    none = {"rungs": [{"name": "fast", "delaySeconds": 1}], "ladders": []}
+    async with target() as old, target() as new:
+        rules = {"allow": [{"name": "old", "url": old.url}, {"name": "new", "url": new.url}]}
+        async with dev(write_route(tmp_path, old.url, retry=none, targets=rules), data) as running:
+            old.status = 500
+            first = await send(running, "order-1", old.url + "in?a=1", "one")
+            await send(running, "order-2", old.url, "two")
+            await letters(data, 2)
+            refused = await chaski("dead-letters", "replay", "--data", data, "--to-url", "https://other.example/")
+            assert refused.code == 2
+            assert "nothing was sent" in refused.err
+            assert new.bodies == []
+            moved = await chaski("dead-letters", "replay", first, "--data", data, "--to-url", new.url.rstrip("/"))
+            assert moved.code == 0, moved.err
+            assert await new.got(1) == ["one"]
+
+
+async def test_a_stopped_folder_is_filled_and_worked_off_later(tmp_path: Path) -> None:
+    """Without a running `chaski dev` the command opens the folder itself."""
+    data = tmp_path / "data"
+    none = {"rungs": [{"name": "fast", "delaySeconds": 1}], "ladders": []}
+    async with target() as there:
+        route = write_route(tmp_path, there.url, retry=none)
+        there.status = 500
+        async with dev(route, data) as running:
+            await send(running, "order-1", there.url, "late")
+            await letters(data, 1)
+        there.bodies.clear()
+        there.status = 200
+        replayed = await chaski("dead-letters", "replay", "--data", data)
+        assert replayed.code == 0, replayed.err
+        assert there.bodies == []
+        async with dev(route, data):
+            assert await there.got(1) == ["late"]

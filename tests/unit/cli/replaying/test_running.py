@@ -1,0 +1,188 @@
+"""The two passes of a replay, on queues and a store in memory that fail where the test says."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+import pytest
+
+from chaski_cli.opened import Opened
+from chaski_cli.replaying.choosing import Run, Skip
+from chaski_cli.replaying.running import Chosen, Pace, Progress, Replay, choose
+from chaski_cli.replaying.spool import Spool
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.envelope import Envelope, Metadata, read_envelope, write_envelope
+from chaski_core.errors import BackendRejectedError
+from chaski_core.ladder import Reason
+from chaski_core.ports import Failed
+from support.memory import EPOCH_MS, LoopClock, MemoryBackend, MemoryQueue, unavailable
+from support.worlds import make_route, resolve
+
+pytestmark = pytest.mark.looptime
+ROUTES = {"ns/r": resolve(make_route(partitions=3))}
+
+
+async def world(count: int = 300, subjects: int = 10) -> tuple[MemoryBackend, Opened]:
+    """So many dead letters, given up in another order than accepted."""
+    backend = MemoryBackend(LoopClock())
+    turns = list(range(count))
+    random.Random(7).shuffle(turns)
+    for given_up, number in enumerate(turns):
+        subject = f"s{number % subjects}"
+        document = {"subject": subject, "body": {"url": "http://t0.example/"}}
+        envelope = read_envelope(
+            write_envelope(document, Metadata(f"m{number:05}", "ns/r", EPOCH_MS - 90_000 + number))
+        )
+        assert isinstance(envelope, Envelope)
+        await backend.dead_letters.put(
+            DeadLetter(
+                "ns/r",
+                f"m{number:05}",
+                subject,
+                EPOCH_MS - 60_000 + given_up,
+                Reason.EXHAUSTED,
+                "500" if number % 2 else "404",
+                "t0",
+                "http://t0.example/",
+                1,
+                (),
+                envelope.document,
+            )
+        )
+    return backend, Opened(backend.dead_letters, backend.queue, ROUTES)
+
+
+async def run(opened: Opened, stop_after: int | None = None, pace: Pace | None = None, **wanted: str) -> Progress:
+    """Both passes."""
+    stop = asyncio.Event()
+
+    def tell(so_far: Progress) -> None:
+        if stop_after is not None and so_far.sent >= stop_after:
+            stop.set()
+
+    with Spool() as spool:
+        chosen = Chosen(DeadLetterFilter(until=EPOCH_MS, **wanted))
+        progress = await choose(opened, chosen, Run("run"), lambda _route, _url: True, spool, lambda _progress: None)
+        replay = Replay(opened, Run("run"), pace or Pace(), LoopClock(), tell, stop)
+        await replay.send(spool, progress)
+    return progress
+
+
+async def on_queues(backend: MemoryBackend) -> dict[str, list[str]]:
+    """Ids on the queues by subject, in order."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for queue in list(backend.queues.values()):
+        while received := await queue.receive(
+            max_messages=10, wait_seconds=0, visibility_seconds=1_000, attempt_id=str(random.random())
+        ):
+            for message in received:
+                envelope = read_envelope(message.body)
+                assert isinstance(envelope, Envelope)
+                assert envelope.metadata is not None
+                found[envelope.subject].append(str(envelope.metadata.id))
+            await queue.delete([message.receipt_handle for message in received])
+    return dict(found)
+
+
+def expected(count: int, subjects: int, remainder: int | None = None) -> dict[str, list[str]]:
+    """All of a subject in the order of acceptance; `remainder`: only every second."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for number in range(count):
+        if remainder is None or number % 2 == remainder:
+            found[f"s{number % subjects}"].append(f"m{number:05}")
+    return dict(found)
+
+
+async def test_order_of_acceptance_is_kept_for_each_subject() -> None:
+    """Whatever the order in which they were given up; every one once, and marked."""
+    backend, opened = await world()
+    progress = await run(opened)
+    assert (progress.found, progress.ready, progress.sent, progress.failed) == (300, 300, 300, "")
+    assert await on_queues(backend) == expected(300, 10)
+    assert all(letter.replay is not None for letter in backend.dead_letters.kept.values())
+
+
+async def test_exactly_the_filtered_set_is_sent() -> None:
+    """And a second run finds nothing left to do."""
+    backend, opened = await world()
+    await run(opened, error_class="5xx")
+    assert await on_queues(backend) == expected(300, 10, 1)
+    again = await run(opened, error_class="5xx")
+    assert (again.ready, again.skipped[Skip.DONE]) == (0, 150)
+    assert await on_queues(backend) == {}
+
+
+async def test_a_run_that_was_stopped_goes_on_where_it_was() -> None:
+    """Nothing twice, nothing left out, in order."""
+    backend, opened = await world()
+    first = await run(opened, stop_after=100)
+    assert first.failed == "stopped"
+    assert 100 <= first.sent < 300
+    second = await run(opened)
+    assert first.sent + second.sent == 300
+    assert await on_queues(backend) == expected(300, 10)
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["whole batches", "single entries"])
+async def test_failures_keep_the_order(together: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries that fail inside a success, calls that fail before and after they took effect, marks that fail."""
+    monkeypatch.setattr(MemoryQueue, "atomic_batches", property(lambda _self: together))
+    backend, opened = await world()
+    chance = random.Random(3)
+
+    def sometimes(_action: str) -> None:
+        if chance.random() < 0.1:
+            raise unavailable()
+
+    def entry(action: str, _index: int) -> Failed | None:
+        return Failed("InternalError", "x", sender_fault=False) if action == "send" and chance.random() < 0.1 else None
+
+    backend.faults.before = backend.faults.after = sometimes
+    if not together:  # a queue that takes batches as a whole fails them as a whole
+        backend.faults.entry = entry
+    progress = await run(opened)
+    backend.faults.before = backend.faults.after = lambda _action: None
+    backend.faults.entry = lambda _action, _index: None
+    assert (progress.sent, progress.failed) == (300, "")
+    assert await on_queues(backend) == expected(300, 10)
+
+
+async def test_a_queue_that_stays_away_ends_the_run_with_its_reason() -> None:
+    """After a minute; what was sent is marked, and another run does the rest."""
+    backend, opened = await world()
+
+    def away(action: str) -> None:
+        if action == "send" and asyncio.get_running_loop().time() > 5:
+            raise unavailable()
+
+    backend.faults.before = away
+    progress = await run(opened, pace=Pace(rate=20))
+    assert progress.failed
+    assert 0 < progress.sent < 300
+    backend.faults.before = lambda _action: None
+    await run(opened)
+    assert await on_queues(backend) == expected(300, 10)
+
+
+async def test_a_rate_is_kept() -> None:
+    """300 messages at 30 a second take ten seconds."""
+    _, opened = await world()
+    began = asyncio.get_running_loop().time()
+    await run(opened, pace=Pace(rate=30))
+    assert 9.5 <= asyncio.get_running_loop().time() - began <= 10.5
+
+
+async def test_a_refusal_ends_the_run_at_once() -> None:
+    """For example where SendMessage is not allowed."""
+    _, opened = await world()
+
+    class Refusing:
+        atomic_batches = False
+
+        async def send(self, _messages: Sequence[object]) -> Sequence[Failed]:
+            raise BackendRejectedError("AccessDenied", "no")
+
+    refusing = Opened(opened.dead_letters, lambda _url: Refusing(), ROUTES)
+    with pytest.raises(BackendRejectedError, match="AccessDenied"):
+        await run(refusing)
