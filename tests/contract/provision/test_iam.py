@@ -26,6 +26,17 @@ def allowed(name: str) -> set[str]:
     return {action for each in actions for action in ([each] if isinstance(each, str) else each)}
 
 
+def test_policies_of_others_hold_what_their_parts_call() -> None:
+    """Workers change nothing but messages and their own items; whoever only reads writes nothing."""
+    assert allowed("ingest") == {"sqs:SendMessage"}
+    assert not {
+        each
+        for each in allowed("reader")
+        if not each.startswith(("dynamodb:Get", "dynamodb:BatchGet", "dynamodb:Query"))
+    }
+    assert allowed("replayer") == allowed("reader") | {"sqs:SendMessage", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
+
+
 def test_the_provisioner_may_do_what_it_does_and_no_more(aws: Counted) -> None:
     """Made, given another map, dropped: every operation that was called is in the policy, and all of the policy is used."""
     provision(aws, route_of())

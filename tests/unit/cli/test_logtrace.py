@@ -1,0 +1,99 @@
+"""A message's trace out of log lines and dead letters."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chaski_cli.errors import CommandError
+from chaski_cli.logtrace import merged, read_attempts, trace_from_logs
+from chaski_cli.opened import Where
+from chaski_core import jsontext
+from chaski_core.deadletter import DeadLetter, ReplayMark
+from chaski_core.ladder import ErrorNote, Reason
+from chaski_core.outcome import ErrorClass, Outcome
+from chaski_embedded.reader import State
+from chaski_runtime.log_fields import Attempt, attempt_fields
+
+NOON = 1_800_000_000_000
+
+
+def line(number: int, status: int, at: int, message_id: str = "m1") -> bytes:
+    """The line of one attempt, as a worker writes it."""
+    failed = ErrorClass.SERVER_ERROR if status == 500 else None
+    outcome = Outcome(failed, status=status, duration_seconds=0.25, detail=f"HTTP {status}", target="t")
+    stage = "first" if number == 1 else "retry"
+    attempt = Attempt("ns", "r", "messages", stage, number, message_id, "s", "POST", "https://t.example/", outcome)
+    return jsontext.dumps(attempt_fields(attempt, at + 250))
+
+
+LETTER = DeadLetter(
+    "ns/r",
+    "m1",
+    "s",
+    NOON + 3_000,
+    Reason.EXHAUSTED,
+    "500",
+    "t",
+    "https://t.example/",
+    2,
+    (ErrorNote("500", NOON, "HTTP 500", ""), ErrorNote("timeout", NOON + 2_000, "no answer", "")),
+    {},
+)
+
+
+def test_attempts_are_found_among_lines_of_all_sorts() -> None:
+    """In order of time; other messages, text around, cut lines and other events are passed over."""
+    lines = [
+        b"2027-01-15T08:00:01Z stdout F " + line(2, 200, NOON + 5_000),
+        line(1, 500, NOON),
+        line(1, 200, NOON, "m12"),
+        b'{"message":"m1 was here"}',
+        b'{"chaski.message.id":"m1"',
+        b"m1",
+        b"",
+    ]
+    first, second = read_attempts(lines, "m1")
+    assert (first.number, first.at, first.outcome, first.error_class, first.status) == (1, NOON, "failed", "500", 500)
+    assert (second.number, second.stage, second.outcome, second.error_class) == (2, "retry", "delivered", "")
+    assert second.duration_ms == pytest.approx(250)
+
+
+def test_what_a_dead_letter_tells_is_added_where_no_line_does() -> None:
+    """With its errors; attempts that both tell of stand once."""
+    trace = merged("m1", read_attempts([line(1, 500, NOON)], "m1"), [LETTER])
+    assert trace is not None
+    assert trace.state is State.DEAD_LETTERED
+    assert [(each.number, each.error_class, each.status) for each in trace.attempts] == [
+        (1, "500", 500),
+        (2, "timeout", None),
+    ]
+    alone = merged("m1", [], [LETTER])
+    assert alone is not None
+    assert [each.stage for each in alone.attempts] == ["first", "retry"]
+
+
+def test_the_state_is_that_of_the_latest_news() -> None:
+    """Delivered after a replay, pending where it was sent again, unknown where nothing is known."""
+    again = replace(LETTER, replay=ReplayMark("run", 1, NOON + 10_000))
+    pending = merged("m1", [], [again])
+    delivered = merged("m1", read_attempts([line(1, 200, NOON + 11_000)], "m1"), [again])
+    failing = merged("m1", read_attempts([line(1, 500, NOON)], "m1"), [])
+    assert pending is not None
+    assert pending.state is State.PENDING
+    assert delivered is not None
+    assert delivered.state is State.DELIVERED
+    assert failing is not None
+    assert failing.state is State.PENDING
+    assert merged("m1", [], []) is None
+
+
+def test_logs_alone_are_enough(tmp_path: Path) -> None:
+    """A file of lines, without any route; one that is not there is said in a sentence."""
+    file = tmp_path / "worker.log"
+    file.write_bytes(line(1, 200, NOON) + b"\n")
+    trace = trace_from_logs(Where(tmp_path), str(file), "m1")
+    assert trace is not None
+    assert trace.state is State.DELIVERED
+    with pytest.raises(CommandError, match="No such file"):
+        trace_from_logs(Where(tmp_path), str(tmp_path / "none"), "m1")
