@@ -27,7 +27,7 @@ class Signer:
     """Makes the headers of one action's requests."""
 
     def __init__(self, endpoint: Endpoint, credentials: ReadOnlyCredentials, headers: Mapping[str, str]) -> None:
-        self._fixed = {**headers, "Host": endpoint.url.partition("://")[2].rstrip("/")}
+        self._fixed = dict(headers)  # the client writes Host, and botocore signs it as it is written there
         if credentials.token:
             self._fixed["X-Amz-Security-Token"] = credentials.token
         auth = SigV4Auth(credentials, endpoint.service.name, endpoint.region)

@@ -42,7 +42,7 @@ def test_signature_is_that_of_botocore(
     """For any body, time, credentials, service and endpoint."""
     endpoint, keys = Endpoint(service, host, "eu-central-1"), ReadOnlyCredentials("AKID", secret, token)
     made = Signer(endpoint, keys, HEADERS).headers(body, now)
-    assert made.pop("Host") == host.split("//")[1].rstrip("/")
+    assert "Host" not in made  # the client writes it
     assert made == signed_by_botocore(endpoint, keys, body, now)
 
 
