@@ -11,9 +11,11 @@ import uvloop
 
 from chaski_core import __version__
 from chaski_core.errors import ChaskiError, InvalidInputError
+from chaski_ingest.access import Auth, authenticator_for
 from chaski_ingest.kube_routes import KubeRoutes
 from chaski_ingest.process import Listen, RouteSource, serve
 from chaski_ingest.route_files import RouteFiles
+from chaski_ingest.tls import ServerCertificate
 from chaski_runtime import logs
 from chaski_runtime.clock import SystemClock
 from chaski_runtime.kubeaccess import NoKubeAccessError, kube_access
@@ -32,8 +34,8 @@ _EPILOG = """\
 examples:
   chaski-ingest --auth none --routes resolved.yaml         one file, of one or several resolved routes
   chaski-ingest --auth none --routes /etc/chaski/routes    a folder of them, such as a mounted ConfigMap
-  chaski-ingest --auth none --kubernetes                   every route of the cluster whose queues are made
-  chaski-ingest --auth none --kubernetes --namespace a b   those of two namespaces
+  chaski-ingest --kubernetes                               every route of the cluster whose queues are made
+  chaski-ingest --kubernetes --namespace a b               those of two namespaces
 
 exit codes: 0 stopped as asked, 1 it could not run, 2 wrong input
 """
@@ -45,18 +47,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.namespace and not given.kubernetes:
         parser.error("--namespace goes with --kubernetes")
+    if (given.tls_cert is None) != (given.tls_key is None):
+        parser.error("--tls-cert and --tls-key go together")
+    auth = Auth(given.auth or (Auth.KUBERNETES if given.kubernetes else Auth.KEYS))
     try:
         open_routes = _kube_routes(given.namespace) if given.kubernetes else _route_files(given.routes)
+        open_authenticator = authenticator_for(auth)
     except InvalidInputError as error:
         return _fail(2, "\n".join([f"{given.routes} can't be used", *(f"  {fault}" for fault in error.faults)]))
     except NoKubeAccessError as error:
-        return _fail(2, f"--kubernetes: {error}")
+        return _fail(2, f"{'--kubernetes' if given.kubernetes else '--auth kubernetes'}: {error}")
     except OSError as error:
         return _fail(2, f"--routes {given.routes}: {error.strerror}")
+    try:
+        certificate = _certificate(given.tls_cert, given.tls_key)
+    except (OSError, ValueError) as error:
+        return _fail(2, f"--tls-cert {given.tls_cert}: {error}")
+    listen = Listen(given.host, given.port, given.metrics_port, certificate)
     log = logs.configure(given.log_format, given.log_level, service="chaski-ingest")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(open_routes, Listen(given.host, given.port, given.metrics_port), log))
+            runner.run(serve(open_routes, open_authenticator, listen, log))
     except (ChaskiError, OSError) as error:
         return _fail(1, str(error))
     finally:
@@ -73,6 +84,12 @@ def _kube_routes(namespaces: Sequence[str]) -> Callable[[], RouteSource]:
     access = kube_access()
     agent = f"chaski-ingest/{__version__}"
     return lambda: KubeRoutes(KubeApi(access, user_agent=agent), namespaces, SystemClock(), random.random)
+
+
+def _certificate(certificate: Path | None, key: Path | None) -> ServerCertificate | None:
+    if certificate is None or key is None:
+        return None
+    return ServerCertificate(certificate, key, SystemClock().monotonic)
 
 
 def _fail(code: int, text: str) -> int:
@@ -92,7 +109,14 @@ def _parser() -> argparse.ArgumentParser:
         "--namespace", nargs="+", action="extend", default=[], metavar="NS", help="with --kubernetes: only these"
     )
     parser.add_argument(
-        "--auth", choices=("none",), required=True, help="none: whoever reaches the port may send; said on purpose"
+        "--auth",
+        choices=tuple(Auth),
+        help="kubernetes: ServiceAccounts' tokens and API keys; keys: API keys only; none: whoever reaches the port may"
+        " send (default: kubernetes with --kubernetes, else keys)",
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="serve HTTPS with this certificate (PEM)")
+    parser.add_argument(
+        "--tls-key", type=Path, metavar="FILE", help="and its key; both are read again when they change"
     )
     parser.add_argument("--host", default="0.0.0.0", help="where to listen (default: %(default)s)")  # noqa: S104 - a Service sends from outside the Pod
     parser.add_argument("--port", type=int, default=8080, metavar="N", help="0 takes a free one (default: 8080)")

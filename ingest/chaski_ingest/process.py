@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chaski_aws.backend import open_backend
+from chaski_ingest.access import OpenAuthenticator
 from chaski_ingest.app import Ingest, RouteDirectory
-from chaski_ingest.auth import NoAuthentication
 from chaski_ingest.server import IngestServer
 from chaski_ingest.settings import IngestSettings
+from chaski_ingest.tls import ServerCertificate
 from chaski_runtime import health
 from chaski_runtime.clock import SystemClock
 from chaski_runtime.logs import Logs
@@ -42,13 +43,17 @@ class Listen:
     host: str
     port: int
     metrics_port: int
+    certificate: ServerCertificate | None = None  # of the port for messages; None: plain HTTP
 
 
-async def serve(open_routes: Callable[[], RouteSource], listen: Listen, logs: Logs) -> None:
+async def serve(
+    open_routes: Callable[[], RouteSource], open_authenticator: OpenAuthenticator, listen: Listen, logs: Logs
+) -> None:
     """Takes messages until SIGTERM or SIGINT, then drains.
 
     Args:
         open_routes: called once there is a loop.
+        open_authenticator: the same.
         listen: where to listen.
         logs: told how many lines were lost.
 
@@ -62,6 +67,7 @@ async def serve(open_routes: Callable[[], RouteSource], listen: Listen, logs: Lo
         backend = await open_backend(None, clock, on_sqs_request=metrics.backend_request)
         stack.push_async_callback(backend.close)
         routes = open_routes()
+        authenticator = await stack.enter_async_context(open_authenticator(clock))
         tracing = await stack.enter_async_context(tracing_of("chaski-ingest"))
         ingest = Ingest(
             routes,
@@ -70,7 +76,7 @@ async def serve(open_routes: Callable[[], RouteSource], listen: Listen, logs: Lo
             clock,
             IngestSettings(),
             os.urandom,
-            authenticator=NoAuthentication(),
+            authenticator=authenticator,
             tracing=tracing,
         )
         server = IngestServer(ingest)
@@ -82,12 +88,14 @@ async def serve(open_routes: Callable[[], RouteSource], listen: Listen, logs: Lo
             ready=lambda: server.ready() or routes.trouble(),
         )
         stack.push_async_callback(side.close)
-        port = await server.start(listen.host, listen.port)
+        certificate = listen.certificate
+        port = await server.start(listen.host, listen.port, certificate.context if certificate else None)
         stack.push_async_callback(server.drain)
-        _tell(f"http://{listen.host}:{port}", f"http://{listen.host}:{side.port}/metrics")
-        _log.warning("there is no authentication: whoever reaches the port may send")
-        following = asyncio.create_task(routes.follow())
-        stack.push_async_callback(_end, following)
+        scheme = "https" if certificate else "http"
+        _tell(f"{scheme}://{listen.host}:{port}", f"http://{listen.host}:{side.port}/metrics")
+        for followed in (routes, certificate):
+            if followed is not None:
+                stack.push_async_callback(_end, asyncio.create_task(followed.follow()))
         await stop.wait()
         _log.info("stopping: nothing new is taken, what is under way is answered")
     _log.info("stopped")

@@ -72,5 +72,5 @@ def test_the_command_says_what_is_wrong_with_its_routes(tmp_path: Path, capsys: 
     assert main(["--auth", "none", "--routes", str(tmp_path / "absent")]) == 2
     assert "No such file" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
-        main(["--routes", str(tmp_path)])
+        main(["--routes", str(tmp_path), "--auth", "anything"])
     assert "--auth" in capsys.readouterr().err
