@@ -271,3 +271,24 @@ async def test_nothing_but_what_is_asked_for_is_sent(harmed: Harmed) -> None:
     assert seen[1]["accept-encoding"] == "identity"
     assert seen[1]["user-agent"].startswith("chaski/")
     await transport.close()
+
+
+async def test_a_request_says_each_header_once() -> None:
+    """A second Host is a request that servers refuse, and proxies read in two ways."""
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        endpoint = Endpoint(SQS, f"http://127.0.0.1:{port}", "us-east-1")
+        transport = AwsTransport(endpoint, credentials=FixedCredentials())
+        assert await transport.call("GetQueueUrl", FIELDS) == {}
+        await transport.close()
+    names = [line.partition(b":")[0].lower() for line in heads[0].split(b"\r\n")[1:-2]]
+    assert len(names) == len(set(names))
+    assert f"Host: 127.0.0.1:{port}\r\n".encode() in heads[0]
