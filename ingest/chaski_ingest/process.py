@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from chaski_aws.backend import open_backend
@@ -80,30 +81,28 @@ async def serve(
             tracing=tracing,
         )
         server = IngestServer(ingest)
-        side = await health.start(
-            listen.host,
-            listen.metrics_port,
-            metrics=metrics,
-            live=lambda: None,
-            ready=lambda: server.ready() or routes.trouble(),
-        )
+        judge = partial(_ready, server, routes)
+        side = await health.start(listen.host, listen.metrics_port, metrics=metrics, live=lambda: None, ready=judge)
         stack.push_async_callback(side.close)
         certificate = listen.certificate
         port = await server.start(listen.host, listen.port, certificate.context if certificate else None)
         stack.push_async_callback(server.drain)
-        scheme = "https" if certificate else "http"
-        _tell(f"{scheme}://{listen.host}:{port}", f"http://{listen.host}:{side.port}/metrics")
-        for followed in (routes, certificate):
-            if followed is not None:
-                stack.push_async_callback(_end, asyncio.create_task(followed.follow()))
+        _tell(listen, port, side.port)
+        for following in (routes.follow(), *([certificate.follow()] if certificate else [])):
+            stack.push_async_callback(_end, asyncio.create_task(following))
         await stop.wait()
         _log.info("stopping: nothing new is taken, what is under way is answered")
     _log.info("stopped")
 
 
-def _tell(ingest: str, metrics: str) -> None:
-    urls = {"chaski.ingest.url": ingest, "chaski.metrics.url": metrics}
-    _log.info("ready on %s", ingest, extra={"ecs": {"event.action": "ready", **urls}})
+def _ready(server: IngestServer, routes: RouteSource) -> str | None:
+    return server.ready() or routes.trouble()
+
+
+def _tell(listen: Listen, port: int, metrics_port: int) -> None:
+    url = f"{'https' if listen.certificate else 'http'}://{listen.host}:{port}"
+    urls = {"chaski.ingest.url": url, "chaski.metrics.url": f"http://{listen.host}:{metrics_port}/metrics"}
+    _log.info("ready on %s", url, extra={"ecs": {"event.action": "ready", **urls}})
 
 
 async def _end(task: asyncio.Task[None]) -> None:
