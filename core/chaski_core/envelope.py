@@ -178,6 +178,8 @@ _NOTHING = _values(Metadata())
 
 
 def _merged(kept: Mapping[str, Any], metadata: Metadata) -> dict[str, Any]:
+    if not kept and metadata.ladder is None:
+        return _fresh(metadata)
     # A value that has not changed since it was read stays as it is written, even in a form that can't be read here.
     before, merged = _values(_read_metadata(kept)) if kept else _NOTHING, dict(kept)
     for name, value in _values(metadata).items():
@@ -191,6 +193,24 @@ def _merged(kept: Mapping[str, Any], metadata: Metadata) -> dict[str, Any]:
         else:
             merged[name] = timestamp(value) if name == "acceptedAt" else value
     return merged
+
+
+def _fresh(metadata: Metadata) -> dict[str, Any]:
+    """What ingest writes: the same as below, for a message that has had none."""
+    written: dict[str, Any] = {}
+    if metadata.id is not None:
+        written["id"] = metadata.id
+    if metadata.route is not None:
+        written["route"] = metadata.route
+    if metadata.accepted_at is not None:
+        written["acceptedAt"] = timestamp(metadata.accepted_at)
+    if metadata.producer is not None:
+        written["producer"] = metadata.producer
+    if metadata.traceparent is not None:
+        written["traceparent"] = metadata.traceparent
+    if metadata.epoch:
+        written["epoch"] = metadata.epoch
+    return written
 
 
 def _read_metadata(raw: Mapping[str, Any]) -> Metadata:

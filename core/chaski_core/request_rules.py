@@ -5,6 +5,7 @@ ASCII only. Refused are the headers by which a producer could change where a req
 to have sent it (RFC 9110 §7.6.1; cloud metadata services' own headers), and those that Chaski writes itself.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 
@@ -12,6 +13,7 @@ from chaski_core.errors import Fault
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
 MAX_HEADERS = 64
+_REMEMBERED_CHARACTERS = 64  # longer names are judged anew each time
 MAX_HEADER_BYTES = 8_192  # names and values, in all
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -62,10 +64,14 @@ def method_faults(method: str) -> list[Fault]:
 def header_faults(headers: Iterable[tuple[str, str]]) -> list[Fault]:
     """Everything that is wrong with the headers a producer asks for. Values are never repeated in a fault."""
     given = list(headers)
-    faults = [fault for name, value in given for fault in _faults_of(name, value)]
+    faults: list[Fault] = []
+    size = 0
+    for name, value in given:
+        size += len(name) + len(value)
+        if not (len(name) <= _REMEMBERED_CHARACTERS and _may_be_set(name) and _VALUE.fullmatch(value)):
+            faults += _faults_of(name, value)
     if len(given) > MAX_HEADERS:
         faults.append(Fault("body.headers", f"{len(given)} headers are more than {MAX_HEADERS}"))
-    size = sum(len(name) + len(value) for name, value in given)
     if size > MAX_HEADER_BYTES:
         faults.append(Fault("body.headers", f"{size} characters are more than {MAX_HEADER_BYTES}"))
     return faults
@@ -76,12 +82,23 @@ def syntax_faults(headers: Iterable[tuple[str, str]]) -> list[Fault]:
     return [fault for name, value in headers for fault in _syntax_faults_of(name, value)]
 
 
-def _faults_of(name: str, value: str) -> list[Fault]:
-    faults = _syntax_faults_of(name, value)
+@functools.lru_cache(1_024)  # few names are on nearly all messages
+def _may_be_set(name: str) -> bool:
+    return _TOKEN.fullmatch(name) is not None and _forbidden(name) is None
+
+
+def _forbidden(name: str) -> str | None:
+    """Why a producer may not set a header; None where it may."""
     lowered = name.lower()
     why = _FORBIDDEN.get(lowered)
     if why is None and (start := _SUSPECTS.match(lowered)):
         why = _FORBIDDEN_PREFIXES[start.group()]
+    return why
+
+
+def _faults_of(name: str, value: str) -> list[Fault]:
+    faults = _syntax_faults_of(name, value)
+    why = _forbidden(name)
     if why is not None:
         faults.append(Fault(f"body.headers.{name}", f"can't be set: {why}"))
     return faults

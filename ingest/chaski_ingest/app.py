@@ -15,9 +15,11 @@ from chaski_ingest.admission import Admission, Gate, RouteDirectory, Unserved
 from chaski_ingest.auth import Authenticator
 from chaski_ingest.budget import Budget
 from chaski_ingest.endpoints import SINGLE, Endpoint, find_endpoint
+from chaski_ingest.incoming import Arriving, Incoming
 from chaski_ingest.lines import Batch
 from chaski_ingest.problems import Problem
-from chaski_ingest.reading import JSON, NDJSON, read_body
+from chaski_ingest.reading import JSON, NDJSON
+from chaski_ingest.replies import SERVER, Reply, problem_reply
 from chaski_ingest.settings import IngestSettings
 from chaski_runtime.metrics import Metrics
 from chaski_runtime.tracing import Tracing
@@ -25,12 +27,11 @@ from chaski_runtime.tracing import Tracing
 __all__ = ["Ingest", "RouteDirectory"]
 
 _ANY_NUMBER = 1_000_000_000  # bodies are bounded by their bytes
-_SERVER = "chaski"  # else aiohttp tells its own version and Python's
-_JSON_HEADERS = {"Content-Type": JSON, "Server": _SERVER}
-_NDJSON_HEADERS = {"Content-Type": NDJSON, "Server": _SERVER}
+_JSON_HEADERS = (("Content-Type", JSON), SERVER)
+_NDJSON_HEADERS = (("Content-Type", NDJSON), SERVER)
 _OTHER = "other"
 
-Take = Callable[[Admission, bytes], Awaitable[web.Response | Problem]]
+Take = Callable[[Admission, bytes], Awaitable[Reply | Problem]]
 
 _logger = logging.getLogger(__name__)
 
@@ -73,16 +74,20 @@ class Ingest:
         self._bodies = Budget(_ANY_NUMBER, settings.max_body_bytes)
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Answers one request of aiohttp's server, as `answer` does."""
+        return (await self.answer(Arriving(request))).as_response()
+
+    async def answer(self, request: Incoming) -> Reply:
         """Answers one request to a route's endpoints, and 404 to any other; never raises."""
         started = self._clock.monotonic()
-        endpoint = find_endpoint(request.raw_path)
+        endpoint = find_endpoint(request.target)
         try:
             if isinstance(endpoint, Endpoint):
                 response = await self._answer(request, endpoint)
             else:
                 response = self._refuse(None, problems.of_status(404, f'there is nothing at "{endpoint}"'))
         except Exception:
-            _logger.exception("%s %s failed in an unexpected way", request.method, request.raw_path)
+            _logger.exception("%s %s failed in an unexpected way", request.method, request.target)
             response = self._refuse(None, problems.of_status(500, "something went wrong here; it has been logged"))
         seconds = self._clock.monotonic() - started
         kind = endpoint.kind if isinstance(endpoint, Endpoint) else _OTHER
@@ -94,7 +99,7 @@ class Ingest:
         self.draining = True
         await self._acceptance.batcher.drain()
 
-    async def _answer(self, request: web.BaseRequest, endpoint: Endpoint) -> web.Response:
+    async def _answer(self, request: Incoming, endpoint: Endpoint) -> Reply:
         if request.method != "POST":
             return self._refuse(None, problems.of_status(405, f"{request.method} is not taken here; send POST"))
         if self.draining:
@@ -106,13 +111,13 @@ class Ingest:
             wait = self.settings.retry_after_seconds
             return self._refuse(None, problems.unserved(resolved.status, resolved.detail, wait))
         single = endpoint.kind == SINGLE
-        answer: web.Response | Admission | Problem
+        answer: Reply | Admission | Problem
         answer = await self._gate.admit(resolved, JSON if single else NDJSON, request.headers)
         if isinstance(answer, Admission):
             answer = await (self._traced if self._tracing else self._take)(request, answer, endpoint.kind)
         return self._refuse(resolved, answer) if isinstance(answer, Problem) else answer
 
-    async def _traced(self, request: web.BaseRequest, admission: Admission, kind: str) -> web.Response | Problem:
+    async def _traced(self, request: Incoming, admission: Admission, kind: str) -> Reply | Problem:
         assert self._tracing is not None  # noqa: S101 - judged by the caller
         origin = admission.origin
         attributes = {"chaski.route": origin.route, "messaging.system": "aws_sqs", "messaging.operation.name": "send"}
@@ -127,7 +132,7 @@ class Ingest:
             span.end({"http.response.status_code": status}, error if status >= 500 else None)
         return answer
 
-    async def _take(self, request: web.BaseRequest, admission: Admission, kind: str) -> web.Response | Problem:
+    async def _take(self, request: Incoming, admission: Admission, kind: str) -> Reply | Problem:
         single = kind == SINGLE
         limit = self.settings.max_message_bytes if single else self.settings.max_batch_bytes
         take: Take = self._take_message if single else self._take_batch
@@ -135,18 +140,18 @@ class Ingest:
         if not self._bodies.reserve(size):
             return self._acceptance.overloaded("too many requests are being read")
         try:
-            body = await read_body(request, limit, self.settings.body_timeout_seconds)
+            body = await request.body(limit, self.settings.body_timeout_seconds)
             return body if isinstance(body, Problem) else await take(admission, body)
         finally:
             self._bodies.release(size)
 
-    async def _take_message(self, admission: Admission, body: bytes) -> web.Response | Problem:
+    async def _take_message(self, admission: Admission, body: bytes) -> Reply | Problem:
         answer = await self._acceptance.submit(admission, body)
         if isinstance(answer, Accepted):
-            return web.Response(status=202, body=orjson.dumps(answer.as_json()), headers=_JSON_HEADERS)
+            return Reply(202, orjson.dumps(answer.as_json()), _JSON_HEADERS)
         return answer
 
-    async def _take_batch(self, admission: Admission, body: bytes) -> web.Response | Problem:
+    async def _take_batch(self, admission: Admission, body: bytes) -> Reply | Problem:
         if admission.charge is not None:  # the first one was paid for at the gate
             admission.charge(max(0, sum(1 for line in body.split(b"\n") if line.strip()) - 1))
         deadline = self._clock.monotonic() + self.settings.batch_timeout_seconds
@@ -155,23 +160,8 @@ class Ingest:
             return self._clock.monotonic() > deadline
 
         answer = await Batch(self._acceptance, admission, self.settings, expired).take(body)
-        return web.Response(body=answer, headers=_NDJSON_HEADERS) if isinstance(answer, bytes) else answer
+        return Reply(200, answer, _NDJSON_HEADERS) if isinstance(answer, bytes) else answer
 
-    def _refuse(self, resolved: ResolvedRoute | None, problem: Problem) -> web.Response:
+    def _refuse(self, resolved: ResolvedRoute | None, problem: Problem) -> Reply:
         self._acceptance.count_rejected(resolved, problem)
-        response = problem_response(problem)
-        if self.draining:
-            response.force_close()  # the next request of this connection belongs to another server
-        return response
-
-
-def problem_response(problem: Problem) -> web.Response:
-    """A problem as an HTTP answer."""
-    headers = {"Content-Type": problems.CONTENT_TYPE, "Server": _SERVER}
-    if problem.retry_after_seconds is not None:
-        headers["Retry-After"] = str(problem.retry_after_seconds)
-    if problem.status == 405:
-        headers["Allow"] = "POST"
-    if problem.status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="chaski"'
-    return web.Response(status=problem.status, body=orjson.dumps(problem.as_json()), headers=headers)
+        return problem_reply(problem, close=self.draining)

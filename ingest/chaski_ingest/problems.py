@@ -59,6 +59,11 @@ def too_large(detail: str) -> Problem:
     return Problem(413, "too-large", "Too large", detail)
 
 
+def body_too_large(limit: int) -> Problem:
+    """A body above the limit of its kind."""
+    return too_large(f"the body has more than {limit} bytes")
+
+
 def unsupported(detail: str) -> Problem:
     """A body of another kind than can be read."""
     return Problem(415, "unsupported-type", "Unsupported media type", detail)

@@ -33,7 +33,7 @@ async def read_body(request: web.BaseRequest, limit: int, timeout_seconds: float
     """The body, if it is at most `limit` bytes and arrives in time."""
     declared = request.content_length
     if declared is not None and declared > limit:
-        return _too_large(limit)
+        return problems.body_too_large(limit)
     if declared is None:  # chunked: only the reader can count
         request = request.clone(client_max_size=limit)
     elif request.content.is_eof():  # came in with the headers, as nearly always
@@ -42,10 +42,6 @@ async def read_body(request: web.BaseRequest, limit: int, timeout_seconds: float
         async with asyncio.timeout(timeout_seconds):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        return _too_large(limit)
+        return problems.body_too_large(limit)
     except TimeoutError:
         return problems.of_status(408, f"the body did not arrive within {timeout_seconds:g} s")
-
-
-def _too_large(limit: int) -> Problem:
-    return problems.too_large(f"the body has more than {limit} bytes")

@@ -6,8 +6,9 @@ message does.
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -15,8 +16,8 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from chaski_ingest import problems
-from chaski_ingest.app import Ingest, problem_response
+from chaski_ingest.app import Ingest
+from chaski_ingest.protocol import Answer, Connection
 from chaski_runtime.health import Judgement
 
 _BACKLOG = 1_024  # connections that the kernel holds for us while the loop is busy
@@ -44,6 +45,7 @@ class IngestServer:
         """
         settings = self._ingest.settings
         server = _Server(
+            self._ingest.answer,
             self._handle if self._probes else self._ingest.handle,
             request_factory=self._make_request,
             access_log=None,  # metrics count requests; a line for each would cost more than the request
@@ -100,27 +102,13 @@ class IngestServer:
 
 
 class _Server(web.Server):
+    """Makes connections that ask `answer` where they can."""
+
+    def __init__(
+        self, answer: Answer, handler: Callable[[web.BaseRequest], Awaitable[web.Response]], **options: Any
+    ) -> None:
+        super().__init__(handler, **options)
+        self._answer = answer
+
     def __call__(self) -> RequestHandler:
-        return _Protocol(self, loop=self._loop, **self._kwargs)
-
-
-class _Protocol(RequestHandler):
-    """Says in problem details what aiohttp itself refuses: a request that is no HTTP, headers beyond their limits."""
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """The answer to what no handler saw."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer has begun already, so no other can be given")
-        if exc is not None and status >= 500:
-            self.log_exception("a request failed in an unexpected way", exc_info=exc)
-            message = None
-        cause = (message or "").partition("\n")[0]  # what follows shows the bytes, with a caret below
-        response = problem_response(problems.of_status(status, cause.rstrip(":")))
-        response.force_close()
-        return response
+        return Connection(self, self._answer, loop=self._loop, **self._kwargs)

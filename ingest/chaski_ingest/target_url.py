@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 MAX_URL_CHARACTERS = 2_048
 
 _USUAL = re.compile(  # what nearly every URL looks like; of the others `_find_fault` says what is wrong
-    r"https?://[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[1-9][0-9]{0,3})?(?:[/?][!$-;=?-Z_a-z~]*)?\Z"
+    r"https?://[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?(?:[/?][!$-;=?-Z_a-z~]*)?\Z"
 )
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\\]|\s")
 

@@ -1,7 +1,7 @@
 """A ChaskiRoute as values. Built only from a document that passed validation (`validation.py`)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -91,6 +91,10 @@ class Route:
     suspend: Suspend
     document: Mapping[str, Any]  # the whole ChaskiRoute with defaults filled in
     signing_secret: str | None = None  # name of the Secret whose keys sign every request
+    _default_queue: QueueSpec = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_default_queue", next(queue for queue in self.queues if not queue.subjects))
 
     @property
     def key(self) -> str:
@@ -102,4 +106,4 @@ class Route:
         for queue in self.queues:
             if queue.subjects and queue.takes(subject):
                 return queue
-        return next(queue for queue in self.queues if not queue.subjects)
+        return self._default_queue

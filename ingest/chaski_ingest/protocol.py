@@ -1,0 +1,124 @@
+"""aiohttp's connection of a server, with a shorter way for nearly all requests: small ones, whole on arrival.
+
+aiohttp makes a task, a request, a writer and a response for every request; together they take longer than judging a
+message does. A request of HTTP/1.1 that is here as a whole, and after which the connection stays open, needs none of
+them: it is parsed by aiohttp, and answered with the bytes of its reply. With the first request of any other kind the
+connection goes over to aiohttp's own way, and stays there.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import HttpVersion11, web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from chaski_ingest import problems
+from chaski_ingest.incoming import Arrived
+from chaski_ingest.replies import Reply, problem_reply
+
+Answer = Callable[[Arrived], Awaitable[Reply]]
+
+
+class Connection(RequestHandler):
+    """One connection. `answer` never raises."""
+
+    def __init__(self, manager: web.Server, answer: Answer, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._answer = answer
+
+    async def start(self) -> None:
+        """Called by aiohttp once the connection is made; ends with it."""
+        while not self._force_close:
+            if not self._messages:
+                await self._next_message()
+                continue
+            message, payload = self._messages[0]
+            if not isinstance(message, RawRequestMessage) or not _is_simple(message, payload):
+                return await super().start()
+            self._messages.popleft()
+            self._free_parser()
+            reply = await self._answered(Arrived(message.method, message.path, message.headers, _whole(payload)))
+            if self.transport is None:
+                return None
+            self.transport.write(reply.as_bytes(time.time()))
+            if reply.close or self._close or not await self._taken():
+                break
+            self._restart_keepalive()
+        if not self._force_close:
+            self._task_handler = None
+            if self.transport is not None:
+                self.transport.close()
+        return None
+
+    async def _taken(self) -> bool:
+        """Waits for a client that reads slowly; False where it is gone."""
+        if self._paused:
+            try:
+                await self._drain_helper()
+            except ConnectionError:
+                return False
+        return True
+
+    async def _next_message(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _free_parser(self) -> None:
+        # As in aiohttp's `start`: a slot of the parser is free again, and reading goes on where it was stopped.
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+
+    async def _answered(self, request: Arrived) -> Reply:
+        if self._manager is not None:
+            self._manager.requests_count += 1
+        self._request_in_progress = True  # what a shutdown waits for
+        try:
+            return await self._answer(request)
+        finally:
+            self._request_in_progress = False
+            if self._handler_waiter is not None and not self._handler_waiter.done():
+                self._handler_waiter.set_result(None)
+
+    def _restart_keepalive(self) -> None:
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what no handler saw: a request that is no HTTP, headers beyond their limits."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already, so no other can be given")
+        if exc is not None and status >= 500:
+            self.log_exception("a request failed in an unexpected way", exc_info=exc)
+            message = None
+        cause = (message or "").partition("\n")[0]  # what follows shows the bytes, with a caret below
+        return problem_reply(problems.of_status(status, cause.rstrip(":")), close=True).as_response()
+
+
+def _is_simple(message: RawRequestMessage, payload: StreamReader) -> bool:
+    return (
+        payload.is_eof()
+        and payload.exception() is None
+        and message.version == HttpVersion11
+        and not message.should_close
+        and not message.upgrade
+        and message.method == "POST"
+    )
+
+
+def _whole(payload: StreamReader) -> bytes:
+    return payload.read_nowait(-1)
