@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from chaski_cli.app_console import console
 from chaski_cli.app_letters import dead_letters
 from chaski_cli.app_provision import deprovision, provision
 from chaski_cli.options import DEFAULT_DATA, Data, Output, RouteFile
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 
 app.add_typer(dead_letters, name="dead-letters")
+app.command()(console)
 app.command()(provision)
 app.command()(deprovision)
 

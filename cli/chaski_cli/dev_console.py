@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from chaski_cli.console_actions import LetterActions
+from chaski_cli.opened import Opened
 from chaski_console.boards import CounterRates, QueueBoard
 from chaski_console.views import History, Sources
 from chaski_core.ports import Clock
@@ -19,7 +21,9 @@ def dev_sources(
     """The sources of one `chaski dev`."""
     rates = CounterRates(metrics.totals_by_route, clock)
     board = QueueBoard(lambda: routes, backend, rates, clock)
-    return Sources(board, backend.dead_letters, FolderHistories(data))
+    opened = Opened(backend.dead_letters, backend.queue, {each.route.key: each for each in routes})
+    actions = LetterActions(dict.fromkeys(opened.routes, opened), clock)
+    return Sources(board, backend.dead_letters, FolderHistories(data), actions)
 
 
 class FolderHistories:

@@ -121,6 +121,8 @@ class Reconciler:
             except (KubeApiError, ForeignObjectError) as error:
                 refusal = error
         memory.corrected += applied.corrected
+        for told in applied.corrected:
+            self._metrics.drift(namespace=route.namespace, route=route.name, kind=told.partition(" ")[0])
         return Found(
             route=route,
             settled=settled,
@@ -157,6 +159,8 @@ class Reconciler:
         memory.corrected = []
         if decide.is_whole(document.get("status") or {}, metadata["generation"]):
             memory.corrected = decide.drift_of(settled)
+            for _ in memory.corrected:
+                self._metrics.drift(namespace=route.namespace, route=route.name, kind="AWS")
         return settled
 
     def _deployments(self, route: Route) -> list[dict[str, Any]]:

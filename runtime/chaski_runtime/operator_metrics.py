@@ -33,7 +33,7 @@ class OperatorMetrics(Meters):
         self._reconcile_seconds.observe((result,), duration_seconds)
 
     def drift(self, *, namespace: str, route: str, kind: str) -> None:
-        """Something was not as the route says. `kind`: Queue, Table, Deployment, …; never an object's name."""
+        """Something was not as the route says. `kind`: Deployment and the like, AWS for queues and tables; never an object's name."""
         self._drifts.add((namespace, route, kind))
 
     def scaled(self, *, namespace: str, route: str, queue: str, direction: str) -> None:

@@ -27,6 +27,7 @@ class Stage:
     dev: DevServer
     http: aiohttp.ClientSession
     target: str
+    mended: set[str]  # paths that answer 200 from now on
     delivered: str  # ids
     given_up: str
 
@@ -52,7 +53,11 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
     ladders = [{"class": "5xx", "retriesPerRung": 1, "rungs": ["fast"]}]
     retry = {"rungs": [{"name": "fast", "delaySeconds": 1}], "ladders": ladders}
 
+    mended: set[str] = set()
+
     def answer(path: str, _: str, attempt: int) -> tuple[float, int]:
+        if path.strip("/") in mended:
+            return 0, 200
         return 0, 200 if path.startswith("/good") or (path.startswith("/second") and attempt > 1) else 503
 
     async with (
@@ -67,7 +72,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         async with asyncio.timeout(60):
             while await settled_total(http, dev.metrics_url) < 3:
                 await asyncio.sleep(0.2)
-        yield Stage(browser, dev, http, target.url, delivered, given_up)
+        yield Stage(browser, dev, http, target.url, mended, delivered, given_up)
 
 
 async def test_figures_change_while_one_looks(stage: Stage) -> None:
@@ -166,3 +171,48 @@ async def test_both_schemes_are_told_apart(stage: Stage) -> None:
         for scheme in ("light", "dark")
     }
     assert grounds["light"] != grounds["dark"]
+
+
+async def test_a_dead_letter_is_sent_again_once_its_target_is_mended(stage: Stage) -> None:
+    """Picked with a box, sent with a button; it is delivered, and sending it a second time does nothing."""
+    message_id = await send(stage.http, stage.dev, "again", f"{stage.target}mend-me", "x")
+    await until_given_up(stage, message_id)
+    stage.mended.add("mend-me")
+    for said in ("1 sent again", "0 sent again, 1 left out"):
+        watched = await stage.page("/dead-letters?window=all&subject=again")
+        button = watched.page.get_by_role("button", name="Replay selected")
+        await expect(button).to_be_disabled()
+        await watched.page.get_by_label(f"Select {message_id}").check()
+        await button.click()
+        await expect(watched.page.get_by_role("status").first).to_contain_text(said)
+    assert watched.complaints == []
+    async with asyncio.timeout(60):
+        while True:
+            shown = await stage.page(f"/messages/{message_id}")
+            if await shown.page.locator(".title .chip").inner_text() == "delivered":
+                break
+            await shown.page.context.close()
+            await asyncio.sleep(0.5)
+
+
+async def test_a_dead_letter_is_discarded_after_a_question(stage: Stage) -> None:
+    """Then it is gone for good."""
+    message_id = await send(stage.http, stage.dev, "unwanted", f"{stage.target}never", "x")
+    await until_given_up(stage, message_id)
+    watched = await stage.page(f"/dead-letters/{message_id}")
+    await watched.page.get_by_role("button", name="Discard").click()
+    await expect(watched.page.locator("h1")).to_contain_text("Discard")
+    await watched.page.get_by_role("button", name="Discard for good").click()
+    await expect(watched.page.get_by_role("status").first).to_contain_text("1 discarded")
+    await watched.page.goto(f"{stage.dev.console_url}dead-letters/{message_id}")
+    await expect(watched.page.locator("h1")).to_have_text("Not found")
+
+
+async def until_given_up(stage: Stage, message_id: str) -> None:
+    """Waits until a message is a dead letter."""
+    async with asyncio.timeout(60):
+        while True:
+            async with stage.http.get(f"{stage.dev.console_url}dead-letters/{message_id}") as answer:
+                if answer.status == 200:
+                    return
+            await asyncio.sleep(0.2)

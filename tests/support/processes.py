@@ -62,6 +62,10 @@ class Cloud:
         store = DynamoDeadLetters(self._dynamodb, self._table, 30, SystemClock())
         return [letter async for letter in store.find(DeadLetterFilter())]
 
+    async def keep(self, letter: DeadLetter) -> None:
+        """Puts a dead letter into the table."""
+        await DynamoDeadLetters(self._dynamodb, self._table, 30, SystemClock()).put(letter)
+
     async def lying(self) -> int:
         """Messages on all queues, held and delayed ones too."""
         counts = await asyncio.gather(*(SqsQueue(self._sqs, url).counts() for url in self.queues.values()))

@@ -91,7 +91,7 @@ async def _replay(where: Where, asked: Asked) -> Exit:
                 opened,
                 chosen,
                 asked.run,
-                _allowed(opened.routes),
+                allowed_by(opened.routes),
                 spool,
                 lambda so_far: bar.update(looking, completed=so_far.found),
             )
@@ -126,7 +126,8 @@ async def _send(opened: Opened, asked: Asked, spool: Spool, progress: running.Pr
     await replay.send(spool, progress)
 
 
-def _allowed(routes: Mapping[str, ResolvedRoute]) -> Allowed:
+def allowed_by(routes: Mapping[str, ResolvedRoute]) -> Allowed:
+    """Whether the allow rules of now cover a URL."""
     guards = {key: Guard(resolved.route.allow) for key, resolved in routes.items()}
     return lambda route, url: not isinstance(guards[route].check(url), Refusal)
 

@@ -188,7 +188,7 @@ def _row(letter: DeadLetter, reader: Reader) -> Markup:
         el("td", plain(letter.route)),
         el("td", plain(letter.target)),
         el("td", _class_chip(letter)),
-        el("td", letter.reason.value),
+        el("td", letter.reason.value, [" ", chip("sent again", "good")] if letter.replay else None),
         el("td", letter.attempts, class_="number"),
     )
 
@@ -202,6 +202,7 @@ def _whole(letter: DeadLetter, reader: Reader) -> Markup:
         *fact("subject", plain(letter.subject)),
         *fact("target", plain(letter.target), el("span", " ", plain(letter.url), class_="faint")),
         *fact("attempts", letter.attempts),
+        *(fact("sent again", said.moment(letter.replay.at), f" by {letter.replay.run}") if letter.replay else ()),
     ]  # fmt: skip
     return el(
         "article",

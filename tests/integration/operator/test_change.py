@@ -1,11 +1,13 @@
 """A route is changed while it holds messages: nothing is dropped before it is empty, and the status tells."""
 
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
 from chaski_aws.provision.fencing import is_fenced
 from support.kubeapi import KubeApi
+from support.metricpages import value
 from support.operated import Operated
 from support.operators import Operator, until
 
@@ -118,6 +120,10 @@ def test_what_others_change_is_put_right(route: Operated, kube: KubeApi) -> None
     route.set_attributes(url, VisibilityTimeout="7")
     until(lambda: route.attributes(url)["VisibilityTimeout"] == "120", "the attribute stayed")
     until(lambda: "DriftCorrected" in route.events(), "nobody was told")
+    with urlopen(route.op.metrics_url()) as answer:  # noqa: S310 - of the operator that the test runs
+        page = answer.read().decode()
+    assert value(page, "chaski_drifts_total", namespace=namespace, kind="Deployment") >= 1
+    assert value(page, "chaski_drifts_total", namespace=namespace, kind="AWS") >= 1
 
 
 def test_suspend_is_shown_and_a_paused_route_is_left_alone(route: Operated, kube: KubeApi) -> None:

@@ -1,0 +1,47 @@
+"""The command that runs the console as a process of its own."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Auth(StrEnum):
+    """How people show who they are."""
+
+    none = "none"
+    header = "header"
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    console = "console"
+    json = "json"
+
+
+def console(  # noqa: PLR0913 - one parameter for each option of the command
+    *,
+    route: Annotated[
+        list[Path],
+        typer.Option(help="Resolved route on AWS, or a folder of them; repeatable.", metavar="FILE|DIR"),
+    ],
+    auth: Annotated[Auth, typer.Option(help="none: whoever reaches the port; header: whom the proxy in front names.")],
+    auth_header: Annotated[str, typer.Option(help="Header in which the proxy names the user.")] = "X-Forwarded-User",
+    read_only: Annotated[bool, typer.Option("--read-only", help="No replay and no discard.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8081,
+    log_format: Annotated[LogFormat, typer.Option(help="Log lines for people or for machines.")] = LogFormat.console,
+) -> None:
+    """Run the console over routes on AWS: queues live, dead letters with search, replay and discard.
+
+    `chaski dev` has one of its own.
+
+    [bold]Example:[/] chaski console --route resolved.yaml --auth none
+    """
+    from chaski_cli.console_process import ConsoleOptions, run_console  # noqa: PLC0415 - keeps help quick
+
+    header = auth_header if auth is Auth.header else None
+    options = ConsoleOptions(tuple(route), host, port, header, read_only, log_format.value)
+    raise typer.Exit(run_console(options))

@@ -1,0 +1,59 @@
+"""What the console does about dead letters: the same as `chaski dead-letters replay` and `discard`, by the same functions."""
+
+from collections.abc import Mapping, Sequence
+
+from chaski_cli.opened import Opened
+from chaski_cli.replaying import running
+from chaski_cli.replaying.choosing import Run
+from chaski_cli.replaying.command import allowed_by, new_run
+from chaski_cli.replaying.spool import Spool
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.ports import Clock
+
+_PACE = running.Pace(retry_seconds=5.0)  # somebody waits for the page
+
+
+class LetterActions:
+    """Implements `chaski_console.views.Actions`; `opened` by the route of the letters."""
+
+    def __init__(self, opened: Mapping[str, Opened], clock: Clock) -> None:
+        self._opened = opened
+        self._clock = clock
+
+    async def replay(self, letters: Sequence[DeadLetter]) -> str:
+        """Sends them again, in order for each subject; what was sent before is left out."""
+        told = [await self._replay(opened, ids) for opened, ids in self._by_place(letters)]
+        return "; ".join(told) or "no route of these dead letters is here"
+
+    async def discard(self, letters: Sequence[DeadLetter]) -> str:
+        """Drops them for good."""
+        dropped = 0
+        for opened, ids in self._by_place(letters):
+            keys = [letter.key for letter in letters if letter.id in ids and letter.route in opened.routes]
+            await opened.dead_letters.discard(keys)
+            dropped += len(keys)
+        return f"{dropped} discarded"
+
+    async def _replay(self, opened: Opened, ids: Sequence[str]) -> str:
+        run = Run(new_run())
+        chosen = running.Chosen(DeadLetterFilter(until=self._clock.now_ms()), tuple(ids))
+        with Spool() as spool:
+            progress = await running.choose(opened, chosen, run, allowed_by(opened.routes), spool, _quietly)
+            if progress.ready:
+                await running.Replay(opened, run, _PACE, self._clock, _quietly).send(spool, progress)
+        told = [f"{progress.sent} sent again"]
+        told += [f"{count} left out ({skip.value})" for skip, count in progress.skipped.items() if count]
+        told += [f"stopped early: {progress.failed}"] if progress.failed else []
+        return ", ".join(told)
+
+    def _by_place(self, letters: Sequence[DeadLetter]) -> list[tuple[Opened, list[str]]]:
+        places: dict[int, tuple[Opened, dict[str, None]]] = {}
+        for letter in letters:
+            opened = self._opened.get(letter.route)
+            if opened is not None:
+                places.setdefault(id(opened), (opened, {}))[1][letter.id] = None
+        return [(opened, list(ids)) for opened, ids in places.values()]
+
+
+def _quietly(_: running.Progress) -> None:
+    pass
