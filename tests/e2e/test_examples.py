@@ -1,0 +1,25 @@
+"""The examples of the repository in a cluster: applied as they are, they become Ready."""
+
+import pytest
+import yaml
+
+from support.cluster import ROOT, Cluster
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+
+
+def test_every_example_becomes_ready(installed: Cluster) -> None:
+    """`kubectl apply -f examples`, then `kubectl wait`, in namespaces that enforce restricted Pod security."""
+    routes = [document for file in EXAMPLES for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
+    places = {(each["metadata"].get("namespace", "default"), each["metadata"]["name"]) for each in routes}
+    assert len(places) > 3
+    for namespace in {namespace for namespace, _ in places}:
+        installed.namespace(namespace)
+    try:
+        installed.kubectl("apply", *(f"--filename={file}" for file in EXAMPLES))
+        for namespace, route in sorted(places):
+            installed.ready(namespace, route)
+    finally:
+        installed.kubectl("delete", "--ignore-not-found", *(f"--filename={file}" for file in EXAMPLES))
