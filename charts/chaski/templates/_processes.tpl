@@ -33,6 +33,10 @@
 - --namespace={{ . }}
 {{- end }}
 - --auth={{ .Values.ingest.auth }}
+{{- if .Values.ingest.tls.secretName }}
+- --tls-cert=/tls/tls.crt
+- --tls-key=/tls/tls.key
+{{- end }}
 - --log-level={{ .Values.ingest.logLevel }}
 {{- end -}}
 

@@ -60,6 +60,7 @@ MATRIX: dict[str, dict[str, Any]] = {
             for part in ("operator", "ingest")
         },
     },
+    "keys over HTTPS": {"ingest": {"auth": "keys", "tls": {"secretName": "ingest-tls"}}},
     "open": {
         "ingest": {"service": {"type": "LoadBalancer", "port": 443, "annotations": {"a": "b"}}, "topologySpread": []}
     },
