@@ -1,5 +1,6 @@
 """The chart rendered by the real helm, and judged by kubeconform with schemas that a real API server publishes."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ FOREIGN = ("PodMonitor", "PrometheusRule", "ServiceMonitor")
 _SECONDS = 60
 
 
+@functools.cache
 def program(name: str) -> str:
     """The path of a program that `make kube` built; where it is missing the test is skipped, or fails in CI."""
     command = [sys.executable, str(ROOT / "hack" / "kube" / "build.py"), "--if-built", name]
