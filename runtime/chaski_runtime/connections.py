@@ -83,10 +83,10 @@ class AnswerHandler(ResponseHandler):
         # Readable without having been asked means closed by the server, or an answer to nothing.
         if self.transport is None:
             return True
-        descriptor = self.transport.get_extra_info("socket").fileno()
-        if descriptor < 0:
-            return True
         if self._poll is None:
+            descriptor = self.transport.get_extra_info("socket").fileno()
+            if descriptor < 0:
+                return True
             self._poll = select.poll()
             self._poll.register(descriptor, select.POLLIN)
         return bool(self._poll.poll(0))

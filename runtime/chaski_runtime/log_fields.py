@@ -4,6 +4,7 @@ Keys are dotted and flat, as ECS writes them: Elasticsearch reads both forms ali
 better. Queries, headers and bodies are never logged.
 """
 
+import functools
 import logging
 import re
 import traceback
@@ -15,6 +16,7 @@ from chaski_core.timestamps import timestamp
 from chaski_core.values import message_value
 
 ECS_VERSION = "8.17.0"
+_REMEMBERED_URLS = 256  # most messages go to few URLs, each of at most 2,048 characters
 _PORTS = {"http": 80, "https": 443}
 _USUAL_URL = re.compile(
     r"(https?)://([a-z0-9.-]+)(?::(\d{1,5}))?(/[^?#]*|(?=[?#]|\Z))"
@@ -121,19 +123,21 @@ def record_fields(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
-def _add_url(fields: dict[str, Any], url: str) -> None:
+@functools.lru_cache(_REMEMBERED_URLS)
+def _url_parts(url: str) -> tuple[str, str, int, str] | None:
+    """Scheme, host, port and path; None where the URL can't be read."""
     found = _USUAL_URL.match(url)
     if found is not None:
         scheme, domain, digits, path = found.groups()
-        port = int(digits) if digits else _PORTS[scheme]
-    else:
-        try:
-            parts = urlsplit(url)
-            scheme, domain, path, port = parts.scheme, parts.hostname or "", parts.path, parts.port or 0
-        except ValueError:
-            return
-        port = port or _PORTS.get(scheme, 0)
-    fields["url.scheme"] = scheme
-    fields["url.domain"] = domain
-    fields["url.port"] = port
-    fields["url.path"] = path
+        return scheme, domain, int(digits) if digits else _PORTS[scheme], path
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0), parts.path
+    except ValueError:
+        return None
+
+
+def _add_url(fields: dict[str, Any], url: str) -> None:
+    parts = _url_parts(url)
+    if parts is not None:
+        fields["url.scheme"], fields["url.domain"], fields["url.port"], fields["url.path"] = parts

@@ -102,7 +102,8 @@ def extra_headers(task: Deliverable, request: HttpRequest, number: int) -> list[
     """
     headers = [(MESSAGE_ID, task.id), ("Chaski-Attempt", str(number))]
     traceparent = task.envelope.metadata.traceparent if task.envelope.metadata else None
-    given = any(name.lower() == "traceparent" for name, _ in request.headers)
-    if traceparent and not given and _TRACEPARENT.fullmatch(traceparent):  # queue content is not trusted
+    if not traceparent or not _TRACEPARENT.fullmatch(traceparent):  # queue content is not trusted
+        return headers
+    if not any(name.lower() == "traceparent" for name, _ in request.headers):
         headers.append(("traceparent", traceparent))
     return headers

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from chaski_core.ports import MAX_BATCH_ENTRIES
 
+HURRY_SECONDS = 0.005
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -28,7 +29,17 @@ class Batcher(Generic[Item, Result]):
         self._linger = linger_seconds
         self._waiting: deque[tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]] = deque()
         self._flush: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._hurried = False
         self._under_way: set[asyncio.Task[None]] = set()
+
+    def hurry(self) -> None:
+        """Somebody can't go on: what lingers, or is just about to, is called for within `HURRY_SECONDS`."""
+        if self._hurried or self._linger <= HURRY_SECONDS:
+            return
+        self._hurried = True  # until the next call
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = asyncio.get_running_loop().call_later(HURRY_SECONDS, self._start)
 
     async def submit(self, items: Sequence[Item]) -> Sequence[Result]:
         """The results for 1 to 10 items. Raises what the call raised."""
@@ -38,10 +49,12 @@ class Batcher(Generic[Item, Result]):
         if sum(len(group) for group, _ in self._waiting) >= MAX_BATCH_ENTRIES:
             self._start()
         elif self._flush is None:
-            self._flush = loop.call_later(self._linger, self._start) if self._linger else loop.call_soon(self._start)
+            linger = HURRY_SECONDS if self._hurried else self._linger
+            self._flush = loop.call_later(linger, self._start) if linger else loop.call_soon(self._start)
         return await answer
 
     def _start(self) -> None:
+        self._hurried = False
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None

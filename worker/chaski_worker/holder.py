@@ -65,13 +65,18 @@ class Holder:
 
     async def secure(self, lane: Lane, seconds: float) -> None:
         """Makes sure that the hold lasts so many seconds more; else raises LaneLostError."""
-        lane.check(self._clock.monotonic())
-        if not lane.outlives(seconds, self._clock.monotonic()):
+        now = self._clock.monotonic()
+        lane.check(now)
+        if not lane.outlives(seconds, now):
             await self.extend(lane)
             lane.check(self._clock.monotonic())
             if not lane.outlives(min(seconds, self._visibility), self._clock.monotonic()):
                 lane.lost = "the hold could not be extended in time"
                 raise LaneLostError(lane.lost)
+
+    def hurry(self) -> None:
+        """A lane waits for a delete before it can go on: those that linger now get only a moment more."""
+        self._deletes.hurry()
 
     async def delete(self, lane: Lane, message: ReceivedMessage) -> None:
         """Deletes the lane's head. Tries until it is gone, or raises LaneLostError."""

@@ -104,16 +104,22 @@ class LaneRunner(ABC):
             trailing.abandon()
 
     async def _work_off(self, lane: Lane, trailing: "_Trailing") -> None:
-        for message in tuple(lane.held):
+        messages = tuple(lane.held)
+        for message in messages:
             step = await self._look(lane, message)
             # The delete of the one before ran beside this attempt. It is awaited before anything else is settled, so
             # that the deletes of a lane are acknowledged in order.
+            if trailing.pending:
+                self.holder.hurry()
             await trailing.finish()
             settled = await self._settle(lane, message, step)
             if settled is None:
                 return
-            trailing.start(self._delete(lane, message, settled))
-        await trailing.finish()
+            delete = self._delete(lane, message, settled)
+            if message is messages[-1]:
+                await delete
+            else:
+                trailing.start(delete)
 
     @abstractmethod
     async def _look(self, lane: Lane, message: ReceivedMessage) -> Step:
@@ -208,6 +214,11 @@ class _Trailing:
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is still under way."""
+        return self._task is not None and not self._task.done()
 
     def start(self, delete: Coroutine[None, None, None]) -> None:
         self._task = asyncio.create_task(delete)

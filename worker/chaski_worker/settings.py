@@ -36,7 +36,7 @@ class WorkerSettings:
     #: one by one gather meanwhile, which saves calls and costs at most this much latency.
     poll_gap_seconds: float = 0.0
 
-    #: Seconds that a delete waits for company. It delays nothing but the next message of a subject that had no other.
+    #: Seconds that a delete waits for company; much less once the next message of its lane waits for it.
     delete_linger_seconds: float = 0.0
 
     #: Seconds that a hold must outlive the request's timeout by, or it is extended before the attempt; a twelfth of the

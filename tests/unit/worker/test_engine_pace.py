@@ -70,6 +70,20 @@ async def test_a_backlog_is_taken_in_full_batches() -> None:
         assert [call.number for call in world.target.of(f"s{subject}")] == list(range(10))
 
 
+async def test_a_hot_subject_is_not_kept_by_lingering_deletes() -> None:
+    """A lane that waits for its own deletes does not wait for company: 200 messages of one subject take a second."""
+    world = World(make_route(), FakeTarget(lambda *_: 200), SETTINGS)
+    for number in range(200):
+        await world.send("hot", number)
+    world.start()
+    began = asyncio.get_running_loop().time()
+    await world.settled()
+    took = asyncio.get_running_loop().time() - began
+    await world.stop()
+    assert [call.number for call in world.target.of("hot")] == list(range(200))
+    assert took < 200 * SETTINGS.delete_linger_seconds / 2
+
+
 @pytest.mark.promise(3)
 @pytest.mark.parametrize("ordering", [Ordering.RELAXED, Ordering.STRICT], ids=str)
 async def test_order_holds_with_several_polls_and_lingering_deletes(ordering: Ordering) -> None:

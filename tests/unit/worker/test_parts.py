@@ -97,6 +97,29 @@ async def test_a_linger_waits_for_company_but_not_for_a_full_batch() -> None:
     assert calls == [(0.5, 2), (0.5, 10)]
 
 
+@pytest.mark.looptime
+async def test_whoever_waits_is_not_kept_by_a_linger() -> None:
+    """Hurried, what lingers is called for within five milliseconds; what comes later lingers again."""
+    calls: list[tuple[float, int]] = []
+    loop = asyncio.get_running_loop()
+
+    async def call(items: Sequence[int]) -> Sequence[int]:
+        calls.append((loop.time(), len(items)))
+        return items
+
+    batcher = Batcher(call, linger_seconds=0.5)
+    first = asyncio.create_task(batcher.submit([1]))
+    await asyncio.sleep(0.1)
+    for _ in range(3):
+        batcher.hurry()
+        await asyncio.sleep(0.001)
+    await first
+    await batcher.submit([2])
+    batcher.hurry()  # nothing lingers: the next is meant
+    await batcher.submit([3])
+    assert calls == [(pytest.approx(0.105), 1), (pytest.approx(0.605), 1), (pytest.approx(0.61), 1)]
+
+
 # ---- slots
 
 
