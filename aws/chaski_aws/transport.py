@@ -133,9 +133,7 @@ class AwsTransport:
             return Problem(Kind.CONNECTION, "Closed", "this process has closed its connections")
         data = bytearray()
         async with asyncio.timeout(limits.seconds):
-            # The client says the same Host itself, as a request must once and only once.
-            told = tuple(header for header in headers.items() if header[0] != "Host")
-            response = await self._client.request("POST", self._url, told, body)
+            response = await self._client.request("POST", self._url, tuple(headers.items()), body)
             try:
                 await response.read_into(data, limits.answer_bytes + 1)
             finally:

@@ -1,5 +1,6 @@
 """What is dropped when its time has come, in small steps between the commands of others."""
 
+from chaski_embedded import ledger
 from chaski_embedded.dedup import WINDOW_MS
 from chaski_embedded.sequence import first_sequence_at
 from chaski_embedded.session import Session
@@ -22,7 +23,7 @@ class Cursor:
         """Drops some of what is over; whether there may be more."""
         more = [queue.fifo.expire(_STEP, session.now) for queue in map(session.queue, list(session.queues))]
         more.append(self._drop_dedup(session))
-        more.append(_drop(session, "dead_letters", "expires_at <= ?", session.wall))
+        more.append(_drop_letters(session))
         more.append(_drop(session, "attempt_records", "expires_at <= ?", session.wall))
         more.append(_drop_journal(session, self._journal_rows))
         return any(more)
@@ -42,6 +43,14 @@ class Cursor:
         return len(rows) == 4 * _STEP
 
 
+def _drop_letters(session: Session) -> bool:
+    before = session.connection.total_changes
+    more = _drop(session, "dead_letters", "expires_at <= ?", session.wall)
+    if dropped := session.connection.total_changes - before:
+        ledger.note_dropped(session.sql(), dropped)
+    return more
+
+
 def _drop(session: Session, table: str, condition: str, value: int) -> bool:
     rows = session.read(f"SELECT rowid FROM {table} WHERE {condition} LIMIT ?", (value, _STEP))  # noqa: S608 - constants
     if rows:
@@ -58,4 +67,5 @@ def _drop_journal(session: Session, keep: int) -> bool:
     over = [(row,) for row, at in rows if row <= last - keep or at < old]
     if over:
         session.sql().executemany("DELETE FROM journal WHERE row = ?", over)
+        ledger.note_dropped(session.sql(), len(over))
     return len(over) == _STEP

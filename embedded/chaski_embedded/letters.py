@@ -8,6 +8,7 @@ from chaski_core import jsontext
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
 from chaski_core.ladder import ErrorNote, Reason
 from chaski_core.outcome import class_of_key
+from chaski_embedded import ledger
 
 PAGE = 200  # rows in memory at a time
 DEFAULT_RETENTION_DAYS = 30  # of a route that is not in this folder: DESIGN's default
@@ -72,7 +73,8 @@ def mark(connection: sqlite3.Connection, marks: Sequence[tuple[LetterKey, Replay
 
 def discard(connection: sqlite3.Connection, keys: Sequence[LetterKey]) -> None:
     """Deletes dead letters."""
-    connection.executemany(f"DELETE FROM dead_letters WHERE {_IS_KEY}", [_values(key) for key in keys])  # noqa: S608 - as above
+    deleted = connection.executemany(f"DELETE FROM dead_letters WHERE {_IS_KEY}", [_values(key) for key in keys])  # noqa: S608 - as above
+    ledger.note_dropped(connection, deleted.rowcount)
 
 
 def _values(key: LetterKey) -> Key:

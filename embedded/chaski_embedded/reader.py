@@ -13,6 +13,7 @@ from chaski_core.envelope import Envelope, read_envelope
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import AttemptEntry
 from chaski_embedded import attempts, letters, schema
+from chaski_embedded.ledger import Ledger, read_ledger
 
 _AFTER_COLON = ";"  # the character after `:`, where the range of texts that begin with `<id>:` ends
 
@@ -76,6 +77,10 @@ class Reader:
         if delivered_at is not None:
             return Trace(message_id, noted[-1].subject, State.DELIVERED, noted)
         return None
+
+    def ledger(self) -> Ledger:
+        """What became of all messages of the folder."""
+        return read_ledger(self._connection)
 
     def close(self) -> None:
         """Closes the file."""

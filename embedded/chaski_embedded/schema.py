@@ -115,6 +115,11 @@ _MIGRATIONS = (
     );
     """,
     "ALTER TABLE dead_letters ADD COLUMN replay TEXT;  -- JSON: [run, epoch, epoch milliseconds] of the latest replay",
+    """
+    -- What `chaski ledger` compares with what is there: messages that ingest put here, and records that were dropped.
+    ALTER TABLE state ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE state ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 VERSION = len(_MIGRATIONS)
 

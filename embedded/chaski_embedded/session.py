@@ -13,6 +13,7 @@ import orjson
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Clock
+from chaski_embedded import ledger
 from chaski_embedded.dedup import WINDOW_MS
 from chaski_embedded.fifo import FifoQueue
 from chaski_embedded.fifomodel import Held, Settings
@@ -97,6 +98,7 @@ class Session:
         self.wall = time.wall()
         self.queues: dict[str, HostedQueue] = {}
         self.touched: dict[str, HostedQueue | None] = {}  # queues that an action looked at; None: deleted
+        self._accepted = 0  # messages of ingest since the last commit
         self._sent: dict[int, tuple[int, StoredMessage]] = {}  # since the last flush: sequence -> (queue, message)
         self._load()
 
@@ -117,6 +119,7 @@ class Session:
         if claimed == sequence:
             self._last_sequence = sequence
             self._sent[sequence] = (queue.id, message)
+            self._accepted += message.dedup_id.endswith(ledger.FIRST_HOP)
         return claimed
 
     def messages(self, sequences: Sequence[int]) -> dict[int, StoredMessage]:
@@ -169,8 +172,12 @@ class Session:
         if not changed and not self._connection.in_transaction:
             return
         connection = self.settled_sql()
-        connection.execute("UPDATE state SET last_sequence = ?, queue_time = ?", (self._last_sequence, self.now))
+        connection.execute(
+            "UPDATE state SET last_sequence = ?, queue_time = ?, accepted = accepted + ?",
+            (self._last_sequence, self.now, self._accepted),
+        )
         connection.execute("COMMIT")
+        self._accepted = 0
 
     # ---- inside
 

@@ -1,0 +1,81 @@
+"""`chaski ledger` over kills: exact, and it finds what was taken away."""
+
+import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from acceptance.cli_process import Finished, chaski, dev, eventually, target, write_route
+
+NONE = {"rungs": [{"name": "fast", "delaySeconds": 1}], "ladders": []}
+
+
+async def ledger(data: Path) -> Finished:
+    """The accounts of a folder."""
+    return await chaski("ledger", "--data", data, "--output", "json")
+
+
+async def sent(ingest: str, folder: Path, url: str, first: int, count: int) -> None:
+    """Sends a file of messages; one that is not accepted now is sent again for a while."""
+    file = folder / f"messages-{first}.ndjson"
+    lines = [
+        f'{{"id": "m{number}", "subject": "s{number % 7}", "body": {{"url": "{url}{number % 2}"}}}}\n'
+        for number in range(first, first + count)
+    ]
+    file.write_text("".join(lines))
+    done = await chaski("send", file, "--route", "default/first", "--to", ingest)
+    assert done.code == 0, done.err
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.promise(2)
+async def test_nothing_is_unaccounted_after_kills(tmp_path: Path) -> None:
+    """Killed three times while it delivers: accepted is delivered, dead-lettered or pending at every look, to the last."""
+    data = tmp_path / "data"
+    async with target() as there:
+        route = write_route(tmp_path, there.url, retry=NONE)
+        for life in range(3):
+            there.status = 200 if life % 2 else 500
+            async with dev(route, data) as running:
+                await sent(running.ingest, tmp_path, there.url, life * 200, 200)
+                await asyncio.sleep(0.2 * life)
+                looked = await ledger(data)
+                assert (looked.code, looked.json()["unaccounted"]) == (0, 0), looked.out
+                running.process.kill()
+                await running.ended()
+            killed = (await ledger(data)).json()
+            assert (killed["accepted"], killed["unaccounted"]) == (200 * (life + 1), 0), killed
+        async with dev(route, data):
+
+            async def settled() -> bool | None:
+                return (await ledger(data)).json()["pending"] == 0 or None
+
+            await eventually(settled, 60.0)
+    last = (await ledger(data)).json()
+    assert last["delivered"] + last["deadLettered"] == 600
+    assert last["deadLettered"] > 0
+    assert last["balanced"]
+
+
+async def test_a_message_that_is_taken_away_is_found_missing(tmp_path: Path) -> None:
+    """By whoever deletes rows of the file by hand; a dead letter that is discarded is told of, and accounted for."""
+    data = tmp_path / "data"
+    async with target() as there, dev(write_route(tmp_path, there.url, retry=NONE), data) as running:
+        there.status = 500
+        await sent(running.ingest, tmp_path, there.url, 0, 4)
+
+        async def dead() -> bool | None:
+            return (await ledger(data)).json()["deadLettered"] == 4 or None
+
+        await eventually(dead)
+        discarded = await chaski("dead-letters", "discard", "m0", "--yes", "--data", data)
+        assert discarded.code == 0, discarded.err
+    looked = await ledger(data)
+    assert (looked.code, looked.json()["unaccounted"], looked.json()["dropped"]) == (0, 1, 1)
+    with contextlib.closing(sqlite3.connect(data / "chaski.db")) as connection:
+        connection.execute("DELETE FROM dead_letters WHERE id = 'm1'")
+        connection.commit()
+    missing = await ledger(data)
+    assert (missing.code, missing.json()["unaccounted"]) == (1, 2)
