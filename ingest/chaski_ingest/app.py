@@ -9,7 +9,7 @@ from aiohttp import web
 
 from chaski_core.ports import Backend, Clock
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_ingest import problems
+from chaski_ingest import openapi, problems
 from chaski_ingest.acceptance import Acceptance, Accepted
 from chaski_ingest.admission import Admission, Gate, RouteDirectory, Unserved
 from chaski_ingest.auth import Authenticator
@@ -84,6 +84,8 @@ class Ingest:
         try:
             if isinstance(endpoint, Endpoint):
                 response = await self._answer(request, endpoint)
+            elif endpoint == openapi.PATH:
+                response = self._describe(request)
             else:
                 response = self._refuse(None, problems.of_status(404, f'there is nothing at "{endpoint}"'))
         except Exception:
@@ -93,6 +95,13 @@ class Ingest:
         kind = endpoint.kind if isinstance(endpoint, Endpoint) else _OTHER
         self._metrics.ingest_request(kind=kind, status=response.status, duration_seconds=seconds)
         return response
+
+    def _describe(self, request: Incoming) -> Reply:
+        if request.method in {"GET", "HEAD"}:
+            return Reply(200, openapi.document_bytes(), _JSON_HEADERS)
+        problem = problems.of_status(405, f"{request.method} is not taken here; send GET")
+        self._acceptance.count_rejected(None, problem)
+        return problem_reply(problem, allow="GET", close=self.draining)
 
     async def drain(self) -> None:
         """Answers 503 from now on, and returns when no call to a queue is under way any more."""

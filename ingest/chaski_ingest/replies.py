@@ -37,13 +37,13 @@ class Reply:
         return b"%b%d\r\nDate: %b\r\n\r\n%b" % (head, len(self.body), _date(int(now)), self.body)
 
 
-def problem_reply(problem: Problem, *, close: bool = False) -> Reply:
-    """A problem as an HTTP answer."""
+def problem_reply(problem: Problem, *, close: bool = False, allow: str = "POST") -> Reply:
+    """A problem as an HTTP answer; `allow` is the method that a 405 names."""
     headers = [("Content-Type", problems.CONTENT_TYPE), SERVER]
     if problem.retry_after_seconds is not None:
         headers.append(("Retry-After", str(problem.retry_after_seconds)))
     if problem.status == 405:
-        headers.append(("Allow", "POST"))
+        headers.append(("Allow", allow))
     if problem.status == 401:
         headers.append(("WWW-Authenticate", 'Bearer realm="chaski"'))
     return Reply(problem.status, orjson.dumps(problem.as_json()), tuple(headers), close)

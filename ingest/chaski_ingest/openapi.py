@@ -1,0 +1,209 @@
+"""What ingest takes and answers, as an OpenAPI document: served at `/openapi.json`, and kept as `docs/openapi.json`.
+
+python -m chaski_ingest.openapi > docs/openapi.json
+"""
+
+import functools
+import sys
+from typing import Any
+
+import orjson
+
+from chaski_core import __version__
+from chaski_core.request_rules import MAX_HEADERS, METHODS
+from chaski_core.subject import MAX_SUBJECT_CHARACTERS
+from chaski_ingest.problems import CONTENT_TYPE
+from chaski_ingest.reading import JSON, NDJSON
+from chaski_ingest.submission import MAX_KEY_CHARACTERS
+from chaski_ingest.target_url import MAX_URL_CHARACTERS
+
+PATH = "/openapi.json"
+
+Document = dict[str, Any]
+
+_LABEL = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+_TEXT: Document = {"type": "string"}
+_INTEGER: Document = {"type": "integer"}
+_RETRY = {"Retry-After": {"description": "Seconds until it is worth asking again.", "schema": _INTEGER}}
+_CHALLENGE = {"WWW-Authenticate": {"required": True, "description": "`Bearer`.", "schema": _TEXT}}
+_PROBLEMS: dict[str, tuple[str, Document]] = {
+    "400": ("The request or the message is not valid; `errors` names every fault.", {}),
+    "401": ("The request does not show who asks, or shows what is not valid.", _CHALLENGE),
+    "403": ("The route does not take messages from this producer; `detail` says why.", {}),
+    "404": ("There is no such route.", {}),
+    "408": ("The body did not arrive in time.", {}),
+    "413": ("The message, the body or the number of lines is above its limit.", {}),
+    "415": ("The body is of another type, charset or encoding.", {}),
+    "429": ("The route's ingest is suspended, or the producer has sent more than its rate.", _RETRY),
+    "500": ("A fault of Chaski's own; it is logged.", {}),
+    "503": ("The queue is away, too much waits, tokens can't be checked, or this server is shutting down.", _RETRY),
+}
+
+
+@functools.cache
+def document_bytes() -> bytes:
+    """The document as JSON."""
+    return orjson.dumps(document(), option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def document() -> Document:
+    """The document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Chaski ingest",
+            "version": __version__,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "Takes messages for routes. 202 is said only after the queue has a message durably.",
+        },
+        "security": [{"bearer": []}],
+        "paths": {
+            "/v1/routes/{namespace}/{name}/messages": {"parameters": _parameters(), "post": _single()},
+            "/v1/routes/{namespace}/{name}/messages:batch": {"parameters": _parameters(), "post": _batch()},
+        },
+        "components": {
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A ServiceAccount's token for the audience `chaski`, or an API key.",
+                }
+            },
+            "schemas": {"Message": _message(), "Accepted": _accepted(), "Problem": _problem()},
+        },
+    }
+
+
+def _parameters() -> list[Document]:
+    names = [("namespace", 63, "The route's namespace."), ("name", 40, "The route's name.")]
+    path = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": description,
+            "schema": {"type": "string", "minLength": 1, "maxLength": longest, "pattern": _LABEL},
+        }
+        for name, longest, description in names
+    ]
+    key = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Makes a repeat within five minutes one message, where the message has no `id`.",
+        "schema": {"type": "string", "pattern": f"^[!-~]([ -~]{{0,{MAX_KEY_CHARACTERS - 2}}}[!-~])?$"},
+    }
+    trace = {
+        "name": "traceparent",
+        "in": "header",
+        "description": "W3C Trace Context; what is not valid is ignored.",
+        "schema": _TEXT,
+    }
+    return [*path, key, trace]
+
+
+def _single() -> Document:
+    body = {"required": True, "content": {JSON: {"schema": {"$ref": "#/components/schemas/Message"}}}}
+    taken = {
+        "description": "The queue has the message, durably.",
+        "content": {JSON: {"schema": {"$ref": "#/components/schemas/Accepted"}}},
+    }
+    return {
+        "operationId": "sendMessage",
+        "summary": "Send one message",
+        "requestBody": body,
+        "responses": {"202": taken, **_failures()},
+    }
+
+
+def _batch() -> Document:
+    lines = "One `Message` a line. A line is accepted only if every earlier line of its subject was."
+    results = (
+        'One result for each line, in their order: `{"line", "status": 202, ...}` as `Accepted` has it, or'
+        ' `{"line", "status", "title", "detail", "errors"}`.'
+    )
+    return {
+        "operationId": "sendMessages",
+        "summary": "Send many messages",
+        "requestBody": {"required": True, "description": lines, "content": {NDJSON: {"schema": _TEXT}}},
+        "responses": {"200": {"description": results, "content": {NDJSON: {"schema": _TEXT}}}, **_failures()},
+    }
+
+
+def _failures() -> Document:
+    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"description": description, "content": content, **({"headers": headers} if headers else {})}
+        for status, (description, headers) in _PROBLEMS.items()
+    }
+
+
+def _message() -> Document:
+    body = {
+        "type": "object",
+        "required": ["url"],
+        "description": "The request to make.",
+        "properties": {
+            "url": {
+                "type": "string",
+                "minLength": 8,
+                "maxLength": MAX_URL_CHARACTERS,
+                "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://",
+            },
+            "method": {"enum": [*sorted(METHODS), None], "default": "POST"},
+            "headers": {
+                "type": ["object", "null"],
+                "maxProperties": MAX_HEADERS,
+                "propertyNames": {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"},
+                "additionalProperties": {"type": "string", "pattern": "^[\\t -~]*$"},
+                "description": "Not those that belong to the connection or that Chaski sets.",
+            },
+            "content": {"description": "Text is sent as UTF-8, null as no body, all else as JSON."},
+            "contentEncoding": {"enum": ["base64", None], "description": "`content` is text that stands for bytes."},
+        },
+    }
+    return {
+        "type": "object",
+        "required": ["subject", "body"],
+        "properties": {
+            "subject": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_SUBJECT_CHARACTERS,
+                "description": "Messages of one subject are delivered in order.",
+            },
+            "body": body,
+            "id": {"type": ["string", "null"], "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+            "metadata": {"not": {}, "description": "Set by Chaski; leave it out."},
+        },
+    }
+
+
+def _accepted() -> Document:
+    properties = {"id": _TEXT, "subject": _TEXT, "queue": _TEXT, "partition": {"type": "integer", "minimum": 0}}
+    return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": False}
+
+
+def _problem() -> Document:
+    fault = {
+        "type": "object",
+        "required": ["field", "message"],
+        "properties": {"field": _TEXT, "message": _TEXT},
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "description": "RFC 9457.",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "pattern": "^urn:chaski:problem:[a-z-]+$"},
+            "title": _TEXT,
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": _TEXT,
+            "errors": {"type": "array", "minItems": 1, "items": fault},
+        },
+        "additionalProperties": False,
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document_bytes().decode())
