@@ -76,6 +76,7 @@ def settings_of(given: argparse.Namespace, environment: Mapping[str, str], names
         busy_seconds=min(given.busy_seconds, given.resync_seconds),
         drained_seconds=given.drained_seconds,
         fence_seconds=given.fence_seconds,
+        scaling_seconds=given.scaling_seconds,
         aws_threads=given.aws_threads,
     )
     lease = LeaseSettings(
@@ -110,6 +111,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     flags.number("--busy-seconds", 10.0, "between two looks while queues run empty or a table is being made")
     flags.number("--drained-seconds", 60.0, "a queue must be seen empty so long before it is deleted")
     flags.number("--fence-seconds", 60.0, "a queue policy takes so long to be in force everywhere")
+    flags.number("--scaling-seconds", 10.0, "between two looks of the autoscaler at a route's queues and Pods")
     flags.number("--aws-threads", 16, "calls to AWS at the same time")
     flags.text("--lease-namespace", "", "namespace of the Lease (default: the Pod's)")
     flags.text("--lease-name", "chaski-operator", "its name")

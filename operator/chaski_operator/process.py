@@ -10,6 +10,7 @@ from chaski_aws.provision.clients import Aws, BotoAws
 from chaski_aws.provision.draining import DrainRule
 from chaski_aws.provision.settings import ProvisionSettings
 from chaski_core.ports import Clock
+from chaski_operator.autoscaling import Autoscaling
 from chaski_operator.cloud import Cloud
 from chaski_operator.counting import CountedAws
 from chaski_operator.handlers import KopfThread, registry
@@ -101,6 +102,16 @@ class Operator:
         )
         self._rounds = Rounds(self._reconciler.look, pace, random.random)
         self._watching.wake = self._rounds.wake
+        self._autoscaling = Autoscaling(
+            settings,
+            api=api,
+            routes=self.routes,
+            owned=self.owned,
+            reconciler=self._reconciler,
+            rounds=self._rounds,
+            metrics=metrics,
+            clock=clock,
+        )
         self._listed_at: float | None = None  # monotonic
         self._kopf: KopfThread | None = None
         metrics.observe_watch(self._watching.age_seconds)
@@ -130,6 +141,7 @@ class Operator:
             asyncio.create_task(lease.keep(), name="lease"),
             asyncio.create_task(self._watch(), name="watch"),
             asyncio.create_task(self._refresh_often(), name="refresh"),
+            asyncio.create_task(self._autoscaling.run(), name="autoscaler"),
         ]
         asked = asyncio.create_task(stop.wait(), name="stop")
         for route in self.routes:

@@ -74,6 +74,11 @@ class Reconciler:
         self._clock = clock
         self._memories: dict[Key, Memory] = {}
 
+    def doubt(self, key: Key) -> None:
+        """Something on AWS is not as it was: the next look goes there, however recent the last one is."""
+        if key in self._memories:
+            self._memories[key].settled = None
+
     async def look(self, key: Key) -> float | None:
         """Looks at a route; seconds until the next look, None where the route is gone."""
         document = self._routes.get(key)

@@ -1,6 +1,6 @@
 """The ChaskiRoutes that the operator has seen, kept up to date by a watch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from chaski_operator.rounds import Key
@@ -17,6 +17,10 @@ class Routes:
     def get(self, key: Key) -> Object | None:
         """One of them."""
         return self._routes.get(key)
+
+    def by_key(self) -> Mapping[Key, Object]:
+        """All of them, of the moment."""
+        return self._routes
 
     def __iter__(self) -> Iterator[Object]:
         return iter(list(self._routes.values()))

@@ -5,6 +5,7 @@ from typing import Any
 
 from chaski_core.ports import Clock
 from chaski_core.route.crd import GROUP_VERSION
+from chaski_operator.names import ROUTE_LABEL
 from chaski_operator.scaling_route import Key, Object
 from chaski_operator.scaling_status import status_document
 from chaski_operator.scraping import PodPlace, pod_place
@@ -13,7 +14,6 @@ from chaski_runtime.kubewatch import Mirror
 
 MANAGER = "chaski-autoscaler"  # field manager of its part of the status
 _WORKERS = "app.kubernetes.io/name=chaski-worker"
-_ROUTE_LABEL = f"{GROUP_VERSION.partition('/')[0]}/route"
 
 
 class WorkerPods:
@@ -27,7 +27,7 @@ class WorkerPods:
 
     def ready(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
         """URLs of the metrics of ready Pods with all these labels."""
-        pods = self._by_route.get((namespace, labels.get(_ROUTE_LABEL, "")), {})
+        pods = self._by_route.get((namespace, labels.get(ROUTE_LABEL, "")), {})
         return [pod.url for pod in pods.values() if pod.ready and labels.items() <= pod.labels.items()]
 
     def _changed(self, key: Key, pod: PodPlace | None) -> None:
@@ -37,7 +37,7 @@ class WorkerPods:
             if not self._by_route[known]:
                 del self._by_route[known]
         if pod is not None:
-            route = self._routes[key] = (key[0], pod.labels.get(_ROUTE_LABEL, ""))
+            route = self._routes[key] = (key[0], pod.labels.get(ROUTE_LABEL, ""))
             self._by_route.setdefault(route, {})[key[1]] = pod
 
 
@@ -52,14 +52,14 @@ class KubeCluster:
         deployment: Callable[[str, str], Object | None],
         pods: Sequence[WorkerPods],
         reconcile: Callable[[Key], None],
-        may_write: Callable[[], bool],
+        noted: Callable[[dict[str, Any]], object],
     ) -> None:
         self._api = api
         self.routes = routes
         self.deployment = deployment
         self._pods = pods
         self.reconcile = reconcile
-        self.may_write = may_write
+        self._noted = noted
 
     def ready_pods(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
         """URLs of the metrics of the ready Pods with these labels."""
@@ -79,7 +79,7 @@ class KubeCluster:
         """Server-side apply beside the reconciler's part; nothing where the route is gone."""
         path = object_path(GROUP_VERSION, "chaskiroutes", *key, "status")
         try:
-            await self._api.apply(path, status_document(*key, dict(status)), manager=MANAGER)
+            self._noted(await self._api.apply(path, status_document(*key, dict(status)), manager=MANAGER))
         except KubeRefusedError as error:
             if error.status != 404:
                 raise

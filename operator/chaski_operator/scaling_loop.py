@@ -14,7 +14,7 @@ from chaski_runtime.kubeapi import KubeApiError
 from chaski_runtime.queue_gauges import QueueReading
 
 _log = logging.getLogger(__name__)
-_ROSTER_SECONDS = 1.0  # between two looks at which routes there are
+_ROSTER_SECONDS = 1.0  # between two looks at which routes there are, and whether a new one is made
 
 
 class Scaler:
@@ -50,18 +50,25 @@ class Scaler:
         pace = self._parts.pace
         await asyncio.sleep(self._random() * min(1.0, pace.look_seconds))  # not all at the same moment
         while True:
-            document = self._parts.cluster.routes().get(scaler.key)
-            if document is not None and self._parts.cluster.may_write():
-                try:
-                    async with self._slots, asyncio.timeout(pace.most_seconds):
-                        await scaler.look(document)
-                except TimeoutError:
-                    _log.warning("%s/%s: a look at its queues took more than %g s", *scaler.key, pace.most_seconds)
-                except KubeApiError as error:
-                    _log.warning("%s/%s: its status could not be written: %s", *scaler.key, error)
-                except Exception:  # noqa: BLE001 - whatever it is, it must not end the looks at this route
-                    _log.exception("%s/%s: a look at its queues failed", *scaler.key)
-            await asyncio.sleep(pace.look_seconds * (0.95 + 0.1 * self._random()))
+            looked = await self._look(scaler)
+            seconds = pace.look_seconds if looked else min(_ROSTER_SECONDS, pace.look_seconds)
+            await asyncio.sleep(seconds * (0.95 + 0.1 * self._random()))
+
+    async def _look(self, scaler: RouteScaler) -> bool:
+        document = self._parts.cluster.routes().get(scaler.key)
+        if document is None:
+            return False
+        most = self._parts.pace.most_seconds
+        try:
+            async with self._slots, asyncio.timeout(most):
+                return await scaler.look(document)
+        except TimeoutError:
+            _log.warning("%s/%s: a look at its queues took more than %g s", *scaler.key, most)
+        except KubeApiError as error:
+            _log.warning("%s/%s: its status could not be written: %s", *scaler.key, error)
+        except Exception:  # noqa: BLE001 - whatever it is, it must not end the looks at this route
+            _log.exception("%s/%s: a look at its queues failed", *scaler.key)
+        return True
 
     def _replicas(self) -> dict[tuple[str, ...], int]:
         shown: dict[tuple[str, ...], int] = {}

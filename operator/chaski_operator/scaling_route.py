@@ -13,6 +13,7 @@ from chaski_core.route.crd import known_part
 from chaski_core.route.loading import load_route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
+from chaski_operator.names import PAUSED
 from chaski_operator.scaling import PACE, Decision, Doubt, Limits, Look, Memory, Mode, Pace, Pods, decide
 from chaski_operator.scaling_lines import RETRIES, Line, Workers, counts_of, due_soon, limits_of, lines_of, settings_of
 from chaski_operator.scaling_status import FIGURES, Judged, conditions, figures, said_of
@@ -50,10 +51,6 @@ class Cluster(Protocol):
 
     def reconcile(self, key: Key) -> None:
         """Has the route looked at as a whole, soon."""
-        ...
-
-    def may_write(self) -> bool:
-        """Whether this process is the one that writes."""
         ...
 
 
@@ -111,17 +108,23 @@ class RouteScaler:
         self.ready: dict[str, int] = {}  # by Deployment
         self.counts: dict[str, QueueCounts] = {}  # by row, as far as known
 
-    async def look(self, document: Object) -> None:
-        """One look. Raises KubeApiError where the status could not be written."""
-        if document["metadata"].get("deletionTimestamp") or not self._load(document):
-            return
+    async def look(self, document: Object) -> bool:
+        """One look; False where there is nothing to look at yet. Raises KubeApiError: the status could not be written."""
+        metadata = document["metadata"]
+        paused = (metadata.get("annotations") or {}).get(PAUSED) == "disabled"
+        if paused or metadata.get("deletionTimestamp") or not self._load(document):
+            return False
+        deployments = self._deployments()
+        if deployments is None:
+            return False
         due = [
             each for each in self._lines if each.queue != RETRIES or self._looks % self._parts.pace.retries_every == 0
         ]
         self._looks += 1
         found = await self._ask_queues({source.url for line in due for source in line.sources})
-        await asyncio.gather(*(self._scale(line, found) for line in due))
+        await asyncio.gather(*(self._scale(line, deployments[line.deployment], found) for line in due))
         await self._say(document)
+        return True
 
     def _load(self, document: Object) -> bool:
         """Whether the route can be scaled: it is valid, and its queues are there."""
@@ -146,6 +149,12 @@ class RouteScaler:
 
     # ---- gather
 
+    def _deployments(self) -> dict[str, Object] | None:
+        """By name; None where one is missing: the reconciler makes it, and it starts at 1."""
+        found = {each.deployment: self._parts.cluster.deployment(self.key[0], each.deployment) for each in self._lines}
+        known = {name: each for name, each in found.items() if each is not None}
+        return known if len(known) == len(found) else None
+
     async def _ask_queues(self, urls: Iterable[str]) -> dict[str, QueueCounts | Doubt]:
         slots = asyncio.Semaphore(self._parts.pace.queues_at_once)
 
@@ -160,25 +169,27 @@ class RouteScaler:
             attributes = await self._parts.read_queue(url)
             counts = counts_of(attributes)
         except BackendRejectedError as error:
-            self._parts.cluster.reconcile(self.key)  # it may be gone
-            return Doubt.DENIED if "Access" in error.code or "Denied" in error.code else Doubt.UNAVAILABLE
+            if "Denied" in error.code:
+                return Doubt.DENIED
+            self._compare(url, ((error.code, ""),))  # it is gone, say
+            return Doubt.UNAVAILABLE
         except (BackendError, ValueError):
             return Doubt.UNAVAILABLE
-        settings = settings_of(attributes)
+        self._compare(url, settings_of(attributes))
+        return counts
+
+    def _compare(self, url: str, settings: tuple[tuple[str, str], ...]) -> None:
+        """Has the route reconciled where a queue is not as it was at the last look."""
         if self._settings.setdefault(url, settings) != settings:
             self._settings[url] = settings
             self._parts.cluster.reconcile(self.key)
-        return counts
 
     # ---- decide and do
 
-    async def _scale(self, line: Line, found: Mapping[str, QueueCounts | Doubt]) -> None:
-        deployment = self._parts.cluster.deployment(self.key[0], line.deployment)
+    async def _scale(self, line: Line, deployment: Object, found: Mapping[str, QueueCounts | Doubt]) -> None:
         known = {url: each for url, each in found.items() if isinstance(each, QueueCounts)}
         doubts = [each for source in line.sources if isinstance(each := found[source.url], Doubt)]
         self._note_counts(line, known)
-        if deployment is None:
-            return  # not made yet, or deleted: the reconciler makes it, and it starts at 1
         replicas = int(deployment["spec"].get("replicas", 1))
         urls = self._parts.cluster.ready_pods(self.key[0], line.labels)
         self.ready[line.deployment] = len(urls)

@@ -53,6 +53,9 @@ class Pace:
     #: Seconds before a route is tried again that only its author or an administrator can mend.
     terminal_retry_seconds: float = 300.0
 
+    #: Seconds between two looks of the autoscaler at a route's queues and Pods.
+    scaling_seconds: float = 10.0
+
     #: Routes worked on at the same time, and threads that call AWS. A call takes 10 to 50 ms, a hanging one up to
     #: 10 s, so one broken endpoint does not stop the others.
     routes_at_once: int = 32

@@ -83,7 +83,6 @@ class FakeCluster:
     written: list[tuple[Key, dict[str, Any]]] = field(default_factory=list)
     reconciled: list[Key] = field(default_factory=list)
     away: bool = False
-    leads: bool = True
 
     def add(self, document: dict[str, Any], replicas: int = 1) -> Key:
         """A route whose Deployments have so many replicas."""
@@ -129,10 +128,6 @@ class FakeCluster:
     def reconcile(self, key: Key) -> None:
         """Notes it."""
         self.reconciled.append(key)
-
-    def may_write(self) -> bool:
-        """Whether the Lease is held."""
-        return self.leads
 
     async def ask_pods(self, urls: Sequence[str]) -> Pods:
         """What the test says."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import QueueCounts
 from chaski_core.route.resolved import Generation
 from chaski_core.route.resolved_document import resolved_values
@@ -184,11 +185,11 @@ async def test_a_route_that_is_not_made_yet_or_on_its_way_out_is_left_alone(scen
     async with scene.running():
         await asyncio.sleep(60)
         assert (scene.queues.calls, scene.cluster.written) == ([], [])
-        scene.cluster.documents["ns", "new"] = {
-            **route_document("new"),
-            "metadata": {**broken["metadata"], "name": "new"},
-        }
-        await asyncio.sleep(30)
+        scene.cluster.documents["ns", "new"] = route_document("new")
+        await asyncio.sleep(5)
+        assert scene.queues.calls == []  # its Deployments are not made yet
+        scene.cluster.add(route_document("new"))
+        await asyncio.sleep(5)
     assert "https://q/new-messages-0" in scene.queues.calls
 
 
@@ -217,17 +218,28 @@ async def test_settings_that_somebody_changed_have_the_route_reconciled_at_once(
     assert scene.cluster.reconciled == [key]
 
 
-async def test_without_the_lease_nothing_is_asked_or_written(scene: Scene) -> None:
-    """Another process does."""
-    scene.cluster.add(route_document("a"), replicas=0)
+async def test_a_route_that_is_to_be_left_alone_is(scene: Scene) -> None:
+    """By the annotation that also stops the reconciler."""
+    key = scene.cluster.add(route_document("a"), replicas=0)
     scene.queues.told[URL] = QueueCounts(5, 0, 0)
-    scene.cluster.leads = False
+    scene.cluster.documents[key]["metadata"]["annotations"] = {"chaski.dev/reconcile": "disabled"}
     async with scene.running():
         await asyncio.sleep(60)
         assert (scene.queues.calls, scene.cluster.scaled) == ([], [])
-        scene.cluster.leads = True
+        scene.cluster.documents[key]["metadata"]["annotations"] = {}
         await asyncio.sleep(60)
     assert scene.cluster.scaled == [("a-messages", 1)]
+
+
+async def test_a_queue_that_is_gone_has_the_route_reconciled_once(scene: Scene) -> None:
+    """It is made again by that; while that takes, nobody is pestered."""
+    key = scene.cluster.add(route_document("a"))
+    async with scene.running():
+        await asyncio.sleep(60)
+        scene.queues.told[URL] = BackendRejectedError("QueueDoesNotExist", "no such queue")
+        await asyncio.sleep(60)
+    assert scene.cluster.reconciled == [key]
+    assert scene.cluster.conditions(key)["Autoscaling"] == ("Unknown", "MetricsUnavailable")
 
 
 async def test_what_the_api_server_did_not_take_is_tried_again(scene: Scene) -> None:
