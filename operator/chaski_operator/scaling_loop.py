@@ -15,6 +15,7 @@ from chaski_runtime.queue_gauges import QueueReading
 
 _log = logging.getLogger(__name__)
 _ROSTER_SECONDS = 1.0  # between two looks at which routes there are, and whether a new one is made
+_GRACE_SECONDS = 3.0  # that a look under way gets at the end
 
 
 class Scaler:
@@ -50,9 +51,20 @@ class Scaler:
         pace = self._parts.pace
         await asyncio.sleep(self._random() * min(1.0, pace.look_seconds))  # not all at the same moment
         while True:
-            looked = await self._look(scaler)
+            looked = await self._look_whole(scaler)
             seconds = pace.look_seconds if looked else min(_ROSTER_SECONDS, pace.look_seconds)
             await asyncio.sleep(seconds * (0.95 + 0.1 * self._random()))
+
+    async def _look_whole(self, scaler: RouteScaler) -> bool:
+        """A look that a stop does not break off in the middle of a write, unless it hangs."""
+        look = asyncio.create_task(self._look(scaler))
+        try:
+            return await asyncio.shield(look)
+        except asyncio.CancelledError:
+            await asyncio.wait([look], timeout=_GRACE_SECONDS)
+            look.cancel()
+            await asyncio.gather(look, return_exceptions=True)
+            raise
 
     async def _look(self, scaler: RouteScaler) -> bool:
         document = self._parts.cluster.routes().get(scaler.key)

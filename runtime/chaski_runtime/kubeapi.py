@@ -158,8 +158,13 @@ class KubeApi:
                     raise WatchExpiredError(resource_version)
                 if response.status >= 300:
                     raise _error(response, await response.read())
-                async for event in _events(response.content):
-                    yield event
+                try:
+                    async for event in _events(response.content):
+                        yield event
+                finally:
+                    # Left in the middle: TLS would wait up to 30 s for the server's goodbye, beyond the loop's end.
+                    if response.connection is not None and response.connection.transport is not None:
+                        response.connection.transport.abort()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeUnavailableError(f"watch of {path}: {_told(error)}") from error
 

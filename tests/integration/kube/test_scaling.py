@@ -57,6 +57,7 @@ class World:
     queues: FakeQueues = field(default_factory=FakeQueues)
     subjects: int = 0  # that there are
     pods: dict[str, list[str]] = field(default_factory=dict)  # by Deployment
+    told: Metrics = field(default_factory=Metrics)
     seen: list[int] = field(default_factory=list)  # replicas of the Deployment of `messages`, as they changed
 
     async def make(self, **autoscaling: Any) -> None:
@@ -128,19 +129,18 @@ class World:
         return name
 
     async def page(self, _: web.Request) -> web.Response:
-        """What a Pod tells: the subjects are shared, each Pod takes at most twice its slots."""
-        running = max(1, len(self.pods.get(DEPLOYMENT, ())))
-        lanes = min(-(-self.subjects // running), 2 * CONCURRENCY)
-        metrics = Metrics()
-        metrics.observe_lanes(
-            lambda: [
-                LaneReading(
-                    self.namespace, "a", "messages", lanes, 0, lanes, 100, 2 * CONCURRENCY, 10**6, CONCURRENCY,
-                    subjects=lanes, mean_attempt_seconds=1.0,
-                )
-            ]
-        )  # fmt: skip
-        return web.Response(body=metrics.render())
+        """What a Pod tells."""
+        return web.Response(body=self.told.render())
+
+    def share(self) -> list[LaneReading]:
+        """The subjects are shared, each Pod takes at most twice its slots."""
+        lanes = min(-(-self.subjects // max(1, len(self.pods.get(DEPLOYMENT, ())))), 2 * CONCURRENCY)
+        return [
+            LaneReading(
+                self.namespace, "a", "messages", lanes, 0, lanes, 100, 2 * CONCURRENCY, 10**6, CONCURRENCY,
+                subjects=lanes, mean_attempt_seconds=1.0,
+            )
+        ]  # fmt: skip
 
     # ---- the autoscaler
 
@@ -148,7 +148,7 @@ class World:
     async def autoscaler(self, user: str, pace: LoopPace = QUICK) -> AsyncIterator[OperatorMetrics]:
         """One, which has the rights that the chart gives the operator."""
         access = kube_access({"KUBECONFIG": str(self.server.user_kubeconfig(user))})
-        clock, metrics, scraper = SystemClock(), OperatorMetrics(), Scraper()
+        clock, metrics, scraper = SystemClock(), OperatorMetrics(), Scraper(seconds=60.0)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(scraper.close)
             api = await stack.enter_async_context(KubeApi(access, user_agent="autoscaler"))
@@ -208,6 +208,7 @@ async def world(kube: Server) -> AsyncIterator[World]:
     access = kube_access({"KUBECONFIG": str(kube.kubeconfig)})
     async with KubeApi(access, user_agent="test") as api:
         made = World(kube, api, await asyncio.to_thread(kube.make_namespace, "scaling"))
+        made.told.observe_lanes(made.share)
         app = web.Application()
         app.router.add_get("/metrics", made.page)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -302,15 +303,15 @@ async def test_a_new_operator_changes_nothing_and_never_writes_the_rest_of_the_d
     world.queues.told[URL] = QueueCounts(99_800, 200, 0)
     await world.make(scaleToZeroAfterSeconds=60)
     await world.scale(6)
-    for _ in range(3):
+    for _ in range(2):
         async with world.autoscaler(user, PATIENT):
             looks = len(world.queues.calls)
-            await until(lambda looks=looks: len(world.queues.calls) > looks + 20)  # type: ignore[misc]
+            await until(lambda looks=looks: len(world.queues.calls) > looks + 12)  # type: ignore[misc]
     world.queues.told[URL] = QueueCounts(0, 0, 0)
-    for _ in range(3):
+    for _ in range(2):
         async with world.autoscaler(user, PATIENT):
             looks = len(world.queues.calls)
-            await until(lambda looks=looks: len(world.queues.calls) > looks + 20)  # type: ignore[misc]
+            await until(lambda looks=looks: len(world.queues.calls) > looks + 12)  # type: ignore[misc]
     assert await world.replicas() == 6
     writes = [each for each in world.server.requests(user) if each["verb"] not in ("get", "list", "watch")]
     assert {each["objectRef"].get("subresource") for each in writes} == {"status"}
