@@ -64,9 +64,10 @@ class WorkerSettings:
     drain_seconds: float = 0.0
 
     #: An older generation of queues is empty when so many polls in a row, over so many seconds, found nothing at all.
-    #: SQS's counts lag behind by up to a minute; the embedded backend's are exact and need one poll.
-    drained_polls: int = 3
-    drained_over_seconds: float = 60.0
+    #: The fence of its queues takes up to a minute to be in force, and SQS's counts lag behind by another; the embedded
+    #: backend's are exact and need one poll.
+    drained_polls: int = 5
+    drained_over_seconds: float = 120.0
 
     #: Seconds between two readings of the queues' counts.
     observe_interval_seconds: float = 10.0

@@ -5,7 +5,7 @@ import logging
 import random as randomness
 from collections.abc import Awaitable, Callable, Sequence
 
-from chaski_core.errors import BackendError
+from chaski_core.errors import BackendError, BackendRejectedError
 from chaski_core.ports import Backend, Clock, Queue
 from chaski_core.route.model import Ordering
 from chaski_core.route.resolved import ResolvedRoute
@@ -31,6 +31,7 @@ from chaski_worker.triage import Stage
 _log = logging.getLogger(__name__)
 _RESTART_SECONDS = 1.0
 _DRAIN_MARGIN_SECONDS = 10.0
+_NO_QUEUE = "QueueDoesNotExist"
 
 
 class Worker:
@@ -169,13 +170,20 @@ class Worker:
         found = 0
         while found < settings.drained_polls:
             try:
-                counts = await asyncio.gather(*(self._backend.queue(url).counts() for url in urls))
-                found = found + 1 if not any(count.total for count in counts) else 0
+                found = found + 1 if not any(await asyncio.gather(*map(self._waiting, urls))) else 0
             except BackendError as error:
                 _log.warning("could not see whether an older generation is empty, trying again: %s", error)
                 found = 0
             if found < settings.drained_polls:
                 await asyncio.sleep(pause)
+
+    async def _waiting(self, url: str) -> int:
+        try:
+            return (await self._backend.queue(url).counts()).total
+        except BackendRejectedError as error:
+            if error.code == _NO_QUEUE:  # an older generation is dropped once it is empty, and not before
+                return 0
+            raise
 
     async def _sweep(self) -> None:
         """While suspended: looks now and then for messages that are about to expire."""

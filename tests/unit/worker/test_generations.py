@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 
+from chaski_core.errors import BackendRejectedError
 from chaski_core.route.resolved import Generation
 from chaski_worker.settings import WorkerSettings
 from support.memory import unavailable
@@ -80,3 +81,24 @@ async def test_a_queue_waits_for_the_older_generation_of_all_queues() -> None:
     await world.settled()
     await world.stop()
     assert [call.number for call in world.target.of("s")] == [0, 1]
+
+
+async def test_an_older_generation_that_was_dropped_holds_nobody_up() -> None:
+    """A worker that still reads its name from an old file: it was dropped because it was empty."""
+    world = World(make_route(), FakeTarget(lambda *_: 200))
+    world.resolved = dataclasses.replace(
+        world.resolved, generations=(Generation(1, {"messages": ("mem://gone",)}), world.resolved.current)
+    )
+
+    async def gone(**_arguments: object) -> None:
+        raise BackendRejectedError("QueueDoesNotExist", "there is no such queue")
+
+    queue = world.backend.queue("mem://gone")
+    queue.counts = queue.receive = gone  # type: ignore[method-assign,assignment]
+    await world.send("s", 0)
+    world.start()
+    async with asyncio.timeout(1_000):
+        while not world.target.calls:
+            await asyncio.sleep(1)
+    await world.stop()
+    assert len(world.target.calls) == 1
