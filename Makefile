@@ -11,8 +11,7 @@ SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
 # What the tests against a real Kubernetes API server run.
 KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager helm kubeconform
 
-.PHONY: help setup kube tools demo test test-fast test-slow e2e lint format dev bench lock clean
-.PHONY: help setup kube demo test test-fast test-slow lint format dev chart bench cluster-up cluster-down lock clean
+.PHONY: help setup kube tools demo test test-fast test-slow e2e lint format dev bench lock clean chart cluster-up cluster-down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -17,7 +17,7 @@ from aiohttp import web
 
 T = TypeVar("T")
 CHASKI = Path(sys.executable).with_name("chaski")
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,9 @@ async def test_each_measurement_finds_every_message_once_and_in_order() -> None:
     runs = {(each.kind, each.load): each for each in measured.consumed}
     assert set(runs) == {(kind, load) for kind in (OURS, FLOOR, NAIVE) for load in (SATURATED, SLOW, CALM)}
     assert {(each.missing, each.repeated, each.out_of_order) for each in runs.values()} == {(0, 0, 0)}
-    assert all(each.calls > 0.1 and each.cpu > 0 and each.peak_rss_mib > 0 for each in runs.values())
+    assert all(each.calls > 0.1 and each.peak_rss_mib > 0 for each in runs.values())
+    # CPU time is counted in hundredths of a second: fewer messages may take none.
+    assert all(runs[kind, SATURATED].cpu > 0 for kind in (OURS, FLOOR, NAIVE))
     assert runs[NAIVE, SATURATED].calls >= 1.1  # one delete a message, one receive for ten
     assert {each.kind: (each.missing, each.entries > 0) for each in measured.ingested} == {
         "handler": (0, False),

@@ -19,7 +19,7 @@ import orjson
 from aiohttp import web
 
 CHASKI = Path(sys.executable).with_name("chaski")
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 
 
 class DevServer:
