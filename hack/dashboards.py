@@ -127,11 +127,6 @@ OVERVIEW = [
             Panel("Backlog by route", [(messages(), "{{namespace}}/{{route}}")]),
             Panel("Oldest message by queue", [(age(), "{{route}} {{queue}}")], "s"),
             Panel(
-                "Canary: from producer to target",
-                [(or_zero("max by (namespace, route) (chaski_canary_age_seconds)"), "{{route}}: since the last")],
-                "s",
-            ),
-            Panel(
                 "Dead letters by route",
                 [(f"sum by (namespace, route, reason) (increase({DEAD}[$__rate_interval]))", "{{route}} {{reason}}")],
             ),
@@ -171,6 +166,11 @@ OVERVIEW = [
                         "mean",
                     )
                 ],
+            ),
+            Panel(
+                "Canary: since the last arrived",
+                [(or_zero("max by (namespace, route) (chaski_canary_age_seconds)"), "{{route}}")],
+                "s",
             ),
         ],
     ),

@@ -72,7 +72,14 @@ async def _serve(routes: Sequence[ResolvedRoute], options: ConsoleOptions) -> No
             boards.append(_board(resolved, backend, clock))
         letters = MergedLetters({key: each.dead_letters for key, each in opened.items()})
         actions = None if options.read_only else LetterActions(opened, clock)
-        sources = Sources(_Boards(boards), letters, _NoJournal(), actions)
+        command = (
+            "chaski",
+            "dead-letters",
+            "replay",
+            "--route",
+            str(options.routes[0]) if len(routes) == 1 else "FILE",
+        )
+        sources = Sources(_Boards(boards), letters, _NoJournal(), actions, command)
         try:
             running = await server.start(options.host, options.port, sources, clock, options.user_header)
         except OSError as error:

@@ -23,7 +23,8 @@ def dev_sources(
     board = QueueBoard(lambda: routes, backend, rates, clock)
     opened = Opened(backend.dead_letters, backend.queue, {each.route.key: each for each in routes})
     actions = LetterActions(dict.fromkeys(opened.routes, opened), clock)
-    return Sources(board, backend.dead_letters, FolderHistories(data), actions)
+    command = ("chaski", "dead-letters", "replay", "--data", str(data))
+    return Sources(board, backend.dead_letters, FolderHistories(data), actions, command)
 
 
 class FolderHistories:

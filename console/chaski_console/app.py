@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
@@ -161,7 +161,7 @@ class Console:
         _log.info("%s by %s: %s", action, reader.user or "somebody", done)
         routes = [view.key for view in await self.sources.board.routes()]
         search = read_search({})
-        reader = Reader(reader.user, reader.token, reader.may_act, reader.now_ms, done)
+        reader = replace(reader, done=done)
         return _html(letter_pages.letters_page(search, await self._search(search), routes, reader))
 
     # ---- what they need
@@ -186,7 +186,8 @@ class Console:
     def _reader(self, request: web.Request) -> Reader:
         user = request[_USER]
         may_act = self.sources.actions is not None
-        return Reader(user, self.doorkeeper.token(user) if may_act else "", may_act, self.clock.now_ms())
+        token = self.doorkeeper.token(user) if may_act else ""
+        return Reader(user, token, may_act, self.clock.now_ms(), self.sources.command)
 
 
 async def _answered(request: web.Request, handler: Handler, user: str) -> web.StreamResponse:

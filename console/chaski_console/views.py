@@ -125,3 +125,4 @@ class Sources:
     letters: Letters
     histories: Histories
     actions: Actions | None = None  # None: it only shows
+    command: tuple[str, ...] = ()  # that does the same for everything that a search finds; the search's flags follow

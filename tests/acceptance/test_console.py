@@ -1,17 +1,20 @@
 """The console of a running `chaski dev`, in a real Chromium."""
 
 import asyncio
+import shlex
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import orjson
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from support.browsers import Watched, chromium, open_page
-from support.devs import DevServer, dev_server, recording_target, route, settled_total
+from support.devs import CHASKI, DevServer, dev_server, recording_target, route, settled_total
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
@@ -193,6 +196,21 @@ async def test_a_dead_letter_is_sent_again_once_its_target_is_mended(stage: Stag
                 break
             await shown.page.context.close()
             await asyncio.sleep(0.5)
+
+
+async def test_the_command_for_all_that_match_is_one_that_works(stage: Stage) -> None:
+    """Run as it stands there, it finds the same: a dry run changes nothing."""
+    watched = await stage.page(f"/dead-letters?window=all&text={WORD}")
+    await watched.page.get_by_text("All that match").click()
+    line = await watched.page.locator(".all pre").inner_text()
+    words = shlex.split(line)
+    assert words[0] == "chaski"
+    process = await asyncio.create_subprocess_exec(
+        CHASKI, *words[1:], "--output", "json", stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    assert orjson.loads(out)["found"] == 1
 
 
 async def test_a_dead_letter_is_discarded_after_a_question(stage: Stage) -> None:

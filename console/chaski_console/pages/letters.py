@@ -1,6 +1,7 @@
 """Dead letters: the search, what it found, and one of them whole."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -34,6 +35,7 @@ class Reader:
     token: str
     may_act: bool
     now_ms: int
+    command: tuple[str, ...] = ()  # as in `Sources`
     done: str = ""  # what was just done, in a sentence
 
 
@@ -166,11 +168,18 @@ def _results(search: Search, found: Found, reader: Reader) -> Markup:
             el("span", f"{len(found.letters)} shown, oldest first", class_="faint"),
             class_="actions",
         ),
+        _by_command(search, reader) if boxes and reader.command else None,
         el("input", type="hidden", name="token", value=reader.token),
         el("input", type="hidden", name="back", value=here),
         method="post",
         action="/dead-letters",
     )
+
+
+def _by_command(search: Search, reader: Reader) -> Markup:
+    line = shlex.join([*reader.command, *search.flags()])
+    told = "Send again everything that this search finds, in order, at a rate, with a dry run first:"
+    return el("details", el("summary", "All that match"), el("p", told), el("pre", f"{line} --dry-run"), class_="all")
 
 
 def _row(letter: DeadLetter, reader: Reader) -> Markup:

@@ -61,6 +61,25 @@ def test_an_address_says_the_same_search_again() -> None:
     assert read_search(dict(parse_qsl(search.query()))) == search
 
 
+@pytest.mark.parametrize(
+    ("search", "flags"),
+    [
+        (Search(), ["--since", "24h"]),
+        (Search(window="all"), []),
+        (Search(until="2h"), ["--until", "2h"]),
+        (Search(window="1h", since="3h"), ["--since", "3h"]),
+        (
+            Search(window="all", subject="a b", target="t", error_class="5xx", text="w"),
+            ["--subject", "a b", "--target", "t", "--class", "5xx", "--text", "w"],
+        ),
+    ],
+    ids=["window", "all", "to", "from", "fields"],
+)
+def test_a_search_is_said_as_flags_of_the_command(search: Search, flags: list[str]) -> None:
+    """So that everything it finds can be sent again at once."""
+    assert search.flags() == flags
+
+
 def test_the_next_page_begins_where_this_one_ended() -> None:
     """Even where many have the same millisecond."""
     first = Search(window="all").next_page([letter(1), letter(2), letter(2)])
