@@ -1,8 +1,8 @@
 """Signature Version 4 for POSTs of one action to one URL, by botocore's signer, with what never changes worked out once.
 
-Of the canonical request only the time and the hash of the body differ from call to call, and the signing key only
-from day to day; botocore's `SigV4Auth` makes the rest once for each set of credentials. This takes about a sixth of
-the time of a full `SigV4Auth.add_auth`, and tests hold it to that signer's result.
+Of the canonical request only the hash of the body differs from call to call, the time from second to second, and the
+signing key from day to day; botocore's `SigV4Auth` makes the rest once for each set of credentials. This takes about
+a tenth of the time of a full `SigV4Auth.add_auth`, and tests hold it to that signer's result.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -38,23 +38,35 @@ class Signer:
         self._secret = credentials.secret_key
         self._access_key = credentials.access_key
         self._scope_end = f"{endpoint.region}/{endpoint.service.name}/aws4_request"
-        self._day, self._key = "", b""
+        self._second, self._day, self._key = -1, "", b""
+        self._prepare(0)
 
     def headers(self, body: bytes, now: float) -> dict[str, str]:
         """Every header of a request with that body, at that time (epoch seconds)."""
-        timestamp = time.strftime(_TIME, time.gmtime(now))
+        second = int(now)
+        if second != self._second:
+            self._prepare(second)
+        canonical = self._canonical.copy()
+        canonical.update(hashlib.sha256(body).hexdigest().encode())
+        text = self._text_start + canonical.hexdigest().encode()
+        signature = hmac.digest(self._key, text, "sha256").hex()
+        return {**self._dated, "Authorization": self._authorization_start + signature}
+
+    def _prepare(self, second: int) -> None:
+        """Works out what is the same for all requests of one second."""
+        timestamp = time.strftime(_TIME, time.gmtime(second))
         scope = f"{timestamp[:8]}/{self._scope_end}"
-        payload = hashlib.sha256(body).hexdigest()
-        canonical = f"{self._before_time}x-amz-date:{timestamp}\n{self._after_time}\n{payload}"
-        text = f"{_ALGORITHM}\n{timestamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-        signature = hmac.digest(self._signing_key(timestamp[:8]), text.encode(), "sha256").hex()
-        told = f"Credential={self._access_key}/{scope}, SignedHeaders={self._signed}, Signature={signature}"
-        return {**self._fixed, "X-Amz-Date": timestamp, "Authorization": f"{_ALGORITHM} {told}"}
+        if timestamp[:8] != self._day:
+            self._day, self._key = timestamp[:8], self._signing_key(timestamp[:8])
+        self._canonical = hashlib.sha256(f"{self._before_time}x-amz-date:{timestamp}\n{self._after_time}\n".encode())
+        self._text_start = f"{_ALGORITHM}\n{timestamp}\n{scope}\n".encode()
+        told = f"Credential={self._access_key}/{scope}, SignedHeaders={self._signed}, Signature="
+        self._authorization_start = f"{_ALGORITHM} {told}"
+        self._dated = {**self._fixed, "X-Amz-Date": timestamp}
+        self._second = second
 
     def _signing_key(self, day: str) -> bytes:
-        if day != self._day:
-            key = f"AWS4{self._secret}".encode()
-            for part in (day, *self._scope_end.split("/")):
-                key = hmac.digest(key, part.encode(), "sha256")
-            self._day, self._key = day, key
-        return self._key
+        key = f"AWS4{self._secret}".encode()
+        for part in (day, *self._scope_end.split("/")):
+            key = hmac.digest(key, part.encode(), "sha256")
+        return key

@@ -74,7 +74,7 @@ class WorkerSettings:
 
 
 #: Where each call costs a round trip and money: fewer, fuller calls for a few hundredths of a second.
-SQS_SETTINGS = WorkerSettings(polls_per_queue=4, poll_gap_seconds=0.03, delete_linger_seconds=0.04)
+SQS_SETTINGS = WorkerSettings(polls_per_queue=4, poll_gap_seconds=0.05, delete_linger_seconds=0.06)
 
 
 def visibility_for(timeout_seconds: int, settings: WorkerSettings) -> int:
