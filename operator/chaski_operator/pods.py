@@ -80,6 +80,11 @@ def secrets_of(route: Route) -> list[str]:
     return list(dict.fromkeys(name for name in (signing, *clients) if name))
 
 
+# A worker never calls its own Pod, whatever a route says.
+_OWN_ADDRESSES = [
+    {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+    for name, path in (("POD_IP", "status.podIP"), ("POD_IPS", "status.podIPs"))
+]
 _ZONE = "topology.kubernetes.io/zone"
 
 
@@ -97,7 +102,7 @@ def _container(job: Job, route: Route, pods: WorkerPods) -> dict[str, Any]:
         "image": pods.image,
         "imagePullPolicy": pods.pull_policy,
         "command": [*command, "--metrics-port", str(METRICS_PORT)],
-        "env": [{"name": name, "value": value} for name, value in sorted(pods.environment.items())],
+        "env": [*({"name": name, "value": value} for name, value in sorted(pods.environment.items())), *_OWN_ADDRESSES],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -107,6 +107,15 @@ def test_secrets_are_mounted_by_name() -> None:
     assert set(mounts) == {each["name"] for each in pod["volumes"]}
 
 
+def test_workers_are_told_their_own_addresses() -> None:
+    """So that no route leads a worker to itself; beside what the operator was told to pass on."""
+    (container,) = objects_of("Deployment", WorkerPods("image:1", environment={"A": "b"}))[0]["spec"]["template"][
+        "spec"
+    ]["containers"]
+    assert [each["name"] for each in container["env"]] == ["A", "POD_IP", "POD_IPS"]
+    assert container["env"][1]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+
+
 def test_a_network_policy_is_made_where_that_is_asked_for() -> None:
     """And only there."""
     assert objects_of("NetworkPolicy") == []
