@@ -16,6 +16,7 @@ import aiohttp
 
 Fault = Callable[["Exchange"], Awaitable[None]]
 ANY = "*"
+_SIGNED = ("authorization", "x-amz-date")  # DynamoDB Local wants to see a signature, and does not check it
 _CONTENT_TYPE = "application/x-amz-json-1.0"
 
 
@@ -34,7 +35,8 @@ class Exchange:
     async def ask(self, fields: Mapping[str, Any] | None = None) -> tuple[int, dict[str, str], bytes]:
         """The stand-in's answer to the request, or to one with other fields."""
         body = self.body if fields is None else json.dumps(fields).encode()
-        headers = {"X-Amz-Target": self.headers["x-amz-target"], "Content-Type": _CONTENT_TYPE}
+        headers = {"Content-Type": _CONTENT_TYPE, "X-Amz-Target": self.headers["x-amz-target"]}
+        headers |= {name: self.headers[name] for name in _SIGNED if name in self.headers}
         async with self._session.post(self._upstream, data=body, headers=headers) as response:
             told = {name: value for name, value in response.headers.items() if name.lower().startswith("x-amz")}
             return response.status, told, await response.read()

@@ -1,0 +1,269 @@
+"""Whatever happens to a DynamoDB call on its way, the store keeps what it was given, once, and the next call works."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from chaski_aws.dynamodb import DynamoAttemptRecords, DynamoDeadLetters
+from chaski_aws.endpoints import DYNAMODB, Endpoint
+from chaski_aws.store.table import table_definition
+from chaski_aws.transport import DEFAULT_LIMITS, AwsTransport, CallLimits
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.errors import BackendRejectedError, BackendUnavailableError
+from chaski_core.ladder import ErrorNote, LadderState, Reason
+from chaski_core.ports import AttemptRecord
+from support.aws import FixedCredentials
+from support.clocks import SteppedClock
+from support.dynamodblocal import DynamoDbLocal
+from support.faultproxy import (
+    Exchange,
+    Fault,
+    FaultProxy,
+    cut,
+    cut_after_effect,
+    cut_in_answer,
+    delay,
+    nonsense,
+    refuse,
+    swallow,
+    swallow_answer,
+)
+
+ANSWER_SECONDS = 2.0  # of one try: above what a busy machine's DynamoDB Local takes
+NOON = 1_800_000_000_000  # epoch milliseconds
+RECORD = AttemptRecord(LadderState("5xx", 1, (ErrorNote("500", 5, "HTTP 500", ""),)), due_at=7, receives=2)
+PASSING: dict[str, tuple[Fault, str]] = {
+    "cut": (cut, "connection"),
+    "cut after its effect": (cut_after_effect, "connection"),
+    "cut in the answer": (cut_in_answer, "connection"),
+    "swallowed": (swallow, "timeout"),
+    "answer swallowed": (swallow_answer, "timeout"),
+    "late": (delay(2 * ANSWER_SECONDS), "timeout"),
+    "500": (refuse(500, "com.amazonaws.dynamodb.v20120810#InternalServerError"), "server_error"),
+    "503 without a body": (refuse(503), "server_error"),
+    "table throttled": (
+        refuse(400, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"),
+        "throttled",
+    ),
+    "account throttled": (refuse(400, "com.amazonaws.dynamodb.v20120810#RequestLimitExceeded"), "throttled"),
+    "throttled": (refuse(400, "com.amazon.coral.availability#ThrottlingException"), "throttled"),
+    "not the service": (nonsense, "server_error"),
+}
+_tables = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def dynamodb_local() -> Iterator[str]:
+    """URL of a running DynamoDB Local."""
+    server = DynamoDbLocal()
+    yield server.url
+    server.stop()
+
+
+class Brief:
+    """Calls whose tries may take a moment only."""
+
+    def __init__(self, transport: AwsTransport) -> None:
+        self._transport = transport
+
+    async def call(self, action: str, fields: Mapping[str, Any], limits: CallLimits = DEFAULT_LIMITS) -> Any:
+        """As the transport."""
+        return await self._transport.call(action, fields, CallLimits(ANSWER_SECONDS, limits.answer_bytes))
+
+
+@dataclass
+class Store:
+    """A table behind a proxy, and the same table as it is."""
+
+    proxy: FaultProxy
+    letters: DynamoDeadLetters
+    records: DynamoAttemptRecords
+    letters_behind: DynamoDeadLetters
+    records_behind: DynamoAttemptRecords
+    requests: list[tuple[str, str]] = field(default_factory=list)  # action and result of every HTTP request
+
+
+@asynccontextmanager
+async def harmed(url: str) -> AsyncIterator[Store]:
+    """A store on a table of its own, with no wait between tries."""
+    proxy, clock, table = FaultProxy(url), SteppedClock(), f"faults{next(_tables)}"
+    requests: list[tuple[str, str]] = []
+    async with AsyncExitStack() as stack:
+        await proxy.start()
+        stack.push_async_callback(proxy.close)
+        through = AwsTransport(
+            Endpoint(DYNAMODB, proxy.url, "us-east-1"),
+            FixedCredentials(),
+            on_request=lambda action, result: requests.append((action, result)),
+            chance=lambda: 0.0,
+        )
+        stack.push_async_callback(through.close)
+        behind = AwsTransport(Endpoint(DYNAMODB, url, "us-east-1"), FixedCredentials())
+        stack.push_async_callback(behind.close)
+        await behind.call("CreateTable", table_definition(table))
+        yield Store(
+            proxy,
+            DynamoDeadLetters(Brief(through), table, 30, clock),
+            DynamoAttemptRecords(Brief(through), table, clock),
+            DynamoDeadLetters(behind, table, 30, clock),
+            DynamoAttemptRecords(behind, table, clock),
+            requests,
+        )
+
+
+def letter(message_id: str) -> DeadLetter:
+    """A dead letter of a message that holds more than one item can, so that it lies in parts."""
+    return DeadLetter(
+        route="n/r",
+        id=message_id,
+        subject="s",
+        dead_lettered_at=NOON,
+        reason=Reason.EXHAUSTED,
+        error_class="500",
+        target="t",
+        url="http://t.example/",
+        attempts=2,
+        errors=RECORD.state.errors,
+        envelope={"subject": "s", "body": {"url": "http://t.example/", "content": "x" * 50}},
+    )
+
+
+async def kept(letters: DynamoDeadLetters) -> list[DeadLetter]:
+    """All of them."""
+    return [each async for each in letters.find(DeadLetterFilter())]
+
+
+async def puts(store: Store) -> None:
+    """A put keeps the letter, once."""
+    await store.letters.put(letter("m"))
+    assert await kept(store.letters_behind) == [letter("m")]
+
+
+async def reads(store: Store) -> None:
+    """A record is read as it is."""
+    await store.records_behind.write("m", RECORD)
+    assert await store.records.read("m") == RECORD
+
+
+async def writes(store: Store) -> None:
+    """A record is written."""
+    await store.records.write("m", RECORD)
+    assert await store.records_behind.read("m") == RECORD
+
+
+async def drops(store: Store) -> None:
+    """A record is dropped."""
+    await store.records_behind.write("m", RECORD)
+    await store.records.delete("m")
+    assert await store.records_behind.read("m") is None
+
+
+async def finds(store: Store) -> None:
+    """A search finds all."""
+    for number in range(3):
+        await store.letters_behind.put(letter(f"m{number}"))
+    assert await kept(store.letters) == [letter(f"m{number}") for number in range(3)]
+
+
+async def gets(store: Store) -> None:
+    """A letter is had by its message's id."""
+    await store.letters_behind.put(letter("m"))
+    assert list(await store.letters.get("m")) == [letter("m")]
+
+
+Act = Callable[[Store], Awaitable[None]]
+ACTS: dict[str, tuple[str, Act]] = {
+    "dead letter": ("PutItem", puts),
+    "read": ("GetItem", reads),
+    "write": ("PutItem", writes),
+    "drop": ("DeleteItem", drops),
+    "find": ("Query", finds),
+    "get": ("BatchGetItem", gets),
+}
+
+
+@pytest.mark.promise(10)
+@pytest.mark.parametrize("fault", PASSING)
+async def test_one_fault_changes_no_result(dynamodb_local: str, fault: str) -> None:
+    """At every call of the store: it is tried again by itself, its effect is there once, and both tries are counted."""
+    harm, result = PASSING[fault]
+
+    async def one(action: str, act: Act) -> None:
+        async with harmed(dynamodb_local) as store:
+            store.proxy.plan(action, harm)
+            await act(store)
+            assert [told for name, told in store.requests if name == action][:2] == [result, "ok"]
+            assert sum(told != "ok" for _, told in store.requests) == 1
+
+    async with asyncio.TaskGroup() as side_by_side:
+        for action, act in ACTS.values():
+            side_by_side.create_task(one(action, act))
+
+
+@pytest.mark.promise(10)
+@pytest.mark.parametrize("fault", ["cut", "swallowed", "503 without a body", "table throttled"])
+async def test_lasting_fault_is_told_and_ends_with_its_cause(dynamodb_local: str, fault: str) -> None:
+    """At every call: after three tries the caller hears that the table is away; once it is back, the next call works."""
+    harm, result = PASSING[fault]
+
+    async def one(action: str, act: Act) -> None:
+        async with harmed(dynamodb_local) as store:
+            store.proxy.set_lasting(harm, action)
+            with pytest.raises(BackendUnavailableError):
+                await act(store)
+            assert [told for name, told in store.requests if name == action] == [result] * 3
+            store.proxy.heal()
+            await store.records.write("m", RECORD)
+            assert await store.records_behind.read("m") == RECORD
+
+    async with asyncio.TaskGroup() as side_by_side:
+        for action, act in ACTS.values():
+            side_by_side.create_task(one(action, act))
+
+
+@pytest.mark.parametrize(
+    ("code", "away"),
+    [("ResourceNotFoundException", False), ("AccessDeniedException", False), ("ExpiredTokenException", True)],
+)
+async def test_refusal_tells_whether_it_is_for_good(dynamodb_local: str, code: str, away: bool) -> None:
+    """A table that is not there is told by name; credentials that have expired are an outage."""
+    async with harmed(dynamodb_local) as store:
+        store.proxy.set_lasting(refuse(400, f"com.amazonaws.dynamodb.v20120810#{code}"))
+        with pytest.raises(BackendUnavailableError if away else BackendRejectedError, match=code):
+            await store.letters.put(letter("m"))
+
+
+@pytest.mark.promise(2)
+async def test_put_whose_answer_is_lost_every_time_is_kept_once(dynamodb_local: str) -> None:
+    """The caller hears of an outage and puts again: the same letter, and no second one."""
+    async with harmed(dynamodb_local) as store:
+        store.proxy.set_lasting(cut_after_effect, "PutItem")
+        with pytest.raises(BackendUnavailableError):
+            await store.letters.put(letter("m"))
+        store.proxy.heal()
+        await store.letters.put(letter("m"))
+        assert await kept(store.letters_behind) == [letter("m")]
+
+
+async def test_keys_left_unread_inside_a_good_answer_are_asked_again(dynamodb_local: str) -> None:
+    """BatchGetItem answers 200 and leaves keys out when it is throttled."""
+    asked: list[int] = []
+
+    async def leave_out(exchange: Exchange) -> None:
+        wanted = json.loads(exchange.body)["RequestItems"]
+        asked.append(sum(len(each["Keys"]) for each in wanted.values()))
+        await exchange.answer(200, {}, json.dumps({"Responses": {}, "UnprocessedKeys": wanted}).encode())
+
+    async with harmed(dynamodb_local) as store:
+        for number in range(3):
+            await store.letters_behind.put(letter(f"m{number}"))
+        store.proxy.plan("BatchGetItem", leave_out, leave_out)
+        found = [each.id async for each in store.letters.find(DeadLetterFilter(subject="s"))]
+        assert found == ["m0", "m1", "m2"]
+        assert asked == [3, 3]
