@@ -7,6 +7,9 @@ All of a route's get the same time, so they run out in the order in which they b
 import asyncio
 from types import TracebackType
 
+_LATE_SECONDS = 0.1
+_GRACE_SECONDS = 0.1
+
 
 class Deadline:
     """A `with` block that raises TimeoutError when its time is over. Made by `Deadlines.begin`, entered at once."""
@@ -45,6 +48,7 @@ class Deadlines:
         self._seconds = seconds
         self._running: dict[Deadline, None] = {}  # in the order in which they run out
         self._timer: asyncio.TimerHandle | None = None
+        self._waited = False
 
     def begin(self) -> Deadline:
         """A deadline from now on."""
@@ -61,7 +65,11 @@ class Deadlines:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = None
+        if self._timer is not None and not self._waited and loop.time() - self._timer.when() > _LATE_SECONDS:
+            # This process stood still. Answers that came in time may lie there unread, and loops look at timers first.
+            self._timer, self._waited = loop.call_later(_GRACE_SECONDS, self._look), True
+            return
+        self._timer, self._waited = None, False
         for deadline in self._running:
             if deadline.at > loop.time():
                 self._timer = loop.call_at(deadline.at, self._look)

@@ -1,8 +1,11 @@
 """Many deadlines with one timer."""
 
 import asyncio
+import socket
+import time
 
 import pytest
+import uvloop
 
 from chaski_worker.deadlines import Deadlines
 
@@ -68,3 +71,24 @@ async def test_two_at_once_in_one_task_are_told_apart() -> None:
         assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]  # there is one
         with pytest.raises(TimeoutError):
             await _take(Deadlines(5), 15)
+
+
+def test_an_answer_that_lay_there_while_the_process_stood_still_counts() -> None:
+    """The machine did not let it run for longer than the deadline: that is not the target's silence."""
+
+    async def attempt() -> bytes:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            with Deadlines(0.2).begin():
+                answer = asyncio.ensure_future(loop.sock_recv(ours, 10))
+                await asyncio.sleep(0)
+                theirs.send(b"answer")
+                time.sleep(0.5)  # noqa: ASYNC251 - stands still, as a paused process does
+                return await answer
+
+    with asyncio.Runner(
+        loop_factory=uvloop.new_event_loop
+    ) as runner:  # asyncio's own loop reads before it looks at timers
+        assert runner.run(attempt()) == b"answer"
