@@ -43,6 +43,8 @@ async def test_odd_input_bears_kills_and_pauses(
             await post(disturbed, json.dumps({"id": "failing", **failing}).encode(), "failing")
             expected: dict[str, bytes] = {}
             for name, message, body in oddload.odd_messages(target.url):
+                if maker == "elasticmq" and name == "large":
+                    continue  # 1.6.12 knows no message of more than 262,144 bytes; AWS's limit is 1 MiB since 2025
                 await post(disturbed, message, name)
                 expected[name] = body
                 await asyncio.sleep(0.5)

@@ -57,6 +57,41 @@ class OrderLoad:
         while chunk := list(itertools.islice(order, lines_per_request)):
             yield chunk
 
+    def check_attempts(self, arrived: Iterable[Seen]) -> None:
+        """Every message had exactly the attempts of its ladder, once or more often."""
+        numbers: dict[str, set[int]] = defaultdict(set)
+        for message_id, number in begun(arrived):
+            numbers[message_id].add(number)
+        assert numbers == {each: set(range(1, len(statuses) + 1)) for each, statuses in self.expected.items()}
+
+    def check_order(self, ordering: str, arrived: Iterable[Seen], answered: Iterable[Seen]) -> None:
+        """Relaxed: first attempts in order, and so is each retry number. Strict: nothing before its predecessor's end."""
+        first = begun(arrived)
+        order: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for message_id, number in first:
+            subject, _, position = message_id.partition("-")
+            order[subject, number].append(int(position))
+        assert all(positions == sorted(positions) for positions in order.values())
+        if ordering == "Strict":
+            done: dict[tuple[str, int], float] = {}
+            for seen in sorted(answered, key=lambda each: each.done):
+                done.setdefault((seen.message_id, seen.attempt), seen.done)
+            for before, after in self._pairs():
+                settled = max(done[before, number + 1] for number in range(len(self.expected[before])))
+                assert settled <= first[after, 1], (before, after)
+
+    def _pairs(self) -> Iterator[tuple[str, str]]:
+        for subject in range(self._subjects):
+            yield from itertools.pairwise(f"s{subject}-{number}" for number in range(self.messages))
+
+
+def begun(arrived: Iterable[Seen]) -> dict[tuple[str, int], float]:
+    """When each attempt first arrived, by message and number, in that order."""
+    found: dict[tuple[str, int], float] = {}
+    for seen in sorted(arrived, key=lambda each: each.at):
+        found.setdefault((seen.message_id, seen.attempt), seen.at)
+    return found
+
 
 def by_subject(requests: Iterable[Seen]) -> dict[str, list[Seen]]:
     """Requests of each subject in the order they began."""
