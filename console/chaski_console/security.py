@@ -63,8 +63,7 @@ class Doorkeeper:
 
     def may_act(self, user: str, token: str, headers: Mapping[str, str]) -> Refused | None:
         """Whether a form comes from a page of ours. None: it does."""
-        origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
-        if site not in (None, "same-origin", "none") or (origin is not None and not _same(origin, headers)):
+        if _is_foreign(headers):
             return Refused(HTTPStatus.FORBIDDEN, "this came from another site")
         if not hmac.compare_digest(token.encode(), self.token(user).encode()):
             return Refused(HTTPStatus.FORBIDDEN, "this form is out of date; go back, load the page anew and try again")
@@ -84,8 +83,14 @@ class Doorkeeper:
         return True
 
 
-def _same(origin: str, headers: Mapping[str, str]) -> bool:
-    try:
-        return urlsplit(origin).netloc == headers.get("Host", "")
-    except ValueError:
+def _is_foreign(headers: Mapping[str, str]) -> bool:
+    """Whether a browser says that a page of another site has sent a request."""
+    site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
+    if site is not None:  # no page can forge it, and unlike Host it comes through every proxy as it is
+        return site != "same-origin"
+    if origin is None:
         return False
+    try:
+        return urlsplit(origin).netloc != headers.get("Host", "")
+    except ValueError:
+        return True

@@ -42,3 +42,17 @@ def test_without_a_word_there_are_neither() -> None:
     objects = render()
     assert of_kind(objects, "PrometheusRule") == []
     assert [each["metadata"]["name"] for each in of_kind(objects, "ConfigMap") if "dashboard" in str(each)] == []
+
+
+def test_the_canary_reaches_ingest_through_its_fence() -> None:
+    """Beside the producers that the installation names."""
+    values = {
+        "canary": {"enabled": True, "routes": ["n/r"]},
+        "networkPolicy": {"enabled": True, "ingestFrom": [{"podSelector": {"matchLabels": {"app": "producer"}}}]},
+    }
+    objects = render(values)
+    (policy,) = [each for each in of_kind(objects, "NetworkPolicy") if each["metadata"]["name"].endswith("-ingest")]
+    (messages,) = [rule for rule in policy["spec"]["ingress"] if rule["ports"][0]["port"] == 8080]
+    (canary,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"].endswith("-canary")]
+    selectors = [each["podSelector"]["matchLabels"] for each in messages["from"]]
+    assert selectors == [{"app": "producer"}, canary["spec"]["selector"]["matchLabels"]]

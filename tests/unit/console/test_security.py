@@ -46,12 +46,13 @@ def test_a_form_needs_the_token_of_its_user_and_process() -> None:
     [
         ({"Host": "a:1", "Origin": "http://a:1", "Sec-Fetch-Site": "same-origin"}, True),
         ({"Host": "a:1"}, True),
+        ({"Host": "10.0.0.5:8081", "Origin": "https://console.example", "Sec-Fetch-Site": "same-origin"}, True),
         ({"Host": "a:1", "Origin": "http://b"}, False),
         ({"Host": "a:1", "Origin": "null"}, False),
         ({"Host": "a:1", "Sec-Fetch-Site": "cross-site"}, False),
         ({"Host": "a:1", "Sec-Fetch-Site": "same-site"}, False),
     ],
-    ids=["own", "no-browser", "origin", "no-origin", "cross-site", "same-site"],
+    ids=["own", "no-browser", "host-rewritten-by-a-proxy", "origin", "no-origin", "cross-site", "same-site"],
 )
 def test_what_another_site_sends_is_refused(headers: dict[str, str], *, allowed: bool) -> None:
     """Even with the right token."""
