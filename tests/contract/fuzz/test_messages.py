@@ -20,6 +20,8 @@ from chaski_worker.refusal import Refusal
 from chaski_worker.urls import parse
 from contract.fuzz.making import CASES, HOSTS, PATHS, PIECES, broken, printable, source
 
+pytestmark = pytest.mark.timeout(400)  # seconds of a machine with nothing else to do are minutes of a busy one
+
 NAMES = [
     *("X-A", "x-request-id", "Content-Type", "Authorization", "traceparent", "Accept", "Host", "Content-Length"),
     *("Transfer-Encoding", "Connection", "Expect", "Upgrade", "TE", "Trailer", "Proxy-Authorization", "Keep-Alive"),

@@ -24,6 +24,8 @@ from chaski_worker.session import Sessions
 from chaski_worker.urls import host_name, is_address, parse
 from contract.fuzz.making import CASES, PIECES, printable, source, urls
 
+pytestmark = pytest.mark.timeout(400)  # seconds of a machine with nothing else to do are minutes of a busy one
+
 RULES = (
     AllowRule("exact", "https://allowed.example/"),
     AllowRule("plain", "http://allowed.example:8080/"),

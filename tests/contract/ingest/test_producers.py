@@ -1,0 +1,72 @@
+"""Producers over HTTP: what they are answered, and what a batch costs them."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import aiohttp
+import orjson
+import pytest
+
+from chaski_core.route.model import Producer
+from chaski_ingest.auth import ProducerAuthenticator
+from chaski_ingest.rate_limit import RateLimits
+from chaski_ingest.server import IngestServer
+from unit.ingest.fakes import Directory, FakeBackend, FakeClock, make_ingest, resolved
+
+KEY = "a key of thirty-two random bytes"
+LINE = b'{"subject":"s","body":{"url":"https://api.example/"}}'
+PATH = "/v1/routes/helpdesk/conversations/messages"
+
+
+class Scene:
+    """An ingest whose one producer may send two messages a second."""
+
+    def __init__(self) -> None:
+        self.clock, self.backend = FakeClock(), FakeBackend()
+        digest = hashlib.sha256(KEY.encode()).hexdigest()
+        made = resolved()
+        route = replace(made, route=replace(made.route, producers=(Producer(None, None, (digest,), 2),)))
+        authenticator = ProducerAuthenticator(None, RateLimits(self.clock.monotonic))
+        self.server = IngestServer(make_ingest(self.backend, routes=Directory(route), authenticator=authenticator))
+        self.port = 0
+
+    async def post(
+        self, body: bytes, *, batch: bool = False, key: str | None = KEY
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the answer."""
+        headers = {"Content-Type": "application/x-ndjson" if batch else "application/json"}
+        headers |= {"Authorization": f"Bearer {key}"} if key is not None else {}
+        url = f"http://127.0.0.1:{self.port}{PATH}{':batch' if batch else ''}"
+        async with aiohttp.ClientSession() as client, client.post(url, data=body, headers=headers) as answer:
+            return answer.status, dict(answer.headers), await answer.read()
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    """A running one."""
+    made = Scene()
+    made.port = await made.server.start("127.0.0.1", 0)
+    yield made
+    await made.server.drain()
+
+
+@pytest.mark.parametrize("key", [None, "another key"], ids=["none", "unknown"])
+async def test_a_stranger_is_challenged(scene: Scene, key: str | None) -> None:
+    """401 as RFC 9110 has it; nothing is put on a queue, whatever the body says."""
+    for batch in (False, True):
+        status, headers, body = await scene.post(LINE, batch=batch, key=key)
+        assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="chaski"')
+        assert orjson.loads(body)["type"] == "urn:chaski:problem:unauthorized"
+    assert scene.backend.queues == {}
+
+
+async def test_a_batch_is_taken_whole_and_paid_for_afterwards(scene: Scene) -> None:
+    """Blank lines cost nothing; then nothing is taken until the rate has caught up."""
+    status, _, body = await scene.post(b"\n".join([LINE, b"", LINE, LINE, LINE, LINE, b""]), batch=True)
+    assert (status, body.count(b'"status":202')) == (200, 5)
+    status, headers, body = await scene.post(LINE)
+    assert (status, headers["Retry-After"], orjson.loads(body)["type"]) == (429, "2", "urn:chaski:problem:rate-limited")
+    scene.clock.seconds = 2.0
+    assert (await scene.post(LINE))[0] == 202
+    assert (await scene.post(LINE))[0] == 429
