@@ -208,3 +208,22 @@ async def test_no_cluster_is_wrong_input(tmp_path: Path) -> None:
         )  # fmt: skip
         _, said = await process.communicate()
         assert (process.returncode, told in said.decode()) == (2, True)
+
+
+async def test_without_another_word_producers_are_asked_who_they_are(kube: KubeApi, sqs: str, tmp_path: Path) -> None:
+    """`--kubernetes` alone: tokens by TokenReview, for the producers that the route lists."""
+    scene = Scene(kube, kube.make_namespace("ingest"), sqs, tmp_path)
+    user, queue = f"ingest-{scene.namespace}", scene.make_queue("one")
+    kube.kubectl("create", "clusterrole", f"{user}-reviews", "--verb=create", "--resource=tokenreviews")
+    kube.kubectl("create", "clusterrolebinding", user, f"--clusterrole={user}-reviews", f"--user={user}")
+    generation = scene.apply_route("orders", producers=[{"namespace": scene.namespace, "serviceAccount": "default"}])
+    scene.resolve("orders", generation, 1, queue)
+    command = ("chaski-ingest", "--kubernetes", "--namespace", scene.namespace, "--port", "0")
+    async with running(Service(scene, tmp_path / "ingest.log", *command)) as client:
+        await until(lambda: client.answers(f"{scene.namespace}/orders", 401, "says not who asks"))
+        token = kube.token(scene.namespace, "default", "chaski")
+        client.http.headers["Authorization"] = f"Bearer {token}"
+        assert (await client.send(f"{scene.namespace}/orders"))[0] == 202
+    assert scene.messages(queue) == 1
+    assert b"request denied with 401" in (tmp_path / "ingest.log").read_bytes()
+    assert token.encode() not in (tmp_path / "ingest.log").read_bytes()
