@@ -32,7 +32,7 @@ examples:
   chaski-operator --worker-image registry.example/chaski/worker:1.2          all namespaces
   chaski-operator --worker-image ... --namespace shop --namespace helpdesk   these two; Roles in them are enough
 
-exit codes: 0 stopped as asked, 1 it could not run or lost its Lease, 2 wrong input
+exit codes: 0 stopped as asked, 1 it could not run, 2 wrong input
 """
 
 

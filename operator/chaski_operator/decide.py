@@ -17,7 +17,9 @@ from chaski_operator.conditions import (
     ACCEPTED,
     BACKLOG_LIMIT,
     DRIFTED,
+    OWN,
     QUEUES_READY,
+    READY,
     SUSPENDED,
     TABLES_READY,
     Verdict,
@@ -66,7 +68,7 @@ def verdicts(found: Found) -> list[Verdict]:
     """The operator's conditions but Ready, which is their sum."""
     if found.route is None:
         told = "; ".join(str(fault) for fault in found.faults)
-        return [bad(ACCEPTED, "InvalidSpec", told)]
+        return [bad(ACCEPTED, "InvalidSpec", told), *(unknown(each) for each in OWN if each not in (READY, ACCEPTED))]
     return [
         good(ACCEPTED, "Valid"),
         *cloud_verdicts(found.settled, found.cloud_error),

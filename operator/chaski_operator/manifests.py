@@ -132,8 +132,12 @@ def _deployment(job: Job, resolved: ResolvedRoute, pods: WorkerPods) -> Object:
 def _network_policy(route: Route) -> Object:
     ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     web = [{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 80}]
-    agent = [{"ipBlock": {"cidr": "169.254.170.23/32"}}]
-    outside = [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}, {"ipBlock": {"cidr": "::/0"}}]
+    agent = [{"ipBlock": {"cidr": cidr}} for cidr in ("169.254.170.23/32", "fd00:ec2::23/128")]
+    # Never the metadata service of a node: it hands out the node's credentials.
+    outside = [
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+        {"ipBlock": {"cidr": "::/0", "except": ["fd00:ec2::/32", "fe80::/10"]}},
+    ]
     spec = {
         "podSelector": {"matchLabels": _labels(route, {})},
         "policyTypes": ["Ingress", "Egress"],

@@ -14,7 +14,7 @@ from chaski_operator.autoscaling import Autoscaling
 from chaski_operator.cloud import Cloud
 from chaski_operator.counting import CountedAws
 from chaski_operator.handlers import KopfThread, registry
-from chaski_operator.lease import Lease
+from chaski_operator.lease import Lease, LeaseLostError
 from chaski_operator.manifests import KINDS
 from chaski_operator.owned import OwnedObjects
 from chaski_operator.reconcile import Reconciler
@@ -46,7 +46,6 @@ async def serve(settings: OperatorSettings, access: KubeAccess, listening: Liste
     """Works until SIGTERM or SIGINT.
 
     Raises:
-        LeaseLostError: another process may be writing; the Pod is to be restarted.
         ProvisionError: the AWS configuration can't be used.
         OSError: the port can't be listened on.
     """
@@ -129,14 +128,22 @@ class Operator:
         return None if self._listed_at is not None else "waiting for the Lease, or for the API server"
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Works until stopped; without the Lease it waits, and writes nothing."""
+        lease = Lease(self._api, self._settings.lease, self._clock)
+        while await lease.acquire(stop.is_set):
+            try:
+                await self._work(lease, stop)
+            except LeaseLostError as error:
+                self._listed_at = None
+                _log.warning("%s: nothing is written until it is ours again", error)
+        await lease.release()
+
+    async def _work(self, lease: Lease, stop: asyncio.Event) -> None:
         """Works until stopped.
 
         Raises:
-            LeaseLostError: the Lease is lost; nothing is written from then on.
+            LeaseLostError: nothing was written from then on.
         """
-        lease = Lease(self._api, self._settings.lease, self._clock)
-        if not await lease.acquire(stop.is_set) or not await self._first_listing(stop):
-            return
         jobs = [
             asyncio.create_task(lease.keep(), name="lease"),
             asyncio.create_task(self._watch(), name="watch"),
@@ -144,8 +151,6 @@ class Operator:
             asyncio.create_task(self._autoscaling.run(), name="autoscaler"),
         ]
         asked = asyncio.create_task(stop.wait(), name="stop")
-        for route in self.routes:
-            self._rounds.wake(key_of(route))
         try:
             finished, _ = await asyncio.wait((*jobs, asked), return_when=asyncio.FIRST_COMPLETED)
             for job in finished - {asked}:
@@ -156,31 +161,30 @@ class Operator:
             for job in (*jobs, asked):
                 job.cancel()
             await asyncio.gather(*jobs, asked, return_exceptions=True)
-        await lease.release()
 
     def close(self) -> None:
         """Ends the threads."""
         self._cloud.close()
 
-    async def _first_listing(self, stop: asyncio.Event) -> bool:
-        """Waits until everything was listed once; False if it was stopped before."""
-        while not stop.is_set():
+    async def _first_listing(self) -> None:
+        """Waits until everything was listed once, and has every route looked at."""
+        while True:
             try:
                 await self._watching.refresh()
+                break
             except KubeRefusedError as error:
                 missing = error.status == 404
                 _log.warning("%s", "the ChaskiRoute's definition is not installed yet" if missing else error)
             except KubeApiError as error:
                 _log.warning("the cluster can't be listed yet: %s", error)
-            else:
-                self._listed_at = self._clock.monotonic()
-                return True
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _BACKOFF_SECONDS)
-        return False
+            await asyncio.sleep(_BACKOFF_SECONDS)
+        self._listed_at = self._clock.monotonic()
+        for route in self.routes:
+            self._rounds.wake(key_of(route))
 
     async def _watch(self) -> None:
-        """Watches until cancelled; where the watches break for good they are begun anew."""
+        """Lists everything, then watches until cancelled; where the watches break for good they are begun anew."""
+        await self._first_listing()
         tells = {kind: self._watching.on_kind(kind) for kind in KINDS}
         while True:
             made = registry(self._access, self._watching.on_route, tells)

@@ -160,7 +160,7 @@ class Reconciler:
         may_drop = memory.applied and rolled_out(self._deployments(route))
         memory.settled = None
         settled = await self._cloud.settle(route, remembered, self._clock.now_ms() / 1000, may_drop=may_drop)
-        memory.settled, memory.settled_at = settled, now
+        memory.settled, memory.settled_at, memory.applied = settled, now, False
         memory.corrected = []
         if decide.is_whole(document.get("status") or {}, metadata["generation"]):
             memory.corrected = decide.drift_of(settled)

@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+from chaski_core.errors import ChaskiError
 from chaski_operator.settings import Pace
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class Rounds:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._woken.clear()
+        self._tasks.clear()
 
     async def _follow(self, key: Key, woken: asyncio.Event) -> None:
         failures = 0
@@ -50,10 +53,11 @@ class Rounds:
                 async with self._slots:
                     delay = await self._look(key)
                 failures = 0
-            except Exception:  # noqa: BLE001 - whatever it is, it must not end the looks at this route
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the looks at this route
                 failures += 1
                 delay = min(self._pace.retry_most_seconds, self._pace.retry_seconds * 2.0 ** min(failures, 30))
-                _log.exception("the look at %s/%s failed; the next one is in %.0f s", *key, delay)
+                known = isinstance(error, ChaskiError)  # the API server away, the route changed meanwhile
+                _log.warning("%s/%s: %s; tried again in %.0f s", *key, error, delay, exc_info=not known)
             if delay is None and not woken.is_set():
                 break
             # Not all routes at the same moment, though they were all first seen at the same one.

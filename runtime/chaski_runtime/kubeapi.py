@@ -197,7 +197,10 @@ class KubeApi:
                     raise _error(response, content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeUnavailableError(f"{method} {path}: {_told(error)}") from error
-        answer: Object = orjson.loads(content)
+        try:
+            answer: Object = orjson.loads(content)
+        except orjson.JSONDecodeError as error:  # something in between answered
+            raise KubeUnavailableError(f"{method} {path}: the answer is no JSON: {error}") from error
         return answer
 
 
@@ -212,7 +215,10 @@ async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[Object]:
         for line in lines:
             if not line:
                 continue
-            event: Object = orjson.loads(line)
+            try:
+                event: Object = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise KubeUnavailableError(f"watch: an event is no JSON: {error}") from error
             if event["type"] == "ERROR":
                 status = event["object"]
                 if status.get("code") == 410:

@@ -15,7 +15,7 @@ from aiohttp import web
 from chaski_runtime.kubeaccess import KubeAccess
 
 _READS = ("Get", "List", "Describe")
-_HOP = frozenset({"transfer-encoding", "connection", "content-length", "content-encoding", "keep-alive"})
+_HOP = frozenset({"transfer-encoding", "connection", "content-length", "keep-alive"})
 
 
 @dataclass(frozen=True)

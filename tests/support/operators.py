@@ -39,6 +39,7 @@ class Operator:
     aws: Gate
     namespaces: tuple[str, ...]
     flags: tuple[str, ...] = QUICK
+    identity: str = "test"
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -68,7 +69,7 @@ class Operator:
         served = [part for each in self.namespaces for part in ("--namespace", each)]
         command = [
             str(BIN / "chaski-operator"), "--worker-image", "registry.example/worker:1", "--host", "127.0.0.1",
-            "--metrics-port", "0", "--identity", "test", *served, *self.flags,
+            "--metrics-port", "0", "--identity", self.identity, *served, *self.flags,
         ]  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
@@ -144,8 +145,15 @@ def kubelets(kube: KubeApi, *namespaces: str) -> Iterator[None]:
     path = f"{DEPLOYMENTS}/deployments?labelSelector=app.kubernetes.io/managed-by=chaski-operator"
 
     def work() -> None:
-        while not stop.wait(0.1):
-            for each in http.items(path):
+        taken = 0.0
+        while not stop.wait(max(0.1, 5 * taken)):  # many Deployments take long to list, and others need the machine too
+            begun = time.monotonic()
+            try:
+                listed = http.items(path)
+            except OSError:  # the API server is down, as a test wanted
+                continue
+            taken = time.monotonic() - begun
+            for each in listed:
                 if each["metadata"]["namespace"] in namespaces:
                     _as_told(http, each)
 
@@ -171,12 +179,12 @@ def _as_told(http: KubeHttp, deployment: Mapping[str, Any]) -> None:
     http.merge_patch(path, {"status": status})
 
 
-def until(condition: Callable[[], Any], told: str, seconds: float = DEADLINE_SECONDS) -> Any:
-    """Waits for something that is true; gives it back."""
+def until(condition: Callable[[], Any], told: str, seconds: float = DEADLINE_SECONDS, every: float = 0.1) -> Any:
+    """Waits for something that is true, looking every so many seconds; gives it back."""
     deadline = time.monotonic() + seconds
     while True:
         found = condition()
         if found:
             return found
         assert time.monotonic() < deadline, told
-        time.sleep(0.1)
+        time.sleep(every)

@@ -46,9 +46,10 @@ def test_a_fault_of_aws_is_told_where_it_is(
     assert (second.status, second.reason) == tables
 
 
-def test_a_route_with_faults_says_nothing_else() -> None:
-    """Nothing of it was looked at."""
-    (verdict,) = verdicts(Found(faults=[Fault("spec.queues", "is missing")]))
+def test_of_a_route_with_faults_nothing_else_is_known() -> None:
+    """All conditions are there from the first look on."""
+    verdict, *others = verdicts(Found(faults=[Fault("spec.queues", "is missing")]))
+    assert {each.status for each in others} == {"Unknown"}
     assert (verdict.type, verdict.status, verdict.reason) == ("Accepted", "False", "InvalidSpec")
     assert "spec.queues: is missing" in verdict.message
 

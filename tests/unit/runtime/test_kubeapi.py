@@ -107,6 +107,17 @@ async def test_nobody_there_is_unavailable() -> None:
             await api.get("/api/v1/x")
 
 
+async def test_an_answer_that_is_no_json_is_worth_another_try() -> None:
+    """A proxy in between may say anything."""
+
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(text="<html>")
+
+    async with api_to(handler) as api:
+        with pytest.raises(KubeUnavailableError, match="no JSON"):
+            await api.get("/api/v1/x")
+
+
 async def test_a_watch_yields_events_across_chunks() -> None:
     """Events are cut at line ends, wherever the chunks end."""
 
