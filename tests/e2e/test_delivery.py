@@ -62,21 +62,21 @@ def test_workers_come_with_the_work_and_go_when_it_is_done(team: Team, report: C
     )
     team.cluster.ready(team.namespace, "tide")
     team.cluster.until("no Pods while there is nothing to do", lambda: team.replicas("tide") == 0, 300)
-    plan = [(f"tide-{n}", f"{team.target}/slow", 0, 50) for n in range(40)]
+    plan = [(f"tide-{n}", f"{team.target}/slow", 0, 30) for n in range(40)]
     sender = team.begin_sending("tide", plan)
     most = 0
 
     def arrived() -> bool:
         nonlocal most
         most = max(most, team.replicas("tide"))
-        return sum(len(each) for each in team.seen()["seen"].values()) >= 2000
+        return sum(len(each) for each in team.seen()["seen"].values()) >= 1200
 
-    team.cluster.until("2,000 messages at the target", arrived, 300)
-    assert team.sent(sender)["accepted"] == 2000
+    team.cluster.until("1,200 messages at the target", arrived, 300)
+    assert team.sent(sender)["accepted"] == 1200
     assert most > 1
-    assert in_order(team.seen()["seen"]) == {f"tide-{n}": 50 for n in range(40)}
+    assert in_order(team.seen()["seen"]) == {f"tide-{n}": 30 for n in range(40)}
     team.cluster.until("no Pods when all is done", lambda: team.replicas("tide") == 0, 400)
-    report(f"workers went 0 -> {most} -> 0 over 2,000 messages of 40 subjects")
+    report(f"workers went 0 -> {most} -> 0 over 1,200 messages of 40 subjects")
 
 
 def test_helm_test_sends_a_message_all_the_way(installed: Cluster) -> None:

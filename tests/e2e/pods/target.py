@@ -1,6 +1,6 @@
 """A target in a Pod: answers as its path says, and remembers what came. `GET /seen` tells it.
 
-`/200`, `/400`, `/500` answer that; `/timeout` answers nothing for a minute; `/slow` answers 200 after 20 ms.
+`/200`, `/400`, `/500` answer that; `/timeout` answers nothing for a minute; `/slow` answers 200 after a quarter of a second.
 """
 
 import json
@@ -34,7 +34,7 @@ class Target(BaseHTTPRequestHandler):
         if kind == "timeout":
             time.sleep(60)
         if kind == "slow":
-            time.sleep(0.02)
+            time.sleep(0.25)
         self._answer(int(kind) if kind.isdigit() else 200, b"")
 
     def _answer(self, status: int, body: bytes) -> None:
