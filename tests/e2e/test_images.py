@@ -25,17 +25,29 @@ def test_an_image_holds_no_other_component(component: str, installed: Cluster) -
         "assert found == [] and os.getuid() == 65532 and sys.flags.safe_path, (found, os.getuid(), sys.flags)\n"
         "print('as it should be')\n"
     )
-    name = f"look-{component}"
-    security = '{"spec": {"securityContext": {"runAsNonRoot": true}}}'
-    run = ("run", name, "-n", "default", f"--image={image}", "--restart=Never", f"--overrides={security}")
+    namespace, name = "images", f"look-{component}"
+    installed.namespace(namespace)
+    container = {
+        "name": "look",
+        "image": image,
+        "command": ["/opt/chaski/bin/python", "-c", script],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec = {"restartPolicy": "Never", "securityContext": security, "containers": [container]}
+    metadata = {"name": name, "namespace": namespace}
     try:
-        installed.kubectl(*run, "--command", "--", "/opt/chaski/bin/python", "-c", script)
-        phase = "--for=jsonpath={.status.phase}=Succeeded"
-        waited = installed.try_kubectl("wait", "-n", "default", phase, f"pod/{name}", "--timeout=60s")
-        said = installed.kubectl("logs", "-n", "default", name)
-        assert (waited.returncode, said.strip()) == (0, "as it should be"), said
+        installed.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
+        def ended() -> str | None:
+            phase: str = installed.get("pod", "-n", namespace, name)["status"].get("phase", "")
+            return phase if phase in ("Succeeded", "Failed") else None
+
+        phase = installed.until(f"the end of {name}", ended, 120)
+        said = installed.kubectl("logs", "-n", namespace, name)
+        assert (phase, said.strip()) == ("Succeeded", "as it should be"), said
     finally:
-        installed.try_kubectl("delete", "pod", "-n", "default", name, "--force", "--grace-period=0")
+        installed.try_kubectl("delete", "pod", "-n", namespace, name, "--force", "--grace-period=0")
 
 
 def images() -> list[str]:
