@@ -90,6 +90,7 @@ class Autoscaling:
             pods=pods,
             reconcile=self._reconcile,
             noted=self._routes.put,
+            identity=self._settings.lease.identity,
         )
 
     def _reconcile(self, key: Key) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from chaski_core.ports import Clock
 from chaski_core.route.crd import GROUP_VERSION
+from chaski_operator.events import News, post
 from chaski_operator.names import ROUTE_LABEL
 from chaski_operator.scaling_route import Key, Object
 from chaski_operator.scaling_status import status_document
@@ -44,7 +45,7 @@ class WorkerPods:
 class KubeCluster:
     """Implements `scaling_route.Cluster`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it stands for, each told by who knows it
         self,
         api: KubeApi,
         *,
@@ -53,6 +54,7 @@ class KubeCluster:
         pods: Sequence[WorkerPods],
         reconcile: Callable[[Key], None],
         noted: Callable[[dict[str, Any]], object],
+        identity: str,
     ) -> None:
         self._api = api
         self.routes = routes
@@ -60,6 +62,7 @@ class KubeCluster:
         self._pods = pods
         self.reconcile = reconcile
         self._noted = noted
+        self._identity = identity
 
     def ready_pods(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
         """URLs of the metrics of the ready Pods with these labels."""
@@ -74,6 +77,10 @@ class KubeCluster:
             raise KubeRefusedError(409, "Conflict", f"it asks for {now} Pods by now, not {was}")
         version = scale["metadata"]["resourceVersion"]
         await self._api.merge_patch(path, {"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}})
+
+    async def tell(self, metadata: Mapping[str, Any], news: Sequence[News], now: str) -> None:
+        """Events on the route."""
+        await post(self._api, metadata, news, now=now, identity=self._identity)
 
     async def write_status(self, key: Key, status: Mapping[str, Any]) -> None:
         """Server-side apply beside the reconciler's part; nothing where the route is gone."""

@@ -13,10 +13,11 @@ from chaski_core.route.crd import known_part
 from chaski_core.route.loading import load_route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
+from chaski_operator.events import News
 from chaski_operator.names import PAUSED
 from chaski_operator.scaling import PACE, Decision, Doubt, Limits, Look, Memory, Mode, Pace, Pods, decide
 from chaski_operator.scaling_lines import RETRIES, Line, Workers, counts_of, due_soon, limits_of, lines_of, settings_of
-from chaski_operator.scaling_status import FIGURES, Judged, conditions, figures, said_of
+from chaski_operator.scaling_status import FIGURES, Judged, conditions, figures, news_of, said_of
 from chaski_runtime.kubeapi import KubeApiError
 from chaski_runtime.operator_metrics import OperatorMetrics
 
@@ -47,6 +48,10 @@ class Cluster(Protocol):
 
     async def write_status(self, key: Key, status: Mapping[str, Any]) -> None:
         """Applies the autoscaler's part of the status. Raises KubeApiError."""
+        ...
+
+    async def tell(self, metadata: Mapping[str, Any], news: Sequence[News], now: str) -> None:
+        """Posts events on a route; one that can't be posted is lost."""
         ...
 
     def reconcile(self, key: Key) -> None:
@@ -255,9 +260,12 @@ class RouteScaler:
         told = figures(self.counts, wanted, now)
         monotonic = self._parts.clock.monotonic()
         late = monotonic - self._written_at >= self._parts.pace.figures_seconds
+        news = news_of(status.get("conditions") or (), said)
         if _differ(mine, status) or (late and _figures_differ(told, status)):
             await self._parts.cluster.write_status(self.key, {"conditions": mine, **told})
             self._written_at = monotonic
+        if news:
+            await self._parts.cluster.tell(document["metadata"], news, now)
 
     def replicas(self) -> dict[tuple[str, ...], int]:
         """For the gauge: by namespace, route, queue and state."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from chaski_core.ports import QueueCounts
 from chaski_core.route.crd import GROUP_VERSION, KIND
+from chaski_operator.events import NORMAL, WARNING, News
 from chaski_operator.scaling import Decision, Doubt, Limit, Limits, Mode
 
 AUTOSCALING = "Autoscaling"
@@ -80,6 +81,21 @@ def _why_limited(limits: Limits, line: Judged) -> str | None:
     if line.decision.limit is Limit.MAX_REPLICAS:
         return f'"{line.queue}": the backlog asks for more than maxReplicas {limits.max_replicas}'
     return None
+
+
+def news_of(known: Iterable[Mapping[str, Any]], said: Iterable[Said]) -> list[News]:
+    """Events: once when a figure is lost and once when it is back, and when more Pods stop to help."""
+    before = {each["type"]: (each["status"], each["reason"]) for each in known}
+    news = []
+    for each in said:
+        was = before.get(each.type)
+        if was == (each.status, each.reason):
+            continue
+        lost = each.type == AUTOSCALING and each.reason in list(Doubt)
+        back = each.type == AUTOSCALING and was is not None and was[1] in list(Doubt)
+        if lost or back or (each.type == SCALING_LIMITED and each.status == "True"):
+            news.append(News(WARNING if lost else NORMAL, str(each.reason), each.message))
+    return news
 
 
 def conditions(said: Iterable[Said], known: Iterable[Mapping[str, Any]], generation: int, now: str) -> list[Status]:

@@ -11,6 +11,7 @@ from chaski_core.route.loading import load_route
 from chaski_core.route.model import Ordering
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 from chaski_core.route.resolved_document import resolved_values
+from chaski_operator.events import News
 from chaski_operator.scaling import Pods
 from chaski_operator.scaling_route import Key, Object
 from chaski_runtime.kubeapi import KubeRefusedError, KubeUnavailableError
@@ -82,6 +83,7 @@ class FakeCluster:
     scaled: list[tuple[str, int]] = field(default_factory=list)
     written: list[tuple[Key, dict[str, Any]]] = field(default_factory=list)
     reconciled: list[Key] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)  # events: type, reason
     away: bool = False
 
     def add(self, document: dict[str, Any], replicas: int = 1) -> Key:
@@ -124,6 +126,11 @@ class FakeCluster:
             raise KubeUnavailableError("away")
         self.written.append((key, dict(status)))
         self.documents[key]["status"] = self.documents[key].get("status", {}) | status
+
+    async def tell(self, metadata: Mapping[str, Any], news: Sequence[News], now: str) -> None:
+        """Notes them."""
+        del metadata, now
+        self.told += [(each.type, each.reason) for each in news]
 
     def reconcile(self, key: Key) -> None:
         """Notes it."""

@@ -168,6 +168,7 @@ class World:
                 pods=[pods],
                 reconcile=lambda _: None,
                 noted=known.put,
+                identity="test",
             )
             parts = Parts(
                 cluster=cluster,
@@ -235,6 +236,7 @@ def user(kube: Server, world: World) -> str:
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get", "patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
     ]
     metadata = {"name": name, "namespace": world.namespace}
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules}
@@ -314,7 +316,10 @@ async def test_a_new_operator_changes_nothing_and_never_writes_the_rest_of_the_d
             await until(lambda looks=looks: len(world.queues.calls) > looks + 12)  # type: ignore[misc]
     assert await world.replicas() == 6
     writes = [each for each in world.server.requests(user) if each["verb"] not in ("get", "list", "watch")]
-    assert {each["objectRef"].get("subresource") for each in writes} == {"status"}
+    touched = {(each["objectRef"]["resource"], each["objectRef"].get("subresource")) for each in writes}
+    assert touched == {("chaskiroutes", "status"), ("events", None)}
+    events = world.server.get("events", "-n", world.namespace)["items"]
+    assert {(each["type"], each["reason"]) for each in events} == {("Normal", "MessageGroupsExhausted")}
 
 
 async def test_a_number_that_somebody_set_meanwhile_is_not_overwritten(world: World, user: str) -> None:
@@ -324,7 +329,13 @@ async def test_a_number_that_somebody_set_meanwhile_is_not_overwritten(world: Wo
     access = kube_access({"KUBECONFIG": str(world.server.user_kubeconfig(user))})
     async with KubeApi(access, user_agent="autoscaler") as api:
         cluster = KubeCluster(
-            api, routes=dict, deployment=lambda *_: None, pods=[], reconcile=lambda _: None, noted=lambda _: None
+            api,
+            routes=dict,
+            deployment=lambda *_: None,
+            pods=[],
+            reconcile=lambda _: None,
+            noted=lambda _: None,
+            identity="test",
         )
         with pytest.raises(Exception, match="asks for 5 Pods by now, not 1"):
             await cluster.scale(world.namespace, DEPLOYMENT, was=1, replicas=2)

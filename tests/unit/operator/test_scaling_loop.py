@@ -95,6 +95,7 @@ async def test_one_subject_stays_at_one_pod_and_the_status_says_why(scene: Scene
         await asyncio.sleep(600)
     assert scene.cluster.scaled == [("a-retry", 0)]
     assert scene.cluster.conditions(key)["ScalingLimited"] == ("True", "MessageGroupsExhausted")
+    assert scene.cluster.told == [("Normal", "MessageGroupsExhausted")]
     told = scene.cluster.documents[key]["status"]["conditions"][1]["message"]
     assert told == (
         '"messages": a subject is delivered by one lane at a time, and those that have messages fill 1 Pod of 64 lanes; '
@@ -143,8 +144,15 @@ async def test_a_queue_that_can_not_be_read_is_held_and_told_of(
     scene.queues.told["https://q/a-rung-slow"] = error
     async with scene.running():
         await asyncio.sleep(900)
-    assert scene.cluster.scaled == [("a-messages", 1)]
-    assert scene.cluster.conditions(key)["Autoscaling"] == condition
+        told = [("Warning", condition[1])]
+        assert scene.cluster.told == told
+        assert scene.cluster.scaled == [("a-messages", 1)]
+        assert scene.cluster.conditions(key)["Autoscaling"] == condition
+        seen = scene.cluster.documents[key]["status"]
+        scene.queues.told.clear()
+        await asyncio.sleep(60)
+    assert scene.cluster.told == [*told, ("Normal", "Scaling")]
+    scene.cluster.documents[key]["status"] = seen
     rows = {row["name"]: row for row in scene.cluster.documents[key]["status"]["queues"]}
     assert rows["messages"] == {"name": "messages", "replicas": 1}
     assert "rung-slow" not in rows
