@@ -29,6 +29,9 @@ def console(  # noqa: PLR0913 - one parameter for each option of the command
     ],
     auth: Annotated[Auth, typer.Option(help="none: whoever reaches the port; header: whom the proxy in front names.")],
     auth_header: Annotated[str, typer.Option(help="Header in which the proxy names the user.")] = "X-Forwarded-User",
+    prometheus: Annotated[
+        str | None, typer.Option(help="Prometheus that scrapes the routes' processes: shows rates.", metavar="URL")
+    ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="No replay and no discard.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8081,
@@ -43,5 +46,5 @@ def console(  # noqa: PLR0913 - one parameter for each option of the command
     from chaski_cli.console_process import ConsoleOptions, run_console  # noqa: PLC0415 - keeps help quick
 
     header = auth_header if auth is Auth.header else None
-    options = ConsoleOptions(tuple(route), host, port, header, read_only, log_format.value)
+    options = ConsoleOptions(tuple(route), host, port, header, read_only, log_format.value, prometheus)
     raise typer.Exit(run_console(options))

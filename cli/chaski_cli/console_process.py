@@ -15,7 +15,8 @@ from chaski_cli.opened import Opened, read_resolved_file
 from chaski_console import server
 from chaski_console.boards import QueueBoard
 from chaski_console.merged import MergedLetters
-from chaski_console.views import History, RouteView, Sources
+from chaski_console.prometheus_rates import PrometheusRates
+from chaski_console.views import History, Rates, RouteView, Sources
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
@@ -36,6 +37,7 @@ class ConsoleOptions:
     user_header: str | None  # None: nobody is asked who they are
     read_only: bool
     log_format: Literal["console", "json"]
+    prometheus: str | None = None  # URL; None: rates are unknown
 
 
 def run_console(options: ConsoleOptions) -> Exit:
@@ -64,12 +66,13 @@ async def _serve(routes: Sequence[ResolvedRoute], options: ConsoleOptions) -> No
     async with AsyncExitStack() as stack:
         opened: dict[str, Opened] = {}
         boards: list[QueueBoard] = []
+        rates = PrometheusRates(options.prometheus, clock) if options.prometheus else None
         for resolved in routes:
             backend = await _open(resolved, clock)
             stack.push_async_callback(backend.close)
             key = resolved.route.key
             opened[key] = Opened(backend.dead_letters, backend.queue, {key: resolved})
-            boards.append(_board(resolved, backend, clock))
+            boards.append(_board(resolved, backend, rates, clock))
         letters = MergedLetters({key: each.dead_letters for key, each in opened.items()})
         actions = None if options.read_only else LetterActions(opened, clock)
         command = (
@@ -100,8 +103,8 @@ async def _open(resolved: ResolvedRoute, clock: Clock) -> AwsBackend:
         raise CommandError(str(error), next_step="set AWS_DEFAULT_REGION and credentials") from error
 
 
-def _board(resolved: ResolvedRoute, backend: AwsBackend, clock: Clock) -> QueueBoard:
-    return QueueBoard(lambda: [resolved], backend, None, clock)
+def _board(resolved: ResolvedRoute, backend: AwsBackend, rates: Rates | None, clock: Clock) -> QueueBoard:
+    return QueueBoard(lambda: [resolved], backend, rates, clock)
 
 
 class _Boards:

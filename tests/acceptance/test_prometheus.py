@@ -15,8 +15,10 @@ import pytest
 import pytest_asyncio
 
 from chaski_cli.demo import experiment
+from chaski_console.prometheus_rates import PrometheusRates
 from chaski_core.ports import QueueCounts
 from chaski_runtime import health
+from chaski_runtime.clock import SystemClock
 from chaski_runtime.metrics import Metrics
 from chaski_runtime.operator_metrics import OperatorMetrics
 from chaski_runtime.queue_gauges import QueueReading
@@ -215,6 +217,15 @@ def filled_in(expression: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         expression = expression.replace(f"${name}", value)
     return expression.replace("$__rate_interval", "5m")
+
+
+async def test_the_console_has_its_rates_from_prometheus(served: tuple[DevServer, Prometheus]) -> None:
+    """Where it runs apart from the workers; a Prometheus that is away leaves them unknown."""
+    _, server = served
+    rates = (await PrometheusRates(server.url, SystemClock(), "10m").read())["demo/experiment"]
+    assert rates.attempts > rates.failed > rates.dead_letters > 0
+    assert rates.delivered > 0
+    assert await PrometheusRates("http://127.0.0.1:9", SystemClock()).read() == {}
 
 
 @pytest.mark.promise(13)
