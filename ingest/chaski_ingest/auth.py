@@ -34,10 +34,15 @@ class Authenticator(Protocol):
 
 
 class NoAuthentication:
-    """Everyone may send. For one machine, and for clusters where the network decides."""
+    """Every program may send. For one machine, and for clusters where the network decides.
+
+    A page that somebody looks at on that machine may not: browsers say on each request that writes where it comes from.
+    """
 
     async def authenticate(self, headers: Mapping[str, str], route: Route) -> Admitted | Denied:  # noqa: ARG002 - the protocol's arguments
         """Admits."""
+        if headers.get("Origin") is not None:
+            return Denied(403, "the request comes from a web page; without authentication only programs may send")
         return Admitted(None)
 
 

@@ -70,3 +70,21 @@ async def test_a_batch_is_taken_whole_and_paid_for_afterwards(scene: Scene) -> N
     scene.clock.seconds = 2.0
     assert (await scene.post(LINE))[0] == 202
     assert (await scene.post(LINE))[0] == 429
+
+
+async def test_without_authentication_a_web_page_may_not_send() -> None:
+    """A page can make a browser post to 127.0.0.1; a body without a type needs no question beforehand."""
+    backend = FakeBackend()
+    server = IngestServer(make_ingest(backend))
+    port = await server.start("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{port}{PATH}"
+    async with aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as client:
+        for origin, status in (("https://evil.example", 403), (f"http://127.0.0.1:{port}", 403), ("null", 403)):
+            async with client.post(url, data=LINE, headers={"Origin": origin}) as answer:
+                assert answer.status == status
+        async with client.options(url, headers={"Origin": "https://evil.example"}) as answer:
+            assert "Access-Control-Allow-Origin" not in answer.headers
+        assert backend.queues == {}
+        async with client.post(url, data=LINE) as answer:
+            assert answer.status == 202
+    await server.drain()
