@@ -84,7 +84,6 @@ async def open_services(
         broker = await _open_broker(data, clock)
         stack.push_async_callback(broker.close)
         await _release(broker)
-        stack.push_async_callback((await open_control(broker)).close)
         resolved = [await drop_drained(broker, await resolve(broker, route)) for route in routes]
         await _tell_of_others(broker, resolved)
         backend = EmbeddedBackend(broker)
@@ -102,6 +101,8 @@ async def open_services(
         stack.push_async_callback(_drain, server, workers)
         console = await _open_console(listen, dev_sources(resolved, backend, metrics, data, clock), clock)
         stack.push_async_callback(console.close)
+        # After the ports that were asked for, of which a free one could be one.
+        stack.push_async_callback((await open_control(broker)).close)
         workers.start()
         base = f"http://[{listen.host}]" if ":" in listen.host else f"http://{listen.host}"
         yield Services(f"{base}:{port}", f"{base}:{side.port}/metrics", f"{base}:{console.port}/", workers)
