@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from chaski_embedded.reader import open_reader
 from support.devs import DevServer, Seen, dead_letters, dev_server, recording_target, route, wait_until
 
 KILLS = 24
@@ -92,7 +93,7 @@ def check_order(producer: Producer, requests: dict[str, list[Seen]]) -> None:
 @pytest.mark.promise(2)
 @pytest.mark.promise(3)
 @pytest.mark.promise(4)
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_nothing_accepted_is_lost_and_order_is_kept_over_kills(
     tmp_path: Path, report: Callable[[str], None]
 ) -> None:
@@ -119,8 +120,12 @@ async def test_nothing_accepted_is_lost_and_order_is_kept_over_kills(
             await asyncio.sleep(0.5)
             assert await server.stop() == 0
         kept = {letter["id"]: letter for letter in await dead_letters(server.data)}
+        with open_reader(server.data) as reader:
+            accounts = reader.ledger()
 
     requests = target.by_message()
+    assert (accounts.accepted, accounts.pending, accounts.unaccounted) == (len(accepted), 0, 0)
+    assert accounts.dead_lettered == len(kept)
     assert set(requests) == accepted
     assert set(kept) == {each for each in accepted if needed(each)[-1] != 200}
     assert all(letter["attempts"] == len(needed(each)) for each, letter in kept.items())
