@@ -76,9 +76,10 @@ class Operated:
         until(lambda: "Draining" not in self.rows().values(), "something runs empty for ever")
 
     def rows(self) -> dict[str, str]:
-        """State by row of the status."""
+        """State by row of the status; rows of which only the autoscaler speaks have none."""
         document = self.get() or {}
-        return {each["name"]: each["state"] for each in document.get("status", {}).get("queues", ())}
+        rows = document.get("status", {}).get("queues", ())
+        return {each["name"]: each["state"] for each in rows if "state" in each}
 
     def resolved(self) -> dict[str, Any]:
         """`status.resolved`."""
