@@ -64,7 +64,7 @@ HOSTILE = [
     pytest.param(
         _saying(_forever(b"", b"HTTP/1.1 103 Early\r\nX: " + b"x" * 4_000 + b"\r\n\r\n")),
         "connection",
-        30,
+        LONG,
         id="large 1xx",
     ),
     pytest.param(_saying(_forever(_OK + b"X-Big: ", b"x" * 102_400)), "connection", LONG, id="header of 100 KiB"),

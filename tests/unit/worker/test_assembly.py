@@ -1,0 +1,37 @@
+"""What a worker's deliverer is made of: the route, and the Secrets that it names."""
+
+import base64
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chaski_core.errors import InvalidInputError
+from chaski_core.route.model import AllowRule
+from chaski_runtime.clock import SystemClock
+from chaski_runtime.metrics import Metrics
+from chaski_worker.assembly import Outside, make_deliverer
+from chaski_worker.delivery import Deliverer
+from chaski_worker.webhook_signing import SigningDeliverer
+from support.worlds import make_route
+
+
+def test_a_route_that_signs_gets_a_deliverer_that_signs(tmp_path: Path) -> None:
+    """Where the process has a folder of Secrets; another route's requests stay as they are."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "current").write_bytes(base64.b64encode(b"k" * 32))
+    outside = Outside(SystemClock(), secrets=tmp_path)
+    signing = replace(make_route(), signing_secret="keys")
+    assert isinstance(make_deliverer(signing, Metrics(), outside), SigningDeliverer)
+    assert isinstance(make_deliverer(make_route(), Metrics(), outside), Deliverer)
+    assert isinstance(make_deliverer(signing, Metrics(), Outside(SystemClock())), Deliverer)
+
+
+@pytest.mark.parametrize("field", ["spec.signing.secretName", "spec.targets.allow[1].clientCertSecretName"])
+def test_a_secret_that_can_not_be_used_is_named_with_its_field(tmp_path: Path, field: str) -> None:
+    """Before anything is delivered."""
+    rules = (AllowRule("a", "https://a.example/"), AllowRule("b", "https://b.example/", client_cert_secret_name="cert"))
+    route = replace(make_route(), allow=rules) if "allow" in field else replace(make_route(), signing_secret="keys")
+    with pytest.raises(InvalidInputError) as raised:
+        make_deliverer(route, Metrics(), Outside(SystemClock(), secrets=tmp_path))
+    assert [fault.field for fault in raised.value.faults] == [field]
