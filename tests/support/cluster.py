@@ -131,7 +131,7 @@ def bring_up() -> bool:
 
 def take_down() -> None:
     """Ends it and removes its state."""
-    subprocess.run([str(ROOT / "hack" / "cluster" / "down")], check=True, timeout=300)
+    subprocess.run([str(ROOT / "hack" / "cluster" / "down")], check=True, timeout=600)
 
 
 def load_images() -> None:
