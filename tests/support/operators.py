@@ -23,7 +23,7 @@ from support.kubehttp import DEPLOYMENTS, KubeHttp
 from support.provisioning import boto
 
 BIN = Path(sys.executable).parent
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 USER = "chaski-operator"
 # As quick as moto and a loaded machine bear; the defaults are minutes.
 QUICK = ("--resync-seconds", "1", "--busy-seconds", "0.3", "--drained-seconds", "0.6", "--fence-seconds", "0")

@@ -3,9 +3,13 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from support.kubeapi import KubeApi
 from support.operated import Operated
 from support.operators import QUICK, kubelets, operator, until
+
+pytestmark = pytest.mark.timeout(400)  # many waits with deadlines of their own, on a machine that others use too
 
 SHORT_LEASE = ("--lease-seconds", "3")
 

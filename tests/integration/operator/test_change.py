@@ -11,6 +11,8 @@ from support.metricpages import value
 from support.operated import Operated
 from support.operators import Operator, until
 
+pytestmark = pytest.mark.timeout(400)  # many waits with deadlines of their own, on a machine that others use too
+
 RUNGS = [{"name": "fast", "delaySeconds": 5}, {"name": "slow", "delaySeconds": 60}]
 
 
@@ -77,6 +79,7 @@ def test_a_renamed_queue_keeps_its_workers_until_it_is_empty(route: Operated) ->
     route.whole()
     until(lambda: route.names() == ["chaski-orders-letters"], "the old Deployment stayed")
     assert route.names("poddisruptionbudgets") == ["chaski-orders-letters"]
+    until(lambda: route.row_names() == {"letters"}, "a row of the old queue stayed")
 
 
 def test_a_rung_that_is_removed_runs_empty_first_and_one_that_is_changed_waits_otherwise(route: Operated) -> None:

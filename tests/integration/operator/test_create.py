@@ -12,6 +12,8 @@ from chaski_core.route.resolved_document import load_resolved
 from support.kubeapi import ROOT
 from support.operators import Operator, until
 
+pytestmark = pytest.mark.timeout(400)  # many waits with deadlines of their own, on a machine that others use too
+
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 PROMISED_SECONDS = 20.0
 
@@ -27,7 +29,7 @@ def apply_examples(op: Operator, namespace: str) -> None:
     """All of examples/, and waits until they are Ready."""
     for file in EXAMPLES:
         op.kube.kubectl("apply", "-f", "-", document=example(file.name, namespace))
-    op.kube.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "chaskiroutes", "--all", "-n", namespace)
+    op.kube.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "chaskiroutes", "--all", "-n", namespace)
 
 
 def test_the_examples_become_ready_and_then_nothing_is_written(
@@ -45,7 +47,7 @@ def test_the_examples_become_ready_and_then_nothing_is_written(
     written, looks = op.writes(namespace), op.asked(namespace, "ListQueues")
     for file in EXAMPLES:
         op.kube.kubectl("apply", "-f", "-", document=example(file.name, namespace))
-    until(lambda: op.asked(namespace, "ListQueues") >= looks + 10 * len(EXAMPLES), "no ten resyncs", 90)
+    until(lambda: op.asked(namespace, "ListQueues") >= looks + 10 * len(EXAMPLES), "no ten resyncs", 240)
     assert op.writes(namespace) == written
 
 
@@ -54,7 +56,7 @@ def test_the_workers_of_a_route_are_what_it_says(op: Operator, namespace: str) -
     document = example("conversations.yaml", namespace)
     document["spec"]["workers"] = {"resources": {"requests": {"cpu": "0.25"}}, "nodeSelector": {"disk": "ssd"}}
     op.kube.kubectl("apply", "-f", "-", document=document)
-    op.kube.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "chaskiroute/conversations", "-n", namespace)
+    op.kube.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "chaskiroute/conversations", "-n", namespace)
     listed = op.kube.get("deployments", "-n", namespace, "--show-managed-fields")["items"]
     made = {each["metadata"]["name"]: each for each in listed}
     assert sorted(made) == [

@@ -8,6 +8,8 @@ from support.kubeapi import KubeApi
 from support.operated import Operated
 from support.operators import Operator, until
 
+pytestmark = pytest.mark.timeout(400)  # many waits with deadlines of their own, on a machine that others use too
+
 
 @pytest.fixture
 def route(op: Operator, namespace: str) -> Operated:

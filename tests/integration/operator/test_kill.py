@@ -70,7 +70,7 @@ def created(op: Operator) -> Counter[str]:
     return Counter(str(body.get("QueueName") or body.get("TableName")) for body in bodies)
 
 
-@pytest.mark.timeout(400)  # some forty processes, one after the other
+@pytest.mark.timeout(900)  # some forty processes, one after the other
 def test_killed_after_every_write_of_a_create_a_change_and_a_delete(
     kube: KubeApi, tmp_path: Path, moto: str, namespace: str, report: Callable[[str], None]
 ) -> None:
