@@ -186,7 +186,7 @@ class _Replacing(argparse.Action):
 
 def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
     """What workers need to reach the same AWS: never credentials, they have their own."""
-    names = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_DYNAMODB")
+    names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_STS")
     found = {name: environment[name] for name in names if environment.get(name)}
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
     return found | ({"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {})

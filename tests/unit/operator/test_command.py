@@ -1,0 +1,85 @@
+"""The command line of the operator, its environment, and what they become."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from chaski_operator.__main__ import main, parser, settings_of
+from chaski_operator.settings import OperatorSettings
+
+
+def settings(*arguments: str, **environment: str) -> OperatorSettings:
+    """What arguments and variables become, in a Pod of the namespace `chaski`."""
+    given: Mapping[str, str] = environment
+    return settings_of(parser(given).parse_args(list(arguments)), given, "chaski")
+
+
+def test_defaults_are_those_that_are_documented() -> None:
+    """All namespaces; the Lease lies in the Pod's."""
+    made = settings("--worker-image", "i:1")
+    assert (made.namespaces, made.installation, made.pace.resync_seconds) == ((), "chaski", 300)
+    assert (made.lease.namespace, made.lease.name, made.lease.duration_seconds) == ("chaski", "chaski-operator", 15)
+    assert made.workers.environment == {}
+
+
+def test_every_flag_may_come_from_the_environment_and_the_flag_wins() -> None:
+    """Lists by commas; a flag replaces the whole list."""
+    environment = {
+        "CHASKI_OPERATOR_WORKER_IMAGE": "i:1",
+        "CHASKI_OPERATOR_NAMESPACE": "a,b",
+        "CHASKI_OPERATOR_WORKER_ENV": "X=1,Y=2",
+        "CHASKI_OPERATOR_RESYNC_SECONDS": "60",
+        "CHASKI_OPERATOR_WORKER_NETWORK_POLICY": "true",
+    }
+    made = settings(**environment)
+    assert (made.workers.image, made.namespaces, made.pace.resync_seconds) == ("i:1", ("a", "b"), 60)
+    assert dict(made.workers.environment) == {"X": "1", "Y": "2"}
+    assert made.workers.network_policy
+    made = settings("--namespace", "c", "--namespace", "d", "--worker-image", "i:2", **environment)
+    assert (made.workers.image, made.namespaces) == ("i:2", ("c", "d"))
+
+
+def test_workers_get_region_and_endpoints_but_no_credentials() -> None:
+    """They have their own."""
+    given = {
+        "AWS_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL_SQS": "http://sqs",
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s",
+    }
+    made = settings("--worker-image", "i", "--worker-env", "A=b=c", **given)
+    assert dict(made.workers.environment) == {
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL_SQS": "http://sqs",
+        "A": "b=c",
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--worker-image", "i", "--worker-env", "novalue"],
+        ["--worker-image", "i", "--resync-seconds", "-1"],
+        ["--worker-image", "i", "--resync-seconds", "nan"],
+        ["--worker-image", "i", "--metrics-port", "x"],
+    ],
+    ids=str,
+)
+def test_wrong_flags_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2; the flag is named."""
+    with pytest.raises(SystemExit) as ended:
+        parser({}).parse_args(arguments)
+    assert ended.value.code == 2
+    assert "--" in capsys.readouterr().err
+
+
+def test_no_api_server_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, and where it was looked for."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    assert main(["--worker-image", "i"]) == 2
+    assert "absent" in capsys.readouterr().err
