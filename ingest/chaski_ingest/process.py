@@ -17,6 +17,7 @@ from chaski_ingest.settings import IngestSettings
 from chaski_ingest.tls import ServerCertificate
 from chaski_runtime import health
 from chaski_runtime.clock import SystemClock
+from chaski_runtime.garbage import keep_what_is_there
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
 from chaski_runtime.signals import stop_on_signals
@@ -87,6 +88,7 @@ async def serve(
         certificate = listen.certificate
         port = await server.start(listen.host, listen.port, certificate.context if certificate else None)
         stack.push_async_callback(server.drain)
+        keep_what_is_there()
         _tell(listen, port, side.port)
         for following in (routes.follow(), *([certificate.follow()] if certificate else [])):
             stack.push_async_callback(_end, asyncio.create_task(following))

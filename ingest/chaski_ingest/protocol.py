@@ -111,12 +111,12 @@ class Connection(RequestHandler):
 
 def _is_simple(message: RawRequestMessage, payload: StreamReader) -> bool:
     return (
-        payload.is_eof()
-        and payload.exception() is None
-        and message.version == HttpVersion11
+        message.method == "POST"
+        and payload.is_eof()
         and not message.should_close
         and not message.upgrade
-        and message.method == "POST"
+        and message.version == HttpVersion11
+        and payload.exception() is None
     )
 
 

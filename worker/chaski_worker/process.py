@@ -12,6 +12,7 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import load_resolved
 from chaski_runtime import health
 from chaski_runtime.clock import SystemClock
+from chaski_runtime.garbage import keep_what_is_there
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
 from chaski_runtime.signals import stop_on_signals
@@ -103,6 +104,7 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
 
         side = await health.start(options.host, options.metrics_port, metrics=metrics, live=live, ready=live)
         stack.push_async_callback(side.close)
+        keep_what_is_there()
         _tell(route.key, options, side.port)
         running = asyncio.create_task(worker.run())
         asked = asyncio.create_task(stop.wait())

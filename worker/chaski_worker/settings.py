@@ -76,7 +76,7 @@ class WorkerSettings:
 #: Where each call costs a round trip and money: fewer, fuller calls for a few hundredths of a second. An older generation is
 #: watched for two minutes: the policy that denies sending to it takes one to be in force everywhere, the counts another.
 SQS_SETTINGS = WorkerSettings(
-    polls_per_queue=4, poll_gap_seconds=0.05, delete_linger_seconds=0.06, drained_over_seconds=120.0
+    polls_per_queue=4, poll_gap_seconds=0.06, delete_linger_seconds=0.06, drained_over_seconds=120.0
 )
 
 
