@@ -1,5 +1,6 @@
 """From a request's path to what it asks for. A table lookup would do for one path; these hold two names each."""
 
+import functools
 from urllib.parse import unquote, urlsplit
 
 from chaski_core.values import message_value
@@ -20,6 +21,7 @@ class Endpoint:
     kind: str  # SINGLE | BATCH
 
 
+@functools.lru_cache(256)  # a process serves few, and a target is at most 8,190 characters
 def find_endpoint(target: str) -> Endpoint | str:
     """What a request target (RFC 9112 §3.2) asks for; the path itself, decoded, where there is nothing of ours."""
     path = target.partition("?")[0]

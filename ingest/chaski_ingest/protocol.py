@@ -40,7 +40,8 @@ class Connection(RequestHandler):
                 return await super().start()
             self._messages.popleft()
             self._free_parser()
-            reply = await self._answered(Arrived(message.method, message.path, message.headers, _whole(payload)))
+            body = self._whole(payload)
+            reply = await self._answered(Arrived(message.method, message.path, message.headers, body))
             if self.transport is None:
                 return None
             self.transport.write(reply.as_bytes(time.time()))
@@ -52,6 +53,10 @@ class Connection(RequestHandler):
             if self.transport is not None:
                 self.transport.close()
         return None
+
+    def _whole(self, payload: StreamReader) -> bytes:
+        # Where reading was stopped for this body, it goes on by aiohttp's own way of taking it.
+        return payload.read_nowait(-1) if self._reading_paused else b"".join(payload._buffer)  # noqa: SLF001 - half the time
 
     async def _taken(self) -> bool:
         """Waits for a client that reads slowly; False where it is gone."""
@@ -118,7 +123,3 @@ def _is_simple(message: RawRequestMessage, payload: StreamReader) -> bool:
         and message.version == HttpVersion11
         and payload.exception() is None
     )
-
-
-def _whole(payload: StreamReader) -> bytes:
-    return payload.read_nowait(-1)
