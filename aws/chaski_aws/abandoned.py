@@ -19,7 +19,7 @@ Receive = Callable[[], Awaitable[Sequence[ReceivedMessage]]]
 GiveBack = Callable[[Sequence[ReceivedMessage]], Awaitable[None]]
 LINGER_SECONDS = 25.0  # SQS's longest poll, and some
 RECOVER_SECONDS = 10.0
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 3.0  # with the drain before it still within the grace period of a Pod
 _log = logging.getLogger(__name__)
 
 

@@ -129,6 +129,11 @@ class Service:
         """SIGTERM; its exit code."""
         assert self._process is not None
         self._process.terminate()
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Waits for its end, which was asked for; its exit code."""
+        assert self._process is not None
         return await asyncio.wait_for(self._process.wait(), 40)
 
     async def end(self) -> None:

@@ -1,0 +1,129 @@
+"""SIGTERM: what is in flight ends, the rest is free for others at once, and the process is gone within its grace."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from support.devs import RecordingTarget, recording_target, route, send_batch, wait_until
+from support.faultproxy import FaultProxy, delay, swallow
+from support.orderload import begun
+from support.processes import Cloud, Cluster, cluster
+from support.standins import standins
+
+SUBJECTS, MESSAGES = 5, 6
+TIMEOUT_SECONDS = 2
+SOON = 40.0  # seconds: below the hold of a minute, above what a busy machine takes
+RETRY = {
+    "rungs": [{"name": "fast", "delaySeconds": 1}],
+    "ladders": [{"class": "any", "retriesPerRung": 1, "rungs": ["fast"]}],
+}
+
+
+@dataclass
+class System:
+    """An ingest and one consumer, with a proxy before the queues."""
+
+    cloud: Cloud
+    running: Cluster
+    http: aiohttp.ClientSession
+    target: RecordingTarget
+    proxy: FaultProxy
+
+    async def fill(self) -> None:
+        """Sends all messages, number by number."""
+        for number in range(MESSAGES):
+            ids = [(f"s{subject}-{number}", f"s{subject}") for subject in range(SUBJECTS)]
+            lines = [{"id": each, "subject": subject, "body": {"url": self.target.url}} for each, subject in ids]
+            results = await send_batch(self.http, self.running.url, "t/stop", lines)
+            assert {result["status"] for result in results} == {202}
+
+
+@contextlib.asynccontextmanager
+async def system(
+    folder: Path, answer: Callable[[str, str, int], tuple[float, int]], **spec: Any
+) -> AsyncIterator[System]:
+    """Everything, with holds of a minute as in a cluster."""
+    async with (
+        standins("embedded", folder) as urls,
+        recording_target(answer) as target,
+        aiohttp.ClientSession() as http,
+    ):
+        target.count_arrivals = True
+        cloud, proxy = Cloud(*urls, folder), FaultProxy(urls[0])
+        await cloud.make(route("stop", target.url, retry=RETRY, **spec))
+        await proxy.start()
+        cloud.environment["AWS_ENDPOINT_URL_SQS"] = proxy.url
+        try:
+            async with cluster(cloud, folder, consume="consume") as running:
+                yield System(cloud, running, http, target, proxy)
+        finally:
+            await proxy.close()
+
+
+@pytest.mark.promise(11)
+@pytest.mark.parametrize("ordering", ["Relaxed", "Strict"])
+async def test_what_is_in_flight_ends_and_the_rest_is_free_at_once(tmp_path: Path, ordering: str) -> None:
+    """A consumer is stopped in the middle: nothing is repeated, and the next one goes on long before a hold is over."""
+    async with system(tmp_path, lambda *_: (1.0, 200), ordering=ordering) as made:
+        consumer = made.running.workers["consume"]
+        await made.fill()
+        await wait_until(lambda: len(made.target.arrived) > SUBJECTS, within=60)
+        assert await consumer.stop() == 0
+        arrived = len(made.target.arrived)
+        assert len(made.target.seen) == arrived < SUBJECTS * MESSAGES
+        assert await made.cloud.lying() == SUBJECTS * MESSAGES - arrived
+        await consumer.start()
+        await wait_until(lambda: len(made.target.seen) >= SUBJECTS * MESSAGES, within=SOON)
+        assert await consumer.stop() == 0
+        assert await made.cloud.lying() == 0
+    assert len(made.target.arrived) == SUBJECTS * MESSAGES
+    for subject in range(SUBJECTS):
+        order = [each for each, _ in begun(made.target.arrived) if each.startswith(f"s{subject}-")]
+        assert order == [f"s{subject}-{number}" for number in range(MESSAGES)]
+
+
+@pytest.mark.promise(11)
+@pytest.mark.parametrize("away", [False, True], ids=["target hangs", "target hangs and the queue is away"])
+async def test_a_consumer_ends_whatever_hangs(tmp_path: Path, report: Callable[[str], None], *, away: bool) -> None:
+    """Neither a target that never answers nor a queue that does not keeps the process, and it ends well."""
+    delivery = {"timeoutSeconds": TIMEOUT_SECONDS, "concurrencyPerPod": 64}
+    async with system(tmp_path, lambda *_: (3_600.0, 200), delivery=delivery) as made:
+        await made.fill()
+        await wait_until(lambda: len(made.target.arrived) >= SUBJECTS, within=60)
+        if away:
+            made.proxy.set_lasting(swallow)
+        began = time.monotonic()
+        assert await made.running.workers["consume"].stop() == 0
+        report(f"ended after {time.monotonic() - began:.1f} s; its grace period is {TIMEOUT_SECONDS + 15} s")
+        made.proxy.heal()
+        lying = await made.cloud.lying()
+    assert lying == SUBJECTS * MESSAGES
+
+
+@pytest.mark.promise(1)
+@pytest.mark.promise(11)
+async def test_an_ingest_answers_what_is_under_way_and_takes_nothing_new(tmp_path: Path) -> None:
+    """Stopped while the queue takes its time: 202 for what it acknowledges, and no further connection."""
+    async with system(tmp_path, lambda *_: (0.0, 200)) as made:
+        made.proxy.set_lasting(delay(2.0), "SendMessageBatch")
+        url = f"{made.running.url}/v1/routes/t/stop/messages"
+        asking = asyncio.create_task(
+            made.http.post(url, json={"id": "m", "subject": "s", "body": {"url": made.target.url}})
+        )
+        await wait_until(lambda: "SendMessageBatch" in made.proxy.seen, within=30)
+        made.running.ingest.signal(signal.SIGTERM)
+        async with await asking as answered:
+            assert answered.status == 202
+        assert await made.running.ingest.ended() == 0
+        async with aiohttp.ClientSession() as other:
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await other.post(url, json={})
+        await wait_until(lambda: [each.message_id for each in made.target.seen] == ["m"], within=30)
