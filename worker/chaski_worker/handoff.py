@@ -63,10 +63,18 @@ class Insistence:
 class Handoff:
     """The ways out of a queue, other than delivery."""
 
-    def __init__(self, route: str, rungs: Mapping[str, Queue], store: DeadLetterStore, insistence: Insistence) -> None:
+    def __init__(
+        self,
+        route: str,
+        rungs: Mapping[str, Queue],
+        store: DeadLetterStore,
+        insistence: Insistence,
+        *,
+        linger_seconds: float = 0.0,
+    ) -> None:
         self._route = route
         self._rungs: dict[str, Batcher[OutgoingMessage, Sent | Failed]] = {
-            name: Batcher(queue.send) for name, queue in rungs.items()
+            name: Batcher(queue.send, linger_seconds=linger_seconds) for name, queue in rungs.items()
         }
         self._store = store
         self._insistence = insistence

@@ -39,6 +39,9 @@ class WorkerSettings:
     #: Seconds that a delete waits for company; much less once the next message of its lane waits for it.
     delete_linger_seconds: float = 0.0
 
+    #: Seconds that a hand-over to a rung waits for company. It holds up its subject, which has just failed, for so long.
+    handover_linger_seconds: float = 0.0
+
     #: Seconds that a hold must outlive the request's timeout by, or it is extended before the attempt; a twelfth of the
     #: hold at most.
     hold_margin_seconds: float = 5.0
@@ -76,7 +79,11 @@ class WorkerSettings:
 #: Where each call costs a round trip and money: fewer, fuller calls for a few hundredths of a second. An older generation is
 #: watched for two minutes: the policy that denies sending to it takes one to be in force everywhere, the counts another.
 SQS_SETTINGS = WorkerSettings(
-    polls_per_queue=4, poll_gap_seconds=0.06, delete_linger_seconds=0.06, drained_over_seconds=120.0
+    polls_per_queue=4,
+    poll_gap_seconds=0.06,
+    delete_linger_seconds=0.06,
+    handover_linger_seconds=0.02,
+    drained_over_seconds=120.0,
 )
 
 

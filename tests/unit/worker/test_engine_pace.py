@@ -107,3 +107,21 @@ async def test_order_holds_with_several_polls_and_lingering_deletes(ordering: Or
         assert list(dict.fromkeys(call.number for call in calls)) == list(range(15))
         if ordering is Ordering.STRICT:
             assert [call.number for call in calls] == sorted(call.number for call in calls)
+
+
+async def test_hand_overs_wait_for_company() -> None:
+    """Many subjects that fail, none at the same moment: far fewer sends to the rung than messages."""
+
+    async def answer(_subject: str, number: int, attempt: int) -> int:
+        await asyncio.sleep(0.001 * number if attempt == 1 else 0)
+        return 200 if attempt > 1 else 500
+
+    world = World(make_route(), FakeTarget(answer), SETTINGS)
+    for number in range(300):
+        await world.send(f"s{number}", number)
+    world.start()
+    await world.settled()
+    await world.stop()
+    sends = sum(queue.calls["send"] for url, queue in world.backend.queues.items() if "rung" in url)
+    assert len(world.target.calls) == 600
+    assert sends <= 60
