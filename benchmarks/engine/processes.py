@@ -80,6 +80,7 @@ class Measured:
 
     def __init__(self, process: Process, ready: dict[str, Any]) -> None:
         self.ready = ready  # what it said when it was
+        self.pid = process.pid
         self._process = process
 
     def cpu_seconds(self) -> float:
