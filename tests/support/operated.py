@@ -81,10 +81,6 @@ class Operated:
         rows = document.get("status", {}).get("queues", ())
         return {each["name"]: each["state"] for each in rows if "state" in each}
 
-    def row_names(self) -> set[str]:
-        """Names of all rows, whoever speaks of them."""
-        return {each["name"] for each in (self.get() or {}).get("status", {}).get("queues", ())}
-
     def resolved(self) -> dict[str, Any]:
         """`status.resolved`."""
         document = self.get()

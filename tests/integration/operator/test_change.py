@@ -79,7 +79,6 @@ def test_a_renamed_queue_keeps_its_workers_until_it_is_empty(route: Operated) ->
     route.whole()
     until(lambda: route.names() == ["chaski-orders-letters"], "the old Deployment stayed")
     assert route.names("poddisruptionbudgets") == ["chaski-orders-letters"]
-    until(lambda: route.row_names() == {"letters"}, "a row of the old queue stayed")
 
 
 def test_a_rung_that_is_removed_runs_empty_first_and_one_that_is_changed_waits_otherwise(route: Operated) -> None:
