@@ -31,6 +31,13 @@ class Connection(RequestHandler):
 
     async def start(self) -> None:
         """Called by aiohttp once the connection is made; ends with it."""
+        try:
+            await self._serve()
+        except Exception as error:  # noqa: BLE001 - as aiohttp does: told, and nobody is left waiting
+            self.log_exception("a connection failed in an unexpected way", exc_info=error)
+            self.force_close()
+
+    async def _serve(self) -> None:
         while not self._force_close:
             if not self._messages:
                 await self._next_message()
@@ -40,7 +47,7 @@ class Connection(RequestHandler):
                 return await super().start()
             self._messages.popleft()
             self._free_parser()
-            body = self._whole(payload)
+            body = payload.read_nowait(-1)
             reply = await self._answered(Arrived(message.method, message.path, message.headers, body))
             if self.transport is None:
                 return None
@@ -53,10 +60,6 @@ class Connection(RequestHandler):
             if self.transport is not None:
                 self.transport.close()
         return None
-
-    def _whole(self, payload: StreamReader) -> bytes:
-        # Where reading was stopped for this body, it goes on by aiohttp's own way of taking it.
-        return payload.read_nowait(-1) if self._reading_paused else b"".join(payload._buffer)  # noqa: SLF001 - half the time
 
     async def _taken(self) -> bool:
         """Waits for a client that reads slowly; False where it is gone."""

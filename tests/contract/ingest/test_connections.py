@@ -146,6 +146,19 @@ async def test_a_problem_leaves_the_connection_open(wire: Wire) -> None:
     assert [(await wire.answer())[0], (await wire.answer())[0]] == [404, 202]
 
 
+async def test_a_request_without_a_body_is_answered_400(wire: Wire) -> None:
+    """Whether its length is said to be 0 or not at all; the connection stays open."""
+    await wire.send(f"{HEAD}Content-Length: 0\r\n\r\n".encode(), f"{HEAD}\r\n".encode(), simple("a"))
+    assert [(await wire.answer())[0] for _ in range(3)] == [400, 400, 202]
+
+
+async def test_a_fault_of_ours_closes_the_connection(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is logged, and the client is not left waiting."""
+    monkeypatch.setattr("chaski_ingest.replies.Reply.as_bytes", lambda *_: 1 / 0)
+    await wire.send(simple("a"))
+    assert await wire.closed()
+
+
 async def test_while_draining_the_answer_ends_the_connection(wire: Wire) -> None:
     """503 with `Connection: close`, so that the next request goes to another server."""
     await wire.send(simple("a"))
