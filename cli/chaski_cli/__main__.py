@@ -14,6 +14,11 @@ def main() -> None:
         app()
     except ChaskiError as error:
         sys.exit(_tell(error))
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("chaski_"):
+            raise
+        left_out = CommandError(f"{error.name} is left out of this image", next_step="run the command from a checkout")
+        sys.exit(_tell(left_out))
 
 
 def _tell(error: ChaskiError) -> Exit:

@@ -1,12 +1,16 @@
 """The Dockerfiles: what they copy, and how what they make runs."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPONENTS = ("ingest", "operator", "worker")
+SERVICES = ("ingest", "operator", "worker")
+COMPONENTS = (*SERVICES, "tools")
+COMMANDS = {"tools": "chaski"} | {service: f"chaski-{service}" for service in SERVICES}
 PINNED = re.compile(r"(?m)^([A-Za-z0-9._-]+)==([^ ]+)")
 
 
@@ -15,11 +19,36 @@ def dockerfile(component: str) -> str:
     return (ROOT / f"Dockerfile.{component}").read_text(encoding="utf-8").replace("\\\n", "")
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+def copied(component: str) -> set[str]:
+    """Our packages that an image holds."""
+    return set(re.findall(r"(?m)^COPY \w+/(chaski_\w+) ", dockerfile(component)))
+
+
+@pytest.mark.parametrize("component", SERVICES)
 def test_an_image_holds_its_own_package_and_what_that_may_import(component: str) -> None:
     """The other components are not there to be attacked or to be imported by mistake."""
-    copied = set(re.findall(r"(?m)^COPY \w+/(chaski_\w+) ", dockerfile(component)))
-    assert copied == {"chaski_core", "chaski_runtime", "chaski_aws", f"chaski_{component}"}
+    assert copied(component) == {"chaski_core", "chaski_runtime", "chaski_aws", f"chaski_{component}"}
+
+
+def test_the_tools_hold_all_that_the_commands_for_a_cluster_import() -> None:
+    """Console, dead letters and provisioning start with the packages that the image holds; ingest and operator are left out."""
+    held = copied("tools")
+    commands = ("console_process", "ledger", "provisioning.dropping", "replaying.command", "stored", "validate")
+    script = f"import sys; import {', '.join(f'chaski_cli.{each}' for each in commands)}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert {each for each in loaded if each.startswith("chaski_") and "." not in each} == held
+    assert held & {"chaski_ingest", "chaski_operator"} == set()
+
+
+def test_a_command_that_the_image_leaves_out_says_so() -> None:
+    """One sentence and the way on, as for every other fault, in place of a traceback."""
+    script = "import sys; sys.modules['chaski_cli.dev'] = None; from chaski_cli.__main__ import main; main()"
+    given = [sys.executable, "-c", script, "dev", "route.yaml"]
+    ended = subprocess.run(given, check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr.splitlines()) == (
+        1,
+        ["chaski: chaski_cli.dev is left out of this image", "next: run the command from a checkout"],
+    )
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
@@ -27,7 +56,7 @@ def test_an_image_runs_as_pod_security_restricted_asks(component: str) -> None:
     """A numeric user (the kubelet can't look names up), no shell between the kubelet's signals and the process."""
     text = dockerfile(component)
     assert re.search(r"(?m)^USER [1-9]\d+:[1-9]\d+$", text)
-    assert re.search(rf'(?m)^ENTRYPOINT \["/opt/chaski/bin/chaski-{component}"\]$', text)
+    assert re.search(rf'(?m)^ENTRYPOINT \["/opt/chaski/bin/{COMMANDS[component]}"\]$', text)
     assert "PYTHONSAFEPATH=1" in text
 
 
@@ -40,7 +69,7 @@ def test_an_image_installs_what_the_tests_ran_with(component: str) -> None:
     assert {name: version for name, version in own.items() if tested.get(name) != version} == {}
 
 
-@pytest.mark.parametrize("component", ["ingest", "worker"])
+@pytest.mark.parametrize("component", ["ingest", "worker", "tools"])
 def test_only_the_operator_carries_the_operators_framework(component: str) -> None:
     """What an image does not hold needs no security updates."""
     own = dict(PINNED.findall((ROOT / "requirements" / f"{component}.txt").read_text(encoding="utf-8")))
