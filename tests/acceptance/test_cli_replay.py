@@ -34,6 +34,7 @@ from chaski_embedded.reader import open_reader
 from chaski_runtime.clock import SystemClock
 from support.aws import FixedCredentials
 from support.dynamodblocal import DynamoDbLocal
+from support.lettertable import fill
 from support.provisioning import boto, provision
 from support.sqsserver import ServerProcess
 
@@ -200,7 +201,7 @@ async def test_a_replay_that_is_killed_goes_on_in_order(tmp_path: Path, report: 
 async def test_the_same_on_the_protocols_of_aws(
     tmp_path: Path, report: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """1,000 dead letters in DynamoDB Local, and queues that are reached as SQS is."""
+    """10,000 dead letters in DynamoDB Local, and queues that are reached as SQS is."""
     queues = await asyncio.to_thread(ServerProcess, tmp_path / "queues")
     tables = await asyncio.to_thread(DynamoDbLocal)
     transport = AwsTransport(Endpoint(DYNAMODB, tables.url, "us-east-1"), FixedCredentials())
@@ -217,10 +218,10 @@ async def test_the_same_on_the_protocols_of_aws(
         }.items():
             monkeypatch.setenv(name, value)
         store = DynamoDeadLetters(transport, str(resolved.dead_letter_table), 30, SystemClock())
-        await put(store, made(1_000, SystemClock().now_ms()))
+        await fill(transport, str(resolved.dead_letter_table), made(10_000, SystemClock().now_ms()), 30)
         world = World(("--route", str(file)), store.find, tmp_path / "queues")
-        before, ready = await killed_and_resumed(world, 1_000, 50)
-        report(f"1000 dead letters, {ready} chosen, killed after {before} were sent, resumed: all once, order kept")
+        before, ready = await killed_and_resumed(world, 10_000, 400)
+        report(f"10000 dead letters, {ready} chosen, killed after {before} were sent, resumed: all once, order kept")
         shown = await chaski("dead-letters", "show", "m000001", "--route", file, "--output", "json")
         assert [each["replay"]["epoch"] for each in shown.json()] == [1]
     finally:
