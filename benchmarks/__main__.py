@@ -1,6 +1,7 @@
 """`make bench`: measures Chaski on this machine beside the least that could do the same, and writes docs/performance.md.
 
-First `chaski dev` with its embedded backend, then worker and ingest as a cluster runs them, on a stand-in for SQS.
+First `chaski dev` with its embedded backend, then worker and ingest as a cluster runs them, on a stand-in for SQS; last, how
+quickly dead letters are found (`letters.py`).
 """
 
 import argparse
@@ -17,7 +18,7 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from benchmarks import figures, measure, plot
+from benchmarks import figures, letters, measure, plot
 from benchmarks.engine import figures as engine_figures
 from benchmarks.engine import plot as engine_plot
 from benchmarks.engine.measure import engine
@@ -111,15 +112,21 @@ def main() -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             results = runner.run(_run(plan, Show(console)))
+            amount = letters.FULL if plan is FULL else letters.QUICK
+            searched = runner.run(
+                letters.measure(amount, lambda told: console.print(f"[green]✓[/] {told}", highlight=False))
+            )
     except BenchmarkError as error:
         console.print(f"[red]✗[/] {error}", highlight=False)
         return 1
-    for line in figures.summary(results):
+    for line in [*figures.summary(results), *letters.faults(searched)]:
         console.print(line, highlight=False)
     if options.json:
         told = asdict(results) | {"verdicts": [asdict(each) for each in verdicts(results.engine)]}
+        told["letters"] = letters.as_json(searched)
         options.json.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
     if plan is FULL:
+        letters.write(searched)
         _write(results, console)
     return 0
 

@@ -1,30 +1,34 @@
 """An hour out of a month of dead letters: found quickly, in little memory, however many there are."""
 
 import asyncio
-import os
-import sys
-import time
-from asyncio.subprocess import DEVNULL, PIPE
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from acceptance.cli_process import CHASKI
 from acceptance.test_cli_replay import the_route
+from benchmarks.letters import (
+    FULL,
+    HOUR_MS,
+    MONTH_MS,
+    MORE_MIB,
+    MOST_SECONDS,
+    Amount,
+    Look,
+    faults,
+    hour_flags,
+    look,
+    markdown,
+    measure,
+    month,
+    the_hour,
+)
 from chaski_aws.dynamodb import DynamoDeadLetters
 from chaski_aws.endpoints import DYNAMODB, Endpoint
 from chaski_aws.store.keys import SHARDS
 from chaski_aws.transport import AwsTransport
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
-from chaski_core.ladder import ErrorNote, Reason
 from chaski_core.route.resolved_document import resolved_yaml
-from chaski_core.timestamps import timestamp
-from chaski_embedded import letters
-from chaski_embedded.broker import EmbeddedBroker
-from chaski_embedded.provision import resolve
-from chaski_embedded.session import Session
 from chaski_runtime.clock import SystemClock
 from support.aws import FixedCredentials
 from support.dynamodblocal import DynamoDbLocal
@@ -32,110 +36,33 @@ from support.lettertable import fill
 from support.provisioning import boto, provision
 from support.sqsserver import ServerProcess
 
-MONTH_MS, HOUR_MS = 30 * 86_400_000, 3_600_000
-MOST_SECONDS = 5.0
-MORE_BYTES = 50 * 1024 * 1024  # what a hundred times as many dead letters may add to the memory of a search
-PATIENCE_SECONDS = 300.0
 RETENTION_DAYS = 40
 
 
-def month(count: int, end_ms: int) -> Iterator[DeadLetter]:
-    """So many dead letters, spread evenly over 30 days."""
-    for number in range(count):
-        at = end_ms - MONTH_MS + number * MONTH_MS // count
-        subject = f"pc_send_{number % 5_000}"
-        error = ErrorNote("503", at, "HTTP 503", "upstream is not there")
-        body = {"url": "https://t.example/in", "content": {"text": f"message {number}", "filler": "x" * 200}}
-        yield DeadLetter(
-            "ns/r",
-            f"m{number:08}",
-            subject,
-            at,
-            Reason.EXHAUSTED,
-            "503",
-            "t",
-            "https://t.example/in",
-            1,
-            (error,),
-            {"subject": subject, "body": body, "metadata": {"id": f"m{number:08}", "route": "ns/r"}},
-        )
-
-
-def the_hour(end_ms: int) -> DeadLetterFilter:
-    """The hour that ended ten days before."""
-    until = end_ms - 10 * 86_400_000
-    return DeadLetterFilter(since=until - HOUR_MS, until=until)
-
-
-async def listed(*flags: str, end_ms: int, environment: dict[str, str] | None = None) -> tuple[int, float, int]:
-    """Lists that hour in a process of its own: how many there were, seconds, and the most memory in bytes."""
-    hour = the_hour(end_ms)
-    window = ("--since", timestamp(hour.since), "--until", timestamp(hour.until), "--limit", "1000000")
-    command = (str(CHASKI), "dead-letters", "list", *flags, *window, "--output", "ndjson")
-    measured = (
-        "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; "
-        "sys.stderr.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)); sys.exit(code)"
-    )
-    began = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        measured,
-        *command,
-        stdin=DEVNULL,
-        stdout=PIPE,
-        stderr=PIPE,
-        env={**os.environ, **(environment or {})},
-    )
-    out, err = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
-    assert process.returncode == 0, err.decode()
-    return out.count(b"\n"), time.monotonic() - began, int(err.split()[-1]) * 1024
-
-
-async def quickest(*flags: str, end_ms: int, environment: dict[str, str] | None = None) -> tuple[int, float, int]:
+async def quickest(*flags: str, environment: dict[str, str]) -> Look:
     """The best of up to five looks, since the machine may be busy with something else; ends with the first quick one."""
-    looks = []
-    for _ in range(5):
-        looks.append(await listed(*flags, end_ms=end_ms, environment=environment))
-        if looks[-1][1] < MOST_SECONDS:
-            break
-    return min(looks, key=lambda look: look[1])
-
-
-async def filled(folder: Path, count: int, end_ms: int) -> None:
-    """A data folder with so many dead letters."""
-
-    def insert(chunk: Sequence[DeadLetter]) -> Callable[[Session], None]:
-        return lambda session: [letters.insert(session.sql(), letter) for letter in chunk] and None
-
-    broker = await EmbeddedBroker.open(folder, SystemClock())
-    await resolve(broker, the_route())
-    chunk: list[DeadLetter] = []
-    for letter in month(count, end_ms):
-        chunk.append(letter)
-        if len(chunk) == 5_000:
-            await broker.run(insert(chunk))
-            chunk = []
-    await broker.run(insert(chunk))
-    await broker.close()
+    looks: list[Look] = []
+    while len(looks) < 5 and not (looks and looks[-1].seconds < MOST_SECONDS):
+        looks.append(await look("an hour", *flags, environment=environment))
+    return min(looks, key=lambda each: each.seconds)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
-async def test_an_hour_out_of_a_million_dead_letters(tmp_path: Path, report: Callable[[str], None]) -> None:
-    """In a data folder: under five seconds, and with the memory that a hundredth of them takes."""
-    end_ms = SystemClock().now_ms()
-    await filled(tmp_path / "few", 10_000, end_ms)
-    await filled(tmp_path / "many", 1_000_000, end_ms)
-    few, _, little = await listed("--data", str(tmp_path / "few"), end_ms=end_ms)
-    many, seconds, much = await quickest("--data", str(tmp_path / "many"), end_ms=end_ms)
-    assert few in (13, 14)
-    assert many in (1388, 1389)
-    assert seconds < MOST_SECONDS
-    assert much < little + MORE_BYTES
-    report(
-        f"1000000 dead letters, an hour of {many} listed in {seconds:.2f} s with {much >> 20} MiB, of 10000 {little >> 20} MiB"
-    )
+async def test_an_hour_out_of_a_million_dead_letters(report: Callable[[str], None]) -> None:
+    """In a data folder: under five seconds, and with the memory that a hundredth of them takes. `make bench` measures the same."""
+    searched = await measure(Amount((FULL.sizes[0], FULL.sizes[-1]), FULL.looks), report)
+    assert searched[-1].letters == 1_000_000
+    assert faults(searched) == []
+
+
+async def test_every_question_of_the_benchmark_is_answered_right() -> None:
+    """In small folders; how fast it is, this does not say."""
+    told: list[str] = []
+    searched = await measure(Amount((100, 5_000), 1), told.append)
+    assert [[each.found for each in one.looks] for one in searched] == [[0, 1, 1, 3], [7, 1, 1, 167]]
+    assert len(told) == 8
+    assert "5,000" in markdown(searched)
 
 
 @pytest.mark.timeout(600)
@@ -165,13 +92,14 @@ async def test_an_hour_out_of_a_hundred_thousand_in_dynamodb(tmp_path: Path, rep
             "AWS_ACCESS_KEY_ID": "any",
             "AWS_SECRET_ACCESS_KEY": "any",
         }
-        count, seconds, memory = await quickest("--route", str(file), end_ms=end_ms, environment=environment)
-        _, _, little = await listed("--route", str(file), end_ms=end_ms - 30 * MONTH_MS, environment=environment)
-        assert count == len(found)
-        assert seconds < MOST_SECONDS
-        assert memory < little + MORE_BYTES
+        hour = await quickest("--route", str(file), *hour_flags(end_ms), environment=environment)
+        none = await look("none", "--route", str(file), *hour_flags(end_ms - 2 * MONTH_MS), environment=environment)
+        assert hour.found == len(found)
+        assert hour.seconds < MOST_SECONDS
+        assert hour.peak_mib < none.peak_mib + MORE_MIB
         report(
-            f"100000 dead letters, an hour of {count} listed in {seconds:.2f} s with {memory >> 20} MiB, of none {little >> 20} MiB"
+            f"100000 dead letters, an hour of {hour.found} listed in {hour.seconds:.2f} s with {hour.peak_mib:.0f} MiB, "
+            f"of none {none.peak_mib:.0f} MiB"
         )
     finally:
         await transport.close()
