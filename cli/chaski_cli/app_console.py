@@ -12,6 +12,7 @@ class Auth(StrEnum):
 
     none = "none"
     header = "header"
+    password = "password"  # noqa: S105 - a word of the command line
 
 
 class LogFormat(StrEnum):
@@ -27,7 +28,18 @@ def console(  # noqa: PLR0913 - one parameter for each option of the command
         list[Path],
         typer.Option(help="Resolved route on AWS, or a folder of them; repeatable.", metavar="FILE|DIR"),
     ],
-    auth: Annotated[Auth, typer.Option(help="none: whoever reaches the port; header: whom the proxy in front names.")],
+    auth: Annotated[
+        Auth,
+        typer.Option(
+            help="password: whom --password-file names; header: whom the proxy in front names; none: whoever reaches the"
+            " port, which is then one of this machine only."
+        ),
+    ],
+    password_file: Annotated[
+        Path | None,
+        typer.Option(help="Lines name:password, for --auth password; read again when it changes.", metavar="FILE"),
+    ] = None,
+    session_seconds: Annotated[int, typer.Option(help="How long somebody stays signed in.", min=1)] = 43_200,
     auth_header: Annotated[str, typer.Option(help="Header in which the proxy names the user.")] = "X-Forwarded-User",
     prometheus: Annotated[
         str | None, typer.Option(help="Prometheus that scrapes the routes' processes: shows rates.", metavar="URL")
@@ -43,8 +55,9 @@ def console(  # noqa: PLR0913 - one parameter for each option of the command
 
     [bold]Example:[/] chaski console --route resolved.yaml --auth none
     """
-    from chaski_cli.console_process import ConsoleOptions, run_console  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.console_access import Access  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.console_process import ConsoleOptions, run_console  # noqa: PLC0415 - as above
 
-    header = auth_header if auth is Auth.header else None
-    options = ConsoleOptions(tuple(route), host, port, header, read_only, log_format.value, prometheus)
+    access = Access(auth.value, auth_header, password_file, session_seconds)
+    options = ConsoleOptions(tuple(route), host, port, access, read_only, log_format.value, prometheus)
     raise typer.Exit(run_console(options))

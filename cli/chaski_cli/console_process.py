@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from chaski_aws.backend import AwsBackend, RouteTable, open_backend
+from chaski_cli.console_access import Access
 from chaski_cli.console_actions import LetterActions
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.opened import Opened, read_resolved_file
@@ -16,6 +17,7 @@ from chaski_console import server
 from chaski_console.boards import QueueBoard
 from chaski_console.merged import MergedLetters
 from chaski_console.prometheus_rates import PrometheusRates
+from chaski_console.security import Door
 from chaski_console.views import History, Rates, RouteView, Sources
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Clock
@@ -34,7 +36,7 @@ class ConsoleOptions:
     routes: tuple[Path, ...]  # resolved routes: files, or folders of them
     host: str
     port: int
-    user_header: str | None  # None: nobody is asked who they are
+    access: Access
     read_only: bool
     log_format: Literal["console", "json"]
     prometheus: str | None = None  # URL; None: rates are unknown
@@ -44,14 +46,15 @@ def run_console(options: ConsoleOptions) -> Exit:
     """Runs until SIGTERM or SIGINT.
 
     Raises:
-        CommandError: a route or the port can't be used.
+        CommandError: a route, the way in or the port can't be used.
     """
+    door = options.access.door(options.host, SystemClock())
     resolved = [read_resolved_file(file) for place in options.routes for file in _files(place)]
     if not resolved:
         raise wrong_input("there is no resolved route", "name what `chaski provision` wrote")
     log = logs.configure(options.log_format, "info", service="chaski-console")
     try:
-        asyncio.run(_serve(resolved, options))
+        asyncio.run(_serve(resolved, door, options))
     finally:
         log.close()
     return Exit.OK
@@ -61,7 +64,7 @@ def _files(place: Path) -> list[Path]:
     return sorted(place.glob("*.yaml")) if place.is_dir() else [place]
 
 
-async def _serve(routes: Sequence[ResolvedRoute], options: ConsoleOptions) -> None:
+async def _serve(routes: Sequence[ResolvedRoute], door: Door, options: ConsoleOptions) -> None:
     stop, clock = stop_on_signals(), SystemClock()
     async with AsyncExitStack() as stack:
         opened: dict[str, Opened] = {}
@@ -84,14 +87,13 @@ async def _serve(routes: Sequence[ResolvedRoute], options: ConsoleOptions) -> No
         )
         sources = Sources(_Boards(boards), letters, _NoJournal(), actions, command)
         try:
-            running = await server.start(options.host, options.port, sources, clock, options.user_header)
+            running = await server.start(options.host, options.port, sources, clock, door)
         except OSError as error:
             raise CommandError(f"can't listen on {options.host}:{options.port}: {error.strerror or error}") from error
         stack.push_async_callback(running.close)
         url = f"http://{options.host}:{running.port}/"
         _log.info("ready on %s", url, extra={"ecs": {"event.action": "ready", "chaski.console.url": url}})
-        if options.user_header is None:
-            _log.warning("there is no authentication: whoever reaches the port may see, replay and discard")
+        options.access.tell()
         await stop.wait()
 
 

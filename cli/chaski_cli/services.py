@@ -13,6 +13,7 @@ from chaski_cli.dev_console import dev_sources
 from chaski_cli.errors import CommandError
 from chaski_cli.workers import Workers
 from chaski_console import server as console_server
+from chaski_console.security import is_loopback
 from chaski_console.server import ConsoleServer
 from chaski_console.views import Sources
 from chaski_core.ports import Clock
@@ -44,6 +45,11 @@ class Addresses:
     port: int
     metrics_port: int
     console_port: int | None = None  # None: the usual one if it is free, else any free one
+
+    @property
+    def console_host(self) -> str:
+        """Always of this machine only: the console asks nobody who they are, and may show and change everything."""
+        return self.host if is_loopback(self.host) else "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +110,12 @@ async def open_services(
         # After the ports that were asked for, of which a free one could be one.
         stack.push_async_callback((await open_control(broker)).close)
         workers.start()
-        base = f"http://[{listen.host}]" if ":" in listen.host else f"http://{listen.host}"
-        yield Services(f"{base}:{port}", f"{base}:{side.port}/metrics", f"{base}:{console.port}/", workers)
+        base, seen = _base(listen.host), _base(listen.console_host)
+        yield Services(f"{base}:{port}", f"{base}:{side.port}/metrics", f"{seen}:{console.port}/", workers)
+
+
+def _base(host: str) -> str:
+    return f"http://[{host}]" if ":" in host else f"http://{host}"
 
 
 def _ingest(
@@ -135,10 +145,10 @@ def _ingest_server(ingest: Ingest, workers: Workers) -> IngestServer:
 async def _open_console(listen: Addresses, sources: Sources, clock: Clock) -> ConsoleServer:
     if listen.console_port is None:
         with contextlib.suppress(OSError):
-            return await console_server.start(listen.host, CONSOLE_PORT, sources, clock)
+            return await console_server.start(listen.console_host, CONSOLE_PORT, sources, clock)
     wanted = listen.console_port or 0
-    with _port_fault(listen.host, wanted, "--console-port"):
-        return await console_server.start(listen.host, wanted, sources, clock)
+    with _port_fault(listen.console_host, wanted, "--console-port"):
+        return await console_server.start(listen.console_host, wanted, sources, clock)
 
 
 async def _open_broker(data: Path, clock: Clock) -> EmbeddedBroker:

@@ -3,23 +3,24 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from pathlib import Path
 from urllib.parse import quote
 
 from aiohttp import web
 
-from chaski_console.html import Markup
+from chaski_console.answers import html, static
+from chaski_console.entrance import VISITOR, Entrance, Handler
 from chaski_console.live import Live
 from chaski_console.pages import letters as letter_pages
 from chaski_console.pages.letters import Found, Reader
 from chaski_console.pages.message import history_page, wrong_page
 from chaski_console.pages.routes import routes_page, shape, updates
+from chaski_console.pages.shell import Who
 from chaski_console.search import Search, WrongSearchError, read_search
-from chaski_console.security import HEADERS, Doorkeeper, Refused
+from chaski_console.security import HEADERS
 from chaski_console.views import History, Sources
 from chaski_core.deadletter import DeadLetter
 from chaski_core.errors import BackendError
@@ -29,12 +30,7 @@ PAGE = 50
 SEARCH_SECONDS = 5.0
 MAX_SELECTED = 500
 _MAX_FORM_BYTES = 262_144
-_STATIC = Path(__file__).with_name("static")
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_USER = web.RequestKey("user", str)
 _log = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +39,12 @@ class Console:
 
     sources: Sources
     live: Live
-    doorkeeper: Doorkeeper
+    entrance: Entrance
     clock: Clock
 
     def app(self) -> web.Application:
         """What answers requests."""
-        app = web.Application(middlewares=[self._guarded], client_max_size=_MAX_FORM_BYTES)
+        app = web.Application(middlewares=[self.entrance.guarded, self._answered], client_max_size=_MAX_FORM_BYTES)
         app.router.add_get("/", self._routes)
         app.router.add_get("/live", self._stream)
         app.router.add_get("/dead-letters", self._letters)
@@ -56,7 +52,8 @@ class Console:
         app.router.add_get("/dead-letters/{id}", self._letter)
         app.router.add_get("/messages", self._find)
         app.router.add_get("/messages/{id}", self._history)
-        app.router.add_get("/static/{name}", _static)
+        app.router.add_get("/static/{name}", static)
+        self.entrance.add_routes(app)
         app.cleanup_ctx.append(self._reading)
         return app
 
@@ -68,27 +65,30 @@ class Console:
             await task
 
     @web.middleware
-    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        user = self.doorkeeper.user(request.headers)
-        if isinstance(user, Refused):
-            response: web.StreamResponse = _html(wrong_page("Not for you", user.reason), user.status)
-        else:
-            request[_USER] = user
-            response = await _answered(request, handler, user)
-        if not response.prepared:
-            response.headers.update(HEADERS)
-        return response
+    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPSeeOther as elsewhere:
+            return web.Response(status=elsewhere.status, headers={"Location": str(elsewhere.location)})
+        except web.HTTPException as error:
+            sentence = f"{request.method} {request.path} is not to be had here."
+            return html(wrong_page(error.reason, sentence, self._who(request)), HTTPStatus(error.status))
+        except BackendError as error:
+            sentence = f"What the console reads from is away: {error}"
+            return html(wrong_page("Away", sentence, self._who(request)), HTTPStatus.SERVICE_UNAVAILABLE)
 
     # ---- pages
 
     async def _routes(self, request: web.Request) -> web.Response:
-        return _html(routes_page(await self.live.reading(), request[_USER]))
+        return html(routes_page(await self.live.reading(), self._who(request)))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
         await response.prepare(request)
         async with aclosing(self.live.readings()) as readings:
             async for reading in readings:
+                if not self.entrance.still_in(request):
+                    break
                 change = json.dumps({"shape": shape(reading), "values": updates(reading)})
                 await response.write(f"data: {change}\n\n".encode())
         return response
@@ -100,15 +100,15 @@ class Console:
             found = await self._search(search)
         except WrongSearchError as error:
             search, found = Search(), Found([], fault=str(error))
-        return _html(letter_pages.letters_page(search, found, routes, self._reader(request)))
+        return html(letter_pages.letters_page(search, found, routes, self._reader(request)))
 
     async def _letter(self, request: web.Request) -> web.Response:
         letters = await self.sources.letters.get(request.match_info["id"])
         if not letters:
-            return _html(
-                wrong_page("Not found", "There is no dead letter of this id.", request[_USER]), HTTPStatus.NOT_FOUND
+            return html(
+                wrong_page("Not found", "There is no dead letter of this id.", self._who(request)), HTTPStatus.NOT_FOUND
             )
-        return _html(letter_pages.letter_page(letters, self._reader(request)))
+        return html(letter_pages.letter_page(letters, self._reader(request)))
 
     async def _find(self, request: web.Request) -> web.Response:
         message_id = request.query.get("id", "").strip()
@@ -124,19 +124,19 @@ class Console:
             sentence = (
                 "Nothing is known of a message of this id: it was never accepted, or it was delivered too long ago."
             )
-            return _html(wrong_page("Not found", sentence, request[_USER]), HTTPStatus.NOT_FOUND)
-        return _html(history_page(history, letters, request[_USER]))
+            return html(wrong_page("Not found", sentence, self._who(request)), HTTPStatus.NOT_FOUND)
+        return html(history_page(history, letters, self._who(request)))
 
     # ---- actions
 
     async def _act(self, request: web.Request) -> web.Response:
-        form, user = await request.post(), request[_USER]
+        form, who = await request.post(), self._who(request)
         values = {name: value for name, value in form.items() if isinstance(value, str)}
-        refused = self.doorkeeper.may_act(user, values.get("token", ""), request.headers)
+        refused = self.entrance.refusal(request, values.get("token", ""))
         if refused is not None:
-            return _html(wrong_page("Refused", refused.reason, user), refused.status)
+            return html(wrong_page("Refused", refused.reason, who), refused.status)
         if self.sources.actions is None:
-            return _html(wrong_page("Refused", "This console only shows.", user), HTTPStatus.FORBIDDEN)
+            return html(wrong_page("Refused", "This console only shows.", who), HTTPStatus.FORBIDDEN)
         ids = [str(value) for value in dict.fromkeys(form.getall("id", []))][:MAX_SELECTED]
         letters = [letter for message_id in ids for letter in await self.sources.letters.get(message_id)]
         back = values.get("back", "")
@@ -151,18 +151,20 @@ class Console:
         assert self.sources.actions is not None  # noqa: S101 - judged by the caller
         reader, action = self._reader(request), values.get("action")
         if action == "discard" and values.get("confirmed") != "yes":
-            return _html(letter_pages.confirm_page(letters, back, reader))
-        if action == "replay":
-            done = await self.sources.actions.replay(letters)
-        elif action == "discard":
-            done = await self.sources.actions.discard(letters)
-        else:
-            return _html(wrong_page("Refused", "There is no such action.", reader.user), HTTPStatus.BAD_REQUEST)
-        _log.info("%s by %s: %s", action, reader.user or "somebody", done)
+            return html(letter_pages.confirm_page(letters, back, reader))
+        if action not in ("replay", "discard"):
+            return html(wrong_page("Refused", "There is no such action.", reader.who), HTTPStatus.BAD_REQUEST)
+        act = self.sources.actions.replay if action == "replay" else self.sources.actions.discard
+        try:
+            done = await act(letters)
+        except BackendError as error:
+            _tell(action, request[VISITOR].user, letters, f"failed: {error}", "failure")
+            raise
+        _tell(action, request[VISITOR].user, letters, done, "success")
         routes = [view.key for view in await self.sources.board.routes()]
         search = read_search({})
         reader = replace(reader, done=done)
-        return _html(letter_pages.letters_page(search, await self._search(search), routes, reader))
+        return html(letter_pages.letters_page(search, await self._search(search), routes, reader))
 
     # ---- what they need
 
@@ -184,35 +186,22 @@ class Console:
         return Found(letters)
 
     def _reader(self, request: web.Request) -> Reader:
-        user = request[_USER]
         may_act = self.sources.actions is not None
-        token = self.doorkeeper.token(user) if may_act else ""
-        return Reader(user, token, may_act, self.clock.now_ms(), self.sources.command)
+        token = self.entrance.forms.token(request[VISITOR]) if may_act else ""
+        return Reader(self._who(request), token, may_act, self.clock.now_ms(), self.sources.command)
+
+    def _who(self, request: web.Request) -> Who:
+        return self.entrance.who(request)
 
 
-async def _answered(request: web.Request, handler: Handler, user: str) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPSeeOther as elsewhere:
-        return web.Response(status=elsewhere.status, headers={"Location": str(elsewhere.location)})
-    except web.HTTPException as error:
-        return _html(
-            wrong_page(error.reason, f"{request.method} {request.path} is not to be had here.", user),
-            HTTPStatus(error.status),
-        )
-    except BackendError as error:
-        return _html(
-            wrong_page("Away", f"What the console reads from is away: {error}", user), HTTPStatus.SERVICE_UNAVAILABLE
-        )
-
-
-def _html(page: Markup, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    body = page.encode("utf-8", "backslashreplace")
-    return web.Response(status=status, body=body, content_type="text/html", charset="utf-8")
-
-
-async def _static(request: web.Request) -> web.Response:
-    file = _STATIC / request.match_info["name"]
-    if file.parent != _STATIC or file.suffix not in _TYPES or not file.is_file():
-        raise web.HTTPNotFound
-    return web.Response(body=file.read_bytes(), content_type=_TYPES[file.suffix], charset="utf-8")
+def _tell(action: str, user: str, letters: list[DeadLetter], result: str, outcome: str) -> None:
+    """The line that says who did what to which dead letters."""
+    fields = {
+        "event.action": action,
+        "event.outcome": outcome,
+        "user.name": user,
+        "chaski.message.ids": list(dict.fromkeys(letter.id for letter in letters)),
+    }
+    _log.info(
+        "%s of %d dead letters by %s: %s", action, len(letters), user or "somebody", result, extra={"ecs": fields}
+    )

@@ -1,7 +1,7 @@
 """Who may see and do what, and what a browser may make of the answers.
 
-There are no cookies. A form that does something carries a token that only pages of this process hold, bound to the
-user, and a request from another site is refused by what the browser says of it.
+A form that does something carries a token that only pages of this process hold, bound to the visitor, and a request
+from another site is refused by what the browser says of it.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Protocol
 from urllib.parse import urlsplit
 
 HEADERS = {
@@ -38,42 +39,35 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Doorkeeper:
-    """Judges requests by their headers. Pure but for its secret."""
+class Visitor:
+    """Who asks."""
 
-    user_header: str | None  # set by the proxy in front; None: nobody is asked who they are
+    user: str = ""  # "" where nobody is asked
+    session: str = ""  # of whoever has signed in here; ends with it
+
+
+class Door(Protocol):
+    """Tells who asks."""
+
+    def visitor(self, headers: Mapping[str, str]) -> Visitor | Refused:
+        """Judged by the headers of a request."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDoor:
+    """Asks nobody who they are, so it is for addresses of this machine only."""
+
     host: str = "127.0.0.1"  # that the console listens on
-    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
-    def user(self, headers: Mapping[str, str]) -> str | Refused:
-        """Who asks; "" where nobody is asked."""
-        if self.user_header is None:
-            if not self._is_own_host(headers.get("Host", "")):
-                # A page of another site can make its own name point here and would then be "the same site".
-                return Refused(HTTPStatus.FORBIDDEN, "this name is not the console's; use the address it listens on")
-            return ""
-        user = headers.get(self.user_header, "").strip()
-        if not user or len(user) > MAX_USER_CHARACTERS:
-            return Refused(HTTPStatus.UNAUTHORIZED, "the proxy in front of the console has not said who you are")
-        return user
-
-    def token(self, user: str) -> str:
-        """What a form of this user carries."""
-        return hmac.new(self.secret, user.encode(), hashlib.sha256).hexdigest()
-
-    def may_act(self, user: str, token: str, headers: Mapping[str, str]) -> Refused | None:
-        """Whether a form comes from a page of ours. None: it does."""
-        if _is_foreign(headers):
-            return Refused(HTTPStatus.FORBIDDEN, "this came from another site")
-        if not hmac.compare_digest(token.encode(), self.token(user).encode()):
-            return Refused(HTTPStatus.FORBIDDEN, "this form is out of date; go back, load the page anew and try again")
-        return None
+    def visitor(self, headers: Mapping[str, str]) -> Visitor | Refused:
+        """Anybody, by the console's addresses: a page of another site can make its own name point here."""
+        if not self._is_own_host(headers.get("Host", "")):
+            return Refused(HTTPStatus.FORBIDDEN, "this name is not the console's; use the address it listens on")
+        return Visitor()
 
     def _is_own_host(self, given: str) -> bool:
-        try:
-            name = urlsplit(f"//{given}").hostname or ""
-        except ValueError:
-            return False
+        name = host_name(given)
         if name in ("localhost", self.host):
             return True
         try:
@@ -83,7 +77,43 @@ class Doorkeeper:
         return True
 
 
-def _is_foreign(headers: Mapping[str, str]) -> bool:
+@dataclass(frozen=True, slots=True)
+class ProxyDoor:
+    """Takes the word of the proxy in front, which nobody else may go around."""
+
+    header: str  # in which the proxy names the user
+
+    def visitor(self, headers: Mapping[str, str]) -> Visitor | Refused:
+        """The user that the proxy names."""
+        user = headers.get(self.header, "").strip()
+        if not user or len(user) > MAX_USER_CHARACTERS:
+            return Refused(HTTPStatus.UNAUTHORIZED, "the proxy in front of the console has not said who you are")
+        return Visitor(user)
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """Tells forms of our own pages from others. Pure but for its secret."""
+
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+
+    def token(self, visitor: Visitor) -> str:
+        """What a form of this visitor carries."""
+        return hmac.new(self.secret, f"{visitor.session}\0{visitor.user}".encode(), hashlib.sha256).hexdigest()
+
+    def refusal(self, visitor: Visitor, token: str, headers: Mapping[str, str]) -> Refused | None:
+        """Why a form does nothing. None: it comes from a page of ours."""
+        if is_foreign(headers):
+            return FOREIGN
+        if not hmac.compare_digest(token.encode(), self.token(visitor).encode()):
+            return Refused(HTTPStatus.FORBIDDEN, "this form is out of date; go back, load the page anew and try again")
+        return None
+
+
+FOREIGN = Refused(HTTPStatus.FORBIDDEN, "this came from another site")
+
+
+def is_foreign(headers: Mapping[str, str]) -> bool:
     """Whether a browser says that a page of another site has sent a request."""
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
     if site is not None:  # no page can forge it, and unlike Host it comes through every proxy as it is
@@ -94,3 +124,21 @@ def _is_foreign(headers: Mapping[str, str]) -> bool:
         return urlsplit(origin).netloc != headers.get("Host", "")
     except ValueError:
         return True
+
+
+def host_name(given: str) -> str:
+    """The name of a `Host` without its port; "" where it is none."""
+    try:
+        return urlsplit(f"//{given}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a name or address stands for this machine, and for it only."""
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -3,8 +3,9 @@
 from aiohttp import web
 
 from chaski_console.app import Console
+from chaski_console.entrance import Entrance
 from chaski_console.live import Live
-from chaski_console.security import Doorkeeper
+from chaski_console.security import Door, Forms, OpenDoor
 from chaski_console.views import Sources
 from chaski_core.ports import Clock
 
@@ -23,7 +24,7 @@ class ConsoleServer:
         await self._runner.cleanup()
 
 
-async def start(host: str, port: int, sources: Sources, clock: Clock, user_header: str | None = None) -> ConsoleServer:
+async def start(host: str, port: int, sources: Sources, clock: Clock, door: Door | None = None) -> ConsoleServer:
     """Serves until closed.
 
     Args:
@@ -31,12 +32,12 @@ async def start(host: str, port: int, sources: Sources, clock: Clock, user_heade
         port: 0 for any free one.
         sources: what the console reads from.
         clock: time.
-        user_header: header in which a proxy says who asks; None: nobody is asked.
+        door: tells who asks; None: nobody is asked, which is for addresses of this machine.
 
     Raises:
         OSError: the address can't be listened on.
     """
-    console = Console(sources, Live(sources.board), Doorkeeper(user_header, host), clock)
+    console = Console(sources, Live(sources.board), Entrance(door or OpenDoor(host), Forms()), clock)
     runner = web.AppRunner(console.app(), access_log=None, shutdown_timeout=_STOP_SECONDS, handler_cancellation=True)
     await runner.setup()
     try:

@@ -1,22 +1,20 @@
 """`chaski console` over queues and a table on AWS's protocols."""
 
-import asyncio
 import re
-from asyncio.subprocess import DEVNULL
 from pathlib import Path
 
 import aiohttp
-import orjson
+import pytest
 
 from acceptance.cli_process import chaski
 from chaski_core.deadletter import DeadLetter
 from chaski_core.ladder import Reason
 from chaski_runtime.clock import SystemClock
-from support.devs import CHASKI, route
+from support.consoles import console_process
+from support.devs import route
 from support.processes import Cloud
 from support.standins import standins
 
-WITHIN = 60.0
 HEADER = {"X-Forwarded-User": "ada"}
 
 
@@ -34,25 +32,14 @@ async def test_it_finds_shows_and_sends_again_behind_a_proxy(tmp_path: Path) -> 
         cloud = Cloud(*urls, tmp_path)
         await cloud.make(route("r", "http://127.0.0.1:9/"))
         await cloud.keep(a_letter())
-        log = tmp_path / "console.log"
-        with log.open("wb") as out:
-            process = await asyncio.create_subprocess_exec(
-                CHASKI, "console", "--route", cloud.file, "--auth", "header", "--port", "0", "--log-format", "json",
-                stdin=DEVNULL, stdout=out, stderr=out, env=cloud.environment,
-            )  # fmt: skip
         try:
-            async with asyncio.timeout(WITHIN):
-                while b'"ready"' not in (said := await asyncio.to_thread(log.read_bytes)):
-                    assert process.returncode is None, said
-                    await asyncio.sleep(0.1)
-            base = next(orjson.loads(line)["chaski.console.url"] for line in said.splitlines() if b'"ready"' in line)
-            await look_and_replay(base, cloud)
-            process.terminate()
-            assert await asyncio.wait_for(process.wait(), WITHIN) == 0
+            arguments = ("--route", cloud.file, "--auth", "header")
+            async with console_process(tmp_path, cloud.environment, *arguments) as console:
+                await look_and_replay(console.url, cloud)
+                (line,) = console.lines("replay")
+                assert (line["user.name"], line["chaski.message.ids"]) == ("ada", ["m-1"])
+                assert await console.stop() == 0
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
             await cloud.close()
 
 
@@ -83,3 +70,28 @@ async def test_a_route_that_is_none_is_told(tmp_path: Path) -> None:
     ended = await chaski("console", "--route", tmp_path / "resolved.yaml", "--auth", "none", "--port", "0")
     assert ended.code == 2
     assert "Traceback" not in ended.err
+
+
+REFUSED = {
+    "open to others": (["--auth", "none", "--host", "0.0.0.0"], "is no address of this machine alone"),
+    "no file": (["--auth", "password"], "needs --password-file"),
+    "a file that is not there": (["--auth", "password", "--password-file", "none"], "No such file"),
+    "a file that names nobody": (["--auth", "password", "--password-file", "empty"], "names nobody"),
+    "a short password": (["--auth", "password", "--password-file", "short"], "12 to 1024 characters"),
+    "passwords that nobody asks for": (["--auth", "none", "--password-file", "short"], "goes with --auth password"),
+    "nothing said": ([], "--auth"),
+}
+
+
+@pytest.mark.parametrize(("flags", "told"), REFUSED.values(), ids=list(REFUSED))
+async def test_it_does_not_start_without_a_way_to_tell_who_asks(tmp_path: Path, flags: list[str], told: str) -> None:
+    """Exit code 2 and the reason; no password is repeated."""
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "short").write_text("ada:secret\n")
+    flags = [
+        str(tmp_path / flag) if flag in ("none", "empty", "short") and at != 1 else flag
+        for at, flag in enumerate(flags)
+    ]
+    ended = await chaski("console", "--route", tmp_path / "resolved.yaml", *flags, "--port", "0")
+    assert (ended.code, told in ended.err) == (2, True), ended.err
+    assert "secret" not in ended.err

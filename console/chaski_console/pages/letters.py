@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from chaski_console import said
 from chaski_console.html import Markup, el
-from chaski_console.pages.shell import chip, fact, notice, page, plain
+from chaski_console.pages.shell import Who, chip, fact, notice, page, plain
 from chaski_console.search import WINDOWS, Search
 from chaski_core.deadletter import DeadLetter
 from chaski_core.outcome import class_of_key
@@ -31,7 +31,7 @@ class Found:
 class Reader:
     """Who looks, and what they may do."""
 
-    user: str
+    who: Who
     token: str
     may_act: bool
     now_ms: int
@@ -48,7 +48,7 @@ def letters_page(search: Search, found: Found, routes: Sequence[str], reader: Re
         notice("good", reader.done) if reader.done else None,
         _form(search, routes),
         notice("bad", found.fault) if found.fault else _results(search, found, reader),
-        user=reader.user,
+        who=reader.who,
     )
 
 
@@ -66,7 +66,7 @@ def letter_page(letters: Sequence[DeadLetter], reader: Reader) -> Markup:
         ),
         notice("good", reader.done) if reader.done else None,
         [_whole(letter, reader) for letter in reversed(letters)],
-        user=reader.user,
+        who=reader.who,
     )
 
 
@@ -89,7 +89,7 @@ def confirm_page(letters: Sequence[DeadLetter], back: str, reader: Reader) -> Ma
             action="/dead-letters",
             class_="actions",
         ),
-        user=reader.user,
+        who=reader.who,
     )
 
 

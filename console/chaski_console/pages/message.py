@@ -6,7 +6,7 @@ from urllib.parse import quote
 from chaski_console import said
 from chaski_console.html import Markup, el
 from chaski_console.pages.letters import kind_of
-from chaski_console.pages.shell import chip, fact, notice, page, plain
+from chaski_console.pages.shell import NOBODY, Who, chip, fact, notice, page, plain
 from chaski_console.views import History
 from chaski_core.deadletter import DeadLetter
 from chaski_core.ports import AttemptEntry
@@ -14,7 +14,7 @@ from chaski_core.ports import AttemptEntry
 _STATES = {"pending": "warn", "delivered": "good", "dead-lettered": "bad"}
 
 
-def history_page(history: History, letters: Sequence[DeadLetter], user: str) -> Markup:
+def history_page(history: History, letters: Sequence[DeadLetter], who: Who) -> Markup:
     """What became of a message, attempt by attempt."""
     given_up = el("a", "Dead letter", href=f"/dead-letters/{quote(history.id, safe='')}", class_="more")
     longest = max((entry.duration_ms for entry in history.attempts), default=0.0)
@@ -36,7 +36,7 @@ def history_page(history: History, letters: Sequence[DeadLetter], user: str) -> 
             else notice("info", "No attempt is noted down here; each is a line in the workers' log."),
             class_="card whole",
         ),
-        user=user,
+        who=who,
     )
 
 
@@ -68,6 +68,6 @@ def _attempt(entry: AttemptEntry, longest: float) -> Markup:
     )  # fmt: skip
 
 
-def wrong_page(title: str, sentence: str, user: str = "") -> Markup:
+def wrong_page(title: str, sentence: str, who: Who = NOBODY) -> Markup:
     """A page for what is not there, or may not be."""
-    return page(title, "", el("div", el("h1", title), class_="title"), notice("bad", sentence), user=user)
+    return page(title, "", el("div", el("h1", title), class_="title"), notice("bad", sentence), who=who)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from chaski_console import said
 from chaski_console.html import Markup, el
 from chaski_console.live import KEPT_READINGS, Reading
-from chaski_console.pages.shell import chip, notice, page, plain
+from chaski_console.pages.shell import Who, chip, notice, page, plain
 from chaski_console.views import QueueView, RouteView
 
 _WIDTH, _HEIGHT = 300, 44
@@ -15,7 +15,7 @@ _SLOW_SECONDS = 300  # an oldest message beyond this is marked
 _FAILING = 0.2  # a share beyond this is marked
 
 
-def routes_page(reading: Reading, user: str) -> Markup:
+def routes_page(reading: Reading, who: Who) -> Markup:
     """The whole page."""
     cards = [_card(view, reading) for view in reading.routes]
     return page(
@@ -28,7 +28,7 @@ def routes_page(reading: Reading, user: str) -> Markup:
             class_="title",
         ),
         el("div", cards, class_="cards") if cards else notice("info", "There is no route yet."),
-        user=user,
+        who=who,
     )
 
 

@@ -1,23 +1,43 @@
 """What every page has around what it shows."""
 
+from dataclasses import dataclass
+
 from chaski_console.html import Child, Markup, el, join
 from chaski_core import __version__
 
 _PAGES = (("/", "Routes"), ("/dead-letters", "Dead letters"))
 
 
-def page(title: str, here: str, *content: Child, user: str = "") -> Markup:
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who looks at a page."""
+
+    user: str = ""  # "" where that is not known
+    leave: str = ""  # token of the form that signs out; "" where nobody signs in
+
+
+NOBODY = Who()
+
+
+def page(title: str, here: str, *content: Child, who: Who = NOBODY) -> Markup:
     """A whole page.
 
     Args:
         title: of the page.
         here: path of the part of the console that it belongs to.
         content: what it shows.
-        user: who looks, where that is known.
+        who: looks at it.
     """
-    head = el(
+    body = el("body", _bar(here, who), el("main", content, id="content"), _foot())
+    return join([Markup("<!doctype html>\n"), el("html", head(title), body, lang="en")])
+
+
+def head(title: str, *, refresh: bool = False) -> Markup:
+    """What a page says of itself. `refresh`: load it again at once."""
+    return el(
         "head",
         el("meta", charset="utf-8"),
+        el("meta", http_equiv="refresh", content="0") if refresh else None,
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
         el("title", f"{title} · Chaski"),
@@ -25,8 +45,6 @@ def page(title: str, here: str, *content: Child, user: str = "") -> Markup:
         el("link", rel="stylesheet", href="/static/console.css"),
         el("script", src="/static/console.js", defer=True),
     )
-    body = el("body", _bar(here, user), el("main", content, id="content"), _foot())
-    return join([Markup("<!doctype html>\n"), el("html", head, body, lang="en")])
 
 
 def notice(kind: str, *content: Child) -> Markup:
@@ -49,7 +67,7 @@ def plain(value: object) -> Markup:
     return el("bdi", str(value))
 
 
-def _bar(here: str, user: str) -> Markup:
+def _bar(here: str, who: Who) -> Markup:
     links = [el("a", name, href=path, aria_current="page" if path == here else None) for path, name in _PAGES]
     search = el(
         "form",
@@ -65,13 +83,25 @@ def _bar(here: str, user: str) -> Markup:
             el("a", "Skip to content", href="#content", class_="skip"),
             el(
                 "header",
-                el("a", _LOGO, el("span", "Chaski"), href="/", class_="brand"),
+                el("a", LOGO, el("span", "Chaski"), href="/", class_="brand"),
                 el("nav", links, aria_label="Console"),
                 search,
-                el("span", user, class_="user", title="signed in") if user else None,
+                el("span", plain(who.user), class_="user", title="signed in") if who.user else None,
+                _sign_out(who.leave) if who.leave else None,
                 class_="bar",
             ),
         ]
+    )
+
+
+def _sign_out(token: str) -> Markup:
+    return el(
+        "form",
+        el("input", type="hidden", name="token", value=token),
+        el("button", "Sign out"),
+        method="post",
+        action="/logout",
+        class_="leave",
     )
 
 
@@ -84,7 +114,7 @@ def _foot() -> Markup:
     )
 
 
-_LOGO = Markup(
+LOGO = Markup(
     '<svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true"><path d="M4 25 13 9l5 9 3-5 7 12" fill="none" '
     'stroke="currentColor" stroke-width="3" stroke-linejoin="round" stroke-linecap="round"/>'
     '<circle cx="24" cy="6.500" r="3" fill="currentColor"/></svg>'

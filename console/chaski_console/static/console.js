@@ -18,7 +18,10 @@
   if (live) {
     const source = new EventSource("/live");
     source.onopen = () => live.classList.add("on");
-    source.onerror = () => live.classList.remove("on");
+    source.onerror = () => {
+      live.classList.remove("on");
+      if (source.readyState === EventSource.CLOSED) location.reload(); // refused: the session has ended
+    };
     source.onmessage = (event) => {
       const { shape, values } = JSON.parse(event.data);
       if (shape !== live.dataset.live) {

@@ -2,43 +2,46 @@ from http import HTTPStatus
 
 import pytest
 
-from chaski_console.security import HEADERS, Doorkeeper, Refused
+from chaski_console.security import HEADERS, Forms, OpenDoor, ProxyDoor, Refused, Visitor, is_loopback
 
-OPEN = Doorkeeper(None)
-PROXIED = Doorkeeper("X-Forwarded-User")
+OPEN = OpenDoor()
+PROXIED = ProxyDoor("X-Forwarded-User")
+ADA, BOB = Visitor("ada"), Visitor("bob")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost:8081", "[::1]:8081", "127.0.0.1", "10.0.0.5:80"])
 def test_without_a_proxy_the_console_answers_to_its_addresses(host: str) -> None:
     """And to localhost."""
-    assert OPEN.user({"Host": host}) == ""
+    assert OPEN.visitor({"Host": host}) == Visitor()
 
 
 @pytest.mark.parametrize("host", ["attacker.example", "localhost.attacker.example:8081", "", "[", "127.0.0.1.example"])
 def test_without_a_proxy_no_other_name_is_answered(host: str) -> None:
     """A page of another site can make its own name point to this machine."""
-    refused = OPEN.user({"Host": host})
+    refused = OPEN.visitor({"Host": host})
     assert isinstance(refused, Refused)
     assert refused.status == HTTPStatus.FORBIDDEN
 
 
 def test_behind_a_proxy_its_header_says_who_asks() -> None:
     """And without it nobody gets in, by whatever name."""
-    assert PROXIED.user({"Host": "console.example", "X-Forwarded-User": " ada "}) == "ada"
+    assert PROXIED.visitor({"Host": "console.example", "X-Forwarded-User": " ada "}) == ADA
     for headers in ({}, {"X-Forwarded-User": " "}, {"X-Forwarded-User": "x" * 300}):
-        refused = PROXIED.user(headers)
+        refused = PROXIED.visitor(headers)
         assert isinstance(refused, Refused)
         assert refused.status == HTTPStatus.UNAUTHORIZED
 
 
-def test_a_form_needs_the_token_of_its_user_and_process() -> None:
-    """Neither another user's nor another process's will do."""
-    token = PROXIED.token("ada")
-    assert PROXIED.may_act("ada", token, {}) is None
-    assert PROXIED.may_act("bob", token, {}) is not None
-    assert PROXIED.may_act("ada", Doorkeeper("X-Forwarded-User").token("ada"), {}) is not None
-    assert PROXIED.may_act("ada", "", {}) is not None
-    assert PROXIED.may_act("ada", "ü", {}) is not None
+def test_a_form_needs_the_token_of_its_visitor_and_process() -> None:
+    """Neither another user's, nor another session's, nor another process's will do."""
+    forms = Forms()
+    token = forms.token(ADA)
+    assert forms.refusal(ADA, token, {}) is None
+    assert forms.refusal(BOB, token, {}) is not None
+    assert forms.refusal(Visitor("ada", "session"), token, {}) is not None
+    assert forms.refusal(ADA, Forms().token(ADA), {}) is not None
+    assert forms.refusal(ADA, "", {}) is not None
+    assert forms.refusal(ADA, "ü", {}) is not None
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,20 @@ def test_a_form_needs_the_token_of_its_user_and_process() -> None:
 )
 def test_what_another_site_sends_is_refused(headers: dict[str, str], *, allowed: bool) -> None:
     """Even with the right token."""
-    assert (OPEN.may_act("", OPEN.token(""), headers) is None) is allowed
+    forms = Forms()
+    assert (forms.refusal(ADA, forms.token(ADA), headers) is None) is allowed
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
+        ("10.0.0.5", False), ("localhost.example", False), ("", False),
+    ],
+)  # fmt: skip
+def test_which_addresses_are_of_this_machine_alone(host: str, *, ours: bool) -> None:
+    """On others the console asks who comes."""
+    assert is_loopback(host) is ours
 
 
 def test_no_page_may_load_or_run_anything_from_elsewhere() -> None:

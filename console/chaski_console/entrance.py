@@ -1,0 +1,99 @@
+"""The way into the console over HTTP: who may pass, and the pages for signing in and out."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from chaski_console.answers import html
+from chaski_console.pages.login import again_page, login_page
+from chaski_console.pages.message import wrong_page
+from chaski_console.pages.shell import Who
+from chaski_console.security import HEADERS, Door, Forms, Refused, Visitor
+from chaski_console.signing_in import Cookie, PasswordDoor, own_path
+
+VISITOR = web.RequestKey("visitor", Visitor)
+_STRANGERS_TOO = ("/login", "/static/")  # shown to whoever has not signed in
+_MAX_NAME_CHARACTERS = 1_024
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Lets in whom the door lets in, and says who they are."""
+
+    door: Door
+    forms: Forms
+
+    def add_routes(self, app: web.Application) -> None:
+        """The pages for signing in and out, where that is how people show who they are."""
+        if isinstance(self.door, PasswordDoor):
+            app.router.add_get("/login", self._ask)
+            app.router.add_post("/login", self._enter)
+            app.router.add_post("/logout", self._leave)
+
+    @web.middleware
+    async def guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answers nobody else; every answer has the headers that keep browsers safe."""
+        visitor = self.door.visitor(request.headers)
+        signing_in = isinstance(self.door, PasswordDoor) and request.path.startswith(_STRANGERS_TOO)
+        if isinstance(visitor, Visitor) or signing_in:
+            request[VISITOR] = visitor if isinstance(visitor, Visitor) else Visitor()
+            response = await handler(request)
+        else:
+            response = self._refused(request, visitor)
+        if not response.prepared:
+            response.headers.update(HEADERS)
+        return response
+
+    def still_in(self, request: web.Request) -> bool:
+        """Whether who asked would be let in now: a session may have ended since."""
+        return isinstance(self.door.visitor(request.headers), Visitor)
+
+    def who(self, request: web.Request) -> Who:
+        """Who looks at a page."""
+        visitor = request[VISITOR]
+        return Who(visitor.user, self.forms.token(visitor) if visitor.session else "")
+
+    def refusal(self, request: web.Request, token: str) -> Refused | None:
+        """Why a form does nothing; None: it comes from a page of this visitor."""
+        return self.forms.refusal(request[VISITOR], token, request.headers)
+
+    def _refused(self, request: web.Request, refused: Refused) -> web.Response:
+        if isinstance(self.door, PasswordDoor) and request.method == "GET" and request.path != "/live":
+            if request.headers.get("Sec-Fetch-Site") == "cross-site" and "Cookie" not in request.headers:
+                return html(again_page())
+            query = urlencode({"next": own_path(request.path_qs)})
+            return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": f"/login?{query}"})
+        return html(wrong_page("Not for you", refused.reason), refused.status)
+
+    async def _ask(self, request: web.Request) -> web.Response:
+        onward = own_path(request.query.get("next", "/"))
+        if request[VISITOR].session:
+            return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": onward})
+        return html(login_page(onward))
+
+    async def _enter(self, request: web.Request) -> web.Response:
+        assert isinstance(self.door, PasswordDoor)  # noqa: S101 - only then is there such a page
+        form = await request.post()
+        name, password, onward = (str(form.get(field, "")) for field in ("name", "password", "next"))
+        onward = own_path(onward or "/")
+        result = self.door.enter(name[:_MAX_NAME_CHARACTERS], password, request.headers, request.remote or "")
+        if isinstance(result, Cookie):
+            return _with(result, onward)
+        return html(login_page(onward, f"{result.reason[:1].upper()}{result.reason[1:]}.", name), result.status)
+
+    async def _leave(self, request: web.Request) -> web.Response:
+        assert isinstance(self.door, PasswordDoor)  # noqa: S101 - as above
+        form = await request.post()
+        refused = self.refusal(request, str(form.get("token", "")))
+        if refused is not None:
+            return html(wrong_page("Refused", refused.reason, self.who(request)), refused.status)
+        return _with(self.door.leave(request.headers), "/login")
+
+
+def _with(cookie: Cookie, onward: str) -> web.Response:
+    return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": onward, "Set-Cookie": cookie.header})
