@@ -189,24 +189,42 @@ def ledger(
         typer.Option(help="URL of a /metrics page; of every ingest and worker of the route.", metavar="URL"),
     ] = None,
     route: RouteFile = None,
+    accepted: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ingest's answers as JSON lines, or ids, one a line; - reads standard input.", metavar="FILE"
+        ),
+    ] = None,
+    logs: Annotated[
+        list[str] | None,
+        typer.Option(help="With --accepted: the workers' JSON lines, or ids that a target took.", metavar="FILE"),
+    ] = None,
     output: Annotated[Output, typer.Option(help="For people or for machines.")] = Output.table,
 ) -> None:
     """Check that everything accepted was delivered, is a dead letter, or is pending.
 
-    Of a data folder it is exact over any crash. Elsewhere name the /metrics of all processes; with --route what is pending
-    is counted on the queues. Exit code 1 where something is not accounted for.
+    Of a data folder it is exact over any crash. On AWS it goes by ids with --accepted and --logs, over any crash too; or by
+    the /metrics of all processes, which forget what a killed process counted. Exit code 1 where something is not accounted
+    for.
 
     [bold]Example:[/] chaski ledger
+
+    [bold]Example:[/] chaski ledger --route resolved.yaml --accepted answers.ndjson --logs worker.log
 
     [bold]Example:[/] chaski ledger --route resolved.yaml --metrics http://ingest:9090/metrics --metrics http://worker:9090/metrics
     """
     from chaski_cli.ledger import run_folder, run_metrics  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.ledger_ids import run_ids  # noqa: PLC0415 - as above
     from chaski_cli.opened import Where  # noqa: PLC0415 - as above
 
     where = Where(data, route)
     as_json = output is Output.json
+    if accepted:
+        raise typer.Exit(run_ids(where, accepted, logs or (), as_json=as_json))
     if route is not None and not metrics:
-        raise typer.BadParameter("with --route give the /metrics of every ingest and worker, each with --metrics")
+        raise typer.BadParameter(
+            "with --route give --accepted and --logs, or the /metrics of every ingest and worker, each with --metrics"
+        )
     raise typer.Exit(run_metrics(metrics, where, as_json=as_json) if metrics else run_folder(where, as_json=as_json))
 
 

@@ -18,7 +18,7 @@ from chaski_cli.opened import Where, open_folder_reader, read_resolved_file
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.clock import SystemClock
 
-_COLUMNS = ("of", "accepted", "delivered", "dead-lettered", "pending", "unaccounted")
+COLUMNS = ("of", "accepted", "delivered", "dead-lettered", "pending", "unaccounted")
 _TIMEOUT = aiohttp.ClientTimeout(total=20)
 
 
@@ -57,7 +57,7 @@ def run_folder(where: Where, *, as_json: bool) -> Exit:
         emit_json(found.as_json())
     else:
         values = (found.accepted, found.delivered, found.dead_lettered, found.pending, found.unaccounted)
-        stdout().print(table(_COLUMNS, [(where.name, *values)], right=_COLUMNS[1:]))
+        stdout().print(table(COLUMNS, [(where.name, *values)], right=COLUMNS[1:]))
         if found.dropped:
             told = f"{found.dropped} records are gone (retention, discard), which may account for so many messages"
             stderr().print(Text(told, style="yellow"), soft_wrap=True)
@@ -79,7 +79,7 @@ def run_metrics(pages: Sequence[str], where: Where, *, as_json: bool) -> Exit:
             (each.route, each.accepted, each.delivered, each.dead_lettered, each.pending, each.unaccounted)
             for each in found
         ]
-        stdout().print(table(_COLUMNS, rows, right=_COLUMNS[1:]))
+        stdout().print(table(COLUMNS, rows, right=COLUMNS[1:]))
         told = "a process that ended took its counts with it; what is on its way is counted on neither side or on both"
         stderr().print(Text(told, style="dim"), soft_wrap=True)
     return Exit.FAILED if any(account.unaccounted for account in found) else Exit.OK
@@ -142,12 +142,17 @@ async def _fetch(pages: Sequence[str]) -> list[str]:
 
 async def _pending(file: Path) -> dict[str, int]:
     resolved = read_resolved_file(file)
+    return {resolved.route.key: await pending_on_queues(resolved)}
+
+
+async def pending_on_queues(resolved: ResolvedRoute) -> int:
+    """Messages on all queues of a route, held and delayed ones too; on AWS right within a minute of rest."""
     backend = await open_backend(None, SystemClock())
     try:
         counts = await asyncio.gather(*(backend.queue(url).counts() for url in _urls(resolved)))
     finally:
         await backend.close()
-    return {resolved.route.key: sum(count.total for count in counts)}
+    return sum(count.total for count in counts)
 
 
 def _urls(resolved: ResolvedRoute) -> list[str]:

@@ -30,7 +30,7 @@ def trace_from_logs(where: Where, logs: str | None, message_id: str) -> Trace | 
     """
     entries: list[AttemptEntry] = []
     if logs is not None:
-        with _opened(logs) as lines:
+        with opened_lines("--logs", logs) as lines:
             entries = read_attempts(lines, message_id)
     letters: Sequence[DeadLetter] = ()
     if where.route is not None:
@@ -116,13 +116,14 @@ def _entry(fields: dict[str, Any]) -> AttemptEntry | None:
 
 
 @contextlib.contextmanager
-def _opened(logs: str) -> Iterator[Iterable[bytes]]:
-    if logs == "-":
+def opened_lines(option: str, name: str) -> Iterator[Iterable[bytes]]:
+    """The lines of a file, or of standard input where its name is `-`. CommandError, naming the option: it can't be read."""
+    if name == "-":
         yield sys.stdin.buffer
         return
     try:
-        stream = Path(logs).open("rb")  # noqa: SIM115 - closed below; only opening is judged here
+        stream = Path(name).open("rb")  # noqa: SIM115 - closed below; only opening is judged here
     except OSError as error:
-        raise wrong_input(f"--logs {logs}: {error.strerror}", "name a file of JSON lines, or -") from error
+        raise wrong_input(f"{option} {name}: {error.strerror}", "name a file of lines, or -") from error
     with stream:
         yield stream

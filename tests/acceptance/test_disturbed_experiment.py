@@ -26,7 +26,11 @@ async def test_the_experiment_bears_kills_and_pauses(tmp_path: Path, maker: str,
         async with disturbed_cluster(maker, tmp_path, document) as disturbed:
             await send(disturbed.http, disturbed.running.url, target)
             total = sum(row.requests for row in EXPECTED.values())
-            report(await disturbed.finished(target, lambda: len(attempts(target)) >= total, within=240))
+            report(
+                await disturbed.finished(
+                    target, lambda: len(attempts(target)) >= total, 240, (f"m{n:03}" for n in range(200))
+                )
+            )
             kept = Counter(letter.target for letter in (await disturbed.dead_letters()).values())
     requests = Counter(path for path, _, _ in attempts(target))
     assert requests == {endpoint: EXPECTED[endpoint].requests for endpoint in ENDPOINTS}

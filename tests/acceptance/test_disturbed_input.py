@@ -49,7 +49,7 @@ async def test_odd_input_bears_kills_and_pauses(
                 expected[name] = body
                 await asyncio.sleep(0.5)
             attempts = len(expected) + 2 + 2  # the two old ones once, the failing one twice
-            report(await disturbed.finished(target, lambda: len(seen(target)) >= attempts, within=120))
+            report(await disturbed.finished(target, lambda: len(seen(target)) >= attempts, 120, ["failing", *expected]))
             kept = await disturbed.dead_letters()
     assert {name: target.bodies[name] for name in expected} == expected
     assert sorted(body for name, body in target.bodies.items() if name not in {*expected, "failing"}) == [
@@ -107,7 +107,8 @@ async def test_skew_bears_kills_and_pauses(
                 await send(disturbed, target, [(f"other-{number}", f"s{number % OTHER_SUBJECTS}")])
                 accepted[f"other-{number}"] = time.monotonic()
                 await asyncio.sleep(0.05)
-            happened = await disturbed.finished(target, lambda: len(seen(target)) >= HOT + OTHERS, within=150)
+            ids = [*accepted, *(f"hot-{n}" for n in range(HOT))]
+            happened = await disturbed.finished(target, lambda: len(seen(target)) >= HOT + OTHERS, 150, ids)
             assert not await disturbed.dead_letters()
     firsts: dict[str, float] = {}
     for each in target.arrived:

@@ -33,7 +33,10 @@ async def test_order_bears_kills_and_pauses(
                 results = await send_batch(disturbed.http, disturbed.running.url, "t/ordered", lines)
                 assert {result["status"] for result in results} == {202}
                 await asyncio.sleep(SECONDS_BETWEEN_NUMBERS)
-            report(await disturbed.finished(target, lambda: len(begun(target.arrived)) >= LOAD.attempts, within=200))
+            done = await disturbed.finished(
+                target, lambda: len(begun(target.arrived)) >= LOAD.attempts, 200, LOAD.expected
+            )
+            report(done)
             kept = await disturbed.dead_letters()
     LOAD.check_attempts(target.arrived)
     assert set(kept) == LOAD.exhausted

@@ -15,6 +15,7 @@ from chaski_cli.demo.target import ENDPOINTS
 from support.devs import RecordingTarget, recording_target, wait_until
 from support.disturbed import MAKERS
 from support.experiment import answer, send
+from support.ledgers import ledger_by_ids, ledger_by_metrics
 from support.processes import Cloud, Service, cluster
 from support.standins import standins
 
@@ -35,6 +36,7 @@ async def test_the_experiment_is_exact_on_sqs_and_dynamodb_protocols(tmp_path: P
             await wait_until(lambda: len(target.arrived) >= total, within=150)
             await asyncio.sleep(2)
             await check(target, cloud, running.services, http)
+            await check_accounts(cloud, running.services)
             assert [await service.stop() for service in running.services] == [0, 0, 0, 0]
 
 
@@ -49,6 +51,17 @@ async def check(target: RecordingTarget, cloud: Cloud, services: list[Service], 
     accepted, retried = await metrics(services, http)
     assert accepted == 200
     assert retried == {"400": 200, "500": 250, "timeout": 150}
+
+
+async def check_accounts(cloud: Cloud, services: list[Service]) -> None:
+    """`chaski ledger` by metrics and by ids: both exact, since nothing was killed; an id that never was is named."""
+    whole = {"route": "demo/experiment", "accepted": 200, "delivered": 50, "deadLettered": 150, "pending": 0}
+    assert await ledger_by_metrics(cloud, services) == whole | {"unaccounted": 0}
+    ids, logs = [f"m{n:03}" for n in range(200)], [service.log for service in services[1:]]
+    by_ids = await ledger_by_ids(cloud, ids, *logs)
+    assert by_ids == whole | {"unaccounted": 0, "onQueues": 0, "notFound": []}
+    missing = await ledger_by_ids(cloud, [*ids, "lost"], *logs)
+    assert (missing["accepted"], missing["unaccounted"], missing["notFound"]) == (201, 1, ["lost"])
 
 
 async def metrics(services: list[Service], http: aiohttp.ClientSession) -> tuple[int, dict[str, int]]:

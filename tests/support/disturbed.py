@@ -1,7 +1,7 @@
 """Three sets of workers of one route, of which one is killed and one is paused again and again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from chaski_core.deadletter import DeadLetter
 from support.devs import RecordingTarget, wait_until
 from support.disturbance import Disturbance, check_surplus
+from support.ledgers import ledger_by_ids, write_ids
 from support.processes import Cloud, Cluster, Service, cluster
 from support.standins import standins
 
@@ -34,8 +35,16 @@ class DisturbedCluster:
     disturbance: Disturbance
     calm: Sequence[Service]
 
-    async def finished(self, target: RecordingTarget, complete: Callable[[], bool], within: float) -> str:
+    async def finished(
+        self, target: RecordingTarget, complete: Callable[[], bool], within: float, accepted: Iterable[str]
+    ) -> str:
         """Waits until all is done, ends the disturbance, and checks what came of it but the order.
+
+        Args:
+            target: what got the messages.
+            complete: whether it has got all that it must.
+            within: seconds.
+            accepted: ids that ingest answered with 202.
 
         Returns:
             What happened, in words.
@@ -51,10 +60,24 @@ class DisturbedCluster:
         )
         assert self.disturbance.kills
         assert self.disturbance.pauses
+        told = await self._ledger(sorted(set(accepted)), target)
         return (
             f"{len(self.disturbance.kills)} kills and {len(self.disturbance.pauses)} pauses, {len(target.arrived)} "
-            f"requests, {more} of them repeats"
+            f"requests, {more} of them repeats; {told}"
         )
+
+    async def _ledger(self, accepted: Sequence[str], target: RecordingTarget) -> str:
+        """Nothing is unaccounted by the workers' logs, but what was delivered as its worker was killed; that the target has."""
+        took = {seen.message_id: seen.done for seen in target.seen if seen.status < 300}
+        taken = self.cloud.file.with_name("taken.txt")
+        await asyncio.to_thread(write_ids, taken, took)
+        logs = [service.log for service in self.running.workers.values()]
+        by_logs = await ledger_by_ids(self.cloud, accepted, *logs)
+        for missing in by_logs["notFound"]:  # a line waits some milliseconds to be written, and dies with its process
+            assert any(abs(took[missing] - killed) < 1 for _, killed in self.disturbance.kills), missing
+        whole = await ledger_by_ids(self.cloud, accepted, *logs, taken)
+        assert (whole["accepted"], whole["unaccounted"], whole["onQueues"]) == (len(accepted), 0, 0), whole
+        return f"of {len(accepted)} accepted {by_logs['unaccounted']} unaccounted by logs, 0 with the target's own list"
 
     async def dead_letters(self) -> dict[str, DeadLetter]:
         """By id; each is kept once."""

@@ -1,6 +1,7 @@
 """The accounts of routes, out of the metrics of their processes."""
 
 from chaski_cli.ledger import Account, accounts
+from chaski_cli.ledger_ids import IdAccount, accepted_ids, delivered_ids
 
 INGEST = """
 # TYPE chaski_messages_accepted_total counter
@@ -47,4 +48,48 @@ def test_what_is_missing_is_said() -> None:
         "deadLettered": 3,
         "pending": 50,
         "unaccounted": 7,
+    }
+
+
+def test_accepted_ids_are_those_that_were_answered_with_202() -> None:
+    """Out of the answers to single messages and to batches, of logs that hold them, and of lists; no rejection."""
+    lines = [
+        b'{"id":"a","subject":"s","queue":"messages","partition":0}\n',
+        b'{"line":1,"status":202,"id":"b","subject":"s"}\n',
+        b'{"line":2,"status":503,"title":"not now","id":"refused"}\n',
+        b'2026-11-25T01:00:00Z {"id":"c"}\n',
+        b"d\r\n",
+        b"\n",
+        b"{broken\n",
+        b"[1]\n",
+    ]
+    assert accepted_ids(lines) == {"a", "b", "c", "d", "[1]"}
+
+
+def test_delivered_ids_are_those_of_the_route_that_were_asked_for() -> None:
+    """A failed attempt, another route's and what nobody asked for are none; a target's own list counts."""
+
+    def line(message_id: str, outcome: str = "delivered", route: str = "r") -> bytes:
+        fields = f'"chaski.message.id":"{message_id}","chaski.attempt.outcome":"{outcome}","labels.route":"{route}"'
+        return b'stamp {"event.action":"delivery","labels.namespace":"ns",' + fields.encode() + b"}\n"
+
+    lines = [line("a"), line("b", "failed"), line("c", route="other"), line("d"), b"e\n", b'{half a line "delivered"\n']
+    assert delivered_ids(lines, "ns/r", {"a", "b", "c", "e"}) == {"a", "e"}
+
+
+def test_what_may_lie_on_a_queue_is_pending_and_the_rest_is_not_accounted_for() -> None:
+    """Which of the ids it is can't be told apart by a count; at rest all of them are missing."""
+    moving = IdAccount("ns/r", 10, 6, 1, on_queues=2, not_found=("x", "y", "z"))
+    assert (moving.pending, moving.unaccounted) == (2, 1)
+    at_rest = IdAccount("ns/r", 10, 9, 1, on_queues=0, not_found=())
+    assert (at_rest.pending, at_rest.unaccounted) == (0, 0)
+    assert moving.as_json() == {
+        "route": "ns/r",
+        "accepted": 10,
+        "delivered": 6,
+        "deadLettered": 1,
+        "pending": 2,
+        "unaccounted": 1,
+        "onQueues": 2,
+        "notFound": ["x", "y", "z"],
     }

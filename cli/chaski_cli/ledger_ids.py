@@ -1,0 +1,167 @@
+"""Runs `chaski ledger --accepted`: the accounts of a route on AWS by message ids, so over any crash of any process.
+
+Counters die with their process; ids do not. What was accepted is known to whoever got the 202s, what was delivered stands in
+the workers' log lines (or in the target's own log), what was given up is in the route's table, and what is pending lies on
+its queues. Queues are counted first and logs are read last: a message that moves meanwhile is seen at least once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import orjson
+from rich.text import Text
+
+from chaski_cli.console import emit_json, printable, stderr, stdout, table
+from chaski_cli.errors import CommandError, Exit
+from chaski_cli.ledger import COLUMNS, pending_on_queues
+from chaski_cli.logtrace import opened_lines
+from chaski_cli.opened import Where, open_where, read_resolved_file
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+
+_SHOWN = 20
+_NONE: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class IdAccount:
+    """Both sides of one route, by ids. Every accepted id is counted once."""
+
+    route: str
+    accepted: int
+    delivered: int
+    dead_lettered: int
+    on_queues: int  # messages, of whatever origin
+    not_found: tuple[str, ...]  # accepted, neither delivered nor dead letters; sorted
+
+    @property
+    def pending(self) -> int:
+        """Those of them that may lie on the queues."""
+        return min(len(self.not_found), self.on_queues)
+
+    @property
+    def unaccounted(self) -> int:
+        """Those that can't."""
+        return len(self.not_found) - self.pending
+
+    def as_json(self) -> dict[str, Any]:
+        """`{route, accepted, delivered, deadLettered, pending, unaccounted, onQueues, notFound}`."""
+        return {
+            "route": self.route,
+            "accepted": self.accepted,
+            "delivered": self.delivered,
+            "deadLettered": self.dead_lettered,
+            "pending": self.pending,
+            "unaccounted": self.unaccounted,
+            "onQueues": self.on_queues,
+            "notFound": list(self.not_found),
+        }
+
+
+def run_ids(where: Where, accepted: Sequence[str], logs: Sequence[str], *, as_json: bool) -> Exit:
+    """The accounts of one route by ids; exit code 1 where something is unaccounted.
+
+    Args:
+        where: its resolved route.
+        accepted: files of ingest's answers as JSON lines, or of ids, one a line.
+        logs: files of the workers' JSON lines, or of ids that a target says it took.
+        as_json: for machines.
+    """
+    with ExitStack() as stack:
+        ids = accepted_ids(
+            chain.from_iterable(stack.enter_context(opened_lines("--accepted", each)) for each in accepted)
+        )
+    if not ids:
+        raise CommandError("--accepted names no id", next_step="give the answers of ingest, or ids, one a line")
+    route, on_queues, dead = asyncio.run(_stored(where, ids))
+    with ExitStack() as stack:
+        lines = chain.from_iterable(stack.enter_context(opened_lines("--logs", each)) for each in logs)
+        delivered = delivered_ids(lines, route, ids)
+    account = IdAccount(
+        route, len(ids), len(delivered), len(dead - delivered), on_queues, tuple(sorted(ids - delivered - dead))
+    )
+    if as_json:
+        emit_json(account.as_json())
+    else:
+        _show(account)
+    return Exit.FAILED if account.unaccounted else Exit.OK
+
+
+def accepted_ids(lines: Iterable[bytes]) -> set[str]:
+    """The ids in ingest's answers, rejections left out, or of lines that are ids."""
+    found: set[str] = set()
+    for line in lines:
+        fields = _fields(line)
+        if fields is None:
+            found.update(_plain(line))
+        elif isinstance(fields.get("id"), str) and fields.get("status", 202) == 202:
+            found.add(fields["id"])
+    return found
+
+
+def delivered_ids(lines: Iterable[bytes], route: str, among: AbstractSet[str]) -> set[str]:
+    """Those of `among` that lines of a route's attempts, or lines that are ids, say were delivered."""
+    found: set[str] = set()
+    for line in lines:
+        if b'"delivered"' in line:
+            fields = _fields(line) or {}
+            if (
+                fields.get("chaski.attempt.outcome") == "delivered"
+                and f"{fields.get('labels.namespace')}/{fields.get('labels.route')}" == route
+            ):
+                found.add(str(fields.get("chaski.message.id")))
+        elif b"{" not in line:
+            found.update(_plain(line))
+    return found & among
+
+
+async def _stored(where: Where, ids: AbstractSet[str]) -> tuple[str, int, set[str]]:
+    if where.route is None:
+        raise CommandError(
+            "ids are looked for on AWS", next_step="name the route with --route; a data folder needs no ids"
+        )
+    resolved = read_resolved_file(where.route)
+    on_queues = await pending_on_queues(resolved)
+    async with open_where(where) as opened:
+        return resolved.route.key, on_queues, await _among(opened.dead_letters.find(DeadLetterFilter()), ids)
+
+
+async def _among(letters: AsyncIterable[DeadLetter], ids: AbstractSet[str]) -> set[str]:
+    return {letter.id async for letter in letters if letter.id in ids}
+
+
+def _fields(line: bytes) -> dict[str, Any] | None:
+    begin = line.find(b"{")
+    if begin < 0:
+        return None
+    try:
+        fields = orjson.loads(line[begin:])  # collectors like to put a time before
+    except orjson.JSONDecodeError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _plain(line: bytes) -> frozenset[str]:
+    text = line.decode("utf-8", "replace").strip()
+    return frozenset({text}) if text else _NONE
+
+
+def _show(account: IdAccount) -> None:
+    row = (
+        account.route,
+        account.accepted,
+        account.delivered,
+        account.dead_lettered,
+        account.pending,
+        account.unaccounted,
+    )
+    stdout().print(table(COLUMNS, [row], right=COLUMNS[1:]))
+    if account.unaccounted:
+        shown = ", ".join(map(printable, account.not_found[:_SHOWN]))
+        more = f" and {len(account.not_found) - _SHOWN} more" if len(account.not_found) > _SHOWN else ""
+        told = f"neither a delivery nor a dead letter is known of {shown}{more}; {account.on_queues} messages are on the queues"
+        stderr().print(Text(told, style="yellow"), soft_wrap=True)
