@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
 from chaski_runtime.tracing import Tracing
 from chaski_worker.assembly import Outside, make_deliverer
-from chaski_worker.settings import WorkerSettings
+from chaski_worker.settings import WorkerSettings, from_environment
 from chaski_worker.traced import TracedDeliverer
 from chaski_worker.worker import Worker
 
@@ -48,8 +49,9 @@ class Workers:
             secrets: folder with one folder for each Secret; without it nothing is signed.
 
         Raises:
-            InvalidInputError: a Secret that a route names can't be used.
+            InvalidInputError: a Secret that a route names, or a variable of the environment, can't be used.
         """
+        settings = from_environment(os.environ, _SETTINGS)
         outside = Outside(clock, permit_loopback=True, secrets=secrets)
         self._deliverers = [make_deliverer(each.route, metrics, outside) for each in routes]
         self._workers = {
@@ -60,7 +62,7 @@ class Workers:
                 metrics=metrics,
                 logs=logs,
                 clock=clock,
-                settings=_SETTINGS,
+                settings=settings,
             )
             for resolved, deliverer in zip(routes, self._deliverers, strict=True)
         }

@@ -1,7 +1,7 @@
 """What a log line says, in Elastic Common Schema field names. Pure.
 
 Keys are dotted and flat, as ECS writes them: Elasticsearch reads both forms alike, and `grep` and `jq` read this one
-better. Queries, headers and bodies are never logged.
+better. Queries and headers are never logged, and of bodies only what a worker was told to show.
 """
 
 import functools
@@ -46,6 +46,7 @@ class Attempt:
     outcome: Outcome
     next: str = ""  # what becomes of the message, for people: "rung medium in 60 s", "dead letter: exhausted"
     traceparent: str | None = None
+    content: str = ""  # what may be shown of the message's content
 
     @property
     def level(self) -> int:
@@ -91,6 +92,8 @@ def attempt_fields(attempt: Attempt, now_ms: int) -> dict[str, Any]:
         fields["chaski.next"] = attempt.next
     if attempt.traceparent:
         fields["trace.id"] = attempt.traceparent[3:35]
+    if attempt.content:
+        fields["http.request.body.content"] = attempt.content
     return fields
 
 

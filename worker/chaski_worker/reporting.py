@@ -9,6 +9,7 @@ from chaski_core.route.model import Route
 from chaski_runtime.logs import Attempt, Logs
 from chaski_runtime.metrics import Metrics, SubjectGroups
 from chaski_worker.attempts import Attempted
+from chaski_worker.content import shown_content
 from chaski_worker.letters import url_of
 from chaski_worker.triage import Deliverable, Stage
 
@@ -19,13 +20,22 @@ class Reporter:
     """Reports for one route."""
 
     def __init__(
-        self, route: Route, metrics: Metrics, logs: Logs | None, journal: AttemptJournal | None, clock: Clock
+        self,
+        route: Route,
+        metrics: Metrics,
+        logs: Logs | None,
+        journal: AttemptJournal | None,
+        clock: Clock,
+        *,
+        content_characters: int = 0,
     ) -> None:
+        """`content_characters`: of a message's content, in the log line of an attempt."""
         self._route = route
         self._metrics = metrics
         self._logs = logs
         self._journal = journal
         self._clock = clock
+        self._content_characters = content_characters
         self._groups = SubjectGroups(route.subject_group)
 
     def attempted(
@@ -129,6 +139,7 @@ class Reporter:
             outcome=attempted.outcome,
             next=told(decision),
             traceparent=envelope.metadata.traceparent if envelope.metadata else None,
+            content=shown_content(envelope.body, self._content_characters) if self._content_characters else "",
         )
 
 

@@ -7,7 +7,9 @@ from chaski_core.errors import Fault, InvalidInputError
 
 MIN_VISIBILITY_SECONDS = 2
 MAX_VISIBILITY_SECONDS = 120
+MAX_CONTENT_CHARACTERS = 8_192  # in a log line
 _VISIBILITY = "CHASKI_VISIBILITY_SECONDS"
+_CONTENT = "CHASKI_LOG_CONTENT_CHARS"
 _USUAL_VISIBILITY_SECONDS = 60
 _HOLD_SHARE = 0.9  # of the visibility: the most that an attempt can ask a fresh hold to last
 _ROUND_TRIPS_SECONDS = 30  # for the calls around an attempt
@@ -75,6 +77,10 @@ class WorkerSettings:
     #: Seconds between two readings of the queues' counts.
     observe_interval_seconds: float = 10.0
 
+    #: Characters of a message's content in the log line of each attempt; 0: none, since contents are nobody's business
+    #: but the target's. Set by CHASKI_LOG_CONTENT_CHARS.
+    log_content_characters: int = 0
+
 
 #: Where each call costs a round trip and money: fewer, fuller calls for a few hundredths of a second. An older generation is
 #: watched for two minutes: the policy that denies sending to it takes one to be in force everywhere, the counts another.
@@ -110,10 +116,17 @@ def from_environment(environment: Mapping[str, str], settings: WorkerSettings = 
     Raises:
         InvalidInputError: a value that can't be.
     """
-    given = environment.get(_VISIBILITY)
+    visibility = _whole(environment, _VISIBILITY, MIN_VISIBILITY_SECONDS, MAX_VISIBILITY_SECONDS)
+    content = _whole(environment, _CONTENT, 0, MAX_CONTENT_CHARACTERS)
+    if visibility is not None:
+        settings = replace(settings, visibility_seconds=visibility)
+    return settings if content is None else replace(settings, log_content_characters=content)
+
+
+def _whole(environment: Mapping[str, str], name: str, least: int, most: int) -> int | None:
+    given = environment.get(name)
     if given is None:
-        return settings
-    if not given.isdecimal() or not MIN_VISIBILITY_SECONDS <= int(given) <= MAX_VISIBILITY_SECONDS:
-        fault = f'"{given}" is no whole number from {MIN_VISIBILITY_SECONDS} to {MAX_VISIBILITY_SECONDS}'
-        raise InvalidInputError([Fault(_VISIBILITY, fault)])
-    return replace(settings, visibility_seconds=int(given))
+        return None
+    if not given.isdecimal() or not least <= int(given) <= most:
+        raise InvalidInputError([Fault(name, f'"{given}" is no whole number from {least} to {most}')])
+    return int(given)

@@ -64,7 +64,14 @@ class Worker:
         self._random = random
         self._stopping = asyncio.Event()
         self._consumers: list[Consumer] = []
-        self._reporter = Reporter(resolved.route, metrics, logs, backend.journal, clock)
+        self._reporter = Reporter(
+            resolved.route,
+            metrics,
+            logs,
+            backend.journal,
+            clock,
+            content_characters=self._settings.log_content_characters,
+        )
         self._observer = Observer(resolved, backend, clock, metrics, self._held)
         metrics.observe_lanes(self._lane_readings)
         self._insistence = Insistence(clock, random, self._reporter.handover_failed)

@@ -32,7 +32,7 @@ def test_every_field_of_an_attempt_is_indexed_as_what_it_is() -> None:
     attempt = Attempt(
         "n", "r", "q", "retry", 2, "id", "subject", "POST", "https://a.example:8443/b",
         Outcome(ErrorClass.CLIENT_ERROR, status=404, detail="HTTP 404", target="t", duration_seconds=0.1),
-        next="rung fast in 5 s", traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01",
+        next="rung fast in 5 s", traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01", content="hello",
     )  # fmt: skip
     for name, value in attempt_fields(attempt, 0).items():
         expected = {"long", "integer", "short"} if isinstance(value, int) else {"keyword", "text", "date"}
