@@ -229,22 +229,39 @@ def ledger(
 
 
 @app.command()
-def trace(
-    message_id: Annotated[str, typer.Argument(help="Id of the message, as ingest answered it.", metavar="ID")],
+def trace(  # noqa: PLR0913 - one parameter for each option of the command
+    message_id: Annotated[
+        str | None, typer.Argument(help="Id of the message, as ingest answered it.", metavar="ID")
+    ] = None,
+    *,
     data: Data = DEFAULT_DATA,
     route: RouteFile = None,
     logs: Annotated[
         str | None, typer.Option(help="JSON log lines of workers; - reads standard input.", metavar="FILE")
     ] = None,
+    subject: Annotated[str | None, typer.Option(help="In place of ID: all messages of exactly this subject.")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="In place of ID: messages with this text in them, in any case.")
+    ] = None,
     output: Annotated[Output, typer.Option(help="For people or for machines.")] = Output.table,
 ) -> None:
-    """Show every attempt of one message, and what became of it.
+    """Show every attempt of a message, and what became of it; or of the messages of a subject, or with a text.
 
     On AWS attempts stand in the workers' logs only; dead letters are read from the route's table.
 
     [bold]Example:[/] chaski trace 019ab0c5-7d5e-7a39-8a6e-3f7c2d1b0a99
+
+    [bold]Example:[/] chaski trace --text jane@example.com
     """
     from chaski_cli.opened import Where  # noqa: PLC0415 - keeps help quick
-    from chaski_cli.stored import run_trace  # noqa: PLC0415 - as above
 
-    raise typer.Exit(run_trace(Where(data, route), logs, message_id, as_json=output is Output.json))
+    where, as_json = Where(data, route), output is Output.json
+    if message_id is not None and subject is None and text is None:
+        from chaski_cli.stored import run_trace  # noqa: PLC0415 - as above
+
+        raise typer.Exit(run_trace(where, logs, message_id, as_json=as_json))
+    if message_id is not None or (subject is None and text is None):
+        raise typer.BadParameter("give an ID, or --subject, --text or both")
+    from chaski_cli.trace_search import Sought, run_search  # noqa: PLC0415 - as above
+
+    raise typer.Exit(run_search(where, logs, Sought(subject, text), as_json=as_json))

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import orjson
 from rich.text import Text
 
 from chaski_cli.console import emit_json, printable, stderr, stdout, table
 from chaski_cli.errors import CommandError, Exit
 from chaski_cli.ledger import COLUMNS, pending_on_queues
-from chaski_cli.logtrace import opened_lines
+from chaski_cli.logtrace import fields_of, opened_lines
 from chaski_cli.opened import Where, open_where, read_resolved_file
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
 
@@ -95,8 +94,8 @@ def accepted_ids(lines: Iterable[bytes]) -> set[str]:
     """The ids in ingest's answers, rejections left out, or of lines that are ids."""
     found: set[str] = set()
     for line in lines:
-        fields = _fields(line)
-        if fields is None:
+        fields = fields_of(line)
+        if b"{" not in line:
             found.update(_plain(line))
         elif isinstance(fields.get("id"), str) and fields.get("status", 202) == 202:
             found.add(fields["id"])
@@ -108,7 +107,7 @@ def delivered_ids(lines: Iterable[bytes], route: str, among: AbstractSet[str]) -
     found: set[str] = set()
     for line in lines:
         if b'"delivered"' in line:
-            fields = _fields(line) or {}
+            fields = fields_of(line)
             if (
                 fields.get("chaski.attempt.outcome") == "delivered"
                 and f"{fields.get('labels.namespace')}/{fields.get('labels.route')}" == route
@@ -132,17 +131,6 @@ async def _stored(where: Where, ids: AbstractSet[str]) -> tuple[str, int, set[st
 
 async def _among(letters: AsyncIterable[DeadLetter], ids: AbstractSet[str]) -> set[str]:
     return {letter.id async for letter in letters if letter.id in ids}
-
-
-def _fields(line: bytes) -> dict[str, Any] | None:
-    begin = line.find(b"{")
-    if begin < 0:
-        return None
-    try:
-        fields = orjson.loads(line[begin:])  # collectors like to put a time before
-    except orjson.JSONDecodeError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
 
 
 def _plain(line: bytes) -> frozenset[str]:

@@ -42,19 +42,21 @@ def trace_from_logs(where: Where, logs: str | None, message_id: str) -> Trace | 
 def read_attempts(lines: Iterable[bytes], message_id: str) -> list[AttemptEntry]:
     """The attempts of a message among log lines, oldest first. Lines of others, and what is no JSON, are passed over."""
     wanted = message_id.encode()
-    found = []
-    for line in lines:
-        if wanted not in line:
-            continue
-        try:
-            fields = orjson.loads(line[line.find(b"{") :])  # collectors like to put a time before
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(fields, dict) and fields.get("chaski.message.id") == message_id:
-            entry = _entry(fields)
-            if entry is not None:
-                found.append(entry)
-    return sorted(found, key=lambda entry: (entry.at, entry.number))
+    entries = (
+        attempt_entry(fields)
+        for fields in map(fields_of, (line for line in lines if wanted in line))
+        if fields.get("chaski.message.id") == message_id
+    )
+    return sorted((each for each in entries if each is not None), key=lambda entry: (entry.at, entry.number))
+
+
+def fields_of(line: bytes) -> dict[str, Any]:
+    """The fields of a log line; none where it is no JSON object."""
+    try:
+        fields = orjson.loads(line[line.find(b"{") :])  # collectors like to put a time before
+    except orjson.JSONDecodeError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def merged(message_id: str, entries: Sequence[AttemptEntry], letters: Sequence[DeadLetter]) -> Trace | None:
@@ -95,7 +97,8 @@ def _untold(letter: DeadLetter, told: Sequence[AttemptEntry]) -> list[AttemptEnt
     ]
 
 
-def _entry(fields: dict[str, Any]) -> AttemptEntry | None:
+def attempt_entry(fields: dict[str, Any]) -> AttemptEntry | None:
+    """The attempt that a line tells of, if it does."""
     number, at = fields.get("chaski.attempt.number"), milliseconds(fields.get("@timestamp"))
     if not isinstance(number, int) or at is None:
         return None

@@ -14,6 +14,7 @@ from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import AttemptEntry
 from chaski_embedded import attempts, letters, schema
 from chaski_embedded.ledger import Ledger, read_ledger
+from chaski_embedded.searching import message_ids
 
 _AFTER_COLON = ";"  # the character after `:`, where the range of texts that begin with `<id>:` ends
 
@@ -77,6 +78,10 @@ class Reader:
         if delivered_at is not None:
             return Trace(message_id, noted[-1].subject, State.DELIVERED, noted)
         return None
+
+    def search(self, subject: str | None, text: str | None) -> Iterator[str]:
+        """Ids of messages of a subject, with a text in what is kept of them; read step by step, an id may come twice."""
+        return message_ids(self._connection, subject, text)
 
     def ledger(self) -> Ledger:
         """What became of all messages of the folder."""

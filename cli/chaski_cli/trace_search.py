@@ -1,0 +1,110 @@
+"""`chaski trace --subject` and `--text`: messages that are found by something else than their id, each with its trace."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from chaski_cli.console import emit_json, stderr, stdout, table
+from chaski_cli.errors import CommandError, Exit
+from chaski_cli.logtrace import attempt_entry, fields_of, merged, opened_lines
+from chaski_cli.opened import Where, open_folder_reader
+from chaski_cli.sources import open_source
+from chaski_cli.traces import trace_json, trace_view
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.ports import AttemptEntry
+from chaski_core.timestamps import timestamp
+from chaski_embedded.reader import Trace
+
+MOST = 1_000  # messages; a subject may have any number
+_CONTENT = "http.request.body.content"
+_COLUMNS = ("id", "subject", "state", "attempts", "last attempt", "what happened")
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What is known of the messages."""
+
+    subject: str | None = None
+    text: str | None = None  # in the message, in any case
+
+    def in_line(self, fields: dict[str, Any]) -> bool:
+        """Whether a log line is of such a message; by its content only where lines hold it."""
+        if self.subject is not None and fields.get("chaski.subject") != self.subject:
+            return False
+        return self.text is None or self.text.casefold() in str(fields.get(_CONTENT, "")).casefold()
+
+
+def run_search(where: Where, logs: str | None, sought: Sought, *, as_json: bool) -> Exit:
+    """Shows every message that is found: its trace where there is one, a list where there are several."""
+    on_aws = where.route is not None or logs is not None
+    found = list(islice(_on_aws(where, logs, sought) if on_aws else _in_folder(where, sought), MOST + 1))
+    if not found:
+        raise CommandError("no such message is known", next_step=_hint(on_aws=on_aws, logs=logs, sought=sought))
+    if len(found) > MOST:
+        stderr().print(f"there are more than {MOST} messages; these are some of them", style="yellow")
+    found = found[:MOST]
+    if as_json:
+        emit_json([trace_json(trace) for trace in found])
+    elif len(found) == 1:
+        stdout().print(trace_view(found[0]))
+    else:
+        stdout().print(table(_COLUMNS, map(_row, found), right=("attempts",)))
+    return Exit.OK
+
+
+def _in_folder(where: Where, sought: Sought) -> Iterator[Trace]:
+    with open_folder_reader(where.data) as reader:
+        for message_id in dict.fromkeys(islice(reader.search(sought.subject, sought.text), 2 * MOST)):
+            trace = reader.trace(message_id)
+            if trace is not None:
+                yield trace
+
+
+def _on_aws(where: Where, logs: str | None, sought: Sought) -> Iterator[Trace]:
+    letters: dict[str, list[DeadLetter]] = {}
+    if where.route is not None:
+        with open_source(where) as source:
+            wanted = DeadLetterFilter(subject=sought.subject, text=sought.text)
+            for letter in islice(source.find(wanted), 2 * MOST):
+                letters.setdefault(letter.id, []).append(letter)
+    with nullcontext(()) if logs is None else opened_lines("--logs", logs) as lines:
+        entries = found_in_logs(lines, sought, letters)
+    for message_id in dict.fromkeys([*entries, *letters]):
+        trace = merged(message_id, entries.get(message_id, []), letters.get(message_id, ()))
+        if trace is not None:
+            yield trace
+
+
+def found_in_logs(lines: Iterable[bytes], sought: Sought, also: Iterable[str]) -> dict[str, list[AttemptEntry]]:
+    """Attempts by message id: of those that are sought, and of the ids that were found elsewhere. Bounded."""
+    ids, found = set(also), dict[str, list[AttemptEntry]]()
+    for line in lines:
+        if b'"chaski.message.id"' not in line:
+            continue
+        fields = fields_of(line)
+        message_id = str(fields.get("chaski.message.id", ""))
+        if (message_id in ids or sought.in_line(fields)) and (entry := attempt_entry(fields)) is not None:
+            if message_id not in found and len(found) > 2 * MOST:
+                continue
+            found.setdefault(message_id, []).append(entry)
+    return {message_id: sorted(each, key=lambda entry: (entry.at, entry.number)) for message_id, each in found.items()}
+
+
+def _hint(*, on_aws: bool, logs: str | None, sought: Sought) -> str:
+    if not on_aws:
+        return "check --data against that of `chaski dev`; the content of what was delivered is not kept"
+    if logs is None:
+        return (
+            "the table has what was given up only: give the workers' log as well, --logs FILE, or - for standard input"
+        )
+    if sought.text is not None:
+        return "log lines hold contents only where workers have CHASKI_LOG_CONTENT_CHARS"
+    return "check the subject, and that the log is that of all workers"
+
+
+def _row(trace: Trace) -> tuple[object, ...]:
+    last = trace.attempts[-1] if trace.attempts else None
+    told = () if last is None else (timestamp(last.at), last.detail or last.outcome)
+    return (trace.id, trace.subject, trace.state.value, len(trace.attempts), *(told or ("-", "-")))

@@ -1,0 +1,50 @@
+"""Finds messages by their subject or by a text in them: on the queues, among the attempts, among the dead letters.
+
+The content of a message that was delivered is not kept, so by a text only what waits or was given up is found. Rows of
+attempts and queues have no index for this: it is asked seldom, and every send would pay for one.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+
+from chaski_core import jsontext
+from chaski_core.deadletter import DeadLetterFilter
+from chaski_core.envelope import Envelope, read_envelope
+from chaski_core.subject import group_id
+from chaski_embedded import letters
+
+
+def message_ids(connection: sqlite3.Connection, subject: str | None, text: str | None) -> Iterator[str]:
+    """Ids of the messages of a subject, and with a text in any case; either may be None. The same id may come twice."""
+    if subject is not None and text is None:
+        rows = connection.execute(
+            "SELECT message_id FROM journal WHERE subject = ? GROUP BY 1 ORDER BY min(row)", (subject,)
+        )
+        for (message_id,) in rows.fetchall():
+            yield str(message_id)
+    yield from _given_up(connection, DeadLetterFilter(subject=subject, text=text))
+    yield from _waiting(connection, subject, text)
+
+
+def _given_up(connection: sqlite3.Connection, wanted: DeadLetterFilter) -> Iterator[str]:
+    after: letters.Key | None = letters.START
+    while after is not None:
+        found, after = letters.page(connection, wanted, after)
+        yield from (letter.id for letter in found)
+
+
+def _waiting(connection: sqlite3.Connection, subject: str | None, text: str | None) -> Iterator[str]:
+    group = None if subject is None else group_id(subject)
+    bodies = connection.execute(
+        "SELECT body FROM messages JOIN bodies USING (sequence) WHERE gone = 0 AND (? IS NULL OR group_id = ?) "
+        "ORDER BY sequence",
+        (group, group),
+    )
+    for (body,) in bodies:
+        envelope = read_envelope(body)
+        if not isinstance(envelope, Envelope) or envelope.metadata is None or envelope.metadata.id is None:
+            continue
+        if subject is not None and envelope.subject != subject:
+            continue
+        if text is None or text.casefold() in jsontext.dumps(envelope.document).decode().casefold():
+            yield envelope.metadata.id
