@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes what the chart holds a second time: the ChaskiRoute's definition, and its README's table of values.
+"""Writes what the chart holds a second time: the definitions of its resources, and its README's table of values.
 
 `chart-files` writes both; `chart-files --check` says which of them differs, and ends with status 1. Needs PyYAML.
 """
@@ -65,8 +65,10 @@ def wanted() -> dict[Path, str]:
     readme = CHART / "README.md"
     text = readme.read_text(encoding="utf-8")
     head, tail = text.partition(BEGIN)[0], text.partition(END)[2]
-    definition = (ROOT / "crds" / "chaskiroutes.yaml").read_text(encoding="utf-8")
-    return {readme: f"{head}{BEGIN}\n{table()}\n{END}{tail}", CHART / "files" / "chaskiroutes.yaml": definition}
+    definitions = {
+        CHART / "files" / file.name: file.read_text(encoding="utf-8") for file in (ROOT / "crds").glob("*.yaml")
+    }
+    return {readme: f"{head}{BEGIN}\n{table()}\n{END}{tail}"} | definitions
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """The `dead-letters` commands."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -128,6 +129,10 @@ def replay_letters(  # noqa: PLR0913 - one parameter for each option of the comm
     rate: Annotated[float | None, typer.Option(help="At most so many messages a second.", min=0.01)] = None,
     again: Annotated[bool, typer.Option("--again", help="Also those that were sent again before.")] = False,
     run: Annotated[str | None, typer.Option(help="Go on with the replay of this name.")] = None,
+    progress_port: Annotated[
+        int | None, typer.Option(help="Tell how far it is at http://...:PORT/progress.", min=1, max=65535)
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the JSON result here too.", metavar="FILE")] = None,
     dry_run: _DryRun = False,
     yes: _Yes = False,
     output: _Output = Output.table,
@@ -142,11 +147,13 @@ def replay_letters(  # noqa: PLR0913 - one parameter for each option of the comm
     from chaski_cli.replaying.choosing import Run  # noqa: PLC0415 - as above
     from chaski_cli.replaying.command import Asked, new_run, run_replay  # noqa: PLC0415 - as above
     from chaski_cli.replaying.running import Pace  # noqa: PLC0415 - as above
+    from chaski_cli.replaying.telling import Telling  # noqa: PLC0415 - as above
     from chaski_cli.stored import Search  # noqa: PLC0415 - as above
 
     search = Search(since, until, subject, target, error_class, text)
     named = Run(run or new_run(), again, to_url)
-    asked = Asked(search, tuple(ids or ()), named, Pace(rate), dry_run, yes, output is Output.json)
+    telling = Telling(progress_port, report)
+    asked = Asked(search, tuple(ids or ()), named, Pace(rate), dry_run, yes, output is Output.json, telling)
     raise typer.Exit(run_replay(Where(data, route), asked))
 
 

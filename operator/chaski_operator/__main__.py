@@ -12,7 +12,7 @@ import uvloop
 from chaski_core import __version__
 from chaski_core.errors import ChaskiError
 from chaski_operator.process import Listening, serve
-from chaski_operator.settings import LeaseSettings, OperatorSettings, Pace, WorkerPods
+from chaski_operator.settings import LeaseSettings, OperatorSettings, Pace, ToolPods, WorkerPods
 from chaski_runtime import logs
 from chaski_runtime.kubeaccess import NoKubeAccessError, kube_access
 
@@ -86,7 +86,17 @@ def settings_of(given: argparse.Namespace, environment: Mapping[str, str], names
         duration_seconds=given.lease_seconds,
         renew_seconds=given.lease_seconds / 3,
     )
-    return OperatorSettings(pods, lease, tuple(given.namespace), given.installation, pace)
+    tools = ToolPods(
+        image=given.tools_image,
+        pull_policy=given.tools_pull_policy,
+        pull_secrets=pods.pull_secrets,
+        role_arn=given.tools_role_arn or None,
+        environment=pods.environment,
+        network_policy=pods.network_policy,
+    )
+    return OperatorSettings(
+        pods, lease, tuple(given.namespace), given.installation, pace, tools if given.tools_image else None
+    )
 
 
 def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -105,6 +115,9 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     flags.text("--worker-role-arn", "", "IAM role on the workers' ServiceAccounts (IRSA)")
     flags.pairs("--worker-env", "environment of the workers, NAME=VALUE; may be given several times")
     flags.flag("--worker-network-policy", "make a NetworkPolicy for the workers of each route")
+    flags.text("--tools-image", "", "image with the command chaski, for replays; without it ChaskiReplays wait")
+    flags.text("--tools-pull-policy", "IfNotPresent", "when the kubelet pulls it")
+    flags.text("--tools-role-arn", "", "IAM role on the ServiceAccounts of replays (IRSA)")
     flags.many("--namespace", "serve only this namespace; may be given several times (default: all)")
     flags.text("--installation", "chaski", "name of this installation in AWS tags; two in one account need two")
     flags.number("--resync-seconds", 300.0, "between two full looks at a route")

@@ -19,15 +19,19 @@ from chaski_operator.names import (
     MANAGER,
     MANIFEST_HASH,
     QUEUE_LABEL,
+    REPLAYS,
+    ROLE_ANNOTATION,
     ROUTE_LABEL,
+    ROUTE_OF_REPLAY_LABEL,
     STAGE_LABEL,
     config_map_name,
     consumer_name,
+    replay_account_name,
     retry_name,
     service_account_name,
 )
 from chaski_operator.pods import METRICS_PORT, RESOLVED_KEY, Job, pod_template
-from chaski_operator.settings import WorkerPods
+from chaski_operator.settings import ToolPods, WorkerPods
 
 Object = dict[str, Any]
 
@@ -50,13 +54,14 @@ NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"
 KINDS = (CONFIG_MAP, SERVICE_ACCOUNT, NETWORK_POLICY, BUDGET, DEPLOYMENT)
 
 
-def desired_objects(resolved: ResolvedRoute, uid: str, pods: WorkerPods) -> list[Object]:
+def desired_objects(resolved: ResolvedRoute, uid: str, pods: WorkerPods, tools: ToolPods | None = None) -> list[Object]:
     """All objects of a route, in the order in which they are made.
 
     Args:
         resolved: the route and its queues.
         uid: of the ChaskiRoute, which owns them all.
         pods: what is the same for all workers.
+        tools: what is the same for all replays; None: there are none.
     """
     route = resolved.route
     jobs = jobs_of(resolved)
@@ -64,6 +69,7 @@ def desired_objects(resolved: ResolvedRoute, uid: str, pods: WorkerPods) -> list
         _object(CONFIG_MAP, config_map_name(route.name), route, {"data": {RESOLVED_KEY: resolved_yaml([resolved])}}),
         *_service_account(route, pods),
         *([_network_policy(route)] if pods.network_policy else []),
+        *(_of_replays(route, tools) if tools else []),
         *(_budget(job, route) for job in jobs),
         *(_deployment(job, resolved, pods) for job in jobs),
     ]
@@ -111,8 +117,21 @@ def _service_account(route: Route, pods: WorkerPods) -> list[Object]:
         return []  # somebody else's: not ours to make or to change
     made = _object(SERVICE_ACCOUNT, service_account_name(route.name), route, {"automountServiceAccountToken": False})
     if pods.role_arn:
-        made["metadata"]["annotations"] = {"eks.amazonaws.com/role-arn": pods.role_arn}
+        made["metadata"]["annotations"] = {ROLE_ANNOTATION: pods.role_arn}
     return [made]
+
+
+def _of_replays(route: Route, tools: ToolPods) -> list[Object]:
+    """What the Jobs of a route's ChaskiReplays use: an account with rights of its own, made before anybody needs it."""
+    name = replay_account_name(route.name)
+    account = _object(SERVICE_ACCOUNT, name, route, {"automountServiceAccountToken": False})
+    if tools.role_arn:
+        account["metadata"]["annotations"] = {ROLE_ANNOTATION: tools.role_arn}
+    if not tools.network_policy:
+        return [account]
+    selector = {"app.kubernetes.io/name": REPLAYS, ROUTE_OF_REPLAY_LABEL: route.name}
+    policy = _object(NETWORK_POLICY, name, route, {"spec": _network_spec(selector)})
+    return [account, policy]
 
 
 def _budget(job: Job, route: Route) -> Object:
@@ -130,6 +149,11 @@ def _deployment(job: Job, resolved: ResolvedRoute, pods: WorkerPods) -> Object:
 
 
 def _network_policy(route: Route) -> Object:
+    return _object(NETWORK_POLICY, config_map_name(route.name), route, {"spec": _network_spec(_labels(route, {}))})
+
+
+def _network_spec(labels: Mapping[str, str]) -> Object:
+    """In only for metrics and progress, out only to DNS, web ports and the Pod Identity agent."""
     ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     web = [{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 80}]
     agent = [{"ipBlock": {"cidr": cidr}} for cidr in ("169.254.170.23/32", "fd00:ec2::23/128")]
@@ -138,13 +162,12 @@ def _network_policy(route: Route) -> Object:
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
         {"ipBlock": {"cidr": "::/0", "except": ["fd00:ec2::/32", "fe80::/10"]}},
     ]
-    spec = {
-        "podSelector": {"matchLabels": _labels(route, {})},
+    return {
+        "podSelector": {"matchLabels": dict(labels)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"ports": [{"protocol": "TCP", "port": METRICS_PORT}]}],
         "egress": [{"ports": ports}, {"to": agent, "ports": [web[1]]}, {"to": outside, "ports": web}],
     }
-    return _object(NETWORK_POLICY, config_map_name(route.name), route, {"spec": spec})
 
 
 def _with_labels(document: Object, job: Job) -> Object:

@@ -10,6 +10,10 @@ MANAGER = "chaski-operator"  # field manager of everything that the operator app
 
 ROUTE_LABEL = f"{GROUP}/route"
 QUEUE_LABEL = f"{GROUP}/queue"
+REPLAY_LABEL = f"{GROUP}/replay"
+ROUTE_OF_REPLAY_LABEL = f"{GROUP}/replayed-route"  # not ROUTE_LABEL: by that the workers are found
+REPLAYS = "chaski-replay"  # app.kubernetes.io/name of their Pods
+ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
 STAGE_LABEL = f"{GROUP}/stage"  # first | retry
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 OWNED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGER}"
@@ -41,3 +45,18 @@ def consumer_name(route: str, queue: str) -> str:
 def retry_name(route: str) -> str:
     """The Deployment of the error-consumer."""
     return f"chaski-{route}-retry" if "-" not in route else consumer_name(route, "retry")
+
+
+def replay_account_name(route: str) -> str:
+    """The ServiceAccount of a route's replays. No route's name has a dot, so no workers' account is called so."""
+    return f"chaski-{route}.replay"
+
+
+def replay_job_name(replay: str, uid: str) -> str:
+    """The Job of a ChaskiReplay; another one of the same name gets another, so an old Job is never taken for a new one."""
+    return f"chaski-replay-{replay}-{uid[:8]}"
+
+
+def replay_run(replay: str, uid: str) -> str:
+    """What the marks on dead letters say: the same however often the Job's Pods begin anew."""
+    return f"{replay}.{uid[:18]}"

@@ -1,4 +1,4 @@
-"""Why worker Pods do not run, in the kubelet's and the scheduler's own words. Pure."""
+"""Why Pods do not run, in the kubelet's and the scheduler's own words. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,24 @@ class Trouble:
     message: str
 
 
-def trouble_of(pods: Sequence[Mapping[str, Any]]) -> Trouble | None:
-    """The first thing that keeps one of the Pods from running; None where none says any."""
+_ADVICE = "add nodes, or lower spec.workers.resources"
+
+
+def trouble_of(pods: Sequence[Mapping[str, Any]], *, advice: str = _ADVICE) -> Trouble | None:
+    """The first thing that keeps one of the Pods from running; None where none says any.
+
+    Args:
+        pods: as the API server has them.
+        advice: what to do where a Pod finds no node.
+    """
     for pod in pods:
-        found = _unscheduled(pod) or _waiting(pod)
+        found = _unscheduled(pod, advice) or _waiting(pod)
         if found is not None:
             return found
     return None
 
 
-def _unscheduled(pod: Mapping[str, Any]) -> Trouble | None:
+def _unscheduled(pod: Mapping[str, Any], advice: str) -> Trouble | None:
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if (condition["type"], condition["status"], condition.get("reason")) == (
             "PodScheduled",
@@ -33,7 +41,7 @@ def _unscheduled(pod: Mapping[str, Any]) -> Trouble | None:
             "Unschedulable",
         ):
             told = f"{pod['metadata']['name']} finds no node: {condition.get('message', '')}"
-            return Trouble("Unschedulable", f"{told} (add nodes, or lower spec.workers.resources)")
+            return Trouble("Unschedulable", f"{told} ({advice})")
     return None
 
 

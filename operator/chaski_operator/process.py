@@ -18,6 +18,7 @@ from chaski_operator.lease import Lease, LeaseLostError
 from chaski_operator.manifests import KINDS
 from chaski_operator.owned import OwnedObjects
 from chaski_operator.reconcile import Reconciler
+from chaski_operator.replays import Replays
 from chaski_operator.rounds import Rounds
 from chaski_operator.routes import Routes, key_of
 from chaski_operator.settings import OperatorSettings, Pace
@@ -111,7 +112,9 @@ class Operator:
             metrics=metrics,
             clock=clock,
         )
+        self._replays = Replays(api, self.routes, settings, clock)
         self._listed_at: float | None = None  # monotonic
+        self._listed = asyncio.Event()
         self._kopf: KopfThread | None = None
         metrics.observe_watch(self._watching.age_seconds)
         metrics.observe_conditions(self._conditions)
@@ -149,6 +152,7 @@ class Operator:
             asyncio.create_task(self._watch(), name="watch"),
             asyncio.create_task(self._refresh_often(), name="refresh"),
             asyncio.create_task(self._autoscaling.run(), name="autoscaler"),
+            asyncio.create_task(self._run_replays(), name="replays"),
         ]
         asked = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -179,6 +183,7 @@ class Operator:
                 _log.warning("the cluster can't be listed yet: %s", error)
             await asyncio.sleep(_BACKOFF_SECONDS)
         self._listed_at = self._clock.monotonic()
+        self._listed.set()
         for route in self.routes:
             self._rounds.wake(key_of(route))
 
@@ -214,6 +219,10 @@ class Operator:
                     "changes of %s were listed that no watch told of: watching anew", ", ".join(sorted(silent))
                 )
                 self._kopf.stop()
+
+    async def _run_replays(self) -> None:
+        await self._listed.wait()  # a route that was not listed yet would be called missing
+        await self._replays.run()
 
     def _conditions(self) -> dict[tuple[str, ...], bool]:
         return {

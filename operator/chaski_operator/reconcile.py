@@ -117,11 +117,12 @@ class Reconciler:
         refusal: KubeApiError | ForeignObjectError | None = None
         jobs = 0
         if settled.resolved is not None:
-            objects = desired_objects(settled.resolved, document["metadata"]["uid"], self._settings.workers)
+            owner = document["metadata"]["uid"]
+            objects = desired_objects(settled.resolved, owner, self._settings.workers, self._settings.tools)
             jobs = sum(each["kind"] == DEPLOYMENT.kind for each in objects)
             try:
                 applied = await self._applier.apply(objects)
-                await self._applier.prune(route.namespace, route.name, document["metadata"]["uid"], objects)
+                await self._applier.prune(route.namespace, route.name, owner, objects)
                 memory.applied = True
             except (KubeApiError, ForeignObjectError) as error:
                 refusal = error

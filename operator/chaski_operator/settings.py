@@ -29,6 +29,28 @@ class WorkerPods:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolPods:
+    """What the Pods of replays get."""
+
+    #: Image with the command `chaski`.
+    image: str
+
+    #: When the kubelet pulls it.
+    pull_policy: str = "IfNotPresent"
+
+    #: Secrets for a private registry; they must be in the route's namespace.
+    pull_secrets: tuple[str, ...] = ()
+
+    #: IAM role that the ServiceAccounts of replays are annotated with (IRSA): they read and mark dead letters and send,
+    #: which workers may not. Pod Identity needs none.
+    role_arn: str | None = None
+
+    #: As of the workers.
+    environment: Mapping[str, str] = field(default_factory=dict)
+    network_policy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Pace:
     """How often, how long, how many."""
 
@@ -55,6 +77,9 @@ class Pace:
 
     #: Seconds between two looks of the autoscaler at a route's queues and Pods.
     scaling_seconds: float = 10.0
+
+    #: Seconds between two looks at a replay that runs: its counts in the status are that old.
+    replay_seconds: float = 3.0
 
     #: Routes worked on at the same time, and threads that call AWS. A call takes 10 to 50 ms, a hanging one up to
     #: 10 s, so one broken endpoint does not stop the others.
@@ -92,3 +117,6 @@ class OperatorSettings:
     installation: str = "default"
 
     pace: Pace = Pace()
+
+    #: Pods of replays; None: ChaskiReplays wait, and say why.
+    tools: ToolPods | None = None

@@ -70,7 +70,8 @@ class KubeApi:
         self.access = access
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=10.0)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=access.ssl_context() or True),
+            # Without a limit: each watch holds a connection, and calls must not wait for one of those to end.
+            connector=aiohttp.TCPConnector(ssl=access.ssl_context() or True, limit=0),
             headers={"User-Agent": user_agent, "Accept": _JSON},
             read_bufsize=2**20,
         )

@@ -14,6 +14,11 @@
 {{- if .Values.workers.networkPolicy }}
 - --worker-network-policy
 {{- end }}
+- --tools-image={{ include "chaski.image" (list . .Values.tools.image) }}
+- --tools-pull-policy={{ .Values.tools.image.pullPolicy }}
+{{- with .Values.tools.roleArn }}
+- --tools-role-arn={{ . }}
+{{- end }}
 {{- range .Values.watchNamespaces }}
 - --namespace={{ . }}
 {{- end }}

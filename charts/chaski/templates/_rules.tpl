@@ -9,6 +9,18 @@
 - apiGroups: [chaski.dev]
   resources: [chaskiroutes/finalizers]  # asked for by OwnerReferencesPermissionEnforcement
   verbs: [update]
+- apiGroups: [chaski.dev]
+  resources: [chaskireplays]
+  verbs: [get, list, watch, delete]  # delete: ttlSecondsAfterFinished
+- apiGroups: [chaski.dev]
+  resources: [chaskireplays/status]
+  verbs: [get, patch]
+- apiGroups: [chaski.dev]
+  resources: [chaskireplays/finalizers]
+  verbs: [update]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, create, patch]
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,6 +19,7 @@ from chaski_cli.opened import Opened, Where, open_where
 from chaski_cli.replaying import running
 from chaski_cli.replaying.choosing import Allowed, Ready, Run, Skip
 from chaski_cli.replaying.spool import Spool
+from chaski_cli.replaying.telling import Telling, progress_server, write_report
 from chaski_cli.stored import Search
 from chaski_core.deadletter import DeadLetterFilter
 from chaski_core.route.resolved import ResolvedRoute
@@ -52,6 +53,7 @@ class Asked:
     dry_run: bool
     yes: bool
     as_json: bool
+    telling: Telling = field(default_factory=Telling)
 
 
 def new_run() -> str:
@@ -83,27 +85,27 @@ async def _replay(where: Where, asked: Asked) -> Exit:
         # What fails again while this runs is another dead letter, and not of this run.
         wanted = replace(wanted, until=now)
     chosen = running.Chosen(wanted, asked.ids)
-    resume = _resume(where, asked, wanted)
-    async with open_where(where) as opened:
+    so_far = _SoFar(asked, wanted, _resume(where, asked, wanted))
+    async with progress_server(asked.telling.port, so_far.report), open_where(where) as opened:
         with Spool() as spool, _bar() as bar:
             looking = bar.add_task("looking", total=None)
-            progress = await running.choose(
-                opened,
-                chosen,
-                asked.run,
-                allowed_by(opened.routes),
-                spool,
-                lambda so_far: bar.update(looking, completed=so_far.found),
-            )
+
+            def tell(progress: running.Progress) -> None:
+                so_far.progress = progress
+                bar.update(looking, completed=progress.found)
+
+            progress = await running.choose(opened, chosen, asked.run, allowed_by(opened.routes), spool, tell)
             bar.remove_task(looking)
-            sample = [each for each, _ in zip(spool, range(SAMPLE), strict=False)]
+            so_far.sample += [each for each, _ in zip(spool, range(SAMPLE), strict=False)]
             if not asked.dry_run:
                 _refuse_foreign(asked, progress)
             if not asked.dry_run and progress.ready:
                 _agree(asked, progress, bar)
-                stderr().print(Text(f"if this is interrupted, go on with: {resume}", style="dim"), soft_wrap=True)
+                going_on = f"if this is interrupted, go on with: {so_far.resume}"
+                stderr().print(Text(going_on, style="dim"), soft_wrap=True)
                 await _send(opened, asked, spool, progress, bar)
-    _report(asked, progress, sample, resume, wanted)
+    _report(so_far)
+    write_report(asked.telling.report, so_far.report())
     return Exit.FAILED if progress.failed else Exit.OK
 
 
@@ -169,35 +171,43 @@ def _resume(where: Where, asked: Asked, wanted: DeadLetterFilter) -> str:
     return shlex.join([*words, *(["--again"] if asked.run.again else [])])
 
 
-def report_json(
-    asked: Asked, progress: running.Progress, sample: list[Ready], resume: str, wanted: DeadLetterFilter
-) -> dict[str, Any]:
-    """What a replay did, or would do."""
-    return {
-        "run": asked.run.id,
-        "dryRun": asked.dry_run,
-        "until": None if wanted.until is None else timestamp(wanted.until),
-        "found": progress.found,
-        "ready": progress.ready,
-        "sent": progress.sent,
-        "skipped": {_NAMES[skip]: count for skip, count in progress.skipped.items() if skip in _NAMES and count},
-        "complete": not progress.failed and not asked.dry_run,
-        "reason": progress.failed or None,
-        "resume": resume if progress.failed else None,
-        "sample": [{"id": each.key.id, "subject": each.key.subject, "url": each.target} for each in sample],
-    }
+@dataclass(slots=True)
+class _SoFar:
+    """How far it is."""
+
+    asked: Asked
+    wanted: DeadLetterFilter
+    resume: str
+    progress: running.Progress = field(default_factory=running.Progress)
+    sample: list[Ready] = field(default_factory=list)
+
+    def report(self) -> dict[str, Any]:
+        """What a replay did so far, or would do."""
+        asked, progress = self.asked, self.progress
+        return {
+            "run": asked.run.id,
+            "dryRun": asked.dry_run,
+            "until": None if self.wanted.until is None else timestamp(self.wanted.until),
+            "found": progress.found,
+            "ready": progress.ready,
+            "sent": progress.sent,
+            "skipped": {_NAMES[skip]: count for skip, count in progress.skipped.items() if skip in _NAMES and count},
+            "complete": not progress.failed and not asked.dry_run,
+            "reason": progress.failed or None,
+            "resume": self.resume if progress.failed else None,
+            "sample": [{"id": each.key.id, "subject": each.key.subject, "url": each.target} for each in self.sample],
+        }
 
 
-def _report(
-    asked: Asked, progress: running.Progress, sample: list[Ready], resume: str, wanted: DeadLetterFilter
-) -> None:
+def _report(so_far: _SoFar) -> None:
+    asked, progress = so_far.asked, so_far.progress
     if asked.as_json:
-        emit_json(report_json(asked, progress, sample, resume, wanted), indented=True)
+        emit_json(so_far.report(), indented=True)
         return
     console = stdout()
-    if asked.dry_run and sample:
+    if asked.dry_run and so_far.sample:
         console.print(
-            table(("id", "subject", "url"), [(each.key.id, each.key.subject, each.target) for each in sample])
+            table(("id", "subject", "url"), [(each.key.id, each.key.subject, each.target) for each in so_far.sample])
         )
     rows: list[tuple[object, object]] = [("found", progress.found)]
     rows += [(f"left out: {skip.value}", count) for skip, count in _told(progress.skipped)]
@@ -206,7 +216,7 @@ def _report(
     console.print(table(("what", "messages"), [(cell(name), count) for name, count in rows], right=("messages",)))
     if progress.failed:
         stderr().print(Text(f"not complete: {printable(progress.failed)}", style="red"), soft_wrap=True)
-        stderr().print(Text(f"next: {resume}"), soft_wrap=True)
+        stderr().print(Text(f"next: {so_far.resume}"), soft_wrap=True)
 
 
 def _told(skipped: Counter[Skip]) -> list[tuple[Skip, int]]:

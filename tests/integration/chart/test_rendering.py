@@ -180,7 +180,7 @@ def test_people_may_read_routes_with_view_and_write_them_only_where_that_is_aske
         return found
 
     assert aggregated({}) == {"aggregate-to-view": ["chaski-route-viewer"]}
-    editors = ["chaski-route-editor"]
+    editors = ["chaski-route-editor", "chaski-replayer"]
     wanted = {"aggregate-to-edit": editors, "aggregate-to-admin": editors}
     assert aggregated({"rbac": {"aggregateView": False, "aggregateEdit": True}}) == wanted
 
@@ -212,12 +212,29 @@ def test_a_digest_goes_before_a_tag() -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_the_definition_is_the_one_of_the_repository(keep: bool) -> None:
+def test_the_definitions_are_those_of_the_repository(keep: bool) -> None:
     """Upgraded with the release; kept when that goes, unless it is said otherwise."""
-    (definition,) = of_kind(render({"crds": {"keep": keep}}), "CustomResourceDefinition")
-    annotations = definition["metadata"].pop("annotations", None)
-    assert annotations == ({"helm.sh/resource-policy": "keep"} if keep else None)
-    assert definition == yaml.safe_load((ROOT / "crds" / "chaskiroutes.yaml").read_text(encoding="utf-8"))
+    rendered = of_kind(render({"crds": {"keep": keep}}), "CustomResourceDefinition")
+    for definition in rendered:
+        annotations = definition["metadata"].pop("annotations", None)
+        assert annotations == ({"helm.sh/resource-policy": "keep"} if keep else None)
+    files = sorted((ROOT / "crds").glob("*.yaml"), reverse=True)
+    assert rendered == [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
+
+
+def test_the_example_of_a_replay_is_valid(schemas: Path) -> None:
+    """By the definition's own schema; a misspelled filter would find everything."""
+    example = yaml.safe_load((ROOT / "examples" / "replay.yaml").read_text(encoding="utf-8"))
+    assert conform(schemas, [example]) == ""
+    example["spec"]["filter"]["clas"] = example["spec"]["filter"].pop("class")
+    assert "clas" in conform(schemas, [example])
+
+
+def test_who_has_messages_sent_again_need_not_decide_where_messages_go() -> None:
+    """The role writes ChaskiReplays and nothing else."""
+    (role,) = [each for each in of_kind(render(), "ClusterRole") if each["metadata"]["name"] == "chaski-replayer"]
+    written = {name for rule in role["rules"] if "create" in rule["verbs"] for name in rule["resources"]}
+    assert written == {"chaskireplays"}
 
 
 def test_services_find_their_pods() -> None:

@@ -1,0 +1,228 @@
+"""ChaskiReplays on a real API server: the operator makes the Job, the test runs the Job's own command as its Pod would."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chaski_core.deadletter import DeadLetterFilter
+from chaski_runtime.clock import SystemClock
+from support.jobpods import JobPod, jobs_path
+from support.kubeapi import KubeApi
+from support.operated import NAME, Operated
+from support.operators import QUICK, Operator, kubelets, operator, until
+from support.replayed import Replayed, letters_of, made, on_queues, report_line
+from support.sqsserver import ServerProcess
+
+pytestmark = pytest.mark.timeout(600)  # many waits with deadlines of their own, on a machine that others use too
+
+LETTERS, SUBJECTS, RATE = 300, 20, 20
+TOOLS = (
+    "--tools-image", "registry.example/chaski/tools:1",
+    "--tools-role-arn", "arn:aws:iam::111122223333:role/chaski-replay",
+    "--worker-env", "AWS_ACCESS_KEY_ID=any", "--worker-env", "AWS_SECRET_ACCESS_KEY=any",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def queues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, Path]]:
+    """FIFO queues that keep AWS's rules, and the folder that they lie in."""
+    folder = tmp_path_factory.mktemp("queues")
+    server = ServerProcess(folder)
+    yield server, folder
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def shared(
+    kube: KubeApi,
+    tmp_path_factory: pytest.TempPathFactory,
+    moto: str,
+    pool: list[str],
+    queues: tuple[ServerProcess, Path],
+) -> Iterator[Operator]:
+    """An operator that knows an image for replays; queues on one stand-in, tables on the other."""
+    for each in pool:
+        kube.kubectl("label", "namespace", each, "pod-security.kubernetes.io/enforce=restricted")
+    flags = (*QUICK, *TOOLS)
+    with operator(kube, tmp_path_factory.mktemp("operator"), moto, *pool, flags=flags) as made, kubelets(kube, *pool):
+        made.environment = {"AWS_ENDPOINT_URL_SQS": queues[0].url}
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def route(op: Operator, namespace: str) -> Operated:
+    """A route, Ready."""
+    made = Operated(op, namespace)
+    made.apply(queues=[{"name": "messages", "partitions": 3}])
+    made.ready()
+    return made
+
+
+async def fill(route: Operated, moto: str) -> dict[str, list[str]]:
+    """Dead letters into the route's table; the ids that a replay of 5xx should send, by subject and in order."""
+    key = f"{route.namespace}/{NAME}"
+    letters = made(key, LETTERS, SUBJECTS, SystemClock().now_ms())
+    async with letters_of(moto, table(route)) as store:
+        for start in range(0, LETTERS, 20):
+            await asyncio.gather(*(store.put(each) for each in letters[start : start + 20]))
+    wanted = defaultdict(list)
+    for number in range(LETTERS):
+        if number % 3 and number % 10 != 1:
+            wanted[f"s{number % SUBJECTS:03}"].append(f"m{number:06}")
+    return dict(wanted)
+
+
+def table(route: Operated) -> str:
+    """Of its dead letters."""
+    document = route.get()
+    assert document is not None
+    return str(document["status"]["resolved"]["deadLetterTable"])
+
+
+async def test_a_replay_that_is_killed_goes_on_and_its_status_tells_how_far_it_is(
+    kube: KubeApi,
+    route: Operated,
+    moto: str,
+    queues: tuple[ServerProcess, Path],
+    tmp_path: Path,
+    report: Callable[[str], None],
+) -> None:
+    """Dry run and run agree; exactly the filtered set is on the queues, nothing twice, each subject in order."""
+    wanted = await asyncio.to_thread(lambda: asyncio.run(fill(route, moto)))
+    ready = sum(map(len, wanted.values()))
+    refused = sum(bool(number % 3) and number % 10 == 1 for number in range(LETTERS))
+    spec = {"filter": {"class": "5xx", "since": "1d"}}
+
+    def dry_run() -> None:
+        looked = Replayed(kube, route.namespace, NAME, "look")
+        looked.apply(dryRun=True, **spec)
+        pod = JobPod(looked.http, looked.await_job(), tmp_path)
+        pod.start()
+        assert pod.wait() == 0, pod.log
+        pod.job_ends(well=True)
+        assert f"{ready} would be sent again" in looked.says("Complete", "True", "DryRun")
+        counted = {"selected": ready + refused, "replayed": 0, "skipped": 0, "refused": refused, "remaining": ready}
+        assert looked.status["counts"] == counted
+        assert looked.status["refusals"] == [{"reason": "NotAllowed", "count": refused}]
+        assert len(looked.status["sample"]) == 10
+        assert on_queues(queues[1], f"{route.namespace}/{NAME}") == {}
+
+    def run() -> int:
+        sent = Replayed(kube, route.namespace, NAME)
+        sent.apply(ratePerSecond=RATE, **spec)
+        job = sent.await_job()
+        first = JobPod(sent.http, job, tmp_path)
+        first.start()
+        until(lambda: sent.status.get("counts", {}).get("replayed", 0) >= ready // 4, f"no progress: {first.log}", 120)
+        first.kill()
+        told = sent.says("Progressing", "True", "Retrying")
+        assert "killed (Error, exit code 137)" in told
+        before = sum(map(len, on_queues(queues[1], f"{route.namespace}/{NAME}").values()))
+        assert ready // 4 <= before < ready
+        second = JobPod(sent.http, job, tmp_path, 1)
+        second.start()
+        assert second.wait() == 0, second.log
+        second.job_ends(well=True)
+        assert f"{ready} sent again" in sent.says("Complete", "True", "Replayed")
+        counted = {"selected": ready + refused, "replayed": ready, "skipped": 0, "refused": refused, "remaining": 0}
+        assert sent.status["counts"] == counted
+        assert (sent.status["phase"], sent.status["jobName"]) == ("Complete", job["metadata"]["name"])
+        report(f"killed after {before}, then Complete: {report_line(sent.status)}")
+        return before
+
+    await asyncio.to_thread(dry_run)
+    await asyncio.to_thread(run)
+    assert on_queues(queues[1], f"{route.namespace}/{NAME}") == wanted
+    async with letters_of(moto, table(route)) as store:
+        marked = [letter async for letter in store.find(DeadLetterFilter(replayed=True))]
+    assert sorted(each.id for each in marked) == sorted(each for ids in wanted.values() for each in ids)
+    uid = (Replayed(kube, route.namespace, NAME).get() or {})["metadata"]["uid"]
+    assert {each.replay.run for each in marked if each.replay} == {f"again.{uid[:18]}"}
+
+
+def test_a_finished_replay_is_never_run_again(op: Operator, kube: KubeApi, route: Operated, tmp_path: Path) -> None:
+    """Not when its Job is deleted, and not by an operator that starts anew; after its time it goes, its Job with it."""
+    done = Replayed(kube, route.namespace, NAME, "once")
+    done.apply()
+    job = done.await_job()
+    pod = JobPod(done.http, job, tmp_path)
+    pod.start()
+    assert pod.wait() == 0, pod.log
+    pod.job_ends(well=True)
+    assert "0 sent again" in done.says("Complete", "True", "Replayed")
+    completed = done.status["completionTime"]
+    kube.kubectl("delete", "job", job["metadata"]["name"], "-n", route.namespace)
+    op.kill()
+    op.start()
+    other = Replayed(kube, route.namespace, NAME, "later")
+    other.apply(suspend=True)
+    other.says("Progressing", "False", "Suspended")  # the new process has looked at what there is
+    op.quiet(route.namespace, 3.0)
+    assert (done.job(), done.status["completionTime"]) == (None, completed)
+    kube.kubectl(
+        "patch",
+        "chaskireplay",
+        "once",
+        "-n",
+        route.namespace,
+        "--type=merge",
+        "-p",
+        '{"spec": {"ttlSecondsAfterFinished": 0}}',
+    )
+    until(lambda: done.get() is None, "it stayed beyond its time")
+
+
+def test_what_is_in_the_way_is_told_until_it_is_not(
+    op: Operator, kube: KubeApi, namespace: str, tmp_path: Path
+) -> None:
+    """Each in words that lead to the fix; the replay begins by itself when the way is free."""
+    asked = Replayed(kube, namespace, NAME)
+    asked.apply(suspend=True)
+    assert "spec.suspend" in asked.says("Progressing", "False", "Suspended")
+    kube.kubectl(
+        "patch", "chaskireplay", asked.name, "-n", namespace, "--type=merge", "-p", '{"spec": {"suspend": false}}'
+    )
+    assert f"no ChaskiRoute {NAME} in {namespace}" in asked.says("Progressing", "False", "RouteNotFound")
+    route = Operated(op, namespace)
+    route.apply()
+    job = asked.await_job()
+    assert job["metadata"]["ownerReferences"][0]["uid"] == (asked.get() or {})["metadata"]["uid"]
+    account = kube.get("serviceaccount", job["spec"]["template"]["spec"]["serviceAccountName"], "-n", namespace)
+    assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].endswith("role/chaski-replay")
+    pod = JobPod(asked.http, job, tmp_path)
+    pod.waits("ErrImagePull", "pull access denied")
+    assert "pull access denied" in asked.says("Progressing", "False", "ImagePull")
+    kube.kubectl(
+        "patch", "chaskireplay", asked.name, "-n", namespace, "--type=merge", "-p", '{"spec": {"suspend": true}}'
+    )
+    asked.says("Progressing", "False", "Suspended")
+    until(lambda: (asked.job() or {"spec": {}})["spec"].get("suspend"), "the Job was not suspended")
+    kube.need_controllers()
+    kube.kubectl("delete", "chaskireplay", asked.name, "-n", namespace)
+    path = jobs_path(namespace, job["metadata"]["name"])
+    until(lambda: asked.http.get(path) is None, "the Job outlives its ChaskiReplay")
+
+
+async def test_a_target_that_no_rule_allows_fails_it_at_once(
+    kube: KubeApi, route: Operated, moto: str, queues: tuple[ServerProcess, Path], tmp_path: Path
+) -> None:
+    """Nothing is sent, and the sentence names the URL and the way on."""
+    await asyncio.to_thread(lambda: asyncio.run(fill(route, moto)))
+    moved = Replayed(kube, route.namespace, NAME)
+
+    def run() -> str:
+        moved.apply(toURL="https://elsewhere.example")
+        pod = JobPod(moved.http, moved.await_job(), tmp_path)
+        pod.start()
+        assert pod.wait() == 2, pod.log
+        pod.job_ends(well=False, reason="PodFailurePolicy")
+        return moved.says("Failed", "True", "TargetNotAllowed")
+
+    told = await asyncio.to_thread(run)
+    assert "https://elsewhere.example: no allow rule of the route covers" in told
+    assert "spec.targets.allow" in told
+    assert on_queues(queues[1], f"{route.namespace}/{NAME}") == {}
