@@ -2,40 +2,73 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from chaski_aws.backend import AwsBackend, RouteTable, open_backend
+from chaski_aws.account import AwsAccount, open_account
 from chaski_cli.console_access import Access
 from chaski_cli.console_actions import LetterActions
+from chaski_cli.console_routes import ClusterRoutes, FileRoutes, OpenedRoutes, RouteSource, cluster_access
 from chaski_cli.errors import CommandError, Exit, wrong_input
-from chaski_cli.opened import Opened, read_resolved_file
 from chaski_console import server
 from chaski_console.boards import QueueBoard
 from chaski_console.merged import MergedLetters
 from chaski_console.prometheus_rates import PrometheusRates
 from chaski_console.security import Door
-from chaski_console.views import History, Rates, RouteView, Sources
+from chaski_console.views import History, Sources
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Clock
-from chaski_core.route.resolved import ResolvedRoute
-from chaski_runtime import logs
+from chaski_runtime import health, logs
 from chaski_runtime.clock import SystemClock
+from chaski_runtime.meters import Meters
 from chaski_runtime.signals import stop_on_signals
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """Whose routes are shown."""
+
+    files: tuple[Path, ...] = ()  # resolved routes, or folders of them
+    kubernetes: bool = False
+    namespaces: tuple[str, ...] = ()  # with `kubernetes`: only these
+
+    def opener(self, clock: Clock) -> Callable[[], RouteSource]:
+        """What opens them once there is a loop.
+
+        Raises:
+            CommandError: nothing is named, too much is, or it can't be used.
+        """
+        if self.kubernetes == bool(self.files):
+            raise wrong_input("name the routes: --route FILE|DIR, or --kubernetes for those of a cluster")
+        if not self.kubernetes:
+            if self.namespaces:
+                raise wrong_input("--namespace goes with --kubernetes")
+            files = FileRoutes(self.files)
+            return lambda: files
+        access = cluster_access()
+        return lambda: ClusterRoutes(access, self.namespaces, clock)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """That replays what a search finds."""
+        one = len(self.files) == 1 and not self.files[0].is_dir()
+        return ("chaski", "dead-letters", "replay", "--route", str(self.files[0]) if one else "FILE")
+
+
+@dataclass(frozen=True, slots=True)
 class ConsoleOptions:
     """What was asked for."""
 
-    routes: tuple[Path, ...]  # resolved routes: files, or folders of them
+    shown: Shown
     host: str
     port: int
+    metrics_port: int | None  # None: neither metrics nor health
     access: Access
     read_only: bool
     log_format: Literal["console", "json"]
@@ -48,77 +81,76 @@ def run_console(options: ConsoleOptions) -> Exit:
     Raises:
         CommandError: a route, the way in or the port can't be used.
     """
-    door = options.access.door(options.host, SystemClock())
-    resolved = [read_resolved_file(file) for place in options.routes for file in _files(place)]
-    if not resolved:
-        raise wrong_input("there is no resolved route", "name what `chaski provision` wrote")
+    clock = SystemClock()
+    door, open_routes = options.access.door(options.host, clock), options.shown.opener(clock)
     log = logs.configure(options.log_format, "info", service="chaski-console")
     try:
-        asyncio.run(_serve(resolved, door, options))
+        asyncio.run(_serve(open_routes, door, options, clock))
     finally:
         log.close()
     return Exit.OK
 
 
-def _files(place: Path) -> list[Path]:
-    return sorted(place.glob("*.yaml")) if place.is_dir() else [place]
-
-
-async def _serve(routes: Sequence[ResolvedRoute], door: Door, options: ConsoleOptions) -> None:
-    stop, clock = stop_on_signals(), SystemClock()
+async def _serve(open_routes: Callable[[], RouteSource], door: Door, options: ConsoleOptions, clock: Clock) -> None:
+    stop = stop_on_signals()
     async with AsyncExitStack() as stack:
-        opened: dict[str, Opened] = {}
-        boards: list[QueueBoard] = []
-        rates = PrometheusRates(options.prometheus, clock) if options.prometheus else None
-        for resolved in routes:
-            backend = await _open(resolved, clock)
-            stack.push_async_callback(backend.close)
-            key = resolved.route.key
-            opened[key] = Opened(backend.dead_letters, backend.queue, {key: resolved})
-            boards.append(_board(resolved, backend, rates, clock))
-        letters = MergedLetters({key: each.dead_letters for key, each in opened.items()})
-        actions = None if options.read_only else LetterActions(opened, clock)
-        command = (
-            "chaski",
-            "dead-letters",
-            "replay",
-            "--route",
-            str(options.routes[0]) if len(routes) == 1 else "FILE",
-        )
-        sources = Sources(_Boards(boards), letters, _NoJournal(), actions, command)
+        account = await _open_account(clock)
+        stack.push_async_callback(account.close)
+        routes = open_routes()
+        following = asyncio.create_task(routes.follow())
+        stack.push_async_callback(_end, following)
+        sources = _sources(routes, account, options, clock)
         try:
             running = await server.start(options.host, options.port, sources, clock, door)
+            stack.push_async_callback(running.close)
+            if options.metrics_port is not None:
+                side = await health.start(
+                    options.host,
+                    options.metrics_port,
+                    metrics=Meters(),
+                    live=partial(_live, following),
+                    ready=routes.unready,
+                )
+                stack.push_async_callback(side.close)
         except OSError as error:
-            raise CommandError(f"can't listen on {options.host}:{options.port}: {error.strerror or error}") from error
-        stack.push_async_callback(running.close)
-        url = f"http://{options.host}:{running.port}/"
-        _log.info("ready on %s", url, extra={"ecs": {"event.action": "ready", "chaski.console.url": url}})
+            raise CommandError(f"can't listen on {options.host}: {error.strerror or error}") from error
+        url = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{running.port}/"
+        urls = {"chaski.console.url": url}
+        if options.metrics_port is not None:
+            urls["chaski.metrics.url"] = f"{url.rpartition(':')[0]}:{side.port}/metrics"
+        _log.info("ready on %s", url, extra={"ecs": {"event.action": "ready", **urls}})
         options.access.tell()
         await stop.wait()
 
 
-async def _open(resolved: ResolvedRoute, clock: Clock) -> AwsBackend:
-    table = RouteTable(str(resolved.dead_letter_table), resolved.route.retention_days)
+def _sources(routes: RouteSource, account: AwsAccount, options: ConsoleOptions, clock: Clock) -> Sources:
+    opened = OpenedRoutes(routes, account)
+    rates = PrometheusRates(options.prometheus, clock) if options.prometheus else None
+    letters = MergedLetters(lambda: {key: each.dead_letters for key, each in opened.items()})
+    return Sources(
+        QueueBoard(routes.known, account, rates, clock),
+        letters,
+        _NoJournal(),
+        None if options.read_only else LetterActions(opened, clock),
+        letters.missing,
+        options.shown.command,
+    )
+
+
+async def _open_account(clock: Clock) -> AwsAccount:
     try:
-        return await open_backend(table, clock)
+        return await open_account(clock)
     except BackendRejectedError as error:
         raise CommandError(str(error), next_step="set AWS_DEFAULT_REGION and credentials") from error
 
 
-def _board(resolved: ResolvedRoute, backend: AwsBackend, rates: Rates | None, clock: Clock) -> QueueBoard:
-    return QueueBoard(lambda: [resolved], backend, rates, clock)
+def _live(following: asyncio.Task[None]) -> str | None:
+    return "the routes are no longer followed" if following.done() else None
 
 
-class _Boards:
-    """Implements `chaski_console.views.Board` over one board for each route."""
-
-    def __init__(self, boards: Sequence[QueueBoard]) -> None:
-        self._boards = boards
-
-    async def routes(self) -> Sequence[RouteView]:
-        """Every route, by name."""
-        shown = await asyncio.gather(*(board.routes() for board in self._boards))
-        return sorted((view for views in shown for view in views), key=lambda view: view.key)
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 class _NoJournal:

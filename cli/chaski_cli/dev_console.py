@@ -6,7 +6,8 @@ from pathlib import Path
 
 from chaski_cli.console_actions import LetterActions
 from chaski_cli.opened import Opened
-from chaski_console.boards import CounterRates, QueueBoard
+from chaski_console.boards import CounterRates, Known, QueueBoard
+from chaski_console.merged import OneStore
 from chaski_console.views import History, Sources
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
@@ -20,11 +21,11 @@ def dev_sources(
 ) -> Sources:
     """The sources of one `chaski dev`."""
     rates = CounterRates(metrics.totals_by_route, clock)
-    board = QueueBoard(lambda: routes, backend, rates, clock)
+    board = QueueBoard(lambda: Known(routes), backend, rates, clock)
     opened = Opened(backend.dead_letters, backend.queue, {each.route.key: each for each in routes})
     actions = LetterActions(dict.fromkeys(opened.routes, opened), clock)
     command = ("chaski", "dead-letters", "replay", "--data", str(data))
-    return Sources(board, backend.dead_letters, FolderHistories(data), actions, command)
+    return Sources(board, OneStore(backend.dead_letters), FolderHistories(data), actions, command=command)
 
 
 class FolderHistories:

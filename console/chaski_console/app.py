@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -23,7 +23,7 @@ from chaski_console.search import Search, WrongSearchError, read_search
 from chaski_console.security import HEADERS
 from chaski_console.views import History, Sources
 from chaski_core.deadletter import DeadLetter
-from chaski_core.errors import BackendError
+from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.ports import Clock
 
 PAGE = 50
@@ -94,7 +94,7 @@ class Console:
         return response
 
     async def _letters(self, request: web.Request) -> web.Response:
-        routes = [view.key for view in await self.sources.board.routes()]
+        routes = self.sources.board.keys()
         try:
             search = read_search(request.query)
             found = await self._search(search)
@@ -105,6 +105,7 @@ class Console:
     async def _letter(self, request: web.Request) -> web.Response:
         letters = await self.sources.letters.get(request.match_info["id"])
         if not letters:
+            self._must_know_all()
             return html(
                 wrong_page("Not found", "There is no dead letter of this id.", self._who(request)), HTTPStatus.NOT_FOUND
             )
@@ -121,6 +122,7 @@ class Console:
         if history is None and letters:
             history = History(message_id, letters[-1].subject, "dead-lettered", ())
         if history is None:
+            self._must_know_all()
             sentence = (
                 "Nothing is known of a message of this id: it was never accepted, or it was delivered too long ago."
             )
@@ -137,13 +139,18 @@ class Console:
             return html(wrong_page("Refused", refused.reason, who), refused.status)
         if self.sources.actions is None:
             return html(wrong_page("Refused", "This console only shows.", who), HTTPStatus.FORBIDDEN)
-        ids = [str(value) for value in dict.fromkeys(form.getall("id", []))][:MAX_SELECTED]
-        letters = [letter for message_id in ids for letter in await self.sources.letters.get(message_id)]
+        picked = [str(value) for value in dict.fromkeys(form.getall("id", []))][:MAX_SELECTED]
+        letters = [letter for each in picked for letter in await self._picked(each)]
         back = values.get("back", "")
         back = back if back.startswith("/dead-letters") else "/dead-letters"
         if not letters:
             raise web.HTTPSeeOther(back)
         return await self._do(values, letters, back, request)
+
+    async def _picked(self, said: str) -> Sequence[DeadLetter]:
+        """Every dead letter of `<route> <message id>`, or of a message id wherever it is."""
+        route, _, message_id = said.rpartition(" ")
+        return await self.sources.letters.get(message_id, route or None)
 
     async def _do(
         self, values: dict[str, str], letters: list[DeadLetter], back: str, request: web.Request
@@ -161,10 +168,10 @@ class Console:
             _tell(action, request[VISITOR].user, letters, f"failed: {error}", "failure")
             raise
         _tell(action, request[VISITOR].user, letters, done, "success")
-        routes = [view.key for view in await self.sources.board.routes()]
+        routes = self.sources.board.keys()
         search = read_search({})
-        reader = replace(reader, done=done)
-        return html(letter_pages.letters_page(search, await self._search(search), routes, reader))
+        found = await self._search(search)
+        return html(letter_pages.letters_page(search, found, routes, replace(self._reader(request), done=done)))
 
     # ---- what they need
 
@@ -185,10 +192,23 @@ class Console:
             return Found(letters, cut=True)
         return Found(letters)
 
+    def _must_know_all(self) -> None:
+        """Raises BackendUnavailableError where something that is not found may only be out of reach."""
+        for route, reason in self.sources.missing().items():
+            raise BackendUnavailableError(f"dead letters of {route} can't be read now: {reason}")
+
     def _reader(self, request: web.Request) -> Reader:
         may_act = self.sources.actions is not None
         token = self.entrance.forms.token(request[VISITOR]) if may_act else ""
-        return Reader(self._who(request), token, may_act, self.clock.now_ms(), self.sources.command)
+        return Reader(
+            self._who(request),
+            token,
+            may_act,
+            self.clock.now_ms(),
+            self.sources.command,
+            missing=tuple(f"{route}: {reason}" for route, reason in self.sources.missing().items()),
+            trouble=self.sources.board.trouble() or "",
+        )
 
     def _who(self, request: web.Request) -> Who:
         return self.entrance.who(request)

@@ -3,64 +3,151 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from chaski_console.views import QueueView, Rates, RouteRates, RouteView
 from chaski_core.errors import BackendError
-from chaski_core.ports import Backend, Clock, QueueCounts
+from chaski_core.ports import Clock, QueueCounts
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.metrics import RouteTotals
 
+QUEUE, RUNG = "queue", "rung"
+_CALLS_PER_SECOND = 50.0  # that looking at queues may cost, however many there are
+_CALLS_SIDE_BY_SIDE = 16
 _OVER_SECONDS = 15.0  # rates are means over this long: shorter ones flicker, longer ones lag
 
 
-class QueueBoard:
-    """Implements `views.Board`: asks every queue for its counts."""
+class Countable(Protocol):
+    """A queue, as far as it is looked at."""
 
-    def __init__(
-        self, routes: Callable[[], Iterable[ResolvedRoute]], backend: Backend, rates: Rates | None, clock: Clock
-    ) -> None:
-        self._routes = routes
-        self._backend = backend
+    async def counts(self) -> QueueCounts:
+        """As `ports.Queue.counts`."""
+        ...
+
+
+class Queues(Protocol):
+    """Where queues are had from."""
+
+    def queue(self, url: str) -> Countable:
+        """The queue of that URL. Makes no call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The routes that there are."""
+
+    served: Iterable[ResolvedRoute]
+    unserved: Mapping[str, str] = field(default_factory=dict)  # why nothing is known of their queues
+    trouble: str | None = None  # why these may be others by now
+
+
+class QueueBoard:
+    """Implements `views.Board`: asks every queue for its counts, the more rarely the more queues there are."""
+
+    def __init__(self, known: Callable[[], Known], queues: Queues, rates: Rates | None, clock: Clock) -> None:
+        self._known = known
+        self._queues = queues
         self._rates = rates
         self._clock = clock
+        self._counted: dict[str, tuple[float, QueueCounts | None]] = {}  # by URL: when, and what
+        self._counting = asyncio.Lock()  # many pages ask at once, and one question is enough
 
     async def routes(self) -> Sequence[RouteView]:
         """Every route, by name."""
-        rates = await self._rates.read() if self._rates else {}
-        routes = sorted(self._routes(), key=lambda resolved: resolved.route.key)
-        return [await self._view(resolved, rates.get(resolved.route.key)) for resolved in routes]
+        known = self._known()
+        served = list(known.served)
+        rates, ages, counts = await asyncio.gather(self._read_rates(), self._read_ages(), self._count(served))
+        views = [
+            _view(resolved, rates.get(resolved.route.key), self._lines(resolved, counts, ages)) for resolved in served
+        ]
+        views += [RouteView(key, "", False, (), (), (), None, trouble=reason) for key, reason in known.unserved.items()]
+        return sorted(views, key=lambda view: view.key)
 
-    async def _view(self, resolved: ResolvedRoute, rates: RouteRates | None) -> RouteView:
-        route = resolved.route
-        queues: dict[str, list[str]] = {}
-        for generation in resolved.generations:
-            for name, urls in generation.queues.items():
-                queues.setdefault(name, []).extend(urls)
-        rungs = [(rung.rung.name, [rung.url]) for rung in (*resolved.rungs, *resolved.retired_rungs)]
-        return RouteView(
-            key=route.key,
-            ordering=route.ordering.value,
-            suspended=route.suspend.delivery,
-            targets=tuple(rule.name for rule in route.allow),
-            queues=tuple([await self._line(name, urls) for name, urls in queues.items()]),
-            rungs=tuple([await self._line(name, urls) for name, urls in rungs]),
-            rates=rates,
-        )
+    def keys(self) -> Sequence[str]:
+        """Their names, without asking how they are."""
+        known = self._known()
+        return sorted([*(resolved.route.key for resolved in known.served), *known.unserved])
 
-    async def _line(self, name: str, urls: Sequence[str]) -> QueueView:
-        try:
-            parts = await asyncio.gather(*(self._backend.queue(url).counts() for url in urls))
-        except BackendError:
+    def trouble(self) -> str | None:
+        """Why the routes may be others by now."""
+        return self._known().trouble
+
+    async def _read_rates(self) -> Mapping[str, RouteRates]:
+        return await self._rates.read() if self._rates else {}
+
+    async def _read_ages(self) -> Mapping[str, Mapping[str, float]]:
+        return await self._rates.ages() if self._rates else {}
+
+    async def _count(self, served: Sequence[ResolvedRoute]) -> Mapping[str, QueueCounts | None]:
+        urls = {url for resolved in served for _, _, line in _lines(resolved) for url in line}
+        async with self._counting:
+            now = self._clock.monotonic()
+            fresh = len(urls) / _CALLS_PER_SECOND
+            kept = {url: told for url, told in self._counted.items() if url in urls and now - told[0] < fresh}
+            asked = sorted(urls - kept.keys())
+            limit = asyncio.Semaphore(_CALLS_SIDE_BY_SIDE)
+            found = await asyncio.gather(*(self._count_one(url, limit) for url in asked))
+            self._counted = kept | {url: (now, counts) for url, counts in zip(asked, found, strict=True)}
+            return {url: counts for url, (_, counts) in self._counted.items()}
+
+    async def _count_one(self, url: str, limit: asyncio.Semaphore) -> QueueCounts | None:
+        async with limit:
+            try:
+                return await self._queues.queue(url).counts()
+            except BackendError:
+                return None
+
+    def _lines(
+        self,
+        resolved: ResolvedRoute,
+        counts: Mapping[str, QueueCounts | None],
+        ages: Mapping[str, Mapping[str, float]],
+    ) -> list[tuple[str, QueueView]]:
+        """Queues and rungs, each with its kind."""
+        told = ages.get(resolved.route.key, {})
+        return [
+            (kind, self._line(name, [counts[url] for url in urls], told.get(f"rung-{name}" if kind == RUNG else name)))
+            for kind, name, urls in _lines(resolved)
+        ]
+
+    def _line(self, name: str, parts: Sequence[QueueCounts | None], told_age: float | None) -> QueueView:
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
             return QueueView(name, None, None)
-        oldest = min((part.oldest_sent_at for part in parts if part.oldest_sent_at is not None), default=None)
+        oldest = min((part.oldest_sent_at for part in known if part.oldest_sent_at is not None), default=None)
         counts = QueueCounts(
-            visible=sum(part.visible for part in parts),
-            in_flight=sum(part.in_flight for part in parts),
-            delayed=sum(part.delayed for part in parts),
+            visible=sum(part.visible for part in known),
+            in_flight=sum(part.in_flight for part in known),
+            delayed=sum(part.delayed for part in known),
         )
         if oldest is not None:
             return QueueView(name, counts, max(0.0, (self._clock.now_ms() - oldest) / 1000))
-        return QueueView(name, counts, None if counts.total else 0.0)
+        return QueueView(name, counts, told_age if counts.total else 0.0)
+
+
+def _lines(resolved: ResolvedRoute) -> list[tuple[str, str, list[str]]]:
+    """Kind, name and URLs of each queue and rung."""
+    queues: dict[str, list[str]] = {}
+    for generation in resolved.generations:
+        for name, urls in generation.queues.items():
+            queues.setdefault(name, []).extend(urls)
+    rungs = [(RUNG, rung.rung.name, [rung.url]) for rung in (*resolved.rungs, *resolved.retired_rungs)]
+    return [*((QUEUE, name, urls) for name, urls in queues.items()), *rungs]
+
+
+def _view(resolved: ResolvedRoute, rates: RouteRates | None, lines: Iterable[tuple[str, QueueView]]) -> RouteView:
+    route, lines = resolved.route, list(lines)
+    return RouteView(
+        key=route.key,
+        ordering=route.ordering.value,
+        suspended=route.suspend.delivery,
+        targets=tuple(rule.name for rule in route.allow),
+        queues=tuple(line for kind, line in lines if kind == QUEUE),
+        rungs=tuple(line for kind, line in lines if kind == RUNG),
+        rates=rates,
+    )
 
 
 class CounterRates:
@@ -83,6 +170,10 @@ class CounterRates:
             return {}
         zero = RouteTotals()
         return {key: _between(earlier.get(key, zero), total, now - before) for key, total in totals.items()}
+
+    async def ages(self) -> Mapping[str, Mapping[str, float]]:
+        """None: the queues of this process tell them."""
+        return {}
 
 
 def _between(earlier: RouteTotals, later: RouteTotals, seconds: float) -> RouteRates:

@@ -20,6 +20,7 @@ class Reading:
 
     routes: Sequence[RouteView]
     backlogs: Mapping[str, Sequence[int | None]]  # by route; None: unknown
+    trouble: str | None = None  # why there may be other routes by now
 
 
 class Live:
@@ -41,7 +42,8 @@ class Live:
             self._backlogs.setdefault(view.key, deque(maxlen=KEPT_READINGS)).append(view.backlog)
         for gone in set(self._backlogs) - {view.key for view in routes}:
             del self._backlogs[gone]
-        return Reading(routes, {key: tuple(backlog) for key, backlog in self._backlogs.items()})
+        backlogs = {key: tuple(backlog) for key, backlog in self._backlogs.items()}
+        return Reading(routes, backlogs, self._board.trouble())
 
     async def run(self) -> None:
         """Reads until cancelled."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,11 @@ _COUNTERS = {
     "failed": 'chaski_attempts_total{outcome!="delivered"}',
     "dead_letters": "chaski_dead_letters_total",
 }
+_AGES = "max by (namespace, route, queue) (chaski_queue_oldest_message_age_seconds)"
 _log = logging.getLogger(__name__)
+
+
+Answer = dict[tuple[str, str], float]  # route, and queue where that is asked for
 
 
 class PrometheusRates:
@@ -33,40 +38,53 @@ class PrometheusRates:
         self._window = window
         self._asked_at: float | None = None
         self._rates: Mapping[str, RouteRates] = {}
+        self._ages: Mapping[str, Mapping[str, float]] = {}
         self._asking = asyncio.Lock()
 
     async def read(self) -> Mapping[str, RouteRates]:
         """By route."""
-        async with self._asking:  # all routes of a page ask at once, and one question is enough
+        await self._refresh()
+        return self._rates
+
+    async def ages(self) -> Mapping[str, Mapping[str, float]]:
+        """By route and line."""
+        await self._refresh()
+        return self._ages
+
+    async def _refresh(self) -> None:
+        async with self._asking:  # all pages ask at once, and one question is enough
             now = self._clock.monotonic()
             if self._asked_at is None or now - self._asked_at >= _FRESH_SECONDS:
                 self._asked_at = now
-                self._rates = await self._ask()
-            return self._rates
+                self._rates, self._ages = await self._ask()
 
-    async def _ask(self) -> Mapping[str, RouteRates]:
+    async def _ask(self) -> tuple[Mapping[str, RouteRates], Mapping[str, Mapping[str, float]]]:
+        counters = [f"sum by (namespace, route) (rate({each}[{self._window}]))" for each in _COUNTERS.values()]
         try:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS)) as http:
-                answers = await asyncio.gather(*(self._query(http, counter) for counter in _COUNTERS.values()))
+                answers = await asyncio.gather(*(self._query(http, each) for each in (*counters, _AGES)))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             _log.warning("Prometheus says no rates: %s", str(error) or type(error).__name__)
-            return {}
-        by_name = dict(zip(_COUNTERS, answers, strict=True))
-        routes = {route for answer in answers for route in answer}
-        return {route: RouteRates(**{name: by_name[name].get(route, 0.0) for name in _COUNTERS}) for route in routes}
+            return {}, {}
+        by_name = dict(zip(_COUNTERS, answers, strict=False))
+        routes = {key for answer in by_name.values() for key in answer}
+        ages: dict[str, dict[str, float]] = {}
+        for (route, queue), seconds in answers[-1].items():
+            ages.setdefault(route, {})[queue] = seconds
+        return {key[0]: RouteRates(**{name: by_name[name].get(key, 0.0) for name in _COUNTERS}) for key in routes}, ages
 
-    async def _query(self, http: aiohttp.ClientSession, counter: str) -> dict[str, float]:
-        expression = f"sum by (namespace, route) (rate({counter}[{self._window}]))"
+    async def _query(self, http: aiohttp.ClientSession, expression: str) -> Answer:
         async with http.get(self._url, params={"query": expression}) as answer:
             answer.raise_for_status()
             if (answer.content_length or 0) > _MAX_ANSWER_BYTES:
                 raise ValueError("the answer is too long")
             document = await answer.json()
         try:
-            return {_route(each["metric"]): float(each["value"][1]) for each in document["data"]["result"]}
+            found = {_labels(each["metric"]): float(each["value"][1]) for each in document["data"]["result"]}
         except (KeyError, IndexError, TypeError) as error:
             raise ValueError("the answer is not Prometheus'") from error
+        return {key: value for key, value in found.items() if math.isfinite(value)}
 
 
-def _route(labels: Mapping[str, Any]) -> str:
-    return f"{labels.get('namespace', '')}/{labels.get('route', '')}"
+def _labels(labels: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{labels.get('namespace', '')}/{labels.get('route', '')}", str(labels.get("queue", ""))

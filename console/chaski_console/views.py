@@ -1,6 +1,6 @@
 """What the console shows, as values; and where it gets them from."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,10 +44,13 @@ class RouteView:
     queues: tuple[QueueView, ...]
     rungs: tuple[QueueView, ...]
     rates: RouteRates | None  # None: unknown
+    trouble: str = ""  # why nothing else is known of it
 
     @property
     def backlog(self) -> int | None:
         """All messages that are not settled; None where a queue is unknown."""
+        if self.trouble:
+            return None
         totals = [line.counts.total if line.counts else None for line in (*self.queues, *self.rungs)]
         known = [total for total in totals if total is not None]
         return sum(known) if len(known) == len(totals) else None
@@ -76,12 +79,24 @@ class Board(Protocol):
         """Every route, as it is now."""
         ...
 
+    def keys(self) -> Sequence[str]:
+        """Their names, without asking how they are."""
+        ...
+
+    def trouble(self) -> str | None:
+        """Why the routes may be others by now; None while that would be known."""
+        ...
+
 
 class Rates(Protocol):
     """Tells how fast things happen."""
 
     async def read(self) -> Mapping[str, RouteRates]:
         """By route; one that is left out is unknown."""
+        ...
+
+    async def ages(self) -> Mapping[str, Mapping[str, float]]:
+        """Seconds that the oldest message is old, by route and line (a rung is `rung-<name>`), where that is known."""
         ...
 
 
@@ -92,8 +107,8 @@ class Letters(Protocol):
         """Those that pass the filter, oldest first."""
         ...
 
-    async def get(self, message_id: str) -> Sequence[DeadLetter]:
-        """Every one of a message id, oldest first."""
+    async def get(self, message_id: str, route: str | None = None) -> Sequence[DeadLetter]:
+        """Every one of a message id, on that route or on any, oldest first."""
         ...
 
 
@@ -125,4 +140,5 @@ class Sources:
     letters: Letters
     histories: Histories
     actions: Actions | None = None  # None: it only shows
+    missing: Callable[[], Mapping[str, str]] = dict  # routes whose letters can't be read now, and why
     command: tuple[str, ...] = ()  # that does the same for everything that a search finds; the search's flags follow

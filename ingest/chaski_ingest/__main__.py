@@ -12,12 +12,12 @@ import uvloop
 from chaski_core import __version__
 from chaski_core.errors import ChaskiError, InvalidInputError
 from chaski_ingest.access import Auth, authenticator_for
-from chaski_ingest.kube_routes import KubeRoutes
 from chaski_ingest.process import Listen, RouteSource, serve
 from chaski_ingest.route_files import RouteFiles
 from chaski_ingest.tls import ServerCertificate
 from chaski_runtime import logs
 from chaski_runtime.clock import SystemClock
+from chaski_runtime.kube_routes import KubeRoutes
 from chaski_runtime.kubeaccess import NoKubeAccessError, kube_access
 from chaski_runtime.kubeapi import KubeApi
 

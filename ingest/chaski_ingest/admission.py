@@ -1,7 +1,6 @@
 """Whether a request may send to its route at all, judged before its body is read."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from chaski_core.errors import Fault
@@ -15,14 +14,7 @@ from chaski_ingest.problems import Problem
 from chaski_ingest.reading import type_problem
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission import Origin, key_fault, valid_traceparent
-
-
-@dataclass(frozen=True, slots=True)
-class Unserved:
-    """A route that is known, but takes nothing now."""
-
-    status: int  # 404: not accepted, or going; 503: soon
-    detail: str  # why
+from chaski_runtime.kube_routes import Unserved
 
 
 class RouteDirectory(Protocol):

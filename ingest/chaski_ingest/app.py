@@ -11,7 +11,7 @@ from chaski_core.ports import Backend, Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_ingest import openapi, problems
 from chaski_ingest.acceptance import Acceptance, Accepted
-from chaski_ingest.admission import Admission, Gate, RouteDirectory, Unserved
+from chaski_ingest.admission import Admission, Gate, RouteDirectory
 from chaski_ingest.auth import Authenticator
 from chaski_ingest.budget import Budget
 from chaski_ingest.endpoints import SINGLE, Endpoint, find_endpoint
@@ -21,6 +21,7 @@ from chaski_ingest.problems import Problem
 from chaski_ingest.reading import JSON, NDJSON
 from chaski_ingest.replies import SERVER, Reply, problem_reply
 from chaski_ingest.settings import IngestSettings
+from chaski_runtime.kube_routes import Unserved
 from chaski_runtime.metrics import Metrics
 from chaski_runtime.tracing import Tracing
 

@@ -5,7 +5,7 @@ import contextlib
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,10 +33,21 @@ class Finished:
         return orjson.loads(self.out)
 
 
-async def chaski(*arguments: object, stdin: bytes | None = None, cwd: Path | None = None) -> Finished:
-    """Runs a command to its end."""
+async def chaski(
+    *arguments: object,
+    stdin: bytes | None = None,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Finished:
+    """Runs a command to its end; `environment`: all that it gets, else this process's."""
     process = await asyncio.create_subprocess_exec(
-        CHASKI, *map(str, arguments), stdin=DEVNULL if stdin is None else PIPE, stdout=PIPE, stderr=PIPE, cwd=cwd
+        CHASKI,
+        *map(str, arguments),
+        stdin=DEVNULL if stdin is None else PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        cwd=cwd,
+        env=environment,
     )
     try:
         out, err = await asyncio.wait_for(process.communicate(stdin), START_SECONDS)

@@ -84,7 +84,7 @@ async def test_one_signs_in_replays_and_signs_out(scene: Scene) -> None:
         await page.get_by_role("button", name="Replay selected").click()
         await expect(page.get_by_role("status").first).to_contain_text("1 sent again")
         assert await scene.cloud.lying() == 1
-        (line,) = console.lines("replay")
+        (line,) = await console.told("replay")
         assert (line["user.name"], line["chaski.message.ids"]) == ("ada", ["m-1"])
 
         await page.get_by_role("button", name="Sign out").click()

@@ -36,7 +36,7 @@ async def test_it_finds_shows_and_sends_again_behind_a_proxy(tmp_path: Path) -> 
             arguments = ("--route", cloud.file, "--auth", "header")
             async with console_process(tmp_path, cloud.environment, *arguments) as console:
                 await look_and_replay(console.url, cloud)
-                (line,) = console.lines("replay")
+                (line,) = await console.told("replay")
                 assert (line["user.name"], line["chaski.message.ids"]) == ("ada", ["m-1"])
                 assert await console.stop() == 0
         finally:
@@ -72,6 +72,13 @@ async def test_a_route_that_is_none_is_told(tmp_path: Path) -> None:
     assert "Traceback" not in ended.err
 
 
+async def test_without_routes_or_a_cluster_there_is_nothing_to_show(tmp_path: Path) -> None:
+    """Told with exit code 2, and what was looked for."""
+    for flags, told in (([], "name the routes"), (["--kubernetes"], "no Kubernetes API server is known")):
+        ended = await chaski("console", *flags, "--auth", "none", "--port", "0", environment={"HOME": str(tmp_path)})
+        assert (ended.code, told in ended.err) == (2, True), ended.err
+
+
 REFUSED = {
     "open to others": (["--auth", "none", "--host", "0.0.0.0"], "is no address of this machine alone"),
     "no file": (["--auth", "password"], "needs --password-file"),
@@ -80,6 +87,8 @@ REFUSED = {
     "a short password": (["--auth", "password", "--password-file", "short"], "12 to 1024 characters"),
     "passwords that nobody asks for": (["--auth", "none", "--password-file", "short"], "goes with --auth password"),
     "nothing said": ([], "--auth"),
+    "files and a cluster": (["--auth", "none", "--kubernetes"], "--route FILE|DIR, or --kubernetes"),
+    "namespaces of files": (["--auth", "none", "--namespace", "a"], "goes with --kubernetes"),
 }
 
 

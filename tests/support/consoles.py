@@ -21,12 +21,20 @@ class ConsoleProcess:
 
     process: Process
     log: Path
-    url: str  # with a slash at the end
+    url: str = ""  # with a slash at the end
+    metrics_url: str = ""  # where it was asked for
 
     def lines(self, action: str) -> list[dict[str, Any]]:
         """Lines of its log that tell of that action."""
         read = [orjson.loads(line) for line in self.log.read_bytes().splitlines() if line.endswith(b"}")]
         return [line for line in read if line.get("event.action") == action]
+
+    async def told(self, action: str) -> list[dict[str, Any]]:
+        """The same, once there are such lines: a log is written a moment after what it tells of."""
+        async with asyncio.timeout(WITHIN):
+            while not (found := self.lines(action)):
+                await asyncio.sleep(0.1)
+        return found
 
     async def stop(self) -> int:
         """SIGTERM; its exit code."""
@@ -45,13 +53,14 @@ async def console_process(
             CHASKI, "console", *map(str, arguments), "--port", "0", "--log-format", "json",
             stdin=DEVNULL, stdout=out, stderr=out, env=environment,
         )  # fmt: skip
-    running = ConsoleProcess(process, log, "")
+    running = ConsoleProcess(process, log)
     try:
         async with asyncio.timeout(WITHIN):
             while not (ready := running.lines("ready")):
                 assert process.returncode is None, log.read_text()
                 await asyncio.sleep(0.1)
         running.url = ready[0]["chaski.console.url"]
+        running.metrics_url = ready[0].get("chaski.metrics.url", "")
         yield running
     finally:
         if process.returncode is None:

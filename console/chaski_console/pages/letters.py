@@ -14,6 +14,7 @@ from chaski_core.deadletter import DeadLetter
 from chaski_core.outcome import class_of_key
 
 _CLASSES = ("connection", "timeout", "tls", "refused", "3xx", "4xx", "5xx")
+_MAX_MISSING = 10
 _MAX_DOCUMENT_CHARACTERS = 200_000
 
 
@@ -37,6 +38,8 @@ class Reader:
     now_ms: int
     command: tuple[str, ...] = ()  # as in `Sources`
     done: str = ""  # what was just done, in a sentence
+    missing: tuple[str, ...] = ()  # routes whose letters could not be read, each with the reason
+    trouble: str = ""  # why there may be other routes by now
 
 
 def letters_page(search: Search, found: Found, routes: Sequence[str], reader: Reader) -> Markup:
@@ -46,9 +49,23 @@ def letters_page(search: Search, found: Found, routes: Sequence[str], reader: Re
         "/dead-letters",
         el("div", el("h1", "Dead letters"), class_="title"),
         notice("good", reader.done) if reader.done else None,
+        notice("bad", reader.trouble) if reader.trouble else None,
         _form(search, routes),
+        _missing(reader) if reader.missing else None,
         notice("bad", found.fault) if found.fault else _results(search, found, reader),
         who=reader.who,
+    )
+
+
+def _missing(reader: Reader) -> Markup:
+    shown = [el("li", plain(each)) for each in reader.missing[:_MAX_MISSING]]
+    more = len(reader.missing) - len(shown)
+    return el(
+        "div",
+        "What was given up on these routes can't be read now, and is left out:",
+        el("ul", shown, el("li", f"and {more} more") if more else None, class_="plain"),
+        class_="notice bad",
+        role="alert",
     )
 
 
@@ -187,7 +204,7 @@ def _row(letter: DeadLetter, reader: Reader) -> Markup:
         "time", said.ago(letter.dead_lettered_at, reader.now_ms), title=said.moment(letter.dead_lettered_at),
         datetime=said.moment(letter.dead_lettered_at).replace(" ", "T"),
     )  # fmt: skip
-    pick = el("input", type="checkbox", name="id", value=letter.id, aria_label=f"Select {letter.id}")
+    pick = el("input", type="checkbox", name="id", value=_picked(letter), aria_label=f"Select {letter.id}")
     return el(
         "tr",
         el("td", pick) if reader.may_act else None,
@@ -270,9 +287,14 @@ def _hidden(letters: Sequence[DeadLetter], back: str, reader: Reader) -> list[Ma
     values = [
         ("token", reader.token),
         ("back", back),
-        *(("id", each) for each in dict.fromkeys(each.id for each in letters)),
+        *(("id", each) for each in dict.fromkeys(map(_picked, letters))),
     ]
     return [el("input", type="hidden", name=name, value=value) for name, value in values]
+
+
+def _picked(letter: DeadLetter) -> str:
+    """What a form sends for a letter: ids are made by producers, so two routes may have the same."""
+    return f"{letter.route} {letter.id}"
 
 
 def _address(letter: DeadLetter) -> str:

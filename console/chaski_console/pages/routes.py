@@ -27,6 +27,7 @@ def routes_page(reading: Reading, who: Who) -> Markup:
             el("span", "live", class_="live", data_live=shape(reading), title="Figures are taken every two seconds"),
             class_="title",
         ),
+        notice("bad", el("span", reading.trouble, data_key="trouble")) if reading.trouble else None,
         el("div", cards, class_="cards") if cards else notice("info", "There is no route yet."),
         who=who,
     )
@@ -34,14 +35,20 @@ def routes_page(reading: Reading, who: Who) -> Markup:
 
 def shape(reading: Reading) -> str:
     """Changes when the page has to be made anew: there are other routes or queues."""
-    parts = [f"{view.key}\0{view.suspended}\0{[line.name for line in _lines(view)]}" for view in reading.routes]
+    parts = [
+        f"{view.key}\0{view.suspended}\0{view.trouble}\0{[line.name for line in _lines(view)]}"
+        for view in reading.routes
+    ]
+    parts.append(str(bool(reading.trouble)))
     return hashlib.sha256("\1".join(parts).encode()).hexdigest()[:12]
 
 
 def updates(reading: Reading) -> dict[str, str]:
     """What an open page has to show now, by the keys of its elements."""
-    found: dict[str, str] = {}
+    found: dict[str, str] = {"trouble": reading.trouble} if reading.trouble else {}
     for view in reading.routes:
+        if view.trouble:
+            continue
         found |= {f"{view.key} {name}": value for name, (value, _) in _figures(view).items()}
         found |= {f"{view.key} {name}!": "bad" if bad else "" for name, (_, bad) in _figures(view).items()}
         backlogs = reading.backlogs.get(view.key, ())
@@ -107,7 +114,8 @@ _CAPTIONS = {
 
 
 def _card(view: RouteView, reading: Reading) -> Markup:
-    namespace, _, name = view.key.partition("/")
+    if view.trouble:
+        return el("article", _head(view), notice("info", view.trouble), class_="card", aria_label=f"Route {view.key}")
     figures = [
         el(
             "div",
@@ -118,18 +126,24 @@ def _card(view: RouteView, reading: Reading) -> Markup:
     ]
     return el(
         "article",
-        el(
-            "header",
-            el("h2", el("span", f"{namespace}/", class_="faint"), plain(name)),
-            chip(view.ordering),
-            chip("delivery suspended", "warn") if view.suspended else None,
-            el("a", "Dead letters", href=f"/dead-letters?{urlencode({'route': view.key})}", class_="more"),
-        ),
+        _head(view),
         el("dl", figures, class_="figures"),
         _picture(view, reading),
         _table(view),
         class_="card",
         aria_label=f"Route {view.key}",
+    )
+
+
+def _head(view: RouteView) -> Markup:
+    namespace, _, name = view.key.partition("/")
+    letters = el("a", "Dead letters", href=f"/dead-letters?{urlencode({'route': view.key})}", class_="more")
+    return el(
+        "header",
+        el("h2", el("span", f"{namespace}/", class_="faint"), plain(name)),
+        chip(view.ordering) if view.ordering else None,
+        chip("delivery suspended", "warn") if view.suspended else None,
+        chip("not served", "warn") if view.trouble else letters,
     )
 
 

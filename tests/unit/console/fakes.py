@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from chaski_console.merged import OneStore
 from chaski_console.views import History, QueueView, RouteRates, RouteView, Sources
 from chaski_core.deadletter import DeadLetter
 from chaski_core.ladder import ErrorNote, Reason
@@ -79,10 +80,19 @@ class FakeBoard:
     """Shows these routes."""
 
     views: list[RouteView] = field(default_factory=lambda: [view()])
+    said_trouble: str | None = None
 
     async def routes(self) -> Sequence[RouteView]:
         """As they are now."""
         return tuple(self.views)
+
+    def keys(self) -> Sequence[str]:
+        """Their names."""
+        return [each.key for each in self.views]
+
+    def trouble(self) -> str | None:
+        """Why there may be others."""
+        return self.said_trouble
 
 
 @dataclass
@@ -121,6 +131,7 @@ class World:
     store: MemoryStore = field(default_factory=lambda: MemoryStore(Faults()))
     histories: FakeHistories = field(default_factory=FakeHistories)
     actions: FakeActions | None = None
+    missing: dict[str, str] = field(default_factory=dict)
 
     async def keep(self, *letters: DeadLetter) -> None:
         """Puts dead letters into the store."""
@@ -130,4 +141,4 @@ class World:
     @property
     def sources(self) -> Sources:
         """As the console takes them."""
-        return Sources(self.board, self.store, self.histories, self.actions)
+        return Sources(self.board, OneStore(self.store), self.histories, self.actions, lambda: self.missing)

@@ -288,6 +288,60 @@ async def test_behind_a_proxy_nobody_gets_in_without_a_name(world: World) -> Non
         await running.close()
 
 
+async def test_only_the_picked_routes_letter_is_sent_again(base: str, get: Get, world: World) -> None:
+    """Ids are made by producers, so another route may have the same."""
+    await world.keep(letter("m-1"), letter("m-1", NOW - 90_000, route="n/other", subject="o"))
+    _, page = await get("/dead-letters?window=all&route=n%2Fr")
+    assert re.findall(r'name="id" value="([^"]+)"', page) == ["n/r m-1"]
+    for picked, found in (("n/r m-1", 1), ("m-1", 2)):
+        _, page = await post(base, [("token", await token_of(get)), ("action", "replay"), ("id", picked)])
+        assert f"{found} sent again" in page
+
+
+async def test_a_route_that_is_not_served_is_told_with_the_reason(get: Get, world: World) -> None:
+    """And no figure, not even a zero."""
+    world.board.views.append(view("n/new", queues=(), rungs=(), rates=None, trouble="not <made> yet"))
+    _, page = await get("/")
+    assert "not &lt;made&gt; yet" in page
+    assert 'data-key="n/new' not in page
+
+
+@pytest.mark.promise(10)
+@pytest.mark.parametrize("path", ["/", "/dead-letters"])
+async def test_that_routes_may_be_others_by_now_is_told(get: Get, world: World, path: str) -> None:
+    """What is known goes on being shown."""
+    world.board.said_trouble = "the API server does not answer"
+    _, page = await get(path)
+    assert "the API server does not answer" in page
+    assert "n/r" in page
+
+
+async def test_an_open_page_is_made_anew_when_the_api_server_goes_away(base: str, world: World) -> None:
+    """Once: after that only the reason changes on it."""
+    shapes = []
+    for said in (None, "away", "away for another reason"):
+        world.board.said_trouble = said
+        async with aiohttp.ClientSession() as http, http.get(f"{base}/live") as stream, asyncio.timeout(30):
+            told = json.loads((await stream.content.readuntil(b"\n\n")).removeprefix(b"data: "))
+            shapes.append(told["shape"])
+            assert told["values"].get("trouble") == said
+    assert shapes[0] != shapes[1] == shapes[2]
+
+
+async def test_what_can_not_be_read_is_told_and_not_as_not_found(get: Get, world: World) -> None:
+    """A letter may lie on the route that is out of reach."""
+    await world.keep(letter("m-1"))
+    world.missing = {"n/other": "the table is away"}
+    status, page = await get("/dead-letters?window=all")
+    assert status == 200
+    assert "n/other: the table is away" in page
+    assert "m-1" in page
+    for path in ("/dead-letters/none", "/messages/none"):
+        status, page = await get(path)
+        assert (status, "n/other" in page) == (503, True)
+    assert (await get("/dead-letters/m-1"))[0] == 200
+
+
 async def test_a_backend_that_is_away_is_told(get: Get, world: World) -> None:
     """Not as if there were nothing."""
 

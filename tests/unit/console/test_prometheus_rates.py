@@ -11,7 +11,14 @@ from chaski_console.prometheus_rates import PrometheusRates
 from chaski_console.views import RouteRates
 from unit.console.fakes import FixedClock
 
-FIGURES = {"accepted": "1.5", "delivered": "1", "attempts_total[": "2", "failed": "0.5", "dead_letters": "0.25"}
+FIGURES = {
+    "oldest": "42.5",
+    "accepted": "1.5",
+    "delivered": "1",
+    "attempts_total[": "2",
+    "failed": "0.5",
+    "dead_letters": "0.25",
+}
 
 
 class Moving(FixedClock):
@@ -38,7 +45,7 @@ class Answers:
         if self.body is not None:
             return web.json_response(self.body)
         kind = "failed" if "outcome" in query else next(name for name in FIGURES if name in query)
-        metric = {"namespace": "n", "route": "r"}
+        metric = {"namespace": "n", "route": "r"} | ({"queue": "rung-fast"} if kind == "oldest" else {})
         return web.json_response({"data": {"result": [{"metric": metric, "value": [0, FIGURES[kind]]}]}})
 
 
@@ -64,7 +71,8 @@ async def test_rates_are_told_by_route_and_asked_for_now_and_then() -> None:
         both = await asyncio.gather(rates.read(), rates.read())
         assert both == [{"n/r": RouteRates(1.5, 1.0, 2.0, 0.5, 0.25)}] * 2
         asked = len(answers.asked)
-        assert asked == 5
+        assert asked == 6
+        assert await rates.ages() == {"n/r": {"rung-fast": 42.5}}
         clock.seconds = 5.0
         await rates.read()
         assert len(answers.asked) == asked
@@ -80,4 +88,5 @@ async def test_an_answer_that_is_none_leaves_rates_unknown(body: object) -> None
     answers = Answers()
     answers.body = body
     async with served(answers) as url:
-        assert await PrometheusRates(url, Moving()).read() == {}
+        rates = PrometheusRates(url, Moving())
+        assert (await rates.read(), await rates.ages()) == ({}, {})

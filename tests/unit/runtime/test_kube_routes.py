@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_ingest.admission import Unserved
-from chaski_ingest.kube_routes import KubeRoutes, _seen_of
+from chaski_runtime.kube_routes import KubeRoutes, Unserved, _seen_of
 from chaski_runtime.kubeaccess import KubeAccess
 from chaski_runtime.kubeapi import KubeApi
 from support.clocks import StillClock

@@ -16,12 +16,19 @@ from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
-from chaski_ingest.admission import Unserved
 from chaski_runtime.kubeapi import KubeApi, Object, object_path
 from chaski_runtime.kubewatch import Key, Mirror
 
 _log = logging.getLogger(__name__)
 _PLURAL = "chaskiroutes"
+
+
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """A route that is known, but can't be used now."""
+
+    status: int  # as HTTP says it. 404: not accepted, or going; 503: soon
+    detail: str  # why
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ class _Seen:
 
 
 class KubeRoutes:
-    """Implements `RouteDirectory` over the API server."""
+    """What the API server has, for processes that serve or show it."""
 
     def __init__(self, api: KubeApi, namespaces: Sequence[str], clock: Clock, random: Callable[[], float]) -> None:
         """Asks nothing yet.
@@ -68,6 +75,20 @@ class KubeRoutes:
         if known is None and self.trouble() is not None:
             return Unserved(503, "the routes are not known yet; ask again")
         return known
+
+    @property
+    def served(self) -> Mapping[Key, ResolvedRoute]:
+        """The routes that are served, of the moment."""
+        return self._served
+
+    @property
+    def unserved(self) -> Mapping[Key, Unserved]:
+        """Those that are known but not served, and why."""
+        return self._unserved
+
+    def deaf(self) -> str | None:
+        """Why changes are not heard of now; None while they are."""
+        return next((mirror.trouble for mirror in self._mirrors if mirror.trouble is not None), None)
 
     def trouble(self) -> str | None:
         """Why requests should not come here: no list was read yet."""
