@@ -15,6 +15,12 @@ class Auth(StrEnum):
     password = "password"  # noqa: S105 - a word of the command line
 
 
+_AUTH = (
+    "password: whom --password-file names; header: whom the proxy in front names; none: whoever reaches the port, which"
+    " is then one of this machine only."
+)
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -34,13 +40,7 @@ def console(  # noqa: PLR0913 - one parameter for each option of the command
     namespace: Annotated[
         list[str] | None, typer.Option(help="With --kubernetes: only its routes; repeatable.", metavar="NS")
     ] = None,
-    auth: Annotated[
-        Auth,
-        typer.Option(
-            help="password: whom --password-file names; header: whom the proxy in front names; none: whoever reaches the"
-            " port, which is then one of this machine only."
-        ),
-    ],
+    auth: Annotated[Auth, typer.Option(help=_AUTH)],
     password_file: Annotated[
         Path | None,
         typer.Option(help="Lines name:password, for --auth password; read again when it changes.", metavar="FILE"),
