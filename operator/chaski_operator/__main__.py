@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import uvloop
 
@@ -77,6 +78,7 @@ def settings_of(given: argparse.Namespace, environment: Mapping[str, str], names
         drained_seconds=given.drained_seconds,
         fence_seconds=given.fence_seconds,
         scaling_seconds=given.scaling_seconds,
+        down_window_seconds=given.scale_down_window_seconds,
         aws_threads=given.aws_threads,
     )
     lease = LeaseSettings(
@@ -125,6 +127,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     flags.number("--drained-seconds", 60.0, "a queue must be seen empty so long before it is deleted")
     flags.number("--fence-seconds", 60.0, "a queue policy takes so long to be in force everywhere")
     flags.number("--scaling-seconds", 10.0, "between two looks of the autoscaler at a route's queues and Pods")
+    flags.number("--scale-down-window-seconds", 300.0, "a Pod goes when it was not wanted for so long", most=3600)
     flags.number("--aws-threads", 16, "calls to AWS at the same time")
     flags.text("--lease-namespace", "", "namespace of the Lease (default: the Pod's)")
     flags.text("--lease-name", "chaski-operator", "its name")
@@ -149,9 +152,9 @@ class _Flags:
         value = self._given(flag) or default
         self._to.add_argument(flag, default=value, required=value is None, metavar="TEXT", help=_help(told, default))
 
-    def number(self, flag: str, default: float, told: str) -> None:
-        """A number that is not negative; whole where the default is."""
-        kind = _whole if isinstance(default, int) else _seconds
+    def number(self, flag: str, default: float, told: str, most: float = 1e9) -> None:
+        """A number that is not negative, nor more than `most`; whole where the default is."""
+        kind = _whole if isinstance(default, int) else partial(_seconds, most)
         self._to.add_argument(
             flag, type=kind, default=self._given(flag) or default, metavar="N", help=_help(told, f"{default:g}")
         )
@@ -222,13 +225,13 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _seconds(most: float, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds')
+    if not 0 <= value <= most:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds from 0 to {most:g}')
     return value
 
 

@@ -12,6 +12,7 @@ from chaski_operator.owned import OwnedObjects
 from chaski_operator.reconcile import Reconciler
 from chaski_operator.rounds import Key, Rounds
 from chaski_operator.routes import Routes
+from chaski_operator.scaling import paced
 from chaski_operator.scaling_cluster import KubeCluster, WorkerPods
 from chaski_operator.scaling_loop import Scaler
 from chaski_operator.scaling_route import LoopPace, Parts
@@ -75,12 +76,16 @@ class Autoscaling:
                 workers_of=jobs_of,
                 metrics=self._metrics,
                 clock=self._clock,
-                pace=LoopPace(look_seconds=self._settings.pace.scaling_seconds),
+                pace=self._pace(),
             )
             async with asyncio.TaskGroup() as tasks:
                 for each in pods:
                     tasks.create_task(each.mirror.run())
                 tasks.create_task(Scaler(parts, random.random).run())
+
+    def _pace(self) -> LoopPace:
+        pace = self._settings.pace
+        return LoopPace(look_seconds=pace.scaling_seconds, scaling=paced(pace.down_window_seconds))
 
     def _cluster(self, pods: list[WorkerPods]) -> KubeCluster:
         return KubeCluster(

@@ -4,9 +4,10 @@ No object says how many Pods there are: `spec.replicas` is the autoscaler's, or 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -149,16 +150,19 @@ def _deployment(job: Job, resolved: ResolvedRoute, pods: WorkerPods) -> Object:
 
 
 def _network_policy(route: Route) -> Object:
-    return _object(NETWORK_POLICY, config_map_name(route.name), route, {"spec": _network_spec(_labels(route, {}))})
+    own = {port for rule in route.allow if (port := urlsplit(rule.url).port)}
+    spec = _network_spec(_labels(route, {}), own)
+    return _object(NETWORK_POLICY, config_map_name(route.name), route, {"spec": spec})
 
 
-def _network_spec(labels: Mapping[str, str]) -> Object:
-    """In only for metrics and progress, out only to DNS, web ports and the Pod Identity agent."""
-    ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-    web = [{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 80}]
+def _network_spec(labels: Mapping[str, str], ports: Collection[int] = ()) -> Object:
+    """In only for metrics and progress; out only to DNS, web ports, these ports and the Pod Identity agent."""
+    names = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    out = [{"protocol": "TCP", "port": port} for port in sorted({80, 443, *ports})]
     agent = [{"ipBlock": {"cidr": cidr}} for cidr in ("169.254.170.23/32", "fd00:ec2::23/128")]
     # Never the metadata service of a node: it hands out the node's credentials.
-    outside = [
+    anywhere = [
+        {"namespaceSelector": {}},  # some networks don't count Pods among addresses
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
         {"ipBlock": {"cidr": "::/0", "except": ["fd00:ec2::/32", "fe80::/10"]}},
     ]
@@ -166,7 +170,11 @@ def _network_spec(labels: Mapping[str, str]) -> Object:
         "podSelector": {"matchLabels": dict(labels)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [{"ports": [{"protocol": "TCP", "port": METRICS_PORT}]}],
-        "egress": [{"ports": ports}, {"to": agent, "ports": [web[1]]}, {"to": outside, "ports": web}],
+        "egress": [
+            {"ports": names},
+            {"to": agent, "ports": [{"protocol": "TCP", "port": 80}]},
+            {"to": anywhere, "ports": out},
+        ],
     }
 
 

@@ -63,6 +63,12 @@ class Pace:
 PACE = Pace()
 
 
+def paced(down_window_seconds: float) -> Pace:
+    """The usual pace with another window; where that is shorter than a step, steps are as short."""
+    step = min(PACE.down_step_seconds, down_window_seconds)
+    return replace(PACE, down_window_seconds=down_window_seconds, down_step_seconds=step)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the route says."""

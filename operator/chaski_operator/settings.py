@@ -24,7 +24,8 @@ class WorkerPods:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     #: Makes a NetworkPolicy for each route: nobody but a scrape may come in, and workers may only go out to DNS, to web
-    #: ports and to the Pod Identity agent. Off, since a cluster whose targets use other ports would stand still.
+    #: ports, to the ports that the route's rules name, and to the Pod Identity agent. Off, since a Service may lead to
+    #: another port of its Pods than its own, and only that of the Pods counts.
     network_policy: bool = False
 
 
@@ -80,6 +81,9 @@ class Pace:
 
     #: Seconds between two looks at a replay that runs: its counts in the status are that old.
     replay_seconds: float = 3.0
+
+    #: Seconds that a Pod must not be wanted before it goes. Shorter saves Pods and goes up and down with the load.
+    down_window_seconds: float = 300.0
 
     #: Routes worked on at the same time, and threads that call AWS. A call takes 10 to 50 ms, a hanging one up to
     #: 10 s, so one broken endpoint does not stop the others.

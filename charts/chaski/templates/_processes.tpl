@@ -23,6 +23,7 @@
 - --namespace={{ . }}
 {{- end }}
 - --installation={{ .Values.installation }}
+- --scale-down-window-seconds={{ .Values.operator.scaleDownWindowSeconds }}
 - --lease-name={{ include "chaski.fullname" . }}-operator
 - --log-level={{ .Values.operator.logLevel }}
 {{- end -}}

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"chaski-canary: {error}\n")
         return 2
-    flight = Flight(given.ingest, given.sink_url, routes, given.interval, given.token_file)
+    flight = Flight(given.ingest, given.sink_url, routes, given.interval, given.token_file, given.ca_file)
     log = logs.configure(given.log_format, given.log_level, service="chaski-canary")
     try:
         asyncio.run(_serve(flight, given))
@@ -82,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--route", required=True, action="append", metavar="NAMESPACE/NAME", help="repeatable")
     parser.add_argument("--interval", type=float, default=60.0, metavar="SECONDS", help="default: %(default)g")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="token or API key, read for each message")
+    parser.add_argument(
+        "--ca-file", type=Path, metavar="FILE", help="PEM; who signed ingest's certificate (else: the system's)"
+    )
     parser.add_argument("--host", default="0.0.0.0", help="where to listen (default: %(default)s)")  # noqa: S104 - workers come from outside the Pod
     parser.add_argument("--port", type=int, default=8082, metavar="N", help="of the sink (default: 8082)")
     parser.add_argument("--metrics-port", type=int, default=9090, metavar="N", help="default: 9090")

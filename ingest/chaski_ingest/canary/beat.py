@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import ssl
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Flight:
     routes: tuple[RouteKey, ...]
     interval_seconds: float
     token_file: Path | None = None  # read for each message: tokens are renewed
+    ca_file: Path | None = None  # who signed ingest's certificate; read for each message where it is there
 
 
 class Canary:
@@ -79,7 +81,7 @@ class Canary:
         url = f"{self._flight.ingest.rstrip('/')}/v1/routes/{namespace}/{name}/messages"
         message = {"id": message_id, "subject": SUBJECT, "body": {"url": self._flight.sink, "content": "canary"}}
         try:
-            async with http.post(url, json=message, headers=await self._headers()) as answer:
+            async with http.post(url, json=message, headers=await self._headers(), ssl=await self._trust()) as answer:
                 accepted = answer.status == 202
                 said = "" if accepted else (await answer.content.read(2_048)).decode("utf-8", "replace")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -92,6 +94,13 @@ class Canary:
         if not accepted:
             del under_way[message_id]
             _log.warning("the canary of %s/%s was not accepted: %s", namespace, name, said)
+
+    async def _trust(self) -> ssl.SSLContext | bool:
+        """By what ingest's certificate is judged: the authority of the file, else those of the system."""
+        file = self._flight.ca_file
+        if file is None or not await asyncio.to_thread(file.is_file):
+            return True
+        return await asyncio.to_thread(ssl.create_default_context, cafile=str(file))
 
     async def _headers(self) -> dict[str, str]:
         if self._flight.token_file is None:

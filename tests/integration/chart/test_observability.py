@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -56,3 +57,35 @@ def test_the_canary_reaches_ingest_through_its_fence() -> None:
     (canary,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"].endswith("-canary")]
     selectors = [each["podSelector"]["matchLabels"] for each in messages["from"]]
     assert selectors == [{"app": "producer"}, canary["spec"]["selector"]["matchLabels"]]
+
+
+def test_the_canary_speaks_https_where_ingest_does() -> None:
+    """It gets the authority of the certificate, and never the key."""
+
+    def canary(values: dict[str, object]) -> dict[str, Any]:
+        objects = render({"canary": {"enabled": True, "routes": ["n/r"]}, **values})
+        (found,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"].endswith("-canary")]
+        pod: dict[str, Any] = found["spec"]["template"]["spec"]
+        return pod
+
+    plain, secure = canary({}), canary({"ingest": {"tls": {"secretName": "ingest-tls"}}})
+    assert "--ingest=http://chaski-ingest.chaski-system.svc:80" in plain["containers"][0]["args"]
+    assert "--ingest=https://chaski-ingest.chaski-system.svc:80" in secure["containers"][0]["args"]
+    assert "--ca-file=/ca/ca.crt" in secure["containers"][0]["args"]
+    (volume,) = [each for each in secure["volumes"] if each not in plain["volumes"]]
+    (source,) = volume["projected"]["sources"]
+    assert source["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+
+
+def test_ingest_serves_the_certificate_of_the_secret_that_is_named() -> None:
+    """Mounted where its flags say; `helm test` and the notes speak HTTPS as well."""
+    objects = render({"ingest": {"tls": {"secretName": "ingest-tls"}}})
+    (ingest,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"] == "chaski-ingest"]
+    pod = ingest["spec"]["template"]["spec"]
+    (volume,) = [each for each in pod["volumes"] if each.get("secret") == {"secretName": "ingest-tls"}]
+    (mount,) = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == volume["name"]]
+    folder = mount["mountPath"]
+    assert {f"--tls-cert={folder}/tls.crt", f"--tls-key={folder}/tls.key"} <= set(pod["containers"][0]["args"])
+    (test,) = of_kind(objects, "Pod")
+    (url,) = [each["value"] for each in test["spec"]["containers"][0]["env"] if each["name"] == "MESSAGES_URL"]
+    assert url.startswith("https://chaski-ingest.")

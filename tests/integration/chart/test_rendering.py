@@ -33,6 +33,10 @@ MATRIX: dict[str, dict[str, Any]] = {
         "workers": {"networkPolicy": True},
     },
     "canary": {"canary": {"enabled": True, "routes": ["helpdesk/conversations", "billing/invoices"]}},
+    "canary over HTTPS": {
+        "canary": {"enabled": True, "routes": ["helpdesk/conversations"]},
+        "ingest": {"tls": {"secretName": "ingest-tls"}},
+    },
     "no ingest": {"ingest": {"enabled": False}},
     "no rights, no definition": {"rbac": {"create": False}, "crds": {"install": False}},
     "aws": {

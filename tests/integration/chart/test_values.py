@@ -22,6 +22,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a region that is none": ({"aws": {"region": "Frankfurt"}}, "region"),
     "an endpoint without a scheme": ({"aws": {"endpoints": {"sqs": "sqs:9324"}}}, "sqs"),
     "a log level that is none": ({"operator": {"logLevel": "verbose"}}, "logLevel"),
+    "a window of hours": ({"operator": {"scaleDownWindowSeconds": 3601}}, "scaleDownWindowSeconds"),
+    "a window that is none": ({"operator": {"scaleDownWindowSeconds": "5m"}}, "scaleDownWindowSeconds"),
     "a namespace twice": ({"watchNamespaces": ["a", "a"]}, "watchNamespaces"),
     "a namespace that can't be": ({"watchNamespaces": ["Team_A"]}, "watchNamespaces"),
     "the tests' way around the guard": ({"workers": {"env": {"CHASKI_ALLOW_LOOPBACK": "1"}}}, "CHASKI_ALLOW_LOOPBACK"),

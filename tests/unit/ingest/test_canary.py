@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -41,15 +43,15 @@ class Ingest:
 
 
 @contextlib.asynccontextmanager
-async def served(ingest: Ingest) -> AsyncIterator[str]:
+async def served(ingest: Ingest, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Its address."""
     app = web.Application()
     app.router.add_post("/{any:.*}", ingest.answer)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
@@ -93,6 +95,22 @@ async def test_what_ingest_refuses_is_counted() -> None:
     async with served(ingest) as base:
         canary = Canary(Flight(base, "http://sink.example/", (ROUTE,), 60.0), Moving())
         await run_until(canary, "chaski_canary_messages_total", 1, **LABELS, result="rejected")
+
+
+async def test_ingests_certificate_is_judged_by_the_authority_that_is_named(tmp_path: Path) -> None:
+    """The file is read for each message, so a renewed one counts at once; without one the system's are asked."""
+    made, named = tmp_path / "tls.crt", tmp_path / "ca.crt"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=ingest"
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "tls.key"), "-out", str(made)]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)  # noqa: ASYNC221 - nothing else runs yet
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(made, tmp_path / "tls.key")
+    async with served(Ingest(), tls) as base:
+        canary = Canary(Flight(base, "http://sink.example/", (ROUTE,), 0.05, ca_file=named), Moving())
+        await run_until(canary, "chaski_canary_messages_total", 1, **LABELS, result="unreachable")
+        assert value(canary.metrics, "chaski_canary_messages_total", **LABELS, result="accepted") == 0
+        made.rename(named)
+        await run_until(canary, "chaski_canary_messages_total", 1, **LABELS, result="accepted")
 
 
 async def test_an_ingest_that_is_away_ends_nothing() -> None:

@@ -19,6 +19,7 @@ def test_defaults_are_those_that_are_documented() -> None:
     """All namespaces; the Lease lies in the Pod's."""
     made = settings("--worker-image", "i:1")
     assert (made.namespaces, made.installation, made.pace.resync_seconds) == ((), "chaski", 300)
+    assert made.pace.down_window_seconds == 300
     assert (made.lease.namespace, made.lease.name, made.lease.duration_seconds) == ("chaski", "chaski-operator", 15)
     assert made.workers.environment == {}
 
@@ -30,11 +31,13 @@ def test_every_flag_may_come_from_the_environment_and_the_flag_wins() -> None:
         "CHASKI_OPERATOR_NAMESPACE": "a,b",
         "CHASKI_OPERATOR_WORKER_ENV": "X=1,Y=2",
         "CHASKI_OPERATOR_RESYNC_SECONDS": "60",
+        "CHASKI_OPERATOR_SCALE_DOWN_WINDOW_SECONDS": "20",
         "CHASKI_OPERATOR_WORKER_NETWORK_POLICY": "true",
     }
     made = settings(**environment)
     assert (made.workers.image, made.namespaces, made.pace.resync_seconds) == ("i:1", ("a", "b"), 60)
     assert dict(made.workers.environment) == {"X": "1", "Y": "2"}
+    assert made.pace.down_window_seconds == 20
     assert made.workers.network_policy
     made = settings("--namespace", "c", "--namespace", "d", "--worker-image", "i:2", **environment)
     assert (made.workers.image, made.namespaces) == ("i:2", ("c", "d"))
@@ -64,6 +67,7 @@ def test_workers_get_region_and_endpoints_but_no_credentials() -> None:
         ["--worker-image", "i", "--worker-env", "novalue"],
         ["--worker-image", "i", "--resync-seconds", "-1"],
         ["--worker-image", "i", "--resync-seconds", "nan"],
+        ["--worker-image", "i", "--scale-down-window-seconds", "3601"],
         ["--worker-image", "i", "--metrics-port", "x"],
     ],
     ids=str,

@@ -123,6 +123,22 @@ def test_a_network_policy_is_made_where_that_is_asked_for() -> None:
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
 
 
+def test_a_network_policy_lets_workers_out_to_the_ports_of_the_rules() -> None:
+    """Web ports always, for AWS; a canary's sink is a target like any other."""
+    urls = [
+        "http://chaski-canary.chaski-system.svc:8082/",
+        "https://*.shop.example:8443/a/",
+        "http://[fd00::1]:99/",
+        "https://a.example/",
+    ]
+    allow = [{"name": f"t{number}", "url": url} for number, url in enumerate(urls)]
+    (policy,) = objects_of("NetworkPolicy", WorkerPods("i", network_policy=True), targets={"allow": allow})
+    (anywhere,) = [rule for rule in policy["spec"]["egress"] if {"namespaceSelector": {}} in rule.get("to", [])]
+    assert [each["port"] for each in anywhere["ports"]] == [80, 99, 443, 8082, 8443]
+    blocks = [each["ipBlock"] for each in anywhere["to"] if "ipBlock" in each]
+    assert {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]} in blocks
+
+
 def test_no_two_deployments_share_a_name() -> None:
     """Hyphens in routes and queues, and a queue called retry, lead to names of their own."""
     pairs = [("a", "b-c"), ("a-b", "c"), ("a", "b"), ("a", "retry"), ("a-b", "retry"), ("a", "b-retry")]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaski_core.ports import QueueCounts
-from chaski_operator.scaling import Decision, Doubt, Limit, Limits, Look, Memory, Mode, Pods, decide
+from chaski_operator.scaling import PACE, Decision, Doubt, Limit, Limits, Look, Memory, Mode, Pace, Pods, decide, paced
 
 LOOK_SECONDS = 10.0
 NOTHING = QueueCounts(0, 0, 0)
@@ -24,10 +24,11 @@ class Scene:
     now: float = 1_000.0
     memory: Memory = field(default_factory=lambda: Memory(1_000.0))
     history: list[int] = field(default_factory=list)
+    pace: Pace = PACE
 
     def look(self, counts: QueueCounts | None, pods: Pods | None = None, doubt: Doubt | None = None) -> Decision:
         """One look; the Deployment does what is decided."""
-        decision = decide(self.limits, Look(self.replicas, counts, pods, doubt), self.memory, self.now)
+        decision = decide(self.limits, Look(self.replicas, counts, pods, doubt), self.memory, self.now, self.pace)
         self.memory = decision.memory
         self.now += LOOK_SECONDS
         if decision.replicas is not None:
@@ -127,6 +128,17 @@ def test_an_empty_queue_goes_to_zero_by_steps_and_late() -> None:
     assert steps(scene.history) == [9, 7, 6, 5, 4, 3, 2, 1, 0]
     first = scene.history.index(7)
     assert first * LOOK_SECONDS >= 300
+
+
+def test_a_shorter_window_takes_pods_away_sooner_and_as_often() -> None:
+    """And still by steps, and the last one only after `scaleToZeroAfterSeconds`."""
+    scene = Scene(Limits(scale_to_zero_after_seconds=200), replicas=4, pace=paced(20))
+    scene.looks(300, NOTHING, subjects=0)
+    assert steps(scene.history) == [4, 3, 2, 1, 0]
+    assert scene.history.index(3) * LOOK_SECONDS == 20
+    assert scene.history.index(1) * LOOK_SECONDS == 60
+    assert scene.history.index(0) * LOOK_SECONDS == 200
+    assert paced(300) == PACE
 
 
 def test_the_last_pod_stays_until_three_looks_in_a_row_found_nothing() -> None:
