@@ -1,5 +1,6 @@
 """What stays when the release goes, and how all of it is removed."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,10 +11,18 @@ from support.clusterpods import Team
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 
 
-def test_uninstalling_keeps_everything_and_the_documented_way_removes_it(team: Team) -> None:
-    """Queues, tables and routes stay; with deletionPolicy Delete they go with their route."""
-    cluster = team.cluster
-    team.route("kept")
+@pytest.fixture
+def reinstalled(installed: Cluster) -> Iterator[Cluster]:
+    """The cluster, into which the release comes back when the test is over."""
+    yield installed
+    installed.namespace(SYSTEM)
+    installed.install()
+
+
+def test_uninstalling_keeps_everything_and_the_documented_way_removes_it(team: Team, reinstalled: Cluster) -> None:
+    """Queues, tables, routes and workers stay; what docs/install.md says removes all of it, and leaves nothing."""
+    cluster = reinstalled
+    team.route("kept", autoscaling={"minReplicas": 1})
     cluster.ready(team.namespace, "kept")
     queues, table = things(team, "kept")
     assert queues
@@ -25,6 +34,7 @@ def test_uninstalling_keeps_everything_and_the_documented_way_removes_it(team: T
     assert table in cluster.aws("dynamodb").list_tables()["TableNames"]
     assert cluster.get("chaskiroute", "-n", team.namespace, "kept")["status"]["resolved"]
     assert cluster.try_kubectl("get", "deployment", "-n", SYSTEM, "chaski-operator").returncode != 0
+    assert team.replicas("kept") > 0
 
     cluster.install()
     cluster.ready(team.namespace, "kept")
@@ -38,6 +48,13 @@ def test_uninstalling_keeps_everything_and_the_documented_way_removes_it(team: T
     cluster.kubectl("delete", "chaskiroute", "-n", team.namespace, "kept", "--timeout=180s", seconds=200)
     cluster.until("no queues", lambda: not queues & existing_queues(cluster))
     cluster.until("no table", lambda: table not in cluster.aws("dynamodb").list_tables()["TableNames"])
+
+    cluster.helm("uninstall", "chaski", "-n", SYSTEM, "--wait")
+    cluster.kubectl("delete", "crd", "chaskiroutes.chaski.dev", "--timeout=120s", seconds=150)
+    cluster.kubectl("delete", "namespace", SYSTEM, "--timeout=180s", seconds=200)
+    kinds = "crd,clusterrole,clusterrolebinding,role,rolebinding,deployment,service,serviceaccount,configmap,secret"
+    left = cluster.get(kinds, "--all-namespaces")["items"]
+    assert [each["metadata"]["name"] for each in left if each["metadata"]["name"].startswith("chaski")] == []
 
 
 def things(team: Team, route: str) -> tuple[set[str], str]:

@@ -1,8 +1,10 @@
 """10,000 ordered messages while everything that can be restarted is restarted."""
 
-import json
+import itertools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -12,75 +14,135 @@ from support.clusterpods import Team
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 
 SUBJECTS, EACH = 50, 200
+ALL = SUBJECTS * EACH
+#: A third of what is left is sent in about so many seconds, as long as something is still to be done to the system.
+PACE_SECONDS = 150
 HARMLESS = ("connection: ", "answered 503", "answered 404", "answered 401", "answered 403", "answered 429")
+WORKERS = "app.kubernetes.io/name=chaski-worker"
+SYSTEM_PODS = "app.kubernetes.io/part-of=chaski,app.kubernetes.io/component in (operator, ingest)"
+ROUTE = "upheaval"
+
+
+@dataclass
+class Upheaval:
+    """What is done to the system while a producer sends, and how far that was meanwhile."""
+
+    team: Team
+    sender: str
+    killed: int = 0
+    told: list[str] = field(default_factory=list)
+
+    def accepted(self) -> int:
+        """Messages that got 202 so far, as the producer says."""
+        return self.team.sending(self.sender).get("accepted", 0)
+
+    def during(self, what: str, act: Callable[[], None]) -> None:
+        """Does something to its end, and sees that messages were accepted all the while, with more to come."""
+        cluster, before = self.team.cluster, self.accepted()
+        assert 0 < before < ALL
+        act()
+        cluster.until(f"messages after: {what}", lambda: self.accepted() > before, 120)
+        assert self.accepted() < ALL, f"all was sent before the end of: {what}"
+        self.told.append(f"{what} at {before / ALL:.0%}")
+
+    def kill_workers(self) -> None:
+        """All workers, at once and without notice; waits until as many others are ready."""
+        before = self._workers()
+        assert len(before) >= 2
+        self.team.cluster.kubectl(
+            "delete", "pods", "-n", self.team.namespace, "-l", WORKERS, "--grace-period=0", "--force"
+        )
+        self.killed += len(before)
+
+        def replaced() -> bool:
+            after = self._workers()
+            return not before.keys() & after.keys() and sum(map(_ready, after.values())) >= len(before)
+
+        self.team.cluster.until("new workers", replaced, 180)
+
+    def upgrade(self) -> None:
+        """To a release whose Pods all differ: another environment for the workers, other labels for the rest."""
+        labels = ("--set", "operator.podLabels.release=next", "--set", "ingest.podLabels.release=next")
+        self.team.cluster.install(*labels, "--set", "workers.env.RELEASE=next")
+        self._rolled("next")
+
+    def roll_back(self) -> None:
+        """To the revision before."""
+        self.team.cluster.helm("rollback", "chaski", "-n", SYSTEM, "--wait", "--timeout", "5m")
+        self._rolled(None)
+
+    def _rolled(self, release: str | None) -> None:
+        """Waits until every Pod of the system and every worker is of that release, and ready."""
+
+        def all_are() -> bool:
+            workers = list(self._workers().values())
+            system = self.team.cluster.get("pods", "-n", SYSTEM, "-l", SYSTEM_PODS)["items"]
+            found = [_environment(pod).get("RELEASE") for pod in workers]
+            found += [pod["metadata"]["labels"].get("release") for pod in system]
+            return bool(workers) and set(found) == {release} and all(map(_ready, workers))
+
+        self.team.cluster.until(f"Pods of the release {release or 'before'} only", all_are, 300)
+
+    def _workers(self) -> dict[str, Any]:
+        items = self.team.cluster.get("pods", "-n", self.team.namespace, "-l", WORKERS)["items"]
+        return {pod["metadata"]["uid"]: pod for pod in items}
 
 
 @pytest.mark.promise(2)
 @pytest.mark.promise(3)
 def test_nothing_is_lost_and_order_is_kept_while_everything_restarts(team: Team, report: Callable[[str], None]) -> None:
     """Workers killed without notice, ingest rolled, the operator restarted, an upgrade and a rollback."""
-    cluster = team.cluster
     team.route(
-        "upheaval",
+        ROUTE,
         queues=[{"name": "messages", "partitions": 2}],
         delivery={"timeoutSeconds": 5},
         autoscaling={"minReplicas": 2, "maxReplicas": 3},
     )
-    cluster.ready(team.namespace, "upheaval")
+    team.cluster.ready(team.namespace, ROUTE)
     plan = [(f"line-{n}", f"{team.target}/200", 0, EACH) for n in range(SUBJECTS)]
-    sender = team.begin_sending("upheaval", plan, retry_seconds=300)
     began = time.monotonic()
-    cluster.until("the first messages", lambda: arrived(team) > 200, 120)
-    done: list[str] = []
-    for what, act in deeds(team).items():
-        before = arrived(team)
-        act()
-        done.append(f"{what} (at {before})")
-    sent = team.sent(sender, 900)
-    cluster.until(f"all {SUBJECTS * EACH} messages", lambda: arrived(team) >= SUBJECTS * EACH, 400)
+    sender = team.begin_sending(ROUTE, plan, retry_seconds=300, pace_seconds=PACE_SECONDS)
+    upheaval = Upheaval(team, sender)
+    team.cluster.until("the first messages", lambda: arrived(team) > 200, 120)
+    upheaval.during("workers killed", upheaval.kill_workers)
+    upheaval.during("ingest rolled", lambda: roll(team.cluster, "deployment/chaski-ingest"))
+    upheaval.during("operator restarted", lambda: roll(team.cluster, "deployment/chaski-operator"))
+    upheaval.during("upgraded", upheaval.upgrade)
+    upheaval.during("workers killed again", upheaval.kill_workers)
+    upheaval.during("rolled back", upheaval.roll_back)
+    team.hurry()
+    sent = team.sent(sender, 600)
+    team.cluster.until(f"all {ALL} messages", lambda: arrived(team) >= ALL, 600)
+    seconds = time.monotonic() - began
     seen = team.seen()["seen"]
+    report(f"{accounts(sent, seen)}; {upheaval.killed} workers killed; {seconds:.0f} s; {', '.join(upheaval.told)}")
     firsts = {subject: list(dict.fromkeys(each)) for subject, each in seen.items()}
     assert firsts == {f"line-{n}": list(range(EACH)) for n in range(SUBJECTS)}
-    assert sent["accepted"] == SUBJECTS * EACH
-    odd = {what: number for what, number in sent.items() if what not in ("seconds", "accepted")}
-    assert [what for what in odd if not what.startswith(HARMLESS)] == []
-    repeats = sum(map(len, seen.values())) - SUBJECTS * EACH
-    report(
-        f"{SUBJECTS * EACH} messages, 0 lost, order kept, {repeats} delivered again; sent in {sent['seconds']} s, "
-        f"all there after {time.monotonic() - began:.0f} s; while {'; '.join(done)}; the producer repeated after {odd}"
+    assert sent["accepted"] == ALL
+    assert [what for what in repeated_after(sent) if not what.startswith(HARMLESS)] == []
+
+
+def accounts(sent: dict[str, Any], seen: dict[str, list[int]]) -> str:
+    """The figures of the whole, as they are reported."""
+    firsts = [list(dict.fromkeys(each)) for each in seen.values()]
+    delivered = sum(map(len, firsts))
+    disorder = sum(one > next_one for each in firsts for one, next_one in itertools.pairwise(each))
+    repeats = sum(map(len, seen.values())) - delivered
+    again = repeated_after(sent)
+    return (
+        f"{sent['accepted']} accepted, {delivered} delivered, {sent['accepted'] - delivered} lost, {disorder} out of order, "
+        f"{repeats} delivered again; {sum(again.values())} sends repeated by the producer {again}"
     )
+
+
+def repeated_after(sent: dict[str, Any]) -> dict[str, int]:
+    """What the producer met besides 202, and how often."""
+    return {what: number for what, number in sent.items() if what not in ("seconds", "accepted")}
 
 
 def arrived(team: Team) -> int:
     """Messages that came, repeats not counted."""
     return sum(len(set(each)) for each in team.seen()["seen"].values())
-
-
-def deeds(team: Team) -> dict[str, Callable[[], None]]:
-    """What is done to the system, in order."""
-    cluster = team.cluster
-    return {
-        "2 workers killed": lambda: kill_workers(team),
-        "ingest rolled": lambda: roll(cluster, "deployment/chaski-ingest"),
-        "operator restarted": lambda: roll(cluster, "deployment/chaski-operator"),
-        "upgraded": lambda: upgrade(cluster),
-        "workers killed again": lambda: kill_workers(team),
-        "rolled back": lambda: roll_back(cluster),
-    }
-
-
-def kill_workers(team: Team) -> None:
-    """All workers of the team's routes, at once and without notice; waits until others are there."""
-    label = "app.kubernetes.io/name=chaski-worker"
-    before = {each["metadata"]["uid"] for each in team.cluster.get("pods", "-n", team.namespace, "-l", label)["items"]}
-    team.cluster.kubectl("delete", "pods", "-n", team.namespace, "-l", label, "--grace-period=0", "--force")
-
-    def replaced() -> bool:
-        pods = team.cluster.get("pods", "-n", team.namespace, "-l", label)["items"]
-        new = [each for each in pods if each["metadata"]["uid"] not in before]
-        return any(state.get("ready") for each in new for state in each["status"].get("containerStatuses", []))
-
-    team.cluster.until("new workers", replaced, 120)
 
 
 def roll(cluster: Cluster, what: str) -> None:
@@ -89,15 +151,10 @@ def roll(cluster: Cluster, what: str) -> None:
     cluster.kubectl("rollout", "status", "-n", SYSTEM, what, "--timeout=180s", seconds=200)
 
 
-def upgrade(cluster: Cluster) -> None:
-    """To a release whose Pods all differ: another environment for the workers, other labels for the rest."""
-    worker = json.dumps("changed")
-    cluster.install(
-        *("--set", "operator.podLabels.release=next", "--set", "ingest.podLabels.release=next"),
-        *("--set", f"workers.env.RELEASE={worker}"),
-    )
+def _ready(pod: dict[str, Any]) -> bool:
+    states = pod["status"].get("containerStatuses", [])
+    return bool(states) and all(state["ready"] for state in states)
 
 
-def roll_back(cluster: Cluster) -> None:
-    """To the revision before."""
-    cluster.helm("rollback", "chaski", "-n", SYSTEM, "--wait", "--timeout", "5m")
+def _environment(pod: dict[str, Any]) -> dict[str, Any]:
+    return {each["name"]: each.get("value") for each in pod["spec"]["containers"][0].get("env", [])}

@@ -61,17 +61,41 @@ class Team:
 
     def seen(self) -> dict[str, Any]:
         """What came to the target: requests by path, sequence numbers by subject."""
-        path = f"/api/v1/namespaces/{self.namespace}/pods/target:8080/proxy/seen"
-        answer: dict[str, Any] = json.loads(self.cluster.kubectl("get", "--raw", path))
+        answer: dict[str, Any] = self._asked("seen")
         return answer
 
-    def begin_sending(self, route: str, plan: Sequence[tuple[str, str, int, int]], retry_seconds: float = 120) -> str:
-        """Starts a producer; its Pod's name. The plan: subject, target URL, first sequence number, how many."""
+    def hurry(self) -> None:
+        """Lets a producer that keeps a pace send the rest at once."""
+        self._asked("hurry/now")
+
+    def _asked(self, path: str) -> Any:
+        whole = f"/api/v1/namespaces/{self.namespace}/pods/target:8080/proxy/{path}"
+        return json.loads(self.cluster.kubectl("get", "--raw", whole))
+
+    def begin_sending(
+        self, route: str, plan: Sequence[tuple[str, str, int, int]], retry_seconds: float = 120, pace_seconds: float = 0
+    ) -> str:
+        """Starts a producer; its Pod's name.
+
+        Args:
+            route: to which it sends.
+            plan: subject, target URL, first sequence number, how many; side by side.
+            retry_seconds: how long one message is tried.
+            pace_seconds: above 0, messages become the rarer the fewer are left, and the last ones wait for `hurry`.
+        """
         name = f"sender-{os.urandom(3).hex()}"
         url = f"http://chaski-ingest.{SYSTEM}.svc.cluster.local/v1/routes/{self.namespace}/{route}/messages"
         environment = {"URL": url, "PLAN": json.dumps(plan), "RUN": name, "RETRY_SECONDS": str(retry_seconds)}
+        if pace_seconds:
+            environment |= {"PACE_SECONDS": str(pace_seconds), "HURRY_URL": f"{self.target}/hurry"}
         self.cluster.apply(self._pod(name, "sender.py", environment))
         return name
+
+    def sending(self, sender: str) -> dict[str, int]:
+        """What a producer says that is under way."""
+        last = self.cluster.kubectl("logs", "-n", self.namespace, sender, "--tail=1")
+        found: dict[str, int] = json.loads(last or "{}")
+        return found
 
     def sent(self, sender: str, seconds: float = 300) -> dict[str, Any]:
         """What a producer says once it is done."""

@@ -3,6 +3,8 @@
 A message is sent again only where nothing was accepted for sure or the same id makes a repeat harmless: a refused or cut
 connection, 429, 503, and 404 or 403 before its first 202 (the route may not be known yet). Everything else is a failure.
 Settings (environment): URL, PLAN (JSON: `[[subject, target URL, first sequence, count], ...]`, sent side by side), RETRY_SECONDS.
+With PACE_SECONDS a subject's next message waits for PACE_SECONDS / (messages left), so that some are always on their way and
+the last ones stay to the end; until `GET HURRY_URL` says `true`. What was sent so far is printed every second, the sum last.
 """
 
 import collections
@@ -11,6 +13,7 @@ import json
 import os
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,9 +21,11 @@ URL = urlsplit(os.environ["URL"])
 RETRY_SECONDS = float(os.environ.get("RETRY_SECONDS", "120"))
 TOKEN = Path("/token/token")
 RUN = os.environ["RUN"]
+PACE_SECONDS = float(os.environ.get("PACE_SECONDS", "0"))
+HURRY_URL = os.environ.get("HURRY_URL", "")
 results: collections.Counter[str] = collections.Counter()
 lock = threading.Lock()
-accepted_once = threading.Event()
+accepted_once, hurry, done = threading.Event(), threading.Event(), threading.Event()
 
 
 def count(what: str) -> None:
@@ -38,8 +43,9 @@ class Line:
 
     def run(self) -> None:
         """Sends all of them, one after the other."""
-        for sequence in range(self.first, self.first + self.number):
-            self.send(sequence)
+        for sent in range(self.number):
+            hurry.wait(PACE_SECONDS / (self.number - sent))
+            self.send(self.first + sent)
 
     def send(self, sequence: int) -> None:
         """Until it is accepted, or can't be."""
@@ -81,10 +87,30 @@ class Line:
         return answer.status, said
 
 
+def tell() -> None:
+    """Prints how far it is, and asks whether to hurry, until all is done."""
+    while not done.wait(1):
+        with lock:
+            print(json.dumps(results), flush=True)
+        if HURRY_URL and not hurry.is_set():
+            try:
+                with urllib.request.urlopen(HURRY_URL, timeout=5) as answer:  # noqa: S310 - the test's own target
+                    if json.load(answer):
+                        hurry.set()
+            except OSError:
+                continue
+
+
+if not PACE_SECONDS:
+    hurry.set()
 began = time.monotonic()
+telling = threading.Thread(target=tell)
+telling.start()
 threads = [threading.Thread(target=Line(*entry).run) for entry in json.loads(os.environ["PLAN"])]
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
+done.set()
+telling.join()
 print(json.dumps({"seconds": round(time.monotonic() - began, 1), **results}), flush=True)

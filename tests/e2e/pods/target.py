@@ -1,6 +1,7 @@
 """A target in a Pod: answers as its path says, and remembers what came. `GET /seen` tells it.
 
 `/200`, `/400`, `/500` answer that; `/timeout` answers nothing for a minute; `/slow` answers 200 after a quarter of a second.
+Besides it is where a producer asks whether it may hurry (`GET /hurry`), and where the test says that it may (`GET /hurry/now`).
 """
 
 import json
@@ -9,6 +10,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 lock = threading.Lock()
+hurry = threading.Event()
 requests: dict[str, int] = {}  # path -> requests
 seen: dict[str, list[int]] = {}  # subject -> sequence numbers in order of arrival, repeats included
 
@@ -19,9 +21,12 @@ class Target(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """What came until now."""
+        """What came until now, or whether a producer may hurry."""
+        if self.path == "/hurry/now":
+            hurry.set()
         with lock:
-            self._answer(200, json.dumps({"requests": requests, "seen": seen}).encode())
+            told = hurry.is_set() if self.path.startswith("/hurry") else {"requests": requests, "seen": seen}
+            self._answer(200, json.dumps(told).encode())
 
     def do_POST(self) -> None:
         """A delivery."""

@@ -1,0 +1,59 @@
+"""Ingest over HTTPS, seen by who sends there: `helm test`, and a canary that judges the certificate."""
+
+import base64
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.cluster import SYSTEM, Cluster
+from support.clusterpods import PRIVATE, Team
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
+
+SECRET = "ingest-tls"
+
+
+@pytest.fixture
+def certified(installed: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    """A Secret with a certificate for ingest's Service, as cert-manager makes them; the release is as it was afterwards."""
+    name = f"chaski-ingest.{SYSTEM}.svc"
+    command = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -addext subjectAltName=DNS:{name}"
+    files = {"tls.key": tmp_path / "tls.key", "tls.crt": tmp_path / "tls.crt"}
+    subprocess.run(
+        [*command.split(), "-keyout", str(files["tls.key"]), "-out", str(files["tls.crt"])],
+        check=True,
+        capture_output=True,
+    )
+    data = {key: base64.b64encode(file.read_bytes()).decode() for key, file in files.items()}
+    metadata = {"name": SECRET, "namespace": SYSTEM}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls"}
+    installed.apply({**secret, "data": {**data, "ca.crt": data["tls.crt"]}})
+    yield installed
+    installed.install()
+    installed.kubectl("delete", "secret", "-n", SYSTEM, SECRET)
+
+
+def test_messages_come_over_https_and_the_canary_sees_them_arrive(team: Team, certified: Cluster) -> None:
+    """The canary trusts the Secret's authority, for the Service's name, and never sees the key."""
+    sink = f"http://chaski-canary.{SYSTEM}.svc.cluster.local:8082/"
+    team.route(
+        "watched",
+        targets={"allow": [{"name": "canary", "url": sink, "cidrs": PRIVATE}]},
+        producers=[{"namespace": SYSTEM, "serviceAccount": "chaski-canary"}],
+        autoscaling={"minReplicas": 1},
+    )
+    certified.ready(team.namespace, "watched")
+    canary = ("--set", "canary.enabled=true", "--set", f"canary.routes={{{team.namespace}/watched}}")
+    certified.install("--set", f"ingest.tls.secretName={SECRET}", *canary, "--set", "canary.intervalSeconds=10")
+    path = f"/api/v1/namespaces/{SYSTEM}/services/chaski-canary:metrics/proxy/metrics"
+
+    def arrived() -> bool:
+        lines = certified.kubectl("get", "--raw", path).splitlines()
+        counts = [line for line in lines if line.startswith("chaski_canary_latency_seconds_count{")]
+        return any(float(line.rpartition(" ")[2]) >= 1 for line in counts)
+
+    certified.until("the canary's message", arrived, 180)
+    said = certified.helm("test", "chaski", "-n", SYSTEM, "--logs", "--timeout", "5m")
+    assert "passed: one message went from ingest" in said
