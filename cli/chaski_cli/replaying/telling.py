@@ -17,6 +17,7 @@ from chaski_core import jsontext
 
 _MAX_BYTES = 3_500  # a kubelet keeps 4,096 of a termination message
 _MAX_TEXT = 1_000
+_ABOUT_MESSAGES = ("sample", "reason", "resume")  # whoever reaches the port learns counts, and nothing of messages
 
 Document = Callable[[], Mapping[str, Any]]
 
@@ -25,13 +26,13 @@ Document = Callable[[], Mapping[str, Any]]
 class Telling:
     """Whom a replay tells how far it is, besides the person at the terminal."""
 
-    port: int | None = None  # serves GET /progress on all addresses
-    report: Path | None = None  # file that gets the same at the end
+    port: int | None = None  # serves GET /progress on all addresses: counts only
+    report: Path | None = None  # file that gets the report at the end
 
 
 @contextlib.asynccontextmanager
 async def progress_server(port: int | None, document: Document) -> AsyncIterator[None]:
-    """Serves what `document` says at the time of asking; nothing without a port.
+    """Serves the counts of what `document` says at the time of asking; nothing without a port.
 
     Raises:
         CommandError: the port can't be listened on.
@@ -41,7 +42,8 @@ async def progress_server(port: int | None, document: Document) -> AsyncIterator
         return
 
     async def progress(_: web.Request) -> web.Response:
-        return web.Response(body=jsontext.dumps(document()), content_type="application/json")
+        told = {name: value for name, value in document().items() if name not in _ABOUT_MESSAGES}
+        return web.Response(body=jsontext.dumps(told), content_type="application/json")
 
     app = web.Application()
     app.router.add_get("/progress", progress)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chaski_operator.__main__ import main, parser, settings_of
-from chaski_operator.settings import OperatorSettings
+from chaski_operator.settings import OperatorSettings, ToolPods
 
 
 def settings(*arguments: str, **environment: str) -> OperatorSettings:
@@ -58,6 +58,23 @@ def test_workers_get_region_and_endpoints_but_no_credentials() -> None:
         "AWS_ENDPOINT_URL_SQS": "http://sqs",
         "A": "b=c",
     }
+
+
+def test_replays_run_where_workers_may_with_a_role_of_their_own() -> None:
+    """The same environment and Secrets; without an image there are none."""
+    assert settings("--worker-image", "i").tools is None
+    given = (
+        "--worker-image",
+        "i",
+        "--worker-env",
+        "A=b",
+        "--worker-pull-secret",
+        "s",
+        "--worker-role-arn",
+        "arn:worker",
+    )
+    tools = settings(*given, "--tools-image", "t:1", "--tools-role-arn", "arn:replay").tools
+    assert tools == ToolPods("t:1", pull_secrets=("s",), role_arn="arn:replay", environment={"A": "b"})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from chaski_core.route.resolved import Generation
 from chaski_operator.manifests import desired_objects, jobs_of
 from chaski_operator.names import ROUTE_HASH, consumer_name, retry_name
-from chaski_operator.settings import WorkerPods
+from chaski_operator.settings import ToolPods, WorkerPods
 from unit.operator.making import resolved_of, route_of
 
 PODS = WorkerPods("image:1")
@@ -94,6 +94,29 @@ def test_a_service_account_that_the_route_names_is_not_made() -> None:
     assert objects_of("Deployment", **named)[0]["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
     (made,) = objects_of("ServiceAccount", WorkerPods("i", role_arn="arn:x"))
     assert made["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == "arn:x"
+
+
+def test_replays_have_an_account_of_their_own() -> None:
+    """With a role of its own: workers may not read dead letters. Without an image for replays nothing is made."""
+
+    def made(tools: ToolPods | None) -> list[tuple[str, str]]:
+        objects = desired_objects(resolved_of(route_of("x")), "uid", WorkerPods("i"), tools)
+        return [
+            (each["kind"], each["metadata"]["name"]) for each in objects if each["metadata"]["name"].endswith(".replay")
+        ]
+
+    assert made(None) == []
+    assert made(ToolPods("t")) == [("ServiceAccount", "chaski-x.replay")]
+    shut = ToolPods("t", role_arn="arn:x", network_policy=True)
+    assert made(shut) == [("ServiceAccount", "chaski-x.replay"), ("NetworkPolicy", "chaski-x.replay")]
+    account, policy = (
+        each
+        for each in desired_objects(resolved_of(route_of("x")), "uid", WorkerPods("i"), shut)
+        if each["metadata"]["name"].endswith(".replay")
+    )
+    assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == "arn:x"
+    labels = {"app.kubernetes.io/name": "chaski-replay", "chaski.dev/replayed-route": "x"}
+    assert policy["spec"]["podSelector"] == {"matchLabels": labels}
 
 
 def test_secrets_are_mounted_by_name() -> None:

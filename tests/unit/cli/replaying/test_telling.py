@@ -14,16 +14,16 @@ REPORT = {"found": 3, "sent": 1, "reason": None, "resume": "chaski dead-letters 
 
 
 async def test_progress_is_what_it_is_when_asked() -> None:
-    """Nothing is pushed or kept."""
+    """Counts, and nothing of messages: anybody may reach the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     sent = [0]
-    async with progress_server(port, lambda: {"sent": sent[0]}), aiohttp.ClientSession() as session:
+    async with progress_server(port, lambda: REPORT | {"sent": sent[0]}), aiohttp.ClientSession() as session:
         for number in (0, 7):
             sent[0] = number
             async with session.get(f"http://127.0.0.1:{port}/progress") as answer:
-                assert await answer.json() == {"sent": number}
+                assert await answer.json() == {"found": 3, "sent": number}
 
 
 async def test_a_port_that_is_taken_is_said() -> None:
