@@ -244,7 +244,7 @@ def is_whole(status: Mapping[str, Any], generation: int) -> bool:
 def _backlog(settled: Settled | None) -> Verdict:
     if settled is None:
         return unknown(BACKLOG_LIMIT)
-    full = [queue.name for queue in settled.observed.own_queues if queue.counts.total >= NEAR_LIMIT]
+    full = [queue.name for queue in settled.observed.own_queues if queue.counts.total > NEAR_LIMIT]
     if full:
         return good(
             BACKLOG_LIMIT, "NearLimit",

@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 
+from chaski_aws.provision.desired import desired
 from chaski_aws.provision.errors import NotOursError, Problem, ProvisionError, problem_of
+from chaski_aws.provision.observed import Observed, ObservedQueue
+from chaski_aws.provision.settings import ProvisionSettings
 from chaski_core.errors import Fault
 from chaski_operator.apply import ForeignObjectError
+from chaski_operator.cloud import Settled
 from chaski_operator.decide import Found, cloud_verdicts, is_terminal, next_look, reason_of, verdicts
 from chaski_operator.settings import Pace
 from chaski_runtime.kubeapi import KubeApiError, KubeRefusedError, KubeUnavailableError
@@ -93,3 +97,27 @@ def test_reasons_fit_into_a_condition() -> None:
     """Whatever AWS says."""
     assert reason_of(aws("AWS.SimpleQueueService.Odd-Thing")).isalnum()
     assert reason_of(aws("")) == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("visible", "in_flight", "delayed", "status"),
+    [(96_000, 0, 0, "False"), (96_001, 0, 0, "True"), (95_000, 1_000, 0, "False"), (95_000, 1_000, 1, "True")],
+)
+def test_a_queue_near_what_sqs_looks_at_is_told(visible: int, in_flight: int, delayed: int, status: str) -> None:
+    """Whatever state its messages are in, from four fifths of 120,000 on; queues of others are nobody's business here."""
+
+    def queue(name: str, count: int) -> ObservedQueue:
+        attributes = {
+            "ApproximateNumberOfMessages": str(count),
+            "ApproximateNumberOfMessagesNotVisible": str(in_flight),
+            "ApproximateNumberOfMessagesDelayed": str(delayed),
+        }
+        return ObservedQueue(name, f"https://q/{name}", attributes, {})
+
+    queues = {each.name: each for each in (queue("deep", visible), queue("small", 5), queue("others", 200_000))}
+    observed = Observed(queues, ours=frozenset({"deep", "small"}))
+    settled = Settled(observed, desired(route_of(), (), ProvisionSettings()), (), None, None)
+    (verdict,) = [each for each in verdicts(Found(route=route_of(), settled=settled)) if each.type == "BacklogLimit"]
+    assert verdict.status == status
+    assert verdict.message.startswith("deep: ") == (status == "True")
+    assert "small" not in verdict.message
