@@ -26,6 +26,7 @@ from chaski_runtime import health, logs
 from chaski_runtime.clock import SystemClock
 from chaski_runtime.meters import Meters
 from chaski_runtime.signals import stop_on_signals
+from chaski_runtime.tracing import tracing_of
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ def run_console(options: ConsoleOptions) -> Exit:
 async def _serve(open_routes: Callable[[], RouteSource], door: Door, options: ConsoleOptions, clock: Clock) -> None:
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
+        tracing = await stack.enter_async_context(tracing_of("chaski-console"))
         account = await _open_account(clock)
         stack.push_async_callback(account.close)
         routes = open_routes()
@@ -101,7 +103,7 @@ async def _serve(open_routes: Callable[[], RouteSource], door: Door, options: Co
         stack.push_async_callback(_end, following)
         sources = _sources(routes, account, options, clock)
         try:
-            running = await server.start(options.host, options.port, sources, clock, door)
+            running = await server.start(options.host, options.port, sources, clock, door, tracing)
             stack.push_async_callback(running.close)
             if options.metrics_port is not None:
                 side = await health.start(

@@ -105,7 +105,7 @@ async def open_services(
         with _port_fault(listen.host, listen.port, "--port"):
             port = await server.start(listen.host, listen.port)
         stack.push_async_callback(_drain, server, workers)
-        console = await _open_console(listen, dev_sources(resolved, backend, metrics, data, clock), clock)
+        console = await _open_console(listen, dev_sources(resolved, backend, metrics, data, clock), clock, tracing)
         stack.push_async_callback(console.close)
         # After the ports that were asked for, of which a free one could be one.
         stack.push_async_callback((await open_control(broker)).close)
@@ -142,13 +142,13 @@ def _ingest_server(ingest: Ingest, workers: Workers) -> IngestServer:
     return server
 
 
-async def _open_console(listen: Addresses, sources: Sources, clock: Clock) -> ConsoleServer:
+async def _open_console(listen: Addresses, sources: Sources, clock: Clock, tracing: Tracing | None) -> ConsoleServer:
     if listen.console_port is None:
         with contextlib.suppress(OSError):
-            return await console_server.start(listen.console_host, CONSOLE_PORT, sources, clock)
+            return await console_server.start(listen.console_host, CONSOLE_PORT, sources, clock, tracing=tracing)
     wanted = listen.console_port or 0
     with _port_fault(listen.console_host, wanted, "--console-port"):
-        return await console_server.start(listen.console_host, wanted, sources, clock)
+        return await console_server.start(listen.console_host, wanted, sources, clock, tracing=tracing)
 
 
 async def _open_broker(data: Path, clock: Clock) -> EmbeddedBroker:

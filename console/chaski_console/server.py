@@ -6,8 +6,10 @@ from chaski_console.app import Console
 from chaski_console.entrance import Entrance
 from chaski_console.live import Live
 from chaski_console.security import Door, Forms, OpenDoor
+from chaski_console.traced import spans
 from chaski_console.views import Sources
 from chaski_core.ports import Clock
+from chaski_runtime.tracing import Tracing
 
 _STOP_SECONDS = 1.0  # open pages are told by their connection's end
 
@@ -24,7 +26,14 @@ class ConsoleServer:
         await self._runner.cleanup()
 
 
-async def start(host: str, port: int, sources: Sources, clock: Clock, door: Door | None = None) -> ConsoleServer:
+async def start(
+    host: str,
+    port: int,
+    sources: Sources,
+    clock: Clock,
+    door: Door | None = None,
+    tracing: Tracing | None = None,
+) -> ConsoleServer:
     """Serves until closed.
 
     Args:
@@ -33,12 +42,16 @@ async def start(host: str, port: int, sources: Sources, clock: Clock, door: Door
         sources: what the console reads from.
         clock: time.
         door: tells who asks; None: nobody is asked, which is for addresses of this machine.
+        tracing: makes a span for each request; None: none.
 
     Raises:
         OSError: the address can't be listened on.
     """
     console = Console(sources, Live(sources.board), Entrance(door or OpenDoor(host), Forms()), clock)
-    runner = web.AppRunner(console.app(), access_log=None, shutdown_timeout=_STOP_SECONDS, handler_cancellation=True)
+    app = console.app()
+    if tracing is not None:
+        app.middlewares.insert(0, spans(tracing))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS, handler_cancellation=True)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

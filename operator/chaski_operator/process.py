@@ -29,6 +29,7 @@ from chaski_runtime.kubeaccess import KubeAccess
 from chaski_runtime.kubeapi import KubeApi, KubeApiError, KubeRefusedError
 from chaski_runtime.operator_metrics import OperatorMetrics
 from chaski_runtime.signals import stop_on_signals
+from chaski_runtime.tracing import Tracing, tracing_of
 
 _log = logging.getLogger(__name__)
 _STALE_REFRESHES = 3.0  # full listings in a row that may fail before the process is called dead
@@ -57,7 +58,9 @@ async def serve(settings: OperatorSettings, access: KubeAccess, listening: Liste
     stop, clock, metrics = stop_on_signals(), SystemClock(), OperatorMetrics()
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(KubeApi(access, user_agent="chaski-operator"))
-        operator = Operator(settings, access, api, CountedAws(BotoAws(), metrics.aws_request), metrics, clock)
+        aws = CountedAws(BotoAws(), metrics.aws_request)
+        tracing = await stack.enter_async_context(tracing_of("chaski-operator"))
+        operator = Operator(settings, access, api=api, aws=aws, metrics=metrics, clock=clock, tracing=tracing)
         stack.callback(operator.close)
         side = await health.start(
             listening.host, listening.port, metrics=metrics, live=operator.live, ready=operator.ready
@@ -72,14 +75,16 @@ async def serve(settings: OperatorSettings, access: KubeAccess, listening: Liste
 class Operator:
     """All parts of the operator, put together. Call `run` once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, each given by its maker
         self,
         settings: OperatorSettings,
         access: KubeAccess,
+        *,
         api: KubeApi,
         aws: Aws,
         metrics: OperatorMetrics,
         clock: Clock,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._access = access
@@ -99,6 +104,7 @@ class Operator:
             settings=settings,
             metrics=metrics,
             clock=clock,
+            tracing=tracing,
         )
         self._rounds = Rounds(self._reconciler.look, pace, random.random)
         self._watching.wake = self._rounds.wake

@@ -31,8 +31,10 @@ from chaski_operator.rounds import Key
 from chaski_operator.routes import Routes
 from chaski_operator.settings import OperatorSettings
 from chaski_operator.status import Findings, is_current, status_document, status_of
+from chaski_operator.traced import Looked, look_span
 from chaski_runtime.kubeapi import KubeApi, KubeApiError, KubeRefusedError, object_path
 from chaski_runtime.operator_metrics import OperatorMetrics
+from chaski_runtime.tracing import Tracing
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Reconciler:
         settings: OperatorSettings,
         metrics: OperatorMetrics,
         clock: Clock,
+        tracing: Tracing | None = None,
     ) -> None:
         self._api = api
         self._cloud = cloud
@@ -72,6 +75,7 @@ class Reconciler:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._tracing = tracing
         self._memories: dict[Key, Memory] = {}
 
     def doubt(self, key: Key) -> None:
@@ -86,10 +90,14 @@ class Reconciler:
             self._memories.pop(key, None)
             self._cloud.forget("/".join(key))
             return None
+        with look_span(self._tracing, key) as looked:
+            return await self._look(key, document, looked)
+
+    async def _look(self, key: Key, document: dict[str, Any], looked: Looked) -> float:
         begun = self._clock.monotonic()
         memory = self._memories.setdefault(key, Memory())
         if document["metadata"].get("deletionTimestamp"):
-            return await self._delete(key, document, memory)
+            return await self._delete(key, document, memory, looked)
         if (document["metadata"].get("annotations") or {}).get(PAUSED) == "disabled":
             return self._settings.pace.resync_seconds
         document = await self._with_finalizer(key, document)
@@ -97,6 +105,7 @@ class Reconciler:
         await self._report(key, document, found)
         memory.failures = memory.failures + 1 if found.failures else 0
         result = "invalid" if found.route is None else "error" if found.failures else "ok"
+        looked.result, looked.failures = result, found.failures
         taken = self._clock.monotonic() - begun
         self._metrics.reconciled(namespace=key[0], route=key[1], result=result, duration_seconds=taken)
         return decide.next_look(found, memory.failures, self._settings.pace)
@@ -235,12 +244,13 @@ class Reconciler:
             if error.status != 404:  # it was deleted meanwhile
                 raise
 
-    async def _delete(self, key: Key, document: dict[str, Any], memory: Memory) -> float:
+    async def _delete(self, key: Key, document: dict[str, Any], memory: Memory, looked: Looked) -> float:
         """Deletes what is to be deleted, then lets the route go."""
         try:
             await delete_route(self._api, self._cloud, self._owned, document)
         except (ProvisionError, KubeApiError) as error:
             memory.failures += 1
+            looked.result, looked.failures = "error", [error]
             route = route_to_delete(document)
             found = Found(
                 route=route,

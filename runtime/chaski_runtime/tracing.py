@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
 Value = str | int | float | bool
-Kind = Literal["server", "client"]
+Kind = Literal["server", "client", "internal"]
 
 _log = logging.getLogger(__name__)
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -60,7 +60,7 @@ class Tracing:
 
         Args:
             name: of few different values.
-            kind: server: somebody asked us; client: we ask somebody.
+            kind: server: somebody asked us; client: we ask somebody; internal: nobody else sees it.
             traceparent: context of the parent; None begins a trace.
             attributes: what is known at the start.
             linked: whether the parent is linked to as well: it ended long ago, in another process.
@@ -72,7 +72,7 @@ class Tracing:
         span = self._tracer.start_span(
             name,
             context=context,
-            kind=trace.SpanKind.SERVER if kind == "server" else trace.SpanKind.CLIENT,
+            kind=trace.SpanKind[kind.upper()],
             attributes=dict(attributes),
             links=[trace.Link(parent)] if linked and parent.is_valid else (),
         )

@@ -106,3 +106,24 @@ async def test_a_collector_that_is_away_holds_nothing_up(tmp_path: Path, monkeyp
         await send(dev.url, there.url)
         await wait_until(lambda: len(there.traceparents) == 3, 60)
         assert await asyncio.wait_for(dev.stop(60), 60) == 0
+
+
+async def test_requests_to_the_console_are_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by their pages, not by their paths; one that is not there is no error of ours."""
+    async with collector() as taken, target() as there:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", taken.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+        async with dev_server(tmp_path, route("r", there.url)) as dev, aiohttp.ClientSession() as http:
+            for method, path in (("GET", "dead-letters"), ("GET", "messages/m1"), ("PUT", "nowhere")):
+                async with http.request(
+                    method, f"{dev.console_url}{path}", headers={"traceparent": f"00-{TRACE}-{SPAN}-01"}
+                ):
+                    pass
+            spans = await taken.until(lambda spans: len(spans) >= 3)
+            assert await dev.stop() == 0
+    assert [(span.name, span.attributes["http.response.status_code"], span.failed) for span in spans] == [
+        ("GET /dead-letters", 200, False),
+        ("GET /messages/{id}", 404, False),
+        ("_OTHER elsewhere", 404, False),
+    ]
+    assert {(span.trace, span.parent) for span in spans} == {(TRACE, SPAN)}

@@ -1,0 +1,56 @@
+"""The operator's looks at a route as spans, sent to a collector on this machine."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from support.collector import Seen, collector
+from support.gates import Asked
+from support.kubeapi import KubeApi
+from support.operated import NAME, Operated
+from support.operators import Operator, kubelets, operator
+
+pytestmark = pytest.mark.timeout(400)
+
+WITHIN = 120.0
+
+
+def refuse_everything(_: Asked) -> web.Response:
+    """AWS takes none of it."""
+    body = {"__type": "AccessDeniedException", "message": "no rights"}
+    return web.json_response(body, status=400, content_type="application/x-amz-json-1.0")
+
+
+def begin(op: Operator, collector_url: str) -> None:
+    """The operator starts, with a route for it."""
+    op.environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector_url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    op.start()
+    Operated(op, op.namespaces[0]).apply()
+
+
+def failed(spans: list[Seen]) -> list[Seen]:
+    """Those that say that something went wrong."""
+    return [span for span in spans if span.failed]
+
+
+async def test_each_look_is_a_span_with_its_route_and_what_went_wrong(kube: KubeApi, tmp_path: Path, moto: str) -> None:
+    """While AWS refuses, each look fails and says why; afterwards they are well."""
+    namespace = await asyncio.to_thread(kube.make_namespace, "traced")
+    async with collector() as taken:
+        with operator(kube, tmp_path, moto, namespace) as op, kubelets(kube, namespace):
+            op.aws.refuse = refuse_everything
+            await asyncio.to_thread(begin, op, taken.url)
+            (bad, *_) = failed(await taken.until(lambda spans: bool(failed(spans)), WITHIN))
+            op.aws.refuse = lambda _: None
+            known, route = len(taken.spans), Operated(op, namespace)
+            await asyncio.to_thread(lambda: route.apply(delivery={"timeoutSeconds": 41}))  # looked at again at once
+            await taken.until(lambda spans: any(not span.failed for span in spans[known:]), WITHIN)
+            assert await asyncio.to_thread(op.stop) == 0
+    assert {(span.name, span.service) for span in taken.spans} == {("reconcile", "chaski-operator")}
+    assert {span.attributes["chaski.route"] for span in taken.spans} == {f"{namespace}/{NAME}"}
+    assert bad.attributes["chaski.reconcile.result"] == "error"
+    assert bad.attributes["error.type"] == "ProvisionError"
+    good = next(span for span in reversed(taken.spans) if not span.failed)
+    assert (good.attributes["chaski.reconcile.result"], "error.type" in good.attributes) == ("ok", False)
