@@ -36,7 +36,8 @@ def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> subprocess
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         json.dump(values or {}, file)
         file.flush()
-        command = [program("helm"), *arguments, str(CHART), "--values", file.name, "--kube-version", "1.34.4"]
+        version = ("--kube-version", "1.34.4") if arguments[0] in ("template", "lint") else ()
+        command = [program("helm"), *arguments, str(CHART), "--values", file.name, *version]
         return subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
 
 

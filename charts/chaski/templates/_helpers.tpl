@@ -84,6 +84,22 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end -}}
 
+{{/* Where every process may go that a NetworkPolicy shuts off. */}}
+{{- define "chaski.egress" -}}
+- ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+- ports:
+    {{- range .Values.networkPolicy.egressPorts }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+- ports: [{protocol: TCP, port: 80}]  # the Pod Identity agent
+  to: [{ipBlock: {cidr: 169.254.170.23/32}}, {ipBlock: {cidr: "fd00:ec2::23/128"}}]
+{{- end -}}
+
+{{/* Whether a component runs; call with (list $ "operator"). "true" or nothing. */}}
+{{- define "chaski.runs" -}}
+{{- if or (eq (index . 1) "operator") (index (index . 0).Values (index . 1)).enabled }}true{{ end -}}
+{{- end -}}
+
 {{/* Where a component's Pods may run; call with the component's values. */}}
 {{- define "chaski.placement" -}}
 {{- with .priorityClassName }}

@@ -50,3 +50,33 @@
 {{- $env := concat (include "chaski.awsEnv" . | default "[]" | fromYamlArray) .Values.ingest.extraEnv -}}
 {{ ternary (toYaml $env) "[]" (not (empty $env)) }}
 {{- end -}}
+
+{{- define "chaski.consoleArgs" -}}
+- console
+- --kubernetes
+{{- range .Values.watchNamespaces }}
+- --namespace={{ . }}
+{{- end }}
+- --auth={{ .Values.console.auth.mode }}
+{{- if eq .Values.console.auth.mode "password" }}
+- --password-file=/passwords/users
+- --session-seconds={{ .Values.console.auth.sessionSeconds }}
+{{- else }}
+- --auth-header={{ .Values.console.auth.header }}
+{{- end }}
+{{- if .Values.console.readOnly }}
+- --read-only
+{{- end }}
+{{- with .Values.console.prometheusUrl }}
+- --prometheus={{ . }}
+{{- end }}
+- --host=0.0.0.0
+- --port=8081
+- --metrics-port=9090
+- --log-format=json
+{{- end -}}
+
+{{- define "chaski.consoleEnv" -}}
+{{- $env := concat (include "chaski.awsEnv" . | default "[]" | fromYamlArray) .Values.console.extraEnv -}}
+{{ ternary (toYaml $env) "[]" (not (empty $env)) }}
+{{- end -}}

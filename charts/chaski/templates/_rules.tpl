@@ -44,6 +44,11 @@
   verbs: [create, patch]
 {{- end -}}
 
+{{/* What the console may do there: the same. */}}
+{{- define "chaski.rules.console" -}}
+{{ include "chaski.rules.ingest" . }}
+{{- end -}}
+
 {{/* What ingest may do there: it reads routes, and nothing else. */}}
 {{- define "chaski.rules.ingest" -}}
 - apiGroups: [chaski.dev]

@@ -13,6 +13,8 @@ from support.charts import ROOT, conform, helm, of_kind, render
 from support.kubeapi import KubeApi
 
 _ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/chaski"}
+_PROXY = [{"podSelector": {"matchLabels": {"app": "oauth2-proxy"}}}]
+CONSOLE = {"console": {"enabled": True, "auth": {"existingSecret": "console-users"}}}
 MATRIX: dict[str, dict[str, Any]] = {
     "defaults": {},
     "namespaced": {"watchNamespaces": ["team-a", "team-b"], "ingest": {"autoscaling": {"enabled": False}}},
@@ -36,6 +38,32 @@ MATRIX: dict[str, dict[str, Any]] = {
     "canary over HTTPS": {
         "canary": {"enabled": True, "routes": ["helpdesk/conversations"]},
         "ingest": {"tls": {"secretName": "ingest-tls"}},
+    },
+    "console": {
+        "console": {
+            "enabled": True,
+            "auth": {"existingSecret": "console-users"},
+            "readOnly": True,
+            "prometheusUrl": "http://prometheus.monitoring:9090",
+            "ingress": {
+                "enabled": True,
+                "className": "nginx",
+                "host": "chaski.example",
+                "tlsSecretName": "chaski-tls",
+                "annotations": {"a": "b"},
+            },
+        },
+        "networkPolicy": {"enabled": True},
+        "watchNamespaces": ["team-a", "team-b"],
+    },
+    "console behind a proxy": {
+        "console": {
+            "enabled": True,
+            "auth": {"mode": "header", "header": "X-Auth-Request-User", "proxyFrom": _PROXY},
+            "serviceAccount": {"annotations": _ROLE},
+            "extraEnv": [{"name": "A", "value": "b"}],
+        },
+        "aws": {"region": "eu-west-1"},
     },
     "no ingest": {"ingest": {"enabled": False}},
     "no rights, no definition": {"rbac": {"create": False}, "crds": {"install": False}},
@@ -62,6 +90,16 @@ MATRIX: dict[str, dict[str, Any]] = {
                 "image": {"digest": "sha256:" + "0" * 64},
             }
             for part in ("operator", "ingest")
+        },
+        "tools": {"image": {"digest": "sha256:" + "0" * 64}},
+        "console": {
+            **CONSOLE["console"],
+            "priorityClassName": "system-cluster-critical",
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "a", "operator": "Exists"}],
+            "affinity": {"nodeAffinity": {}},
+            "podAnnotations": {"a": "b"},
+            "podLabels": {"c": "d"},
         },
     },
     "keys over HTTPS": {"ingest": {"auth": "keys", "tls": {"secretName": "ingest-tls"}}},
@@ -243,7 +281,7 @@ def test_who_has_messages_sent_again_need_not_decide_where_messages_go() -> None
 
 def test_services_find_their_pods() -> None:
     """Every selector fits the labels of exactly the Pods that are meant."""
-    objects = render()
+    objects = render(CONSOLE)
     pods = {
         each["metadata"]["name"]: each["spec"]["template"]["metadata"]["labels"]
         for each in of_kind(objects, "Deployment")

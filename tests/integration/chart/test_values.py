@@ -28,6 +28,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a namespace that can't be": ({"watchNamespaces": ["Team_A"]}, "watchNamespaces"),
     "the tests' way around the guard": ({"workers": {"env": {"CHASKI_ALLOW_LOOPBACK": "1"}}}, "CHASKI_ALLOW_LOOPBACK"),
     "no time to answer": ({"ingest": {"terminationGracePeriodSeconds": 1}}, "terminationGracePeriodSeconds"),
+    "a console that asks nobody": ({"console": {"enabled": True, "auth": {"mode": "none"}}}, "mode"),
+    "a console without passwords": ({"console": {"enabled": True}}, "existingSecret"),
+    "a console that believes everybody": ({"console": {"enabled": True, "auth": {"mode": "header"}}}, "proxyFrom"),
+    "a password where a Secret belongs": (
+        {"console": {"enabled": True, "auth": {"existingSecret": "ada:Correct horse"}}},
+        "existingSecret",
+    ),
+    "an Ingress for everything": (
+        {"console": {"enabled": True, "auth": {"existingSecret": "s"}, "ingress": {"enabled": True}}},
+        "host",
+    ),
     "no way out": ({"networkPolicy": {"egressPorts": []}}, "egressPorts"),
 }
 
