@@ -219,6 +219,8 @@ def ledger(
 
     where = Where(data, route)
     as_json = output is Output.json
+    if (logs and not accepted) or (accepted and (route is None or metrics)):
+        raise typer.BadParameter("--accepted goes with --route and --logs, and not with --metrics")
     if accepted:
         raise typer.Exit(run_ids(where, accepted, logs or (), as_json=as_json))
     if route is not None and not metrics:

@@ -119,10 +119,7 @@ def delivered_ids(lines: Iterable[bytes], route: str, among: AbstractSet[str]) -
 
 
 async def _stored(where: Where, ids: AbstractSet[str]) -> tuple[str, int, set[str]]:
-    if where.route is None:
-        raise CommandError(
-            "ids are looked for on AWS", next_step="name the route with --route; a data folder needs no ids"
-        )
+    assert where.route is not None  # noqa: S101 - judged by the command
     resolved = read_resolved_file(where.route)
     on_queues = await pending_on_queues(resolved)
     async with open_where(where) as opened:

@@ -79,3 +79,26 @@ async def test_a_message_that_is_taken_away_is_found_missing(tmp_path: Path) -> 
         connection.commit()
     missing = await ledger(data)
     assert (missing.code, missing.json()["unaccounted"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--logs", "worker.log"],
+        ["--accepted", "ids.txt"],
+        ["--accepted", "ids.txt", "--route", "r.yaml", "--metrics", "http://127.0.0.1:9/metrics"],
+        ["--route", "r.yaml"],
+    ],
+    ids=" ".join,
+)
+async def test_flags_that_do_not_go_together_are_refused(flags: list[str]) -> None:
+    """Rather than one of them being passed over."""
+    ended = await chaski("ledger", *flags)
+    assert (ended.code, "Traceback" in ended.err) == (2, False)
+
+
+async def test_a_list_without_ids_is_told(tmp_path: Path) -> None:
+    """Nothing accepted would always come out even."""
+    (tmp_path / "ids.txt").write_text("\n")
+    ended = await chaski("ledger", "--route", tmp_path / "r.yaml", "--accepted", tmp_path / "ids.txt")
+    assert (ended.code, "names no id" in ended.err) == (1, True)

@@ -15,7 +15,8 @@ import orjson
 from support.devs import Seen
 from support.processes import Service
 
-REPEATS = "chaski_repeats_total{"
+REPEATS = "chaski_repeats_total"
+SETTLED = "chaski_messages_settled_total"
 _COUNT_SECONDS = 0.5  # a request is counted before it is made, so this is generous
 
 
@@ -29,7 +30,8 @@ class Disturbance:
     longest_pause: float  # seconds: beyond the hold, so that others take over
     kills: list[tuple[float, float]] = field(default_factory=list)  # metrics read, killed: monotonic seconds
     pauses: list[tuple[float, float]] = field(default_factory=list)  # stopped, resumed
-    counted: int = 0  # repeats that the killed ones had counted
+    counted: int = 0  # repeats that the killed ones had counted, as far as they were asked in time
+    settled: int = 0  # the same for accepted messages that came to their end
     over: bool = False
     _asked_to_end: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -46,11 +48,12 @@ class Disturbance:
 
     async def _kill_again_and_again(self) -> None:
         while not await self._passes(random.uniform(2, 5)):
-            counted = sum([await repeats(each, self.http) for each in self.killed])
+            counted, settled = await self.scraped(self.killed)
             read_at = time.monotonic()
             await asyncio.gather(*(each.kill() for each in self.killed))
             self.kills.append((read_at, time.monotonic()))
             self.counted += counted
+            self.settled += settled
             await asyncio.gather(*(each.start() for each in self.killed))
 
     async def _pause_again_and_again(self) -> None:
@@ -74,6 +77,13 @@ class Disturbance:
             return False
         return True
 
+    async def scraped(self, services: Iterable[Service]) -> tuple[int, int]:
+        """Repeats, and accepted messages that came to their end, as these services have counted them so far."""
+        pages = [await page_of(each, self.http) for each in services]
+        return sum(total(page, REPEATS) for page in pages), sum(
+            total(page, SETTLED, 'origin="ingest"') for page in pages
+        )
+
     def explains(self, earlier: Seen, later: Seen) -> bool:
         """Whether something was killed or paused between two requests of the same attempt."""
         spans = (*((at, at) for _, at in self.kills), *self.pauses)
@@ -84,11 +94,16 @@ class Disturbance:
         return any(read_at - _COUNT_SECONDS <= later.at <= at + _COUNT_SECONDS for read_at, at in self.kills)
 
 
-async def repeats(service: Service, http: aiohttp.ClientSession) -> int:
-    """The repeats that a service has counted."""
+async def page_of(service: Service, http: aiohttp.ClientSession) -> list[str]:
+    """The lines of a service's /metrics."""
     async with http.get(service.ready["chaski.metrics.url"]) as got:
-        lines = (await got.text()).splitlines()
-    return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith(REPEATS))
+        return (await got.text()).splitlines()
+
+
+def total(page: Iterable[str], name: str, label: str = "") -> int:
+    """The sum of a metric's series, or of those with a label."""
+    found = (line for line in page if line.startswith(f"{name}{{") and label in line)
+    return sum(int(float(line.rpartition(" ")[2])) for line in found)
 
 
 def surplus(requests: Iterable[Seen]) -> list[tuple[Seen, Seen]]:
@@ -116,7 +131,7 @@ async def check_surplus(requests: Sequence[Seen], disturbance: Disturbance, calm
         ]
         assert len(logged) == len(set(logged))
     living = [*disturbance.killed, *disturbance.paused, *calm]
-    counted = disturbance.counted + sum([await repeats(each, disturbance.http) for each in living])
+    counted = disturbance.counted + (await disturbance.scraped(living))[0]
     uncounted = sum(disturbance.uncounted(later) for _, later in more)
     assert counted + uncounted >= len(more), f"{len(more)} surplus requests, {counted} counted"
     return len(more)

@@ -55,19 +55,26 @@ class DisturbedCluster:
             while not self.disturbance.over or await self.cloud.lying():
                 await asyncio.sleep(0.2)
         more = await check_surplus(target.arrived, self.disturbance, self.calm)
+        living = (await self.disturbance.scraped(self.running.workers.values()))[1]
         assert await asyncio.gather(*(each.stop() for each in self.running.services)) == [0] * len(
             self.running.services
         )
         assert self.disturbance.kills
         assert self.disturbance.pauses
-        told = await self._ledger(sorted(set(accepted)), target)
+        told = await self._ledger(sorted(set(accepted)), target, self.disturbance.settled + living)
         return (
             f"{len(self.disturbance.kills)} kills and {len(self.disturbance.pauses)} pauses, {len(target.arrived)} "
             f"requests, {more} of them repeats; {told}"
         )
 
-    async def _ledger(self, accepted: Sequence[str], target: RecordingTarget) -> str:
-        """Nothing is unaccounted by the workers' logs, but what was delivered as its worker was killed; that the target has."""
+    async def _ledger(self, accepted: Sequence[str], target: RecordingTarget, settled: int) -> str:
+        """Nothing is unaccounted by the workers' logs, but what was delivered as its worker was killed; that the target has.
+
+        By metrics as much is missing as the killed ones settled since they were read for the last time, and never less
+        than nothing: nothing is counted twice.
+        """
+        by_metrics = len(accepted) - settled
+        assert by_metrics >= 0
         took = {seen.message_id: seen.done for seen in target.seen if seen.status < 300}
         taken = self.cloud.file.with_name("taken.txt")
         await asyncio.to_thread(write_ids, taken, took)
@@ -77,7 +84,10 @@ class DisturbedCluster:
             assert any(abs(took[missing] - killed) < 1 for _, killed in self.disturbance.kills), missing
         whole = await ledger_by_ids(self.cloud, accepted, *logs, taken)
         assert (whole["accepted"], whole["unaccounted"], whole["onQueues"]) == (len(accepted), 0, 0), whole
-        return f"of {len(accepted)} accepted {by_logs['unaccounted']} unaccounted by logs, 0 with the target's own list"
+        return (
+            f"of {len(accepted)} accepted {by_metrics} unaccounted by metrics, {by_logs['unaccounted']} by logs, "
+            "0 with the target's own list"
+        )
 
     async def dead_letters(self) -> dict[str, DeadLetter]:
         """By id; each is kept once."""
