@@ -41,7 +41,7 @@ test-slow: $(STAMP) kube tools ## what takes minutes or a whole machine
 	@$(BIN)/python -m pytest -m slow
 
 e2e: $(STAMP) ## everything on a real one-node cluster that this brings up (root, Debian)
-	@$(BIN)/python -m pytest -m e2e tests/e2e
+	@$(BIN)/python -m pytest -m e2e --durations=8 tests/e2e
 
 lint: $(STAMP) ## style, types, import directions, the CRD's schema
 	@hack/lint "$(BIN)"

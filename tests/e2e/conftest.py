@@ -1,6 +1,7 @@
 """A real cluster with Chaski installed by its chart, made once for all tests here."""
 
-import os
+import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,15 +9,15 @@ import pytest
 
 from support.cluster import SYSTEM, Cluster, bring_up, load_images, take_down
 from support.clusterpods import Team
-from support.mavenjars import unavailable
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A one-node Kubernetes, brought up where it is not up already, and then ended."""
-    if os.geteuid():
-        unavailable("a cluster needs root")
-    began = bring_up()
+def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """A one-node Kubernetes, brought up where it is not up already, and then ended. What that says is seen at once."""
+    capturing = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capturing.global_and_fixture_disabled() if capturing else contextlib.nullcontext():
+        sys.stderr.write("\n")
+        began = bring_up()
     try:
         if not began:
             load_images()

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 SUBJECTS, EACH = 50, 200
 ALL = SUBJECTS * EACH
 #: A third of what is left is sent in about so many seconds, as long as something is still to be done to the system.
-PACE_SECONDS = 150
+PACE_SECONDS = 100
 HARMLESS = ("connection: ", "answered 503", "answered 404", "answered 401", "answered 403", "answered 429")
 WORKERS = "app.kubernetes.io/name=chaski-worker"
 SYSTEM_PODS = "app.kubernetes.io/part-of=chaski,app.kubernetes.io/component in (operator, ingest)"
@@ -99,7 +99,7 @@ def test_nothing_is_lost_and_order_is_kept_while_everything_restarts(team: Team,
         autoscaling={"minReplicas": 2, "maxReplicas": 3},
     )
     team.cluster.ready(team.namespace, ROUTE)
-    plan = [(f"line-{n}", f"{team.target}/200", 0, EACH) for n in range(SUBJECTS)]
+    plan = [(f"line-{n}", f"{team.target}/uneven", 0, EACH) for n in range(SUBJECTS)]
     began = time.monotonic()
     sender = team.begin_sending(ROUTE, plan, retry_seconds=300, pace_seconds=PACE_SECONDS)
     upheaval = Upheaval(team, sender)

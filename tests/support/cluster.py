@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ import boto3
 import yaml
 from botocore.config import Config
 
+from support.mavenjars import unavailable
+
 ROOT = Path(__file__).resolve().parents[2]
 STATE = Path(
     os.environ.get("CHASKI_CLUSTER")
@@ -19,6 +22,7 @@ STATE = Path(
 )
 SYSTEM = "chaski-system"
 _SECONDS = 120
+_CANNOT = 3  # exit status of hack/cluster/up where this machine can't run a cluster
 T = TypeVar("T")
 
 
@@ -122,11 +126,23 @@ class Cluster:
 
 
 def bring_up() -> bool:
-    """Brings the cluster up where it is not. Whether it was not: then whoever asked ends it too."""
-    if (STATE / "up").exists():
-        return False
-    subprocess.run([str(ROOT / "hack" / "cluster" / "up")], check=True, timeout=1800)
-    return True
+    """Brings the cluster up where it is not, and says on stderr how far it is.
+
+    Where this machine can't run one the test is skipped, or fails in CI, with what is missing.
+
+    Returns:
+        Whether it was not up: then whoever asked ends it too.
+    """
+    said: list[str] = []
+    with subprocess.Popen([str(ROOT / "hack" / "cluster" / "up")], stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr or ():
+            said.append(line)
+            sys.stderr.write(line)
+            sys.stderr.flush()
+    if process.returncode == _CANNOT:
+        unavailable("".join(said))
+    assert process.returncode == 0, "".join(said[-60:])
+    return "it is up already" not in "".join(said)
 
 
 def take_down() -> None:

@@ -1,6 +1,7 @@
 """A target in a Pod: answers as its path says, and remembers what came. `GET /seen` tells it.
 
-`/200`, `/400`, `/500` answer that; `/timeout` answers nothing for a minute; `/slow` answers 200 after a quarter of a second.
+`/200`, `/400`, `/500` answer that; `/timeout` answers nothing for a minute; `/slow` answers 200 after a quarter of a second;
+`/uneven` answers 200 at once, but to one message in twenty after three seconds: longer than a Pod lives that is killed.
 Besides it is where a producer asks whether it may hurry (`GET /hurry`), and where the test says that it may (`GET /hurry/now`).
 """
 
@@ -40,6 +41,8 @@ class Target(BaseHTTPRequestHandler):
             time.sleep(60)
         if kind == "slow":
             time.sleep(0.25)
+        if kind == "uneven" and message["sequence"] % 20 == 19:
+            time.sleep(3)
         self._answer(int(kind) if kind.isdigit() else 200, b"")
 
     def _answer(self, status: int, body: bytes) -> None:
