@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from chaski_core.deadletter import DeadLetterFilter
 from chaski_runtime.clock import SystemClock
@@ -226,3 +227,21 @@ async def test_a_target_that_no_rule_allows_fails_it_at_once(
     assert "https://elsewhere.example: no allow rule of the route covers" in told
     assert "spec.targets.allow" in told
     assert on_queues(queues[1], f"{route.namespace}/{NAME}") == {}
+
+
+def test_routes_are_worked_on_where_replays_can_not_be(kube: KubeApi, moto: str, tmp_path: Path) -> None:
+    """Without the definition or the rights for replays a route becomes Ready; once they are there replays are taken up."""
+    namespace = kube.make_namespace("op")
+    with operator(kube, tmp_path, moto, namespace, flags=(*QUICK, *TOOLS)) as op, kubelets(kube, namespace):
+        op.api.refuse = lambda asked: web.Response(status=403) if "/chaskireplays" in asked.path else None
+        op.start()
+        route = Operated(op, namespace)
+        route.apply()
+        route.ready()
+        waiting = Replayed(kube, namespace, NAME)
+        waiting.apply()
+        op.quiet(namespace, 2.0)
+        assert waiting.status == {}
+        assert "/chaskireplays: going on with what is known, 0 objects: " in op.log.read_text()
+        op.api.refuse = lambda _: None
+        waiting.await_job()
