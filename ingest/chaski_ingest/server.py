@@ -10,14 +10,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from chaski_ingest import problems
 from chaski_ingest.app import Ingest
 from chaski_ingest.protocol import Answer, Connection
+from chaski_ingest.replies import problem_reply
 from chaski_runtime.health import Judgement
 
 _BACKLOG = 1_024  # connections that the kernel holds for us while the loop is busy
@@ -46,7 +48,7 @@ class IngestServer:
         settings = self._ingest.settings
         server = _Server(
             self._ingest.answer,
-            self._handle if self._probes else self._ingest.handle,
+            self._handle,
             request_factory=self._make_request,
             access_log=None,  # metrics count requests; a line for each would cost more than the request
             keepalive_timeout=settings.keep_alive_seconds,
@@ -80,6 +82,9 @@ class IngestServer:
         await self._ingest.drain()
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
+        if request.version < HttpVersion10:
+            # A request line without a version. To whoever reads HTTP/0.9 the request ends there; to the parser it has headers.
+            return problem_reply(problems.of_status(400, "the request names no HTTP version"), close=True).as_response()
         judge = self._probes.get(request.raw_path)
         if judge is None:
             return await self._ingest.handle(request)

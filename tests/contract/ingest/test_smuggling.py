@@ -100,6 +100,56 @@ async def test_what_can_be_read_in_two_ways_is_refused_with_all_that_follows(
     assert [message for queue in backend.queues.values() for message in queue.taken] == []
 
 
+@pytest.mark.parametrize("before", [b"", request(start=b"GET /nothing HTTP/1.1", body=b"")], ids=["first", "later"])
+async def test_a_request_without_a_version_is_refused(served: tuple[FakeBackend, int], before: bytes) -> None:
+    """Whoever reads it as HTTP/0.9 ends it with its first line, and sees what follows as something else."""
+    backend, port = served
+    answer = await _answers(port, before + request(LENGTH, start=b"POST " + PATH))
+    assert answer.count(b"HTTP/") == 1 + bool(before), answer
+    assert b" 400 Bad Request" in answer
+    assert b"names no HTTP version" in answer
+    assert [message for queue in backend.queues.values() for message in queue.taken] == []
+
+
+SEPARATED = {
+    "two before the target": b"POST  %s HTTP/1.1",
+    "two after it": b"POST %s  HTTP/1.1",
+    "many": b"POST     %s     HTTP/1.1",
+    "an empty line before": b"\r\nPOST %s HTTP/1.1",
+}
+ODD = {
+    "tab": b"POST\t%s HTTP/1.1",
+    "tab after": b"POST %s\tHTTP/1.1",
+    "vertical tab": b"POST %s\x0bHTTP/1.1",
+    "form feed": b"POST\x0c%s HTTP/1.1",
+    "bare return": b"POST %s\rHTTP/1.1",
+    "space before": b" POST %s HTTP/1.1",
+    "space at the end": b"POST %s HTTP/1.1 ",
+    "space in the target": b"POST %s x HTTP/1.1",
+}
+
+
+@pytest.mark.parametrize("line", SEPARATED.values(), ids=list(SEPARATED))
+async def test_more_than_one_space_between_the_parts_of_a_request_line_is_one(
+    served: tuple[FakeBackend, int], line: bytes
+) -> None:
+    """As RFC 9112 §3 lets recipients read it: the target has no space either way, so there is one reading only."""
+    backend, port = served
+    answer = await _answers(port, request(LENGTH, b"Connection: close", start=line % PATH))
+    assert answer.startswith(b"HTTP/1.1 202 ")
+    assert len([message for queue in backend.queues.values() for message in queue.taken]) == 1
+
+
+@pytest.mark.parametrize("line", ODD.values(), ids=list(ODD))
+async def test_no_other_white_space_separates_them(served: tuple[FakeBackend, int], line: bytes) -> None:
+    """The RFC would permit it, and readers differ on it."""
+    backend, port = served
+    answer = await _answers(port, request(LENGTH, start=line % PATH) + SECOND)
+    assert answer.count(b"HTTP/1.") == 1, answer
+    assert answer.partition(b" ")[2].startswith(b"400 "), answer
+    assert [message for queue in backend.queues.values() for message in queue.taken] == []
+
+
 async def test_two_plain_requests_on_one_connection_are_two(served: tuple[FakeBackend, int]) -> None:
     """The table above would pass as well if nothing were ever taken."""
     backend, port = served
