@@ -136,6 +136,7 @@ def _sources(routes: RouteSource, account: AwsAccount, options: ConsoleOptions, 
         None if options.read_only else LetterActions(opened, clock),
         letters.missing,
         options.shown.command,
+        options.shown.kubernetes,
     )
 
 

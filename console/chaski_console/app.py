@@ -206,6 +206,7 @@ class Console:
             may_act,
             self.clock.now_ms(),
             self.sources.command,
+            self.sources.in_cluster,
             missing=tuple(f"{route}: {reason}" for route, reason in self.sources.missing().items()),
             trouble=self.sources.board.trouble() or "",
         )

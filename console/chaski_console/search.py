@@ -70,12 +70,16 @@ class Search:
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return urlencode({_PARAMETERS.get(name, name): value for name, value in named.items() if value})
 
+    def given(self) -> dict[str, str]:
+        """The same search by the names that `chaski dead-letters` and ChaskiReplays give its parts; the route is none."""
+        since = self.since or ("" if self.until or self.window == "all" else self.window)
+        parts = {"since": since, "until": self.until, "subject": self.subject, "target": self.target}
+        parts |= {"class": self.error_class, "text": self.text}
+        return {name: value for name, value in parts.items() if value}
+
     def flags(self) -> list[str]:
         """The same search as flags of `chaski dead-letters`."""
-        since = self.since or ("" if self.until or self.window == "all" else self.window)
-        given = [("since", since), ("until", self.until), ("subject", self.subject), ("target", self.target)]
-        given += [("class", self.error_class), ("text", self.text)]
-        return [word for name, value in given if value for word in (f"--{name}", value)]
+        return [word for name, value in self.given().items() for word in (f"--{name}", value)]
 
 
 _PARAMETERS = {"error_class": "class"}

@@ -142,3 +142,4 @@ class Sources:
     actions: Actions | None = None  # None: it only shows
     missing: Callable[[], Mapping[str, str]] = dict  # routes whose letters can't be read now, and why
     command: tuple[str, ...] = ()  # that does the same for everything that a search finds; the search's flags follow
+    in_cluster: bool = False  # a ChaskiReplay does that there

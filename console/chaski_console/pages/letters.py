@@ -12,6 +12,7 @@ from chaski_console.pages.shell import Who, chip, fact, notice, page, plain
 from chaski_console.search import WINDOWS, Search
 from chaski_core.deadletter import DeadLetter
 from chaski_core.outcome import class_of_key
+from chaski_core.route.crd import GROUP_VERSION
 
 _CLASSES = ("connection", "timeout", "tls", "refused", "3xx", "4xx", "5xx")
 _MAX_MISSING = 10
@@ -37,6 +38,7 @@ class Reader:
     may_act: bool
     now_ms: int
     command: tuple[str, ...] = ()  # as in `Sources`
+    in_cluster: bool = False  # the same
     done: str = ""  # what was just done, in a sentence
     missing: tuple[str, ...] = ()  # routes whose letters could not be read, each with the reason
     trouble: str = ""  # why there may be other routes by now
@@ -185,7 +187,7 @@ def _results(search: Search, found: Found, reader: Reader) -> Markup:
             el("span", f"{len(found.letters)} shown, oldest first", class_="faint"),
             class_="actions",
         ),
-        _by_command(search, reader) if boxes and reader.command else None,
+        _by_command(search, reader) if boxes and (reader.command or reader.in_cluster) else None,
         el("input", type="hidden", name="token", value=reader.token),
         el("input", type="hidden", name="back", value=here),
         method="post",
@@ -193,7 +195,28 @@ def _results(search: Search, found: Found, reader: Reader) -> Markup:
     )
 
 
+def _by_resource(search: Search) -> Markup:
+    namespace, _, name = search.route.partition("/")
+    if not name:
+        ask = el(
+            "p", "Choose a route: this then gives the ChaskiReplay that sends again everything that a search finds."
+        )
+        return el("details", el("summary", "All that match"), ask, class_="all")
+    document = {
+        "apiVersion": GROUP_VERSION,
+        "kind": "ChaskiReplay",
+        "metadata": {"generateName": "replay-", "namespace": namespace},
+        "spec": {"routeRef": {"name": name}, "filter": search.given(), "dryRun": True},
+    }
+    # JSON is YAML too, and no value can end it: in it a line break is written as two characters.
+    shown = f"kubectl create -f - <<'END'\n{json.dumps(document, indent=2)}\nEND"
+    told = "Send again everything that this search finds, in order; with dryRun it only counts:"
+    return el("details", el("summary", "All that match"), el("p", told), el("pre", shown), class_="all")
+
+
 def _by_command(search: Search, reader: Reader) -> Markup:
+    if reader.in_cluster:
+        return _by_resource(search)
     line = shlex.join([*reader.command, *search.flags()])
     told = "Send again everything that this search finds, in order, at a rate, with a dry run first:"
     return el("details", el("summary", "All that match"), el("p", told), el("pre", f"{line} --dry-run"), class_="all")

@@ -1,6 +1,7 @@
 """`chaski console --kubernetes` as a process, on a real API server and stand-ins for SQS and DynamoDB."""
 
 import asyncio
+import html
 import json
 import os
 import re
@@ -164,6 +165,10 @@ async def test_routes_appear_and_vanish_while_it_runs(kube: KubeApi, urls: tuple
         await scene.keep(await scene.resolve("more"), "more", "m-2")
         await until(lambda: ada.sees("dead-letters?text=llama", "/dead-letters/m-1", "/dead-letters/m-2"))
         page = await ada.page("dead-letters?text=llama")
+        page = await ada.page(f"dead-letters?text=llama&subject=s&route={scene.namespace}/orders")
+        document = re.search(r"<pre>kubectl create -f - .+?\n(.+)\nEND</pre>", page, re.DOTALL)
+        assert document is not None
+        kube.kubectl("create", "--dry-run=server", "-f", "-", document=json.loads(html.unescape(document[1])))
         token = re.search(r'name="token" value="(\w+)"', page)
         assert token is not None
         form = {"token": token[1], "action": "replay", "id": f"{scene.namespace}/orders m-1"}

@@ -1,6 +1,7 @@
 """The console over HTTP, on fakes: what it answers, and what it never does."""
 
 import asyncio
+import html
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -284,6 +285,41 @@ async def test_behind_a_proxy_nobody_gets_in_without_a_name(world: World) -> Non
             async with http.get(f"http://127.0.0.1:{running.port}/", headers=headers) as answer:
                 assert answer.status == 200
                 assert ">ada<" in await answer.text()
+    finally:
+        await running.close()
+
+
+async def test_in_a_cluster_all_that_match_are_sent_again_by_a_replay(world: World) -> None:
+    """A document for one route, whatever stands in the search; without a route there is none."""
+    hostile = "x\nEND\nrm -rf <b>"
+    await world.keep(letter("m-1"), letter("m-2", subject=hostile))
+    sources = replace(world.sources, in_cluster=True)
+    running = await server.start("127.0.0.1", 0, sources, FixedClock())
+    query = {"window": "7d", "route": "n/r", "target": "t"}
+    try:
+        async with aiohttp.ClientSession() as http:
+
+            async def shown(**asked: str) -> str:
+                async with http.get(f"http://127.0.0.1:{running.port}/dead-letters", params=asked) as answer:
+                    return await answer.text()
+
+            found = re.search(
+                r"<pre>kubectl create -f - &lt;&lt;&#x27;END&#x27;\n(.+)\nEND</pre>", await shown(**query), re.DOTALL
+            )
+            assert found is not None
+            document = json.loads(html.unescape(found[1]))
+            assert document["metadata"] == {"generateName": "replay-", "namespace": "n"}
+            assert document["spec"] == {
+                "routeRef": {"name": "r"},
+                "filter": {"since": "7d", "target": "t"},
+                "dryRun": True,
+            }
+            assert "Choose a route" in await shown(window="7d")
+            found = re.search(r"<pre>(kubectl .+?)</pre>", await shown(**query, subject=hostile), re.DOTALL)
+            assert found is not None
+            lines = html.unescape(found[1]).splitlines()
+            assert [number for number, line in enumerate(lines) if line == "END"] == [len(lines) - 1]
+            assert json.loads("\n".join(lines[1:-1]))["spec"]["filter"]["subject"] == hostile
     finally:
         await running.close()
 
