@@ -100,7 +100,7 @@ class ClusterRoutes:
         if deaf is None:
             return self._routes.trouble()
         told = "the routes are not known yet" if self._routes.trouble() else "routes are shown as they were last known"
-        return f"The Kubernetes API server does not answer, so {told}: {deaf}"
+        return f"The Kubernetes API server can't be read, so {told}: {deaf}"
 
 
 def cluster_access() -> KubeAccess:

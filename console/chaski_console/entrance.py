@@ -15,7 +15,6 @@ from chaski_console.security import HEADERS, Door, Forms, Refused, Visitor
 from chaski_console.signing_in import Cookie, PasswordDoor, own_path
 
 VISITOR = web.RequestKey("visitor", Visitor)
-_STRANGERS_TOO = ("/login", "/static/")  # shown to whoever has not signed in
 _MAX_NAME_CHARACTERS = 1_024
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -39,7 +38,8 @@ class Entrance:
     async def guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answers nobody else; every answer has the headers that keep browsers safe."""
         visitor = self.door.visitor(request.headers)
-        signing_in = isinstance(self.door, PasswordDoor) and request.path.startswith(_STRANGERS_TOO)
+        shown_to_all = request.path == "/login" or request.path.startswith("/static/")
+        signing_in = isinstance(self.door, PasswordDoor) and shown_to_all
         if isinstance(visitor, Visitor) or signing_in:
             request[VISITOR] = visitor if isinstance(visitor, Visitor) else Visitor()
             response = await handler(request)

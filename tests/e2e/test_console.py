@@ -25,6 +25,7 @@ def console(installed: Cluster) -> Iterator[Cluster]:
     installed.install("--set", "console.enabled=true", "--set", f"console.auth.existingSecret={SECRET}")
     yield installed
     installed.install()
+    installed.kubectl("delete", "secret", "-n", SYSTEM, SECRET)
 
 
 def may_sign_in(cluster: Cluster, *names: str) -> None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from playwright.async_api import Browser, Page, Request, async_playwright
+from playwright.async_api import Browser, Page, Request, async_playwright, expect
 
 from support.tools import need
 
@@ -43,6 +43,7 @@ async def open_page(browser: Browser, scheme: str = "light") -> Watched:
         viewport={"width": 1280, "height": 800}, color_scheme="dark" if scheme == "dark" else "light"
     )
     context.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
     watched = Watched(await context.new_page())
 
     def asked(request: Request) -> None:

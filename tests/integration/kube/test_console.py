@@ -197,7 +197,7 @@ async def test_what_is_known_is_shown_while_the_api_server_is_away(
     await scene.apply("orders")
     cloud = await scene.resolve("orders")
     await scene.keep(cloud, "orders", "m-1")
-    away, figures = "The Kubernetes API server does not answer", 'data-key="default/orders backlog">0<'
+    away, figures = "The Kubernetes API server can&#x27;t be read", 'data-key="default/orders backlog">0<'
     async with console_process(tmp_path, scene.environment, *scene.arguments) as console, session() as http:
         ada = await reader(http, console)
         await until(lambda: ada.sees("", figures))

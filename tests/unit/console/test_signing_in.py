@@ -105,6 +105,7 @@ async def test_what_the_page_is_made_with_is_shown_to_all(console: Console) -> N
     """The style sheet of the login page, and no other file."""
     assert (await console.ask("GET", "/static/console.css")).status == 200
     assert (await console.ask("GET", "/static/..%2fapp.py")).status == 404
+    assert (await console.ask("GET", "/loginx")).status == 303
 
 
 async def test_whoever_signed_in_sees_and_acts_in_their_name(
