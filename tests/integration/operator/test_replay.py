@@ -19,7 +19,7 @@ from support.sqsserver import ServerProcess
 
 pytestmark = pytest.mark.timeout(600)  # many waits with deadlines of their own, on a machine that others use too
 
-LETTERS, SUBJECTS, RATE = 300, 20, 20
+LETTERS, SUBJECTS, RATE = 300, 20, 6
 TOOLS = (
     "--tools-image", "registry.example/chaski/tools:1",
     "--tools-role-arn", "arn:aws:iam::111122223333:role/chaski-replay",
