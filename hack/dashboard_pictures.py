@@ -24,7 +24,7 @@ DASHBOARDS = ROOT / "charts" / "chaski" / "files" / "dashboards"
 STEP_SECONDS = 5
 POINTS_A_ROW = 0.34  # inches of a row of the grid
 COLOURS = ["#7eb26d", "#eab839", "#6ed0e0", "#ef843c", "#e24d42", "#1f78c1", "#ba43a9", "#705da0", "#508642", "#cca300"]
-UNITS = {"reqps": "/s", "s": " s", "percentunit": "", "bytes": " B", "short": ""}
+UNITS = {"reqps": "/s", "s": " s", "short": ""}
 
 
 class Prometheus:
@@ -60,8 +60,10 @@ def legend(template: str, labels: dict[str, str]) -> str:
 def said(value: float, unit: str) -> str:
     """A figure for a stat."""
     if unit == "percentunit":
-        return f"{value:.1%}"
-    return f"{value:,.3g}{UNITS.get(unit, '')}"
+        return f"{value * 100:.3g}%"
+    if unit == "bytes":
+        return f"{value / 2**20:,.0f} MiB"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}{UNITS.get(unit, '')}"
 
 
 def draw(axes: Any, panel: dict[str, Any], server: Prometheus) -> None:
@@ -90,6 +92,7 @@ def draw(axes: Any, panel: dict[str, Any], server: Prometheus) -> None:
         axes.plot(times, values, color=colour, linewidth=0.9, label=legend(target["legendFormat"], each["metric"]))
         axes.fill_between(times, values, color=colour, alpha=0.08, linewidth=0)
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(lambda value, _: said(value, unit))
     if len(series) <= 12 and any(each["metric"] for _, each in series):
         axes.legend(fontsize=5, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1))
 
