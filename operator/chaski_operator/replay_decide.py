@@ -193,7 +193,7 @@ def _at_work(seen: Seen, job: Object, over: Sequence[Ended]) -> Verdict:
 
 
 def _hinted(seen: Seen, why: str) -> str:
-    if "AccessDenied" not in why and "not authorized" not in why:
+    if not any(word in why for word in ("AccessDenied", "not authorized", "credentials")):
         return why
     account = replay_account_name(seen.replay["spec"]["routeRef"]["name"])
     return f"{why} (ServiceAccount {account} needs a role with docs/iam/replayer.json)"

@@ -229,6 +229,34 @@ async def test_a_target_that_no_rule_allows_fails_it_at_once(
     assert on_queues(queues[1], f"{route.namespace}/{NAME}") == {}
 
 
+def test_a_right_that_is_missing_is_named_until_it_is_given(
+    op: Operator, kube: KubeApi, route: Operated, tmp_path: Path
+) -> None:
+    """What AWS refused, whose right it is and which policy holds it; the Job's next Pod goes on."""
+    denied = {
+        "__type": "com.amazon.coral.service#AccessDeniedException",
+        "message": "not authorized to perform: dynamodb:Query",
+    }
+    op.aws.refuse = lambda asked: web.json_response(denied, status=400) if asked.told == "Query" else None
+    asked = Replayed(kube, route.namespace, NAME)
+    try:
+        asked.apply()
+        job = asked.await_job()
+        pod = JobPod(asked.http, job, tmp_path)
+        pod.start()
+        assert pod.wait() == 1, pod.log
+        told = asked.says("Progressing", "True", "Retrying")
+    finally:
+        op.aws.refuse = lambda _: None
+    assert "not authorized to perform: dynamodb:Query" in told
+    assert f"ServiceAccount chaski-{NAME}.replay needs a role with docs/iam/replayer.json" in told
+    pod = JobPod(asked.http, job, tmp_path, 1)
+    pod.start()
+    assert pod.wait() == 0, pod.log
+    pod.job_ends(well=True)
+    asked.says("Complete", "True", "Replayed")
+
+
 def test_routes_are_worked_on_where_replays_can_not_be(kube: KubeApi, moto: str, tmp_path: Path) -> None:
     """Without the definition or the rights for replays a route becomes Ready; once they are there replays are taken up."""
     namespace = kube.make_namespace("op")
