@@ -165,9 +165,9 @@ class Console:
         try:
             done = await act(letters)
         except BackendError as error:
-            _tell(action, request[VISITOR].user, letters, f"failed: {error}", "failure")
+            _tell(action, request[VISITOR].user, letters, error)
             raise
-        _tell(action, request[VISITOR].user, letters, done, "success")
+        _tell(action, request[VISITOR].user, letters, done)
         routes = self.sources.board.keys()
         search = read_search({})
         found = await self._search(search)
@@ -215,14 +215,18 @@ class Console:
         return self.entrance.who(request)
 
 
-def _tell(action: str, user: str, letters: list[DeadLetter], result: str, outcome: str) -> None:
+def _tell(action: str, user: str, letters: list[DeadLetter], result: str | BackendError) -> None:
     """The line that says who did what to which dead letters."""
+    failed = isinstance(result, BackendError)
     fields = {
         "event.action": action,
-        "event.outcome": outcome,
+        "event.outcome": "failure" if failed else "success",
         "user.name": user,
         "chaski.message.ids": list(dict.fromkeys(letter.id for letter in letters)),
     }
+    if failed:
+        fields["error.type"] = type(result).__name__
+    sentence = f"failed: {result}" if failed else result
     _log.info(
-        "%s of %d dead letters by %s: %s", action, len(letters), user or "somebody", result, extra={"ecs": fields}
+        "%s of %d dead letters by %s: %s", action, len(letters), user or "somebody", sentence, extra={"ecs": fields}
     )

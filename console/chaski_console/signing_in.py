@@ -69,10 +69,10 @@ class PasswordDoor:
         if len(password) > MAX_PASSWORD_CHARACTERS or not self.passwords.check(name, password):
             self.attempts.failed(address)
             # The name is not told: people type passwords into the wrong field.
-            _log.warning("somebody did not get in from %s", address, extra={"ecs": _event("failure", address)})
+            _log.warning("somebody did not get in from %s", address, extra={"ecs": _event("login", "", address)})
             return Refused(HTTPStatus.UNAUTHORIZED, "the name or the password is wrong")
         value = self.sessions.open(name, self.clock.now_ms())
-        _log.info("%s signed in from %s", name, address, extra={"ecs": _event("success", address, name)})
+        _log.info("%s signed in from %s", name, address, extra={"ecs": _event("login", name, address)})
         return Cookie(_SECURE_COOKIE if secure else _PLAIN_COOKIE, value, self.sessions.seconds, secure)
 
     def leave(self, headers: Mapping[str, str]) -> Cookie:
@@ -80,9 +80,7 @@ class PasswordDoor:
         session = self._session(headers)
         if session is not None:
             self.sessions.end(session, self.clock.now_ms())
-            _log.info(
-                "%s signed out", session.user, extra={"ecs": {"event.action": "logout", "user.name": session.user}}
-            )
+            _log.info("%s signed out", session.user, extra={"ecs": _event("logout", session.user)})
         secure = not is_loopback(host_name(headers.get("Host", "")))
         return Cookie(_SECURE_COOKIE if secure else _PLAIN_COOKIE, "", 0, secure)
 
@@ -120,11 +118,11 @@ def _is_plain(origin: str) -> bool:
     return origin.startswith("http://")
 
 
-def _event(outcome: str, address: str, name: str = "") -> dict[str, object]:
-    fields: dict[str, object] = {
-        "event.action": "login",
-        "event.category": ["authentication"],
-        "event.outcome": outcome,
-        "source.ip": address,
-    }
-    return fields | {"user.name": name} if name else fields
+def _event(action: str, name: str, address: str = "") -> dict[str, object]:
+    """Fields of a log line; no name: somebody did not get in."""
+    fields: dict[str, object] = {"event.action": action, "event.category": ["authentication"]}
+    if address:
+        fields["source.ip"] = address
+    if not name:
+        return fields | {"event.outcome": "failure", "error.type": "wrong-password"}
+    return fields | {"event.outcome": "success", "user.name": name}

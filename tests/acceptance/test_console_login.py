@@ -1,9 +1,12 @@
 """`chaski console` with passwords, in a real Chromium: who gets in, who stays in, who may do what."""
 
+import asyncio
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 import pytest
 from playwright.async_api import Browser, Page, expect
 
@@ -14,10 +17,14 @@ from support.browsers import chromium, open_page
 from support.consoles import console_process
 from support.devs import route
 from support.processes import Cloud
+from support.prometheus import documented_queries
 from support.standins import standins
+from support.tools import need
 
 pytestmark = pytest.mark.timeout(240)
 PASSWORD = "correct horse battery"
+COMMANDS = documented_queries(Path(__file__).parents[2] / "docs" / "logs.md")
+QUESTION = "who sent again, discarded, signed in or out, in the log of the console"
 
 
 @dataclass
@@ -63,6 +70,16 @@ async def sign_in(page: Page, password: str = PASSWORD) -> None:
     await page.get_by_role("button", name="Sign in").click()
 
 
+async def who_did_what(log: Path) -> list[list[object]]:
+    """What the documented command finds in a console's log, without the times."""
+    need("jq")
+    command = COMMANDS[QUESTION].replace("LOG", str(log))
+    process = await asyncio.create_subprocess_shell(command, stdin=DEVNULL, stdout=PIPE, executable="/bin/bash")
+    out, _ = await process.communicate()
+    assert process.returncode == 0, command
+    return [orjson.loads(line)[1:] for line in out.splitlines()]
+
+
 async def test_one_signs_in_replays_and_signs_out(scene: Scene) -> None:
     """The wrong password gets nobody in; the right one leads on to the page that was asked for; `Back` shows nothing later."""
     await scene.keep("m-1", "m-2")
@@ -95,6 +112,12 @@ async def test_one_signs_in_replays_and_signs_out(scene: Scene) -> None:
         assert watched.foreign(console.url) == []
         assert PASSWORD not in console.log.read_text()
         assert await console.stop() == 0
+        assert await who_did_what(console.log) == [
+            [None, "login", "failure", None],
+            ["ada", "login", "success", None],
+            ["ada", "replay", "success", ["m-1"]],
+            ["ada", "logout", "success", None],
+        ]
 
 
 async def test_an_open_page_asks_again_when_its_session_has_ended(scene: Scene) -> None:

@@ -378,6 +378,25 @@ async def test_what_can_not_be_read_is_told_and_not_as_not_found(get: Get, world
     assert (await get("/dead-letters/m-1"))[0] == 200
 
 
+async def test_what_did_not_come_out_is_in_the_log_too(
+    base: str, get: Get, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A replay that failed half-way may have sent something."""
+    await world.keep(letter("m-1"))
+
+    async def away(_: object) -> str:
+        raise BackendUnavailableError("the queue is away")
+
+    assert world.actions is not None
+    world.actions.replay = away  # type: ignore[assignment,method-assign]  # fails when asked
+    caplog.set_level("INFO")
+    status, _ = await post(base, [("token", await token_of(get)), ("action", "replay"), ("id", "m-1")])
+    assert status == 503
+    (line,) = [record for record in caplog.records if getattr(record, "ecs", {}).get("event.action") == "replay"]
+    assert line.ecs["event.outcome"] == "failure"  # type: ignore[attr-defined]
+    assert "the queue is away" in line.getMessage()
+
+
 async def test_a_backend_that_is_away_is_told(get: Get, world: World) -> None:
     """Not as if there were nothing."""
 
