@@ -106,5 +106,5 @@ def _hint(*, on_aws: bool, logs: str | None, sought: Sought) -> str:
 
 def _row(trace: Trace) -> tuple[object, ...]:
     last = trace.attempts[-1] if trace.attempts else None
-    told = () if last is None else (timestamp(last.at), last.detail or last.outcome)
-    return (trace.id, trace.subject, trace.state.value, len(trace.attempts), *(told or ("-", "-")))
+    at, told = ("-", "-") if last is None else (timestamp(last.at), last.detail or last.outcome)
+    return trace.id, trace.subject, trace.state.value, len(trace.attempts), at, told

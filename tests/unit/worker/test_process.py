@@ -98,3 +98,11 @@ def test_a_worker_whose_secrets_are_not_there_does_not_begin(tmp_path: Path, cap
     command = ["consume", "--route", str(tmp_path / "resolved.yaml"), "--secrets", str(tmp_path), "--metrics-port", "0"]
     assert main(command) == 2
     assert "spec.signing.secretName" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("environment", "characters"), [({}, 0), ({"CHASKI_LOG_CONTENT_CHARS": "500"}, 500)])
+def test_contents_are_logged_only_where_they_are_asked_for(environment: dict[str, str], characters: int) -> None:
+    """And never more than 8,192 characters."""
+    assert from_environment(environment).log_content_characters == characters
+    with pytest.raises(InvalidInputError, match="CHASKI_LOG_CONTENT_CHARS"):
+        from_environment({"CHASKI_LOG_CONTENT_CHARS": "8193"})
