@@ -9,6 +9,7 @@ from types import TracebackType
 
 _LATE_SECONDS = 0.1
 _GRACE_SECONDS = 0.1
+_RESOLUTION_SECONDS = 0.001  # of uvloop's timers, which may come early by half of it
 
 
 class Deadline:
@@ -47,7 +48,8 @@ class Deadlines:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._running: dict[Deadline, None] = {}  # in the order in which they run out
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._due = 0.0  # loop time of the timer. Not asked of its handle: uvloop's has none where it is due at once
         self._waited = False
 
     def begin(self) -> Deadline:
@@ -55,7 +57,7 @@ class Deadlines:
         loop = asyncio.get_running_loop()
         at = loop.time() + self._seconds
         if self._timer is None:
-            self._timer = loop.call_at(at, self._look)
+            self._set(loop, at)
         return Deadline(self._running, at)
 
     def close(self) -> None:
@@ -65,13 +67,18 @@ class Deadlines:
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._timer is not None and not self._waited and loop.time() - self._timer.when() > _LATE_SECONDS:
+        if not self._waited and loop.time() - self._due > _LATE_SECONDS:
             # This process stood still. Answers that came in time may lie there unread, and loops look at timers first.
-            self._timer, self._waited = loop.call_later(_GRACE_SECONDS, self._look), True
+            self._waited = True
+            self._set(loop, loop.time() + _GRACE_SECONDS)
             return
         self._timer, self._waited = None, False
         for deadline in self._running:
-            if deadline.at > loop.time():
-                self._timer = loop.call_at(deadline.at, self._look)
+            if deadline.at > loop.time() + _RESOLUTION_SECONDS:
+                self._set(loop, deadline.at)
                 return
             deadline.ring()
+
+    def _set(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        self._due = at
+        self._timer = loop.call_at(at, self._look)

@@ -1,8 +1,10 @@
 """Many deadlines with one timer."""
 
 import asyncio
+import contextlib
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 import uvloop
@@ -92,3 +94,21 @@ def test_an_answer_that_lay_there_while_the_process_stood_still_counts() -> None
         loop_factory=uvloop.new_event_loop
     ) as runner:  # asyncio's own loop reads before it looks at timers
         assert runner.run(attempt()) == b"answer"
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_deadline_rings_wherever_it_lies_between_two_ticks(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """uvloop counts in milliseconds, its timers may come early, and what is due at once is no timer there."""
+
+    async def rings(number: int) -> bool:
+        await asyncio.sleep(number * 0.000_37)
+        begun = asyncio.get_running_loop().time()
+        with contextlib.suppress(TimeoutError):
+            await _take(Deadlines(0.05 + number * 0.000_1), 30)
+        return asyncio.get_running_loop().time() - begun < 20
+
+    async def all_of_them() -> int:
+        return sum(await asyncio.gather(*(rings(number) for number in range(300))))
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        assert runner.run(all_of_them()) == 300
