@@ -174,11 +174,12 @@ def _open_client(endpoint: Endpoint) -> Client:
     connector = Connector(
         answer_bytes=_CONNECTION_BYTES,
         limit=0,  # callers are bounded
-        keepalive_timeout=KEEP_IDLE_SECONDS,
         ssl=verify,
     )
     agent = f"chaski/{chaski_core.__version__}"
-    return Client(connector, agent, connect_seconds=CONNECT_SECONDS, proxy=endpoint.proxy)
+    return Client(
+        connector, agent, idle_seconds=KEEP_IDLE_SECONDS, connect_seconds=CONNECT_SECONDS, proxy=endpoint.proxy
+    )
 
 
 def _label(result: Any) -> str:

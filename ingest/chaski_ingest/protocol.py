@@ -29,6 +29,11 @@ class Connection(RequestHandler):
         super().__init__(manager, **options)
         self._answer = answer
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called with every read of a body; there is mostly nothing to resume."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     async def start(self) -> None:
         """Called by aiohttp once the connection is made; ends with it."""
         try:

@@ -1,47 +1,42 @@
 """One HTTP/1.1 request and its answer over one of aiohttp's connections.
 
-Dialling, TLS, proxies, the pool and the parsing of answers are aiohttp's; what is left out is its ClientSession, which
+Dialling, TLS, proxies and the parsing of answers are aiohttp's; what is left out is its ClientSession, which
 takes most of the time of a request for things that neither deliveries nor calls to AWS have: redirects, cookies,
 authentication, compression, bodies of any kind, a second try of its own.
 """
 
-import asyncio
 import base64
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from aiohttp.http import HttpProcessingError, RawResponseMessage
-from aiohttp.streams import StreamReader
+from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from chaski_runtime.connections import Connector
+from chaski_runtime.connections import Connector, Headed
+from chaski_runtime.pool import Link, Pool
 
 Headers = Sequence[tuple[str, str]]
 _NOT_COMPRESSED = ("Accept-Encoding", "identity")
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})  # unless there is one; the others say that theirs is empty
-_MAX_LINE_BYTES = 8_190
-_MAX_FIELD_BYTES = 8_190
-_MAX_HEADERS = 128
+_USER_AGENT_LENGTH = len("User-Agent")  # looked at first: it is cheaper than small letters
 _REMEMBERED_ORIGINS = 256  # of one client: more than one only where a rule covers many hosts
 
 
 class Answer:
     """Complete headers, and the body to come. To be closed, however much of the body was read."""
 
-    __slots__ = ("_connection", "_content", "headers", "reason", "status", "url")
+    __slots__ = ("_content", "_link", "headers", "reason", "status", "url")
 
-    def __init__(self, url: URL, message: RawResponseMessage, content: StreamReader, connection: Connection) -> None:
+    def __init__(self, url: URL, headed: Headed, link: Link) -> None:
+        message, self._content = headed
         self.url = url
         self.status = message.code
         self.reason = message.reason
         self.headers: CIMultiDictProxy[str] = message.headers
-        self._content = content
-        self._connection = connection
+        self._link = link
 
     async def read_into(self, body: bytearray, limit: int) -> None:
         """Adds to the body what comes, until it ends or there are at least so many bytes.
@@ -50,26 +45,22 @@ class Answer:
             aiohttp.ClientError, OSError: it broke off; what came before is in `body`.
         """
         content = self._content
-        while len(body) < limit:
+        while not content.at_eof() and len(body) < limit:
             chunk = await content.readany()
             if not chunk:
                 return
             body += chunk
 
     def close(self) -> None:
-        """Lets go of the connection: into the pool where request and answer went over it whole, else for good."""
-        transport = self._connection.transport
-        if self._content.is_eof() and transport is not None and not transport.get_write_buffer_size():
-            self._connection.release()
-        else:
-            self._connection.close()
+        """Lets go of the connection: kept for another where request and answer went over it whole, else closed."""
+        self._link.release()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Origin:
     """Where connections lead."""
 
-    key: aiohttp.ClientRequest  # what aiohttp's pool wants to be asked with; never sent
+    key: aiohttp.ClientRequest  # what aiohttp's connector wants to be asked with; never sent
     host: str  # as the Host header says it
     proxy_headers: Headers | None  # for a proxy that passes the request on itself; None: there is no such
 
@@ -81,19 +72,27 @@ class Client:
     """
 
     def __init__(
-        self, connector: Connector, user_agent: str, *, connect_seconds: float | None = None, proxy: str | None = None
+        self,
+        connector: Connector,
+        user_agent: str,
+        *,
+        idle_seconds: float,
+        connect_seconds: float | None = None,
+        proxy: str | None = None,
     ) -> None:
         """Opens nothing yet.
 
         Args:
             connector: dials.
             user_agent: sent where the request has none.
+            idle_seconds: how long a connection is kept that has nothing to do.
             connect_seconds: for one address.
             proxy: URL of an HTTP proxy that everything goes through.
         """
         self.connector = connector
         self._user_agent = ("User-Agent", user_agent)
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
+        self._pool = Pool(connector, timeout, idle_seconds)
         self._origin = functools.lru_cache(_REMEMBERED_ORIGINS)(
             functools.partial(origin_of, proxy=URL(proxy) if proxy else None)
         )
@@ -108,34 +107,29 @@ class Client:
         origin = self._origin(url.scheme, url.raw_host or "", url.port)
         method = method.upper()
         head = self._head(method, url, origin, headers, body)
-        connection = await self.connector.connect(origin.key, [], self._timeout)
+        link = await self._pool.take(origin, origin.key)
         try:
-            protocol, transport = _alive(connection)
-            protocol.set_response_params(
-                skip_payload=method == "HEAD",
-                read_until_eof=True,
-                auto_decompress=False,
-                max_line_size=_MAX_LINE_BYTES,
-                max_field_size=_MAX_FIELD_BYTES,
-                max_headers=_MAX_HEADERS,
-            )
-            transport.write(head + body if body else head)
-            message, content = await _final(protocol, origin.key)
+            headed = await link.handler.ask(head + body if body else head, without_body=method == "HEAD")
+        except HttpProcessingError as error:
+            link.close()
+            raise aiohttp.ClientResponseError(
+                origin.key.request_info, (), status=error.code, message=error.message, headers=error.headers
+            ) from error
         except BaseException:
-            connection.close()
+            link.close()
             raise
-        return Answer(url, message, content, connection)
+        return Answer(url, headed, link)
 
     async def close(self) -> None:
         """Closes every connection."""
-        await self.connector.close()
+        await self._pool.close()
 
     def _head(self, method: str, url: URL, origin: Origin, headers: Headers, body: bytes | None) -> bytes:
         target = url.raw_path_qs
         if origin.proxy_headers is not None:
             target = str(url)
             headers = [*origin.proxy_headers, *headers]
-        named = "user-agent" in [name.lower() for name, _ in headers]
+        named = any(len(name) == _USER_AGENT_LENGTH and name.lower() == "user-agent" for name, _ in headers)
         own = (_NOT_COMPRESSED,) if named else (self._user_agent, _NOT_COMPRESSED)
         return request_head(f"{method} {target}", (("Host", origin.host), *own, *headers), _length(method, body))
 
@@ -182,23 +176,3 @@ def request_head(start: str, headers: Headers, length: int | None) -> bytes:
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         raise ValueError("a line of the request holds a line break or a NUL")
     return f"{text}\r\n\r\n".encode("ascii")
-
-
-def _alive(connection: Connection) -> tuple[ResponseHandler, asyncio.Transport]:
-    protocol, transport = connection.protocol, connection.transport
-    if protocol is None or transport is None:
-        raise aiohttp.ServerDisconnectedError
-    return protocol, transport
-
-
-async def _final(protocol: ResponseHandler, request: aiohttp.ClientRequest) -> tuple[RawResponseMessage, StreamReader]:
-    """The answer, without interim ones (1xx)."""
-    while True:
-        try:
-            message, content = await protocol.read()
-        except HttpProcessingError as error:
-            raise aiohttp.ClientResponseError(
-                request.request_info, (), status=error.code, message=error.message, headers=error.headers
-            ) from error
-        if not 100 <= message.code <= 199 or message.code == 101:
-            return message, content

@@ -1,6 +1,7 @@
 """Connections whose answers can be trusted to belong to the request that was sent.
 
-aiohttp's own handling leaves three gaps that matter where an answer decides whether a message is deleted:
+Dialling, TLS, proxies and the parsing of answers are aiohttp's. Its own handling of connections leaves three gaps that
+matter where an answer decides whether a message is deleted:
 
 - bytes that came unasked while a connection lay in the pool (a 408 before the server closes it, an answer given twice)
   are taken as the answer to the next request;
@@ -18,8 +19,17 @@ from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError, HttpResponseParser, RawResponseMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 _END_OF_HEADERS = b"\r\n\r\n"
+_MAX_LINE_BYTES = 8_190
+_MAX_FIELD_BYTES = 8_190
+_MAX_HEADERS = 128
+_BUFFERED_BYTES = 262_144  # of a body that nobody has read yet; beyond twice that, the socket waits
+_WITHOUT_BODY = frozenset({204, 304})
+
+Headed = tuple[RawResponseMessage, StreamReader]
 
 
 class AnswerTooLongError(aiohttp.ClientPayloadError):
@@ -28,6 +38,8 @@ class AnswerTooLongError(aiohttp.ClientPayloadError):
 
 class AnswerHandler(ResponseHandler):
     """One connection.
+
+    Until the first `ask` it is a plain handler of aiohttp's, which speaks with a proxy on the way to a tunnel.
 
     Args:
         loop: the running one.
@@ -39,45 +51,144 @@ class AnswerHandler(ResponseHandler):
         self._answer_bytes = answer_bytes
         self._received_bytes = 0  # since the request was sent
         self._poll: select.poll | None = None
+        self._headed: asyncio.Future[Headed] | None = None  # of the request under way
 
-    def set_response_params(self, **parameters: Any) -> None:
-        """Begins with a new answer."""
+    def ask(self, request: bytes, *, without_body: bool) -> asyncio.Future[Headed]:
+        """Sends a request; the headers of its answer, once they are complete, and its body, which may still come.
+
+        Args:
+            request: head and body.
+            without_body: the answer has none, whatever its headers say.
+
+        Raises:
+            aiohttp.ServerDisconnectedError: the connection is closed.
+        """
+        transport = self.transport
+        if transport is None:
+            raise aiohttp.ServerDisconnectedError
         self._received_bytes = 0
-        super().set_response_params(**parameters)
+        self._skip_payload = without_body
+        self._payload = None
+        self._parser = HttpResponseParser(
+            self,
+            self._loop,
+            _BUFFERED_BYTES,
+            payload_exception=aiohttp.ClientPayloadError,
+            response_with_body=not without_body,
+            read_until_eof=True,
+            auto_decompress=False,
+            max_line_size=_MAX_LINE_BYTES,
+            max_field_size=_MAX_FIELD_BYTES,
+            max_headers=_MAX_HEADERS,
+        )
+        self._headed = self._loop.create_future()
+        transport.write(request)
+        return self._headed
+
+    @property
+    def answered_whole(self) -> bool:
+        """Whether the last answer is complete, and the connection fit for another request."""
+        payload, transport = self._payload, self.transport
+        return (
+            payload is not None
+            and payload.is_eof()
+            and not self._should_close
+            and not self._upgraded
+            and transport is not None
+            and not transport.get_write_buffer_size()
+        )
 
     def is_connected(self) -> bool:
         """Whether the connection can take another request. Asked only of connections that lie in the pool."""
-        return super().is_connected() and not self.should_close and not self._has_unread()
+        transport = self.transport
+        return (
+            transport is not None and not transport.is_closing() and not self._should_close and not self._has_unread()
+        )
 
     def data_received(self, data: bytes) -> None:
         """Hands over headers and body apart, so that the headers count whatever the body is."""
+        headed = self._headed
+        if headed is None:
+            super().data_received(data)
+            return
         self._received_bytes += len(data)
         if self._received_bytes > self._answer_bytes:
             self._cut_off()
-            return
-        if self._payload is not None and not self._payload.is_eof():
-            super().data_received(data)
-            return
+        elif self._payload is not None and not self._payload.is_eof():
+            self._feed_body(data)
+        elif not headed.done():
+            self._feed_headers(headed, data)
+        elif data:
+            self._should_close = True  # an answer to nothing; what was asked for is answered already
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called with every read of a body; there is mostly nothing to resume."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Called by the loop."""
+        super().connection_lost(exc)
+        headed = self._headed
+        if headed is not None and not headed.done():
+            headed.set_exception(self._exception or aiohttp.ServerDisconnectedError())
+            self._exception = None
+
+    def _feed_headers(self, headed: asyncio.Future[Headed], data: bytes) -> None:
         end = data.find(_END_OF_HEADERS) + len(_END_OF_HEADERS)
         if end < len(_END_OF_HEADERS) or end == len(data):
-            super().data_received(data)
+            self._feed(headed, data)
             return
-        super().data_received(data[:end])
-        if self._exception is None:
-            self._receive_body(data[end:])
+        self._feed(headed, data[:end])
+        rest = data[end:]
+        if not headed.done():  # that was an interim answer
+            self._feed(headed, rest)
+        elif self._payload is not None and not self._payload.is_eof():
+            self._feed_body(rest)
+        else:
+            self._should_close = True  # an answer to nothing
 
-    def _receive_body(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._exception is not None and self._payload is not None and not self._payload.is_eof():
-            self._payload.set_exception(aiohttp.ClientPayloadError("the body is broken"))
+    def _feed(self, headed: asyncio.Future[Headed], data: bytes) -> None:
+        assert self._parser is not None  # noqa: S101 - made by `ask`
+        try:
+            messages, self._upgraded, _ = self._parser.feed_data(data)
+        except HttpProcessingError as error:
+            self._break_off(HttpProcessingError(code=error.code, message=error.message, headers=error.headers))
+            return
+        for message, payload in messages:
+            if 100 <= message.code <= 199 and message.code != 101:
+                continue
+            if message.should_close:
+                self._should_close = True
+            if headed.done():
+                self._should_close = True
+                return
+            self._payload = payload
+            without = self._skip_payload or message.code in _WITHOUT_BODY
+            headed.set_result((message, EMPTY_PAYLOAD if without else payload))
 
-    def _cut_off(self) -> None:
-        error = AnswerTooLongError(f"the answer has more than {self._answer_bytes} bytes")
+    def _feed_body(self, data: bytes) -> None:
+        assert self._parser is not None  # noqa: S101 - made by `ask`
+        try:
+            messages, self._upgraded, _ = self._parser.feed_data(data)
+        except HttpProcessingError:
+            self._break_off(aiohttp.ClientPayloadError("the body is broken"))
+            return
+        if messages:
+            self._should_close = True
+
+    def _break_off(self, error: Exception) -> None:
+        """The answer ends here: the headers, where they are not complete yet, else the body."""
+        self._should_close = True
+        if self._headed is not None and not self._headed.done():
+            self._headed.set_exception(error)
         if self._payload is not None and not self._payload.is_eof():
             self._payload.set_exception(error)
-        self.set_exception(error)
         if self.transport is not None:
             self.transport.close()
+
+    def _cut_off(self) -> None:
+        self._break_off(AnswerTooLongError(f"the answer has more than {self._answer_bytes} bytes"))
 
     def _has_unread(self) -> bool:
         # Readable without having been asked means closed by the server, or an answer to nothing.
@@ -93,7 +204,7 @@ class AnswerHandler(ResponseHandler):
 
 
 class Connector(aiohttp.TCPConnector):
-    """A pool of such connections. Needs a running loop."""
+    """Dials such connections. Needs a running loop."""
 
     def __init__(self, *, answer_bytes: int, **options: Any) -> None:
         super().__init__(**options)

@@ -31,9 +31,8 @@ def open_client(tls: ssl.SSLContext | bool, factory: MakeSocket, resolver: Abstr
         ssl=tls,
         resolver=resolver,
         socket_factory=factory,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
     )
-    return Client(connector, user_agent)
+    return Client(connector, user_agent, idle_seconds=_KEEPALIVE_SECONDS)
 
 
 _NO_CERTIFICATES: Mapping[AllowRule, ClientCertificate] = {}

@@ -1,0 +1,117 @@
+"""Connections that wait for another request.
+
+aiohttp's own pool would do, but takes a third of the time of a request for limits, waiters and traces that nobody here
+asks for. Its connector only dials; what it dialled is kept here.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+
+import aiohttp
+from aiohttp.connector import Connection
+
+from chaski_runtime.connections import AnswerHandler, Connector
+
+
+class Link:
+    """One connection to one origin. To be given back or closed."""
+
+    __slots__ = ("_connection", "_pool", "handler", "idle_since", "origin")
+
+    def __init__(self, pool: "Pool", origin: Hashable, connection: Connection) -> None:
+        handler = connection.protocol
+        assert isinstance(handler, AnswerHandler)  # noqa: S101 - the connector makes no others
+        self.handler = handler
+        self.origin = origin
+        self.idle_since = 0.0  # loop time
+        self._pool = pool
+        self._connection = connection
+
+    def release(self) -> None:
+        """Keeps it for another request where request and answer went over it whole; else closes it."""
+        if self.handler.answered_whole:
+            self._pool.keep(self)
+        else:
+            self._connection.close()
+
+    def close(self) -> None:
+        """Closes it."""
+        self._connection.close()
+
+
+class Pool:
+    """The connections of one connector. Needs a running loop.
+
+    The one used last is used first: it is the likeliest to be alive, and the others may grow old and be closed.
+    """
+
+    def __init__(self, connector: Connector, timeout: aiohttp.ClientTimeout, idle_seconds: float) -> None:
+        """Opens nothing yet.
+
+        Args:
+            connector: dials.
+            timeout: for dialling.
+            idle_seconds: a connection that waited longer is closed.
+        """
+        self._connector = connector
+        self._timeout = timeout
+        self._idle_seconds = idle_seconds
+        self._loop = asyncio.get_running_loop()
+        self._idle: dict[Hashable, deque[Link]] = {}  # oldest first
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def take(self, origin: Hashable, key: aiohttp.ClientRequest) -> Link:
+        """A connection to an origin: one that waits, or a new one.
+
+        Args:
+            origin: what connections are told apart by.
+            key: what aiohttp's connector wants to be asked with.
+
+        Raises:
+            aiohttp.ClientError, OSError: it could not be made.
+        """
+        links = self._idle.get(origin)
+        while links:
+            link = links.pop()
+            if self._loop.time() - link.idle_since <= self._idle_seconds and link.handler.is_connected():
+                return link
+            link.close()
+        return Link(self, origin, await self._connector.connect(key, [], self._timeout))
+
+    def keep(self, link: Link) -> None:
+        """A connection has nothing to do."""
+        if self._closed:
+            link.close()
+            return
+        link.idle_since = self._loop.time()
+        links = self._idle.get(link.origin)
+        if links is None:
+            links = self._idle[link.origin] = deque()
+        links.append(link)
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(self._idle_seconds, self._close_old)
+
+    async def close(self) -> None:
+        """Closes every connection, those in use as well."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for links in self._idle.values():
+            for link in links:
+                link.close()
+        self._idle.clear()
+        await self._connector.close()
+
+    def _close_old(self) -> None:
+        self._sweep = None
+        before = self._loop.time() - self._idle_seconds
+        for origin, links in list(self._idle.items()):
+            while links and links[0].idle_since <= before:
+                links.popleft().close()
+            if not links:
+                del self._idle[origin]
+        if self._idle:
+            oldest = min(links[0].idle_since for links in self._idle.values())
+            self._sweep = self._loop.call_at(oldest + self._idle_seconds, self._close_old)
