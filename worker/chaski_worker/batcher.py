@@ -28,6 +28,7 @@ class Batcher(Generic[Item, Result]):
         self._call = call
         self._linger = linger_seconds
         self._waiting: deque[tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]] = deque()
+        self._items = 0  # that wait
         self._flush: asyncio.TimerHandle | asyncio.Handle | None = None
         self._hurried = False
         self._under_way: set[asyncio.Task[None]] = set()
@@ -43,18 +44,24 @@ class Batcher(Generic[Item, Result]):
 
     async def submit(self, items: Sequence[Item]) -> Sequence[Result]:
         """The results for 1 to 10 items. Raises what the call raised."""
+        return await self.put(items)
+
+    def put(self, items: Sequence[Item]) -> asyncio.Future[Sequence[Result]]:
+        """As `submit`, for a caller that goes on meanwhile."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Sequence[Result]] = loop.create_future()
         self._waiting.append((items, answer))
-        if sum(len(group) for group, _ in self._waiting) >= MAX_BATCH_ENTRIES:
+        self._items += len(items)
+        if self._items >= MAX_BATCH_ENTRIES:
             self._start()
         elif self._flush is None:
             linger = HURRY_SECONDS if self._hurried else self._linger
             self._flush = loop.call_later(linger, self._start) if linger else loop.call_soon(self._start)
-        return await answer
+        return answer
 
     def _start(self) -> None:
         self._hurried = False
+        self._items = 0
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None

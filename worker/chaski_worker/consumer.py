@@ -94,7 +94,7 @@ class Consumer:
             await asyncio.sleep(self._visibility / _TICKS_PER_VISIBILITY)
             now = self._clock.monotonic()
             for lane in self._lanes:
-                if lane.lost is None and not lane.lock.locked() and not lane.outlives(self._renew_below, now):
+                if lane.lost is None and not lane.busy and not lane.outlives(self._renew_below, now):
                     task = asyncio.create_task(self._holder_of(lane).extend(lane))
                     self._extending.add(task)
                     task.add_done_callback(self._extending.discard)

@@ -16,7 +16,8 @@ from chaski_core.errors import BackendError
 from chaski_core.ports import MAX_HIDDEN_SECONDS, Clock, Failed, Queue, ReceivedMessage, VisibilityChange
 from chaski_worker.backoff import backoff_seconds
 from chaski_worker.batcher import Batcher
-from chaski_worker.lanes import Lane, LaneLostError
+from chaski_worker.deleting import BegunDelete, refused_delete
+from chaski_worker.lanes import Lane
 
 _log = logging.getLogger(__name__)
 _TOTAL_MARGIN_SECONDS = 60  # of the twelve hours in all, never asked for
@@ -48,6 +49,7 @@ class Holder:
         deadline stays, and the next heartbeat tries again.
         """
         async with lane.lock:
+            await lane.settle()
             if not lane.held or lane.lost:
                 return
             asked_at = self._clock.monotonic()
@@ -63,34 +65,53 @@ class Holder:
             elif any(failure.sender_fault for failure in failed):
                 lane.lost = f"the queue refused to extend the hold: {failed[0].reason}"
 
-    async def secure(self, lane: Lane, seconds: float) -> None:
-        """Makes sure that the hold lasts so many seconds more; else raises LaneLostError."""
+    def is_secure(self, lane: Lane, seconds: float) -> bool:
+        """Whether the hold lasts so many seconds more; raises LaneLostError where it is not certain any more."""
         now = self._clock.monotonic()
         lane.check(now)
-        if not lane.outlives(seconds, now):
+        return lane.outlives(seconds, now)
+
+    async def secure(self, lane: Lane, seconds: float) -> None:
+        """Makes sure that the hold lasts so many seconds more; else raises LaneLostError."""
+        if not self.is_secure(lane, seconds):
             await self.extend(lane)
             lane.check(self._clock.monotonic())
             if not lane.outlives(min(seconds, self._visibility), self._clock.monotonic()):
-                lane.lost = "the hold could not be extended in time"
-                raise LaneLostError(lane.lost)
+                raise lane.lose("the hold could not be extended in time")
 
     def hurry(self) -> None:
         """A lane waits for a delete before it can go on: those that linger now get only a moment more."""
         self._deletes.hurry()
+
+    def begin_delete(self, lane: Lane, message: ReceivedMessage, then: Callable[[], None]) -> BegunDelete | None:
+        """Deletes the lane's head beside whatever comes next; None where a call on the lane is under way.
+
+        Args:
+            lane: the lane.
+            message: its head.
+            then: called once it is gone.
+
+        Raises:
+            LaneLostError: the hold is not certain any more.
+        """
+        if lane.busy:
+            return None
+        lane.check(self._clock.monotonic())
+        return BegunDelete(lane, self._deletes.put([message.receipt_handle]), then)
 
     async def delete(self, lane: Lane, message: ReceivedMessage) -> None:
         """Deletes the lane's head. Tries until it is gone, or raises LaneLostError."""
         failures = 0
         while True:
             async with lane.lock:
+                await lane.settle()
                 lane.check(self._clock.monotonic())
                 failure = await self._delete_once(message)
                 if failure is None:
                     lane.held.popleft()
                     return
                 if failure.sender_fault:
-                    lane.lost = f"the queue refused a delete: {failure.reason}"
-                    raise LaneLostError(lane.lost)
+                    raise refused_delete(lane, failure)
             failures += 1
             _log.warning("could not delete a message, trying again: %s", failure.reason)
             await asyncio.sleep(backoff_seconds(failures, self._random()))
@@ -108,6 +129,7 @@ class Holder:
         Where that fails, the hold runs out by itself; nothing is lost, it only takes longer.
         """
         async with lane.lock:
+            await lane.settle()
             if not lane.held or lane.lost:
                 return
             lane.lost = "put back"  # from here on no heartbeat may touch it
@@ -118,6 +140,7 @@ class Holder:
     async def release(self, lane: Lane) -> None:
         """Ends a lane: gives everything back that is still held, last to first."""
         async with lane.lock:
+            await lane.settle()
             if not lane.held or lane.lost:
                 return
             lane.lost = "released"

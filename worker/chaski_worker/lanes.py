@@ -3,10 +3,19 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from chaski_core.ports import ReceivedMessage
 
 LaneKey = tuple[str, str]  # queue URL, group id
+
+
+class Deleting(Protocol):
+    """A delete under way."""
+
+    async def ended(self) -> None:
+        """Waits until the lane knows what came of it."""
+        ...
 
 
 class LaneLostError(Exception):
@@ -17,7 +26,8 @@ class Lane:
     """Messages of one group, all hidden from others until `deadline`.
 
     `held` shrinks at its head as messages are deleted. `lock` is taken for every call that names the lane's receipt
-    handles, so that a heartbeat under way never lands after a delete or overwrites a backoff.
+    handles, so that a heartbeat under way never lands after a delete or overwrites a backoff; a delete that finds it free
+    stands in `deleting` instead, which costs no task.
     """
 
     def __init__(
@@ -30,8 +40,19 @@ class Lane:
         self.received_at = received_at  # monotonic seconds, before the receive was sent
         self.deadline = deadline  # monotonic seconds
         self.lock = asyncio.Lock()
+        self.deleting: Deleting | None = None  # the delete of its head that was begun without the lock
         self.lost: str | None = None  # why, once it is
         self.repeats = False  # Strict: an attempt of its head may have been made whose end nobody knows
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call on its receipt handles is under way."""
+        return self.deleting is not None or self.lock.locked()
+
+    async def settle(self) -> None:
+        """Waits for the delete of its head, whatever comes of it. Whoever has the lock calls this first."""
+        if self.deleting is not None:
+            await self.deleting.ended()
 
     def check(self, now: float) -> None:
         """Raises LaneLostError where the hold is not certain any more."""
@@ -39,6 +60,11 @@ class Lane:
             self.lost = "the hold ran out"
         if self.lost is not None:
             raise LaneLostError(self.lost)
+
+    def lose(self, why: str) -> LaneLostError:
+        """The hold has ended; the error to raise."""
+        self.lost = why
+        return LaneLostError(why)
 
     def outlives(self, seconds: float, now: float) -> bool:
         """Whether the hold lasts so much longer."""

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 
 from chaski_core.deadletter import DeadLetter
 from chaski_core.ladder import Delivered, ErrorNote, GiveUp, LadderState, Reason, Retry, decide
@@ -14,6 +15,7 @@ from chaski_core.route.model import Route
 from chaski_core.values import message_value
 from chaski_worker import letters
 from chaski_worker.attempts import Attempted, Attempts, SaturatedError
+from chaski_worker.deleting import BegunDelete, refused_delete
 from chaski_worker.handoff import Handoff
 from chaski_worker.holder import Holder
 from chaski_worker.lanes import Lane, LaneLostError
@@ -115,11 +117,8 @@ class LaneRunner(ABC):
             settled = await self._settle(lane, message, step)
             if settled is None:
                 return
-            delete = self._delete(lane, message, settled)
-            if message is messages[-1]:
-                await delete
-            else:
-                trailing.start(delete)
+            trailing.start(self._begin_delete(lane, message, settled), partial(self._delete, lane, message, settled))
+        await trailing.finish()
 
     @abstractmethod
     async def _look(self, lane: Lane, message: ReceivedMessage) -> Step:
@@ -129,8 +128,15 @@ class LaneRunner(ABC):
     async def _fail(self, lane: Lane, message: ReceivedMessage, made: Made) -> Settled | None:
         """Settles a failed attempt; None where the message stays in its queue."""
 
+    def _begin_delete(self, lane: Lane, message: ReceivedMessage, settled: Settled) -> BegunDelete | None:
+        """Deletes a settled message without a task, where the delete is all that is to be done."""
+        return self.holder.begin_delete(lane, message, partial(self._deleted, settled))
+
     async def _delete(self, lane: Lane, message: ReceivedMessage, settled: Settled) -> None:
         await self.holder.delete(lane, message)
+        self._deleted(settled)
+
+    def _deleted(self, settled: Settled) -> None:
         if settled.letter is not None:
             self.job.reporter.dead_lettered(settled.letter)
         elif settled.delivered_to is not None and settled.task is not None:
@@ -144,7 +150,8 @@ class LaneRunner(ABC):
         job = self.job
 
         async def may_dial() -> bool:
-            await self.holder.secure(lane, job.hold_seconds)
+            if not self.holder.is_secure(lane, job.hold_seconds):
+                await self.holder.secure(lane, job.hold_seconds)
             return not job.stopping.is_set()
 
         if job.stopping.is_set():
@@ -213,21 +220,37 @@ class _Trailing:
     """The one delete of a lane that may be under way beside the next attempt."""
 
     def __init__(self) -> None:
+        self._begun: BegunDelete | None = None
+        self._again: Callable[[], Coroutine[None, None, None]] | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
     def pending(self) -> bool:
         """Whether it is still under way."""
-        return self._task is not None and not self._task.done()
+        under_way = self._begun or self._task
+        return under_way is not None and not under_way.done()
 
-    def start(self, delete: Coroutine[None, None, None]) -> None:
-        self._task = asyncio.create_task(delete)
+    def start(self, begun: BegunDelete | None, again: Callable[[], Coroutine[None, None, None]]) -> None:
+        """There is a delete.
+
+        Args:
+            begun: is under way already; None where it could not be.
+            again: deletes until that is done.
+        """
+        self._begun, self._again = begun, again
+        if begun is None:
+            self._task = asyncio.create_task(again())
 
     async def finish(self) -> None:
         """Waits for it; raises LaneLostError where it can't be done any more."""
+        begun, self._begun = self._begun, None
         task, self._task = self._task, None
         if task:
             await task
+        elif begun and self._again and (failure := await begun.failure()):
+            if failure.sender_fault:
+                raise refused_delete(begun.lane, failure)
+            await self._again()
 
     async def quietly(self) -> None:
         """Waits for it, whatever comes of it: the lane has ended already."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from chaski_core.ladder import GiveUp, LadderState, Retry
 from chaski_core.ports import AttemptRecord, AttemptRecords, ReceivedMessage
+from chaski_worker.deleting import BegunDelete
 from chaski_worker.handoff import Insistence
 from chaski_worker.holder import Holder
 from chaski_worker.lanes import Lane
@@ -67,9 +68,12 @@ class StrictRunner(LaneRunner):
             case delivered:
                 raise TypeError(f"a failed attempt is never {delivered}")
 
+    def _begin_delete(self, lane: Lane, message: ReceivedMessage, settled: Settled) -> BegunDelete | None:
+        return None if _may_have_record(message, settled) else super()._begin_delete(lane, message, settled)
+
     async def _delete(self, lane: Lane, message: ReceivedMessage, settled: Settled) -> None:
         await super()._delete(lane, message, settled)
-        if message.receive_count > 1 or settled.letter is not None:
+        if _may_have_record(message, settled):
             await self._insistence.attempt_once(
                 "drop an attempt record", lambda: self._records.delete(message.message_id)
             )
@@ -85,6 +89,10 @@ class StrictRunner(LaneRunner):
         await self._insistence.insist(
             lane, "attempt_records", "keep an attempt record", lambda: self._records.write(message.message_id, record)
         )
+
+
+def _may_have_record(message: ReceivedMessage, settled: Settled) -> bool:
+    return message.receive_count > 1 or settled.letter is not None
 
 
 def _record(
