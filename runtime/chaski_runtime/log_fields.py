@@ -82,7 +82,7 @@ def attempt_fields(attempt: Attempt, now_ms: int) -> dict[str, Any]:
         "chaski.attempt.stage": attempt.stage,
         "chaski.attempt.outcome": outcome.label,
     }
-    _add_url(fields, attempt.url)
+    add_url(fields, attempt.url)
     if outcome.status is not None:
         fields["http.response.status_code"] = outcome.status
     if not outcome.delivered:
@@ -140,7 +140,8 @@ def _url_parts(url: str) -> tuple[str, str, int, str] | None:
         return None
 
 
-def _add_url(fields: dict[str, Any], url: str) -> None:
+def add_url(fields: dict[str, Any], url: str) -> None:
+    """Adds what a line says of a URL; nothing where it can't be read."""
     parts = _url_parts(url)
     if parts is not None:
         fields["url.scheme"], fields["url.domain"], fields["url.port"], fields["url.path"] = parts

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from chaski_core import __version__
+from chaski_runtime.attempt_lines import DeliveredLines, Render
 from chaski_runtime.line_writer import LineWriter
 from chaski_runtime.log_fields import Attempt, attempt_fields, record_fields
 
@@ -24,14 +25,16 @@ Format = Literal["json", "console"]
 class Logs:
     """Where attempts are logged. Takes about 10 µs a line, and never waits for whoever reads the log."""
 
-    def __init__(self, writer: LineWriter, render: Callable[[dict[str, Any]], bytes], level: int) -> None:
+    def __init__(self, writer: LineWriter, render: Render, level: int, delivered: DeliveredLines | None = None) -> None:
         """Writes what is at or above a level.
 
         Args:
             writer: where the lines go.
             render: makes a line, newline included, of its fields.
             level: as `logging` counts.
+            delivered: makes the same lines of delivered attempts.
         """
+        self._delivered = delivered
         self._writer = writer
         self._render = render
         self._level = level
@@ -45,7 +48,14 @@ class Logs:
     def attempt(self, attempt: Attempt) -> None:
         """Logs one attempt that has just ended."""
         if attempt.level >= self._level:
-            self._writer.write(self._render(attempt_fields(attempt, time.time_ns() // 1_000_000)))
+            self._writer.write(self._line(attempt, time.time_ns() // 1_000_000))
+
+    def _line(self, attempt: Attempt, now_ms: int) -> bytes:
+        try:
+            line = self._delivered.line(attempt, now_ms) if self._delivered is not None else None
+        except orjson.JSONEncodeError:  # a lone surrogate, which `render` knows how to show
+            line = None
+        return self._render(attempt_fields(attempt, now_ms)) if line is None else line
 
     def take_over_logging(self) -> None:
         """Sends all that comes by Python's `logging` to the same place."""
@@ -87,7 +97,7 @@ def configure(
     out = sys.stdout.fileno() if descriptor is None else descriptor
     render = json_renderer(service) if format == "json" else console_renderer(colour=os.isatty(out))
     writer = LineWriter(out, tell_of_drops=lambda dropped: render(_drop_fields(dropped)))
-    logs = Logs(writer, render, number)
+    logs = Logs(writer, render, number, DeliveredLines(render) if format == "json" else None)
     logs.take_over_logging()
     return logs
 
