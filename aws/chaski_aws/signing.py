@@ -38,7 +38,7 @@ class Signer:
         self._secret = credentials.secret_key
         self._access_key = credentials.access_key
         self._scope_end = f"{endpoint.region}/{endpoint.service.name}/aws4_request"
-        self._second, self._day, self._key = -1, "", b""
+        self._second, self._day = -1, ""
         self._prepare(0)
 
     def headers(self, body: bytes, now: float) -> dict[str, str]:
@@ -49,15 +49,17 @@ class Signer:
         canonical = self._canonical.copy()
         canonical.update(hashlib.sha256(body).hexdigest().encode())
         text = self._text_start + canonical.hexdigest().encode()
-        signature = hmac.digest(self._key, text, "sha256").hex()
-        return {**self._dated, "Authorization": self._authorization_start + signature}
+        mac = self._mac.copy()
+        mac.update(text)
+        return {**self._dated, "Authorization": self._authorization_start + mac.hexdigest()}
 
     def _prepare(self, second: int) -> None:
         """Works out what is the same for all requests of one second."""
         timestamp = time.strftime(_TIME, time.gmtime(second))
         scope = f"{timestamp[:8]}/{self._scope_end}"
         if timestamp[:8] != self._day:
-            self._day, self._key = timestamp[:8], self._signing_key(timestamp[:8])
+            self._day = timestamp[:8]
+            self._mac = hmac.new(self._signing_key(self._day), digestmod="sha256")
         self._canonical = hashlib.sha256(f"{self._before_time}x-amz-date:{timestamp}\n{self._after_time}\n".encode())
         self._text_start = f"{_ALGORITHM}\n{timestamp}\n{scope}\n".encode()
         told = f"Credential={self._access_key}/{scope}, SignedHeaders={self._signed}, Signature="

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from chaski_runtime import health
 from chaski_runtime.clock import SystemClock
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
+from chaski_runtime.randomness import RandomBytes
 from chaski_runtime.tracing import Tracing, tracing_of
 
 CONSOLE_PORT = 8081
@@ -127,7 +127,7 @@ def _ingest(
         metrics,
         clock,
         IngestSettings(),
-        os.urandom,
+        RandomBytes(),
         authenticator=NoAuthentication(),
         tracing=tracing,
     )

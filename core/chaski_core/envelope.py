@@ -113,6 +113,9 @@ def write_envelope(document: Mapping[str, Any], metadata: Metadata) -> bytes:
     return jsontext.dumps({**document, "metadata": _merged(kept if isinstance(kept, dict) else {}, metadata)})
 
 
+_TEXTS = frozenset({str})
+
+
 def http_request(body: Mapping[str, Any]) -> HttpRequest:
     """The HTTP request that an envelope's body stands for.
 
@@ -128,7 +131,7 @@ def http_request(body: Mapping[str, Any]) -> HttpRequest:
     if not isinstance(method, str):
         raise ValueError("body.method: is no text")  # noqa: TRY004 - as above
     given = body.get("headers") or {}
-    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+    if not isinstance(given, dict) or not _TEXTS.issuperset(map(type, given.values())):
         raise ValueError("body.headers: is no object of texts")
     headers = tuple(given.items())
     content = body.get("content")

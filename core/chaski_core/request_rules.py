@@ -79,7 +79,12 @@ def header_faults(headers: Iterable[tuple[str, str]]) -> list[Fault]:
 
 def syntax_faults(headers: Iterable[tuple[str, str]]) -> list[Fault]:
     """What keeps headers from being written as they are, whoever wrote them."""
-    return [fault for name, value in headers for fault in _syntax_faults_of(name, value)]
+    return [
+        fault
+        for name, value in headers
+        if not (_TOKEN.fullmatch(name) and _VALUE.fullmatch(value))
+        for fault in _syntax_faults_of(name, value)
+    ]
 
 
 @functools.lru_cache(1_024)  # few names are on nearly all messages

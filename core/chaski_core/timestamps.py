@@ -1,6 +1,6 @@
 """Points in time on the wire: RFC 3339 in UTC with milliseconds; epoch milliseconds inside."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,5 +25,6 @@ def milliseconds(text: object) -> int | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    value = (moment - _EPOCH) // timedelta(milliseconds=1)
+    since = moment - _EPOCH
+    value = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
     return value if _OLDEST <= value <= _NEWEST else None

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from chaski_runtime.clock import SystemClock
 from chaski_runtime.garbage import keep_what_is_there
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
+from chaski_runtime.randomness import RandomBytes
 from chaski_runtime.signals import stop_on_signals
 from chaski_runtime.tracing import tracing_of
 
@@ -77,7 +77,7 @@ async def serve(
             metrics,
             clock,
             IngestSettings(),
-            os.urandom,
+            RandomBytes(),
             authenticator=authenticator,
             tracing=tracing,
         )

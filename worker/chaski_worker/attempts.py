@@ -79,7 +79,8 @@ class Attempts:
         target = self._deliverer.target_name(request.url)
         if self._slots.crowds_out(target) and self._crowded():
             raise SaturatedError(target)
-        await self._slots.acquire(target)
+        if not self._slots.take_free(target):
+            await self._slots.acquire(target)
         try:
             if not await before_dialling():
                 return None

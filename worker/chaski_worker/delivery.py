@@ -156,7 +156,7 @@ def _merged(given: Headers, own: Headers) -> Headers:
 
 def _answered(response: Answer, body: bytes, target: str, seconds: float) -> Outcome:
     error_class = class_of_status(response.status)
-    detail = f"HTTP {response.status} {one_line(response.reason or '', _MAX_REASON_CHARACTERS)}".rstrip()
+    detail = _status_line(response.status, response.reason or "")
     if error_class is ErrorClass.REDIRECT and (location := response.headers.get("Location")):
         detail += f" to {_shown_location(response.url, location)}, not followed"
     elif error_class is ErrorClass.CONNECTION:
@@ -169,6 +169,11 @@ def _answered(response: Answer, body: bytes, target: str, seconds: float) -> Out
         target=target,
         duration_seconds=seconds,
     )
+
+
+@functools.lru_cache(_REMEMBERED)
+def _status_line(status: int, reason: str) -> str:
+    return f"HTTP {status} {one_line(reason, _MAX_REASON_CHARACTERS)}".rstrip()
 
 
 def _shown_location(url: URL, location: str) -> str:

@@ -31,10 +31,16 @@ class Slots:
         """Attempts running now."""
         return self._taken.total()
 
-    async def acquire(self, target: str) -> None:
-        """Waits for a slot; first come, first served among those whose target is below its share."""
+    def take_free(self, target: str) -> bool:
+        """Takes a slot where nobody has to wait for it."""
         if self._free and not self.saturated(target):
             self._take(target)
+            return True
+        return False
+
+    async def acquire(self, target: str) -> None:
+        """Waits for a slot; first come, first served among those whose target is below its share."""
+        if self.take_free(target):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((target, turn))

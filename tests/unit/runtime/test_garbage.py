@@ -11,8 +11,10 @@ from chaski_runtime.garbage import keep_what_is_there
 @pytest.fixture(autouse=True)
 def _unfrozen() -> object:
     """Leaves the collector of the tests' process as it was."""
+    threshold = gc.get_threshold()
     yield
     gc.unfreeze()
+    gc.set_threshold(*threshold)
 
 
 class Thing:
