@@ -39,7 +39,7 @@ class DeliveredLines:
             orjson.JSONEncodeError: a text is none that UTF-8 can say.
         """
         outcome, traceparent = attempt.outcome, attempt.traceparent
-        url = _url_json(attempt.url) if outcome.delivered and not attempt.next else b""
+        url = _url_json(attempt.url) if outcome.delivered and not attempt.next and not attempt.content else b""
         if not url:
             return None
         before_time, before_duration, before_id, before_subject, before_url, before_trace, end = self._cut(attempt)

@@ -68,8 +68,9 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 def test_other_attempts_are_left_to_be_rendered() -> None:
-    """Failures, URLs that can't be read; a text that UTF-8 can't carry is an error."""
+    """Failures, shown contents, URLs that can't be read; a text that UTF-8 can't carry is an error."""
     assert _LINES.line(FAILED, 1) is None
+    assert _LINES.line(replace(DELIVERED, content="a word"), 1) is None
     assert _LINES.line(replace(DELIVERED, url="http://[nowhere"), 1) is None
     with pytest.raises(orjson.JSONEncodeError):
         _LINES.line(replace(DELIVERED, subject="\ud800"), 1)

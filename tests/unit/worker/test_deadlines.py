@@ -97,7 +97,9 @@ def test_an_answer_that_lay_there_while_the_process_stood_still_counts() -> None
 
 
 @pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def test_a_deadline_rings_wherever_it_lies_between_two_ticks(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+def test_a_deadline_rings_wherever_it_lies_between_two_ticks(
+    make_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
     """uvloop counts in milliseconds, its timers may come early, and what is due at once is no timer there."""
 
     async def rings(number: int) -> bool:
