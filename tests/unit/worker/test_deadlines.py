@@ -100,7 +100,7 @@ def test_an_answer_that_lay_there_while_the_process_stood_still_counts() -> None
 def test_a_deadline_rings_wherever_it_lies_between_two_ticks(
     make_loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
-    """uvloop counts in milliseconds, its timers may come early, and what is due at once is no timer there."""
+    """The clock of uvloop counts in milliseconds, its timers may come early, and what is due at once is no timer there."""
 
     async def rings(number: int) -> bool:
         await asyncio.sleep(number * 0.000_37)
