@@ -84,7 +84,10 @@ class Entrance:
         result = self.door.enter(name[:_MAX_NAME_CHARACTERS], password, request.headers, request.remote or "")
         if isinstance(result, Cookie):
             return _with(result, onward)
-        return html(login_page(onward, f"{result.reason[:1].upper()}{result.reason[1:]}.", name), result.status)
+        response = html(login_page(onward, f"{result.reason[:1].upper()}{result.reason[1:]}.", name), result.status)
+        if result.retry_after_seconds:
+            response.headers["Retry-After"] = str(result.retry_after_seconds)
+        return response
 
     async def _leave(self, request: web.Request) -> web.Response:
         assert isinstance(self.door, PasswordDoor)  # noqa: S101 - as above

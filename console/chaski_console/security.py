@@ -36,6 +36,7 @@ class Refused:
 
     status: HTTPStatus
     reason: str
+    retry_after_seconds: int = 0  # 0: asking again is no use
 
 
 @dataclass(frozen=True, slots=True)

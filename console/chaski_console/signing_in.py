@@ -65,7 +65,7 @@ class PasswordDoor:
             return Refused(HTTPStatus.FORBIDDEN, told)
         wait = self.attempts.wait(address)
         if wait:
-            return Refused(HTTPStatus.TOO_MANY_REQUESTS, f"too many tries; try again in {wait} s")
+            return Refused(HTTPStatus.TOO_MANY_REQUESTS, f"too many tries; try again in {wait} s", wait)
         if len(password) > MAX_PASSWORD_CHARACTERS or not self.passwords.check(name, password):
             self.attempts.failed(address)
             # The name is not told: people type passwords into the wrong field.

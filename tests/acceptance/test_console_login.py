@@ -81,7 +81,7 @@ async def who_did_what(log: Path) -> list[list[object]]:
 
 
 async def test_one_signs_in_replays_and_signs_out(scene: Scene) -> None:
-    """The wrong password gets nobody in; the right one leads on to the page that was asked for; `Back` shows nothing later."""
+    """The wrong password gets nobody in; the right one leads on to the page that was asked for; afterwards nothing is shown."""
     await scene.keep("m-1", "m-2")
     async with console_process(scene.folder, scene.cloud.environment, *scene.arguments) as console:
         watched = await open_page(scene.browser)

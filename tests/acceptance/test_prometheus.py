@@ -222,8 +222,10 @@ def filled_in(expression: str, values: Mapping[str, str]) -> str:
 async def test_the_console_has_its_rates_from_prometheus(served: tuple[DevServer, Prometheus]) -> None:
     """Where it runs apart from the workers; a Prometheus that is away leaves them unknown."""
     _, server = served
-    rates = (await PrometheusRates(server.url, SystemClock(), "10m").read())["demo/experiment"]
+    asked = PrometheusRates(server.url, SystemClock(), "10m")
+    rates, ages = (await asked.read())["demo/experiment"], (await asked.ages())["demo/experiment"]
     assert rates.attempts > rates.failed > rates.dead_letters > 0
+    assert set(ages) == {"messages", "rung-fast", "rung-medium", "rung-slow"}
     assert rates.delivered > 0
     assert await PrometheusRates("http://127.0.0.1:9", SystemClock()).read() == {}
 

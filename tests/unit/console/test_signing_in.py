@@ -174,6 +174,7 @@ async def test_nobody_can_try_one_after_the_other(console: Console) -> None:
     refused = await console.sign_in()
     assert refused.status == 429
     assert "try again in 10 s" in refused.text
+    assert refused.headers["Retry-After"] == "10"
     console.clock.pass_time(10)
     assert (await console.sign_in()).status == 303
 
