@@ -64,7 +64,7 @@ class Entrance:
 
     def _refused(self, request: web.Request, refused: Refused) -> web.Response:
         if isinstance(self.door, PasswordDoor) and request.method == "GET" and request.path != "/live":
-            if request.headers.get("Sec-Fetch-Site") == "cross-site" and "Cookie" not in request.headers:
+            if request.headers.get("Sec-Fetch-Site") == "cross-site":
                 return html(again_page())
             query = urlencode({"next": own_path(request.path_qs)})
             return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": f"/login?{query}"})
