@@ -20,6 +20,7 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError, HttpResponseParser, RawResponseMessage
+from aiohttp.http_parser import HttpParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 _END_OF_HEADERS = b"\r\n\r\n"
@@ -66,21 +67,11 @@ class AnswerHandler(ResponseHandler):
         transport = self.transport
         if transport is None:
             raise aiohttp.ServerDisconnectedError
+        if self._headed is None or without_body or self._skip_payload:  # else it goes on after the last answer's end
+            self._parser = _new_parser(self, self._loop, without_body=without_body)
         self._received_bytes = 0
         self._skip_payload = without_body
         self._payload = None
-        self._parser = HttpResponseParser(
-            self,
-            self._loop,
-            _BUFFERED_BYTES,
-            payload_exception=aiohttp.ClientPayloadError,
-            response_with_body=not without_body,
-            read_until_eof=True,
-            auto_decompress=False,
-            max_line_size=_MAX_LINE_BYTES,
-            max_field_size=_MAX_FIELD_BYTES,
-            max_headers=_MAX_HEADERS,
-        )
         self._headed = self._loop.create_future()
         transport.write(request)
         return self._headed
@@ -201,6 +192,23 @@ class AnswerHandler(ResponseHandler):
             self._poll = select.poll()
             self._poll.register(descriptor, select.POLLIN)
         return bool(self._poll.poll(0))
+
+
+def _new_parser(
+    handler: AnswerHandler, loop: asyncio.AbstractEventLoop, *, without_body: bool
+) -> "HttpParser[RawResponseMessage]":
+    return HttpResponseParser(
+        handler,
+        loop,
+        _BUFFERED_BYTES,
+        payload_exception=aiohttp.ClientPayloadError,
+        response_with_body=not without_body,
+        read_until_eof=True,
+        auto_decompress=False,
+        max_line_size=_MAX_LINE_BYTES,
+        max_field_size=_MAX_FIELD_BYTES,
+        max_headers=_MAX_HEADERS,
+    )
 
 
 class Connector(aiohttp.TCPConnector):

@@ -8,7 +8,7 @@ from chaski_runtime.exposition import Values
 from chaski_runtime.meters import MANY_SERIES, QUEUE, ROUTE, Meters
 from chaski_runtime.queue_gauges import QueueGauges, QueueReading, readings
 from chaski_runtime.subject_groups import SubjectGroups
-from chaski_runtime.tally import CounterTally
+from chaski_runtime.tally import CounterTally, HistogramTally
 
 __all__ = ["BufferReading", "LaneReading", "Metrics", "QueueReading", "RouteTotals", "SubjectGroups"]
 
@@ -108,8 +108,7 @@ class Metrics(Meters):
     ) -> None:
         """An attempt ended. `error_class` is `none` or a class, never a status."""
         labels = (namespace, route, queue, stage, target, outcome, error_class)
-        self._attempts.add(labels)
-        self._attempt_seconds.observe(labels, duration_seconds)
+        self._attempts.observe(labels, duration_seconds)
 
     def delivered(self, *, namespace: str, route: str, queue: str, target: str, subject_group: str) -> None:
         """A target took a message."""
@@ -175,7 +174,9 @@ class Metrics(Meters):
         """The main counters, by `namespace/name` of the route."""
         sums: dict[str, Counter[str]] = {}
 
-        def add(what: str, tally: CounterTally, *, keep: Callable[[tuple[str, ...]], bool] = lambda _: True) -> None:
+        def add(
+            what: str, tally: CounterTally | HistogramTally, *, keep: Callable[[tuple[str, ...]], bool] = lambda _: True
+        ) -> None:
             for labels, number in tally.totals().items():
                 if keep(labels):
                     sums.setdefault(f"{labels[0]}/{labels[1]}", Counter())[what] += number
@@ -214,10 +215,10 @@ class Metrics(Meters):
 
     def _define_worker(self) -> None:
         attempt = (*QUEUE, "stage", "target", "outcome", "error_class")
-        self._attempts = self.counter("chaski_attempts", "HTTP requests made to targets.", attempt)
-        self._attempt_seconds = self.histogram(
+        self._attempts = self.histogram(
             "chaski_attempt_duration_seconds", "How long attempts took.", attempt, _ATTEMPT_SECONDS
         )
+        self.observed_counter("chaski_attempts", "HTTP requests made to targets.", attempt, self._attempts.totals)
         self._delivered = self.counter(
             "chaski_messages_delivered",
             "Messages that a target took.",

@@ -88,6 +88,11 @@ class HistogramTally:
         with self._lock:
             return {values: (tuple(spread.counts), spread.sum) for values, spread in self._spread.items()}
 
+    def totals(self) -> dict[tuple[str, ...], int]:
+        """How many values were observed, by label values."""
+        with self._lock:
+            return {values: sum(spread.counts) for values, spread in self._spread.items()}
+
     def _new(self, values: tuple[str, ...]) -> Distribution:
         if len(self._spread) >= self._limit:
             values = self._beyond
