@@ -27,6 +27,7 @@ _ACTION = re.compile(rb"\r\nx-amz-target: *AmazonSQS\.(\w+)\r\n", re.IGNORECASE)
 _MARK = re.compile(rb"\r\nbench: *(\d+) (\d+) ([\d.]+)\r\n", re.IGNORECASE)
 _SENT_MARK = re.compile(r'"Bench":"other (\d+) (\d+) ')
 _TICK_SECONDS = 0.002
+_TIMER_SECONDS = 0.001  # uvloop's timers count in milliseconds and may come so much early
 
 
 class Notes:
@@ -142,7 +143,8 @@ class Standin:
 
     def _send(self, request: Request, fields: dict[str, Any]) -> None:
         """Notes the messages of an ingest; answers after the time that the queue is to take."""
-        self._loop.call_later(self._send_seconds, self._sent, request, fields["Entries"])
+        wait = self._send_seconds + _TIMER_SECONDS if self._send_seconds else 0.0
+        self._loop.call_later(wait, self._sent, request, fields["Entries"])
 
     def _sent(self, request: Request, entries: list[dict[str, Any]]) -> None:
         self._sends[str(len(entries))] += 1
