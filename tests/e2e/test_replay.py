@@ -47,8 +47,31 @@ def counts(**given: int) -> dict[str, int]:
     return dict.fromkeys(("selected", "replayed", "skipped", "refused", "remaining"), 0) | given
 
 
+def pods(team: Team, name: str) -> list[str]:
+    """Its Pods that have not ended."""
+    items = team.cluster.get("pods", "-n", team.namespace, "-l", f"chaski.dev/replay={name}")["items"]
+    return [each["metadata"]["name"] for each in items if each["status"]["phase"] in ("Pending", "Running")]
+
+
+def kill_pod(team: Team, name: str) -> None:
+    """Kills its Pod without notice."""
+    (pod,) = pods(team, name)
+    team.cluster.kubectl("delete", "pod", "-n", team.namespace, pod, "--force", "--grace-period=0")
+
+
+def suspend(team: Team, name: str, told: str) -> None:
+    """Sets `spec.suspend`."""
+    patch = f'{{"spec": {{"suspend": {told}}}}}'
+    team.cluster.kubectl("patch", "chaskireplay", "-n", team.namespace, name, "--type=merge", "-p", patch)
+
+
+def in_phase(team: Team, name: str, phase: str) -> None:
+    """Waits until it says so."""
+    team.cluster.until(f"{name} {phase}", lambda: status(team, name).get("phase") == phase, 120)
+
+
 def test_a_mended_target_gets_what_it_missed(team: Team, report: Callable[[str], None]) -> None:
-    """Looked at, sent elsewhere in order, skipped the second time; one that is deleted stops."""
+    """Looked at; sent elsewhere in order though its Pod is killed; skipped the second time; suspended, resumed, deleted."""
     allow = [{"name": name, "url": f"{team.target}/{name}", "cidrs": PRIVATE} for name in ("500", "200")]
     team.route(ROUTE, targets={"allow": allow}, retry={"rungs": [], "ladders": []}, autoscaling={"minReplicas": 1})
     team.cluster.ready(team.namespace, ROUTE)
@@ -58,7 +81,9 @@ def test_a_mended_target_gets_what_it_missed(team: Team, report: Callable[[str],
     team.cluster.until("all are dead letters", lambda: letters(team.cluster, table) == LETTERS, 180)
     replay(team, "look", dryRun=True)
     assert complete(team, "look") == counts(selected=LETTERS, remaining=LETTERS)
-    replay(team, "run", toURL=f"{team.target}/200", ratePerSecond=10)
+    replay(team, "run", toURL=f"{team.target}/200", ratePerSecond=1)
+    team.cluster.until("some sent", lambda: status(team, "run").get("counts", {}).get("replayed", 0) >= 4, 120)
+    kill_pod(team, "run")
     assert complete(team, "run") == counts(selected=LETTERS, replayed=LETTERS)
     team.cluster.until("all delivered", lambda: team.seen()["requests"].get("200") == LETTERS, 180)
     assert team.seen()["seen"] == {f"s{n}": [*range(EACH), *range(EACH)] for n in range(SUBJECTS)}
@@ -66,17 +91,19 @@ def test_a_mended_target_gets_what_it_missed(team: Team, report: Callable[[str],
     assert complete(team, "second") == counts(selected=LETTERS, skipped=LETTERS)
 
     replay(team, "stopped", again=True, toURL=f"{team.target}/200", ratePerSecond=1)
-    team.cluster.until("the replay at work", lambda: status(team, "stopped").get("phase") == "Running", 120)
+    in_phase(team, "stopped", "Running")
+    suspend(team, "stopped", "true")
+    in_phase(team, "stopped", "Suspended")
+    team.cluster.until("no Pod of a suspended replay", lambda: not pods(team, "stopped"), 120)
+    suspend(team, "stopped", "false")
+    in_phase(team, "stopped", "Running")
     team.cluster.kubectl("delete", "chaskireplay", "-n", team.namespace, "stopped")
-
-    def gone() -> bool:
-        left = team.cluster.get("pods", "-n", team.namespace, "-l", "chaski.dev/replay=stopped")["items"]
-        return not left
-
-    team.cluster.until("no Pod of a replay that was deleted", gone, 120)
+    team.cluster.until("no Pod of a replay that was deleted", lambda: not pods(team, "stopped"), 120)
     again = team.seen()["requests"]["200"] - LETTERS
     assert again < LETTERS
-    report(f"{LETTERS} dead letters: looked at, sent again in order, skipped; a deleted replay stopped after {again}")
+    report(
+        f"{LETTERS} dead letters: looked at, sent again in order over a killed Pod, skipped; one that was deleted stopped after {again}"
+    )
 
 
 def test_what_a_replay_waits_for_is_told(team: Team) -> None:
