@@ -45,13 +45,11 @@ class Upheaval:
         assert self.accepted() < ALL, f"all was sent before the end of: {what}"
         self.told.append(f"{what} at {before / ALL:.0%}")
 
-    def kill_workers(self) -> None:
-        """All workers, at once and without notice; waits until as many others are ready."""
+    def kill_workers(self, *how: str) -> None:
+        """All workers at once; waits until as many others are ready."""
         before = self._workers()
         assert len(before) >= 2
-        self.team.cluster.kubectl(
-            "delete", "pods", "-n", self.team.namespace, "-l", WORKERS, "--grace-period=0", "--force"
-        )
+        self.team.cluster.kubectl("delete", "pods", "-n", self.team.namespace, "-l", WORKERS, "--wait=false", *how)
         self.killed += len(before)
 
         def replaced() -> bool:
@@ -91,7 +89,7 @@ class Upheaval:
 @pytest.mark.promise(2)
 @pytest.mark.promise(3)
 def test_nothing_is_lost_and_order_is_kept_while_everything_restarts(team: Team, report: Callable[[str], None]) -> None:
-    """Workers killed without notice, ingest rolled, the operator restarted, an upgrade and a rollback."""
+    """Workers killed, ingest rolled, the operator restarted, an upgrade and a rollback."""
     team.route(
         ROUTE,
         queues=[{"name": "messages", "partitions": 2}],
@@ -104,11 +102,12 @@ def test_nothing_is_lost_and_order_is_kept_while_everything_restarts(team: Team,
     sender = team.begin_sending(ROUTE, plan, retry_seconds=300, pace_seconds=PACE_SECONDS)
     upheaval = Upheaval(team, sender)
     team.cluster.until("the first messages", lambda: arrived(team) > 200, 120)
-    upheaval.during("workers killed", upheaval.kill_workers)
+    upheaval.during("workers killed", lambda: upheaval.kill_workers("--grace-period=0", "--force"))
     upheaval.during("ingest rolled", lambda: roll(team.cluster, "deployment/chaski-ingest"))
     upheaval.during("operator restarted", lambda: roll(team.cluster, "deployment/chaski-operator"))
     upheaval.during("upgraded", upheaval.upgrade)
-    upheaval.during("workers killed again", upheaval.kill_workers)
+    # The kubelet gives a Pod that is forced away its full grace; one second ends processes amid requests of three.
+    upheaval.during("workers killed amid requests", lambda: upheaval.kill_workers("--grace-period=1"))
     upheaval.during("rolled back", upheaval.roll_back)
     team.hurry()
     sent = team.sent(sender, 600)

@@ -1,7 +1,7 @@
 """A target in a Pod: answers as its path says, and remembers what came. `GET /seen` tells it.
 
 `/200`, `/400`, `/500` answer that; `/timeout` answers nothing for a minute; `/slow` answers 200 after a quarter of a second;
-`/uneven` answers 200 at once, but to one message in twenty after three seconds: longer than a Pod lives that is killed.
+`/uneven` answers 200 at once, but to one message in twenty after three seconds: longer than a killed Pod goes on.
 Besides it is where a producer asks whether it may hurry (`GET /hurry`), and where the test says that it may (`GET /hurry/now`).
 """
 
