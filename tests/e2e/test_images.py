@@ -67,6 +67,6 @@ def test_nothing_is_built_twice(installed: Cluster) -> None:
     del installed
     root = Path(__file__).resolve().parents[2]
     ran = subprocess.run(
-        [str(root / "hack" / "cluster" / "images")], capture_output=True, text=True, timeout=60, check=True
+        [str(root / "hack" / "cluster" / "images")], capture_output=True, text=True, timeout=300, check=True
     )
     assert ran.stdout.splitlines() == images()
