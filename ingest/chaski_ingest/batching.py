@@ -79,11 +79,13 @@ class Batcher:
 
     async def send(self, url: str, message: OutgoingMessage) -> Result:
         """Puts one message on a queue; returns after the queue has acknowledged it, or why it has not."""
-        return (await self.send_together(url, (message,)))[0]
+        return (await self._send(url, (message,), entry_size(message)))[0]
 
     async def send_together(self, url: str, messages: Sequence[OutgoingMessage]) -> Sequence[Result]:
         """Puts 1 to 10 messages, at most 1 MiB, on a queue in one call and in order; results in that order."""
-        size = sum(map(entry_size, messages))
+        return await self._send(url, messages, sum(map(entry_size, messages)))
+
+    async def _send(self, url: str, messages: Sequence[OutgoingMessage], size: int) -> Sequence[Result]:
         if not self._budget.reserve(size, len(messages)):
             full = NotSent("too many messages are waiting for the queue", overloaded=True)
             return [full] * len(messages)

@@ -53,7 +53,13 @@ class Connection(RequestHandler):
             self._messages.popleft()
             self._free_parser()
             body = payload.read_nowait(-1)
-            reply = await self._answered(Arrived(message.method, message.path, message.headers, body))
+            if self._manager is not None:
+                self._manager.requests_count += 1
+            self._request_in_progress = True  # what a shutdown waits for
+            try:
+                reply = await self._answer(Arrived(message.method, message.path, message.headers, body))
+            finally:
+                self._answered()
             if self.transport is None:
                 return None
             self.transport.write(reply.as_bytes(time.time()))
@@ -89,16 +95,10 @@ class Connection(RequestHandler):
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
 
-    async def _answered(self, request: Arrived) -> Reply:
-        if self._manager is not None:
-            self._manager.requests_count += 1
-        self._request_in_progress = True  # what a shutdown waits for
-        try:
-            return await self._answer(request)
-        finally:
-            self._request_in_progress = False
-            if self._handler_waiter is not None and not self._handler_waiter.done():
-                self._handler_waiter.set_result(None)
+    def _answered(self) -> None:
+        self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
 
     def _restart_keepalive(self) -> None:
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout

@@ -57,6 +57,9 @@ class BufferReading:
     max_size: int
 
 
+_STATUS_CLASSES = tuple(f"{number}xx" for number in range(10))
+
+
 class Metrics(Meters):
     """The metrics of ingest and workers. A call takes about a microsecond; labels are texts of the route, never free."""
 
@@ -82,7 +85,7 @@ class Metrics(Meters):
 
     def ingest_request(self, *, kind: str, status: int, duration_seconds: float) -> None:
         """A request was answered. `kind`: single or batch."""
-        self._ingest_seconds.observe((kind, f"{status // 100}xx"), duration_seconds)
+        self._ingest_seconds.observe((kind, _STATUS_CLASSES[status // 100]), duration_seconds)
 
     def send_batch(self, *, entries: int) -> None:
         """Messages went to the queue together."""
