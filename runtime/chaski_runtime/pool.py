@@ -43,7 +43,8 @@ class Link:
 class Pool:
     """The connections of one connector. Needs a running loop.
 
-    The one used last is used first: it is the likeliest to be alive, and the others may grow old and be closed.
+    The one that waited longest is used first: where a server closes it after an answer without having said so, that has
+    come to be known by then.
     """
 
     def __init__(self, connector: Connector, timeout: aiohttp.ClientTimeout, idle_seconds: float) -> None:
@@ -74,7 +75,7 @@ class Pool:
         """
         links = self._idle.get(origin)
         while links:
-            link = links.pop()
+            link = links.popleft()
             if self._loop.time() - link.idle_since <= self._idle_seconds and link.handler.is_connected():
                 return link
             link.close()

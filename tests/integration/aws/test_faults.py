@@ -8,7 +8,7 @@ import pytest
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, QueueCounts, ReceivedMessage, Sent, VisibilityChange
-from integration.aws.conftest import Harmed
+from integration.aws.conftest import ANSWER_SECONDS, Harmed
 from support.faultproxy import (
     Exchange,
     Fault,
@@ -30,7 +30,7 @@ PASSING: dict[str, tuple[Fault, str]] = {
     "cut in the answer": (cut_in_answer, "connection"),
     "swallowed": (swallow, "timeout"),
     "answer swallowed": (swallow_answer, "timeout"),
-    "late": (delay(2), "timeout"),
+    "late": (delay(2 * ANSWER_SECONDS), "timeout"),
     "500": (refuse(500, "com.amazon.coral.service#InternalFailure"), "server_error"),
     "503 without a body": (refuse(503), "server_error"),
     "throttled": (refuse(403, "com.amazonaws.sqs#RequestThrottled", query_code="RequestThrottled"), "throttled"),
