@@ -57,15 +57,16 @@ def environment(sqs_url: str) -> dict[str, str]:
     }
 
 
-def resolved(sqs_url: str, target_url: str) -> dict[str, Any]:
-    """The resolved route: one queue of one partition, the default ladders."""
+def resolved(sqs_url: str, target_url: str, partitions: int = 1) -> dict[str, Any]:
+    """The resolved route: one queue, the default ladders."""
     declared = declared_route(ROUTE, target_url)
-    declared["spec"]["queues"] = [{"name": "messages", "partitions": 1}]
+    declared["spec"]["queues"] = [{"name": "messages", "partitions": partitions}]
     rungs = [
         {"name": name, "delaySeconds": delay, "url": f"{sqs_url}{name}.fifo"}
         for name, delay in zip(_RUNGS, (5, 60, 900), strict=True)
     ]
-    queues = [{"name": "messages", "urls": [f"{sqs_url}messages.fifo"]}]
+    urls = [f"{sqs_url}messages{number or ''}.fifo" for number in range(partitions)]
+    queues = [{"name": "messages", "urls": urls}]
     made = {"generation": 1, "generations": [{"number": 1, "queues": queues}], "rungs": rungs, "retiredRungs": []}
     return {
         "apiVersion": declared["apiVersion"],
