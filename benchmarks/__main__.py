@@ -24,6 +24,7 @@ from benchmarks.engine import plot as engine_plot
 from benchmarks.engine.measure import engine
 from benchmarks.engine.results import Consumed, Ingested, verdicts
 from benchmarks.machine import facts
+from benchmarks.markdown import replaced
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.processes import ROOT, BenchmarkError, target
 from benchmarks.results import Calm, Floor, Results, Skew, Throughput
@@ -90,7 +91,10 @@ async def _run(plan: Plan, show: Show) -> Results:
 
 
 def _write(results: Results, console: Console) -> None:
-    _DOCUMENT.write_text(figures.replaced(_DOCUMENT.read_text(encoding="utf-8"), results), encoding="utf-8")
+    _DOCUMENT.write_text(
+        replaced(_DOCUMENT.read_text(encoding="utf-8"), figures.BEGIN, figures.END, figures.markdown(results)),
+        encoding="utf-8",
+    )
     _PLOT.parent.mkdir(exist_ok=True)
     plot.draw(results, _PLOT)
     engine_plot.draw(results.engine, _ENGINE_PLOT)

@@ -28,19 +28,6 @@ def skew_line(skew: Skew) -> str:
     return f"skew: p99 {skew.alone.p99_ms:.1f} ms alone, {skew.beside.p99_ms:.1f} ms beside the hot subject"
 
 
-def replaced(document: str, results: Results) -> str:
-    """A document with the part between its two marks replaced by the figures.
-
-    Raises:
-        ValueError: the document lacks one of the marks.
-    """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the document has no part between {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{markdown(results)}\n\n{END}{after}"
-
-
 def markdown(results: Results) -> str:
     """All figures."""
     return "\n\n".join(

@@ -23,7 +23,7 @@ import uvloop
 from rich.console import Console
 
 from benchmarks.machine import facts
-from benchmarks.markdown import table
+from benchmarks.markdown import replaced, table
 from benchmarks.processes import ROOT, BenchmarkError, route
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
 from chaski_core.ladder import ErrorNote, Reason
@@ -241,22 +241,11 @@ def markdown(searched: Sequence[Searched]) -> str:
     )
 
 
-def replaced(document: str, part: str) -> str:
-    """A document with what is between the two marks replaced.
-
-    Raises:
-        ValueError: the document lacks one of the marks.
-    """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the document has no part between {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{part}\n\n{END}{after}"
-
-
 def write(searched: Sequence[Searched]) -> None:
     """Writes that part of docs/performance.md."""
-    _DOCUMENT.write_text(replaced(_DOCUMENT.read_text(encoding="utf-8"), markdown(searched)), encoding="utf-8")
+    _DOCUMENT.write_text(
+        replaced(_DOCUMENT.read_text(encoding="utf-8"), BEGIN, END, markdown(searched)), encoding="utf-8"
+    )
 
 
 def as_json(searched: Sequence[Searched]) -> list[dict[str, Any]]:

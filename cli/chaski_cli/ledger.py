@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,15 @@ class Account:
         """What is missing on the right side."""
         return self.accepted - self.delivered - self.dead_lettered - self.pending
 
+    @property
+    def row(self) -> tuple[object, ...]:
+        """Under `COLUMNS`."""
+        return self.route, self.accepted, self.delivered, self.dead_lettered, self.pending, self.unaccounted
+
     def as_json(self) -> dict[str, Any]:
         """`{route, accepted, delivered, deadLettered, pending, unaccounted}`."""
-        return {
-            "route": self.route,
-            "accepted": self.accepted,
-            "delivered": self.delivered,
-            "deadLettered": self.dead_lettered,
-            "pending": self.pending,
-            "unaccounted": self.unaccounted,
-        }
+        names = ("route", "accepted", "delivered", "deadLettered", "pending", "unaccounted")
+        return dict(zip(names, self.row, strict=True))
 
 
 def run_folder(where: Where, *, as_json: bool) -> Exit:
@@ -75,11 +75,7 @@ def run_metrics(pages: Sequence[str], where: Where, *, as_json: bool) -> Exit:
     if as_json:
         emit_json([account.as_json() for account in found])
     else:
-        rows = [
-            (each.route, each.accepted, each.delivered, each.dead_lettered, each.pending, each.unaccounted)
-            for each in found
-        ]
-        stdout().print(table(COLUMNS, rows, right=COLUMNS[1:]))
+        stdout().print(table(COLUMNS, [each.row for each in found], right=COLUMNS[1:]))
         told = "a process that ended took its counts with it; what is on its way is counted on neither side or on both"
         stderr().print(Text(told, style="dim"), soft_wrap=True)
     return Exit.FAILED if any(account.unaccounted for account in found) else Exit.OK
@@ -156,5 +152,4 @@ async def pending_on_queues(resolved: ResolvedRoute) -> int:
 
 
 def _urls(resolved: ResolvedRoute) -> list[str]:
-    partitions = [url for each in resolved.generations for urls in each.queues.values() for url in urls]
-    return [*partitions, *(each.url for each in (*resolved.rungs, *resolved.retired_rungs))]
+    return [*chain.from_iterable(resolved.queue_urls.values()), *(each.url for each in resolved.every_rung)]

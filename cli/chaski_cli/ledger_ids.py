@@ -17,7 +17,7 @@ from rich.text import Text
 
 from chaski_cli.console import emit_json, printable, stderr, stdout, table
 from chaski_cli.errors import CommandError, Exit
-from chaski_cli.ledger import COLUMNS, pending_on_queues
+from chaski_cli.ledger import COLUMNS, Account, pending_on_queues
 from chaski_cli.logtrace import fields_of, opened_lines
 from chaski_cli.opened import Where, open_where, read_resolved_file
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
@@ -43,22 +43,18 @@ class IdAccount:
         return min(len(self.not_found), self.on_queues)
 
     @property
+    def sides(self) -> Account:
+        """The same in numbers."""
+        return Account(self.route, self.accepted, self.delivered, self.dead_lettered, self.pending)
+
+    @property
     def unaccounted(self) -> int:
         """Those that can't."""
-        return len(self.not_found) - self.pending
+        return self.sides.unaccounted
 
     def as_json(self) -> dict[str, Any]:
         """`{route, accepted, delivered, deadLettered, pending, unaccounted, onQueues, notFound}`."""
-        return {
-            "route": self.route,
-            "accepted": self.accepted,
-            "delivered": self.delivered,
-            "deadLettered": self.dead_lettered,
-            "pending": self.pending,
-            "unaccounted": self.unaccounted,
-            "onQueues": self.on_queues,
-            "notFound": list(self.not_found),
-        }
+        return self.sides.as_json() | {"onQueues": self.on_queues, "notFound": list(self.not_found)}
 
 
 def run_ids(where: Where, accepted: Sequence[str], logs: Sequence[str], *, as_json: bool) -> Exit:
@@ -136,15 +132,7 @@ def _plain(line: bytes) -> frozenset[str]:
 
 
 def _show(account: IdAccount) -> None:
-    row = (
-        account.route,
-        account.accepted,
-        account.delivered,
-        account.dead_lettered,
-        account.pending,
-        account.unaccounted,
-    )
-    stdout().print(table(COLUMNS, [row], right=COLUMNS[1:]))
+    stdout().print(table(COLUMNS, [account.sides.row], right=COLUMNS[1:]))
     if account.unaccounted:
         shown = ", ".join(map(printable, account.not_found[:_SHOWN]))
         more = f" and {len(account.not_found) - _SHOWN} more" if len(account.not_found) > _SHOWN else ""

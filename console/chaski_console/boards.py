@@ -116,25 +116,16 @@ class QueueBoard:
         known = [part for part in parts if part is not None]
         if len(known) < len(parts):
             return QueueView(name, None, None)
-        oldest = min((part.oldest_sent_at for part in known if part.oldest_sent_at is not None), default=None)
-        counts = QueueCounts(
-            visible=sum(part.visible for part in known),
-            in_flight=sum(part.in_flight for part in known),
-            delayed=sum(part.delayed for part in known),
-        )
-        if oldest is not None:
-            return QueueView(name, counts, max(0.0, (self._clock.now_ms() - oldest) / 1000))
+        counts = QueueCounts.of(known)
+        if counts.oldest_sent_at is not None:
+            return QueueView(name, counts, max(0.0, (self._clock.now_ms() - counts.oldest_sent_at) / 1000))
         return QueueView(name, counts, told_age if counts.total else 0.0)
 
 
 def _lines(resolved: ResolvedRoute) -> list[tuple[str, str, list[str]]]:
     """Kind, name and URLs of each queue and rung."""
-    queues: dict[str, list[str]] = {}
-    for generation in resolved.generations:
-        for name, urls in generation.queues.items():
-            queues.setdefault(name, []).extend(urls)
-    rungs = [(RUNG, rung.rung.name, [rung.url]) for rung in (*resolved.rungs, *resolved.retired_rungs)]
-    return [*((QUEUE, name, urls) for name, urls in queues.items()), *rungs]
+    rungs = [(RUNG, rung.rung.name, [rung.url]) for rung in resolved.every_rung]
+    return [*((QUEUE, name, urls) for name, urls in resolved.queue_urls.items()), *rungs]
 
 
 def _view(resolved: ResolvedRoute, rates: RouteRates | None, lines: Iterable[tuple[str, QueueView]]) -> RouteView:

@@ -79,6 +79,16 @@ class QueueCounts:
         """All messages of the queue."""
         return self.visible + self.in_flight + self.delayed
 
+    @classmethod
+    def of(cls, queues: Sequence["QueueCounts"]) -> "QueueCounts":
+        """The counts of several queues together."""
+        return cls(
+            visible=sum(each.visible for each in queues),
+            in_flight=sum(each.in_flight for each in queues),
+            delayed=sum(each.delayed for each in queues),
+            oldest_sent_at=min((at for each in queues if (at := each.oldest_sent_at) is not None), default=None),
+        )
+
 
 class Queue(Protocol):
     """One SQS FIFO queue.

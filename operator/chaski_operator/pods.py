@@ -17,8 +17,21 @@ METRICS_PORT = 9090
 USER = 65532  # "nonroot" of distroless images; any number but 0 does
 GRACE_SECONDS = 15  # beside the route's timeout: for deletes and what is given back
 RESOLVED_KEY = "resolved.yaml"
-_ROUTE_FOLDER = "/etc/chaski/route"
+ROUTE_FOLDER = "/etc/chaski/route"
 _SECRETS_FOLDER = "/etc/chaski/secrets"
+#: What the restricted Pod security standard asks for.
+RESTRICTED_POD: Mapping[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+RESTRICTED_CONTAINER: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 # What a worker never looks at: a change of these restarts nobody.
 _NOT_FOR_WORKERS = ("autoscaling", "deletionPolicy", "producers", "workers")
 
@@ -51,13 +64,7 @@ def pod_template(job: Job, resolved: ResolvedRoute, pods: WorkerPods) -> dict[st
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": route.delivery.timeout_seconds + GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": dict(RESTRICTED_POD),
         "containers": [_container(job, route, pods)],
         "volumes": [
             {"name": "route", "configMap": {"name": config_map_name(route.name)}},
@@ -93,7 +100,7 @@ def _container(job: Job, route: Route, pods: WorkerPods) -> dict[str, Any]:
         "chaski-worker",
         "retry" if job.queue is None else "consume",
         "--route",
-        f"{_ROUTE_FOLDER}/{RESOLVED_KEY}",
+        f"{ROUTE_FOLDER}/{RESOLVED_KEY}",
     ]
     if job.queue is not None:
         command += ["--queue", job.queue]
@@ -104,16 +111,12 @@ def _container(job: Job, route: Route, pods: WorkerPods) -> dict[str, Any]:
         "command": [*command, "--metrics-port", str(METRICS_PORT)],
         "env": [*({"name": name, "value": value} for name, value in sorted(pods.environment.items())), *_OWN_ADDRESSES],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": dict(RESTRICTED_CONTAINER),
         "startupProbe": _probe("/readyz", period=2, failures=30),
         "livenessProbe": _probe("/healthz", period=10, failures=3),
         "readinessProbe": _probe("/readyz", period=5, failures=3),
         "volumeMounts": [
-            {"name": "route", "mountPath": _ROUTE_FOLDER, "readOnly": True},
+            {"name": "route", "mountPath": ROUTE_FOLDER, "readOnly": True},
             *(
                 {"name": _volume(name), "mountPath": f"{_SECRETS_FOLDER}/{name}", "readOnly": True}
                 for name in secrets_of(route)

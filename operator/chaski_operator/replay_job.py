@@ -22,7 +22,7 @@ from chaski_operator.names import (
     replay_job_name,
     replay_run,
 )
-from chaski_operator.pods import METRICS_PORT, RESOLVED_KEY, USER
+from chaski_operator.pods import METRICS_PORT, RESOLVED_KEY, RESTRICTED_CONTAINER, RESTRICTED_POD, ROUTE_FOLDER
 from chaski_operator.settings import ToolPods
 
 Object = dict[str, Any]
@@ -32,7 +32,6 @@ CONTAINER = "replay"
 PROGRESS_PORT_NAME = "progress"
 WRONG_INPUT = 2  # exit code of `chaski`: trying again does not help
 _RETRIES = 12  # with the Job controller's pauses, three quarters of an hour
-_ROUTE_FOLDER = "/etc/chaski/route"
 _REPORT = "/dev/termination-log"
 _FAIL_AT_ONCE = {
     "action": "FailJob",
@@ -125,13 +124,7 @@ def _pod(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolPods) -
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": dict(RESTRICTED_POD),
         "containers": [_container(replay, tools)],
         "volumes": [
             {"name": "route", "configMap": {"name": config_map_name(name)}},
@@ -144,7 +137,7 @@ def _pod(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolPods) -
 
 
 def _container(replay: Mapping[str, Any], tools: ToolPods) -> Object:
-    route = f"{_ROUTE_FOLDER}/{RESOLVED_KEY}"
+    route = f"{ROUTE_FOLDER}/{RESOLVED_KEY}"
     told = ["--progress-port", str(METRICS_PORT), "--report", _REPORT]
     return {
         "name": CONTAINER,
@@ -155,15 +148,11 @@ def _container(replay: Mapping[str, Any], tools: ToolPods) -> Object:
         "env": [{"name": name, "value": value} for name, value in sorted(tools.environment.items())],
         "ports": [{"name": PROGRESS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": dict(RESTRICTED_CONTAINER),
         "terminationMessagePath": _REPORT,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
-            {"name": "route", "mountPath": _ROUTE_FOLDER, "readOnly": True},
+            {"name": "route", "mountPath": ROUTE_FOLDER, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the Pod's own
         ],
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from chaski_operator.podaddress import named_port, pod_host
 from chaski_operator.replay_job import CONTAINER, PROGRESS_PORT_NAME, WRONG_INPUT
 
 Report = Mapping[str, Any]  # as `chaski dead-letters replay --output json` has it
@@ -62,12 +63,9 @@ def ended(pods: Sequence[Mapping[str, Any]]) -> list[Ended]:
 def progress_url(pods: Sequence[Mapping[str, Any]]) -> str | None:
     """Where the Pod that runs is asked how far it is."""
     for pod in pods:
-        status = pod.get("status") or {}
-        address = str(status.get("podIP") or "")
-        if status.get("phase") == "Running" and address and "deletionTimestamp" not in pod["metadata"]:
-            ports = (port for each in pod["spec"]["containers"] for port in each.get("ports") or ())
-            port = next((int(each["containerPort"]) for each in ports if each.get("name") == PROGRESS_PORT_NAME), None)
-            host = f"[{address}]" if ":" in address else address
+        running, host = (pod.get("status") or {}).get("phase") == "Running", pod_host(pod)
+        if running and host and "deletionTimestamp" not in pod["metadata"]:
+            port = named_port(pod, PROGRESS_PORT_NAME)
             return None if port is None else f"http://{host}:{port}/progress"
     return None
 

@@ -16,6 +16,7 @@ import aiohttp
 from chaski_core.ports import Clock
 from chaski_core.route.crd import GROUP_VERSION
 from chaski_operator.names import MANAGER, replay_job_name
+from chaski_operator.podaddress import read_answer
 from chaski_operator.replay_decide import Act, Decision, Seen, decide, is_finished
 from chaski_operator.replay_job import KIND, replay_job
 from chaski_operator.replay_reports import Report, progress_url, read_report
@@ -126,16 +127,10 @@ class Replays:
             return None
         try:
             async with self._session.get(url, allow_redirects=False) as response:
-                if response.status != 200:
-                    return None
-                told = bytearray()
-                async for chunk in response.content.iter_any():
-                    told += chunk
-                    if len(told) > _MAX_REPORT_BYTES:
-                        return None
-                return read_report(bytes(told))
+                told = await read_answer(response, _MAX_REPORT_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
+        return None if told is None else read_report(told)
 
     # ---- apply
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 
+from chaski_operator.podaddress import named_port, pod_host, read_answer
 from chaski_operator.scaling import Pods
 
 _USUAL_PORT = 9090
@@ -53,10 +54,10 @@ class Scraper:
     async def _ask(self, url: str) -> PodFigures | None:
         try:
             async with self._slots, self._session.get(url, allow_redirects=False) as response:
-                page = await _read_page(response)
+                page = await read_answer(response, _MAX_PAGE_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
-        return None if page is None else figures(page)
+        return None if page is None else figures(page.decode("utf-8", "replace"))
 
 
 def figures(page: str) -> PodFigures | None:
@@ -114,29 +115,12 @@ def pod_place(pod: Mapping[str, Any]) -> PodPlace:
     metadata, status = pod["metadata"], pod.get("status") or {}
     conditions = status.get("conditions") or ()
     ready = any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
-    address = str(status.get("podIP") or "")
-    host = f"[{address}]" if ":" in address else address
+    host = pod_host(pod)
     return PodPlace(
         labels=dict(metadata.get("labels") or {}),
-        url=f"http://{host}:{_metrics_port(pod)}/metrics",
-        ready=ready and bool(address) and "deletionTimestamp" not in metadata,
+        url=f"http://{host}:{named_port(pod, 'metrics') or _USUAL_PORT}/metrics",
+        ready=ready and bool(host) and "deletionTimestamp" not in metadata,
     )
-
-
-def _metrics_port(pod: Mapping[str, Any]) -> int:
-    ports = (port for container in pod["spec"]["containers"] for port in container.get("ports") or ())
-    return next((int(port["containerPort"]) for port in ports if port.get("name") == "metrics"), _USUAL_PORT)
-
-
-async def _read_page(response: aiohttp.ClientResponse) -> str | None:
-    if response.status != 200:
-        return None
-    page = bytearray()
-    async for chunk in response.content.iter_any():
-        page += chunk
-        if len(page) > _MAX_PAGE_BYTES:
-            return None
-    return page.decode("utf-8", "replace")
 
 
 def _value(line: str) -> float:

@@ -1,4 +1,4 @@
-"""JSON lines of delivered attempts, in a fraction of the time.
+"""JSON lines of delivered attempts, in less time than field by field.
 
 Nearly all attempts of a route are delivered, and their lines differ in a few fields only. So one line is rendered as all
 others are, with marks where they differ, and is cut there; each later one is put together from the pieces. What a line

@@ -1,10 +1,8 @@
 """`chaski dead-letters replay` and `discard` as their users run them: beside a running `chaski dev`, alone, on AWS's protocols."""
 
 import asyncio
-import contextlib
 import random
 import shlex
-import sqlite3
 from asyncio.subprocess import DEVNULL, PIPE
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -36,6 +34,7 @@ from support.aws import FixedCredentials
 from support.dynamodblocal import DynamoDbLocal
 from support.lettertable import fill
 from support.provisioning import boto, provision
+from support.replayed import queued
 from support.sqsserver import ServerProcess
 
 PATIENCE_SECONDS = 100.0
@@ -96,16 +95,9 @@ async def put(store: DeadLetterStore, found: list[DeadLetter]) -> None:
 def on_queues(folder: Path) -> dict[str, list[str]]:
     """Ids on the queues by subject, in their order there, read from the broker's file."""
     found: dict[str, list[str]] = defaultdict(list)
-    with contextlib.closing(sqlite3.connect(folder / "chaski.db")) as connection:
-        rows = connection.execute(
-            "SELECT body FROM messages JOIN bodies USING (sequence) WHERE gone = 0 ORDER BY sequence"
-        )
-        for (body,) in rows:
-            envelope = read_envelope(body)
-            assert isinstance(envelope, Envelope)
-            assert envelope.metadata is not None
-            assert envelope.metadata.epoch == 1
-            found[envelope.subject].append(str(envelope.metadata.id))
+    for envelope, metadata in queued(folder):
+        assert metadata.epoch == 1
+        found[envelope.subject].append(str(metadata.id))
     return dict(found)
 
 

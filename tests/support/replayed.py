@@ -129,6 +129,15 @@ async def letters_of(url: str, table: str) -> AsyncIterator[DynamoDeadLetters]:
 def on_queues(folder: Path, route: str) -> dict[str, list[str]]:
     """Ids of a route's messages on the queues by subject, in their order there, read from the broker's file."""
     found: dict[str, list[str]] = defaultdict(list)
+    for envelope, metadata in queued(folder):
+        if metadata.route == route:
+            found[envelope.subject].append(str(metadata.id))
+    return dict(found)
+
+
+def queued(folder: Path) -> list[tuple[Envelope, Metadata]]:
+    """All messages on the queues, in their order there, read from the broker's file."""
+    found: list[tuple[Envelope, Metadata]] = []
     with contextlib.closing(sqlite3.connect(folder / "chaski.db")) as connection:
         rows = connection.execute(
             "SELECT body FROM messages JOIN bodies USING (sequence) WHERE gone = 0 ORDER BY sequence"
@@ -137,9 +146,8 @@ def on_queues(folder: Path, route: str) -> dict[str, list[str]]:
             envelope = read_envelope(body)
             assert isinstance(envelope, Envelope)
             assert envelope.metadata is not None
-            if envelope.metadata.route == route:
-                found[envelope.subject].append(str(envelope.metadata.id))
-    return dict(found)
+            found.append((envelope, envelope.metadata))
+    return found
 
 
 def report_line(status: Mapping[str, Any]) -> str:

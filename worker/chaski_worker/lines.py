@@ -32,16 +32,13 @@ def first_lines(resolved: ResolvedRoute, only: str | None = None) -> list[list[L
 
 def retry_line(resolved: ResolvedRoute) -> Line | None:
     """The line of retries: every rung, those that the route has no more as well, because they may hold messages."""
-    urls = tuple(rung.url for rung in (*resolved.rungs, *resolved.retired_rungs))
+    urls = tuple(rung.url for rung in resolved.every_rung)
     return Line(RETRY_LINE, Stage.RETRY, urls) if urls else None
 
 
 def gauge_urls(resolved: ResolvedRoute) -> dict[str, list[str]]:
     """Queue URLs by the name that the queue gauges show: the queue's own, or `rung-<name>`."""
-    named: dict[str, list[str]] = {}
-    for generation in resolved.generations:
-        for name, urls in generation.queues.items():
-            named.setdefault(name, []).extend(urls)
-    for rung in (*resolved.rungs, *resolved.retired_rungs):
+    named = resolved.queue_urls
+    for rung in resolved.every_rung:
         named.setdefault(f"rung-{rung.rung.name}", []).append(rung.url)
     return named

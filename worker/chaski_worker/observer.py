@@ -41,7 +41,7 @@ class Observer:
             parts = [await self._backend.queue(url).counts() for url in urls]
         except BackendError:
             return QueueReading(self._route.namespace, self._route.name, name, None, None)
-        counts = added(parts)
+        counts = QueueCounts.of(parts)
         return QueueReading(self._route.namespace, self._route.name, name, counts, self._age(counts, set(urls)))
 
     def _age(self, counts: QueueCounts, urls: set[str]) -> float | None:
@@ -50,15 +50,3 @@ class Observer:
         if sent:
             return max(0.0, (self._clock.now_ms() - min(sent)) / 1000)
         return None if counts.total else 0.0
-
-
-def added(parts: Iterable[QueueCounts]) -> QueueCounts:
-    """The counts of several queues together."""
-    listed = list(parts)
-    oldest = [part.oldest_sent_at for part in listed if part.oldest_sent_at is not None]
-    return QueueCounts(
-        visible=sum(part.visible for part in listed),
-        in_flight=sum(part.in_flight for part in listed),
-        delayed=sum(part.delayed for part in listed),
-        oldest_sent_at=min(oldest, default=None),
-    )

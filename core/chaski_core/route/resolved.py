@@ -50,6 +50,20 @@ class ResolvedRoute:
         """The generation that takes new messages."""
         return self.generations[-1]
 
+    @property
+    def queue_urls(self) -> dict[str, list[str]]:
+        """URLs by the queue's name, those of older generations included."""
+        named: dict[str, list[str]] = {}
+        for generation in self.generations:
+            for name, urls in generation.queues.items():
+                named.setdefault(name, []).extend(urls)
+        return named
+
+    @property
+    def every_rung(self) -> tuple[RungQueue, ...]:
+        """Those of now, and those that the route has no more but that may hold messages."""
+        return (*self.rungs, *self.retired_rungs)
+
     def place(self, subject: str) -> tuple[str, int, str]:
         """Where a new message of a subject goes: queue name, partition index, queue URL."""
         queue = self.route.queue_for(subject)
