@@ -150,7 +150,8 @@ async def look(question: str, *flags: str, environment: Mapping[str, str] | None
         env={**os.environ, **(environment or {})},
     )
     try:
-        out, told = await asyncio.wait_for(process.communicate(), _PATIENCE_SECONDS)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            out, told = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()

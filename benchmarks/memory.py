@@ -94,7 +94,8 @@ async def _queues(folder: Path) -> AsyncIterator[str]:
     )
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     try:
-        line = (await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)).decode()
+        async with asyncio.timeout(_START_SECONDS):
+            line = (await process.stdout.readline()).decode()
         if not line.startswith("SQS endpoint: "):
             raise BenchmarkError(f"the queue server said {line!r}")
         yield line.split()[2]

@@ -95,7 +95,8 @@ async def target(loop: str = "uvloop") -> AsyncIterator[Target]:
     )
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     try:
-        url = (await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)).decode().strip()
+        async with asyncio.timeout(_START_SECONDS):
+            url = (await process.stdout.readline()).decode().strip()
         if not url:
             raise BenchmarkError("the target did not start")
         async with aiohttp.ClientSession() as http:
@@ -145,7 +146,8 @@ async def dev(folder: Path, route: Mapping[str, Any]) -> AsyncIterator[Dev]:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()

@@ -118,7 +118,8 @@ async def stop(process: Process) -> None:
     if process.returncode is None:
         process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+            async with asyncio.timeout(_STOP_SECONDS):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -210,7 +211,8 @@ async def standin() -> AsyncIterator[Standin]:
     process = await asyncio.create_subprocess_exec(*script("standin"), cwd=ROOT, stdin=DEVNULL, stdout=PIPE)
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     try:
-        sqs_url, target_url = (await asyncio.wait_for(process.stdout.readline(), _START_SECONDS)).decode().split()
+        async with asyncio.timeout(_START_SECONDS):
+            sqs_url, target_url = (await process.stdout.readline()).decode().split()
         async with aiohttp.ClientSession() as http:
             yield Standin(sqs_url, target_url, http)
     finally:

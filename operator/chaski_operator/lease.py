@@ -55,7 +55,8 @@ class Lease:
         while True:
             await asyncio.sleep(self._settings.renew_seconds)
             try:
-                reason = await asyncio.wait_for(self._try(), self._settings.renew_seconds)
+                async with asyncio.timeout(self._settings.renew_seconds):
+                    reason = await self._try()
             except (KubeApiError, TimeoutError) as error:
                 reason = str(error) or "no answer"
             age = self._clock.monotonic() - self._renewed

@@ -206,7 +206,8 @@ class Operator:
             except asyncio.CancelledError:
                 thread.stop()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(thread.ended(), _BACKOFF_SECONDS)
+                    async with asyncio.timeout(_BACKOFF_SECONDS):
+                        await thread.ended()
                 raise
             _log.warning("the watches are begun anew: %s", why)
             await asyncio.sleep(_BACKOFF_SECONDS / 5)

@@ -62,6 +62,8 @@ class Rounds:
                 break
             # Not all routes at the same moment, though they were all first seen at the same one.
             pause = (delay or 0.0) * (0.9 + 0.2 * self._random())
+            # Not wait_for: before Python 3.12 it takes a cancellation for an answer that comes at the same moment.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await woken.wait()
         del self._woken[key], self._tasks[key]

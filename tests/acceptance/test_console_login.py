@@ -91,6 +91,7 @@ async def test_one_signs_in_replays_and_signs_out(scene: Scene) -> None:
         await sign_in(page, "wrong password")
         await expect(page.get_by_role("alert")).to_have_text("The name or the password is wrong.")
         assert await page.locator(".letters").count() == 0
+        await expect(page.get_by_label("Password")).to_be_focused()
         watched.complaints.clear()  # of the status 401
         await sign_in(page)
         await expect(page.locator(".letters tbody tr")).to_have_count(2)

@@ -33,7 +33,8 @@ class Dev:
     async def lost(self, reason: str) -> CommandError:
         """The error for a run that can't go on, with the end of the log; if the process ended, that is the reason."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.process.wait(), _LAST_WORDS_SECONDS)
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                await self.process.wait()
         return failure(self.process, self.log, reason)
 
 
@@ -52,7 +53,8 @@ async def target_process() -> AsyncIterator[str]:
     """Runs the target; yields its base URL."""
     process = await asyncio.create_subprocess_exec(*_PYTHON, "-m", "chaski_cli.demo.target", stdin=PIPE, stdout=PIPE)
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), _START_SECONDS) if process.stdout else b""
+        async with asyncio.timeout(_START_SECONDS):
+            line = await process.stdout.readline() if process.stdout else b""
         if not line:
             raise CommandError(f"the demo's target ended early with exit code {await process.wait()}")
         yield f"http://127.0.0.1:{orjson.loads(line)['port']}"
@@ -97,7 +99,8 @@ async def _stop(process: Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
     try:
-        await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+        async with asyncio.timeout(_STOP_SECONDS):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -143,7 +143,8 @@ class Replay:
     async def _sleep(self, seconds: float) -> None:
         if seconds > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stop.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self.stop.wait()
 
 
 async def letters_of(opened: Opened, chosen: Chosen) -> AsyncGenerator[DeadLetter, None]:

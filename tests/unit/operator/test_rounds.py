@@ -92,3 +92,20 @@ async def test_a_route_that_is_gone_is_forgotten_and_may_come_back() -> None:
         await asyncio.sleep(1)
     assert looks == 3
     await made.stop()
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_stop_ends_also_a_look_that_was_woken_at_the_same_moment(steps: int) -> None:
+    """Whether the task that waits has taken the news by then or not."""
+
+    async def look(_: Key) -> float | None:
+        return 300.0
+
+    made = rounds(look)
+    made.wake(A)
+    await asyncio.sleep(1)
+    made.wake(A)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(1):
+        await made.stop()
