@@ -3,12 +3,16 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from support.cluster import SYSTEM, Cluster, bring_up, load_images, take_down
 from support.clusterpods import Team
+from support.clustertide import tide as tides
+
+LAST = ("test_tide", "test_failures", "test_removal", "test_upheaval")
 
 
 @pytest.fixture(scope="session")
@@ -41,5 +45,23 @@ def team(installed: Cluster, request: pytest.FixtureRequest) -> Iterator[Team]:
     name = Path(str(request.node.path)).stem.removeprefix("test_").replace("_", "-")
     made = Team(installed, name)
     yield made
-    installed.try_kubectl("delete", "chaskiroutes", "--all", "-n", made.namespace, "--wait=true", "--timeout=60s")
-    installed.try_kubectl("delete", "namespace", made.namespace, "--wait=false")
+    made.end()
+
+
+@pytest.fixture(scope="session")
+def tide(installed: Cluster) -> Iterator[Future[tuple[Team, int]]]:
+    """What `support.clustertide` brings, once it is over."""
+    with ThreadPoolExecutor(1, "tide") as threads:
+        yield threads.submit(tides, installed)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _begun(request: pytest.FixtureRequest) -> None:
+    """Begins before the first test what is only waited for later."""
+    if any("tide" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("tide")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves for the end, in this order, the look at the tide and what starts the operator anew, which would disturb it."""
+    items.sort(key=lambda item: LAST.index(item.path.stem) + 1 if item.path.stem in LAST else 0)

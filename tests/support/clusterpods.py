@@ -36,6 +36,13 @@ class Team:
         )
         cluster.kubectl("wait", "-n", self.namespace, "--for=condition=Ready", "pod/target", "--timeout=90s")
 
+    def end(self) -> None:
+        """Removes the routes, and lets the namespace go."""
+        self.cluster.try_kubectl(
+            "delete", "chaskiroutes", "--all", "-n", self.namespace, "--wait=true", "--timeout=60s"
+        )
+        self.cluster.try_kubectl("delete", "namespace", self.namespace, "--wait=false")
+
     def serve(self, name: str, script: str) -> str:
         """Another server beside the target; its URL."""
         self.cluster.apply(*self._server(name, script))
