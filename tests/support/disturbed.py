@@ -61,20 +61,22 @@ class DisturbedCluster:
         )
         assert self.disturbance.kills
         assert self.disturbance.pauses
-        told = await self._ledger(sorted(set(accepted)), target, self.disturbance.settled + living)
+        ids = sorted(set(accepted))
+        by_metrics = len(ids) - self.disturbance.settled - living
+        assert by_metrics >= -more, f"{-by_metrics} counted twice, but {more} delivered again"
+        told = await self._ledger(ids, target, by_metrics)
         return (
             f"{len(self.disturbance.kills)} kills and {len(self.disturbance.pauses)} pauses, {len(target.arrived)} "
             f"requests, {more} of them repeats; {told}"
         )
 
-    async def _ledger(self, accepted: Sequence[str], target: RecordingTarget, settled: int) -> str:
+    async def _ledger(self, accepted: Sequence[str], target: RecordingTarget, by_metrics: int) -> str:
         """Nothing is unaccounted by the workers' logs, but what was delivered as its worker was killed; that the target has.
 
-        By metrics as much is missing as the killed ones settled since they were read for the last time, and never less
-        than nothing: nothing is counted twice.
+        By metrics as much is missing as the killed ones settled since they were read for the last time. What was delivered
+        again may be there twice: a worker that was paused before its delete is told that it succeeded, also where another
+        one had deleted the message meanwhile.
         """
-        by_metrics = len(accepted) - settled
-        assert by_metrics >= 0
         took = {seen.message_id: seen.done for seen in target.seen if seen.status < 300}
         taken = self.cloud.file.with_name("taken.txt")
         await asyncio.to_thread(write_ids, taken, took)
