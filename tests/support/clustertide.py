@@ -29,7 +29,7 @@ def tide(cluster: Cluster) -> tuple[Team, int]:
         most = max(most, team.replicas("tide"))
         return sum(len(each) for each in team.seen()["seen"].values()) >= SUBJECTS * OF_EACH
 
-    cluster.until("all messages at the target", arrived, 400)
+    cluster.until("all messages at the target", arrived, 300)
     assert team.sent(sender)["accepted"] == SUBJECTS * OF_EACH
     # A Pod goes when it was not wanted for 20 seconds (hack/cluster/load), the last one when a minute brought nothing.
     cluster.until("no Pods when all is done", lambda: team.replicas("tide") == 0, 600)

@@ -15,9 +15,6 @@ from aiohttp import web
 from chaski_runtime.kubeaccess import KubeAccess
 
 _READS = ("Get", "List", "Describe")
-_LATE_SECONDS = (
-    0.1  # a connection that came while the server was closed is nobody's: it goes with the process that made it
-)
 _HOP = frozenset({"transfer-encoding", "connection", "content-length", "keep-alive"})
 
 
@@ -101,7 +98,6 @@ class Gate:
             ready.set()
             await stop.wait()
             await runner.cleanup()
-            await asyncio.sleep(_LATE_SECONDS)
 
     async def _guarded(self, request: web.Request) -> web.StreamResponse:
         try:
