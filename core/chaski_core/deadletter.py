@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
+from chaski_core.envelope import metadata_of
 from chaski_core.ladder import ErrorNote, Reason
 from chaski_core.ladderjson import note_json
 from chaski_core.outcome import class_of_key
@@ -12,10 +14,10 @@ from chaski_core.timestamps import timestamp
 
 @dataclass(frozen=True, slots=True, order=True)
 class LetterKey:
-    """What tells a dead letter from every other."""
+    """What tells a dead letter from every other, and where it is stored."""
 
     dead_lettered_at: int  # epoch milliseconds
-    id: str
+    message_id: str
     subject: str
     route: str
 
@@ -25,24 +27,66 @@ class ReplayMark:
     """Says that a dead letter was sent again, and that its queue has acknowledged it."""
 
     run: str  # the replay that did it
-    epoch: int  # metadata.epoch of the message that was sent
+    epoch: int  # number of the replay: metadata.epoch of the message that was sent
     at: int  # epoch milliseconds
+    message_id: str = ""  # identity of the message that was sent; "" where a release before identities sent it
 
     def as_json(self) -> dict[str, Any]:
-        """`{run, epoch, at}`."""
-        return {"run": self.run, "epoch": self.epoch, "at": timestamp(self.at)}
+        """`{run, epoch, at, messageId}`, the last only where it is known."""
+        item = {"run": self.run, "epoch": self.epoch, "at": timestamp(self.at)}
+        return item | {"messageId": self.message_id} if self.message_id else item
+
+
+CLAIM_MS = 300_000  # how long a claim holds; as long as SQS knows the deduplication id of what its run sends
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayClaim:
+    """Says that a replay is about to send a dead letter again, so that no other one does at the same time."""
+
+    run: str
+    at: int  # epoch milliseconds
+
+
+class Claimed(StrEnum):
+    """Whether a replay may send a dead letter."""
+
+    YES = "yes"
+    HELD = "held"  # another run is about to send it
+    SENT = "sent"  # another run has sent it since it was read
+    DONE = "done"  # this very run has
+    GONE = "gone"  # discarded, or its retention is over
+
+
+def claimable(
+    judged: ReplayMark | None, mark: ReplayMark | None, held: ReplayClaim | None, claim: ReplayClaim
+) -> Claimed:
+    """Whether a dead letter that is there can be claimed.
+
+    Args:
+        judged: its mark when the run decided to send it.
+        mark: its mark now.
+        held: the claim on it now.
+        claim: the one to be made.
+    """
+    if mark != judged:
+        return Claimed.DONE if mark is not None and mark.run == claim.run else Claimed.SENT
+    if held is not None and held.run != claim.run and claim.at - held.at < CLAIM_MS:
+        return Claimed.HELD
+    return Claimed.YES
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """One kept failure.
 
-    `dead_lettered_at` is fixed by the message (the SentTimestamp of the exhausted SQS message; in Strict the time
-    written to the attempt record first), never the time of a repeated put, so a repeated put hits the same key.
+    `dead_lettered_at` is the wall clock of the put that kept it. A repeated put of the same message changes nothing: a
+    store keeps one dead letter for each identity, so the time is stored once.
     """
 
     route: str  # namespace/name
-    id: str
+    message_id: str  # identity of the message; the label where a release before identities kept it
+    id: str  # the label; the identity where the message has none
     subject: str
     dead_lettered_at: int  # epoch milliseconds
     reason: Reason
@@ -55,15 +99,23 @@ class DeadLetter:
     raw: bytes | None = field(default=None, repr=False)  # the bytes as they lay on the queue, if malformed
     detail: str = ""  # what was malformed or refused, in words
     replay: ReplayMark | None = None  # the latest one; what became of it then is another story
+    sequence_number: int | None = None  # that its first queue gave the message, where that is known
 
     @property
     def key(self) -> LetterKey:
         """What tells it from every other."""
-        return LetterKey(self.dead_lettered_at, self.id, self.subject, self.route)
+        return LetterKey(self.dead_lettered_at, self.message_id, self.subject, self.route)
+
+    @property
+    def replay_of(self) -> str | None:
+        """Of a replay that failed again: the identity of the message that was accepted."""
+        metadata = metadata_of(self.envelope) if self.envelope else None
+        return metadata.replay_of if metadata else None
 
     def as_json(self) -> dict[str, Any]:
         """The item as the command line and exports show it."""
         item: dict[str, Any] = {
+            "messageId": self.message_id,
             "id": self.id,
             "subject": self.subject,
             "route": self.route,
@@ -78,6 +130,10 @@ class DeadLetter:
         }
         if self.detail:
             item["detail"] = self.detail
+        if self.sequence_number is not None:
+            item["sequenceNumber"] = str(self.sequence_number)
+        if self.replay_of is not None:
+            item["replayOf"] = self.replay_of
         if self.replay is not None:
             item["replay"] = self.replay.as_json()
         if self.raw is not None:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaski_core import jsontext
+from chaski_core.identity import read_message_id, read_sequence_number
 from chaski_core.ladder import LadderState
 from chaski_core.ladderjson import ladder_json, note_json, read_ladder
 from chaski_core.timestamps import milliseconds, timestamp
+from chaski_core.trace_context import valid_traceparent
 from chaski_core.values import message_value
 
 __all__ = [
@@ -40,13 +42,17 @@ MAX_METADATA_BYTES = 16_384
 class Metadata:
     """What Chaski knows about a message beside what the producer sent. Every field is optional on the queue."""
 
-    id: str | None = None
+    id: str | None = None  # the producer's label, or one that ingest made; may repeat
     route: str | None = None  # "namespace/name" of the route that accepted it
     accepted_at: int | None = None  # epoch milliseconds
     producer: str | None = None
-    traceparent: str | None = None
-    epoch: int = 0  # 0, and one more for each replay
+    traceparent: str | None = None  # by `trace_context.valid_traceparent`
+    epoch: int = 0  # 0, and one more for each replay: what a release before `message_id` tells replays apart by
     ladder: LadderState | None = None
+    message_id: str | None = None  # the identity; None on the first queue, where it is the queue's MessageId
+    sequence_number: int | None = None  # that the first queue gave it
+    hops: int = 0  # how often it was put on a rung
+    replay_of: str | None = None  # of a replay: the identity of the message that was accepted
 
 
 @message_value
@@ -158,7 +164,8 @@ def _text_bytes(content: str, encoding: object) -> bytes:
 
 
 def _json_type(value: object) -> str:
-    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    names: dict[type, str] = {dict: "object", list: "array", str: "string", bool: "boolean"}
+    names |= dict.fromkeys((int, float, jsontext.Number), "number")
     return names.get(type(value), "null")
 
 
@@ -173,6 +180,10 @@ def _values(metadata: Metadata) -> dict[str, Any]:
         "producer": metadata.producer,
         "traceparent": metadata.traceparent,
         "epoch": metadata.epoch or None,
+        "messageId": metadata.message_id,
+        "sequenceNumber": None if metadata.sequence_number is None else str(metadata.sequence_number),
+        "hops": metadata.hops or None,
+        "replayOf": metadata.replay_of,
         "ladder": metadata.ladder,
     }
 
@@ -181,7 +192,7 @@ _NOTHING = _values(Metadata())
 
 
 def _merged(kept: Mapping[str, Any], metadata: Metadata) -> dict[str, Any]:
-    if not kept and metadata.ladder is None:
+    if not kept and metadata.ladder is None and metadata.message_id is None:
         return _fresh(metadata)
     # A value that has not changed since it was read stays as it is written, even in a form that can't be read here.
     before, merged = _values(_read_metadata(kept)) if kept else _NOTHING, dict(kept)
@@ -213,20 +224,29 @@ def _fresh(metadata: Metadata) -> dict[str, Any]:
         written["traceparent"] = metadata.traceparent
     if metadata.epoch:
         written["epoch"] = metadata.epoch
+    if metadata.replay_of is not None:
+        written["replayOf"] = metadata.replay_of
     return written
 
 
 def _read_metadata(raw: Mapping[str, Any]) -> Metadata:
-    epoch = raw.get("epoch")
     return Metadata(
         id=_text(raw.get("id")),
         route=_text(raw.get("route")),
         accepted_at=milliseconds(raw.get("acceptedAt")),
         producer=_text(raw.get("producer")),
-        traceparent=_text(raw.get("traceparent")),
-        epoch=epoch if isinstance(epoch, int) and not isinstance(epoch, bool) and epoch >= 0 else 0,
+        traceparent=valid_traceparent(raw.get("traceparent")),  # queue content is not trusted
+        epoch=_count(raw.get("epoch")),
         ladder=read_ladder(raw.get("ladder")),
+        message_id=read_message_id(raw.get("messageId")),
+        sequence_number=read_sequence_number(raw.get("sequenceNumber")),
+        hops=_count(raw.get("hops")),
+        replay_of=read_message_id(raw.get("replayOf")),
     )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
 def _text(value: object) -> str | None:

@@ -1,4 +1,4 @@
-"""Message ids: time-ordered when generated, stable when derived from an idempotency key."""
+"""Labels of messages: time-ordered when generated, stable when derived from an idempotency key."""
 
 import hashlib
 import re
@@ -7,7 +7,7 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _RANDOM_BYTES = 10
 
 
-def is_message_id(text: str) -> bool:
+def is_label(text: str) -> bool:
     """Whether a producer's id can be carried: `[A-Za-z0-9._-]{1,64}`."""
     return _ID.match(text) is not None
 
@@ -23,7 +23,8 @@ def generate(now_ms: int, random: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def from_idempotency_key(route: str, subject: str, key: str) -> str:
-    """The id of a message that names itself by an `Idempotency-Key`: the same for the same route, subject and key."""
-    parts = b"\0".join(part.encode("utf-8", "surrogatepass") for part in (route, subject, key))  # a header's bytes
+def from_idempotency_key(route: str, producer: str | None, subject: str, key: str) -> str:
+    """The label of a message that has only an `Idempotency-Key`: the same for the same four."""
+    texts = (route, producer or "", subject, key)
+    parts = b"\0".join(text.encode("utf-8", "surrogatepass") for text in texts)  # a key is a header's bytes
     return "ik-" + hashlib.sha256(parts).hexdigest()[:48]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
+from chaski_core.deadletter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
 from chaski_core.ladder import LadderState
 from chaski_core.values import message_value
 
@@ -107,6 +107,11 @@ class Queue(Protocol):
         """Whether a batch is sent as a whole or not at all. SQS can take a later entry and fail an earlier one."""
         ...
 
+    @property
+    def retention_seconds(self) -> int | None:
+        """Age at which the queue deletes a message without a word; None: it keeps it until it is deleted."""
+        ...
+
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
         """Puts messages on the queue, in order. Returns after the queue has them durably."""
         ...
@@ -139,7 +144,11 @@ class DeadLetterStore(Protocol):
     """The failures of a route, kept until their retention ends."""
 
     async def put(self, letter: DeadLetter) -> None:
-        """Keeps a dead letter, durably. An item with the same key is already kept: success, and left as it is."""
+        """Keeps a dead letter, durably, for the route's retention from `dead_lettered_at` on.
+
+        A message (`message_id`) is kept once: where it was kept before, even if that one was discarded since, nothing
+        changes, and that is success. Which time is stored is so decided by the first put that succeeds.
+        """
         ...
 
     def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
@@ -147,11 +156,23 @@ class DeadLetterStore(Protocol):
         ...
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
-        """Every dead letter of a message id, oldest first."""
+        """Every dead letter of an identity, of its replays (`replayOf`), or of a label, oldest first."""
+        ...
+
+    async def claim(
+        self, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], claim: ReplayClaim
+    ) -> Sequence[Claimed]:
+        """Claims dead letters for a run that is about to send them again, each by itself, by `claimable`.
+
+        `wanted`: keys, each with the mark by which the run decided to send it. A run may claim what it holds again.
+        """
         ...
 
     async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
-        """Notes down, durably, that dead letters were sent again; one that is gone meanwhile is left out."""
+        """Notes down, durably, that dead letters were sent again, and ends claims on them.
+
+        One that is gone meanwhile is left out.
+        """
         ...
 
     async def discard(self, keys: Sequence[LetterKey]) -> None:
@@ -165,7 +186,7 @@ class AttemptRecord:
 
     state: LadderState
     due_at: int  # epoch milliseconds; an attempt before this is not made
-    exhausted_at: int | None = None  # fixes the dead letter's key before it is put
+    exhausted_at: int | None = None  # the ladder has ended; only the dead letter is still to be kept
     receives: int = 0  # the message's receive count when this was written; one more is due, what is beyond is a repeat
 
 
@@ -189,7 +210,8 @@ class AttemptRecords(Protocol):
 class AttemptEntry:
     """One attempt, for people: what `chaski trace` shows."""
 
-    message_id: str  # the producer's id, not the queue's
+    message_id: str  # the identity
+    id: str  # the label
     subject: str
     route: str
     number: int  # from 1

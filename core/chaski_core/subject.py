@@ -10,6 +10,7 @@ import re
 import mmh3
 
 MAX_SUBJECT_CHARACTERS = 512
+_ACCEPTED = ":first"
 _SQS_TOKEN = re.compile(r"[!-~]{1,128}\Z")
 
 
@@ -18,18 +19,41 @@ def group_id(subject: str) -> str:
     return _token(subject)
 
 
-def deduplication_id(message_id: str, epoch: int, rung: str, retry: int) -> str:
-    """Names one hop of one message, so that a hop repeated after a crash within five minutes is one message.
+def first_deduplication_id(key: str) -> str:
+    """The deduplication id of a message that ingest accepts: within five minutes SQS takes the same one once.
+
+    `key`: what makes a repeat a repeat, at most 120 characters; see `chaski_core.identity.deduplication_key`.
+    """
+    return _token(key + _ACCEPTED)
+
+
+def is_accepted(deduplication_id: str) -> bool:
+    """Whether a message came from ingest, by the deduplication id under which it was sent."""
+    return deduplication_id.endswith(_ACCEPTED)
+
+
+def hop_deduplication_id(message_id: str, rung: str, retry: int, hop: int) -> str:
+    """Names one hop of one message to a rung, so that a hop repeated after a crash within five minutes is one message.
 
     Args:
-        message_id: the id that the producer gave or was given, at most 64 characters.
-        epoch: 0 for the first sending, one more for each replay.
-        rung: where the hop goes; "first" for the route's own queues.
+        message_id: the identity of the message.
+        rung: where the hop goes.
         retry: number of the retry that the hop leads to, from 0.
+        hop: number of the hop, from 1: a message that is put on the same rung for the same retry again is not a repeat.
 
-    What SQS can't carry (an id of another release, a long rung's name) becomes a stable hash.
+    What SQS can't carry (a long MessageId of another queue, a long name) becomes a stable hash.
     """
-    return _token(f"{message_id}:{epoch}:{rung}:{retry}")
+    return _token(f"{message_id}:{rung}:{retry}:{hop}")
+
+
+def replay_deduplication_id(message_id: str, number: int) -> str:
+    """Names one replay of a dead letter: two runs that send the same one at once send one message.
+
+    Args:
+        message_id: the identity of the dead letter.
+        number: of the replay of this dead letter, from 1.
+    """
+    return _token(f"{message_id}:replay:{number}")
 
 
 def _token(text: str) -> str:

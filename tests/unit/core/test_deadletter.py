@@ -11,6 +11,7 @@ from chaski_core.ladder import ErrorNote, Reason
 NOW = 1_795_492_800_123
 LETTER = DeadLetter(
     route="ns/r",
+    message_id="q-1",
     id="m-1",
     subject="pc_send_88",
     dead_lettered_at=NOW,
@@ -27,6 +28,7 @@ LETTER = DeadLetter(
 def test_a_dead_letter_shows_everything_that_is_known() -> None:
     """The item of `dead-letters list`, with the whole envelope and every error met."""
     assert LETTER.as_json() == {
+        "messageId": "q-1",
         "id": "m-1",
         "subject": "pc_send_88",
         "route": "ns/r",

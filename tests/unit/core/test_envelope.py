@@ -143,7 +143,9 @@ def test_metadata_in_any_form_is_read_and_kept(name: str, form: object) -> None:
 def test_metadata_says_what_it_says() -> None:
     """Every field of the wire has its place in `Metadata`, and comes out as it went in."""
     state = LadderState("404", 1, (ErrorNote("404", NOW, "gone", "<p>"), ErrorNote("timeout", NOW + 1)))
-    metadata = Metadata("m-1", "ns/r", NOW, "ns/sa", "00-a-b-01", 2, state)
+    metadata = Metadata(
+        "m-1", "ns/r", NOW, "ns/sa", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", 2, state
+    )
     document = {"subject": "s", "body": {"url": "u"}}
     envelope = read(write_envelope(document, metadata))
     assert envelope.metadata == metadata
@@ -154,7 +156,7 @@ def test_metadata_says_what_it_says() -> None:
             "route": "ns/r",
             "acceptedAt": "2026-11-24T04:00:00.123Z",
             "producer": "ns/sa",
-            "traceparent": "00-a-b-01",
+            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "epoch": 2,
             "ladder": {
                 "class": "404",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chaski_core.ids import from_idempotency_key, generate, is_message_id
+from chaski_core.ids import from_idempotency_key, generate, is_label
 
 TIMES = st.integers(0, 2**48 - 1)
 RANDOM = st.binary(min_size=10, max_size=10)
@@ -21,7 +21,7 @@ def test_a_generated_id_is_a_uuid_version_7(now_ms: int, random: bytes) -> None:
     assert str(value) == made
     assert (value.version, value.variant) == (7, uuid.RFC_4122)
     assert value.int >> 80 == now_ms
-    assert is_message_id(made)
+    assert is_label(made)
 
 
 @given(TIMES, TIMES, RANDOM, RANDOM)
@@ -62,27 +62,33 @@ def test_too_little_or_too_much_randomness_is_refused(count: int) -> None:
 )
 def test_a_producers_id_is_of_a_small_alphabet(text: str, good: bool) -> None:
     """`[A-Za-z0-9._-]{1,64}`, and no line end slips in behind it."""
-    assert is_message_id(text) == good
+    assert is_label(text) == good
 
 
 def test_an_idempotency_key_gives_a_stable_id() -> None:
     """The very same id in every release: a repeat may meet another one."""
-    assert from_idempotency_key("ns/r", "s", "k") == "ik-a16a5a8b04da34219dcf3611450afa3aed542ac1bf9c0c3d"
+    assert from_idempotency_key("ns/r", "p", "s", "k") == "ik-3d404cbf45e762db98fe67a7ac60d344698da18859f0188b"
 
 
-@given(st.tuples(TEXTS, TEXTS, TEXTS), st.tuples(TEXTS, TEXTS, TEXTS))
-def test_other_routes_subjects_or_keys_give_other_ids(some: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+FOUR = st.tuples(TEXTS, TEXTS, TEXTS, TEXTS)
+
+
+@given(FOUR, FOUR)
+def test_other_routes_producers_subjects_or_keys_give_other_ids(
+    some: tuple[str, str, str, str], other: tuple[str, str, str, str]
+) -> None:
     """Not even where the same characters are split in another way."""
     assume(some != other and not any("\0" in part for part in (*some, *other)))
     assert from_idempotency_key(*some) != from_idempotency_key(*other)
-    assert is_message_id(from_idempotency_key(*some))
+    assert is_label(from_idempotency_key(*some))
 
 
 def test_a_split_moved_between_route_subject_and_key_gives_another_id() -> None:
     """`a` + `bc` is not `ab` + `c`."""
-    assert len({from_idempotency_key(*each) for each in (("a", "bc", ""), ("ab", "c", ""), ("a", "b", "c"))}) == 3
+    parts = (("a", "p", "bc", ""), ("ab", "p", "c", ""), ("a", "p", "b", "c"))
+    assert len({from_idempotency_key(*each) for each in parts}) == 3
 
 
 def test_a_key_of_any_bytes_gives_an_id() -> None:
     """A header that is no UTF-8 is decoded with lone surrogates; it must not break the request."""
-    assert is_message_id(from_idempotency_key("ns/r", "s", b"\xff".decode("utf-8", "surrogateescape")))
+    assert is_label(from_idempotency_key("ns/r", None, "s", b"\xff".decode("utf-8", "surrogateescape")))

@@ -6,8 +6,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chaski_core.ids import is_message_id
-from chaski_core.subject import deduplication_id, group_id, matches_pattern, partition
+from chaski_core.subject import (
+    first_deduplication_id,
+    group_id,
+    hop_deduplication_id,
+    is_accepted,
+    matches_pattern,
+    partition,
+    replay_deduplication_id,
+)
 
 SUBJECTS = st.text(min_size=1, max_size=512)
 SQS_TOKEN = re.compile(r"""[A-Za-z0-9!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}""")
@@ -127,33 +134,45 @@ def test_patterns_known_by_example(pattern: str, subject: str, expected: bool) -
 
 HOPS = st.tuples(
     st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True),
-    st.integers(0, 10**6),
-    st.from_regex(r"[a-z][a-z0-9-]{0,62}", fullmatch=True),
+    st.from_regex(r"[a-z][a-z0-9-]{0,44}", fullmatch=True),
     st.integers(0, 200),
+    st.integers(1, 10**6),
 )
 
 
-def test_a_hop_is_named_by_id_epoch_rung_and_retry() -> None:
-    """`<id>:<epoch>:<rung>:<retry>`, readable in the console of SQS."""
-    assert deduplication_id("m-1", 2, "fast", 3) == "m-1:2:fast:3"
+def test_a_hop_is_named_by_identity_rung_retry_and_hop() -> None:
+    """`<identity>:<rung>:<retry>:<hop>`, readable in the console of SQS."""
+    assert hop_deduplication_id("m-1", "fast", 3, 4) == "m-1:fast:3:4"
+
+
+def test_a_replay_is_named_by_the_dead_letter_and_its_number() -> None:
+    """`<identity>:replay:<number>`: two runs that send the same one at once send one message."""
+    assert replay_deduplication_id("m-1", 2) == "m-1:replay:2"
+
+
+@given(HOPS, st.integers(1, 100))
+def test_only_what_ingest_accepts_is_named_as_accepted(hop: tuple[str, str, int, int], number: int) -> None:
+    """The ledger counts by this."""
+    assert is_accepted(first_deduplication_id(hop[0]))
+    assert not is_accepted(hop_deduplication_id(*hop))
+    assert not is_accepted(replay_deduplication_id(hop[0], number))
 
 
 @given(HOPS, HOPS)
-def test_no_two_hops_share_a_name(some: tuple[str, int, str, int], other: tuple[str, int, str, int]) -> None:
+def test_no_two_hops_share_a_name(some: tuple[str, str, int, int], other: tuple[str, str, int, int]) -> None:
     """SQS would swallow the second one; and every name can be carried."""
     assume(some != other)
-    assert is_message_id(some[0])
-    assert SQS_TOKEN.fullmatch(deduplication_id(*some))
-    assert deduplication_id(*some) != deduplication_id(*other)
+    assert SQS_TOKEN.fullmatch(hop_deduplication_id(*some))
+    assert hop_deduplication_id(*some) != hop_deduplication_id(*other)
 
 
 @pytest.mark.parametrize(
     ("message_id", "rung"),
-    [("x" * 64, "r" * 63), ("an id of another release", "first"), ("😀", "first"), ("x" * 900, "first")],
+    [("x" * 100, "r" * 63), ("an id of another queue", "fast"), ("😀", "fast"), ("x" * 900, "fast")],
     ids=["longest id and rung", "spaces", "emoji", "long"],
 )
 def test_a_hop_whose_name_sqs_can_not_carry_has_a_hash(message_id: str, rung: str) -> None:
     """Else SQS would refuse the message on every try."""
-    made = [deduplication_id(message_id, 0, rung, retry) for retry in (0, 0, 1)]
+    made = [hop_deduplication_id(message_id, rung, retry, 1) for retry in (0, 0, 1)]
     assert all(SQS_TOKEN.fullmatch(each) for each in made)
     assert made[0] == made[1] != made[2]

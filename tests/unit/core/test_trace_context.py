@@ -1,0 +1,43 @@
+"""One rule for `traceparent`, by W3C Trace Context section 3.2, for whoever reads one."""
+
+import pytest
+
+from chaski_core.envelope import metadata_of
+from chaski_core.trace_context import valid_traceparent
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+USUAL = f"00-{TRACE}-{PARENT}-01"
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        (USUAL, True),
+        (f"00-{TRACE}-{PARENT}-ff", True),
+        (f"00-{TRACE}-{PARENT}-01-", False),  # version 00 has 55 characters
+        (f"00-{TRACE}-{PARENT}-01-more", False),
+        (f"01-{TRACE}-{PARENT}-01", True),
+        (f"cc-{TRACE}-{PARENT}-01-what-the-future-holds", True),
+        (f"cc-{TRACE}-{PARENT}-01.what", False),
+        (f"01-{TRACE}-{PARENT}-01-what the future holds", False),
+        (f"01-{TRACE}-{PARENT}-01-" + "a" * 160, True),
+        (f"01-{TRACE}-{PARENT}-01-" + "a" * 161, False),
+        (f"ff-{TRACE}-{PARENT}-01", False),
+        (f"00-{'0' * 32}-{PARENT}-01", False),
+        (f"00-{TRACE}-{'0' * 16}-01", False),
+        (f"01-{'0' * 32}-{PARENT}-01-x", False),
+        (f"00-{TRACE.upper()}-{PARENT}-01", False),
+        (f"{USUAL}\n", False),
+        (f" {USUAL}", False),
+        (f"00-{TRACE}-{PARENT}", False),
+        ("", False),
+        (None, False),
+        (7, False),
+    ],
+)
+def test_a_traceparent_is_taken_as_the_recommendation_says(text: object, valid: bool) -> None:
+    """What is not valid counts as not there: at ingest, and where it lies on a queue."""
+    assert valid_traceparent(text) == (text if valid else None)
+    read = metadata_of({"metadata": {"traceparent": text}})
+    assert read is not None
+    assert read.traceparent == (text if valid else None)
