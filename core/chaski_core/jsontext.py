@@ -1,46 +1,155 @@
 """JSON that comes out as it went in, in bytes that SQS takes.
 
-orjson is fast, but it turns integers beyond 64 bits into floats; for those the standard library's parser, which keeps
-them exact, is used. SQS takes only #x9 #xA #xD #x20-#xD7FF #xE000-#xFFFD #x10000-#x10FFFF
+orjson is fast, but it reads every number with a fraction or an exponent as a double, and integers beyond 64 bits as well.
+So what it has read is written again and compared with what was given: where both are the same but for white space between
+the tokens, nothing was lost. The rest, one document in many, is read by the standard library's parser, which keeps long
+integers, and a `Number` keeps the digits of what a double would change: an amount of `1.10` arrives as `1.10`.
+
+SQS takes only #x9 #xA #xD #x20-#xD7FF #xE000-#xFFFD #x10000-#x10FFFF
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html), so U+FFFE and U+FFFF are
 written as escapes; orjson escapes the control characters, and refuses lone surrogates.
 """
 
 import json
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Self
 
 import orjson
 
 MAX_DEPTH = 200  # orjson writes 254 levels; a few are left for what wraps a message: a dead letter, a list of them
-_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_LONG_INTEGER = b"0" * 19  # in a text whose digits are all zeros; ten times faster than a regular expression
+_MAX_SHOWN_KEY = 80  # characters
+_WHITE_SPACE = b" \t\r\n"
+_INTEGERS = range(-(2**63), 2**64)  # what orjson writes
 _NONCHARACTER_START = b"\xef"  # one byte is looked for faster than three
 _NONCHARACTERS = ((b"\xef\xbf\xbe", b"\\ufffe"), (b"\xef\xbf\xbf", b"\\uffff"))
+
+Pairs = list[tuple[str, Any]]
 
 
 class JsonError(ValueError):
     """The bytes are no JSON text that can be carried."""
 
 
+class DuplicateKeyError(JsonError):
+    """An object has a key twice; `path` leads to the second one: `body.content.lines[3].amount`."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path}: the key stands here twice")
+        self.path = path
+
+
+class Number(float):
+    """A number that is written with the digits that were read, where a double would be written with others."""
+
+    __slots__ = ("text",)
+
+    def __new__(cls, text: str) -> Self:
+        """A number of this text, which has to be one of JSON's (RFC 8259 section 6)."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
+
+    def __getnewargs__(self) -> tuple[str]:  # type: ignore[override]
+        """For copies."""
+        return (self.text,)
+
+
 def loads(data: bytes) -> Any:
-    """The value of a JSON text in UTF-8.
+    """The value of a JSON text in UTF-8. Where an object has a key twice, the last one counts.
 
     Raises:
         JsonError: with what is wrong and where. Also where it nests more than `MAX_DEPTH` levels, or holds a number
-            beyond what a double can hold.
+            beyond what a double can hold (about 1.8e308): few readers could take it (RFC 8259 section 6).
     """
+    return _loads(data, json.loads)
+
+
+def loads_unique(data: bytes) -> Any:
+    """As `loads`, but no object may have a key twice: readers differ in which one counts (RFC 8259 section 4).
+
+    Raises:
+        DuplicateKeyError: an object has a key twice.
+        JsonError: as `loads`.
+    """
+    return _loads(data, _loads_pairs)
+
+
+def _loads(data: bytes, exactly: Callable[..., Any]) -> Any:
     try:
-        value = _loads_exactly(data) if _LONG_INTEGER in data.translate(_DIGITS_AS_ZEROS) else orjson.loads(data)
-    except (ValueError, RecursionError) as error:
+        value = orjson.loads(data)  # the stricter judge of the grammar: no NaN, no lone surrogates
+    except orjson.JSONDecodeError as error:
         raise JsonError(str(error)) from error
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth_exceeds(MAX_DEPTH, value):
         raise JsonError(f"nested more than {MAX_DEPTH} levels deep")  # what is read must be writable later, anywhere
+    if _is_verbatim(data, orjson.dumps(value)):
+        return value
+    try:
+        return exactly(data, parse_float=_number, parse_int=_integer if b"-0" in data else int)
+    except _TwiceError:
+        raise DuplicateKeyError(_path_of_duplicate(data)) from None
+
+
+def _is_verbatim(data: bytes, written: bytes) -> bool:
+    """Whether what was read, written again, is the very text, white space aside.
+
+    Then each token is the same one: no digit was lost, and no key was dropped. White space inside of strings is left out on
+    both sides; strings are read exactly in any case.
+    """
+    return written == data or written.translate(None, _WHITE_SPACE) == data.translate(None, _WHITE_SPACE)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return number if orjson.dumps(number).decode() == text else Number(text)
+
+
+def _integer(text: str) -> float:
+    return Number(text) if text == "-0" else int(text)
+
+
+class _TwiceError(Exception):
+    """Some object has a key twice."""
+
+
+def _unique(pairs: Pairs) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise _TwiceError
     return value
 
 
-def _loads_exactly(data: bytes) -> Any:
-    orjson.loads(data)  # the stricter of the two judges the grammar: no NaN, no lone surrogates
-    return json.loads(data)
+_loads_pairs = partial(json.loads, object_pairs_hook=_unique)
+
+
+class _Object(Pairs):
+    """An object as it is written, each key as often as it stands there."""
+
+
+def _path_of_duplicate(data: bytes) -> str:
+    """Where the first key is that stands in its object twice; "" where there is none."""
+    waiting: list[tuple[str, Any]] = [("", json.loads(data, object_pairs_hook=_Object))]
+    while waiting:
+        path, value = waiting.pop()
+        inner: Pairs = []
+        if isinstance(value, _Object):
+            seen: set[str] = set()
+            for key, each in value:
+                there = f"{path}.{_shown(key)}" if path else _shown(key)
+                if key in seen:
+                    return there
+                seen.add(key)
+                inner.append((there, each))
+        elif isinstance(value, list):
+            inner = [(f"{path}[{position}]", each) for position, each in enumerate(value)]
+        waiting += [pair for pair in reversed(inner) if isinstance(pair[1], list)]
+    return ""
+
+
+def _shown(key: str) -> str:
+    return json.dumps(key[:_MAX_SHOWN_KEY])[1:-1]
 
 
 def _depth_exceeds(limit: int, value: Any) -> bool:
@@ -51,20 +160,58 @@ def _depth_exceeds(limit: int, value: Any) -> bool:
     return bool(level)
 
 
-def dumps(value: Any) -> bytes:
-    """Compact JSON in UTF-8, only of characters that SQS carries.
+def dumps(value: Any, *, indented: bool = False) -> bytes:
+    """JSON in UTF-8, only of characters that SQS carries; compact, unless it is `indented` by two spaces for people.
 
     Raises:
         JsonError: the value holds something that JSON or UTF-8 can't say.
     """
-    try:
-        data = orjson.dumps(value)
-    except orjson.JSONEncodeError as error:
-        try:  # integers beyond 64 bits
-            data = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-        except (ValueError, TypeError, RecursionError):
-            raise JsonError(str(error)) from error
+    data = _written(value, orjson.OPT_INDENT_2 if indented else 0)
     if _NONCHARACTER_START in data:
         for raw, escaped in _NONCHARACTERS:
             data = data.replace(raw, escaped)
     return data
+
+
+def canonical(value: Any) -> bytes:
+    """JSON in which the order of keys and white space have no part: equal for two texts that say the same.
+
+    Raises:
+        JsonError: the value holds something that JSON or UTF-8 can't say.
+    """
+    return _written(value, orjson.OPT_SORT_KEYS)
+
+
+def _written(value: Any, option: int) -> bytes:
+    try:
+        return orjson.dumps(value, _as_written, option)
+    except orjson.JSONEncodeError as error:
+        return _dumps_with_long_integers(value, option, error)
+
+
+def _as_written(value: Any) -> orjson.Fragment:
+    if isinstance(value, Number):
+        return orjson.Fragment(value.text)
+    raise TypeError(f"{type(value).__name__} is nothing that JSON can say")
+
+
+def _dumps_with_long_integers(value: Any, option: int, error: orjson.JSONEncodeError) -> bytes:
+    try:
+        return orjson.dumps(_with_fragments(value), _as_written, option | orjson.OPT_NON_STR_KEYS)
+    except (orjson.JSONEncodeError, RecursionError):
+        raise JsonError(str(error)) from error
+
+
+def _with_fragments(value: Any) -> Any:
+    """A copy in which integers beyond 64 bits are text that is written as it is."""
+    whole: list[Any] = [value]
+    waiting: list[Any] = [whole]
+    while waiting:
+        parent = waiting.pop()
+        for key, each in list(parent.items() if isinstance(parent, dict) else enumerate(parent)):
+            if isinstance(each, int) and each not in _INTEGERS:
+                parent[key] = orjson.Fragment(str(each))
+            elif isinstance(each, dict | list | tuple):
+                parent[key] = dict(each) if isinstance(each, dict) else list(each)
+                waiting.append(parent[key])
+    return whole[0]
