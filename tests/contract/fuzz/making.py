@@ -14,6 +14,7 @@ CASES = {
     "headers": 40_000,
     "envelopes": 40_000,
     "dialled": 4_000,
+    "agreement": 202_000,
     "properties": 4_000,
 }
 

@@ -14,10 +14,10 @@ from chaski_core import jsontext
 from chaski_core.envelope import Envelope, HttpRequest, Malformed, Metadata, http_request, read_envelope, write_envelope
 from chaski_core.request_rules import MAX_HEADER_BYTES, MAX_HEADERS, METHODS, header_faults, method_faults
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission import Origin, Submission, judge
+from chaski_ingest.submission import Origin, Rejection, Submission, judge
 from chaski_runtime.client import request_head
+from chaski_worker.guard import Guard
 from chaski_worker.refusal import Refusal
-from chaski_worker.urls import parse
 from contract.fuzz.making import CASES, HOSTS, PATHS, PIECES, broken, printable, source
 
 pytestmark = pytest.mark.timeout(400)  # seconds of a machine with nothing else to do are minutes of a busy one
@@ -165,8 +165,8 @@ def test_what_ingest_accepts_the_worker_can_send(report: Callable[[str], None]) 
     assert accepted > CASES["envelopes"] // 20
 
 
-def test_what_ingest_refuses_as_url_the_worker_would_not_call() -> None:
-    """Ingest judges the form of a URL more loosely, never more strictly, so that no good message is turned away."""
+def test_ingest_refuses_exactly_the_urls_that_the_worker_would_not_call() -> None:
+    """And the other way round: one parser judges both."""
     rng = source("both")
     for host in HOSTS:
         for path in PATHS:
@@ -176,10 +176,13 @@ def test_what_ingest_refuses_as_url_the_worker_would_not_call() -> None:
                     if rng.random() < 0.5
                     else f"https://{host}{port}{path}"
                 )
-                if isinstance(parse(url), Refusal) or any("\ud800" <= char <= "\udfff" for char in url):
-                    continue
+                if any("\ud800" <= char <= "\udfff" for char in url):
+                    continue  # no JSON can say it
                 message = jsontext.dumps({"subject": "s", "body": {"url": url}})
-                assert isinstance(judge(message, ORIGIN, "generated", SETTINGS), Submission), printable(url)
+                verdict = judge(message, ORIGIN, "generated", SETTINGS)
+                called = Guard(()).check(url)
+                assert isinstance(called, Refusal)
+                assert isinstance(verdict, Rejection) == called.detail.startswith("the URL "), printable(url)
 
 
 @settings(max_examples=CASES["properties"] // 2, database=None, deadline=None, derandomize=True)

@@ -15,13 +15,13 @@ from yarl import URL
 from chaski_core.envelope import HttpRequest
 from chaski_core.outcome import ErrorClass
 from chaski_core.route.model import AllowRule
+from chaski_core.target_url import TargetUrl, UrlFault, is_address, parse_url
 from chaski_runtime.client import origin_of
 from chaski_worker.addresses import AddressTables
 from chaski_worker.delivery import Deliverer
 from chaski_worker.guard import Guard, Target
 from chaski_worker.refusal import Refusal
 from chaski_worker.session import Sessions
-from chaski_worker.urls import host_name, is_address, parse
 from contract.fuzz.making import CASES, PIECES, printable, source, urls
 
 pytestmark = pytest.mark.timeout(400)  # seconds of a machine with nothing else to do are minutes of a busy one
@@ -40,30 +40,23 @@ RULES = (
 )
 
 
-def _disagreement(text: str, url: URL) -> str | None:
+def _disagreement(text: str, url: TargetUrl) -> str | None:
     """What the client, or a reader of another make, understands otherwise than what was judged."""
-    origin = origin_of(url.scheme, url.raw_host or "", url.port)
+    origin = origin_of(url.scheme, url.host, url.port)
     key = origin.key.connection_key
     other, raw = urlsplit(str(url)), urlsplit(text)
-    host = host_name(url)
     readings = {
-        "connection key": (key.host, key.port, key.is_ssl) == (url.raw_host, url.port, url.scheme == "https"),
-        "urlsplit": (other.hostname, other.port or {"http": 80, "https": 443}[other.scheme])
-        == (url.raw_host, url.port),
-        "own parser again": parse(str(url)) == url,
-        "yarl": (URL(str(url)).raw_host, URL(str(url)).port) == (url.raw_host, url.port),
-        "Host header": origin.host.rstrip(".") == _authority(host, url),
-        "as written": _same_host(raw.hostname or "", url.raw_host or ""),
-        "no user": not (url.raw_user or url.raw_password or url.raw_fragment or other.username or raw.username),
-        "one line": str(url).isascii() and str(url).isprintable() and " " not in url.raw_path_qs,
+        "connection key": (key.host, key.port, key.is_ssl) == (url.host, url.port, url.scheme == "https"),
+        "urlsplit": (other.hostname, other.port or {"http": 80, "https": 443}[other.scheme]) == (url.host, url.port),
+        "own parser again": parse_url(str(url)) == url,
+        "yarl": (URL(str(url)).raw_host, URL(str(url)).port) == (url.host, url.port),
+        "Host header": origin.host == url.authority,
+        "as written": _same_host(raw.hostname or "", url.host),
+        "no user": not (other.username or other.fragment or raw.username),
+        "one line": str(url).isascii() and str(url).isprintable() and " " not in url.target,
         "no proxy": origin.key.proxy is None,
     }
     return next((name for name, agrees in readings.items() if not agrees), None)
-
-
-def _authority(host: str, url: URL) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return name if url.is_default_port() else f"{name}:{url.port}"
 
 
 def _same_host(written: str, judged: str) -> bool:
@@ -80,12 +73,11 @@ async def test_no_url_is_read_in_two_ways(report: Callable[[str], None]) -> None
     """Whatever is accepted is one host and port, for us, for the HTTP client, and for a parser of another make."""
     accepted = 0
     for text in urls(CASES["urls"], source("urls")):
-        url = parse(text)
-        if isinstance(url, Refusal):
+        url = parse_url(text)
+        if isinstance(url, UrlFault):
             assert url.detail.isprintable(), printable(text)
             continue
         accepted += 1
-        assert url.port is not None
         assert 0 < url.port < 65_536
         assert _disagreement(text, url) is None, (printable(text), str(url), _disagreement(text, url))
     report(f"{CASES['urls']} texts, {accepted} of them URLs")
@@ -104,18 +96,18 @@ def _rule_urls(rng: random.Random) -> Iterator[str]:
         yield text
 
 
-def _fits(rule: str, url: URL) -> bool:
+def _fits(rule: str, url: TargetUrl) -> bool:
     """Whether a rule covers a URL, by the plainest reading of docs/route.md."""
     wanted = urlsplit(rule)
     host, wild = (wanted.hostname or "").removesuffix("."), "*." in (wanted.hostname or "")
     plain = host.removeprefix("*.")
-    asked = (url.raw_host or "").removesuffix(".")
+    asked = url.host.removesuffix(".")
     path = wanted.path.rstrip("/").split("/")[1:]
     return (
         url.scheme == wanted.scheme
         and (asked.endswith("." + plain) if wild else asked == plain)
         and url.port == (wanted.port or {"http": 80, "https": 443}[wanted.scheme])
-        and [unquote(part) for part in url.raw_path.split("/")[1:]][: len(path)] == path
+        and [unquote(part) for part in url.path.split("/")[1:]][: len(path)] == path
     )
 
 
@@ -132,7 +124,7 @@ def test_an_allow_rule_covers_what_its_text_says_and_nothing_else(report: Callab
             continue
         for candidate in urls(50, rng, [text.replace("*", "a")]):
             verdict = guard.check(candidate)
-            url = parse(candidate)
+            url = parse_url(candidate)
             assert isinstance(verdict, Refusal) or verdict.url == url
             if isinstance(verdict, Target):
                 covered += 1
@@ -140,9 +132,9 @@ def test_an_allow_rule_covers_what_its_text_says_and_nothing_else(report: Callab
                     text,
                     printable(candidate),
                 )
-            elif isinstance(url, URL) and text == text.lower() and "%" not in text and _fits(text, url):
+            elif isinstance(url, TargetUrl) and text == text.lower() and "%" not in text and _fits(text, url):
                 # The one thing that is stricter than the plain reading: a path that servers read in two ways.
-                assert {".", ".."} & set(url.raw_path.replace(";", "/").split("/")) or "%" in url.raw_path, (
+                assert {".", ".."} & set(url.path.replace(";", "/").split("/")) or "%" in url.path, (
                     text,
                     printable(candidate),
                 )
@@ -190,7 +182,7 @@ async def test_what_is_asked_of_resolver_and_socket_is_what_was_judged(report: C
             assert (resolver.asked, sockets) == ([], []), printable(text)
             continue
         assert outcome.error_class is ErrorClass.CONNECTION, (printable(text), outcome)
-        host, port = host_name(verdict.url), verdict.url.port
+        host, port = verdict.url.name, verdict.url.port
         assert sockets == [(host if is_address(host) else "8.8.4.4", port)], printable(text)
         assert {(name.rstrip("."), at) for name, at in resolver.asked} <= {(host, port)}, printable(text)
         dialled += 1
@@ -203,8 +195,12 @@ async def test_what_is_asked_of_resolver_and_socket_is_what_was_judged(report: C
 @given(st.text(max_size=80))
 def test_no_text_breaks_the_parser(text: str) -> None:
     """Any text at all, shrunk where it fails."""
-    for url in (parse(text), parse("https://allowed.example" + text), parse(f"http://{text}.wild.example/")):
-        assert isinstance(url, Refusal) or parse(str(url)) == url
+    for url in (
+        parse_url(text),
+        parse_url("https://allowed.example" + text),
+        parse_url(f"http://{text}.wild.example/"),
+    ):
+        assert isinstance(url, UrlFault) or parse_url(str(url)) == url
 
 
 def test_there_are_as_many_cases_as_promised(report: Callable[[str], None]) -> None:

@@ -1,0 +1,167 @@
+"""Ingest, the guard and the HTTP client read every URL alike: what is answered 202 can be dialled, and goes where it says."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chaski_core import jsontext
+from chaski_core.envelope import Envelope, read_envelope
+from chaski_core.route.model import AllowRule
+from chaski_ingest.settings import IngestSettings
+from chaski_ingest.submission import Origin, Rejection, judge
+from chaski_runtime.client import Client
+from chaski_worker.addresses import AddressTables
+from chaski_worker.guard import Guard, Target
+from chaski_worker.session import Sessions
+from contract.fuzz.making import CASES, HOSTS, PATHS, printable, source, urls
+
+ORIGIN = Origin("team/route", 1_764_000_000_000)
+SETTINGS = IngestSettings()
+NAMED_IN_THE_REVIEW = [
+    *(
+        "http://a.example/x#frag",
+        "http://h%41/",
+        "http://127.1/",
+        "http://a..b/",
+        "http://0x7f.1/",
+        "http://2130706433/",
+    ),
+    *("http://-a.example/", "http://a-.example/", "http://a.example:0/", "http://u@a.example/", "http://[::1%25eth0]/"),
+]
+KEPT = [
+    "/p?",
+    "/p??",
+    "/?",
+    "/p?a=%zz",
+    "//",
+    "/a/../b",
+    "/%2e%2E/",
+    "/a%7Eb/~c?q=%20+x",
+    "/;x?y;z",
+    "/[1]?a[]=1",
+    "/@?@",
+]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    """The client of a worker; it opens nothing here."""
+    sessions = Sessions(AddressTables(), user_agent="chaski/test")
+    yield sessions.of(AllowRule("any", "https://allowed.example/"))
+    await sessions.close()
+
+
+def _accepted(url: str) -> str | None:
+    """The URL as it lies on the queue, or None where ingest answers 400 and names `body.url`."""
+    data = jsontext.dumps({"subject": "s", "body": {"url": url}})
+    verdict = judge(data, ORIGIN, "generated", SETTINGS)
+    if isinstance(verdict, Rejection):
+        assert verdict.problem.status == 400, printable(url)
+        assert [fault.field for fault in verdict.problem.errors] == ["body.url"], printable(url)
+        assert verdict.problem.detail.isprintable(), printable(url)
+        return None
+    queued = read_envelope(verdict.message.body)
+    assert isinstance(queued, Envelope)
+    return str(queued.body["url"])
+
+
+def _written(text: str) -> tuple[str, str, str]:
+    """Scheme, authority and the rest of an accepted URL, by RFC 3986 appendix B and nothing else."""
+    match = re.fullmatch(r"([A-Za-z]+)://([^/?#]*)([^#]*)", text, re.DOTALL)
+    assert match is not None
+    return match[1].lower(), match[2], match[3]
+
+
+def check(text: str, client: Client, guard: Guard) -> bool:
+    """Holds the three to each other; whether the URL was accepted."""
+    queued = _accepted(text)
+    verdict = guard.check(text if queued is None else queued)
+    if queued is None:
+        assert not isinstance(verdict, Target), printable(text)
+        assert verdict.detail.startswith("the URL "), (printable(text), verdict.detail)
+        return False
+    if not isinstance(verdict, Target):
+        assert verdict.detail.startswith("no allow rule covers "), (printable(text), verdict.detail)
+        scheme, authority, _ = _written(text)
+        rule = f"{scheme}://{authority}/".replace("://*.", "://a.")
+        verdict = Guard([AllowRule("own", rule)]).check(queued)
+        assert isinstance(verdict, Target), (printable(text), verdict)
+    _hold_client(text, verdict, client)
+    return True
+
+
+def _hold_client(text: str, verdict: Target, client: Client) -> None:
+    url = verdict.url
+    scheme, authority, rest = _written(text)
+    origin = client._origin(url.scheme, url.host, url.port)
+    key = origin.key.connection_key
+    assert (key.host, key.port, key.is_ssl) == (url.host, url.port, scheme == "https"), printable(text)
+    head = client._head("POST", url, origin, (), None).decode().split("\r\n")
+    wanted = re.sub(r"[^!-~]|[\"<>^`{|}]", lambda match: quote(match.group()), rest)
+    assert head[0] == f"POST {wanted if rest.startswith('/') else '/' + wanted} HTTP/1.1", printable(text)
+    assert head[1] == f"Host: {url.authority}", printable(text)
+    if authority.isascii() and not authority.startswith("["):
+        host, _, digits = authority.lower().partition(":")
+        assert (url.host, url.port) == (host, int(digits or {"http": 80, "https": 443}[scheme])), printable(text)
+        port = f":{int(digits)}" if digits and url.port != {"http": 80, "https": 443}[scheme] else ""
+        assert url.authority == host + port, printable(text)
+
+
+def _cases(count: int) -> Iterator[str]:
+    rng = source("agreement")
+    yield from NAMED_IN_THE_REVIEW
+    yield from (f"https://{host}{rest}" for host in HOSTS for rest in [*KEPT, *PATHS])
+    for text in urls(count, rng, [f"https://allowed.example{rest}" for rest in KEPT]):
+        if not any("\ud800" <= char <= "\udfff" for char in text):  # no JSON can say it
+            yield text
+
+
+@pytest.mark.promise(6)
+@pytest.mark.timeout(400)
+async def test_ingest_guard_and_client_agree_on_every_url(client: Client, report: Callable[[str], None]) -> None:
+    """Structured mutations of what is known to confuse parsers, the same in every run."""
+    guard = Guard([AllowRule("any", "https://allowed.example/"), AllowRule("plain", "http://allowed.example:8080/")])
+    tried = accepted = 0
+    for text in _cases(CASES["agreement"]):
+        tried += 1
+        accepted += check(text, client, guard)
+    report(f"{tried} texts, {accepted} of them accepted")
+    assert tried >= 200_000
+    assert accepted > tried // 5
+    assert tried - accepted > tried // 5
+
+
+@pytest.mark.promise(6)
+@pytest.mark.parametrize("text", NAMED_IN_THE_REVIEW)
+def test_what_no_worker_would_call_is_refused_before_it_is_accepted(text: str) -> None:
+    """202 for them was a dead letter at once."""
+    assert _accepted(text) is None
+    assert not isinstance(Guard(()).check(text), Target)
+
+
+TEXTS = st.one_of(
+    st.text(max_size=60),
+    st.from_regex(r"https?://[a-zA-Z0-9.:\[\]_@%-]{1,20}[/?#]?[!-~]{0,30}", fullmatch=True),
+    st.builds(
+        lambda scheme, host, rest: f"{scheme}://{host}{rest}",
+        st.sampled_from(["http", "https", "HTTP", "ftp"]),
+        st.lists(st.sampled_from([*HOSTS, ".", "-", "a", "1", "ü", "%"]), max_size=3).map("".join),
+        st.sampled_from([*KEPT, *PATHS, "#", ":1", ":65536"]),
+    ),
+)
+
+
+@pytest.mark.promise(6)
+@settings(max_examples=2_000, database=None, deadline=None, derandomize=True)
+@given(st.data())
+def test_any_text_is_read_alike(data: Any) -> None:
+    """Shrunk where it fails; the client's part is in the test above."""
+    text = data.draw(TEXTS)
+    verdict = Guard(()).check(text)
+    assert not isinstance(verdict, Target)
+    assert (_accepted(text) is None) == verdict.detail.startswith("the URL "), printable(text)
