@@ -48,7 +48,22 @@ def with_defaults(document: Mapping[str, Any]) -> dict[str, Any]:
     Values of the wrong type are left for the schema to refuse.
     """
     filled: dict[str, Any] = _filled(copy.deepcopy(dict(document)), route_schema())
+    if isinstance(filled.get("metadata"), dict):
+        filled["metadata"] = _decoded_metadata(filled["metadata"])
     return filled
+
+
+def _decoded_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata without nulls, as the API server's decoder takes them: null is an absent field, and an empty text in a map.
+
+    It decodes `metadata` into Go's ObjectMeta before anything is validated (`GetObjectMetaWithOptions` of
+    k8s.io/apiextensions-apiserver), and Go's JSON leaves what is null at its zero value.
+    """
+    kept = {name: item for name, item in metadata.items() if item is not None}
+    for name in ("labels", "annotations"):
+        if isinstance(kept.get(name), dict):
+            kept[name] = {key: "" if item is None else item for key, item in kept[name].items()}
+    return kept
 
 
 def _filled(value: Any, node: Mapping[str, Any]) -> Any:

@@ -87,6 +87,21 @@ VALID: tuple[Manifest, ...] = tuple(
             },
         ),
         (
+            "nulls where metadata has optional fields",
+            {
+                f"metadata.{name}": None
+                for name in (
+                    *("generateName", "selfLink", "uid", "resourceVersion", "generation", "labels", "annotations"),
+                    *("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
+                    *("ownerReferences", "finalizers", "managedFields"),
+                )
+            },
+        ),
+        (
+            "a label and an annotation without a value",
+            {"metadata.labels": {"a": None}, "metadata.annotations": {"b": None}},
+        ),
+        (
             "everything else",
             {
                 "spec.signing": {"secretName": "keys"},

@@ -50,6 +50,19 @@ def test_a_route_without_a_namespace_lies_in_default() -> None:
     assert "namespace" not in document["metadata"]
 
 
+def test_nulls_in_metadata_are_fields_that_are_not_given() -> None:
+    """As generators write them (`creationTimestamp: null`); a label without a value is empty text, as in Go's decoder."""
+    text = """
+apiVersion: chaski.dev/v1alpha1
+kind: ChaskiRoute
+metadata: {name: r, namespace: null, creationTimestamp: null, annotations: , labels: {team: }}
+spec: {queues: [{name: m}], targets: {allow: [{name: t, url: "https://api.example/"}]}}
+"""
+    (route,) = load_routes(text)
+    assert route.key == "default/r"
+    assert route.document["metadata"] == {"name": "r", "namespace": "default", "labels": {"team": ""}}
+
+
 def test_faults_of_several_documents_name_their_document() -> None:
     """Every document is judged, and a route that is there twice is a fault."""
     bad = changed({"spec.ordering": "x", "spec.queues.0.partitions": 0})
