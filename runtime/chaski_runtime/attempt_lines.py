@@ -17,8 +17,8 @@ from chaski_runtime.log_fields import Attempt, add_url, attempt_fields
 
 _REMEMBERED_LINES = 256  # kinds of lines: routes, queues and targets of one process
 _REMEMBERED_URLS = 256  # most messages go to few URLs, each of at most 2,048 characters
-_MARKS = tuple(f"@{number}@" for number in range(6))  # no name of a route, a queue or a target holds an @
-_TIME, _DURATION, _ID, _SUBJECT, _URL, _TRACE = _MARKS
+_MARKS = tuple(f"@{number}@" for number in range(7))  # no name of a route, a queue or a target holds an @
+_TIME, _DURATION, _IDENTITY, _LABEL, _SUBJECT, _URL, _TRACE = _MARKS
 _ANY_TRACEPARENT = f"00-{'0' * 32}-{'0' * 16}-00"
 
 Render = Callable[[dict[str, Any]], bytes]
@@ -42,14 +42,17 @@ class DeliveredLines:
         url = _url_json(attempt.url) if outcome.delivered and not attempt.next and not attempt.content else b""
         if not url:
             return None
-        before_time, before_duration, before_id, before_subject, before_url, before_trace, end = self._cut(attempt)
-        return b'%b"%b"%b%d%b%b%b%b%b%b%b%b%b' % (
+        before_time, before_duration, *before_texts, before_trace, end = self._cut(attempt)
+        before_identity, before_label, before_subject, before_url = before_texts
+        return b'%b"%b"%b%d%b%b%b%b%b%b%b%b%b%b%b' % (
             before_time,
             timestamp(now_ms).encode(),
             before_duration,
             round(outcome.duration_seconds * 1e9),
-            before_id,
+            before_identity,
             orjson.dumps(attempt.message_id),
+            before_label,
+            orjson.dumps(attempt.id),
             before_subject,
             orjson.dumps(attempt.subject),
             before_url,
@@ -95,7 +98,8 @@ def _marked(attempt: Attempt) -> dict[str, Any]:
 _MARK_OF = {
     "@timestamp": _TIME,
     "event.duration": _DURATION,
-    "chaski.message.id": _ID,
+    "chaski.message.id": _IDENTITY,
+    "chaski.id": _LABEL,
     "chaski.subject": _SUBJECT,
     "trace.id": _TRACE,
 }

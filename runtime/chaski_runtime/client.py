@@ -7,7 +7,8 @@ authentication, compression, bodies of any kind, a second try of its own.
 
 import base64
 import functools
-from collections.abc import Sequence
+import random as randomness
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import aiohttp
@@ -15,8 +16,9 @@ from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from chaski_core.target_url import TargetUrl
 from chaski_runtime.connections import Connector, Headed
-from chaski_runtime.pool import Link, Pool
+from chaski_runtime.pool import MAX_AGE_SECONDS, Link, Pool
 
 Headers = Sequence[tuple[str, str]]
 _NOT_COMPRESSED = ("Accept-Encoding", "identity")
@@ -30,7 +32,7 @@ class Answer:
 
     __slots__ = ("_content", "_link", "headers", "reason", "status", "url")
 
-    def __init__(self, url: URL, headed: Headed, link: Link) -> None:
+    def __init__(self, url: TargetUrl, headed: Headed, link: Link) -> None:
         message, self._content = headed
         self.url = url
         self.status = message.code
@@ -71,14 +73,16 @@ class Client:
     There is no timeout here but the connector's; callers have one for everything. Nothing is ever sent a second time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, each with a reason of its own
         self,
         connector: Connector,
         user_agent: str,
         *,
         idle_seconds: float,
+        max_age_seconds: float = MAX_AGE_SECONDS,
         connect_seconds: float | None = None,
         proxy: str | None = None,
+        random: Callable[[], float] = randomness.random,
     ) -> None:
         """Opens nothing yet.
 
@@ -86,25 +90,27 @@ class Client:
             connector: dials.
             user_agent: sent where the request has none.
             idle_seconds: how long a connection is kept that has nothing to do.
+            max_age_seconds: how long a connection is used at most; what is under way on it finishes.
             connect_seconds: for one address.
             proxy: URL of an HTTP proxy that everything goes through.
+            random: in [0, 1); spreads the ages.
         """
         self.connector = connector
         self._user_agent = ("User-Agent", user_agent)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
-        self._pool = Pool(connector, timeout, idle_seconds)
+        self._pool = Pool(connector, timeout, idle_seconds, max_age_seconds, random)
         self._origin = functools.lru_cache(_REMEMBERED_ORIGINS)(
             functools.partial(origin_of, proxy=URL(proxy) if proxy else None)
         )
 
-    async def request(self, method: str, url: URL, headers: Headers, body: bytes | None) -> Answer:
+    async def request(self, method: str, url: TargetUrl, headers: Headers, body: bytes | None) -> Answer:
         """Sends one request; returns when the headers of its answer are complete.
 
         Raises:
             aiohttp.ClientError, OSError: there is no such answer.
             ValueError: it is no request that can be sent; nothing was.
         """
-        origin = self._origin(url.scheme, url.raw_host or "", url.port)
+        origin = self._origin(url.scheme, url.host, url.port)
         method = method.upper()
         head = self._head(method, url, origin, headers, body)
         link = await self._pool.take(origin, origin.key)
@@ -113,7 +119,7 @@ class Client:
         except HttpProcessingError as error:
             link.close()
             raise aiohttp.ClientResponseError(
-                origin.key.request_info, (), status=error.code, message=error.message, headers=error.headers
+                origin.key.request_info, (), status=error.code, message=error.message
             ) from error
         except BaseException:
             link.close()
@@ -124,8 +130,8 @@ class Client:
         """Closes every connection."""
         await self._pool.close()
 
-    def _head(self, method: str, url: URL, origin: Origin, headers: Headers, body: bytes | None) -> bytes:
-        target = url.raw_path_qs
+    def _head(self, method: str, url: TargetUrl, origin: Origin, headers: Headers, body: bytes | None) -> bytes:
+        target = url.target
         if origin.proxy_headers is not None:
             target = str(url)
             headers = [*origin.proxy_headers, *headers]
@@ -141,7 +147,13 @@ def origin_of(scheme: str, host: str, port: int | None, proxy: URL | None = None
     passed_on: Headers | None = None
     if proxy is not None and not key.is_ssl():  # with TLS the connection is a tunnel, and aiohttp's matter
         passed_on = _proxy_headers(proxy)
-    return Origin(key, url.host_port_subcomponent or "", passed_on)
+    return Origin(key, _authority(url), passed_on)
+
+
+def _authority(url: URL) -> str:
+    # Not yarl's `host_port_subcomponent`, which drops the dot of a full name; RFC 9112 §3.2 wants it as in the URL.
+    host = url.host_subcomponent or ""
+    return host if url.is_default_port() or url.port is None else f"{host}:{url.port}"
 
 
 def _proxy_headers(proxy: URL) -> Headers:

@@ -6,7 +6,8 @@ matter where an answer decides whether a message is deleted:
 - bytes that came unasked while a connection lay in the pool (a 408 before the server closes it, an answer given twice)
   are taken as the answer to the next request;
 - a connection that the server has closed, but whose end the loop has not seen yet, is used again;
-- an error in the body that arrives in the same packet as the headers makes the whole answer an error.
+- an error in the body that arrives in the same packet as the headers makes the whole answer an error;
+- answers of other protocols (RTSP/1.0, ICE/1.0) and of other versions (HTTP/2.0) are taken for HTTP/1.1.
 
 And one that costs time: what an answer holds beside its body (1xx answers, chunk extensions, trailers) is read for as
 long as it comes.
@@ -14,21 +15,29 @@ long as it comes.
 
 import asyncio
 import functools
+import re
 import select
 from typing import Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError, HttpResponseParser, RawResponseMessage
+from aiohttp.http_exceptions import InvalidHeader, LineTooLong
 from aiohttp.http_parser import HttpParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
+DNS_CACHE_SECONDS = 10
+"""How long the addresses of a name are used without another lookup."""
+
 _END_OF_HEADERS = b"\r\n\r\n"
+_STARTS = (b"HTTP/1.1 ", b"HTTP/1.0 ")  # of a status line; the only versions that are read as HTTP/1 (RFC 9112 §2.3)
+_START_BYTES = 9
 _MAX_LINE_BYTES = 8_190
 _MAX_FIELD_BYTES = 8_190
 _MAX_HEADERS = 128
 _BUFFERED_BYTES = 262_144  # of a body that nobody has read yet; beyond twice that, the socket waits
 _WITHOUT_BODY = frozenset({204, 304})
+_BYTES = re.compile(r"[:\n]|b?['\"]")  # where a text of aiohttp's may go on with what came
 
 Headed = tuple[RawResponseMessage, StreamReader]
 
@@ -53,6 +62,8 @@ class AnswerHandler(ResponseHandler):
         self._received_bytes = 0  # since the request was sent
         self._poll: select.poll | None = None
         self._headed: asyncio.Future[Headed] | None = None  # of the request under way
+        self._start = b""  # of the head that comes now, an interim answer's or the answer's
+        self._tail = b""  # its last bytes, which may be the first ones of its end
 
     def ask(self, request: bytes, *, without_body: bool) -> asyncio.Future[Headed]:
         """Sends a request; the headers of its answer, once they are complete, and its body, which may still come.
@@ -72,6 +83,7 @@ class AnswerHandler(ResponseHandler):
         self._received_bytes = 0
         self._skip_payload = without_body
         self._payload = None
+        self._start = self._tail = b""
         self._headed = self._loop.create_future()
         transport.write(request)
         return self._headed
@@ -126,33 +138,60 @@ class AnswerHandler(ResponseHandler):
             self._exception = None
 
     def _feed_headers(self, headed: asyncio.Future[Headed], data: bytes) -> None:
-        end = data.find(_END_OF_HEADERS) + len(_END_OF_HEADERS)
-        if end < len(_END_OF_HEADERS) or end == len(data):
-            self._feed(headed, data)
+        position = 0
+        while position < len(data) and not headed.done():  # interim answers come before the one that counts
+            if not self._is_http(data, position):
+                self._break_off(_other_protocol())
+                return
+            end = self._end_of_head(data, position)
+            self._feed(headed, data[position:end])
+            position = end
+        if position == len(data):
             return
-        self._feed(headed, data[:end])
-        rest = data[end:]
-        if not headed.done():  # that was an interim answer
-            self._feed(headed, rest)
-        elif self._payload is not None and not self._payload.is_eof():
-            self._feed_body(rest)
+        if self._payload is not None and not self._payload.is_eof():
+            self._feed_body(data[position:])
         else:
             self._should_close = True  # an answer to nothing
+
+    def _is_http(self, data: bytes, position: int) -> bool:
+        """Whether the head that goes on at a position is of an HTTP/1 answer, as far as can be seen yet."""
+        start = self._start
+        if len(start) == _START_BYTES:
+            return True
+        start = self._start = start + data[position : position + _START_BYTES - len(start)]
+        return start in _STARTS or any(known.startswith(start) for known in _STARTS)
+
+    def _end_of_head(self, data: bytes, position: int) -> int:
+        """Where the head ends that goes on at a position; the data's length where its end is still to come."""
+        tail = self._tail
+        if tail and (found := (tail + data[: len(_END_OF_HEADERS)]).find(_END_OF_HEADERS)) >= 0:
+            end = found + len(_END_OF_HEADERS) - len(tail)
+        elif (found := data.find(_END_OF_HEADERS, position)) >= 0:
+            end = found + len(_END_OF_HEADERS)
+        else:
+            self._tail = (tail + data[position:])[1 - len(_END_OF_HEADERS) :]
+            return len(data)
+        self._start = self._tail = b""
+        return end
 
     def _feed(self, headed: asyncio.Future[Headed], data: bytes) -> None:
         assert self._parser is not None  # noqa: S101 - made by `ask`
         try:
             messages, self._upgraded, _ = self._parser.feed_data(data)
         except HttpProcessingError as error:
-            self._break_off(HttpProcessingError(code=error.code, message=error.message, headers=error.headers))
+            self._break_off(HttpProcessingError(code=error.code, message=_in_own_words(error)))
             return
-        for message, payload in messages:
+        for position, (message, payload) in enumerate(messages):
             if 100 <= message.code <= 199 and message.code != 101:
+                self._start = b""
                 continue
             if message.should_close:
                 self._should_close = True
             if headed.done():
                 self._should_close = True
+                return
+            if position:  # after an interim answer whose lines end in an odd way: how this one began was not seen
+                self._break_off(_other_protocol())
                 return
             self._payload = payload
             without = self._skip_payload or message.code in _WITHOUT_BODY
@@ -194,6 +233,20 @@ class AnswerHandler(ResponseHandler):
         return bool(self._poll.poll(0))
 
 
+def _other_protocol() -> HttpProcessingError:
+    return HttpProcessingError(code=400, message="its status line is neither HTTP/1.0 nor HTTP/1.1")
+
+
+def _in_own_words(error: HttpProcessingError) -> str:
+    """What the parser found, without the bytes that it shows: they may be a header's value."""
+    if isinstance(error, InvalidHeader):
+        return "a header is not valid"
+    if isinstance(error, LineTooLong):
+        return "a line of its head is too long"
+    words, shown, _ = error.message.partition(":\n\n")  # llhttp's reason, and the line with a caret below
+    return words if shown else _BYTES.split(error.message)[0]
+
+
 def _new_parser(
     handler: AnswerHandler, loop: asyncio.AbstractEventLoop, *, without_body: bool
 ) -> "HttpParser[RawResponseMessage]":
@@ -215,7 +268,7 @@ class Connector(aiohttp.TCPConnector):
     """Dials such connections. Needs a running loop."""
 
     def __init__(self, *, answer_bytes: int, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(ttl_dns_cache=DNS_CACHE_SECONDS, **options)
         # aiohttp has no public way to say this.
         self._factory = functools.partial(_handler, loop=self._loop, answer_bytes=answer_bytes)
 

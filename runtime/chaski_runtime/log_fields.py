@@ -39,7 +39,8 @@ class Attempt:
     queue: str  # the declared queue's name
     stage: str  # first | retry
     number: int  # from 1
-    message_id: str
+    message_id: str  # the identity
+    id: str  # the label
     subject: str
     method: str
     url: str
@@ -77,6 +78,7 @@ def attempt_fields(attempt: Attempt, now_ms: int) -> dict[str, Any]:
         "labels.queue": attempt.queue,
         "labels.target": outcome.target,
         "chaski.message.id": attempt.message_id,
+        "chaski.id": attempt.id,
         "chaski.subject": attempt.subject,
         "chaski.attempt.number": attempt.number,
         "chaski.attempt.stage": attempt.stage,

@@ -50,6 +50,16 @@ class Meters:
         """A new counter whose totals somebody else keeps."""
         self._exposition.counter(name, description, labels, read)
 
+    def observe_clock(self, read: Callable[[], float | None]) -> None:
+        """Shows by how many seconds this machine's clock is corrected; `read` returns None while that is unknown."""
+
+        def offsets() -> Values:
+            offset = read()
+            return {} if offset is None else {(): offset}
+
+        text = "Seconds that are added to this machine's wall clock, because AWS's differs; 0 while it is right."
+        self.gauge("chaski_clock_offset_seconds", text, (), offsets)
+
     def render(self) -> bytes:
         """All metrics in Prometheus' text format 0.0.4."""
         self.take_readings()

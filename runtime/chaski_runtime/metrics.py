@@ -15,6 +15,7 @@ __all__ = ["BufferReading", "LaneReading", "Metrics", "QueueReading", "RouteTota
 _ATTEMPT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _INGEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LATENCY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400)
+_SHORTAGE = (*ROUTE, "target", "reason")
 _BATCH_ENTRIES = (1, 2, 3, 5, 8, 10)
 
 
@@ -34,6 +35,7 @@ class LaneReading:
     max_attempts: int  # that may run at once
     subjects: int = 0  # held now, or received within the last minute
     mean_attempt_seconds: float | None = None  # moving mean; None before the first attempt
+    oldest_received_age_seconds: float | None = None  # of what was received of late, delivered since or not; None: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Metrics(Meters):
         super().__init__()
         self._lane_sources: list[Callable[[], Iterable[LaneReading]]] = []
         self._buffer_sources: list[Callable[[], Iterable[BufferReading]]] = []
+        self._shortage_sources: list[Callable[[], Values]] = []
         self._lanes: tuple[LaneReading, ...] = ()
         self._buffers: tuple[BufferReading, ...] = ()
         self._define_ingest()
@@ -151,6 +154,10 @@ class Metrics(Meters):
         """A message came again that an earlier receive had not finished with: its attempt may be a second one."""
         self._repeats.add((namespace, route, queue, stage))
 
+    def shortage(self, *, namespace: str, route: str, target: str, reason: str) -> None:
+        """An attempt was not made for want of something that is not the target's."""
+        self._shortages.add((namespace, route, target, reason))
+
     # ---- both
 
     def backend_request(self, action: str, result: str, n: int = 1) -> None:
@@ -172,6 +179,10 @@ class Metrics(Meters):
     def observe_lanes(self, read: Callable[[], Iterable[LaneReading]]) -> None:
         """As `observe_queue`, for what a worker holds."""
         self._lane_sources.append(read)
+
+    def observe_shortages(self, read: Callable[[], Values]) -> None:
+        """As `observe_queue`, for what a worker lacks: 1 by namespace, route, target and reason; 0 where that is over."""
+        self._shortage_sources.append(read)
 
     def totals_by_route(self) -> dict[str, RouteTotals]:
         """The main counters, by `namespace/name` of the route."""
@@ -249,6 +260,9 @@ class Metrics(Meters):
         self._repeats = self.counter(
             "chaski_repeats", "Messages that came again unfinished: a crash, a pause, a lost hold.", (*QUEUE, "stage")
         )
+        self._shortages = self.counter(
+            "chaski_shortages", "Attempts not made for want of something that is not the target's.", _SHORTAGE
+        )
         self._backend_requests = self.counter(
             "chaski_sqs_requests", "Calls to the queue service.", ("action", "result")
         )
@@ -269,6 +283,12 @@ class Metrics(Meters):
         ):
             self.gauge(name, description, QUEUE, self._of_lanes(read))
         self.gauge(
+            "chaski_queue_oldest_received_age_seconds",
+            "Age of the oldest message received within the last minutes, delivered since or not.",
+            QUEUE,
+            self._oldest_received,
+        )
+        self.gauge(
             "chaski_attempt_mean_seconds",
             "How long an attempt takes, as a moving mean.",
             QUEUE,
@@ -277,6 +297,12 @@ class Metrics(Meters):
                 for line in self._lanes
                 if line.mean_attempt_seconds is not None
             },
+        )
+        self.gauge(
+            "chaski_shortage",
+            "1 while attempts can't be made for want of something that is not the target's.",
+            _SHORTAGE,
+            lambda: {key: value for read in self._shortage_sources for key, value in read().items()},
         )
         for name, description, part in (
             (
@@ -293,6 +319,14 @@ class Metrics(Meters):
             ("chaski_ingest_buffer_bytes_limit", "Bytes at which ingest says 503.", lambda held: held.max_size),
         ):
             self.gauge(name, description, (), self._of_buffers(part))
+
+    def _oldest_received(self) -> Values:
+        ages: dict[tuple[str, ...], float] = {}
+        for line in self._lanes:
+            if line.oldest_received_age_seconds is not None:
+                key = (line.namespace, line.route, line.queue)
+                ages[key] = max(ages.get(key, 0.0), line.oldest_received_age_seconds)
+        return ages
 
     def _of_lanes(self, read: Callable[[LaneReading], int]) -> Callable[[], Values]:
         return lambda: _summed(((line.namespace, line.route, line.queue), read(line)) for line in self._lanes)

@@ -69,6 +69,11 @@ class OperatorMetrics(Meters):
         """Shows replicas by namespace, route, queue and state: wanted, set or ready."""
         self.gauge("chaski_replicas", "Worker Pods by state.", (*QUEUE, "state"), read)
 
+    def observe_unserved(self, read: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
+        """Shows how old the messages of queues without workers can be, by namespace, route and queue."""
+        told = "How old the oldest message of a queue that no worker serves can be."
+        self.gauge("chaski_queue_unserved_age_seconds", told, QUEUE, read)
+
     def observe_watch(self, age_seconds: Callable[[], float | None]) -> None:
         """Shows how long ago the operator last saw an event of its own making; None is unknown."""
 

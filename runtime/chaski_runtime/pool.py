@@ -6,25 +6,33 @@ asks for. Its connector only dials; what it dialled is kept here.
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import aiohttp
 from aiohttp.connector import Connection
 
-from chaski_runtime.connections import AnswerHandler, Connector
+from chaski_runtime.connections import DNS_CACHE_SECONDS, AnswerHandler, Connector
+
+#: So long after a name has moved, requests may still begin at its old address: the age of a connection, and of the lookup
+#: that it was made with. Beside this there is only what the system's own resolver remembers.
+MOVED_WITHIN_SECONDS = 60.0
+#: A connection that is older takes no further request.
+MAX_AGE_SECONDS = MOVED_WITHIN_SECONDS - DNS_CACHE_SECONDS
+_AGE_SPREAD = 0.2  # of the age: those that were made together do not all end together
 
 
 class Link:
     """One connection to one origin. To be given back or closed."""
 
-    __slots__ = ("_connection", "_pool", "handler", "idle_since", "origin")
+    __slots__ = ("_connection", "_pool", "handler", "idle_since", "origin", "retires_at")
 
-    def __init__(self, pool: "Pool", origin: Hashable, connection: Connection) -> None:
+    def __init__(self, pool: "Pool", origin: Hashable, connection: Connection, retires_at: float) -> None:
         handler = connection.protocol
         assert isinstance(handler, AnswerHandler)  # noqa: S101 - the connector makes no others
         self.handler = handler
         self.origin = origin
         self.idle_since = 0.0  # loop time
+        self.retires_at = retires_at  # as above; no request begins then or later
         self._pool = pool
         self._connection = connection
 
@@ -47,17 +55,28 @@ class Pool:
     come to be known by then.
     """
 
-    def __init__(self, connector: Connector, timeout: aiohttp.ClientTimeout, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        connector: Connector,
+        timeout: aiohttp.ClientTimeout,
+        idle_seconds: float,
+        max_age_seconds: float,
+        random: Callable[[], float],
+    ) -> None:
         """Opens nothing yet.
 
         Args:
             connector: dials.
             timeout: for dialling.
             idle_seconds: a connection that waited longer is closed.
+            max_age_seconds: one that is older takes no further request; for each it is up to a fifth less.
+            random: in [0, 1).
         """
         self._connector = connector
         self._timeout = timeout
         self._idle_seconds = idle_seconds
+        self._max_age_seconds = max_age_seconds
+        self._random = random
         self._loop = asyncio.get_running_loop()
         self._idle: dict[Hashable, deque[Link]] = {}  # oldest first
         self._sweep: asyncio.TimerHandle | None = None
@@ -74,19 +93,22 @@ class Pool:
             aiohttp.ClientError, OSError: it could not be made.
         """
         links = self._idle.get(origin)
+        now = self._loop.time()
         while links:
             link = links.popleft()
-            if self._loop.time() - link.idle_since <= self._idle_seconds and link.handler.is_connected():
+            if now - link.idle_since <= self._idle_seconds and now < link.retires_at and link.handler.is_connected():
                 return link
             link.close()
-        return Link(self, origin, await self._connector.connect(key, [], self._timeout))
+        # Counted from before the name is looked up.
+        retires_at = now + self._max_age_seconds * (1 - _AGE_SPREAD * self._random())
+        return Link(self, origin, await self._connector.connect(key, [], self._timeout), retires_at)
 
     def keep(self, link: Link) -> None:
         """A connection has nothing to do."""
-        if self._closed:
+        link.idle_since = self._loop.time()
+        if self._closed or link.idle_since >= link.retires_at:
             link.close()
             return
-        link.idle_since = self._loop.time()
         links = self._idle.get(link.origin)
         if links is None:
             links = self._idle[link.origin] = deque()

@@ -12,6 +12,8 @@ import threading
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
+from chaski_core.trace_context import valid_traceparent
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
@@ -67,7 +69,7 @@ class Tracing:
         """
         from opentelemetry import trace  # noqa: PLC0415 - only where traces are on
 
-        context = self._propagator.extract({"traceparent": traceparent} if traceparent else {})
+        context = self._propagator.extract({"traceparent": traceparent} if valid_traceparent(traceparent) else {})
         parent = trace.get_current_span(context).get_span_context()
         span = self._tracer.start_span(
             name,

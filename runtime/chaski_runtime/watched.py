@@ -1,6 +1,7 @@
 """What is made of files that change while the process runs, such as a mounted Secret."""
 
 import logging
+import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -54,14 +55,24 @@ class Watched(Generic[T]):
     def _look(self) -> None:
         try:
             contents = self._read()
-            if contents == self._contents:
-                return
-            self._contents = contents  # what can't be used is told of once, not at every look
+        except OSError as error:
+            self._log_unusable(error)
+            return
+        if contents == self._contents:
+            return
+        try:
             self._value = self._make(contents)
         except (OSError, ValueError) as error:
-            _log.error("%s can't be used, going on with what was there before: %s", self._files[0].parent, error)
+            # Contents that can't be used are logged once; a file that could not be opened is opened again at the next check.
+            if isinstance(error, ValueError | ssl.SSLError):
+                self._contents = contents
+            self._log_unusable(error)
         else:
+            self._contents = contents
             _log.info("%s has changed and is used from now on", self._files[0].parent)
+
+    def _log_unusable(self, error: Exception) -> None:
+        _log.error("%s can't be used, going on with what was there before: %s", self._files[0].parent, error)
 
     def _read(self) -> list[bytes | None]:
         return [file.read_bytes() if file.is_file() else None for file in self._files]

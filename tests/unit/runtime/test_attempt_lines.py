@@ -22,19 +22,21 @@ _URLS = ["https://a.example/x?token=secret", "http://b.example:8080/y", "HTTPS:/
 @given(
     st.text(st.characters(exclude_categories=["Cs"])),
     st.text(st.characters(exclude_categories=["Cs"])),
+    st.text(st.characters(exclude_categories=["Cs"])),
     st.sampled_from(_URLS),
     st.floats(0, 120),
     _TRACES,
     st.integers(0, 4_000_000_000_000),
 )
-def test_both_ways_write_the_same(
-    subject: str, message_id: str, url: str, seconds: float, trace: str | None, now_ms: int
+def test_both_ways_write_the_same(  # noqa: PLR0917 - what differs between lines
+    subject: str, message_id: str, label: str, url: str, seconds: float, trace: str | None, now_ms: int
 ) -> None:
     """Whatever is in the fields that differ."""
     attempt = replace(
         DELIVERED,
         subject=subject,
         message_id=message_id,
+        id=label,
         url=url,
         outcome=replace(DELIVERED.outcome, duration_seconds=seconds),
         traceparent=trace,

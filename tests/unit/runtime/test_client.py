@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaski_runtime.client import request_head
+from chaski_runtime.client import origin_of, request_head
 
 
 def test_a_head_is_what_http_says() -> None:
@@ -29,3 +29,20 @@ def test_nothing_is_read_as_another_line(start: str, header: tuple[str, str]) ->
     """Whoever chose a value can't add a header or end the head with it."""
     with pytest.raises(ValueError, match=r"line|ascii"):
         request_head(start, [header], None)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "port", "shown"),
+    [
+        ("http", "name.test.", 8080, "name.test.:8080"),
+        ("https", "name.test.", 443, "name.test."),
+        ("http", "name.test", 80, "name.test"),
+        ("http", "name.test", 443, "name.test:443"),
+        ("http", "127.0.0.1", 8080, "127.0.0.1:8080"),
+        ("http", "::1", 8080, "[::1]:8080"),
+        ("https", "::1", 443, "[::1]"),
+    ],
+)
+async def test_the_host_header_is_the_authority_of_the_url(scheme: str, host: str, port: int, shown: str) -> None:
+    """As it is written, the dot of a full name included (RFC 9112 §3.2); without the port that the scheme implies."""
+    assert origin_of(scheme, host, port).host == shown

@@ -28,6 +28,8 @@ def everything() -> Metrics:
     metrics.dead_letter(**QUEUE, target="t", error_class="4xx", reason="exhausted", subject_group="88")
     metrics.guard_refusal(**ROUTE, reason="address")
     metrics.repeat(**QUEUE, stage="first")
+    metrics.shortage(**ROUTE, target="t", reason="descriptors")
+    metrics.observe_shortages(lambda: {("n", "r", "all", "descriptors"): 1})
     metrics.backend_request("SendMessageBatch", "ok", 3)
     metrics.store_request("PutItem", "throttled")
     metrics.settled(**ROUTE, origin="ingest", end="delivered")
@@ -36,7 +38,8 @@ def everything() -> Metrics:
     metrics.observe_buffer(lambda: BufferReading(1, 10, 200, 1000))
     metrics.observe_log_drops(lambda: 5)
     metrics.observe_queue(lambda: [QueueReading("n", "r", "q", QueueCounts(1, 2, 3), 4.5)])
-    metrics.observe_lanes(lambda: [LaneReading("n", "r", "q", 6, 7, 8, 9, 10, 11, 12, 13, 0.25)])
+    metrics.observe_lanes(lambda: [LaneReading("n", "r", "q", 6, 7, 8, 9, 10, 11, 12, 13, 0.25, 60.0)])
+    metrics.observe_clock(lambda: -7_200.0)
     return metrics
 
 
@@ -51,6 +54,7 @@ def all_of_the_operator() -> OperatorMetrics:
     metrics.observe_conditions(lambda: {("n", "r", "Ready"): True})
     metrics.observe_replicas(lambda: {("n", "r", "q", "wanted"): 3})
     metrics.observe_watch(lambda: 7.5)
+    metrics.observe_unserved(lambda: {("n", "r", "q"): 604_800.0})
     metrics.observe_queue(lambda: [QueueReading("n", "r", "q", QueueCounts(4, 0, 0), None)])
     return metrics
 
@@ -93,6 +97,8 @@ ATTEMPT = QUEUE | {"stage": "first", "target": "t", "outcome": "failed", "error_
         ),
         ("chaski_guard_refusals_total", ROUTE | {"reason": "address"}, 1),
         ("chaski_repeats_total", QUEUE | {"stage": "first"}, 1),
+        ("chaski_shortages_total", ROUTE | {"target": "t", "reason": "descriptors"}, 1),
+        ("chaski_shortage", ROUTE | {"target": "all", "reason": "descriptors"}, 1),
         ("chaski_sqs_requests_total", {"action": "SendMessageBatch", "result": "ok"}, 3),
         ("chaski_log_lines_dropped_total", {}, 5),
         ("chaski_queue_oldest_message_age_seconds", QUEUE, 4.5),
@@ -100,6 +106,8 @@ ATTEMPT = QUEUE | {"stage": "first", "target": "t", "outcome": "failed", "error_
         ("chaski_held_bytes", QUEUE, 9),
         ("chaski_subjects", QUEUE, 13),
         ("chaski_attempt_mean_seconds", QUEUE, 0.25),
+        ("chaski_queue_oldest_received_age_seconds", QUEUE, 60),
+        ("chaski_clock_offset_seconds", {}, -7_200),
         ("chaski_lanes_limit", QUEUE, 10),
         ("chaski_held_bytes_limit", QUEUE, 11),
         ("chaski_attempts_limit", QUEUE, 12),
@@ -136,6 +144,7 @@ def test_a_metric_has_exactly_its_documented_name_and_labels(name: str, labels: 
         ("chaski_route_condition", ROUTE | {"condition": "Ready"}, 1),
         ("chaski_replicas", QUEUE | {"state": "wanted"}, 3),
         ("chaski_operator_watch_age_seconds", {}, 7.5),
+        ("chaski_queue_unserved_age_seconds", QUEUE, 604_800),
         ("chaski_queue_messages", QUEUE | {"state": "delayed"}, 0),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -182,7 +191,11 @@ def test_what_is_unknown_has_no_series() -> None:
     """Unknown is not zero."""
     metrics = Metrics()
     metrics.observe_queue(lambda: [QueueReading("n", "r", "q", None, None)])
+    metrics.observe_clock(lambda: None)
+    metrics.observe_lanes(lambda: [LaneReading("n", "r", "q", 6, 7, 8, 9, 10, 11, 12)])
     found = samples(metrics)
+    assert "chaski_clock_offset_seconds" not in found
+    assert "chaski_queue_oldest_received_age_seconds" not in found
     assert "chaski_queue_messages" not in found
     assert "chaski_queue_oldest_message_age_seconds" not in found
 

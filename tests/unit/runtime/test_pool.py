@@ -1,0 +1,127 @@
+"""Connections end with their age: in virtual time, with a name that moves."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from chaski_runtime.connections import DNS_CACHE_SECONDS, AnswerHandler, Connector
+from chaski_runtime.pool import MAX_AGE_SECONDS, MOVED_WITHIN_SECONDS, Link, Pool
+
+pytestmark = pytest.mark.looptime
+
+ORIGIN = "origin"
+
+
+def now() -> float:
+    """Loop seconds."""
+    return asyncio.get_running_loop().time()
+
+
+class Handler(AnswerHandler):
+    """A connection to one address, over which everything goes well."""
+
+    answered_whole = True
+
+    def __init__(self, address: str) -> None:
+        super().__init__(asyncio.get_running_loop(), 1_000)
+        self.address = address
+
+    def is_connected(self) -> bool:
+        """Always."""
+        return True
+
+
+class MovingName:
+    """A connector to a name that moves from `old` to `new`, with a cache of lookups as aiohttp's has."""
+
+    def __init__(self, moves_at: float) -> None:
+        self.moves_at = moves_at
+        self.made = 0
+        self.closed: list[float] = []
+        self._found: tuple[float, str] | None = None
+
+    async def connect(self, *_: object) -> Any:
+        """A connection to where the name leads, as far as the cache knows."""
+        if self._found is None or now() - self._found[0] > DNS_CACHE_SECONDS:
+            self._found = (now(), "old" if now() < self.moves_at else "new")
+        await asyncio.sleep(0.02)
+        self.made += 1
+        return SimpleNamespace(protocol=Handler(self._found[1]), close=lambda: self.closed.append(now()))
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def pool_of(connector: MovingName, chance: Callable[[], float] = lambda: 0.0) -> Pool:
+    """As workers have it."""
+    timeout = aiohttp.ClientTimeout(total=None)
+    return Pool(cast("Connector", connector), timeout, 4.0, MAX_AGE_SECONDS, chance)
+
+
+async def take(pool: Pool) -> Link:
+    """A connection for one request."""
+    return await pool.take(ORIGIN, aiohttp.ClientRequest("GET", URL("http://t.test/")))
+
+
+def address(link: Link) -> str:
+    """Where it leads."""
+    return cast("Handler", link.handler).address
+
+
+@pytest.mark.promise(6)
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_name_that_moves_under_steady_traffic_is_followed(seed: int) -> None:
+    """A request every 0.1 s from two subjects: the new address within 60 s, and from then on no other."""
+    chance = random.Random(seed)
+    connector = MovingName(moves_at=5 + chance.random() * 60)
+    pool = pool_of(connector, chance.random)
+    requests: list[tuple[float, str]] = []
+
+    async def subject() -> None:
+        while now() < 135:
+            link = await take(pool)
+            requests.append((now(), address(link)))
+            await asyncio.sleep(chance.random() * 0.2)
+            link.release()
+            await asyncio.sleep(0.1)
+
+    await asyncio.gather(*(subject() for _ in range(2)))
+    await pool.close()
+
+    since = {where: [at - connector.moves_at for at, found in requests if found == where] for where in ("old", "new")}
+    assert min(since["new"]) <= MOVED_WITHIN_SECONDS
+    assert max(since["old"]) <= MOVED_WITHIN_SECONDS + 0.02
+    assert connector.made <= 2 * 5, "connections are used again until then"
+
+
+async def test_a_request_under_way_finishes_on_a_connection_past_its_age() -> None:
+    """It is closed when it is given back, and the next request gets another one."""
+    connector = MovingName(moves_at=1.0)
+    pool = pool_of(connector)
+    link = await take(pool)
+    await asyncio.sleep(MAX_AGE_SECONDS + 100)
+    assert connector.closed == []
+    link.release()
+    assert connector.closed == [now()]
+    assert address(await take(pool)) == "new"
+    await pool.close()
+
+
+async def test_connections_that_were_made_together_do_not_end_together() -> None:
+    """Their ages spread over ten seconds, so that a target is not dialled by all at once."""
+    chance = random.Random(1)
+    connector = MovingName(moves_at=1.0)
+    pool = pool_of(connector, chance.random)
+    links = await asyncio.gather(*(take(pool) for _ in range(100)))
+    ends = sorted(link.retires_at for link in links)
+    assert ends[-1] - ends[0] > 8
+    assert max(after - before for before, after in itertools.pairwise(ends)) < 1
+    assert MAX_AGE_SECONDS * 0.8 <= ends[0] < ends[-1] <= MAX_AGE_SECONDS
+    await pool.close()
