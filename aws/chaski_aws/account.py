@@ -1,6 +1,6 @@
 """SQS and DynamoDB for a process that looks at many routes: whatever queues and tables, over one set of connections."""
 
-from chaski_aws.backend import RouteTable
+from chaski_aws.backend import RouteTable, corrected_clock
 from chaski_aws.credentials import CredentialChain
 from chaski_aws.dynamodb import DynamoDeadLetters
 from chaski_aws.endpoints import DYNAMODB, SQS, SessionFactory, open_session, resolve_endpoint
@@ -40,5 +40,7 @@ async def open_account(clock: Clock, *, open_session: SessionFactory = open_sess
         BackendRejectedError: `Configuration`; for example no region is set.
     """
     sqs, dynamodb = await resolve_endpoint(SQS, open_session), await resolve_endpoint(DYNAMODB, open_session)
-    credentials = CredentialChain(open_session)
-    return AwsAccount(credentials, AwsTransport(sqs, credentials), AwsTransport(dynamodb, credentials), clock)
+    corrected = corrected_clock(clock)
+    credentials = CredentialChain(open_session, seconds=corrected.seconds)
+    to_sqs, to_dynamodb = (AwsTransport(each, credentials, clock=corrected) for each in (sqs, dynamodb))
+    return AwsAccount(credentials, to_sqs, to_dynamodb, clock)

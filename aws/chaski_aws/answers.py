@@ -51,7 +51,9 @@ _THROTTLING = frozenset(
         "ThrottledException",
         "Throttled",
         "Throttling",
+        "ThrottlingError",  # of one item of a transaction
         "TooManyRequests",
+        "TransactionConflict",  # another transaction has the item: ends by itself
         "TransactionInProgress",
     }
 )
@@ -65,6 +67,8 @@ _CREDENTIALS = frozenset(
         "UnrecognizedClient",
     }
 )
+# API_TransactWriteItems: its CancellationReasons say why, one for each item in the order of the request.
+_CANCELLED_TRANSACTION = "TransactionCanceledException"
 _SKEW = frozenset({"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"})
 _SIGNATURE = frozenset({"InvalidSignature", "SignatureDoesNotMatch"})  # a wrong key, or a wrong clock
 _TRANSIENT = frozenset(
@@ -88,7 +92,6 @@ class Problem:
     kind: Kind
     code: str  # the service's own, in the spelling of `Service.code_of`; else what this program calls it
     reason: str
-    server_date: str = ""  # the Date header, where a clock may be wrong
 
     def as_error(self) -> BackendError:
         """The error that callers of the port see."""
@@ -104,7 +107,7 @@ def read_answer(service: Service, answer: Answer) -> Any | Problem:
         return document
     spelt = _spelt_code(answer, document)
     code = service.code_of(spelt) if spelt else f"HTTP{answer.status}"
-    return Problem(_kind(answer.status, spelt), code, _reason(answer, document), answer.headers.get("date", ""))
+    return Problem(_kind(answer.status, spelt), code, _reason(answer, document))
 
 
 def _json(body: bytes) -> dict[str, Any] | None:
@@ -119,7 +122,18 @@ def _spelt_code(answer: Answer, document: Mapping[str, Any] | None) -> str:
     told = (document or {}).get("__type") or answer.headers.get("x-amzn-errortype", "")
     told = told if isinstance(told, str) else ""
     name = told.partition(":")[0].rpartition("#")[2]  # com.amazonaws.sqs#QueueDoesNotExist, Name:http://...
+    if name == _CANCELLED_TRANSACTION:
+        return _cancellation(document or {}) or name
     return name or answer.headers.get("x-amzn-query-error", "").partition(";")[0]
+
+
+def _cancellation(document: Mapping[str, Any]) -> str:
+    """Why a transaction was cancelled: a condition before all else, since a condition that failed fails again."""
+    reasons = document.get("CancellationReasons")
+    codes = [each.get("Code") for each in reasons if isinstance(each, dict)] if isinstance(reasons, list) else []
+    if "ConditionalCheckFailed" in codes:
+        return "ConditionalCheckFailedException"  # as a single write spells it
+    return next((code for code in codes if isinstance(code, str) and code != "None"), "")
 
 
 def _reason(answer: Answer, document: Mapping[str, Any] | None) -> str:

@@ -9,6 +9,8 @@ from chaski_aws.endpoints import DYNAMODB, SQS, SessionFactory, open_session, re
 from chaski_aws.sqs import SqsQueue
 from chaski_aws.transport import AwsTransport, OnRequest, ignore_request
 from chaski_core.ports import Clock
+from chaski_runtime.clock import SystemClock
+from chaski_runtime.corrected_clock import CorrectedClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,10 @@ class AwsBackend:
             queue = self._queues[url] = SqsQueue(self._sqs, url)
         return queue
 
+    async def measure_clock(self) -> None:
+        """Asks SQS what time it is, within 2 s; where it does not say, later answers will."""
+        await self._sqs.measure_clock()
+
     async def close(self) -> None:
         """Gives back what receives took whose callers left, within seconds; then closes every connection."""
         await asyncio.gather(*(queue.close() for queue in self._queues.values()))
@@ -83,18 +89,33 @@ async def open_backend(
 ) -> AwsBackend:
     """Finds the endpoints and makes a backend; makes no request yet. An ingest needs no table.
 
+    Args:
+        table: of the route.
+        clock: of stored times. A `CorrectedClock` learns from every answer; with another one only signatures and the
+            end of credentials are corrected.
+        on_sqs_request: called with the action and the result of every HTTP request to SQS.
+        on_dynamodb_request: the same, to DynamoDB.
+        open_session: where configuration and credentials come from.
+
     Raises:
         BackendRejectedError: `Configuration`; for example no region is set.
     """
     sqs_endpoint = await resolve_endpoint(SQS, open_session)
-    credentials = CredentialChain(open_session)
+    corrected = corrected_clock(clock)
+    credentials = CredentialChain(open_session, seconds=corrected.seconds)
     stores = None
     if table is not None:
         endpoint = await resolve_endpoint(DYNAMODB, open_session)
-        transport = AwsTransport(endpoint, credentials, on_request=on_dynamodb_request)
+        transport = AwsTransport(endpoint, credentials, on_request=on_dynamodb_request, clock=corrected)
         stores = AwsStores(
             transport,
             DynamoDeadLetters(transport, table.name, table.retention_days, clock),
             DynamoAttemptRecords(transport, table.name, clock),
         )
-    return AwsBackend(credentials, AwsTransport(sqs_endpoint, credentials, on_request=on_sqs_request), stores)
+    sqs = AwsTransport(sqs_endpoint, credentials, on_request=on_sqs_request, clock=corrected)
+    return AwsBackend(credentials, sqs, stores)
+
+
+def corrected_clock(clock: Clock) -> CorrectedClock:
+    """The clock itself where AWS's answers may correct it; else one beside it, for signatures."""
+    return clock if isinstance(clock, CorrectedClock) else CorrectedClock(SystemClock())

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
@@ -50,9 +51,20 @@ class CredentialChain:
     """Implements `CredentialSource` with botocore's default chain. One for a process."""
 
     def __init__(
-        self, open_session: SessionFactory = open_session, monotonic: Callable[[], float] = time.monotonic
+        self,
+        open_session: SessionFactory = open_session,
+        monotonic: Callable[[], float] = time.monotonic,
+        seconds: Callable[[], float] | None = None,
     ) -> None:
+        """Looks for nothing yet.
+
+        Args:
+            open_session: where the chain begins.
+            monotonic: seconds.
+            seconds: epoch seconds by which credentials end; None: as botocore takes them, from this machine's clock.
+        """
         self._open_session = open_session
+        self._seconds = seconds
         self._monotonic = monotonic
         self._held: _Held | None = None
         self._looking: asyncio.Task[_Held] | None = None
@@ -94,7 +106,7 @@ class CredentialChain:
     def _look(self, origin: Credentials | RefreshableCredentials | None) -> "asyncio.Task[_Held] | None":
         if self._looking is None and self._monotonic() >= self._not_before:
             self._not_before = self._monotonic() + RETRY_SECONDS
-            self._looking = asyncio.create_task(asyncio.to_thread(_look, origin, self._open_session))
+            self._looking = asyncio.create_task(asyncio.to_thread(_look, origin, self._open_session, self._seconds))
             self._looking.add_done_callback(self._take)
         return self._looking
 
@@ -117,8 +129,25 @@ class CredentialChain:
         raise BackendUnavailableError(f"no AWS credentials: {self._failure}", retry_after_seconds=RETRY_SECONDS)
 
 
-def _look(origin: Credentials | RefreshableCredentials | None, open_session: SessionFactory) -> _Held:
+def end_by(found: Credentials | RefreshableCredentials | None, seconds: Callable[[], float]) -> None:
+    """Lets credentials end by a clock that is given, in place of this machine's.
+
+    By a clock that is ahead, what STS has just issued has ended already, and botocore raises instead of handing it out.
+    botocore takes such a clock as an argument (`time_fetcher`), but its providers do not pass one on, so it is set where
+    they put it; `test_credentials_end_by_the_clock_that_is_given` fails first where a release puts it elsewhere.
+    """
+    if isinstance(found, RefreshableCredentials):
+        found._time_fetcher = lambda: datetime.fromtimestamp(seconds(), UTC)  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+
+
+def _look(
+    origin: Credentials | RefreshableCredentials | None,
+    open_session: SessionFactory,
+    seconds: Callable[[], float] | None,
+) -> _Held:
     found = origin if origin is not None else open_session().get_credentials()
     if found is None:
         raise NoCredentialsError
+    if seconds is not None:
+        end_by(found, seconds)
     return _Held(found.get_frozen_credentials(), found)

@@ -5,19 +5,18 @@ in no index) cost nothing there. `store/keys.py` has the keys.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 from chaski_aws.store import keys, requests
 from chaski_aws.store.items import (
     ID_INDEX,
     SUBJECT_INDEX,
     TARGET_INDEX,
-    Item,
     document_of,
     is_expired,
-    mark_text,
     parts_of,
     read_letter,
     read_record,
@@ -25,21 +24,35 @@ from chaski_aws.store.items import (
     stored_letter,
 )
 from chaski_aws.store.keys import letter_key
+from chaski_aws.store.marks import label_of_died, letter_of_died, mark_text, read_claim, read_mark
 from chaski_aws.store.reading import Caller, fetched, merged, walk
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
-from chaski_core.errors import BackendRejectedError
+from chaski_aws.store.values import Item
+from chaski_core.deadletter import (
+    Claimed,
+    DeadLetter,
+    DeadLetterFilter,
+    LetterKey,
+    ReplayClaim,
+    ReplayMark,
+    claimable,
+)
+from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.outcome import class_of_key
 from chaski_core.ports import AttemptRecord, Clock
 
+T = TypeVar("T")
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 _MAX_KNOWN_HOURS = 4_096
 _WRITES_SIDE_BY_SIDE = 10
+_TOKEN_BYTES = 16
+_CLAIM_TRIES = 3  # a dead letter that changes between a claim that fails and the look at why is claimed again
 
 
 class DynamoDeadLetters:
     """Implements `chaski_core.ports.DeadLetterStore`.
 
-    Indexes follow the table within about a second, so a search by subject or target, and `get`, may miss the newest.
+    Indexes follow the table within about a second, so a search by subject or target, and `get` of a label or of replays,
+    may miss the newest; `get` of an identity finds its own at once.
     """
 
     def __init__(self, caller: Caller, table: str, retention_days: int, clock: Clock) -> None:
@@ -51,13 +64,14 @@ class DynamoDeadLetters:
         self._known_hours: set[str] = set()  # partitions that this process has marked as written to
 
     async def put(self, letter: DeadLetter) -> None:
-        """Keeps a dead letter; one with the same key is left as it is."""
+        """Keeps a dead letter; where its message was kept before, nothing changes."""
         stored = stored_letter(letter, self._retention_days)
         await self._mark_hour(stored.hour)
         for part in stored.parts:
             await self._caller.call("PutItem", requests.put(self._table, part))
+        request = requests.put_once(self._table, stored.died, stored.letter, os.urandom(_TOKEN_BYTES).hex())
         try:
-            await self._caller.call("PutItem", requests.put_new(self._table, stored.letter))
+            await self._caller.call("TransactWriteItems", request)
         except BackendRejectedError as error:
             if error.code != _CONDITION_FAILED:
                 raise
@@ -73,16 +87,31 @@ class DynamoDeadLetters:
                     yield letter
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
-        """Every dead letter of a message id, oldest first."""
+        """Every dead letter of an identity, of its replays, or of a label, oldest first."""
+        found = {each.key: each for each in await self._labelled(message_id) if each.id == message_id}
+        died = (await self._caller.call("GetItem", requests.get_died(self._table, message_id))).get("Item")
+        if died:
+            item = (await self._caller.call("GetItem", requests.get(self._table, letter_of_died(died)))).get("Item")
+            own = [await self._letter(item)] if item and not is_expired(item, self._clock.now_ms()) else []
+            found |= {each.key: each for each in (*await self._labelled(label_of_died(died)), *own)}
+        related = [each for each in found.values() if message_id in (each.message_id, each.id, each.replay_of)]
+        return sorted(related, key=lambda letter: letter.key)
+
+    async def _labelled(self, label: str) -> list[DeadLetter]:
+        """Those with a label, or with one whose place in the index is the same."""
         every = keys.letters_window(DeadLetterFilter())
-        entries = walk(self._caller, requests.query(self._table, keys.token(message_id), every, ID_INDEX))
-        letters = [
+        entries = walk(self._caller, requests.query(self._table, keys.token(label), every, ID_INDEX))
+        return [
             await self._letter(item)
             async for item in fetched(self._caller, self._table, entries)
             if not is_expired(item, self._clock.now_ms())
         ]
-        found = [letter for letter in letters if letter.id == message_id]
-        return sorted(found, key=lambda letter: (letter.dead_lettered_at, letter.subject, letter.route))
+
+    async def claim(
+        self, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], claim: ReplayClaim
+    ) -> Sequence[Claimed]:
+        """Claims dead letters for a run that is about to send them again; several at once."""
+        return await _side_by_side(self._claim(key, judged, claim) for key, judged in wanted)
 
     async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
         """Notes down that dead letters were sent again; several at once."""
@@ -91,6 +120,24 @@ class DynamoDeadLetters:
     async def discard(self, keys: Sequence[LetterKey]) -> None:
         """Deletes dead letters for good, with the pieces of their messages; several at once."""
         await _side_by_side(self._discard(key) for key in keys)
+
+    async def _claim(self, key: LetterKey, judged: ReplayMark | None, claim: ReplayClaim) -> Claimed:
+        place, replay = letter_key(key), None if judged is None else mark_text(judged)
+        for _ in range(_CLAIM_TRIES):
+            try:
+                await self._caller.call("UpdateItem", requests.claim_letter(self._table, place, replay, claim))
+            except BackendRejectedError as error:
+                if error.code != _CONDITION_FAILED:
+                    raise
+            else:
+                return Claimed.YES
+            item = (await self._caller.call("GetItem", requests.get_letter(self._table, place))).get("Item")
+            if not item:
+                return Claimed.GONE
+            found = claimable(judged, read_mark(item), read_claim(item), claim)
+            if found is not Claimed.YES:
+                return found
+        raise BackendUnavailableError(f"{self._table}: a dead letter of {key.subject} changes all the time")
 
     async def _mark(self, key: LetterKey, mark: ReplayMark) -> None:
         request = requests.mark_letter(self._table, letter_key(key), mark_text(mark))
@@ -161,17 +208,18 @@ class DynamoDeadLetters:
         return read_letter(item, [part async for part in parts])
 
 
-async def _side_by_side(writes: Iterable[Coroutine[Any, Any, None]]) -> None:
-    room = asyncio.Semaphore(_WRITES_SIDE_BY_SIDE)
+async def _side_by_side(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    limit = asyncio.Semaphore(_WRITES_SIDE_BY_SIDE)
 
-    async def one(write: Coroutine[Any, Any, None]) -> None:
-        async with room:
-            await write
+    async def one(call: Coroutine[Any, Any, T]) -> T:
+        async with limit:
+            return await call
 
-    results = await asyncio.gather(*map(one, writes), return_exceptions=True)
+    results = await asyncio.gather(*map(one, calls), return_exceptions=True)
     for result in results:
-        if result is not None:
+        if isinstance(result, BaseException):
             raise result
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 class DynamoAttemptRecords:

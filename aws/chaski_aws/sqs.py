@@ -16,6 +16,7 @@ from chaski_aws.transport import AwsTransport, CallLimits
 from chaski_core.errors import BackendError, BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import (
     MAX_BATCH_ENTRIES,
+    RETENTION_SECONDS,
     Failed,
     OutgoingMessage,
     QueueCounts,
@@ -63,6 +64,11 @@ class SqsQueue:
     def atomic_batches(self) -> bool:
         """SQS can take one entry of a batch and fail another."""
         return False
+
+    @property
+    def retention_seconds(self) -> int:
+        """What the queues of a route are made with: the most that SQS has."""
+        return RETENTION_SECONDS
 
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
         """SendMessageBatch; more than one call where the bodies are longer than 1 MiB together.

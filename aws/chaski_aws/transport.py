@@ -6,12 +6,11 @@ puts of the same key are idempotent, and a change of visibility by a handle that
 """
 
 import asyncio
+import contextlib
 import random
 import ssl
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -25,13 +24,18 @@ from chaski_aws.credentials import CredentialSource
 from chaski_aws.endpoints import Endpoint
 from chaski_aws.retrying import RetryBudget
 from chaski_aws.signing import Signer
+from chaski_core.errors import BackendUnavailableError
+from chaski_core.target_url import TargetUrl
 from chaski_runtime.client import Client
+from chaski_runtime.clock import SystemClock
 from chaski_runtime.connections import Connector
+from chaski_runtime.corrected_clock import CorrectedClock
 
 OnRequest = Callable[[str, str], None]  # action, result: `ok`, `cancelled`, or a `Kind`
 CONNECT_SECONDS = 5.0
 KEEP_IDLE_SECONDS = 15.0  # below the 20 s or so after which AWS closes an idle connection
 TOLERATED_SKEW_SECONDS = 60.0  # AWS tolerates 5 minutes or more; below this the clock is not the cause
+MEASURE_SECONDS = 2.0  # that AWS gets to say what time it is; a process does not wait longer for it
 _CONNECTION_BYTES = 64 * 1024 * 1024  # of one answer with all that it is made of; far above every call's own limit
 _UNKNOWN_REASON = "the connection failed"
 
@@ -61,7 +65,7 @@ class AwsTransport:
         *,
         on_request: OnRequest = ignore_request,
         chance: Callable[[], float] = random.random,
-        wall_clock: Callable[[], float] = time.time,
+        clock: CorrectedClock | None = None,
     ) -> None:
         """Opens nothing yet; must be made inside a running loop.
 
@@ -70,16 +74,16 @@ class AwsTransport:
             credentials: shared by the transports of a process.
             on_request: told the action and the result of every HTTP request.
             chance: a random number from 0 to below 1, for jitter.
-            wall_clock: epoch seconds.
+            clock: dates the signatures, and learns from every answer; shared by the transports of a process. None: one
+                of its own.
         """
         self._endpoint = endpoint
         self._credentials = credentials
         self._on_request = on_request
         self._chance = chance
-        self._wall_clock = wall_clock
-        self._url = URL(endpoint.url).with_path("/")
+        self._clock = clock or CorrectedClock(SystemClock())
+        self._url = _service_url(endpoint)
         self._budget = RetryBudget()
-        self._skew = 0.0  # seconds that AWS is ahead of this machine's clock
         self._signers: dict[str, Signer] = {}
         self._signers_of: ReadOnlyCredentials | None = None
         self._client = _open_client(endpoint)
@@ -100,12 +104,13 @@ class AwsTransport:
         body = orjson.dumps(fields)
         tries, repaired = 1, False
         while True:
-            credentials = await self._credentials.current()
+            credentials = await self._current_credentials()
+            signed_at = self._clock.seconds()
             result = await self._try(action, body, credentials, limits)
             if not isinstance(result, Problem):
                 self._budget.succeeded()
                 return result
-            if not repaired and await self._repaired(result, credentials):
+            if not repaired and await self._repaired(result, credentials, signed_at):
                 repaired = True
                 continue
             delay = self._budget.delay(result.kind, tries, self._chance())
@@ -114,18 +119,45 @@ class AwsTransport:
             tries += 1
             await asyncio.sleep(delay)
 
+    async def measure_clock(self) -> None:
+        """Learns the service's time by a request without a signature, whose answer has a `Date` whatever it says.
+
+        Takes 2 s at most; where there is no answer, what is known of the time stays as it is.
+        """
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            sent = self._clock.monotonic()
+            async with asyncio.timeout(MEASURE_SECONDS):
+                response = await self._client.request("GET", self._url, (), None)
+            response.close()
+            self._clock.observe(response.headers.get("date", ""), sent, decisive=True)
+
+    async def _current_credentials(self) -> ReadOnlyCredentials:
+        try:
+            return await self._credentials.current()
+        except BackendUnavailableError:
+            # By a clock that is ahead, new credentials have ended already; with AWS's time the next call finds them.
+            await self.measure_clock()
+            raise
+
     async def _try(self, action: str, body: bytes, credentials: ReadOnlyCredentials, limits: CallLimits) -> Any:
         result: Any = None
         try:
-            headers = self._signer(action, credentials).headers(body, self._wall_clock() + self._skew)
+            headers = self._signer(action, credentials).headers(body, self._clock.seconds())
+            sent = self._clock.monotonic()
             answer = await self._exchange(headers, body, limits)
-            result = answer if isinstance(answer, Problem) else read_answer(self._endpoint.service, answer)
+            result = answer if isinstance(answer, Problem) else self._read(answer, sent)
         except TimeoutError:  # aiohttp's are both this and ClientError
             result = Problem(Kind.TIMEOUT, "Timeout", f"{action} was not answered within {limits.seconds:g} s")
         except (aiohttp.ClientError, OSError) as error:
             result = Problem(Kind.CONNECTION, type(error).__name__, str(error) or _UNKNOWN_REASON)
         finally:
             self._on_request(action, CANCELLED if result is None else _label(result))
+        return result
+
+    def _read(self, answer: Answer, sent: float) -> Any | Problem:
+        result = read_answer(self._endpoint.service, answer)
+        skewed = isinstance(result, Problem) and result.kind is Kind.SKEWED
+        self._clock.observe(answer.headers.get("date", ""), sent, decisive=skewed)
         return result
 
     async def _exchange(self, headers: Mapping[str, str], body: bytes, limits: CallLimits) -> Answer | Problem:
@@ -155,16 +187,18 @@ class AwsTransport:
             signer = self._signers[action] = Signer(self._endpoint, credentials, headers)
         return signer
 
-    async def _repaired(self, problem: Problem, credentials: ReadOnlyCredentials) -> bool:
+    async def _repaired(self, problem: Problem, credentials: ReadOnlyCredentials, signed_at: float) -> bool:
         """Whether another clock or other credentials make the same call worth repeating."""
-        if problem.kind is Kind.SKEWED and problem.server_date:
-            ahead = _seconds_ahead(problem.server_date, self._wall_clock())
-            if ahead is not None and abs(ahead - self._skew) > TOLERATED_SKEW_SECONDS:
-                self._skew = ahead
-                return True
+        if problem.kind is Kind.SKEWED and abs(self._clock.seconds() - signed_at) > TOLERATED_SKEW_SECONDS:
+            return True
         if problem.kind in (Kind.SKEWED, Kind.CREDENTIALS):  # a signature is wrong for a clock or for a key
             return await self._credentials.replace(credentials) != credentials
         return False
+
+
+def _service_url(endpoint: Endpoint) -> TargetUrl:
+    url = URL(endpoint.url)
+    return TargetUrl(url.scheme, url.raw_host or "", url.port or 0, "/")
 
 
 def _open_client(endpoint: Endpoint) -> Client:
@@ -184,10 +218,3 @@ def _open_client(endpoint: Endpoint) -> Client:
 
 def _label(result: Any) -> str:
     return result.kind.value if isinstance(result, Problem) else OK
-
-
-def _seconds_ahead(date: str, now: float) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp() - now
-    except ValueError:
-        return None

@@ -5,16 +5,28 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import boto3
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 from botocore.session import Session
 
-from chaski_aws.endpoints import open_session
+from chaski_aws.credentials import end_by
+from chaski_aws.endpoints import DYNAMODB, SQS, Endpoint, open_session
 from chaski_aws.provision.errors import Problem, ProvisionError, code_of, problem_of
+from chaski_aws.signing import Signer
+from chaski_runtime.clock import SystemClock
+from chaski_runtime.corrected_clock import CorrectedClock
 
 _CONFIG = Config(
     connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 4, "mode": "standard"}, max_pool_connections=16
 )
+_SKEWED_SECONDS = 60.0  # AWS tolerates 5 minutes or more: botocore's own signature, by this machine's clock, will do
+_SKEW = frozenset(
+    {"InvalidSignature", "RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
+)
+_MADE_BY_SIGNING = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
+_NOT_SIGNED = frozenset({"host", "user-agent", "content-length", "expect", "x-amzn-trace-id"})
+_SERVICES = {each.name: each for each in (SQS, DYNAMODB)}
 _NAMES = ("QueueName", "TableName", "QueueUrl", "ResourceArn", "QueueNamePrefix")
 
 
@@ -33,18 +45,22 @@ class BotoAws:
         self,
         open_session: Callable[[], Session] = open_session,
         endpoints: Mapping[str, str | None] | None = None,
+        clock: CorrectedClock | None = None,
     ) -> None:
         """Reads the AWS configuration; makes no request.
 
         Args:
             open_session: where configuration and credentials come from.
             endpoints: URLs by service, in place of those that the configuration says.
+            clock: dates the signatures where this machine's is off, and learns from every answer. None: one of its own.
 
         Raises:
             ProvisionError: for example no region is set.
         """
+        self._clock = clock or CorrectedClock(SystemClock())
         try:
-            session = boto3.Session(botocore_session=open_session())
+            self._session = open_session()
+            session = boto3.Session(botocore_session=self._session)
             where = endpoints or {}
             self._clients: Mapping[str, Any] = {
                 "sqs": session.client("sqs", config=_CONFIG, endpoint_url=where.get("sqs")),
@@ -52,23 +68,77 @@ class BotoAws:
             }
         except (BotoCoreError, ValueError) as error:  # ValueError: botocore's word for an endpoint that is no URL
             raise _unconfigured(error) from error
+        end_by(self._session.get_credentials(), self._clock.seconds)
+        for name, client in self._clients.items():
+            client.meta.events.register(f"before-send.{name}", self._sign_anew)
+
+    @property
+    def clock(self) -> CorrectedClock:
+        """The time by AWS's answers, to compare AWS's times with."""
+        return self._clock
 
     def call(self, service: str, operation: str, request: Mapping[str, Any], /) -> Mapping[str, Any]:
         """As `Aws.call`; tries again by itself for seconds where that can help."""
-        client = self._clients[service]
+        signed_at = self._clock.seconds()
         try:
-            answer: Mapping[str, Any] = getattr(client, _method(operation))(**request)
+            return self._call(service, operation, request)
         except ClientError as error:
-            told = error.response.get("Error", {})
-            spelt = str(error.response.get("Error", {}).get("QueryErrorCode") or told.get("Code", ""))
-            code = code_of(service, spelt)
-            raise ProvisionError(
-                problem_of(service, operation, resource_of(request), code, str(told.get("Message", "")))
-            ) from error
+            spelt = str(error.response.get("Error", {}).get("Code", "")).removesuffix("Exception")
+            if spelt not in _SKEW or abs(self._clock.seconds() - signed_at) <= _SKEWED_SECONDS:
+                raise _refused(service, operation, request, error) from error
         except BotoCoreError as error:
-            code = "NoCredentials" if isinstance(error, NoCredentialsError) else "Unreachable"
-            raise ProvisionError(problem_of(service, operation, resource_of(request), code, str(error))) from error
+            raise _failed(service, operation, request, error) from error
+        try:
+            return self._call(service, operation, request)
+        except ClientError as error:
+            raise _refused(service, operation, request, error) from error
+        except BotoCoreError as error:
+            raise _failed(service, operation, request, error) from error
+
+    def _call(self, service: str, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        sent = self._clock.monotonic()
+        try:
+            answer: Mapping[str, Any] = getattr(self._clients[service], _method(operation))(**request)
+        except ClientError as error:
+            spelt = str(error.response.get("Error", {}).get("Code", "")).removesuffix("Exception")
+            self._learn(error.response, sent, decisive=spelt in _SKEW)
+            raise
+        self._learn(answer, sent, decisive=False)
         return answer
+
+    def _learn(self, answer: Mapping[str, Any], sent: float, *, decisive: bool) -> None:
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        self._clock.observe(headers.get("date", ""), sent, decisive=decisive)
+
+    def _sign_anew(self, request: AWSPreparedRequest, **_told: object) -> None:
+        """Replaces botocore's signature where it was made by a clock that is off; both are POSTs of JSON to the root."""
+        credentials = self._session.get_credentials()
+        if abs(self._clock.offset_seconds() or 0.0) <= _SKEWED_SECONDS or credentials is None:
+            return
+        texts = {str(name): _text(value) for name, value in request.headers.items()}
+        kept = {name: value for name, value in texts.items() if name.lower() not in _MADE_BY_SIGNING | _NOT_SIGNED}
+        scope = texts["Authorization"].partition("Credential=")[2].split("/")  # KEY/date/region/service/aws4_request
+        endpoint = Endpoint(_SERVICES[scope[3]], request.url, scope[2])
+        signer = Signer(endpoint, credentials.get_frozen_credentials(), kept)
+        body = request.body if isinstance(request.body, bytes) else str(request.body).encode()
+        for name, value in signer.headers(body, self._clock.seconds()).items():
+            request.headers[name] = value
+
+
+def _refused(service: str, operation: str, request: Mapping[str, Any], error: ClientError) -> ProvisionError:
+    told: Mapping[str, Any] = error.response.get("Error", {})
+    spelt = str(told.get("QueryErrorCode") or told.get("Code", ""))
+    code = code_of(service, spelt)
+    return ProvisionError(problem_of(service, operation, resource_of(request), code, str(told.get("Message", ""))))
+
+
+def _failed(service: str, operation: str, request: Mapping[str, Any], error: BotoCoreError) -> ProvisionError:
+    code = "NoCredentials" if isinstance(error, NoCredentialsError) else "Unreachable"
+    return ProvisionError(problem_of(service, operation, resource_of(request), code, str(error)))
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def resource_of(request: Mapping[str, Any]) -> str:

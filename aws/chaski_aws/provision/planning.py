@@ -5,14 +5,21 @@ that take no new messages any more are fenced, and last the table gets what it t
 deleted by `plan`; `plan_drained` and `plan_drop` do that, of what carries our tags and nothing else.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from chaski_aws.provision import fencing
 from chaski_aws.provision.actions import Action, Drift
 from chaski_aws.provision.desired import Desired, DesiredQueue
 from chaski_aws.provision.errors import NotOursError, Problem
 from chaski_aws.provision.observed import Observed, ObservedQueue
-from chaski_aws.provision.settings import GENERATION_TAG, ORDERING_TAG, ProvisionSettings, is_ours, told_owner
+from chaski_aws.provision.settings import (
+    GENERATION_TAG,
+    ORDERING_TAG,
+    ProvisionSettings,
+    is_ours,
+    owner_of,
+    told_owner,
+)
 from chaski_aws.provision.tables import plan_table_drop, plan_table_late, plan_table_now
 from chaski_core.errors import RouteConflictError
 from chaski_core.route.model import Route
@@ -72,27 +79,27 @@ def plan_drop(
         return queues
     table = observed.table
     if table.tags is not None and not is_ours(table.tags, route, settings):
-        raise _foreign("dynamodb", "DeleteTable", {table.name: told_owner(table.tags)})
+        raise _foreign("dynamodb", "DeleteTable", route, {table.name: table.tags})
     return (*queues, *plan_table_drop(table))
 
 
 def refuse_foreign(wanted: Desired, observed: Observed) -> None:
     """Raises NotOursError where something of a wanted name is there that does not carry our tags."""
     queues = {
-        name: told_owner(observed.queues[name].tags)
+        name: observed.queues[name].tags
         for name in sorted(wanted.names)
         if name in observed.queues and name not in observed.ours
     }
     if queues:
-        raise _foreign("sqs", "CreateQueue", queues)
+        raise _foreign("sqs", "CreateQueue", wanted.route, queues)
     table = observed.table
     if table is None or not table.tags:  # one that was just made may be told without tags: plan_table_now waits
         untagged = table is not None and table.tags is not None and table.status != "CREATING"
         if untagged:
-            raise _foreign("dynamodb", "CreateTable", {wanted.table.name: told_owner({})})
+            raise _foreign("dynamodb", "CreateTable", wanted.route, {wanted.table.name: {}})
         return
     if not is_ours(table.tags, wanted.route, wanted.settings):
-        raise _foreign("dynamodb", "CreateTable", {table.name: told_owner(table.tags)})
+        raise _foreign("dynamodb", "CreateTable", wanted.route, {table.name: table.tags})
 
 
 def _refuse_another_ordering(wanted: Desired, observed: Observed) -> None:
@@ -170,10 +177,13 @@ def _delete(queue: ObservedQueue) -> Action:
     return Action("sqs", "DeleteQueue", queue.name, {"QueueUrl": queue.url}, "delete")
 
 
-def _foreign(service: str, operation: str, told: dict[str, str]) -> NotOursError:
-    reason = "; ".join(f"{name}: {owner}" for name, owner in told.items())
-    fix = (
-        "rename the route, or give this installation's name as owner if it is the same one; "
-        "to hand something over, give it the tags by hand (docs/provisioning.md)"
-    )
-    return NotOursError(Problem(service, operation, ", ".join(told), "NotOurs", reason, None, fix))
+def _foreign(service: str, operation: str, route: Route, found: Mapping[str, Mapping[str, str]]) -> NotOursError:
+    reason = "; ".join(f"{name}: {told_owner(tags)}" for name, tags in found.items())
+    owners = {owner_of(tags, route) for tags in found.values()}
+    fix = "rename the route; to hand something over, give it the tags by hand (docs/provisioning.md)"
+    if len(owners) == 1 and (owner := owners.pop()) is not None:
+        fix = (
+            f'if these are yours, installation: set it to "{owner}" to keep using these (the chart\'s `installation`, the '
+            f"operator's --installation, --owner of chaski provision); if they are another's, {fix}"
+        )
+    return NotOursError(Problem(service, operation, ", ".join(found), "NotOurs", reason, None, fix))

@@ -15,14 +15,13 @@ MAP_TAG = "chaski.dev/map"
 RUNG_TAG = "chaski.dev/rung"
 ORDERING_TAG = "chaski.dev/ordering"
 MANAGED_BY = "chaski"
-DEFAULT_OWNER = "chaski"
 
 
 @dataclass(frozen=True, slots=True)
 class ProvisionSettings:
     """What an installation makes its queues and tables with."""
 
-    owner: str = DEFAULT_OWNER  # names the installation: two that share an account never touch each other's
+    owner: str  # names the installation: two that share an account never touch each other's. No default: it would be shared
     tags: Mapping[str, str] = field(default_factory=dict)  # on top, for bills and policies; never taken away
     kms_key_id: str | None = None  # SQS queues; None: SQS's own keys
     point_in_time_recovery: bool = True
@@ -37,6 +36,13 @@ def ownership(route: Route, settings: ProvisionSettings) -> dict[str, str]:
 def is_ours(tags: Mapping[str, str], route: Route, settings: ProvisionSettings) -> bool:
     """Whether something carries this installation's tags for this route."""
     return all(tags.get(name) == value for name, value in ownership(route, settings).items())
+
+
+def owner_of(tags: Mapping[str, str], route: Route) -> str | None:
+    """The installation that a route's queue or table belongs to; None where it is not this route's, or not Chaski's."""
+    if (tags.get(MANAGED_BY_TAG), tags.get(ROUTE_TAG)) != (MANAGED_BY, route.key):
+        return None
+    return tags.get(OWNER_TAG)
 
 
 def told_owner(tags: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from chaski_aws.provision.actions import Action, Drift
 from chaski_aws.provision.desired import DesiredTable
 from chaski_aws.provision.errors import Problem, ProvisionError, problem_of
 from chaski_aws.provision.observed import ObservedTable
-from chaski_aws.store.items import TTL_ATTRIBUTE
+from chaski_aws.store.marks import TTL_ATTRIBUTE
 from chaski_aws.store.table import time_to_live
 
 _ON_DEMAND = "PAY_PER_REQUEST"

@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chaski_aws.store import keys
+from chaski_aws.store.marks import TTL_ATTRIBUTE, died_item, mark_text, read_mark
+from chaski_aws.store.values import Item, b, n, read_number, read_text, s
 from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter, ReplayMark
+from chaski_core.deadletter import DeadLetter
+from chaski_core.identity import read_sequence_number
 from chaski_core.ladder import ErrorNote, LadderState, Reason
 from chaski_core.ports import RETENTION_SECONDS, AttemptRecord
 
-Item = dict[str, dict[str, Any]]  # attribute -> {"S" | "N" | "B": value}
-
 MAX_ITEM_BYTES = 400_000
 PART_BYTES = 380_000
-TTL_ATTRIBUTE = "expiresAt"
 SUBJECT_INDEX, TARGET_INDEX, ID_INDEX = "by-subject", "by-target", "by-id"
 INDEX_KEYS: Mapping[str, str] = {SUBJECT_INDEX: "subjectKey", TARGET_INDEX: "targetKey", ID_INDEX: "idKey"}
 PROJECTED = ("errorClass", TTL_ATTRIBUTE)  # what an index holds beside keys: enough to leave out what can't pass
@@ -48,18 +48,22 @@ _EVERY_CUT = (*_LIGHT_CUTS, _Cut(40, 0, notes=100, url=2_000))
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """What is written for a dead letter: parts first, so that a letter that is there is whole."""
+    """What is written for a dead letter: hour and parts first, so that a letter that is there is found and whole."""
 
     hour: Item  # marks the partition as one that was written to
     parts: tuple[Item, ...]
-    letter: Item
+    letter: Item  # in one transaction with `died`
+    died: Item  # one for each identity
 
 
 # ---- dead letters
 
 
 def stored_letter(letter: DeadLetter, retention_days: int) -> StoredLetter:
-    """The items of a dead letter; the same ones for every repetition of a put."""
+    """The items of a dead letter.
+
+    A put that is repeated has another time, so other keys: pieces that an earlier try wrote expire by themselves.
+    """
     key = keys.letter_key(letter.key)
     letter = _carriable(letter)
     expires_at = letter.dead_lettered_at // 1000 + retention_days * _DAY_SECONDS
@@ -69,26 +73,26 @@ def stored_letter(letter: DeadLetter, retention_days: int) -> StoredLetter:
     for cut in (None, *_LIGHT_CUTS):
         item = whole | _for_people(letter, cut)
         if item_bytes(item) < MAX_ITEM_BYTES:
-            return StoredLetter(_hour(key.pk, letter.dead_lettered_at), (), item)
+            return StoredLetter(_hour(key.pk, letter.dead_lettered_at), (), item, died_item(letter, key, expires_at))
     blob = (envelope or b"") + (letter.raw or b"")
     digest = hashlib.sha256(blob).hexdigest()
     pieces = [blob[at : at + PART_BYTES] for at in range(0, len(blob), PART_BYTES)]
     parts_pk = keys.parts_pk(key.pk, key.sk, digest)
     parts = [
-        {"pk": _s(parts_pk), "sk": _s(f"{number:06d}"), "part": _b(piece)}
-        | {TTL_ATTRIBUTE: _n(expires_at + _PARTS_OUTLIVE_SECONDS)}
+        {"pk": s(parts_pk), "sk": s(f"{number:06d}"), "part": b(piece)}
+        | {TTL_ATTRIBUTE: n(expires_at + _PARTS_OUTLIVE_SECONDS)}
         for number, piece in enumerate(pieces)
     ]
-    apart = head | {"partsDigest": _s(digest)}
+    apart = head | {"partsDigest": s(digest)}
     if envelope is not None:
-        apart["envelopeBytes"] = _n(len(envelope))
+        apart["envelopeBytes"] = n(len(envelope))
     if letter.raw is not None:
-        apart["rawBytes"] = _n(len(letter.raw))
+        apart["rawBytes"] = n(len(letter.raw))
     fitting = (apart | _for_people(letter, cut) for cut in (None, *_EVERY_CUT))
     item = next(
         (item for item in fitting if item_bytes(item) < MAX_ITEM_BYTES), apart | _for_people(letter, _EVERY_CUT[-1])
     )
-    return StoredLetter(_hour(key.pk, letter.dead_lettered_at), tuple(parts), item)
+    return StoredLetter(_hour(key.pk, letter.dead_lettered_at), tuple(parts), item, died_item(letter, key, expires_at))
 
 
 def parts_of(item: Item) -> str | None:
@@ -106,39 +110,30 @@ def read_letter(item: Item, parts: Sequence[Item] = ()) -> DeadLetter:
         parts: the items of `parts_of`, in the order of their sort keys.
     """
     envelope, raw = _read_message(item, parts)
-    reason, detail = _read_reason(_text(item, "reason")), _text(item, "detail")
+    reason, detail = _read_reason(read_text(item, "reason")), read_text(item, "detail")
     if reason is None:
-        reason, detail = Reason.UNSENDABLE, f"reason {_text(item, 'reason')}, of a newer release. {detail}".strip()
+        reason, detail = Reason.UNSENDABLE, f"reason {read_text(item, 'reason')}, of a newer release. {detail}".strip()
     if envelope is None and raw is None:
         detail = f"the message is not in the store any more. {detail}".strip()
     return DeadLetter(
-        route=_text(item, "route"),
-        id=_text(item, "id"),
-        subject=_text(item, "subject"),
-        dead_lettered_at=_number(item, "deadLetteredAt"),
+        route=read_text(item, "route"),
+        message_id=read_text(item, "messageId")
+        or read_text(item, "id"),  # a release before identities wrote the id only
+        id=read_text(item, "id"),
+        subject=read_text(item, "subject"),
+        dead_lettered_at=read_number(item, "deadLetteredAt"),
         reason=reason,
-        error_class=_text(item, "errorClass"),
-        target=_text(item, "target"),
-        url=_text(item, "url"),
-        attempts=_number(item, "attempts"),
+        error_class=read_text(item, "errorClass"),
+        target=read_text(item, "target"),
+        url=read_text(item, "url"),
+        attempts=read_number(item, "attempts"),
         errors=_read_notes(item),
         envelope=None if envelope is None else jsontext.loads(envelope),
         raw=raw,
         detail=detail,
-        replay=_read_mark(item),
+        replay=read_mark(item),
+        sequence_number=read_sequence_number(read_text(item, "sequenceNumber")),
     )
-
-
-def mark_text(mark: ReplayMark) -> str:
-    """What stands in a dead letter's attribute `replay`."""
-    return jsontext.dumps([mark.run, mark.epoch, mark.at]).decode()
-
-
-def _read_mark(item: Item) -> ReplayMark | None:
-    if "replay" not in item:
-        return None
-    run, epoch, at, *_ = jsontext.loads(_text(item, "replay").encode())
-    return ReplayMark(str(run), int(epoch), int(at))
 
 
 def document_of(letter: DeadLetter) -> str:
@@ -150,7 +145,7 @@ def document_of(letter: DeadLetter) -> str:
 
 def is_expired(item: Item, now_ms: int) -> bool:
     """Whether its retention is over: DynamoDB still tells such items for days."""
-    return TTL_ATTRIBUTE in item and _number(item, TTL_ATTRIBUTE) * 1000 <= now_ms
+    return TTL_ATTRIBUTE in item and read_number(item, TTL_ATTRIBUTE) * 1000 <= now_ms
 
 
 def item_bytes(item: Item) -> int:
@@ -170,36 +165,44 @@ def _value_bytes(value: Mapping[str, Any]) -> int:
 
 def _head(letter: DeadLetter, key: keys.Key, expires_at: int) -> Item:
     return {
-        "pk": _s(key.pk),
-        "sk": _s(key.sk),
-        "subjectKey": _s(keys.token(letter.subject)),
-        "targetKey": _s(keys.target_pk(letter.target, key.pk)),
-        "idKey": _s(keys.token(letter.id)),
-        TTL_ATTRIBUTE: _n(expires_at),
-        "route": _s(letter.route),
-        "id": _s(letter.id),
-        "subject": _s(letter.subject),
-        "deadLetteredAt": _n(letter.dead_lettered_at),
-        "reason": _s(letter.reason.value),
-        "errorClass": _s(letter.error_class),
-        "target": _s(letter.target),
-        "attempts": _n(letter.attempts),
-    } | ({} if letter.replay is None else {"replay": _s(mark_text(letter.replay))})
+        "pk": s(key.pk),
+        "sk": s(key.sk),
+        "subjectKey": s(keys.token(letter.subject)),
+        "targetKey": s(keys.target_pk(letter.target, key.pk)),
+        "idKey": s(keys.token(letter.id)),
+        TTL_ATTRIBUTE: n(expires_at),
+        "route": s(letter.route),
+        "messageId": s(letter.message_id),
+        "id": s(letter.id),
+        "subject": s(letter.subject),
+        "deadLetteredAt": n(letter.dead_lettered_at),
+        "reason": s(letter.reason.value),
+        "errorClass": s(letter.error_class),
+        "target": s(letter.target),
+        "attempts": n(letter.attempts),
+    } | _order_and_replays(letter)
+
+
+def _order_and_replays(letter: DeadLetter) -> Item:
+    item: Item = {} if letter.replay is None else {"replay": s(mark_text(letter.replay))}
+    if letter.sequence_number is not None:
+        item["sequenceNumber"] = s(str(letter.sequence_number))  # 128 bits: more digits than a number holds
+    return item if letter.replay_of is None else item | {"replayOf": s(letter.replay_of)}
 
 
 def _for_people(letter: DeadLetter, cut: _Cut | None) -> Item:
     url, detail = letter.url, letter.detail
     if cut is not None:
         url, detail = url[: cut.url], detail[: max(cut.detail, 1_000)]
-    return {"url": _s(url), "detail": _s(detail), "errors": _s(_notes(letter.errors, cut))}
+    return {"url": s(url), "detail": s(detail), "errors": s(_notes(letter.errors, cut))}
 
 
 def _message(envelope: bytes | None, raw: bytes | None) -> Item:
     item: Item = {}
     if envelope is not None:
-        item["envelope"] = _s(envelope.decode())
+        item["envelope"] = s(envelope.decode())
     if raw is not None:
-        item["raw"] = _b(raw)
+        item["raw"] = b(raw)
     return item
 
 
@@ -210,7 +213,7 @@ def _read_message(item: Item, parts: Sequence[Item]) -> tuple[bytes | None, byte
     blob = b"".join(base64.b64decode(part["part"]["B"]) for part in parts)
     if hashlib.sha256(blob).hexdigest() != item["partsDigest"]["S"]:
         return None, None
-    length = _number(item, "envelopeBytes") if "envelopeBytes" in item else 0
+    length = read_number(item, "envelopeBytes") if "envelopeBytes" in item else 0
     return blob[:length] if "envelopeBytes" in item else None, blob[length:] if "rawBytes" in item else None
 
 
@@ -224,7 +227,7 @@ def _read_reason(text: str) -> Reason | None:
 def _hour(pk: str, moment_ms: int) -> Item:
     # Its time does not depend on the route's retention, which may change.
     expires_at = moment_ms // 1000 + (MAX_RETENTION_DAYS + 1) * _DAY_SECONDS
-    return {"pk": _s(keys.HOURS_PK), "sk": _s(pk), TTL_ATTRIBUTE: _n(expires_at)}
+    return {"pk": s(keys.HOURS_PK), "sk": s(pk), TTL_ATTRIBUTE: n(expires_at)}
 
 
 def _carriable(letter: DeadLetter) -> DeadLetter:
@@ -243,28 +246,28 @@ def _utf8(text: str) -> str:
 def record_item(message_id: str, record: AttemptRecord, now_ms: int) -> Item:
     """The item of an attempt record."""
     item: Item = {
-        "pk": _s(keys.attempt_pk(message_id)),
-        "sk": _s(keys.ATTEMPT_SK),
-        TTL_ATTRIBUTE: _n(now_ms // 1000 + _RECORD_SECONDS),
-        "key": _s(record.state.key),
-        "retries": _n(record.state.retries),
-        "dueAt": _n(record.due_at),
-        "receives": _n(record.receives),
+        "pk": s(keys.attempt_pk(message_id)),
+        "sk": s(keys.ATTEMPT_SK),
+        TTL_ATTRIBUTE: n(now_ms // 1000 + _RECORD_SECONDS),
+        "key": s(record.state.key),
+        "retries": n(record.state.retries),
+        "dueAt": n(record.due_at),
+        "receives": n(record.receives),
     }
     if record.exhausted_at is not None:
-        item["exhaustedAt"] = _n(record.exhausted_at)
+        item["exhaustedAt"] = n(record.exhausted_at)
     notes = [replace(note, detail=_utf8(note.detail), excerpt=_utf8(note.excerpt)) for note in record.state.errors]
-    fitting = (item | {"errors": _s(_notes(notes, cut))} for cut in (None, *_EVERY_CUT[:-1]))
-    last = item | {"errors": _s(_notes(notes, _EVERY_CUT[-1]))}
+    fitting = (item | {"errors": s(_notes(notes, cut))} for cut in (None, *_EVERY_CUT[:-1]))
+    last = item | {"errors": s(_notes(notes, _EVERY_CUT[-1]))}
     return next((made for made in fitting if item_bytes(made) < MAX_ITEM_BYTES), last)
 
 
 def read_record(item: Item) -> AttemptRecord:
     """The attempt record of an item."""
-    state = LadderState(_text(item, "key"), _number(item, "retries"), _read_notes(item))
-    exhausted_at = _number(item, "exhaustedAt") if "exhaustedAt" in item else None
+    state = LadderState(read_text(item, "key"), read_number(item, "retries"), _read_notes(item))
+    exhausted_at = read_number(item, "exhaustedAt") if "exhaustedAt" in item else None
     return AttemptRecord(
-        state, _number(item, "dueAt"), exhausted_at, _number(item, "receives") if "receives" in item else 0
+        state, read_number(item, "dueAt"), exhausted_at, read_number(item, "receives") if "receives" in item else 0
     )
 
 
@@ -280,25 +283,5 @@ def _notes(notes: Sequence[ErrorNote], cut: _Cut | None) -> str:
 
 
 def _read_notes(item: Item) -> tuple[ErrorNote, ...]:
-    stored = jsontext.loads(_text(item, "errors").encode())
+    stored = jsontext.loads(read_text(item, "errors").encode())
     return tuple(ErrorNote(key, at, detail, excerpt) for key, at, detail, excerpt, *_ in stored)
-
-
-def _s(text: str) -> dict[str, str]:
-    return {"S": text}
-
-
-def _n(number: int) -> dict[str, str]:
-    return {"N": str(number)}
-
-
-def _b(data: bytes) -> dict[str, str]:
-    return {"B": base64.b64encode(data).decode()}
-
-
-def _text(item: Item, name: str) -> str:
-    return str(item[name]["S"]) if name in item else ""
-
-
-def _number(item: Item, name: str) -> int:
-    return int(item[name]["N"])

@@ -1,13 +1,20 @@
 """Keys of the items in a route's table. Pure.
 
     pk                          sk                        what
-    <UTC hour>#<shard>          <ms>#<id>#<other>         a dead letter; shard = murmur3(subject) mod 8
+    <UTC hour>#<shard>          <ms>#<identity>#<other>   a dead letter; shard = murmur3(subject) mod 8
+    died#<identity>             died                      says that a message was kept as a dead letter, and where
     part#<pk>#<sk>#<digest>     <number>                  a piece of a dead letter's message that is too large for it
     hour                        <UTC hour>#<shard>        says that such a partition was written to
     attempt#<SQS MessageId>     attempt                   Strict: how far the head of a subject has climbed
 
-`<other>` is a hash of what else makes a dead letter unlike any other: an id is the producer's to choose, so two subjects
-may have the same one in the same millisecond. Everything in a key is ASCII, where DynamoDB's order (bytes) is ours.
+Hour and milliseconds are those at which the message became a dead letter; its `died` item, written in the same
+transaction, makes that happen once for each identity. A release before identities put the producer's id, and the time
+at which the message was sent, in their places, and wrote no `died` item; its dead letters are read by the same keys.
+
+`<other>` is a hash of subject and route. Everything in a key is ASCII, where DynamoDB's order (bytes) is ours.
+
+These first words of a partition key are reserved: `control#` (what workers are to do with a subject), `lease#` (shares
+of a target's limits), `history#` (ends of messages), `outbox#` (events), `climb#` (attempt records in several items).
 
 Limits: partition key 2,048 bytes, sort key 1,024 bytes, neither empty, those of indexes likewise:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -18,13 +25,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chaski_core.deadletter import DeadLetterFilter, LetterKey
-from chaski_core.ids import is_message_id
+from chaski_core.ids import is_label
 from chaski_core.subject import partition
 from chaski_core.timestamps import timestamp
 
 SHARDS = 8
 HOURS_PK = "hour"
 ATTEMPT_SK = "attempt"
+DIED_SK = "died"
 _MS_DIGITS = 15
 _NEWEST_MS = 253_402_300_799_999  # the end of the year 9999
 _HOUR_CHARACTERS = len("2026-11-24T05")
@@ -41,9 +49,9 @@ class Key:
 
 
 def letter_key(letter: LetterKey) -> Key:
-    """The same for every repetition of a put, unlike that of any other dead letter of the route."""
+    """Unlike that of any other dead letter of the route."""
     other = _digest(f"{letter.subject}\0{letter.route}")[:16]
-    message_id = letter.id if is_message_id(letter.id) else f"sha256:{_digest(letter.id)}"
+    message_id = letter.message_id if is_label(letter.message_id) else f"sha256:{_digest(letter.message_id)}"
     pk = f"{hour_of(letter.dead_lettered_at)}#{shard_of(letter.subject)}"
     return Key(f"{letter.dead_lettered_at:0{_MS_DIGITS}d}#{message_id}#{other}", pk)
 
@@ -61,6 +69,11 @@ def hour_of(moment_ms: int) -> str:
 def parts_pk(pk: str, sk: str, digest: str) -> str:
     """Partition of the pieces of a dead letter's message; `digest` is the message's, so that other bytes lie apart."""
     return f"part#{pk}#{sk}#{digest}"
+
+
+def died_pk(message_id: str) -> str:
+    """Partition of what says that a message was kept as a dead letter; `message_id` is its identity."""
+    return f"died#{token(message_id)}"
 
 
 def attempt_pk(message_id: str) -> str:

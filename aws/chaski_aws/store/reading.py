@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from typing import Any, Protocol
 
 from chaski_aws.store import keys, requests
-from chaski_aws.store.items import Item
+from chaski_aws.store.values import Item
 from chaski_aws.transport import CallLimits
 from chaski_core.errors import BackendUnavailableError
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from chaski_aws.store import keys
-from chaski_aws.store.items import INDEX_KEYS, Item
+from chaski_aws.store.items import INDEX_KEYS
+from chaski_aws.store.values import Item
+from chaski_core.deadletter import CLAIM_MS, ReplayClaim
 
 MAX_BATCH_KEYS = 25  # of 100: an item may have 400 KB, an answer 16 MB
 
@@ -43,14 +45,34 @@ def put(table: str, item: Item) -> dict[str, Any]:
     return {"TableName": table, "Item": item}
 
 
-def put_new(table: str, item: Item) -> dict[str, Any]:
-    """Writes an item where none has its key; `ConditionalCheckFailedException` where one has."""
-    return put(table, item) | {"ConditionExpression": "attribute_not_exists(pk)"}
+def put_once(table: str, once: Item, item: Item, token: str) -> dict[str, Any]:
+    """Writes two items in one transaction, where none has the key of `once`; `ConditionalCheckFailedException` else.
+
+    `token`: names the request for ten minutes, up to 36 characters, so that a repetition whose first answer was lost
+    is answered as that was (API_TransactWriteItems, ClientRequestToken).
+    """
+    first = put(table, once) | {"ConditionExpression": "attribute_not_exists(pk)"}
+    return {"TransactItems": [{"Put": first}, {"Put": put(table, item)}], "ClientRequestToken": token}
+
+
+def get(table: str, key: Item) -> dict[str, Any]:
+    """Reads an item by its primary key, consistently."""
+    return {"TableName": table, "Key": key, "ConsistentRead": True}
+
+
+def get_died(table: str, message_id: str) -> dict[str, Any]:
+    """Reads whether a message was kept as a dead letter, and where, consistently."""
+    return get(table, {"pk": {"S": keys.died_pk(message_id)}, "sk": {"S": keys.DIED_SK}})
+
+
+def get_letter(table: str, key: keys.Key) -> dict[str, Any]:
+    """Reads a dead letter, consistently."""
+    return get(table, _letter_key(key))
 
 
 def get_attempt(table: str, message_id: str) -> dict[str, Any]:
     """Reads an attempt record, consistently."""
-    return {"TableName": table, "Key": _attempt_key(message_id), "ConsistentRead": True}
+    return get(table, _attempt_key(message_id))
 
 
 def delete_attempt(table: str, message_id: str) -> dict[str, Any]:
@@ -63,9 +85,30 @@ def mark_letter(table: str, key: keys.Key, replay: str) -> dict[str, Any]:
     return {
         "TableName": table,
         "Key": _letter_key(key),
-        "UpdateExpression": "SET replay = :replay",
+        "UpdateExpression": "SET replay = :replay REMOVE claimRun, claimedAt",
         "ConditionExpression": "attribute_exists(pk)",
         "ExpressionAttributeValues": {":replay": {"S": replay}},
+    }
+
+
+def claim_letter(table: str, key: keys.Key, replay: str | None, claim: ReplayClaim) -> dict[str, Any]:
+    """Claims a dead letter for a run, by the rule of `chaski_core.deadletter.claimable`.
+
+    `replay`: its attribute `replay` as the run judged it. `ConditionalCheckFailedException` where it can't be claimed.
+    """
+    values = {
+        ":run": {"S": claim.run},
+        ":at": {"N": str(claim.at)},
+        ":over": {"N": str(claim.at - CLAIM_MS)},
+    } | ({} if replay is None else {":replay": {"S": replay}})
+    as_judged = "attribute_not_exists(replay)" if replay is None else "replay = :replay"
+    free = "(attribute_not_exists(claimRun) OR claimRun = :run OR claimedAt <= :over)"
+    return {
+        "TableName": table,
+        "Key": _letter_key(key),
+        "UpdateExpression": "SET claimRun = :run, claimedAt = :at",
+        "ConditionExpression": f"attribute_exists(pk) AND {as_judged} AND {free}",
+        "ExpressionAttributeValues": values,
     }
 
 

@@ -5,7 +5,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from chaski_aws.dynamodb import DynamoAttemptRecords, DynamoDeadLetters
 from chaski_aws.endpoints import DYNAMODB, Endpoint
 from chaski_aws.store.table import table_definition
 from chaski_aws.transport import DEFAULT_LIMITS, AwsTransport, CallLimits
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.deadletter import Claimed, DeadLetter, DeadLetterFilter, ReplayClaim
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ladder import ErrorNote, LadderState, Reason
 from chaski_core.ports import AttemptRecord
@@ -121,6 +121,7 @@ def letter(message_id: str) -> DeadLetter:
     """A dead letter of a message that holds more than one item can, so that it lies in parts."""
     return DeadLetter(
         route="n/r",
+        message_id=message_id,
         id=message_id,
         subject="s",
         dead_lettered_at=NOON,
@@ -143,6 +144,12 @@ async def puts(store: Store) -> None:
     """A put keeps the letter, once."""
     await store.letters.put(letter("m"))
     assert await kept(store.letters_behind) == [letter("m")]
+
+
+async def claims(store: Store) -> None:
+    """A dead letter is claimed."""
+    await store.letters_behind.put(letter("m"))
+    assert list(await store.letters.claim([(letter("m").key, None)], ReplayClaim("run", NOON))) == [Claimed.YES]
 
 
 async def reads(store: Store) -> None:
@@ -179,7 +186,9 @@ async def gets(store: Store) -> None:
 
 Act = Callable[[Store], Awaitable[None]]
 ACTS: dict[str, tuple[str, Act]] = {
-    "dead letter": ("PutItem", puts),
+    "hour of a dead letter": ("PutItem", puts),
+    "dead letter": ("TransactWriteItems", puts),
+    "claim": ("UpdateItem", claims),
     "read": ("GetItem", reads),
     "write": ("PutItem", writes),
     "drop": ("DeleteItem", drops),
@@ -241,13 +250,14 @@ async def test_refusal_tells_whether_it_is_for_good(dynamodb_local: str, code: s
 
 @pytest.mark.promise(2)
 async def test_put_whose_answer_is_lost_every_time_is_kept_once(dynamodb_local: str) -> None:
-    """The caller hears of an outage and puts again: the same letter, and no second one."""
+    """The caller hears of an outage and puts again, later: the first is kept, with its time, and no second one."""
     async with harmed(dynamodb_local) as store:
-        store.proxy.set_lasting(cut_after_effect, "PutItem")
-        with pytest.raises(BackendUnavailableError):
-            await store.letters.put(letter("m"))
+        store.proxy.set_lasting(cut_after_effect, "TransactWriteItems")
+        for later in range(3):
+            with pytest.raises(BackendUnavailableError):
+                await store.letters.put(replace(letter("m"), dead_lettered_at=NOON + later))
         store.proxy.heal()
-        await store.letters.put(letter("m"))
+        await store.letters.put(replace(letter("m"), dead_lettered_at=NOON + 9))
         assert await kept(store.letters_behind) == [letter("m")]
 
 

@@ -93,12 +93,24 @@ async def test_refused_credentials_are_an_outage(harmed: Harmed, others: list[Re
 @pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "InvalidSignatureException"])
 async def test_wrong_clock_is_corrected_by_the_answer(harmed: Harmed, ahead: int, code: str) -> None:
     """The first call is repeated with the service's time, later ones use it at once."""
+    harmed.clock.set_wall(ahead)
     day = time.strftime("%Y%m%dT%H", time.gmtime(time.time() + ahead))
     transport = transport_to(harmed, credentials=Rotated())
     right = unless(
         lambda exchange: exchange.headers["x-amz-date"].startswith(day), refuse(403, code, date=time.time() + ahead)
     )
     harmed.proxy.set_lasting(right)
+    for _ in range(2):
+        assert "QueueUrl" in await transport.call("GetQueueUrl", FIELDS)
+    assert len(harmed.proxy.seen) == 3
+    await transport.close()
+
+
+@pytest.mark.parametrize("ahead", [3_600, -86_400, 400 * 86_400])
+async def test_wrong_clock_is_corrected_by_a_server_that_judges_it(harmed: Harmed, ahead: int) -> None:
+    """As before, where the refusal and its Date are the server's own."""
+    harmed.clock.set_wall(ahead)
+    transport = transport_to(harmed, credentials=Rotated())
     for _ in range(2):
         assert "QueueUrl" in await transport.call("GetQueueUrl", FIELDS)
     assert len(harmed.proxy.seen) == 3

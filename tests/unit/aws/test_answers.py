@@ -1,5 +1,6 @@
 """What an answer means."""
 
+import orjson
 import pytest
 
 from chaski_aws.answers import Answer, Kind, Problem, read_answer
@@ -89,6 +90,32 @@ def test_codes_of_dynamodb_stay_as_documented() -> None:
     read = read_answer(DYNAMODB, Answer(400, {}, body))
     assert isinstance(read, Problem)
     assert (read.code, read.reason, read.kind) == ("ConditionalCheckFailedException", "no", Kind.REJECTED)
+
+
+CANCELLED = {
+    "a condition": (["ConditionalCheckFailed", "None"], "ConditionalCheckFailedException", Kind.REJECTED),
+    "a condition beside a conflict": (
+        ["TransactionConflict", "ConditionalCheckFailed"], "ConditionalCheckFailedException", Kind.REJECTED,
+    ),
+    "a conflict": (["None", "TransactionConflict"], "TransactionConflict", Kind.THROTTLED),
+    "a throttled item": (["ThrottlingError", "None"], "ThrottlingError", Kind.THROTTLED),
+    "too little capacity": (["ProvisionedThroughputExceeded"], "ProvisionedThroughputExceeded", Kind.THROTTLED),
+    "a wrong item": (["ValidationError"], "ValidationError", Kind.REJECTED),
+    "no reason": ([], "TransactionCanceledException", Kind.REJECTED),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("reasons", "code", "kind"), CANCELLED.values(), ids=CANCELLED.keys())
+def test_a_cancelled_transaction_is_its_reason(reasons: list[str], code: str, kind: Kind) -> None:
+    """A condition that failed fails again; a conflict with another transaction ends by itself."""
+    told = {
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "Transaction cancelled, please refer cancellation reasons for specific reasons",
+        "CancellationReasons": [{"Code": each} for each in reasons],
+    }
+    read = read_answer(DYNAMODB, Answer(400, {}, orjson.dumps(told)))
+    assert isinstance(read, Problem)
+    assert (read.code, read.kind) == (code, kind)
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -1,5 +1,6 @@
 """Items of a route's table: keys that never meet, sizes that DynamoDB takes, and everything read back."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,6 @@ from chaski_aws.store import keys
 from chaski_aws.store.items import (
     INDEX_KEYS,
     MAX_ITEM_BYTES,
-    TTL_ATTRIBUTE,
     is_expired,
     item_bytes,
     parts_of,
@@ -19,8 +19,9 @@ from chaski_aws.store.items import (
     record_item,
     stored_letter,
 )
+from chaski_aws.store.marks import TTL_ATTRIBUTE, mark_text
 from chaski_aws.store.table import table_definition, time_to_live
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.deadletter import DeadLetter, DeadLetterFilter, ReplayMark
 from chaski_core.ladder import ErrorNote, LadderState, Reason
 from chaski_core.ports import AttemptRecord
 
@@ -30,6 +31,7 @@ NOTES = st.builds(ErrorNote, TEXTS, st.integers(0, 2**45), TEXTS, TEXTS)
 LETTERS = st.builds(
     DeadLetter,
     route=TEXTS,
+    message_id=TEXTS.filter(bool),
     id=TEXTS,
     subject=TEXTS,
     dead_lettered_at=st.integers(0, 4_000_000_000_000),
@@ -42,6 +44,8 @@ LETTERS = st.builds(
     envelope=st.none() | st.dictionaries(TEXTS, TEXTS, max_size=4),
     raw=st.binary(min_size=1, max_size=40),
     detail=TEXTS,
+    replay=st.none() | st.builds(ReplayMark, TEXTS, st.integers(1, 99), st.integers(0, 2**45), TEXTS),
+    sequence_number=st.none() | st.integers(0, 2**128 - 1),
 )
 
 
@@ -59,7 +63,19 @@ def test_no_item_is_larger_than_dynamodb_takes(body: int, errors: int, text: int
     """However long the message, the texts and the ladder: below 400,000 bytes each, and the message whole."""
     notes = tuple(ErrorNote("500", NOON, "é" * text, "x" * text) for _ in range(errors))
     letter = DeadLetter(
-        "ns/r", "i", "s" * 512, NOON, Reason.EXHAUSTED, "500", "t", "u" * 2_048, errors, notes, None, b"\xff" * body
+        "ns/r",
+        "i",
+        "i",
+        "s" * 512,
+        NOON,
+        Reason.EXHAUSTED,
+        "500",
+        "t",
+        "u" * 2_048,
+        errors,
+        notes,
+        None,
+        b"\xff" * body,
     )
     stored = stored_letter(letter, 30)
     assert all(item_bytes(item) < MAX_ITEM_BYTES for item in (stored.hour, *stored.parts, stored.letter))
@@ -69,7 +85,7 @@ def test_no_item_is_larger_than_dynamodb_takes(body: int, errors: int, text: int
 
 def test_a_letter_whose_parts_are_gone_says_so() -> None:
     """Parts outlive their letter; should they not be there, nobody is told that the message was empty."""
-    letter = DeadLetter("ns/r", "i", "s", NOON, Reason.EXHAUSTED, "500", "t", "u", 1, (), None, b"\xff" * 399_990)
+    letter = DeadLetter("ns/r", "i", "i", "s", NOON, Reason.EXHAUSTED, "500", "t", "u", 1, (), None, b"\xff" * 399_990)
     stored = stored_letter(letter, 30)
     assert len(stored.parts) == 2
     assert read_letter(stored.letter, stored.parts).raw == letter.raw
@@ -77,17 +93,39 @@ def test_a_letter_whose_parts_are_gone_says_so() -> None:
     assert "not in the store" in read_letter(stored.letter, stored.parts[:1]).detail
 
 
-LETTER = DeadLetter("ns/r", "i", "s", NOON, Reason.EXHAUSTED, "500", "t", "u", 1, (), {"subject": "s"})
+LETTER = DeadLetter("ns/r", "i", "i", "s", NOON, Reason.EXHAUSTED, "500", "t", "u", 1, (), {"subject": "s"})
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"id": "j"}, {"subject": "t"}, {"route": "ns/q"}, {"dead_lettered_at": NOON + 1}],
-    ids=["id", "subject", "route", "time"],
+    [{"message_id": "j"}, {"subject": "t"}, {"route": "ns/q"}, {"dead_lettered_at": NOON + 1}],
+    ids=["identity", "subject", "route", "time"],
 )
 def test_unlike_letters_have_unlike_keys(changes: dict[str, object]) -> None:
     """The predecessor's key met itself within a second."""
     assert keys.letter_key(LETTER.key) != keys.letter_key(replace(LETTER, **changes).key)  # type: ignore[arg-type]
+
+
+def test_retention_counts_from_when_a_message_became_a_dead_letter() -> None:
+    """And what says that it was kept outlives every message that could come again."""
+    stored = stored_letter(LETTER, 2)
+    assert int(stored.letter["expiresAt"]["N"]) == NOON // 1000 + 2 * 86_400
+    assert not is_expired(stored.letter, NOON + 2 * 86_400_000 - 1_000)
+    assert int(stored.died["expiresAt"]["N"]) == NOON // 1000 + 15 * 86_400
+    assert int(stored_letter(LETTER, 30).died["expiresAt"]["N"]) == NOON // 1000 + 30 * 86_400
+
+
+@pytest.mark.promise(5)
+def test_an_item_of_a_release_before_identities_is_read_by_its_own_key() -> None:
+    """Its producer's id stands where the identity does now, in the item and in its key."""
+    item = stored_letter(LETTER, 30).letter
+    del item["messageId"]
+    before = item | {"id": {"S": "order-1"}, "replay": {"S": '["run",1,5]'}}
+    read = read_letter(before)
+    assert (read.message_id, read.id, read.replay) == ("order-1", "order-1", ReplayMark("run", 1, 5))
+    other = hashlib.sha256(b"s\0ns/r").hexdigest()[:16]
+    assert keys.letter_key(read.key).sk == f"{NOON:015d}#order-1#{other}"  # as edfeed9 wrote it
+    assert mark_text(ReplayMark("run", 1, 5)) == '["run",1,5]'
 
 
 def test_one_dead_target_is_spread_over_shards_and_hours() -> None:
