@@ -74,7 +74,8 @@ def welcome(url: str, host: str) -> str:
     return (
         f"SQS endpoint: {url} (no authentication: {reach})\n"
         f"export AWS_ENDPOINT_URL_SQS={url} AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION} "
-        "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any"
+        "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any\n"
+        f"AWS CLI: aws sqs --endpoint-url {url} list-queues  (version 1 does not read AWS_ENDPOINT_URL_SQS)"
     )
 
 

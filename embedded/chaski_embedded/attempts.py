@@ -12,7 +12,7 @@ from chaski_embedded.letters import notes_json, read_notes
 
 _RECORD_RETENTION_MS = (RETENTION_SECONDS + 86_400) * 1000  # outlives the message by a day
 _values = attrgetter(*(field.name for field in fields(AttemptEntry)))
-_COLUMNS = "message_id, subject, route, number, at, stage, outcome, error_class, status, duration_ms, detail"
+_COLUMNS = "message_id, id, subject, route, number, at, stage, outcome, error_class, status, duration_ms, detail"
 
 
 def write_record(connection: sqlite3.Connection, message_id: str, record: AttemptRecord, now_ms: int) -> None:
@@ -49,15 +49,24 @@ def delete_record(connection: sqlite3.Connection, message_id: str) -> None:
 def note_entries(connection: sqlite3.Connection, entries: Sequence[AttemptEntry]) -> None:
     """Adds attempts to the journal."""
     connection.executemany(
-        f"INSERT INTO journal ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
+        f"INSERT INTO journal ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
         [_values(entry) for entry in entries],
     )
 
 
 def read_entries(connection: sqlite3.Connection, message_id: str) -> list[AttemptEntry]:
-    """Every attempt noted for a message id, oldest first."""
+    """Every attempt noted for an identity, oldest first; in rows of before identities the label stands for it."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM journal WHERE message_id = ? ORDER BY at, number, row",  # noqa: S608 - constants
         (message_id,),
     )
-    return [AttemptEntry(*row) for row in rows.fetchall()]
+    return [AttemptEntry(identity, label or identity, *rest) for identity, label, *rest in rows.fetchall()]
+
+
+def identities(connection: sqlite3.Connection, message_id: str) -> list[str]:
+    """Identities that attempts were noted for: of an identity or of a label."""
+    rows = connection.execute(
+        "SELECT message_id FROM journal WHERE message_id = ? OR id = ? GROUP BY 1 ORDER BY min(row)",
+        (message_id, message_id),
+    )
+    return [identity for (identity,) in rows.fetchall()]

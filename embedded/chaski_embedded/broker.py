@@ -30,6 +30,7 @@ class EmbeddedBroker:
         """Not to be called; use `open`."""
         self._file = folder / schema.FILE_NAME
         self._lock = lock
+        self._clock = clock
         self._engine = Engine(self._file, clock, self._hear, connect)
         self._waiters: dict[str, Waiters] = {}
         self._receivers: dict[str, int] = {}  # queue name -> long polls under way
@@ -75,6 +76,14 @@ class EmbeddedBroker:
     def file(self) -> Path:
         """The SQLite file."""
         return self._file
+
+    def now_ms(self) -> int:
+        """The wall clock, epoch milliseconds."""
+        return self._clock.now_ms()
+
+    def trouble(self) -> str | None:
+        """Why nothing can be stored; None while it can."""
+        return self._engine.trouble
 
     async def run(self, action: Action[T]) -> T:
         """Runs an action of this package on the engine's thread; returns once its changes are durable."""

@@ -19,6 +19,7 @@ def create(session: Session, name: str, attributes: Mapping[str, str], tags: Map
     Raises:
         BackendRejectedError: QueueNameExists, QueueDeletedRecently, or what `sqs_queues` finds wrong.
     """
+    attributes = sqs_queues.as_kept(attributes)
     sqs_queues.check_new_queue(name, attributes)
     sqs_queues.check_settings(attributes, {})
     existing = session.queues.get(name)
@@ -34,19 +35,21 @@ def create(session: Session, name: str, attributes: Mapping[str, str], tags: Map
     return make(session, name, attributes, tags)
 
 
-def make(session: Session, name: str, attributes: Mapping[str, str], tags: Mapping[str, str]) -> HostedQueue:
-    """Makes a queue that does not exist; attributes are not judged."""
+def make(
+    session: Session, name: str, attributes: Mapping[str, str], tags: Mapping[str, str], *, keeps: bool = False
+) -> HostedQueue:
+    """Makes a queue that does not exist; attributes are not judged. `keeps`: it deletes no message by its age."""
     settings = sqs_queues.merge_settings(attributes, {})
     per_group = settings.get("DeduplicationScope") == "messageGroup"
     connection = session.sql()
     connection.execute("DELETE FROM deleted_queues WHERE name = ?", (name,))
     cursor = connection.execute(
-        "INSERT INTO queues (name, settings, tags, dedup_per_group, created_at, modified_at, purged_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, 0)",
-        (name, _text(settings), _text(tags), per_group, session.wall, session.wall),
+        "INSERT INTO queues (name, settings, tags, dedup_per_group, keeps, created_at, modified_at, purged_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+        (name, _text(settings), _text(tags), per_group, keeps, session.wall, session.wall),
     )
     number = cursor.lastrowid or 0
-    queue = HostedQueue(number, name, settings, dict(tags), per_group, session.wall, session.wall, 0)
+    queue = HostedQueue(number, name, settings, dict(tags), per_group, session.wall, session.wall, 0, keeps)
     session.queues[name] = queue
     return session.queue(name)
 
@@ -55,9 +58,12 @@ def attributes_of(session: Session, name: str) -> dict[str, str]:
     """Every attribute of a queue. Raises BackendRejectedError (QueueDoesNotExist)."""
     queue = session.queue(name)
     counts = queue.fifo.counts(session.now)
+    settings = dict(queue.settings)
+    if "KmsMasterKeyId" not in settings:  # AWS returns no period where there is no key
+        settings.pop("KmsDataKeyReusePeriodSeconds", None)
     return {
         **sqs_queues.DEFAULTS,
-        **queue.settings,
+        **settings,
         "ApproximateNumberOfMessages": str(counts.visible),
         "ApproximateNumberOfMessagesDelayed": str(counts.delayed),
         "ApproximateNumberOfMessagesNotVisible": str(counts.in_flight),
@@ -74,6 +80,7 @@ def set_attributes(session: Session, name: str, attributes: Mapping[str, str]) -
         BackendRejectedError: QueueDoesNotExist, or what `sqs_queues` finds wrong.
     """
     queue = session.queue(name)
+    attributes = sqs_queues.as_kept(attributes)
     sqs_queues.check_settings(attributes, queue.settings)
     settings = sqs_queues.merge_settings(attributes, queue.settings)
     session.sql().execute(

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from chaski_core.deadletter import LetterKey, ReplayMark
+from chaski_core.deadletter import LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendError, BackendRejectedError
 from chaski_core.ports import OutgoingMessage, Sent
 from chaski_embedded.broker import EmbeddedBroker
@@ -95,6 +95,9 @@ class _Door:
     async def _do(self, asked: Mapping[str, Any]) -> Any:
         if asked["action"] == "send":
             return await self._send(asked["url"], asked["messages"])
+        if asked["action"] == "claim":
+            wanted = [(LetterKey(*key), None if mark is None else ReplayMark(*mark)) for key, mark in asked["wanted"]]
+            return [each.value for each in await self._store.claim(wanted, ReplayClaim(*asked["claim"]))]
         if asked["action"] == "mark":
             await self._store.mark([(LetterKey(*key), ReplayMark(*mark)) for key, mark in asked["marks"]])
             return None

@@ -2,6 +2,10 @@
 
 Nothing is answered before its commit. Where a commit fails, every command of its group fails, what is in memory is
 thrown away and read anew from the file, and the thread goes on.
+
+After such a failure the engine is in trouble: once a second it tries to store something as large as a message, and until
+that succeeds, `trouble` holds the reason. Actions without a caller that waits are tried again with it, apart from all
+others: they need room, and what others do (a delete) may be what makes it.
 """
 
 import asyncio
@@ -18,13 +22,16 @@ from typing import Any, TypeVar
 from chaski_core.errors import BackendError, BackendUnavailableError, ChaskiError
 from chaski_core.ports import Clock
 from chaski_embedded import schema
-from chaski_embedded.session import QueueTime, Session
+from chaski_embedded.queuetime import QueueTime, Reached
+from chaski_embedded.session import Session
 
 T = TypeVar("T")
 Action = Callable[[Session], T]
 
 _MAX_GROUP = 1_000  # commands in one commit: bounds how long the first waits for the last
 _RETRY_SECONDS = 1.0
+_PROBE_BYTES = 327_680  # a message of the largest size with its metadata
+_MAX_LEFT_BEHIND = 10_000  # riders that wait for room: far more than there can be attempts under way
 _RIDE_SECONDS = 0.05  # for which an action that nobody waits for does, so that it costs no commit of its own
 _log = logging.getLogger(__name__)
 
@@ -65,6 +72,9 @@ class Engine:
         self._commands: queue.SimpleQueue[Sequence[_Command] | None] = queue.SimpleQueue()
         self._riders: list[_Command] = []
         self._departure: asyncio.TimerHandle | None = None  # of the riders, if no command comes before
+        self._left_behind: list[_Command] = []  # riders that could not be stored
+        self._retry: asyncio.TimerHandle | None = None
+        self.trouble: str | None = None  # why nothing can be stored; None: it can
         self._thread = threading.Thread(target=self._work, name="chaski-embedded", daemon=True)
         self._connection: sqlite3.Connection | None = None
         self._session: Session | None = None
@@ -88,7 +98,9 @@ class Engine:
     async def stop(self) -> None:
         """Finishes the commands given before, closes the file; later commands fail."""
         self._closed = True
-        self._put()
+        if self._retry is not None:
+            self._retry.cancel()
+        self._put(*self._left_behind)
         self._commands.put(None)
         while self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, 1.0)
@@ -106,8 +118,13 @@ class Engine:
         return future
 
     def ride(self, action: Action[Any]) -> None:
-        """Gives an action to the thread for which nobody waits: with the next command, or soon if none comes."""
-        if not self._closed:
+        """Gives an action without a caller that waits to the thread: with the next command, or soon if none comes.
+
+        It is tried again while nothing can be stored.
+        """
+        if self.trouble is not None:
+            self._leave_behind(_Command(action, None))
+        elif not self._closed:
             self._riders.append(_Command(action, None))
             if self._departure is None:
                 self._departure = self._loop.call_later(_RIDE_SECONDS, self._put)
@@ -125,9 +142,13 @@ class Engine:
     def _deliver(self, outcomes: Sequence[_Outcome], news: Sequence[News] | None) -> None:
         for outcome in outcomes:
             future = outcome.command.future
+            if isinstance(outcome.error, BackendUnavailableError):
+                self._note_trouble(outcome.error)
             if future is None:
-                if outcome.error is not None:
-                    _log.warning("lost what nobody waits for: %s", outcome.error)
+                if isinstance(outcome.error, BackendUnavailableError):
+                    self._leave_behind(outcome.command)
+                elif outcome.error is not None:
+                    _log.warning("lost a note of an attempt: %s", outcome.error)
             elif future.cancelled():
                 self._take_back(outcome)
             elif outcome.error is not None:
@@ -142,6 +163,38 @@ class Engine:
             action = outcome.command.undo(outcome.result)
             if action is not None and not self._closed:
                 self._put(_Command(action, None))
+
+    def _note_trouble(self, error: Exception) -> None:
+        if self.trouble is None:
+            _log.error(
+                "nothing can be stored, trying again every %g s; what was acknowledged is safe: %s",
+                _RETRY_SECONDS,
+                error,
+            )
+        self.trouble = f"nothing can be stored: {error}"
+        if self._retry is None and not self._closed:
+            self._retry = self._loop.call_later(_RETRY_SECONDS, self._try_again)
+
+    def _leave_behind(self, rider: _Command) -> None:
+        if self._closed or len(self._left_behind) >= _MAX_LEFT_BEHIND:
+            _log.warning("lost a note of an attempt: %s", self.trouble)
+        else:
+            self._left_behind.append(rider)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        riders, self._left_behind = self._left_behind, []
+        probing: asyncio.Future[None] = self._loop.create_future()
+        probing.add_done_callback(self._probed)
+        self._put(*riders, _Command(_probe, probing))
+
+    def _probed(self, probing: "asyncio.Future[None]") -> None:
+        if probing.cancelled() or probing.exception() is not None:
+            return  # the trouble goes on, and so the next try is on its way
+        _log.info("%s takes what is written again", self._file)
+        self.trouble = None
+        if not self._closed:
+            self._put(_Command(_drop_probe, None))
 
     # ---- in the thread
 
@@ -185,7 +238,6 @@ class Engine:
                     return self._without(command, commands, error)
             session.commit()
         except (sqlite3.Error, OSError, BackendError) as error:
-            _log.error("%s: %s; nothing of this group was kept", self._file, error)
             self._discard()
             return [_Outcome(each, error=_unavailable(self._file, error)) for each in commands]
         return outcomes
@@ -213,8 +265,8 @@ class Engine:
         self._connection = self._connect(self._file)
         schema.migrate(self._connection, self._file, self._clock.now_ms())
         if self._time is None:
-            reached = self._connection.execute("SELECT queue_time FROM state").fetchone()[0]
-            self._time = QueueTime(self._clock, reached)
+            row = self._connection.execute("SELECT queue_time, wall, monotonic, boot, hold_ms FROM state").fetchone()
+            self._time = QueueTime(self._clock, Reached(*row), _boot())
         self._session = Session(self._connection, self._time)
         return self._session
 
@@ -223,6 +275,22 @@ class Engine:
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):  # closing rolls back; there is nothing left to save
                 connection.close()
+
+
+def _probe(session: Session) -> None:
+    session.sql().execute("UPDATE state SET probe = zeroblob(?)", (_PROBE_BYTES,))
+
+
+def _drop_probe(session: Session) -> None:
+    session.sql().execute("UPDATE state SET probe = NULL")
+
+
+def _boot() -> str:
+    """What names this run of the machine: random(4). "" where the system has no such thing."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _unavailable(file: Path, error: Exception) -> BackendUnavailableError:

@@ -15,14 +15,14 @@ class FolderLock:
 
     @classmethod
     def acquire(cls, folder: Path) -> "FolderLock":
-        """Takes the lock of a folder, which is made if it is not there.
+        """Takes the lock of a folder. One that is not there is made, for its owner alone: messages hold secrets.
 
         Raises:
             BackendRejectedError: somebody else has it.
             OSError: the folder can't be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

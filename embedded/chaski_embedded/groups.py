@@ -3,7 +3,10 @@
 import bisect
 import heapq
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+
+from chaski_embedded.fifomodel import Held, Place
+from chaski_embedded.sequence import time_of
 
 _SLACK = 16  # free places kept in front: at most 10 messages of a group are held, and come back there
 
@@ -19,7 +22,7 @@ class Group:
     def __init__(self, group_id: str) -> None:
         self.id = group_id
         self.held: list[int] = []  # ascending
-        self.ready_at: int | None = None  # the first deliverable message as `ReadyGroups` knows it
+        self.ready_at: int | Place | None = None  # the first deliverable message as `ReadyGroups` knows it
         self._waiting = array("q")  # ascending from _start on: 8 bytes a message
         self._start = 0
 
@@ -66,44 +69,78 @@ class Group:
 
 
 class ReadyGroups:
-    """Groups with a deliverable message, oldest message first. AWS leaves the order open; this one starves nobody.
+    """Groups with a deliverable message, the one first whose message has been deliverable for the longest.
 
-    A heap of sequence numbers with lazy deletion: an entry counts only while a group is known to be ready at it.
+    A message is deliverable since it was sent, or since it was given back. So a group that becomes visible again goes to
+    the end of the line, and a head that fails again and again starves no other. All recordings of AWS agree with this
+    rule (tests/unit/embedded/test_fifo.py), though AWS promises no order between groups.
+
+    Two heaps with lazy deletion, of the sequence numbers of messages that were never received and of the places of those
+    that were. An entry counts only while a group is known to be ready at it.
     """
 
-    def __init__(self) -> None:
-        self._heap: list[int] = []
-        self._groups: dict[int, Group] = {}  # by their first deliverable message
+    def __init__(self, records: Mapping[int, Held]) -> None:
+        """`records`: of the messages that were ever received, by sequence number; only read."""
+        self._records = records
+        self._sent: list[int] = []
+        self._back: list[Place] = []
+        self._groups: dict[int | Place, Group] = {}  # by what is in the heaps
 
     def __len__(self) -> int:
         return len(self._groups)
 
     def update(self, group: Group) -> None:
         """Takes note of what changed in a group."""
-        before, ready_at = group.ready_at, group.deliverable
+        before, head = group.ready_at, group.deliverable
+        if head is None:
+            if before is not None:
+                del self._groups[before]
+                group.ready_at = None
+            return
+        record = self._records.get(head)
+        ready_at = head if record is None or record.place is None else record.place
         if ready_at == before:
             return
         if before is not None:
             del self._groups[before]
         group.ready_at = ready_at
-        if ready_at is not None:
-            self._groups[ready_at] = group
-            heapq.heappush(self._heap, ready_at)
-            if len(self._heap) > 2 * len(self._groups) + 64:
-                self._heap = sorted(self._groups)
+        self._groups[ready_at] = group
+        if isinstance(ready_at, tuple):
+            heapq.heappush(self._back, ready_at)
+        else:
+            heapq.heappush(self._sent, ready_at)
+        if len(self._sent) + len(self._back) > 2 * len(self._groups) + 64:
+            self._compact()
 
     @property
     def first(self) -> int | None:
-        """The oldest deliverable message."""
-        while self._heap and self._heap[0] not in self._groups:
-            heapq.heappop(self._heap)
-        return self._heap[0] if self._heap else None
+        """The oldest deliverable message that was never received."""
+        while self._sent and self._sent[0] not in self._groups:
+            heapq.heappop(self._sent)
+        return self._sent[0] if self._sent else None
 
-    def pop(self) -> Group | None:
-        """Takes out the group whose deliverable message is the oldest; `update` brings it back."""
-        while self._heap:
-            group = self._groups.pop(heapq.heappop(self._heap), None)
-            if group is not None:
-                group.ready_at = None
-                return group
+    def pop(self, delay_ms: int) -> Group | None:
+        """Takes out the group that has waited for the longest; `update` brings it back.
+
+        `delay_ms`: for which a message that was sent is not deliverable.
+        """
+        while self._back and self._back[0] not in self._groups:
+            heapq.heappop(self._back)
+        if self._back:
+            sent = self.first
+            if sent is None or self._back[0][0] < time_of(sent) + delay_ms:
+                return self._take(heapq.heappop(self._back))
+        while self._sent:
+            sequence = heapq.heappop(self._sent)
+            if sequence in self._groups:
+                return self._take(sequence)
         return None
+
+    def _take(self, ready_at: int | Place) -> Group:
+        group = self._groups.pop(ready_at)
+        group.ready_at = None
+        return group
+
+    def _compact(self) -> None:
+        self._sent = sorted(key for key in self._groups if not isinstance(key, tuple))
+        self._back = sorted(key for key in self._groups if isinstance(key, tuple))

@@ -8,6 +8,8 @@ from chaski_embedded.session import Session
 PAUSE_SECONDS = 10.0
 STEP_PAUSE_SECONDS = 0.02
 JOURNAL_RETENTION_MS = 1_209_600_000  # 14 days: as long as a message can lie on a queue
+RECORD_RENEWAL_MS = 86_400_000  # added to an old record whose message still waits
+NEVER_MS = -(2**63)  # before all times
 JOURNAL_MAX_ROWS = 2_000_000  # some 400 MB; the oldest go first
 _STEP = 500  # rows
 
@@ -23,9 +25,11 @@ class Cursor:
         """Drops some of what is over; whether there may be more."""
         more = [queue.fifo.expire(_STEP, session.now) for queue in map(session.queue, list(session.queues))]
         more.append(self._drop_dedup(session))
-        more.append(_drop_letters(session))
-        more.append(_drop(session, "attempt_records", "expires_at <= ?", session.wall))
-        more.append(_drop_journal(session, self._journal_rows))
+        may_expire = session.may_expire()
+        if may_expire:
+            more += [_drop_letters(session), _drop_records(session)]
+            more.append(_drop(session, "died", "expires_at <= ?", session.wall))
+        more.append(_drop_journal(session, self._journal_rows, may_expire))
         return any(more)
 
     def _drop_dedup(self, session: Session) -> bool:
@@ -51,6 +55,21 @@ def _drop_letters(session: Session) -> bool:
     return more
 
 
+def _drop_records(session: Session) -> bool:
+    # A queue keeps a message for as long as it takes, and the record of its attempts stays with it.
+    rows = session.read(
+        "SELECT rowid, message_id FROM attempt_records WHERE expires_at <= ? LIMIT ?", (session.wall, _STEP)
+    )
+    alive = session.received_ids() if rows else ()
+    kept = [(session.wall + RECORD_RENEWAL_MS, row) for row, message_id in rows if message_id in alive]
+    over = [(row,) for row, message_id in rows if message_id not in alive]
+    if kept:
+        session.sql().executemany("UPDATE attempt_records SET expires_at = ? WHERE rowid = ?", kept)
+    if over:
+        session.sql().executemany("DELETE FROM attempt_records WHERE rowid = ?", over)
+    return len(rows) == _STEP
+
+
 def _drop(session: Session, table: str, condition: str, value: int) -> bool:
     rows = session.read(f"SELECT rowid FROM {table} WHERE {condition} LIMIT ?", (value, _STEP))  # noqa: S608 - constants
     if rows:
@@ -58,11 +77,11 @@ def _drop(session: Session, table: str, condition: str, value: int) -> bool:
     return len(rows) == _STEP
 
 
-def _drop_journal(session: Session, keep: int) -> bool:
+def _drop_journal(session: Session, keep: int, may_expire: bool) -> bool:
     last = session.read("SELECT max(row) FROM journal")[0][0]
     if last is None:
         return False
-    old = session.wall - JOURNAL_RETENTION_MS
+    old = session.wall - JOURNAL_RETENTION_MS if may_expire else NEVER_MS
     rows = session.read("SELECT row, at FROM journal ORDER BY row LIMIT ?", (_STEP,))
     over = [(row,) for row, at in rows if row <= last - keep or at < old]
     if over:

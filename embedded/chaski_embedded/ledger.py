@@ -1,17 +1,22 @@
 """The accounts of a data folder: every message that ingest put here is delivered, a dead letter, or pending.
 
-How many were accepted is counted in the transaction that keeps them. The other side are ids, found independently: on the
-queues, among the attempts (an attempt is noted no later than its message is deleted), among the dead letters. So the two
-sides agree over any crash, as long as no record was dropped: by its retention, or by `discard`.
+How many were accepted is counted in the transaction that keeps them. The other side are identities, found independently:
+on the queues, among the attempts (an attempt is noted no later than its message is deleted), among the dead letters. So
+the two sides agree over any crash, as long as no record was dropped: by its retention, or by `discard`.
+
+A replay is a message of its own that ingest did not accept. It counts for the message that it comes from, which so counts
+once: as pending while it or a replay of it lies on a queue, else as delivered if any of them was, else as a dead letter.
 """
 
 import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from chaski_core.subject import deduplication_id
+from chaski_embedded.lineage import Lineage
 
-FIRST_HOP = deduplication_id("", 0, "first", 0)  # how the deduplication id ends that ingest gives a message
+# What Chaski puts on queues: from ingest, to rungs (also as a release before identities did), replays. Senders of their
+# own have other deduplication ids, and count from their first rung on.
+_OURS = "(dedup_id LIKE '_%:first' OR dedup_id LIKE '_%:replay:_%' OR dedup_id LIKE '_%:_%:_%:_%')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +58,38 @@ def note_dropped(connection: sqlite3.Connection, records: int) -> None:
 
 
 def read_ledger(connection: sqlite3.Connection) -> Ledger:
-    """The accounts, of one state of the file. A message counts once: where it is now goes before where it was."""
+    """The accounts, of one state of the file."""
+    connection.execute("BEGIN")
+    try:
+        return _read(connection)
+    finally:
+        connection.execute("COMMIT")
+
+
+def _read(connection: sqlite3.Connection) -> Ledger:
+    lineage = Lineage(connection)
+
+    def root_on_queue(sequence: int, dedup_id: str) -> str:
+        return lineage.root(lineage.identity(sequence, dedup_id))
+
+    connection.create_function("root", 1, lineage.root, deterministic=True)
+    connection.create_function("root_on_queue", 2, root_on_queue, deterministic=True)
+    connection.create_function("label_before", 1, lineage.label_before, deterministic=True)
     row = connection.execute(
-        """
+        f"""
         WITH pending AS (
-          SELECT DISTINCT substr(dedup_id, 1, instr(dedup_id, ':') - 1) AS id FROM messages
-          WHERE gone = 0 AND dedup_id LIKE '_%:%:%:%'
+          SELECT DISTINCT root_on_queue(sequence, dedup_id) AS id FROM messages WHERE gone = 0 AND {_OURS}
+        ), waiting_before AS (  -- of these, attempts and dead letters of before have the producer's id
+          SELECT label_before(dedup_id) AS id FROM messages WHERE gone = 0 AND dedup_id LIKE '_%:_%:_%:_%'
         ), delivered AS (
-          SELECT DISTINCT message_id AS id FROM journal WHERE outcome = 'delivered'
-          EXCEPT SELECT id FROM pending
+          SELECT DISTINCT root(message_id) AS id FROM journal WHERE outcome = 'delivered'
+          EXCEPT SELECT id FROM pending EXCEPT SELECT id FROM waiting_before
         ), dead AS (
-          SELECT DISTINCT id FROM dead_letters
-          EXCEPT SELECT id FROM pending
-          EXCEPT SELECT id FROM delivered
+          SELECT DISTINCT coalesce(replay_of, root(message_id)) AS id FROM dead_letters
+          EXCEPT SELECT id FROM pending EXCEPT SELECT id FROM delivered EXCEPT SELECT id FROM waiting_before
         )
         SELECT accepted, (SELECT count(*) FROM delivered), (SELECT count(*) FROM dead), (SELECT count(*) FROM pending),
           dropped FROM state
-        """
+        """  # noqa: S608 - constants
     ).fetchone()
     return Ledger(*row)

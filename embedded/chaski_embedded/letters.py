@@ -5,32 +5,47 @@ from collections.abc import Sequence
 from typing import Any
 
 from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
+from chaski_core.deadletter import (
+    Claimed,
+    DeadLetter,
+    DeadLetterFilter,
+    LetterKey,
+    ReplayClaim,
+    ReplayMark,
+    claimable,
+)
 from chaski_core.ladder import ErrorNote, Reason
 from chaski_core.outcome import class_of_key
+from chaski_core.ports import RETENTION_SECONDS
 from chaski_embedded import ledger
 
 PAGE = 200  # rows in memory at a time
 DEFAULT_RETENTION_DAYS = 30  # of a route that is not in this folder: DESIGN's default
 _DAY_MS = 86_400_000
-_COLUMNS = "dead_lettered_at, id, subject, route, target, error_class, item, raw, replay"
-_IS_KEY = "dead_lettered_at = ? AND id = ? AND subject = ? AND route = ?"
+_DIED_MS = (RETENTION_SECONDS + 86_400) * 1000  # how long a message is known to have been kept, at least
+_COLUMNS = "dead_lettered_at, message_id, subject, route, id, target, error_class, item, raw, replay"
+_IS_KEY = "dead_lettered_at = ? AND message_id = ? AND subject = ? AND route = ?"
 
-Key = tuple[int, str, str, str]  # dead_lettered_at, id, subject, route: the order of reading
+Key = tuple[int, str, str, str]  # dead_lettered_at, message_id, subject, route: the order of reading
 START: Key = (-(2**63), "", "", "")
 
 
 def insert(connection: sqlite3.Connection, letter: DeadLetter) -> None:
-    """Keeps a dead letter, for the retention of its route; one with the same key is left as it is."""
+    """Keeps a dead letter, for the retention of its route; where its message was kept before, nothing changes."""
     days = connection.execute("SELECT retention_days FROM routes WHERE key = ?", (letter.route,)).fetchone()
     expires_at = letter.dead_lettered_at + (days[0] if days else DEFAULT_RETENTION_DAYS) * _DAY_MS
+    died = (letter.message_id, max(expires_at, letter.dead_lettered_at + _DIED_MS))
+    if not connection.execute("INSERT OR IGNORE INTO died (message_id, expires_at) VALUES (?, ?)", died).rowcount:
+        return
     connection.execute(
-        f"INSERT OR IGNORE INTO dead_letters ({_COLUMNS}, class, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
+        f"INSERT INTO dead_letters ({_COLUMNS}, class, expires_at, replay_of) "  # noqa: S608 - constants
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             letter.dead_lettered_at,
-            letter.id,
+            letter.message_id,
             letter.subject,
             letter.route,
+            letter.id,
             letter.target,
             letter.error_class,
             _item(letter),
@@ -38,6 +53,7 @@ def insert(connection: sqlite3.Connection, letter: DeadLetter) -> None:
             _mark_json(letter.replay),
             class_of_key(letter.error_class),
             expires_at,
+            letter.replay_of,
         ),
     )
 
@@ -54,19 +70,47 @@ def page(connection: sqlite3.Connection, wanted: DeadLetterFilter, after: Key) -
 
 
 def of_message(connection: sqlite3.Connection, message_id: str) -> list[DeadLetter]:
-    """Every dead letter of a message id, oldest first."""
+    """Every dead letter of an identity, of its replays, or of a label, oldest first."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM dead_letters WHERE id = ? "  # noqa: S608 - constants
-        "ORDER BY dead_lettered_at, subject, route",
+        f"SELECT {_COLUMNS} FROM dead_letters WHERE message_id = ? OR id = ? OR replay_of = ? "  # noqa: S608 - constants
+        "ORDER BY dead_lettered_at, message_id, subject, route",
+        (message_id, message_id, message_id),
+    )
+    return [_letter(row) for row in rows.fetchall()]
+
+
+def of_identity(connection: sqlite3.Connection, message_id: str) -> list[DeadLetter]:
+    """Every dead letter of an identity, oldest first; several only where a release before identities kept them."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM dead_letters WHERE message_id = ? ORDER BY dead_lettered_at, subject, route",  # noqa: S608 - constants
         (message_id,),
     )
     return [_letter(row) for row in rows.fetchall()]
 
 
+def claim(
+    connection: sqlite3.Connection, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], made: ReplayClaim
+) -> list[Claimed]:
+    """Claims dead letters for a run that is about to send them again."""
+    return [_claim(connection, key, judged, made) for key, judged in wanted]
+
+
+def _claim(connection: sqlite3.Connection, key: LetterKey, judged: ReplayMark | None, made: ReplayClaim) -> Claimed:
+    row = connection.execute(f"SELECT replay, claim FROM dead_letters WHERE {_IS_KEY}", _values(key)).fetchone()  # noqa: S608 - constants
+    if row is None:
+        return Claimed.GONE
+    held = None if row[1] is None else ReplayClaim(*jsontext.loads(row[1].encode()))
+    found = claimable(judged, _read_mark(row[0]), held, made)
+    if found is Claimed.YES:
+        text = jsontext.dumps([made.run, made.at]).decode()
+        connection.execute(f"UPDATE dead_letters SET claim = ? WHERE {_IS_KEY}", (text, *_values(key)))  # noqa: S608 - constants
+    return found
+
+
 def mark(connection: sqlite3.Connection, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
-    """Notes down that dead letters were sent again."""
+    """Notes down that dead letters were sent again, and ends claims on them."""
     connection.executemany(
-        f"UPDATE dead_letters SET replay = ? WHERE {_IS_KEY}",  # noqa: S608 - constants
+        f"UPDATE dead_letters SET replay = ?, claim = NULL WHERE {_IS_KEY}",  # noqa: S608 - constants
         [(_mark_json(made), *_values(key)) for key, made in marks],
     )
 
@@ -78,7 +122,7 @@ def discard(connection: sqlite3.Connection, keys: Sequence[LetterKey]) -> None:
 
 
 def _values(key: LetterKey) -> Key:
-    return key.dead_lettered_at, key.id, key.subject, key.route
+    return key.dead_lettered_at, key.message_id, key.subject, key.route
 
 
 def _query(wanted: DeadLetterFilter, after: Key) -> tuple[str, list[object]]:
@@ -100,14 +144,14 @@ def _query(wanted: DeadLetterFilter, after: Key) -> tuple[str, list[object]]:
         conditions.append(f"replay IS {'NOT ' if wanted.replayed else ''}NULL")
     if wanted.since is not None:
         after = max(after, (wanted.since, "", "", ""))
-    conditions.append("(dead_lettered_at, id, subject, route) > (?, ?, ?, ?)")
+    conditions.append("(dead_lettered_at, message_id, subject, route) > (?, ?, ?, ?)")
     values += after
     if wanted.until is not None:
         conditions.append("dead_lettered_at < ?")
         values.append(wanted.until)
     statement = (
         f"SELECT {_COLUMNS} FROM dead_letters WHERE {' AND '.join(conditions)} "  # noqa: S608 - constants
-        "ORDER BY dead_lettered_at, id, subject, route LIMIT ?"
+        "ORDER BY dead_lettered_at, message_id, subject, route LIMIT ?"
     )
     return statement, [*values, PAGE]
 
@@ -123,16 +167,18 @@ def _item(letter: DeadLetter) -> str:
         "errors": notes_json(letter.errors),
         "envelope": letter.envelope,
         "detail": letter.detail,
+        "sequenceNumber": letter.sequence_number,
     }
     return jsontext.dumps(values).decode()
 
 
 def _letter(row: Sequence[Any]) -> DeadLetter:
-    dead_lettered_at, message_id, subject, route, target, error_class, item, raw, replay = row
+    dead_lettered_at, message_id, subject, route, label, target, error_class, item, raw, replay = row
     values = jsontext.loads(item.encode())
     return DeadLetter(
         route=route,
-        id=message_id,
+        message_id=message_id,
+        id=label,
         subject=subject,
         dead_lettered_at=dead_lettered_at,
         reason=Reason(values["reason"]),
@@ -144,12 +190,17 @@ def _letter(row: Sequence[Any]) -> DeadLetter:
         envelope=values["envelope"],
         raw=raw,
         detail=values["detail"],
-        replay=None if replay is None else ReplayMark(*jsontext.loads(replay.encode())),
+        replay=_read_mark(replay),
+        sequence_number=values.get("sequenceNumber"),
     )
 
 
 def _mark_json(made: ReplayMark | None) -> str | None:
-    return None if made is None else jsontext.dumps([made.run, made.epoch, made.at]).decode()
+    return None if made is None else jsontext.dumps([made.run, made.epoch, made.at, made.message_id]).decode()
+
+
+def _read_mark(stored: str | None) -> ReplayMark | None:
+    return None if stored is None else ReplayMark(*jsontext.loads(stored.encode()))  # three values in rows of before
 
 
 def notes_json(notes: Sequence[ErrorNote]) -> list[list[object]]:

@@ -160,7 +160,7 @@ def _ensure_queue(session: Session, url: str, delay_seconds: int) -> None:
     name, wanted = url.removeprefix(URL_SCHEME), _attributes(delay_seconds)
     queue = session.queues.get(name)
     if queue is None:
-        catalog.make(session, name, wanted, {"chaski": "route"})
+        catalog.make(session, name, wanted, {"chaski": "route"}, keeps=True)
     elif any(queue.settings.get(key) != value for key, value in wanted.items()):
         catalog.set_attributes(session, name, wanted)
 

@@ -53,6 +53,11 @@ class EmbeddedQueue:
         """A batch is one transaction."""
         return True
 
+    @property
+    def retention_seconds(self) -> int | None:
+        """The queues of a route keep every message until a worker has settled it."""
+        return None
+
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
         """Puts messages on the queue, all or none; returns after the commit."""
         _check_batch(len(messages))

@@ -1,40 +1,22 @@
 """Reads a data folder beside the process that owns it: for `chaski dead-letters` and `chaski trace`."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
-from chaski_core.envelope import Envelope, read_envelope
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import AttemptEntry
 from chaski_embedded import attempts, letters, schema
 from chaski_embedded.ledger import Ledger, read_ledger
+from chaski_embedded.lineage import Lineage
 from chaski_embedded.searching import message_ids
+from chaski_embedded.tracing import State, Trace, described, traces_of
 
-_AFTER_COLON = ";"  # the character after `:`, where the range of texts that begin with `<id>:` ends
-
-
-class State(StrEnum):
-    """Where a message is."""
-
-    PENDING = "pending"  # on a queue
-    DELIVERED = "delivered"
-    DEAD_LETTERED = "dead-lettered"
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """What is known of a message."""
-
-    id: str
-    subject: str
-    state: State
-    attempts: tuple[AttemptEntry, ...]  # oldest first
+__all__ = ["Reader", "State", "Trace", "open_reader"]
 
 
 class Reader:
@@ -51,36 +33,34 @@ class Reader:
             yield from found
 
     def get(self, message_id: str) -> Sequence[DeadLetter]:
-        """Every dead letter of a message id, oldest first."""
+        """Every dead letter of an identity, of its replays, or of a label, oldest first."""
         return letters.of_message(self._connection, message_id)
 
     def attempts(self, message_id: str) -> Sequence[AttemptEntry]:
-        """Every attempt noted for a message id, oldest first."""
+        """Every attempt noted for an identity, oldest first."""
         return attempts.read_entries(self._connection, message_id)
 
-    def trace(self, message_id: str) -> Trace | None:
-        """What is known of a message; None if nothing is.
+    def traces(self, message_id: str) -> list[Trace]:
+        """Every message of an identity or of a label, and their replays, oldest first; empty if nothing is known."""
+        with self._one_state():
+            return traces_of(self._connection, message_id)
 
-        A message on a queue is pending, whatever became of earlier sendings (replays) of the same id.
-        """
-        self._connection.execute("BEGIN")  # one state of the file for all reads
+    def described(self, identities: Iterable[str]) -> list[Trace]:
+        """What is known of each of these messages, oldest first."""
+        with self._one_state():
+            return described(self._connection, Lineage(self._connection), identities)
+
+    @contextmanager
+    def _one_state(self) -> Iterator[None]:
+        """Every read within it sees the same state of the file."""
+        self._connection.execute("BEGIN")
         try:
-            noted = tuple(self.attempts(message_id))
-            pending = self._pending_subject(message_id)
-            dead = self.get(message_id)
+            yield
         finally:
             self._connection.execute("COMMIT")
-        if pending is not None:
-            return Trace(message_id, pending, State.PENDING, noted)
-        delivered_at = max((entry.at for entry in noted if entry.outcome == "delivered"), default=None)
-        if dead and (delivered_at is None or delivered_at < dead[-1].dead_lettered_at):
-            return Trace(message_id, dead[-1].subject, State.DEAD_LETTERED, noted)
-        if delivered_at is not None:
-            return Trace(message_id, noted[-1].subject, State.DELIVERED, noted)
-        return None
 
     def search(self, subject: str | None, text: str | None) -> Iterator[str]:
-        """Ids of messages of a subject, with a text in what is kept of them; read step by step, an id may come twice."""
+        """Identities of messages of a subject, with a text in what is kept of them; read step by step, one may come twice."""
         return message_ids(self._connection, subject, text)
 
     def ledger(self) -> Ledger:
@@ -96,25 +76,6 @@ class Reader:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-    def _pending_subject(self, message_id: str) -> str | None:
-        # Chaski's deduplication ids begin with `<id>:`, so that no index is needed that every send would have to pay
-        # for: a pass over rows of some hundred bytes finds it. Messages of other senders have their id in the body.
-        for group_id, body in self._connection.execute(
-            "SELECT group_id, body FROM messages JOIN bodies USING (sequence) "
-            "WHERE gone = 0 AND dedup_id >= ? AND dedup_id < ?",
-            (f"{message_id}:", message_id + _AFTER_COLON),
-        ):
-            envelope = read_envelope(body)
-            return envelope.subject if isinstance(envelope, Envelope) else str(group_id)
-        for (body,) in self._connection.execute(
-            "SELECT body FROM messages JOIN bodies USING (sequence) WHERE gone = 0 AND instr(body, ?)",
-            (message_id.encode(),),
-        ):
-            envelope = read_envelope(body)
-            if isinstance(envelope, Envelope) and envelope.metadata and envelope.metadata.id == message_id:
-                return envelope.subject
-        return None
 
 
 def open_reader(folder: str | Path) -> Reader:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-from chaski_core.deadletter import DeadLetter, LetterKey, ReplayMark
+from chaski_core.deadletter import Claimed, DeadLetter, LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, Sent
 from chaski_embedded import control, schema
@@ -76,9 +76,17 @@ class RemoteDeadLetters(BesideLetters):
         """Is never asked for here."""
         raise BackendRejectedError("UnsupportedOperation", f"{letter.id}: only workers keep dead letters")
 
+    async def claim(
+        self, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], claim: ReplayClaim
+    ) -> Sequence[Claimed]:
+        """Claims dead letters for a run that is about to send them again."""
+        judged = [[_values(key), None if mark is None else _mark_values(mark)] for key, mark in wanted]
+        made = await self._owner.ask({"action": "claim", "wanted": judged, "claim": [claim.run, claim.at]})
+        return [Claimed(each) for each in made]
+
     async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
         """Notes down that dead letters were sent again."""
-        sent = [[_values(key), [mark.run, mark.epoch, mark.at]] for key, mark in marks]
+        sent = [[_values(key), _mark_values(mark)] for key, mark in marks]
         await self._owner.ask({"action": "mark", "marks": sent})
 
     async def discard(self, keys: Sequence[LetterKey]) -> None:
@@ -117,4 +125,8 @@ async def find_owner(folder: Path) -> RemoteOwner | None:
 
 
 def _values(key: LetterKey) -> list[Any]:
-    return [key.dead_lettered_at, key.id, key.subject, key.route]
+    return [key.dead_lettered_at, key.message_id, key.subject, key.route]
+
+
+def _mark_values(mark: ReplayMark) -> list[Any]:
+    return [mark.run, mark.epoch, mark.at, mark.message_id]

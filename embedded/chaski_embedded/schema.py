@@ -1,5 +1,7 @@
 """The SQLite file: its tables, its version, and how to open it."""
 
+import contextlib
+import os
 import secrets
 import sqlite3
 from pathlib import Path
@@ -120,6 +122,74 @@ _MIGRATIONS = (
     ALTER TABLE state ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE state ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    -- Where the clocks were at the last commit, and for how long nothing may expire (queuetime.py).
+    ALTER TABLE state ADD COLUMN wall INTEGER NOT NULL DEFAULT 0;       -- epoch milliseconds
+    ALTER TABLE state ADD COLUMN monotonic INTEGER NOT NULL DEFAULT 0;  -- milliseconds
+    ALTER TABLE state ADD COLUMN boot TEXT NOT NULL DEFAULT '';         -- of the machine
+    ALTER TABLE state ADD COLUMN hold_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE state ADD COLUMN probe BLOB;          -- what was written to see whether the disk takes something
+    -- A queue of a route keeps a message until it is deleted. What ran before knew them by this tag.
+    ALTER TABLE queues ADD COLUMN keeps INTEGER NOT NULL DEFAULT 0;
+    UPDATE queues SET keeps = 1 WHERE json_extract(tags, '$.chaski') = 'route';
+    """,
+    """
+    -- Messages by identity: the MessageId that their first queue gave them. Until here the producer's id stood for it,
+    -- and the time of a dead letter was that at which its message was sent. Both stay as they are in what is there.
+    CREATE TABLE letters_by_identity (
+      dead_lettered_at INTEGER NOT NULL, -- epoch milliseconds: when it was kept
+      message_id TEXT NOT NULL,          -- the identity; the producer's id in rows of before
+      id TEXT NOT NULL,                  -- the producer's id, a label
+      subject TEXT NOT NULL,
+      route TEXT NOT NULL,
+      target TEXT NOT NULL,
+      error_class TEXT NOT NULL,         -- most specific: 404
+      class TEXT NOT NULL,               -- 4xx
+      expires_at INTEGER NOT NULL,
+      item TEXT NOT NULL,                -- JSON: all the rest
+      raw BLOB,
+      replay TEXT,                       -- JSON: [run, epoch, epoch milliseconds, identity] of the latest replay
+      replay_of TEXT,                    -- of a replay: the identity of the message that was accepted
+      claim TEXT,                        -- JSON: [run, epoch milliseconds]: that run is about to send it again
+      PRIMARY KEY (dead_lettered_at, message_id, subject, route)
+    );
+    INSERT INTO letters_by_identity
+      SELECT dead_lettered_at, id, id, subject, route, target, error_class, class, expires_at, item, raw, replay,
+        NULL, NULL
+      FROM dead_letters;
+    DROP TABLE dead_letters;
+    ALTER TABLE letters_by_identity RENAME TO dead_letters;
+    CREATE INDEX dead_letters_by_message ON dead_letters (message_id);
+    CREATE INDEX dead_letters_by_id ON dead_letters (id);
+    CREATE INDEX dead_letters_by_root ON dead_letters (replay_of) WHERE replay_of IS NOT NULL;
+    CREATE INDEX dead_letters_by_subject ON dead_letters (subject, dead_lettered_at, message_id, route);
+    CREATE INDEX dead_letters_by_target ON dead_letters (target, dead_lettered_at, message_id, subject, route);
+    CREATE INDEX dead_letters_by_error ON dead_letters (error_class, dead_lettered_at, message_id, subject, route);
+    CREATE INDEX dead_letters_by_class ON dead_letters (class, dead_lettered_at, message_id, subject, route);
+    CREATE INDEX dead_letters_by_expiry ON dead_letters (expires_at);
+    -- A message is kept as a dead letter once, also where that one was discarded since.
+    CREATE TABLE died (
+      message_id TEXT PRIMARY KEY,
+      expires_at INTEGER NOT NULL
+    );
+    CREATE INDEX died_by_expiry ON died (expires_at);
+    ALTER TABLE journal ADD COLUMN id TEXT;  -- the producer's id; NULL in rows of before, whose message_id it is
+    CREATE INDEX journal_by_id ON journal (id) WHERE id IS NOT NULL;
+    -- Which message a replay was sent for: written with the message, so that no crash comes between. Some 60 bytes each.
+    CREATE TABLE replays (
+      sequence INTEGER PRIMARY KEY,      -- of the replay: `sequence.message_id` makes its identity of it
+      source TEXT NOT NULL               -- the identity of the dead letter
+    );
+    CREATE TRIGGER replay_sent AFTER INSERT ON messages
+    WHEN instr(NEW.dedup_id, ':replay:') AND NEW.dedup_id NOT GLOB '*:replay:*:*' BEGIN  -- not a rung of that name
+      INSERT INTO replays VALUES (NEW.sequence, substr(NEW.dedup_id, 1, instr(NEW.dedup_id, ':replay:') - 1));
+    END;
+    -- Replays that a release before identities sent: <id>:<epoch from 1>:<rung>:<number>.
+    INSERT INTO replays
+      SELECT sequence, substr(dedup_id, 1, instr(dedup_id, ':') - 1) FROM messages
+      WHERE gone = 0 AND dedup_id LIKE '_%:_%:_%:_%'
+        AND substr(dedup_id, instr(dedup_id, ':') + 1) NOT LIKE '0:%';
+    """,
 )
 VERSION = len(_MIGRATIONS)
 
@@ -127,9 +197,12 @@ VERSION = len(_MIGRATIONS)
 def connect(file: Path) -> sqlite3.Connection:
     """A connection that commits only when told to, and whose commits survive a power failure.
 
+    The file is the owner's alone to read, as are the files that SQLite makes beside it.
+
     Raises:
         sqlite3.Error: the file can't be opened, or is no database.
     """
+    _restrict(file)
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
@@ -141,6 +214,17 @@ def connect(file: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _restrict(file: Path) -> None:
+    # SQLite gives its log and index the mode of the database: https://sqlite.org/wal.html. An earlier release left them
+    # readable for everyone. Where the file is another user's it stays as that user wants it.
+    # A file that is there is not opened: closing it would drop the locks of this process's other connections to it.
+    with contextlib.suppress(OSError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    for each in (file, file.with_name(file.name + "-wal"), file.with_name(file.name + "-shm")):
+        with contextlib.suppress(OSError):
+            each.chmod(0o600)
 
 
 def connect_reader(file: Path) -> sqlite3.Connection:

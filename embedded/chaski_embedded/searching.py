@@ -12,10 +12,11 @@ from chaski_core.deadletter import DeadLetterFilter
 from chaski_core.envelope import Envelope, read_envelope
 from chaski_core.subject import group_id
 from chaski_embedded import letters
+from chaski_embedded.lineage import Lineage
 
 
 def message_ids(connection: sqlite3.Connection, subject: str | None, text: str | None) -> Iterator[str]:
-    """Ids of the messages of a subject, and with a text in any case; either may be None. The same id may come twice."""
+    """Identities of the messages of a subject, and with a text in any case; either may be None. One may come twice."""
     if subject is not None and text is None:
         rows = connection.execute(
             "SELECT message_id FROM journal WHERE subject = ? GROUP BY 1 ORDER BY min(row)", (subject,)
@@ -30,21 +31,20 @@ def _given_up(connection: sqlite3.Connection, wanted: DeadLetterFilter) -> Itera
     after: letters.Key | None = letters.START
     while after is not None:
         found, after = letters.page(connection, wanted, after)
-        yield from (letter.id for letter in found)
+        yield from (letter.message_id for letter in found)
 
 
 def _waiting(connection: sqlite3.Connection, subject: str | None, text: str | None) -> Iterator[str]:
+    lineage = Lineage(connection)
     group = None if subject is None else group_id(subject)
     bodies = connection.execute(
-        "SELECT body FROM messages JOIN bodies USING (sequence) WHERE gone = 0 AND (? IS NULL OR group_id = ?) "
+        "SELECT sequence, dedup_id, body FROM messages JOIN bodies USING (sequence) WHERE gone = 0 AND (? IS NULL OR group_id = ?) "
         "ORDER BY sequence",
         (group, group),
     )
-    for (body,) in bodies:
+    for sequence, dedup_id, body in bodies:
         envelope = read_envelope(body)
-        if not isinstance(envelope, Envelope) or envelope.metadata is None or envelope.metadata.id is None:
-            continue
-        if subject is not None and envelope.subject != subject:
+        if not isinstance(envelope, Envelope) or (subject is not None and envelope.subject != subject):
             continue
         if text is None or text.casefold() in jsontext.dumps(envelope.document).decode().casefold():
-            yield envelope.metadata.id
+            yield lineage.identity(sequence, dedup_id)

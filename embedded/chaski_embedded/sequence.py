@@ -3,8 +3,7 @@
 A sequence number is the queue time of sending in milliseconds, shifted by 20 bits, plus a counter: it sorts by
 sending, never repeats, and tells when a message was sent without another field in memory.
 
-Queue time is the broker's own: it starts at the wall clock or where it had come to before, whichever is later, and
-then runs with the monotonic clock. A wall clock that is set back can therefore neither lengthen a hold nor repeat a
+Queue time is the broker's own (queuetime.py): a wall clock that is set back can neither lengthen a hold nor repeat a
 sequence number, and one that is set forward can't end a hold early.
 """
 

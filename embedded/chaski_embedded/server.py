@@ -1,7 +1,7 @@
 """The embedded queues offered on the SQS JSON protocol (AWS JSON 1.0), so that SDKs and `aws sqs` can use them.
 
-There is no authentication: signatures are neither asked for nor checked. The server binds 127.0.0.1 unless told
-otherwise, and whoever can reach it can do everything.
+There is no authentication: signatures are neither asked for nor checked, but for the time at which they were made. The
+server binds 127.0.0.1 by default, and everyone who can reach it can do everything.
 
 Protocol: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-making-api-requests-json.html
 """
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Any
 
 import orjson
@@ -22,6 +23,7 @@ from chaski_embedded.sqs_calls import Action, Call
 from chaski_embedded.sqs_errors import ErrorAnswer, error_answer
 from chaski_embedded.sqs_message_actions import MESSAGE_ACTIONS
 from chaski_embedded.sqs_queue_actions import QUEUE_ACTIONS
+from chaski_embedded.sqs_signing_time import check_signing_time
 
 DEFAULT_HOST = "127.0.0.1"
 MAX_REQUEST_BYTES = 8_388_608  # a batch of 1 MiB, each character written as a six-byte escape, and room for its fields
@@ -92,6 +94,13 @@ async def _close_polls(app: web.Application) -> None:
 
 
 async def _handle(request: web.Request) -> web.Response:
+    response = await _respond(request)
+    # By this a client corrects its clock: the time by which its signature was judged.
+    response.headers["Date"] = formatdate(request.app[_BROKER].now_ms() / 1000, usegmt=True)
+    return response
+
+
+async def _respond(request: web.Request) -> web.Response:
     try:
         answer = await _answer(request)
     except BackendRejectedError as error:
@@ -109,6 +118,8 @@ async def _handle(request: web.Request) -> web.Response:
 
 async def _answer(request: web.Request) -> dict[str, Any] | None:
     action = _action(request.headers.get("X-Amz-Target", ""))
+    broker = request.app[_BROKER]
+    check_signing_time(request.headers, broker.now_ms())
     try:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             body = await request.read()
@@ -116,7 +127,10 @@ async def _answer(request: web.Request) -> dict[str, Any] | None:
         sentence = f"The request body did not come within {BODY_TIMEOUT_SECONDS:g} s."
         raise BackendRejectedError("RequestTimeout", sentence) from error
     base_url = f"{request.scheme}://{request.host}"
-    return await action(Call(request.app[_BROKER], sqs_fields.parse_request(body), base_url, request.app[_CLOSING]))
+    trace_header = request.headers.get("X-Amzn-Trace-Id", "")
+    return await action(
+        Call(broker, sqs_fields.parse_request(body), base_url, request.app[_CLOSING], trace_header=trace_header)
+    )
 
 
 def _action(target: str) -> Action:

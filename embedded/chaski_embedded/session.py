@@ -12,29 +12,13 @@ from typing import Any
 import orjson
 
 from chaski_core.errors import BackendRejectedError
-from chaski_core.ports import Clock
-from chaski_embedded import ledger
+from chaski_core.subject import is_accepted
 from chaski_embedded.dedup import WINDOW_MS
 from chaski_embedded.fifo import FifoQueue
 from chaski_embedded.fifomodel import Held, Settings
-from chaski_embedded.sequence import first_sequence_at, next_sequence
+from chaski_embedded.queuetime import QueueTime
+from chaski_embedded.sequence import first_sequence_at, message_id, next_sequence
 from chaski_embedded.sqs_queues import DEFAULTS, denies_sending
-
-
-class QueueTime:
-    """Queue time: see `sequence.py`. One for the life of an engine, whatever happens to its sessions."""
-
-    def __init__(self, clock: Clock, reached: int) -> None:
-        self._clock = clock
-        self._zero = max(clock.now_ms(), reached) - round(clock.monotonic() * 1000)
-
-    def now(self) -> int:
-        """Milliseconds; never goes back."""
-        return self._zero + round(self._clock.monotonic() * 1000)
-
-    def wall(self) -> int:
-        """The wall clock, epoch milliseconds."""
-        return self._clock.now_ms()
 
 
 @dataclass(eq=False, slots=True)
@@ -49,6 +33,7 @@ class HostedQueue:
     created_at: int  # epoch milliseconds
     modified_at: int
     purged_at: int
+    keeps: bool  # a route's: a message stays until it is deleted, whatever MessageRetentionPeriod says
     fifo: FifoQueue = field(init=False, repr=False)
     max_message_bytes: int = field(init=False)
     fenced: bool = field(init=False)  # its policy denies sending
@@ -61,7 +46,7 @@ class HostedQueue:
         """What the settings mean to the FIFO rules."""
         return Settings(
             delay_ms=int(self.setting("DelaySeconds")) * 1000,
-            retention_ms=int(self.setting("MessageRetentionPeriod")) * 1000,
+            retention_ms=None if self.keeps else int(self.setting("MessageRetentionPeriod")) * 1000,
             dedup_per_group=self.dedup_per_group,
         )
 
@@ -108,7 +93,7 @@ class Session:
         """The queue of that name. Raises BackendRejectedError (QueueDoesNotExist)."""
         queue = self.queues.get(name)
         if queue is None:
-            raise BackendRejectedError("QueueDoesNotExist", f"there is no queue called {name}")
+            raise BackendRejectedError("QueueDoesNotExist", "The specified queue does not exist.")
         self.touched[name] = queue
         return queue
 
@@ -119,7 +104,7 @@ class Session:
         if claimed == sequence:
             self._last_sequence = sequence
             self._sent[sequence] = (queue.id, message)
-            self._accepted += message.dedup_id.endswith(ledger.FIRST_HOP)
+            self._accepted += is_accepted(message.dedup_id)
         return claimed
 
     def messages(self, sequences: Sequence[int]) -> dict[int, StoredMessage]:
@@ -157,6 +142,16 @@ class Session:
         self._flush(connection)
         return connection
 
+    def may_expire(self) -> bool:
+        """Whether what is stored may be dropped by its age. A jump of the wall clock that shows only now is kept durably."""
+        if self._time.expiry.notice(self.now, self.wall):
+            self.sql()
+        return not self._time.expiry.left(self.now)
+
+    def received_ids(self) -> set[str]:
+        """Ids of the messages on queues that were received at least once."""
+        return {message_id(self.salt, sequence) for queue in self.queues.values() for sequence in queue.fifo.received()}
+
     # ---- for the engine
 
     def begin(self) -> None:
@@ -172,9 +167,11 @@ class Session:
         if not changed and not self._connection.in_transaction:
             return
         connection = self.settled_sql()
+        at = self._time.reached(self.now, self.wall)
         connection.execute(
-            "UPDATE state SET last_sequence = ?, queue_time = ?, accepted = accepted + ?",
-            (self._last_sequence, self.now, self._accepted),
+            "UPDATE state SET last_sequence = ?, accepted = accepted + ?, queue_time = ?, wall = ?, monotonic = ?, boot = ?, "
+            "hold_ms = ?",
+            (self._last_sequence, self._accepted, at.queue_time, at.wall, at.monotonic, at.boot, at.hold_ms),
         )
         connection.execute("COMMIT")
         self._accepted = 0
@@ -219,11 +216,19 @@ class Session:
 
     def _load(self) -> None:
         rows = self._connection.execute(
-            "SELECT id, name, settings, tags, dedup_per_group, created_at, modified_at, purged_at FROM queues"
+            "SELECT id, name, settings, tags, dedup_per_group, keeps, created_at, modified_at, purged_at FROM queues"
         )
-        for number, name, settings, tags, per_group, *times in rows.fetchall():
+        for number, name, settings, tags, per_group, keeps, created_at, modified_at, purged_at in rows.fetchall():
             self.queues[name] = HostedQueue(
-                number, name, orjson.loads(settings), orjson.loads(tags), bool(per_group), *times
+                number,
+                name,
+                orjson.loads(settings),
+                orjson.loads(tags),
+                bool(per_group),
+                created_at,
+                modified_at,
+                purged_at,
+                bool(keeps),
             )
         by_id = {queue.id: queue.fifo for queue in self.queues.values()}
         young = first_sequence_at(self.now - WINDOW_MS)

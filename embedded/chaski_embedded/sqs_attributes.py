@@ -16,7 +16,8 @@ from chaski_embedded.sqs_errors import invalid_parameter
 
 MAX_ATTRIBUTES = 10
 _MAX_NAME_CHARACTERS = 256
-_NAME = re.compile(r"(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]+(?<!\.)\Z")
+_NAME = re.compile(r"(?!\.)(?!.*\.\.)[\w.-]+(?<!\.)\Z")  # AWS takes letters of any script
+_ALL = frozenset({"All", ".*", "*"})
 _RESERVED = ("aws.", "amazon.")
 _TYPE = re.compile(r"(String|Number|Binary)(\..+)?\Z", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\Z", re.ASCII)
@@ -105,11 +106,15 @@ def md5_of_body(body: bytes) -> str:
 
 
 def chosen(attributes: Sequence[Attribute], names: Sequence[str]) -> tuple[Attribute, ...]:
-    """The attributes that a receive asked for by `MessageAttributeNames`: a name, a prefix as `foo.*`, or all."""
-    if "All" in names or ".*" in names:
+    """The attributes that a receive asked for by `MessageAttributeNames`: a name, a prefix as `foo.*`, or all.
+
+    On AWS `Hel.*` stands for every name that begins with `Hel`, not with `Hel.`
+    (localstack/localstack, test_receive_message_message_attribute_names_filters).
+    """
+    if not _ALL.isdisjoint(names):
         return tuple(attributes)
     exact = frozenset(names)
-    prefixes = tuple(name.removesuffix("*") for name in names if name.endswith(".*"))
+    prefixes = tuple(name.removesuffix(".*") for name in names if name.endswith(".*"))
     return tuple(each for each in attributes if each.name in exact or each.name.startswith(prefixes))
 
 

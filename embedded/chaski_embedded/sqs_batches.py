@@ -87,12 +87,12 @@ def each_entry(entries: Iterable[Item | Failed], read: Callable[[Item], Entry]) 
 
 
 def batch_json(results: dict[str, dict[str, str] | Failed]) -> dict[str, Any]:
-    """The answer to a batch: what succeeded and what failed, by entry id."""
-    answer: dict[str, Any] = {"Successful": [], "Failed": []}
+    """The answer to a batch: what succeeded and what failed, by entry id; AWS leaves out a list that would be empty."""
+    answer: dict[str, Any] = {}
     for name, result in results.items():
         if isinstance(result, Failed):
             failure = {"Id": name, "SenderFault": result.sender_fault, "Code": result.code, "Message": result.reason}
-            answer["Failed"].append(failure)
+            answer.setdefault("Failed", []).append(failure)
         else:
-            answer["Successful"].append({"Id": name, **result})
+            answer.setdefault("Successful", []).append({"Id": name, **result})
     return answer

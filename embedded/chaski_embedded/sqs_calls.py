@@ -20,6 +20,7 @@ class Call:
     fields: Fields
     base_url: str  # how the caller reached the server: `http://127.0.0.1:9324`
     closing: asyncio.Event  # set when the server wants to end: nothing may wait any longer
+    trace_header: str = ""  # of AWS X-Ray, as the request carried it
 
     @property
     def broker_url(self) -> str:

@@ -46,6 +46,7 @@ _SHAPES = {
     "InvalidParameterValue": _Shape(_CORAL + "InvalidParameterValueException", "InvalidParameterValue"),
     "MissingParameter": _Shape(_CORAL + "MissingRequiredParameterException", "MissingParameter"),
     "AccessDenied": _Shape(_CORAL + "AccessDeniedException", "AccessDenied", 403),
+    "InvalidSignature": _Shape(_CORAL + "InvalidSignatureException", "SignatureDoesNotMatch", 403),
     "InvalidAction": _Shape(_CORAL + "UnknownOperationException", "InvalidAction", 404),
     "MalformedInput": _Shape(_CORAL + "SerializationException", "MalformedInput"),
     "RequestEntityTooLarge": _Shape(_CORAL + "RequestEntityTooLargeException", "RequestEntityTooLarge", 413),

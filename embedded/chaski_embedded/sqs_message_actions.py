@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import MAX_BATCH_ENTRIES, MAX_HIDDEN_SECONDS, Failed, VisibilityChange
 from chaski_embedded import sqs_fields
-from chaski_embedded.queue import AttributedReceived, EmbeddedQueue
+from chaski_embedded.queue import AttributedReceived
 from chaski_embedded.sqs_batches import batch_json, check_batch_size, check_fifo_batch, each_entry, read_entries
 from chaski_embedded.sqs_calls import Action, Call
 from chaski_embedded.sqs_errors import missing
@@ -32,7 +32,7 @@ async def send_message(call: Call) -> dict[str, Any]:
     settings = await call.settings()
     submission = read_submission(call.fields, _content_based(settings))
     check_size(submission, _max_size(settings))
-    return _succeeded((await _send(call.queue, [submission]))[0])
+    return _succeeded((await _send(call, [submission]))[0])
 
 
 async def send_message_batch(call: Call) -> dict[str, Any]:
@@ -43,8 +43,8 @@ async def send_message_batch(call: Call) -> dict[str, Any]:
     check_fifo_batch(entries.values(), content_based)
     read = each_entry(entries.values(), lambda entry: read_submission(entry, content_based))
     check_batch_size(read)
-    sized = each_entry(read, lambda submission: check_size(submission, _max_size(settings)))
-    return await _answer_batch(entries, sized, lambda good: _send(call.queue, good))
+    sized = each_entry(read, lambda submission: check_size(submission, _max_size(settings), of_batch=True))
+    return await _answer_batch(entries, sized, lambda good: _send(call, good))
 
 
 async def receive_message(call: Call) -> dict[str, Any]:
@@ -112,8 +112,8 @@ def _max_size(settings: Mapping[str, str]) -> int:
     return int(settings["MaximumMessageSize"])
 
 
-async def _send(queue: EmbeddedQueue, submissions: Sequence[Submission]) -> list[dict[str, str] | Failed]:
-    results = await queue.send([outgoing(each) for each in submissions])
+async def _send(call: Call, submissions: Sequence[Submission]) -> list[dict[str, str] | Failed]:
+    results = await call.queue.send([outgoing(each, call.trace_header) for each in submissions])
     return [
         result if isinstance(result, Failed) else sent_json(submission, result)
         for submission, result in zip(submissions, results, strict=True)

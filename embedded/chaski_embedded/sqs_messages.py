@@ -123,22 +123,27 @@ def sequence_text(number: int) -> str:
     return f"{number:0{_SEQUENCE_DIGITS}d}"
 
 
-def check_size(submission: Submission, limit: int) -> Submission:
-    """Refuses a message that is longer than the queue's `MaximumMessageSize`, in bytes.
+def check_size(submission: Submission, limit: int, *, of_batch: bool = False) -> Submission:
+    """Refuses a message that is longer than the queue's `MaximumMessageSize`, in bytes; AWS has a sentence for each place.
 
     Raises:
         BackendRejectedError: InvalidParameterValue.
     """
     if submission.size > limit:
-        raise invalid_parameter(
-            f"One or more parameters are invalid. Reason: Message must be shorter than {limit} bytes."
-        )
+        fault = "cannot be validated" if of_batch else "are invalid"
+        raise invalid_parameter(f"One or more parameters {fault}. Reason: Message must be shorter than {limit} bytes.")
     return submission
 
 
-def outgoing(submission: Submission) -> AttributedMessage:
-    """The message as the queue takes it; what it carries beside its body is packed into bytes that nobody reads there."""
-    groups = (submission.attributes, submission.system_attributes)
+def outgoing(submission: Submission, trace_header: str = "") -> AttributedMessage:
+    """The message as the queue takes it; what it carries beside its body is packed into bytes that nobody reads there.
+
+    `trace_header`: `X-Amzn-Trace-Id` of the request; it becomes the system attribute where the message brings none.
+    """
+    system = submission.system_attributes
+    if trace_header and not system:
+        system = (Attribute("AWSTraceHeader", "String", trace_header.encode()),)
+    groups = (submission.attributes, system)
     packed = orjson.dumps([{each.name: each.as_json() for each in group} for group in groups]) if any(groups) else None
     message = submission.message
     return AttributedMessage(message.body, message.group_id, message.deduplication_id, packed)

@@ -45,6 +45,7 @@ _CHOICES = {
     "FifoThroughputLimit": ("perQueue", "perMessageGroupId"),
     "SqsManagedSseEnabled": ("true", "false"),
 }
+_BOOLEANS = ("true", "false")
 _TEXTS = ("KmsMasterKeyId", "Policy")  # kept and told; "" drops them
 _UNSUPPORTED = ("RedrivePolicy", "RedriveAllowPolicy")  # "" is what a queue without one has already
 _COMPUTED = (
@@ -67,8 +68,11 @@ def check_new_queue(name: str, attributes: Mapping[str, str]) -> None:
     """Refuses a queue that can't be made here.
 
     Raises:
-        BackendRejectedError: UnsupportedOperation for a standard queue, InvalidParameterValue for a name.
+        BackendRejectedError: UnsupportedOperation for a standard queue, InvalidAttributeName for `FifoQueue` false (AWS
+            knows no such thing), InvalidParameterValue for a name.
     """
+    if attributes.get("FifoQueue") == "false":
+        raise BackendRejectedError("InvalidAttributeName", "Unknown Attribute FifoQueue.")
     fifo = attributes.get("FifoQueue") == "true"
     if not fifo and not name.endswith(".fifo"):
         raise BackendRejectedError("UnsupportedOperation", "Only FIFO queues exist here: set FifoQueue to true.")
@@ -81,6 +85,14 @@ def check_new_queue(name: str, attributes: Mapping[str, str]) -> None:
         )
 
 
+def as_kept(given: Mapping[str, str]) -> dict[str, str]:
+    """Attributes in the spelling in which AWS returns them: it takes a boolean in any case."""
+    return {
+        name: value.lower() if name in _CHOICES and value.lower() in _BOOLEANS else value
+        for name, value in given.items()
+    }
+
+
 def check_settings(given: Mapping[str, str], current: Mapping[str, str]) -> None:
     """Refuses attributes that can't be set to a queue that has `current`, or `DEFAULTS` before it is made.
 
@@ -89,6 +101,11 @@ def check_settings(given: Mapping[str, str], current: Mapping[str, str]) -> None
     """
     for name, value in given.items():
         _check_setting(name, value)
+    if given.get("KmsMasterKeyId") and given.get("SqsManagedSseEnabled") == "true":
+        raise BackendRejectedError(
+            "InvalidAttributeName",
+            "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE.",
+        )
     merged = {**DEFAULTS, **current, **given}
     if merged["FifoThroughputLimit"] == "perMessageGroupId" and merged["DeduplicationScope"] != "messageGroup":
         raise BackendRejectedError(

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
+from chaski_core.deadletter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import AttemptEntry, AttemptRecord
 from chaski_embedded import attempts, letters, schema
@@ -33,7 +33,7 @@ class BesideLetters:
                 yield letter
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
-        """Every dead letter of a message id, oldest first."""
+        """Every dead letter of an identity, of its replays, or of a label, oldest first."""
         return await self._beside(partial(letters.of_message, message_id=message_id))
 
     async def _beside(self, read: Callable[[sqlite3.Connection], T]) -> T:
@@ -55,8 +55,14 @@ class EmbeddedDeadLetters(BesideLetters):
         self._broker = broker
 
     async def put(self, letter: DeadLetter) -> None:
-        """Keeps a dead letter; one with the same key is left as it is."""
+        """Keeps a dead letter; where its message was kept before, nothing changes."""
         await self._broker.run(lambda session: letters.insert(session.sql(), letter))
+
+    async def claim(
+        self, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], claim: ReplayClaim
+    ) -> Sequence[Claimed]:
+        """Claims dead letters for a run that is about to send them again, all in one transaction."""
+        return await self._broker.run(lambda session: letters.claim(session.sql(), wanted, claim))
 
     async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
         """Notes down that dead letters were sent again."""
@@ -103,7 +109,7 @@ class EmbeddedJournal:
             asyncio.get_running_loop().call_soon(self._hand_over)
 
     async def attempts(self, message_id: str) -> Sequence[AttemptEntry]:
-        """Every attempt noted for a message id, oldest first."""
+        """Every attempt noted for an identity, oldest first."""
         self._hand_over()
         return await self._broker.run(lambda session: attempts.read_entries(session.connection, message_id))
 

@@ -1,12 +1,14 @@
 """What every store of failures keeps, through the port. DESIGN §5 (dead letters), promise 13."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter, ReplayMark
+from chaski_core import jsontext
+from chaski_core.deadletter import CLAIM_MS, Claimed, DeadLetter, DeadLetterFilter, ReplayClaim, ReplayMark
 from chaski_core.ladder import ErrorNote, Reason
 from chaski_core.ports import DeadLetterStore
 from contract.conftest import StoreWorld
@@ -18,6 +20,7 @@ def letter(message_id: str = "m1", **changes: Any) -> DeadLetter:
     """A dead letter with everything in it."""
     plain = DeadLetter(
         route="helpdesk/conversations",
+        message_id=message_id,
         id=message_id,
         subject="pc_send_88_519",
         dead_lettered_at=NOON,
@@ -46,6 +49,19 @@ async def test_letter_comes_out_as_it_went_in(stores: StoreWorld) -> None:
 
 
 @pytest.mark.promise(5)
+async def test_numbers_of_a_letter_keep_their_digits(stores: StoreWorld) -> None:
+    """Over the store, and in what an export writes of it; a replay sends the same document."""
+    content = b'{"amount":12345678901234567.89,"rate":1.10,"list":[1e2,-0,1e-400,123456789012345678901234567890]}'
+    document = b'{"subject":"s","body":{"url":"https://x/","content":%b}}' % content
+    await stores.dead_letters.put(letter(envelope=jsontext.loads(document)))
+    (kept,) = await stores.dead_letters.get("m1")
+    assert jsontext.dumps(kept.envelope) == document
+    assert content in jsontext.dumps(kept.as_json())
+    (found_again,) = [each async for each in stores.dead_letters.find(DeadLetterFilter(text="1.10"))]
+    assert jsontext.dumps(found_again.envelope) == document
+
+
+@pytest.mark.promise(5)
 async def test_malformed_bytes_are_kept_raw(stores: StoreWorld) -> None:
     """Bytes that are no text come out byte by byte."""
     malformed = letter(envelope=None, raw=b"\xff\x00garbage", reason=Reason.MALFORMED, detail="not JSON")
@@ -56,19 +72,55 @@ async def test_malformed_bytes_are_kept_raw(stores: StoreWorld) -> None:
 
 @pytest.mark.promise(2)
 async def test_repeated_put_leaves_the_first(stores: StoreWorld) -> None:
-    """A put that is repeated after a crash hits the same key: success, and nothing changes."""
+    """A put that is repeated after a crash, at another time, is success, and nothing changes."""
     await stores.dead_letters.put(letter())
     await stores.dead_letters.put(letter(detail="written again", attempts=9))
+    await stores.dead_letters.put(letter(dead_lettered_at=NOON + 7_200_000, attempts=9))
     assert list(await stores.dead_letters.get("m1")) == [letter()]
+    assert [each async for each in stores.dead_letters.find(DeadLetterFilter())] == [letter()]
 
 
-async def test_later_death_of_the_same_message_is_another_letter(stores: StoreWorld) -> None:
-    """A replayed message that fails again is kept beside its first failure, oldest first."""
-    later = letter(dead_lettered_at=NOON + 1)
-    await stores.dead_letters.put(later)
+@pytest.mark.promise(2)
+async def test_puts_of_one_message_at_once_keep_one(stores: StoreWorld) -> None:
+    """Two workers may have the same message for a moment; each of their puts succeeds."""
+    await asyncio.gather(*(stores.dead_letters.put(letter(dead_lettered_at=NOON + n)) for n in range(8)))
+    assert await found(stores.dead_letters) == ["m1"]
+
+
+@pytest.mark.promise(2)
+async def test_what_was_discarded_does_not_come_again(stores: StoreWorld) -> None:
+    """A message that could not be deleted from its queue is not kept a second time."""
     await stores.dead_letters.put(letter())
-    assert list(await stores.dead_letters.get("m1")) == [letter(), later]
-    assert list(await stores.dead_letters.get("m2")) == []
+    await stores.dead_letters.discard([letter().key])
+    await stores.dead_letters.put(letter(dead_lettered_at=NOON + 60_000))
+    assert await found(stores.dead_letters) == []
+    assert list(await stores.dead_letters.get("m1")) == []
+
+
+def replay_of(root: str, message_id: str, label: str, at: int) -> DeadLetter:
+    """A dead letter of a replay."""
+    document = {"subject": "s", "body": {}, "metadata": {"id": label, "replayOf": root}}
+    return letter(message_id, id=label, dead_lettered_at=at, envelope=document)
+
+
+@pytest.mark.promise(13)
+async def test_letters_are_got_by_identity_by_label_and_by_what_they_replay(stores: StoreWorld) -> None:
+    """An identity finds its own and its replays'; a label all that have it, in whatever subject."""
+    root = letter("m1", id="order-1")
+    other = letter("m2", id="order-1", subject="other", dead_lettered_at=NOON + 1)
+    first, second = replay_of("m1", "m3", "order-1", NOON + 2), replay_of("m1", "m4", "order-1", NOON + 3)
+    named_so = letter("m5", id="m1", dead_lettered_at=NOON + 4)  # a producer may call its own so
+    for each in (second, other, first, root, named_so):
+        await stores.dead_letters.put(each)
+    expected = {
+        "order-1": [root, other, first, second],
+        "m1": [root, first, second, named_so],
+        "m2": [other],
+        "m3": [first],
+        "m5": [named_so],
+        "m9": [],
+    }
+    assert {each: list(await stores.dead_letters.get(each)) for each in expected} == expected
 
 
 FILTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -125,11 +177,13 @@ async def test_ten_thousand_letters_of_one_second_are_all_kept(
     report(f"{total} dead letters of one second put and found")
 
 
-async def test_same_id_and_time_of_two_subjects_are_two_letters(stores: StoreWorld) -> None:
+@pytest.mark.promise(2)
+@pytest.mark.parametrize("subject", ["s1", "s2"], ids=["of one subject", "of two subjects"])
+async def test_same_id_and_time_of_two_messages_are_two_letters(stores: StoreWorld, subject: str) -> None:
     """An id is the producer's to choose, so it tells nothing apart by itself."""
-    await stores.dead_letters.put(letter(subject="s1"))
-    await stores.dead_letters.put(letter(subject="s2"))
-    assert [each.subject for each in await stores.dead_letters.get("m1")] == ["s1", "s2"]
+    await stores.dead_letters.put(letter("m1", id="order-1", subject="s1"))
+    await stores.dead_letters.put(letter("m2", id="order-1", subject=subject))
+    assert [each.subject for each in await stores.dead_letters.get("order-1")] == ["s1", subject]
 
 
 @pytest.mark.promise(2)
@@ -158,12 +212,13 @@ async def test_nothing_of_a_large_message_is_lost(stores: StoreWorld, changes: d
 async def test_a_mark_says_what_was_sent_again(stores: StoreWorld) -> None:
     """On that very dead letter; another mark takes its place; one that is gone is no fault."""
     await stores.dead_letters.put(letter())
-    await stores.dead_letters.put(letter(subject="other"))
-    first, second = ReplayMark("run1", 1, NOON + 5), ReplayMark("run2", 2, NOON + 9)
+    other = letter("m0", id="m1", subject="other")
+    await stores.dead_letters.put(other)
+    first, second = ReplayMark("run1", 1, NOON + 5), ReplayMark("run2", 2, NOON + 9, "m7")
     gone = letter("gone").key
     await stores.dead_letters.mark([(letter().key, first), (gone, first)])
     await stores.dead_letters.mark([(letter().key, second)])
-    assert list(await stores.dead_letters.get("m1")) == [letter(subject="other"), letter(replay=second)]
+    assert list(await stores.dead_letters.get("m1")) == [other, letter(replay=second)]
     assert [each async for each in stores.dead_letters.find(DeadLetterFilter(replayed=True))] == [letter(replay=second)]
     assert [each.subject async for each in stores.dead_letters.find(DeadLetterFilter(replayed=False))] == ["other"]
     assert await found(stores.dead_letters) == ["m1", "m1"]
@@ -188,6 +243,60 @@ async def test_what_is_discarded_is_gone(stores: StoreWorld, size: int) -> None:
     await stores.dead_letters.discard([large.key])
     assert await found(stores.dead_letters) == ["m2"]
     assert list(await stores.dead_letters.get("m1")) == []
+
+
+FRESH = ReplayClaim("run1", NOON)
+CLAIMS: dict[str, tuple[str, int, ReplayMark | None, Claimed]] = {
+    "another run, at once": ("run2", NOON + 1, None, Claimed.HELD),
+    "another run, before five minutes are over": ("run2", NOON + CLAIM_MS - 1, None, Claimed.HELD),
+    "another run, after five minutes": ("run2", NOON + CLAIM_MS, None, Claimed.YES),
+    "the same run": ("run1", NOON + 1, None, Claimed.YES),
+    "another run, for a mark that is not there": ("run2", NOON + CLAIM_MS, ReplayMark("x", 1, 5), Claimed.SENT),
+}
+
+
+@pytest.mark.parametrize(("run", "at", "judged", "expected"), CLAIMS.values(), ids=CLAIMS.keys())
+async def test_a_claim_holds_for_one_run(
+    stores: StoreWorld, run: str, at: int, judged: ReplayMark | None, expected: Claimed
+) -> None:
+    """For five minutes, as long as the queue knows what its run sends."""
+    await stores.dead_letters.put(letter())
+    assert list(await stores.dead_letters.claim([(letter().key, None)], FRESH)) == [Claimed.YES]
+    assert list(await stores.dead_letters.claim([(letter().key, judged)], ReplayClaim(run, at))) == [expected]
+
+
+async def test_a_claim_sees_what_was_marked_since(stores: StoreWorld) -> None:
+    """By another run, or by the same; a mark that was judged is no hindrance, and a mark ends a claim."""
+    await stores.dead_letters.put(letter())
+    await stores.dead_letters.put(letter("m2"))
+    await stores.dead_letters.claim([(letter().key, None)], FRESH)
+    mark = ReplayMark("run1", 1, NOON + 5, "m7")
+    await stores.dead_letters.mark([(letter().key, mark)])
+    wanted = [(letter().key, None), (letter("m2").key, None), (letter("gone").key, None)]
+    later = [Claimed.SENT, Claimed.YES, Claimed.GONE]
+    assert list(await stores.dead_letters.claim(wanted, ReplayClaim("run2", NOON + 9))) == later
+    assert list(await stores.dead_letters.claim(wanted[:1], ReplayClaim("run1", NOON + 9))) == [Claimed.DONE]
+    again = [(letter().key, mark)]
+    assert list(await stores.dead_letters.claim(again, ReplayClaim("run3", NOON + 9))) == [Claimed.YES]
+    assert list(await stores.dead_letters.get("m1")) == [letter(replay=mark)]
+
+
+async def test_a_claim_that_is_given_back_holds_nobody(stores: StoreWorld) -> None:
+    """By a claim of time 0."""
+    await stores.dead_letters.put(letter())
+    for run, at in (("run1", NOON), ("run1", 0), ("run2", NOON + 1)):
+        assert list(await stores.dead_letters.claim([(letter().key, None)], ReplayClaim(run, at))) == [Claimed.YES]
+
+
+async def test_of_two_runs_at_once_one_gets_each_letter(stores: StoreWorld) -> None:
+    """Whatever their calls do to each other."""
+    letters = [letter(f"m{n}", dead_lettered_at=NOON + n) for n in range(30)]
+    for each in letters:
+        await stores.dead_letters.put(each)
+    wanted = [(each.key, None) for each in letters]
+    runs = [stores.dead_letters.claim(wanted, ReplayClaim(f"run{n}", NOON)) for n in range(2)]
+    for results in zip(*await asyncio.gather(*runs), strict=True):
+        assert sorted(results) == [Claimed.HELD, Claimed.YES]
 
 
 async def test_many_marks_at_once(stores: StoreWorld) -> None:

@@ -8,7 +8,7 @@ import aiohttp
 import orjson
 import pytest
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
+from chaski_core.deadletter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ladder import Reason
 from chaski_core.ports import OutgoingMessage, QueueCounts, Sent
@@ -19,7 +19,7 @@ from chaski_embedded.remote import RemoteOwner, find_owner
 from support.clocks import SteppedClock
 
 LETTER = DeadLetter(
-    "ns/r", "m1", "s", 1_800_000_000_000, Reason.EXHAUSTED, "404", "t", "https://t/", 1, (), {"subject": "s"}
+    "ns/r", "m1", "m1", "s", 1_800_000_000_000, Reason.EXHAUSTED, "404", "t", "https://t/", 1, (), {"subject": "s"}
 )
 
 
@@ -37,9 +37,15 @@ async def test_whoever_has_the_secret_sends_marks_and_discards(tmp_path: Path) -
         assert await broker.queue(url).counts() == QueueCounts(3, 0, 0)
         with pytest.raises(BackendRejectedError, match="QueueDoesNotExist"):
             await owner.queue("embedded://none.fifo").send([OutgoingMessage(b"x", "g", "d")])
-        await owner.dead_letters.mark([(LETTER.key, ReplayMark("run", 1, 5))])
+        for run, expected in (("run", Claimed.YES), ("other", Claimed.HELD)):
+            claim = ReplayClaim(run, 1_800_000_000_000)
+            assert await owner.dead_letters.claim([(LETTER.key, None)], claim) == [expected]
+        await owner.dead_letters.mark([(LETTER.key, ReplayMark("run", 1, 5, "m7"))])
+        judged = [(LETTER.key, ReplayMark("run", 1, 5, "m7")), (LETTER.key, None)]
+        claims = await owner.dead_letters.claim(judged, ReplayClaim("other", 1_800_000_000_000))
+        assert claims == [Claimed.YES, Claimed.SENT]
         (found,) = [each async for each in owner.dead_letters.find(DeadLetterFilter())]
-        assert found.replay == ReplayMark("run", 1, 5)
+        assert found.replay == ReplayMark("run", 1, 5, "m7")
         await owner.dead_letters.discard([LETTER.key])
         assert list(await owner.dead_letters.get("m1")) == []
         with pytest.raises(BackendRejectedError, match="MalformedInput"):

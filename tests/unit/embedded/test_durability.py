@@ -8,14 +8,16 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
-from chaski_core.ports import OutgoingMessage
+from chaski_core.ports import AttemptEntry, OutgoingMessage
 from chaski_embedded import schema
+from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker
 from chaski_embedded.queue import EmbeddedQueue
 from support import sender
@@ -206,6 +208,96 @@ async def test_full_disk_refuses_and_keeps_what_it_has(tmp_path: Path, clock: St
     assert 20 < len(kept) < 1_000
     assert await drain(queue) == {"g": kept}
     await queue.send([message("a1")])
+    await broker.close()
+
+
+def entry(message_id: str) -> AttemptEntry:
+    """An attempt that was made."""
+    return AttemptEntry(message_id, message_id, "s", "ns/r", 1, 0, "first", "delivered", "", 200, 1.0)
+
+
+async def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Until it holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.promise(13)
+@pytest.mark.parametrize("fails", ["COMMIT", "INSERT INTO journal"])
+async def test_attempts_noted_with_a_failed_commit_are_noted_again(
+    tmp_path: Path, clock: SteppedClock, fails: str
+) -> None:
+    """While the disk is full and after it, by a next command and without one: no note is lost or doubled."""
+    broker, queue, faults = await faulty_queue(tmp_path, clock)
+    journal = EmbeddedBackend(broker).journal
+    faults[fails] = 2
+    journal.note(entry("m1"))
+    await wait_for(lambda: broker.trouble() is not None)
+    journal.note(entry("m2"))
+    await wait_for(lambda: broker.trouble() is None)
+    await queue.send([message("a1")])
+    assert [len(await journal.attempts(each)) for each in ("m1", "m2")] == [1, 1]
+    await broker.close()
+
+
+@pytest.mark.promise(1)
+async def test_trouble_lasts_until_a_message_of_the_largest_size_can_be_stored(
+    tmp_path: Path, clock: SteppedClock
+) -> None:
+    """A little room is not enough; no traffic is needed to find out that there is enough."""
+    limit = {"pages": 10_000}
+
+    def connect(file: Path) -> sqlite3.Connection:
+        connection = schema.connect(file)
+        connection.execute(f"PRAGMA max_page_count = {limit['pages']}")
+        return connection
+
+    broker = await EmbeddedBroker.open(tmp_path, clock, connect=connect)
+    queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
+    assert broker.trouble() is None
+    used = (await broker.run(lambda session: session.read("PRAGMA page_count")))[0][0]
+    limit["pages"] = used + 10
+    await broker.run(lambda session: session.connection.execute(f"PRAGMA max_page_count = {used + 10}"))
+    with pytest.raises(BackendUnavailableError, match="full"):
+        await queue.send([OutgoingMessage(b"x" * 100_000, "g", "large")])
+    assert "full" in (broker.trouble() or "")
+    await queue.send([message("a1")])
+    await asyncio.sleep(2.5)
+    assert "full" in (broker.trouble() or "")
+    limit["pages"] = 10_000
+    await wait_for(lambda: broker.trouble() is None)
+    await queue.send([OutgoingMessage(b"x" * 100_000, "g", "large")])
+    await wait_for(lambda: broker.trouble() is None)
+    assert await broker.run(lambda session: session.read("SELECT probe FROM state")) == [(None,)]
+    await broker.close()
+
+
+@pytest.mark.promise(2)
+async def test_notes_that_find_no_room_stop_no_delete(tmp_path: Path, clock: SteppedClock) -> None:
+    """Deletes are what makes room: they don't fail with what waits for it, and then it finds its place."""
+    limit = {"pages": 10_000}
+
+    def connect(file: Path) -> sqlite3.Connection:
+        connection = schema.connect(file)
+        connection.execute(f"PRAGMA max_page_count = {limit['pages']}")
+        return connection
+
+    broker = await EmbeddedBroker.open(tmp_path, clock, connect=connect)
+    queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
+    journal = EmbeddedBackend(broker).journal
+    for n in range(20):
+        await queue.send([OutgoingMessage(b"x" * 60_000, "g", f"m{n}")])
+    held = await queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=60, attempt_id="")
+    used = (await broker.run(lambda session: session.read("PRAGMA page_count")))[0][0]
+    limit["pages"] = used
+    await broker.run(lambda session: session.connection.execute(f"PRAGMA max_page_count = {used}"))
+    for n in range(300):
+        journal.note(replace(entry(f"j{n}"), detail="d" * 500))
+    await wait_for(lambda: broker.trouble() is not None)
+    assert await queue.delete([each.receipt_handle for each in held]) == [None] * 10
+    await wait_for(lambda: broker.trouble() is None)
+    assert [len(await journal.attempts(f"j{n}")) for n in (0, 150, 299)] == [1, 1, 1]
     await broker.close()
 
 

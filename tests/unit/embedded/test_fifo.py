@@ -24,6 +24,68 @@ RULES = {
         take 2 = a1 a2
         take 10 = b1
     """,
+    "groups-that-expired-go-to-the-end-of-the-line-AWSV": """
+        send a1 a2 a3 a4 b1 c1
+        take 2 1 = a1 a2
+        take 1 1 = b1
+        wait 2
+        take 10 0 = c1 a1 a2 a3 a4 b1
+    """,
+    "groups-received-with-visibility-0-go-to-the-end-of-the-line-AWSV": """
+        send a1 b1 b2 c1 a2
+        take 3 0 = a1 a2 b1
+        take 10 0 = c1 a1 a2 b1 b2
+    """,
+    "a-group-given-back-goes-to-the-end-of-the-line-AWSV": """
+        send a1 a2 b1
+        take 2 = a1 a2
+        hide a1 0
+        take 3 = b1 a1
+    """,
+    "a-group-hidden-for-a-second-goes-to-the-end-of-the-line-AWSV": """
+        send a1 a2 b1
+        take 2 = a1 a2
+        hide a1 1
+        wait 2
+        take 3 = b1 a1
+    """,
+    "a-delete-leaves-the-group-where-its-next-message-stands-AWSV": """
+        send a1 b1 a2 b2 a3 a4 c1
+        take 2 = a1 a2
+        delete a1
+        delete a2
+        take 10 = b1 b2 a3 a4 c1
+    """,
+    "a-partial-delete-leaves-the-line-to-the-others-AWSV": """
+        send a1 b1 a2 b2 a3 a4 c1
+        take 2 = a1 a2
+        delete a1
+        take 10 = b1 b2 c1
+    """,
+    "a-failing-head-starves-no-other-HERE": """
+        send a1 b1 c1
+        take 1 = a1
+        hide a1 0
+        take 1 = b1
+        hide b1 0
+        take 1 = c1
+        delete c1
+        take 1 = a1
+        hide a1 0
+        take 1 = b1
+    """,
+    "a-delayed-message-stands-where-it-became-due-HERE": """
+        delay 60
+        send a1
+        wait 60
+        take 1 1 = a1
+        send b1
+        wait 60
+        take 10 = a1 b1
+        hide b1 0
+        hide a1 0
+        take 10 = b1 a1
+    """,
     "oldest-group-first-HERE": """
         send b1 a1 a2
         take 1 = b1
@@ -369,7 +431,7 @@ RULES = {
         send a1 b1
         take 1 30 try1 = a1
         wait 30
-        take 10 30 try1 = a1 b1
+        take 10 30 try1 = b1 a1
         receives a1 2
     """,
     "an-attempt-that-found-nothing-is-not-kept-HERE": """
@@ -461,6 +523,17 @@ def test_restored_queue_goes_on_where_it_was() -> None:
     assert queue.send(first_sequence_at(now) + 9, "a", str(sequences[2]), now) == sequences[2]
 
 
+def test_restored_queue_keeps_its_line() -> None:
+    """A restart changes nothing about who is next: what was given back stands behind what was sent before that."""
+    queue, now = FifoQueue(Settings()), 1_000_000
+    sequences = [first_sequence_at(now + n * 1_000) for n in range(3)]
+    back = Held("a", 1, 5, now, now + 1_500)  # visible again after b was sent, and before c
+    for sequence, group, record in zip(sequences, "abc", [back, None, None], strict=True):
+        queue.restore(sequence, group, record)
+    taken = [each.group for _ in range(3) for each in queue.take(1, 30_000, "", now + 5_000, now)]
+    assert taken == ["b", "a", "c"]
+
+
 def test_next_event_is_the_earliest_expiry_or_delay() -> None:
     """A waiting receiver is told when to look again, and that only a call can help where nothing is under way."""
     queue = FifoQueue(Settings(delay_ms=5_000))
@@ -488,6 +561,17 @@ def test_expire_drops_in_steps_and_spares_what_is_held() -> None:
     assert (counts.visible, counts.in_flight, counts.delayed) == (0, 1, 0)
     assert len(queue.gone) == 4
     assert queue.delete(held.sequence, 1, 100_000) is None
+
+
+@pytest.mark.promise(2)
+def test_a_queue_without_retention_drops_nothing() -> None:
+    """Neither a receive nor housekeeping, however old a message is."""
+    queue, years = FifoQueue(Settings(retention_ms=None)), 100_000_000_000
+    queue.send(first_sequence_at(5), "a", "x", 5)
+    assert not queue.expire(10, years)
+    assert [each.group for each in queue.take(1, 1_000, "", years, years)] == ["a"]
+    assert not queue.expire(10, 2 * years)
+    assert (queue.counts(2 * years).total, queue.gone) == (1, set())
 
 
 def test_expire_finds_what_was_held_when_it_looked_before() -> None:

@@ -24,6 +24,7 @@ class Message:
     receives: int = 0
     since: int = 0
     until: int = 0
+    turn: int | None = None  # counts what was given back, in this order; None: never received, or held
 
 
 class Model:
@@ -32,6 +33,14 @@ class Model:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.delay_ms = 0
+        self.turns = 0
+
+    def pass_time(self, now: int) -> None:
+        """What was held until now or earlier is given back, in the order of its times."""
+        back = [each for each in self.messages if each.receives and each.until <= now and each.turn is None]
+        for message in sorted(back, key=lambda each: (each.until, each.sequence)):
+            self.turns += 1
+            message.turn = self.turns
 
     def hidden(self, message: Message, now: int) -> bool:
         """In flight."""
@@ -42,7 +51,7 @@ class Model:
         return message.receives == 0 and time_of(message.sequence) + self.delay_ms > now
 
     def deliverable(self, now: int) -> dict[str, list[Message]]:
-        """What could be taken, by group, the group with the oldest message first."""
+        """What could be taken, by group, the group first whose message became visible first."""
         groups: dict[str, list[Message]] = {}
         locked: set[str] = set()
         for message in self.messages:
@@ -50,13 +59,20 @@ class Model:
                 locked.add(message.group)
             elif not self.delayed(message, now) and message.group not in locked:
                 groups.setdefault(message.group, []).append(message)
-        return groups
+        return dict(sorted(groups.items(), key=lambda each: self.place(each[1][0])))
+
+    def place(self, message: Message) -> tuple[int, int, int]:
+        """Where a visible message stands in the line."""
+        if message.turn is None:
+            return time_of(message.sequence) + self.delay_ms, 0, message.sequence
+        return message.until, 1, message.turn
 
     def take(self, limit: int, hide_ms: int, now: int) -> list[tuple[int, int]]:
         """Group by group."""
         taken = [message for group in self.deliverable(now).values() for message in group][:limit]
         for message in taken:
             message.receives, message.since, message.until = message.receives + 1, now, now + hide_ms
+            message.turn = None
         return [(message.sequence, message.receives) for message in taken]
 
     def judge(self, sequence: int, receive: int, now: int) -> tuple[Message | None, Refusal | None]:
@@ -85,7 +101,9 @@ class Pair:
     def do(self, op: Op) -> None:
         """One call to both."""
         kind, first, second = op
+        self.model.pass_time(self.now)
         getattr(self, kind)(first, second)
+        self.model.pass_time(self.now)
         assert self.queue.counts(self.now) == self.model.counts(self.now)
         ready = self.model.deliverable(self.now)
         assert self.queue.ready_groups(self.now) == len(ready)
@@ -121,7 +139,7 @@ class Pair:
             sequence, receive = self.handles[-1 - which % len(self.handles)]
             message, refusal = self.model.judge(sequence, receive, self.now)
             if message is not None:
-                message.until = self.now + seconds * 1000
+                message.until, message.turn = self.now + seconds * 1000, None
             assert self.queue.change(sequence, receive, seconds * 1000, self.now) == refusal
 
     def wait(self, seconds: int, milliseconds: int) -> None:

@@ -89,7 +89,9 @@ async def test_journal_is_bounded_by_age_and_by_number(broker: EmbeddedBroker, c
     async def note(message_id: str, count: int) -> None:
         for number in range(count):
             now = clock.now_ms()
-            journal.note(AttemptEntry(message_id, "s", "ns/r", number, now, "first", "failed", "5xx", 500, 1.0))
+            journal.note(
+                AttemptEntry(message_id, message_id, "s", "ns/r", number, now, "first", "failed", "5xx", 500, 1.0)
+            )
         assert len(await journal.attempts(message_id)) == count
 
     await note("old", 3)

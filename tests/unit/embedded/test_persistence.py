@@ -1,5 +1,7 @@
 """What a data folder remembers across restarts, and what clocks can't do to it."""
 
+import os
+import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -158,6 +160,37 @@ async def test_sent_time_is_the_wall_clock_and_stays(open_broker: Open, clock: S
     assert before <= first.sent_at <= before + 60_000
     assert (again.sent_at, again.first_received_at) == (first.sent_at, first.first_received_at)
     assert again.message_id == first.message_id
+
+
+@pytest.mark.promise(14)
+async def test_a_data_folder_is_its_owners_alone(open_broker: Open, tmp_path: Path) -> None:
+    """Messages hold secrets in their headers: no other user of the machine may read them, whatever the umask is."""
+    before = os.umask(0o000)
+    try:
+        queue = await make_queue(await open_broker())
+        await send(queue, "a1")
+    finally:
+        os.umask(before)
+    folder = tmp_path / "data"
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in (folder, *folder.iterdir())}
+    assert modes == {"data": 0o700, "chaski.db": 0o600, "chaski.db-wal": 0o600, "chaski.db-shm": 0o600, "lock": 0o600}
+
+
+@pytest.mark.promise(14)
+async def test_files_of_an_earlier_release_are_closed_to_others(open_broker: Open, tmp_path: Path) -> None:
+    """They were readable for everyone. A folder that was there keeps its mode: it may hold other things."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o755)
+    broker = await open_broker()
+    await make_queue(broker)
+    await broker.close()
+    (folder / "chaski.db").chmod(0o644)
+    (folder / "chaski.db-wal").write_bytes(b"")
+    (folder / "chaski.db-wal").chmod(0o644)
+    await make_queue(await open_broker())
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.glob("chaski.db*")}
+    assert modes == {"chaski.db": 0o600, "chaski.db-wal": 0o600, "chaski.db-shm": 0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 
 
 async def test_second_owner_is_refused(open_broker: Open, tmp_path: Path, clock: SteppedClock) -> None:

@@ -190,8 +190,8 @@ async def test_dead_letters_are_kept_for_the_retention_of_their_route(
     """Three days here; a route that the folder does not know has the default of 30."""
     await resolve(broker, ROUTE)
     store = EmbeddedBackend(broker).dead_letters
-    letter = DeadLetter("ns/r", "m1", "s", clock.now_ms(), Reason.REFUSED, "refused", "none", "", 1, (), {})
-    for each in (letter, replace(letter, route="ns/other", id="m2")):
+    letter = DeadLetter("ns/r", "m1", "m1", "s", clock.now_ms(), Reason.REFUSED, "refused", "none", "", 1, (), {})
+    for each in (letter, replace(letter, route="ns/other", message_id="m2", id="m2")):
         await store.put(each)
     left = []
     for days in (2.9, 0.2, 26.8, 0.2):

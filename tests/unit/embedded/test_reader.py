@@ -3,18 +3,24 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chaski_core import jsontext
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
 from chaski_core.envelope import Metadata, write_envelope
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ladder import Reason
-from chaski_core.ports import AttemptEntry, OutgoingMessage
-from chaski_core.subject import deduplication_id, group_id
+from chaski_core.ports import AttemptEntry, OutgoingMessage, Sent
+from chaski_core.subject import (
+    first_deduplication_id,
+    group_id,
+    hop_deduplication_id,
+    replay_deduplication_id,
+)
 from chaski_embedded import letters, schema
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker
@@ -39,23 +45,65 @@ def reader(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Reader]:
         yield opened
 
 
-def outgoing(message_id: str, epoch: int = 0) -> OutgoingMessage:
+def outgoing(label: str, key: str = "") -> OutgoingMessage:
     """A message as ingest puts it on its queue."""
-    body = write_envelope({"subject": SUBJECT, "body": {"url": "http://x/"}}, Metadata(id=message_id, epoch=epoch))
-    return OutgoingMessage(body, group_id(SUBJECT), deduplication_id(message_id, epoch, "first", 0))
+    body = write_envelope({"subject": SUBJECT, "body": {"url": "http://x/"}}, Metadata(id=label))
+    return OutgoingMessage(body, group_id(SUBJECT), first_deduplication_id(key or label))
 
 
-def attempt(message_id: str, outcome: str = "failed", number: int = 1, at: int = NOON) -> AttemptEntry:
+async def put(queue: EmbeddedQueue, *messages: OutgoingMessage) -> list[str]:
+    """Sends messages; their identities."""
+    return [sent.message_id for sent in await queue.send(messages) if isinstance(sent, Sent)]
+
+
+def hopped(message: OutgoingMessage, identity: str, hop: int = 1) -> OutgoingMessage:
+    """The same on a rung, as a worker puts it there."""
+    return replace(message, deduplication_id=hop_deduplication_id(identity, "fast", 0, hop))
+
+
+def replayed(label: str, identity: str, number: int = 1) -> OutgoingMessage:
+    """A replay of a dead letter."""
+    metadata = Metadata(id=label, epoch=number, replay_of=identity)
+    body = write_envelope({"subject": SUBJECT, "body": {"url": "http://x/"}}, metadata)
+    return OutgoingMessage(body, group_id(SUBJECT), replay_deduplication_id(identity, number))
+
+
+def attempt(
+    message_id: str, outcome: str = "failed", number: int = 1, at: int = NOON, label: str = "order-1"
+) -> AttemptEntry:
     """An attempt as the worker notes it."""
     status = 204 if outcome == "delivered" else 503
-    return AttemptEntry(message_id, SUBJECT, "ns/r", number, at, "first", outcome, "503", status, 12.5, "HTTP 503")
-
-
-def letter(message_id: str, at: int = NOON) -> DeadLetter:
-    """A dead letter of a message."""
-    return DeadLetter(
-        "ns/r", message_id, SUBJECT, at, Reason.EXHAUSTED, "503", "t", "http://x/", 1, (), {"subject": "s"}
+    return AttemptEntry(
+        message_id, label, SUBJECT, "ns/r", number, at, "first", outcome, "503", status, 12.5, "HTTP 503"
     )
+
+
+def letter(message_id: str, at: int = NOON, label: str = "order-1", replay_of: str | None = None) -> DeadLetter:
+    """A dead letter of a message."""
+    document = write_envelope({"subject": SUBJECT, "body": {}}, Metadata(id=label, replay_of=replay_of))
+    envelope = jsontext.loads(document)
+    return DeadLetter(
+        "ns/r", message_id, label, SUBJECT, at, Reason.EXHAUSTED, "503", "t", "http://x/", 1, (), envelope
+    )
+
+
+async def noted(broker: EmbeddedBroker, *entries: AttemptEntry) -> None:
+    """Attempts in the file."""
+    journal = EmbeddedBackend(broker).journal
+    for entry in entries:
+        journal.note(entry)
+    await journal.attempts("")
+
+
+def states(traces: Sequence[Trace]) -> list[tuple[str, str, str | None]]:
+    """Identity, state, and what it is a replay of."""
+    return [(trace.message_id, trace.state.value, trace.replay_of) for trace in traces]
+
+
+def counts(reader: Reader) -> tuple[int, int, int, int, int]:
+    """Accepted, delivered, dead-lettered, pending, unaccounted."""
+    found = reader.ledger()
+    return found.accepted, found.delivered, found.dead_lettered, found.pending, found.unaccounted
 
 
 async def take_and_delete(queue: EmbeddedQueue) -> None:
@@ -65,57 +113,102 @@ async def take_and_delete(queue: EmbeddedQueue) -> None:
 
 
 @pytest.mark.promise(13)
+@pytest.mark.parametrize("by", ["identity", "label"])
 async def test_message_is_traced_from_queue_to_target(
-    broker: EmbeddedBroker, queue: EmbeddedQueue, reader: Reader
+    broker: EmbeddedBroker, queue: EmbeddedQueue, reader: Reader, by: str
 ) -> None:
-    """Unknown, pending, pending after a failure, delivered."""
-    journal = EmbeddedBackend(broker).journal
-    assert reader.trace("m1") is None
-    await queue.send([outgoing("m1"), outgoing("m10")])
-    assert reader.trace("m1") == Trace("m1", SUBJECT, State.PENDING, ())
-    journal.note(attempt("m1"))
-    assert list(await journal.attempts("m1")) == [attempt("m1")]
-    assert reader.trace("m1") == Trace("m1", SUBJECT, State.PENDING, (attempt("m1"),))
-    delivered = attempt("m1", "delivered", 2, NOON + 5)
-    journal.note(delivered)
+    """Unknown, pending, pending after a failure and on a rung, delivered; by either of its ids."""
+    assert reader.traces("m1") == []
+    identity, _ = await put(queue, outgoing("m1"), outgoing("m10"))
+    asked = identity if by == "identity" else "m1"
+    expected = Trace(identity, "m1", SUBJECT, State.PENDING, ())
+    assert reader.traces(asked) == [expected]
+    failed = attempt(identity, label="m1")
+    await noted(broker, failed)
+    assert reader.traces(asked) == [replace(expected, attempts=(failed,))]
     await take_and_delete(queue)
-    assert reader.trace("m1") == Trace("m1", SUBJECT, State.DELIVERED, (attempt("m1"), delivered))
-    assert reader.trace("m10") is None
+    await put(queue, hopped(outgoing("m1"), identity))
+    assert reader.traces(asked) == [replace(expected, attempts=(failed,))]
+    delivered = attempt(identity, "delivered", 2, NOON + 5, "m1")
+    await noted(broker, delivered)
+    await take_and_delete(queue)
+    assert reader.traces(asked) == [replace(expected, state=State.DELIVERED, attempts=(failed, delivered))]
+    assert reader.traces("m10") == []
 
 
 @pytest.mark.promise(13)
-async def test_dead_letter_is_traced_until_its_replay_is_delivered(
+async def test_messages_that_share_a_label_are_traced_and_counted_apart(
     broker: EmbeddedBroker, queue: EmbeddedQueue, reader: Reader
 ) -> None:
-    """Dead-lettered, pending again in its replay, then delivered; a later failure counts again."""
-    backend = EmbeddedBackend(broker)
-    await backend.dead_letters.put(letter("m1"))
-    assert reader.trace("m1") == Trace("m1", SUBJECT, State.DEAD_LETTERED, ())
-    await queue.send([outgoing("m1", epoch=1)])
-    found = reader.trace("m1")
-    assert found is not None
-    assert found.state is State.PENDING
+    """One a dead letter, one delivered, one waiting: each with its own attempts, and the accounts are balanced."""
+    first, second, third = await put(queue, *(outgoing("order-1", key) for key in "abc"))
+    await noted(broker, attempt(first), attempt(second, "delivered", at=NOON + 1))
+    await EmbeddedBackend(broker).dead_letters.put(letter(first, NOON + 2))
+    batch = await queue.receive(max_messages=2, wait_seconds=0, visibility_seconds=30, attempt_id="")
+    await queue.delete([message.receipt_handle for message in batch])
+    found = reader.traces("order-1")
+    assert sorted(states(found)) == sorted(
+        [(first, "dead-lettered", None), (second, "delivered", None), (third, "pending", None)]
+    )
+    assert [trace.attempts for trace in found if trace.message_id == second] == [
+        (attempt(second, "delivered", at=NOON + 1),)
+    ]
+    assert states(reader.traces(second)) == [(second, "delivered", None)]
+    assert counts(reader) == (3, 1, 1, 1, 0)
+
+
+@pytest.mark.promise(13)
+async def test_replays_are_found_with_the_message_and_count_for_it(
+    broker: EmbeddedBroker, queue: EmbeddedQueue, reader: Reader
+) -> None:
+    """A replay that waits, fails again, is sent again and delivered: one accepted message all the time."""
+    store = EmbeddedBackend(broker).dead_letters
+    (root,) = await put(queue, outgoing("order-1"))
     await take_and_delete(queue)
-    backend.journal.note(attempt("m1", "delivered", 1, NOON + 10))
-    await backend.journal.attempts("m1")
-    found = reader.trace("m1")
-    assert found is not None
-    assert found.state is State.DELIVERED
-    await backend.dead_letters.put(letter("m1", NOON + 20))
-    found = reader.trace("m1")
-    assert found is not None
-    assert found.state is State.DEAD_LETTERED
+    await store.put(letter(root))
+    assert counts(reader) == (1, 0, 1, 0, 0)
+    (replay,) = await put(queue, replayed("order-1", root))
+    expected = [(root, "dead-lettered", None), (replay, "pending", root)]
+    assert sorted(states(reader.traces(root))) == sorted(expected)
+    assert states(reader.traces(root)) == states(reader.traces("order-1"))
+    assert counts(reader) == (1, 0, 0, 1, 0)
+    await take_and_delete(queue)
+    await store.put(letter(replay, NOON + 10, replay_of=root))
+    assert counts(reader) == (1, 0, 1, 0, 0)
+    (again,) = await put(queue, replayed("order-1", replay))
+    await take_and_delete(queue)
+    await put(queue, hopped(replayed("order-1", root), again))
+    assert counts(reader) == (1, 0, 0, 1, 0)
+    await take_and_delete(queue)
+    await noted(broker, attempt(again, "delivered", at=NOON + 20))
+    assert counts(reader) == (1, 1, 0, 0, 0)
+    assert sorted(states(reader.traces(root))) == sorted(
+        [(root, "dead-lettered", None), (replay, "dead-lettered", root), (again, "delivered", root)]
+    )
+    assert states(reader.traces(again)) == [(again, "delivered", root)]
 
 
 @pytest.mark.promise(13)
 async def test_message_of_another_sender_is_found_by_its_body(queue: EmbeddedQueue, reader: Reader) -> None:
-    """Whoever puts a message on the queue by SQS may choose any deduplication id."""
-    await queue.send([replace(outgoing("m1"), deduplication_id="anything")])
+    """Who puts a message on the queue by SQS may choose any deduplication id."""
+    (identity,) = await put(queue, replace(outgoing("m1"), deduplication_id="anything"))
     await queue.send([OutgoingMessage(b'garbage with "m2" in it', "g", "other")])
-    found = reader.trace("m1")
-    assert found is not None
-    assert found.state is State.PENDING
-    assert reader.trace("m2") is None
+    assert states(reader.traces("m1")) == [(identity, "pending", None)]
+    assert reader.traces("m2") == []
+
+
+async def test_a_rung_of_any_name_is_no_replay_and_no_older_release(
+    broker: EmbeddedBroker, queue: EmbeddedQueue, reader: Reader
+) -> None:
+    """`replay` and `60` are names that a rung can have."""
+    await broker.run(lambda session: session.sql().execute("INSERT INTO rungs VALUES ('ns/r', '60', 60, 'u')"))
+    first, second = await put(queue, outgoing("m1"), outgoing("m2"))
+    await take_and_delete(queue)
+    for name, identity in (("60", first), ("replay", second)):
+        hop = replace(outgoing("m"), deduplication_id=hop_deduplication_id(identity, name, 0, 1))
+        await put(queue, hop)
+        assert states(reader.traces(identity)) == [(identity, "pending", None)]
+    assert counts(reader) == (2, 0, 0, 2, 0)
 
 
 async def test_attempts_are_told_in_order(broker: EmbeddedBroker, reader: Reader) -> None:
@@ -138,7 +231,7 @@ async def test_many_pages_are_read_without_gap_or_repeat(broker: EmbeddedBroker,
     for found in reader.find(DeadLetterFilter()):
         if not seen:
             await store.put(letter("late", NOON + 9))
-        seen.append(found.id)
+        seen.append(found.message_id)
     assert seen == [*expected, "late"]
     assert [found.id async for found in store.find(DeadLetterFilter(text="nowhere"))] == []
 
@@ -173,7 +266,7 @@ async def test_another_process_reads_while_the_owner_works(
     await queue.send([outgoing("m1")])
     script = (
         "import sys\nfrom chaski_embedded.reader import open_reader\n"
-        "with open_reader(sys.argv[1]) as reader:\n    print(reader.trace('m1').state.value)\n"
+        "with open_reader(sys.argv[1]) as reader:\n    print(reader.traces('m1')[0].state.value)\n"
     )
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, str(tmp_path / "data"), stdout=subprocess.PIPE

@@ -76,6 +76,11 @@ def test_an_attribute_comes_out_as_it_went_in(raw: dict[str, Any]) -> None:
     assert attribute.as_json() == raw
 
 
+def test_a_name_has_letters_of_any_script() -> None:
+    """AWS took this one (test_send_message_with_invalid_string_attributes of LocalStack)."""
+    assert [each.name for each in read_attributes({"attr.1øßä": TEXT})] == ["attr.1øßä"]
+
+
 def test_the_size_of_an_attribute_is_name_type_and_value_in_bytes() -> None:
     """Every component counts against the message's size, in bytes and not in characters."""
     assert Attribute("k", "String", "é".encode()).size == 1 + 6 + 2
@@ -88,6 +93,7 @@ def test_the_size_of_an_attribute_is_name_type_and_value_in_bytes() -> None:
         pytest.param({"": TEXT}, "1 to 256", id="no name"),
         pytest.param({"a" * 257: TEXT}, "1 to 256", id="long name"),
         pytest.param({"a b": TEXT}, "can only include", id="space in a name"),
+        *(pytest.param({f"a-{each}-b": TEXT}, "can only include", id=f"AWS, {each} in a name") for each in '!"§(?'),
         pytest.param({".a": TEXT}, "can only include", id="period at the start"),
         pytest.param({"a.": TEXT}, "can only include", id="period at the end"),
         pytest.param({"a..b": TEXT}, "can only include", id="two periods"),
@@ -137,7 +143,9 @@ def test_the_trace_header_is_the_only_system_attribute() -> None:
         pytest.param(["All"], ["General", "Hello", "Help.Me"], id="All"),
         pytest.param([".*"], ["General", "Hello", "Help.Me"], id="wildcard for all"),
         pytest.param(["Hello", "Other"], ["Hello"], id="one by name"),
+        pytest.param(["*"], ["General", "Hello", "Help.Me"], id="AWS, asterisk for all"),
         pytest.param(["Help.*"], ["Help.Me"], id="prefix"),
+        pytest.param(["Hel.*"], ["Hello", "Help.Me"], id="AWS, prefix of several"),
         pytest.param(["Hel*"], [], id="an asterisk without a period is no prefix"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 from chaski_core.errors import BackendRejectedError
 from chaski_embedded.sqs_queues import (
+    as_kept,
     check_new_queue,
     check_same,
     check_settings,
@@ -21,6 +22,9 @@ from chaski_embedded.sqs_queues import (
     [
         pytest.param("orders", {}, "UnsupportedOperation", id="standard queue"),
         pytest.param("orders.fifo", {}, "InvalidParameterValue", id="fifo name on a standard queue"),
+        pytest.param(
+            "orders", {"FifoQueue": "false"}, "InvalidAttributeName", id="AWS, no FIFO queue in so many words"
+        ),
         pytest.param("orders", {"FifoQueue": "true"}, "InvalidParameterValue", id="no suffix"),
         pytest.param("a" * 76 + ".fifo", {"FifoQueue": "true"}, "InvalidParameterValue", id="81 characters"),
         pytest.param("a b.fifo", {"FifoQueue": "true"}, "InvalidParameterValue", id="space"),
@@ -74,6 +78,9 @@ def test_a_number_is_held_to_its_documented_range(name: str, low: int, high: int
         pytest.param({"Policy": "{"}, "InvalidAttributeValue", id="policy that is no JSON"),
         pytest.param({"Policy": '{"Statement": [1]}'}, "InvalidAttributeValue", id="statement that is no object"),
         pytest.param({"RedrivePolicy": "{}"}, "UnsupportedOperation", id="redrive"),
+        pytest.param(
+            {"KmsMasterKeyId": "key", "SqsManagedSseEnabled": "true"}, "InvalidAttributeName", id="AWS, two encryptions"
+        ),
     ],
 )
 def test_an_attribute_that_cant_be_set_is_refused(given: dict[str, str], code: str) -> None:
@@ -81,6 +88,23 @@ def test_an_attribute_that_cant_be_set_is_refused(given: dict[str, str], code: s
     with pytest.raises(BackendRejectedError) as caught:
         check_settings(given, {})
     assert caught.value.code == code
+
+
+def test_two_kinds_of_encryption_are_refused_in_the_words_of_aws() -> None:
+    """Recorded by LocalStack; dropping the key and going back to SQS's own in one call is allowed."""
+    with pytest.raises(BackendRejectedError) as caught:
+        check_settings({"KmsMasterKeyId": "key", "SqsManagedSseEnabled": "true"}, {})
+    assert caught.value.reason == (
+        "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE."
+    )
+    check_settings({"KmsMasterKeyId": "", "SqsManagedSseEnabled": "true"}, {"KmsMasterKeyId": "key"})
+
+
+def test_booleans_are_taken_in_any_case() -> None:
+    """As AWS does; other values stay as they are, so that they are refused."""
+    given = {"FifoQueue": "True", "SqsManagedSseEnabled": "FALSE", "DeduplicationScope": "messageGroup"}
+    assert as_kept(given) == {**given, "FifoQueue": "true", "SqsManagedSseEnabled": "false"}
+    assert as_kept({"FifoQueue": "Yes", "Policy": "TRUE"}) == {"FifoQueue": "Yes", "Policy": "TRUE"}
 
 
 def test_the_throughput_limit_is_judged_with_the_scope_that_the_queue_has() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -74,6 +75,10 @@ class FakeBroker:
         """The one queue, whatever it is called."""
         self.opened.append(url)
         return self.fake
+
+    def now_ms(self) -> int:
+        """The wall clock."""
+        return time.time_ns() // 1_000_000
 
     async def attributes(self, url: str) -> Mapping[str, str]:
         """What a queue has by default."""
@@ -270,3 +275,4 @@ def test_the_welcome_says_who_can_reach_the_server(host: str, warned: bool) -> N
     text = welcome("http://127.0.0.1:9324", host)
     assert ("EVERYONE" in text) is warned
     assert "AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324" in text
+    assert "aws sqs --endpoint-url http://127.0.0.1:9324" in text  # version 1 of the CLI reads no variable for it

@@ -1,0 +1,129 @@
+"""What became of messages: of one identity, of a label that several may share, and of the replays of each."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from chaski_core.deadletter import DeadLetter
+from chaski_core.envelope import Envelope, read_envelope
+from chaski_core.ports import AttemptEntry
+from chaski_embedded import attempts, letters
+from chaski_embedded.lineage import Lineage
+from chaski_embedded.sequence import time_of
+
+_DELIVERED = "delivered"  # AttemptEntry.outcome
+
+
+class State(StrEnum):
+    """Where a message is."""
+
+    PENDING = "pending"  # on a queue
+    DELIVERED = "delivered"
+    DEAD_LETTERED = "dead-lettered"
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What is known of one message."""
+
+    message_id: str  # the identity
+    id: str  # the label
+    subject: str
+    state: State
+    attempts: tuple[AttemptEntry, ...]  # oldest first
+    replay_of: str | None = None  # of a replay: the identity of the message that was accepted
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A message on a queue."""
+
+    id: str
+    subject: str
+    sent_at: int  # queue time, milliseconds
+
+
+def traces_of(connection: sqlite3.Connection, wanted: str) -> list[Trace]:
+    """Every message of an identity or of a label, and their replays, oldest first. Within one read transaction."""
+    lineage = Lineage(connection)
+    known = [
+        *attempts.identities(connection, wanted),
+        *(letter.message_id for letter in letters.of_message(connection, wanted)),
+        *_labelled(connection, lineage, wanted),
+        wanted,
+    ]
+    return described(connection, lineage, lineage.with_replays(known))
+
+
+def described(connection: sqlite3.Connection, lineage: Lineage, identities: Iterable[str]) -> list[Trace]:
+    """What is known of each of these messages, oldest first; nothing of those of which nothing is."""
+    wanted = dict.fromkeys(identities)
+    waiting = _waiting(connection, lineage, wanted)
+    found: list[tuple[int, Trace]] = []
+    before: dict[str, Sequence[AttemptEntry]] = {}  # a release before identities noted the producer's id
+    for identity in wanted:
+        noted = attempts.read_entries(connection, identity)
+        dead = letters.of_identity(connection, identity)
+        trace = _trace(identity, noted, dead, waiting.get(identity))
+        if trace is not None:
+            root = lineage.root(identity)
+            known = root if root != identity else dead[-1].replay_of if dead else None
+            found.append((_begin(noted, dead, waiting.get(identity)), replace(trace, replay_of=known)))
+        elif noted:
+            before[identity] = noted
+    found.sort(key=lambda each: each[0])
+    return [_joined(trace, before.pop(trace.id, ())) for _, trace in found]
+
+
+def _trace(
+    identity: str, noted: Sequence[AttemptEntry], dead: Sequence[DeadLetter], waiting: _Waiting | None
+) -> Trace | None:
+    if waiting is not None:
+        return Trace(identity, waiting.id, waiting.subject, State.PENDING, tuple(noted))
+    delivered_at = max((entry.at for entry in noted if entry.outcome == _DELIVERED), default=None)
+    if dead and (delivered_at is None or delivered_at < dead[-1].dead_lettered_at):
+        return Trace(identity, dead[-1].id, dead[-1].subject, State.DEAD_LETTERED, tuple(noted))
+    if delivered_at is not None:
+        return Trace(identity, noted[-1].id, noted[-1].subject, State.DELIVERED, tuple(noted))
+    return None
+
+
+def _begin(noted: Sequence[AttemptEntry], dead: Sequence[DeadLetter], waiting: _Waiting | None) -> int:
+    times = [*(entry.at for entry in noted[:1]), *(letter.dead_lettered_at for letter in dead[:1])]
+    return min([*times, *([] if waiting is None else [waiting.sent_at])])
+
+
+def _joined(trace: Trace, earlier: Sequence[AttemptEntry]) -> Trace:
+    return replace(trace, attempts=(*earlier, *trace.attempts)) if earlier else trace
+
+
+def _waiting(connection: sqlite3.Connection, lineage: Lineage, wanted: Mapping[str, None]) -> dict[str, _Waiting]:
+    # No index is needed for this that every send would have to pay for: a pass over rows of some hundred bytes.
+    places = {identity: sequence for identity, sequence in lineage.waiting(connection) if identity in wanted}
+    found: dict[str, _Waiting] = {}
+    for identity, sequence in places.items():
+        group, body = connection.execute(
+            "SELECT group_id, body FROM messages JOIN bodies USING (sequence) WHERE sequence = ?", (sequence,)
+        ).fetchone()
+        envelope = read_envelope(body)
+        label, subject = identity, str(group)
+        if isinstance(envelope, Envelope):
+            subject = envelope.subject
+            label = (envelope.metadata.id if envelope.metadata else None) or identity
+        found[identity] = _Waiting(label, subject, time_of(sequence))
+    return found
+
+
+def _labelled(connection: sqlite3.Connection, lineage: Lineage, label: str) -> list[str]:
+    """Identities of messages on queues that have a label: it stands in their bodies only."""
+    rows = connection.execute(
+        "SELECT sequence, dedup_id, body FROM messages JOIN bodies USING (sequence) WHERE gone = 0 AND instr(body, ?)",
+        (label.encode(),),
+    )
+    found = []
+    for sequence, dedup_id, body in rows:
+        envelope = read_envelope(body)
+        if isinstance(envelope, Envelope) and envelope.metadata and envelope.metadata.id == label:
+            found.append(lineage.identity(sequence, dedup_id))
+    return found
