@@ -15,7 +15,7 @@ from chaski_ingest.access import Auth, authenticator_for
 from chaski_ingest.process import Listen, RouteSource, serve
 from chaski_ingest.route_files import RouteFiles
 from chaski_ingest.tls import ServerCertificate
-from chaski_runtime import logs
+from chaski_runtime import descriptors, logs
 from chaski_runtime.clock import SystemClock
 from chaski_runtime.kube_routes import KubeRoutes
 from chaski_runtime.kubeaccess import NoKubeAccessError, kube_access
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         return _fail(2, f"--tls-cert {given.tls_cert}: {error}")
     listen = Listen(given.host, given.port, given.metrics_port, certificate)
+    descriptors.raise_limit()
     log = logs.configure(given.log_format, given.log_level, service="chaski-ingest")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -26,14 +26,21 @@ _NO_ROUTE = "none"  # what a stranger asks for is no label
 class Accepted:
     """A message that its queue has, durably."""
 
-    id: str
+    id: str  # the label
+    message_id: str  # the identity: the queue's MessageId, of the first request where this one repeats it
     subject: str
     queue: str
     partition: int
 
     def as_json(self) -> dict[str, Any]:
         """As both kinds of answer say it."""
-        return {"id": self.id, "subject": self.subject, "queue": self.queue, "partition": self.partition}
+        return {
+            "id": self.id,
+            "messageId": self.message_id,
+            "subject": self.subject,
+            "queue": self.queue,
+            "partition": self.partition,
+        }
 
 
 class Acceptance:
@@ -68,11 +75,11 @@ class Acceptance:
         if isinstance(verdict, Rejection):
             return verdict.problem
         queue, partition, url = admission.resolved.place(verdict.subject)
-        result = await self.batcher.send(url, verdict.message)
+        result = await self.batcher.send(url, verdict.message, admission.holder)
         if not isinstance(result, Sent):
             return self.unsent(result)
         self.count_accepted(admission.resolved, queue, verdict.subject)
-        return Accepted(verdict.id, verdict.subject, queue, partition)
+        return Accepted(verdict.id, result.message_id, verdict.subject, queue, partition)
 
     def unsent(self, result: NotSent) -> Problem:
         """What a message is answered that the queue has not acknowledged."""

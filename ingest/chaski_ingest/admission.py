@@ -6,6 +6,7 @@ from typing import Protocol
 from chaski_core.errors import Fault
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
+from chaski_core.trace_context import valid_traceparent
 from chaski_core.values import message_value
 from chaski_ingest import problems
 from chaski_ingest.auth import Authenticator, Denied
@@ -13,7 +14,7 @@ from chaski_ingest.denials import DenialLog
 from chaski_ingest.problems import Problem
 from chaski_ingest.reading import type_problem
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission import Origin, key_fault, valid_traceparent
+from chaski_ingest.submission import Origin, key_fault
 from chaski_runtime.kube_routes import Unserved
 
 
@@ -32,6 +33,11 @@ class Admission:
     resolved: ResolvedRoute
     origin: Origin
     charge: Callable[[int], None] | None = None  # told of messages beyond the first
+
+    @property
+    def holder(self) -> tuple[str, str | None]:
+        """Who has a share of this process's memory: one producer of one route."""
+        return self.origin.route, self.origin.producer
 
 
 class Gate:

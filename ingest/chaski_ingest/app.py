@@ -13,12 +13,12 @@ from chaski_ingest import openapi, problems
 from chaski_ingest.acceptance import Acceptance, Accepted
 from chaski_ingest.admission import Admission, Gate, RouteDirectory
 from chaski_ingest.auth import Authenticator
-from chaski_ingest.budget import Budget
+from chaski_ingest.budget import Budget, Hold
 from chaski_ingest.endpoints import SINGLE, Endpoint, find_endpoint
-from chaski_ingest.incoming import Arriving, Incoming
+from chaski_ingest.incoming import CONTINUE, Arriving, Incoming
 from chaski_ingest.lines import Batch
 from chaski_ingest.problems import Problem
-from chaski_ingest.reading import JSON, NDJSON
+from chaski_ingest.reading import JSON, NDJSON, no_room
 from chaski_ingest.replies import SERVER, Reply, problem_reply
 from chaski_ingest.settings import IngestSettings
 from chaski_runtime.kube_routes import Unserved
@@ -31,8 +31,9 @@ _ANY_NUMBER = 1_000_000_000  # bodies are bounded by their bytes
 _JSON_HEADERS = (("Content-Type", JSON), SERVER)
 _NDJSON_HEADERS = (("Content-Type", NDJSON), SERVER)
 _OTHER = "other"
+_EXPECTATIONS = frozenset({"", CONTINUE})
 
-Take = Callable[[Admission, bytes], Awaitable[Reply | Problem]]
+Take = Callable[[Admission, bytes, Hold], Awaitable[Reply | Problem]]
 
 _logger = logging.getLogger(__name__)
 
@@ -76,7 +77,13 @@ class Ingest:
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answers one request of aiohttp's server, as `answer` does."""
-        return (await self.answer(Arriving(request))).as_response()
+        arriving = Arriving(request)
+        response = (await self.answer(arriving)).as_response()
+        if (
+            arriving.awaits_continue
+        ):  # whether its body comes all the same is open, so nothing can follow (RFC 9110 §10.1.1)
+            response.force_close()
+        return response
 
     async def answer(self, request: Incoming) -> Reply:
         """Answers one request to a route's endpoints, and 404 to any other; never raises."""
@@ -123,6 +130,8 @@ class Ingest:
         single = endpoint.kind == SINGLE
         answer: Reply | Admission | Problem
         answer = await self._gate.admit(resolved, JSON if single else NDJSON, request.headers)
+        if request.expectation not in _EXPECTATIONS:
+            answer = problems.of_status(417, f'only "{CONTINUE}" can be expected')
         if isinstance(answer, Admission):
             answer = await (self._traced if self._tracing else self._take)(request, answer, endpoint.kind)
         return self._refuse(resolved, answer) if isinstance(answer, Problem) else answer
@@ -146,24 +155,24 @@ class Ingest:
         single = kind == SINGLE
         limit = self.settings.max_message_bytes if single else self.settings.max_batch_bytes
         take: Take = self._take_message if single else self._take_batch
-        size = min(request.content_length or limit, limit)
-        if not self._bodies.reserve(size):
-            return self._acceptance.overloaded("too many requests are being read")
+        hold = Hold(self._bodies, admission.holder)
         try:
-            body = await request.body(limit, self.settings.body_timeout_seconds)
-            return body if isinstance(body, Problem) else await take(admission, body)
+            body = await request.body(limit, self.settings, hold)
+            return body if isinstance(body, Problem) else await take(admission, body, hold)
         finally:
-            self._bodies.release(size)
+            hold.release()
 
-    async def _take_message(self, admission: Admission, body: bytes) -> Reply | Problem:
+    async def _take_message(self, admission: Admission, body: bytes, hold: Hold) -> Reply | Problem:
+        del hold  # the body is all that is held
+
         answer = await self._acceptance.submit(admission, body)
         if isinstance(answer, Accepted):
             return Reply(202, orjson.dumps(answer.as_json()), _JSON_HEADERS)
         return answer
 
-    async def _take_batch(self, admission: Admission, body: bytes) -> Reply | Problem:
-        if admission.charge is not None:  # the first one was paid for at the gate
-            admission.charge(max(0, sum(1 for line in body.split(b"\n") if line.strip()) - 1))
+    async def _take_batch(self, admission: Admission, body: bytes, hold: Hold) -> Reply | Problem:
+        if not hold.grow(len(body)):  # its messages, as they go to their queues
+            return no_room(self.settings)
         deadline = self._clock.monotonic() + self.settings.batch_timeout_seconds
 
         def expired() -> bool:

@@ -8,7 +8,7 @@ later message of the same subject may have been taken by then.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
@@ -77,16 +77,24 @@ class Batcher:
         """Whether that queue takes a batch as a whole or not at all."""
         return self._sender(url).queue.atomic_batches
 
-    async def send(self, url: str, message: OutgoingMessage) -> Result:
+    def of(self, holder: Hashable) -> "HolderBatcher":
+        """The same for one holder of the buffer."""
+        return HolderBatcher(self, holder)
+
+    async def send(self, url: str, message: OutgoingMessage, holder: Hashable = None) -> Result:
         """Puts one message on a queue; returns after the queue has acknowledged it, or why it has not."""
-        return (await self._send(url, (message,), entry_size(message)))[0]
+        return (await self._send(url, (message,), entry_size(message), holder))[0]
 
-    async def send_together(self, url: str, messages: Sequence[OutgoingMessage]) -> Sequence[Result]:
+    async def send_together(
+        self, url: str, messages: Sequence[OutgoingMessage], holder: Hashable = None
+    ) -> Sequence[Result]:
         """Puts 1 to 10 messages, at most 1 MiB, on a queue in one call and in order; results in that order."""
-        return await self._send(url, messages, sum(map(entry_size, messages)))
+        return await self._send(url, messages, sum(map(entry_size, messages)), holder)
 
-    async def _send(self, url: str, messages: Sequence[OutgoingMessage], size: int) -> Sequence[Result]:
-        if not self._budget.reserve(size, len(messages)):
+    async def _send(
+        self, url: str, messages: Sequence[OutgoingMessage], size: int, holder: Hashable
+    ) -> Sequence[Result]:
+        if not self._budget.reserve(holder, size, len(messages)):
             full = NotSent("too many messages are waiting for the queue", overloaded=True)
             return [full] * len(messages)
         loop = asyncio.get_running_loop()
@@ -95,7 +103,7 @@ class Batcher:
             self._sender(url).add(_Unit(messages, size, loop.time(), results))
             return await results
         finally:
-            self._budget.release(size, len(messages))
+            self._budget.release(holder, size, len(messages))
 
     async def drain(self) -> None:
         """Waits until every call under way has ended."""
@@ -107,6 +115,22 @@ class Batcher:
         if sender is None:
             sender = self._senders[url] = _Sender(self._backend.queue(url), self._settings, self._observe)
         return sender
+
+
+class HolderBatcher:
+    """A batcher for the lines of one request."""
+
+    def __init__(self, batcher: Batcher, holder: Hashable) -> None:
+        self._batcher = batcher
+        self._holder = holder
+
+    def atomic(self, url: str) -> bool:
+        """Whether that queue takes a batch as a whole or not at all."""
+        return self._batcher.atomic(url)
+
+    async def send_together(self, url: str, messages: Sequence[OutgoingMessage]) -> Sequence[Result]:
+        """Puts 1 to 10 messages on a queue in one call."""
+        return await self._batcher.send_together(url, messages, self._holder)
 
 
 class _Sender:

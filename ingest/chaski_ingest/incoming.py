@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from multidict import CIMultiDictProxy
 
 from chaski_ingest import problems
+from chaski_ingest.budget import Hold
 from chaski_ingest.problems import Problem
-from chaski_ingest.reading import read_body
+from chaski_ingest.reading import no_room, read_body
+from chaski_ingest.settings import IngestSettings
+
+CONTINUE = "100-continue"
 
 
 class Incoming(Protocol):
@@ -33,8 +38,13 @@ class Incoming(Protocol):
         """Bytes of the body, as far as they are known."""
         ...
 
-    async def body(self, limit: int, timeout_seconds: float) -> bytes | Problem:
-        """The body, if it is at most `limit` bytes and arrives in time."""
+    @property
+    def expectation(self) -> str:
+        """What the Expect header says, in lower case (RFC 9110 section 10.1.1); "" where there is none."""
+        ...
+
+    async def body(self, limit: int, settings: IngestSettings, hold: Hold) -> bytes | Problem:
+        """The body, if it is at most `limit` bytes, arrives in time, and `hold` can grow by it."""
         ...
 
 
@@ -46,25 +56,40 @@ class Arriving:
         self.target = request.raw_path
         self.headers: Mapping[str, str] = request.headers
         self.content_length = request.content_length
+        self.expectation = _expectation(request.headers) if request.version >= HttpVersion11 else ""
+        self.awaits_continue = self.expectation == CONTINUE and not request.content.is_eof()
+        """Whether the client holds its body back until it is answered; then only 100 makes it send it."""
         self._request = request
 
-    async def body(self, limit: int, timeout_seconds: float) -> bytes | Problem:
+    async def body(self, limit: int, settings: IngestSettings, hold: Hold) -> bytes | Problem:
         """Reads it."""
-        return await read_body(self._request, limit, timeout_seconds)
+        return await read_body(self._request, limit, settings, hold, self._begin)
+
+    def _begin(self) -> None:
+        if self.awaits_continue and self._request.transport is not None:
+            self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.awaits_continue = False
 
 
 class Arrived:
     """A request that is here as a whole."""
 
-    __slots__ = ("_body", "content_length", "headers", "method", "target")
+    __slots__ = ("_body", "content_length", "expectation", "headers", "method", "target")
 
-    def __init__(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(self, method: str, target: str, headers: CIMultiDictProxy[str], body: bytes) -> None:
         self.method = method
         self.target = target
-        self.headers = headers
+        self.headers: Mapping[str, str] = headers
+        self.expectation = _expectation(headers)
         self.content_length: int | None = len(body)
         self._body = body
 
-    async def body(self, limit: int, timeout_seconds: float) -> bytes | Problem:  # noqa: ARG002 - the protocol's arguments
+    async def body(self, limit: int, settings: IngestSettings, hold: Hold) -> bytes | Problem:
         """It is here."""
-        return self._body if len(self._body) <= limit else problems.body_too_large(limit)
+        if len(self._body) > limit:
+            return problems.body_too_large(limit)
+        return self._body if hold.grow(len(self._body)) else no_room(settings)
+
+
+def _expectation(headers: CIMultiDictProxy[str]) -> str:
+    return ", ".join(headers.getall("Expect", ())).strip().lower()

@@ -16,26 +16,45 @@ from chaski_ingest.batching import NotSent
 from chaski_ingest.ordered import HeldBack, Line, OrderedSend
 from chaski_ingest.problems import Problem
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission import Rejection
+from chaski_ingest.submission import BYTE_ORDER_MARK, Rejection
 
-_LINES_A_TURN = 50  # judged before other requests get their turn: about 2 ms
+_BYTES_A_TURN = 50_000  # judged before other requests get their turn: about 2 ms
+_LINE_COSTS = 1_000  # of them, for a line of any length
+_BLANK = b" \t\r"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sendable:
+    """A line that is sent, and where."""
+
+    id: str
+    subject: str
+    queue: str
+    partition: int
 
 
 @dataclass(slots=True)
 class _Judged:
     """What is known of a batch's lines before anything is sent."""
 
-    answers: dict[int, Accepted | Problem] = field(default_factory=dict)  # by line number; Accepted if it is sent
+    answers: dict[int, _Sendable | Problem] = field(default_factory=dict)  # by line number
     sendable: list[Line] = field(default_factory=list)
     failed: dict[str, int] = field(default_factory=dict)  # subject -> its first line that can't be accepted
+    unreadable: int | None = None  # the first line whose subject can't be read: it may be of any
 
 
-def split(body: bytes, max_lines: int) -> list[tuple[int, bytes]] | Problem:
-    """The lines that are not blank, with their numbers from 1."""
+def split(body: bytes, max_lines: int) -> list[tuple[int, slice]] | Problem:
+    """Where the lines are that are not blank, with their numbers from 1; nothing of the body is copied."""
     if body.count(b"\n", 0, len(body) - 1) >= max_lines:
         return problems.too_large(f"the body has more than {max_lines} lines")
-    stripped = ((number, line.strip(b" \t\r")) for number, line in enumerate(body.split(b"\n"), 1))
-    lines = [(number, line) for number, line in stripped if line]
+    lines, number = list[tuple[int, slice]](), 0
+    start = len(BYTE_ORDER_MARK) if body.startswith(BYTE_ORDER_MARK) else 0
+    while start < len(body):
+        end, number = body.find(b"\n", start), number + 1
+        end = len(body) if end < 0 else end
+        if body[start:end].strip(_BLANK):
+            lines.append((number, slice(start, end)))
+        start = end + 1
     return lines or problems.of_status(400, "the body holds no message")
 
 
@@ -63,25 +82,31 @@ class Batch:
         lines = split(body, self._settings.max_batch_lines)
         if isinstance(lines, Problem):
             return lines
-        judged = await self._judge(lines)
-        sending = OrderedSend(self._acceptance.batcher, judged.sendable, self._expired)
+        if self._admission.charge is not None:  # the first one was paid for at the gate
+            self._admission.charge(len(lines) - 1)
+        judged = await self._judge(body, lines)
+        sending = OrderedSend(self._acceptance.batcher.of(self._admission.holder), judged.sendable, self._expired)
         await sending.run(self._settings.batch_workers)
         written = []
         for number, answer in judged.answers.items():
-            final = self._final(answer, sending.results[number]) if isinstance(answer, Accepted) else answer
+            final = self._final(answer, sending.results[number]) if isinstance(answer, _Sendable) else answer
             self._count(final)
             written.append(jsontext.dumps(_line_json(number, final)))
         return b"\n".join(written) + b"\n"
 
-    async def _judge(self, lines: list[tuple[int, bytes]]) -> _Judged:
+    async def _judge(self, body: bytes, lines: list[tuple[int, slice]]) -> _Judged:
         judged = _Judged()
-        for turn, (number, data) in enumerate(lines, 1):
+        turn = 0
+        for number, where in lines:
+            data = body[where].strip(_BLANK)
             judged.answers[number] = self._judge_line(judged, number, data)
-            if turn % _LINES_A_TURN == 0:
+            turn += _LINE_COSTS + len(data)
+            if turn >= _BYTES_A_TURN:
+                turn = 0
                 await asyncio.sleep(0)
         return judged
 
-    def _judge_line(self, judged: _Judged, number: int, data: bytes) -> Accepted | Problem:
+    def _judge_line(self, judged: _Judged, number: int, data: bytes) -> _Sendable | Problem:
         origin = self._admission.origin
         if origin.idempotency_key is not None:
             origin = replace(origin, idempotency_key=f"{origin.idempotency_key}#{number}")
@@ -89,16 +114,20 @@ class Batch:
         if isinstance(verdict, Rejection):
             if verdict.subject:
                 judged.failed.setdefault(verdict.subject, number)
+            elif judged.unreadable is None:
+                judged.unreadable = number
             return verdict.problem
+        if judged.unreadable is not None:
+            return problems.not_sent_after(judged.unreadable)
         if verdict.subject in judged.failed:
             return problems.not_sent(judged.failed[verdict.subject])
         queue, partition, url = self._admission.resolved.place(verdict.subject)
         judged.sendable.append(Line(number, url, verdict.message))
-        return Accepted(verdict.id, verdict.subject, queue, partition)
+        return _Sendable(verdict.id, verdict.subject, queue, partition)
 
-    def _final(self, accepted: Accepted, result: Sent | NotSent | HeldBack) -> Accepted | Problem:
+    def _final(self, line: _Sendable, result: Sent | NotSent | HeldBack) -> Accepted | Problem:
         if isinstance(result, Sent):
-            return accepted
+            return Accepted(line.id, result.message_id, line.subject, line.queue, line.partition)
         return problems.not_sent(result.line) if isinstance(result, HeldBack) else self._acceptance.unsent(result)
 
     def _count(self, answer: Accepted | Problem) -> None:

@@ -12,10 +12,10 @@ import orjson
 from chaski_core import __version__
 from chaski_core.request_rules import MAX_HEADERS, METHODS
 from chaski_core.subject import MAX_SUBJECT_CHARACTERS
+from chaski_core.target_url import MAX_URL_CHARACTERS
 from chaski_ingest.problems import CONTENT_TYPE
 from chaski_ingest.reading import JSON, NDJSON
 from chaski_ingest.submission import MAX_KEY_CHARACTERS
-from chaski_ingest.target_url import MAX_URL_CHARACTERS
 
 PATH = "/openapi.json"
 
@@ -34,6 +34,7 @@ _PROBLEMS: dict[str, tuple[str, Document]] = {
     "408": ("The body did not arrive in time.", {}),
     "413": ("The message, the body or the number of lines is above its limit.", {}),
     "415": ("The body is of another type, charset or encoding.", {}),
+    "417": ("The request expects something else than 100-continue.", {}),
     "429": ("The route's ingest is suspended, or the producer has sent more than its rate.", _RETRY),
     "500": ("A fault of Chaski's own; it is logged.", {}),
     "503": ("The queue is away, too much waits, tokens can't be checked, or this server is shutting down.", _RETRY),
@@ -89,7 +90,7 @@ def _parameters() -> list[Document]:
     key = {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "Makes a repeat within five minutes one message, where the message has no `id`.",
+        "description": "Makes a repeat of the same message within five minutes one message, where it has no `id`.",
         "schema": {"type": "string", "pattern": f"^[!-~]([ -~]{{0,{MAX_KEY_CHARACTERS - 2}}}[!-~])?$"},
     }
     trace = {
@@ -116,7 +117,10 @@ def _single() -> Document:
 
 
 def _batch() -> Document:
-    lines = "One `Message` a line. A line is accepted only if every earlier line of its subject was."
+    lines = (
+        "One `Message` a line. A line is accepted only if every earlier line of its subject was;"
+        " a line whose subject can't be read holds back all later ones."
+    )
     results = (
         'One result for each line, in their order: `{"line", "status": 202, ...}` as `Accepted` has it, or'
         ' `{"line", "status", "title", "detail", "errors"}`.'
@@ -179,7 +183,16 @@ def _message() -> Document:
 
 
 def _accepted() -> Document:
-    properties = {"id": _TEXT, "subject": _TEXT, "queue": _TEXT, "partition": {"type": "integer", "minimum": 0}}
+    properties = {
+        "id": {"type": "string", "description": "The message's label: its own `id`, or one that was made for it."},
+        "messageId": {
+            "type": "string",
+            "description": "The message's identity, which targets see as `Chaski-Message-Id`. A repeat has the first one's.",
+        },
+        "subject": _TEXT,
+        "queue": _TEXT,
+        "partition": {"type": "integer", "minimum": 0},
+    }
     return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": False}
 
 

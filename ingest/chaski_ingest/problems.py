@@ -117,6 +117,12 @@ def not_sent(line: int) -> Problem:
     return Problem(503, "not-sent", "Not sent", detail)
 
 
+def not_sent_after(line: int) -> Problem:
+    """A line of a batch that was held back because `line`, an earlier one, may be of its subject."""
+    detail = f"line {line} could not be read, so it may be of the same subject; this one was not sent"
+    return Problem(503, "not-sent", "Not sent", detail)
+
+
 def of_status(status: int, detail: str = "") -> Problem:
     """A problem that HTTP itself names."""
     phrase = HTTPStatus(status).phrase

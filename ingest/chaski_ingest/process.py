@@ -16,6 +16,7 @@ from chaski_ingest.settings import IngestSettings
 from chaski_ingest.tls import ServerCertificate
 from chaski_runtime import health
 from chaski_runtime.clock import SystemClock
+from chaski_runtime.corrected_clock import CorrectedClock
 from chaski_runtime.garbage import keep_what_is_there
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
@@ -63,11 +64,13 @@ async def serve(
         BackendRejectedError: `Configuration`; for example no region is set.
         OSError: a port can't be listened on.
     """
-    stop, clock, metrics = stop_on_signals(), SystemClock(), Metrics()
+    stop, clock, metrics = stop_on_signals(), CorrectedClock(SystemClock()), Metrics()
     metrics.observe_log_drops(lambda: logs.dropped)
+    metrics.observe_clock(clock.offset_seconds)
     async with AsyncExitStack() as stack:
         backend = await open_backend(None, clock, on_sqs_request=metrics.backend_request)
         stack.push_async_callback(backend.close)
+        await backend.measure_clock()
         routes = open_routes()
         authenticator = await stack.enter_async_context(open_authenticator(clock))
         tracing = await stack.enter_async_context(tracing_of("chaski-ingest"))

@@ -6,16 +6,18 @@ them: it is parsed by aiohttp, and answered with the bytes of its reply. With th
 connection goes over to aiohttp's own way, and stays there.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from chaski_ingest import problems
+from chaski_ingest.connections import Connections
 from chaski_ingest.incoming import Arrived
 from chaski_ingest.replies import Reply, problem_reply
 
@@ -25,9 +27,72 @@ Answer = Callable[[Arrived], Awaitable[Reply]]
 class Connection(RequestHandler):
     """One connection. `answer` never raises."""
 
-    def __init__(self, manager: web.Server, answer: Answer, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, answer: Answer, connections: Connections, max_head_bytes: int, **options: Any
+    ) -> None:
         super().__init__(manager, **options)
         self._answer = answer
+        self._connections = connections
+        self._max_head_bytes = max_head_bytes
+        self._head_bytes = 0  # of a request whose head is not complete
+        self._arriving: StreamReader = EMPTY_PAYLOAD  # the body of the latest request
+        self._used = False  # whether a request came since `may_go`
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop."""
+        super().connection_made(transport)
+        if not self._connections.opened(self):
+            self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Called by the loop, once."""
+        super().connection_lost(exc)
+        self._connections.closed(self)
+        self._release_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop. Bytes that complete no request belong to a body, or to a head that is not complete."""
+        in_head = not self._messages and self._arriving.is_eof()
+        super().data_received(data)
+        if not self._messages:
+            if in_head:
+                self._count_head(len(data))
+            return
+        message, payload = self._messages[-1]
+        if not in_head and not isinstance(message, RawRequestMessage):
+            self._break_body()
+        self._arriving = payload
+        if not self._used:
+            self._used = True
+            self._connections.requested(self)
+        if self._head_bytes:
+            self._release_head()
+
+    def _break_body(self) -> None:
+        """What came is no HTTP. Whoever reads a body is not left to wait for its end, and nothing follows its answer."""
+        if not self._arriving.is_eof():
+            self._arriving.set_exception(web.RequestPayloadError("the chunks are malformed"))
+            self._arriving.feed_eof()
+            self.close()
+
+    def _count_head(self, size: int) -> None:
+        if self._connections.take_head(size):
+            self._head_bytes += size
+            if self._head_bytes <= self._max_head_bytes:
+                return
+        if self.transport is not None and self._waiter is not None:
+            problem = problems.of_status(431, f"request line and headers have more than {self._max_head_bytes} bytes")
+            self.transport.write(problem_reply(problem, close=True).as_bytes(time.time()))
+        self.force_close()
+
+    def _release_head(self) -> None:
+        self._connections.release_head(self._head_bytes)
+        self._head_bytes = 0
+
+    def may_go(self) -> bool:
+        """Whether it waits for a request, and has made none since this was called before."""
+        used, self._used = self._used, False
+        return not used and not self._request_in_progress
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Called with every read of a body; there is mostly nothing to resume."""

@@ -1,15 +1,18 @@
 """A request's headers and body, before anything is known of what the body says."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from chaski_ingest import problems
+from chaski_ingest.budget import Hold
 from chaski_ingest.problems import Problem
+from chaski_ingest.settings import IngestSettings
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+_MAX_CAUSE_CHARACTERS = 200
 
 
 def type_problem(headers: Mapping[str, str], expected: str) -> Problem | None:
@@ -29,19 +32,56 @@ def type_problem(headers: Mapping[str, str], expected: str) -> Problem | None:
     return None
 
 
-async def read_body(request: web.BaseRequest, limit: int, timeout_seconds: float) -> bytes | Problem:
-    """The body, if it is at most `limit` bytes and arrives in time."""
+async def read_body(
+    request: web.BaseRequest, limit: int, settings: IngestSettings, hold: Hold, begin: Callable[[], None]
+) -> bytes | Problem:
+    """The body, if it is at most `limit` bytes and arrives in time.
+
+    Args:
+        request: whose body it is.
+        limit: its most bytes.
+        settings: how fast it has to come.
+        hold: grows with what has arrived; what a client only announces takes no memory, and so no room.
+        begin: called once the body is going to be read.
+    """
     declared = request.content_length
     if declared is not None and declared > limit:
         return problems.body_too_large(limit)
-    if declared is None:  # chunked: only the reader can count
-        request = request.clone(client_max_size=limit)
-    elif request.content.is_eof():  # came in with the headers, as nearly always
-        return await request.read()
+    if not hold.fits(declared or 0):
+        return no_room(settings)
+    begin()
     try:
-        async with asyncio.timeout(timeout_seconds):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        return problems.body_too_large(limit)
+        return await _read_paced(request.content, limit, settings, hold)
     except TimeoutError:
-        return problems.of_status(408, f"the body did not arrive within {timeout_seconds:g} s")
+        return problems.of_status(408, _slow(settings))
+    except (web.RequestPayloadError, ConnectionError) as error:
+        return problems.of_status(400, f"the body broke off or is malformed: {error}"[:_MAX_CAUSE_CHARACTERS])
+
+
+async def _read_paced(content: StreamReader, limit: int, settings: IngestSettings, hold: Hold) -> bytes | Problem:
+    body, mark = bytearray(), 0
+    loop = asyncio.get_running_loop()
+    end, pace = loop.time() + settings.body_timeout_seconds, settings.body_pace_seconds
+    async with asyncio.timeout_at(min(end, loop.time() + pace)) as timer:
+        while piece := await content.readany():
+            if len(body) + len(piece) > limit:
+                return problems.body_too_large(limit)
+            if not hold.grow(len(piece)):
+                return no_room(settings)
+            body += piece
+            if len(body) - mark >= settings.body_pace_bytes:
+                mark = len(body)
+                timer.reschedule(min(end, loop.time() + pace))
+    return bytes(body)
+
+
+def no_room(settings: IngestSettings) -> Problem:
+    """What is answered where a body has no place."""
+    return problems.overloaded(
+        "too many bytes of requests are held, by this producer or by all", settings.retry_after_seconds
+    )
+
+
+def _slow(settings: IngestSettings) -> str:
+    pace = f"{settings.body_pace_bytes} bytes in {settings.body_pace_seconds:g} s"
+    return f"the body came slower than {pace}, or not within {settings.body_timeout_seconds:g} s"

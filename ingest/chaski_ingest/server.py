@@ -5,6 +5,7 @@ message does.
 """
 
 import asyncio
+import resource
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -18,11 +19,15 @@ from aiohttp.web_protocol import RequestHandler
 
 from chaski_ingest import problems
 from chaski_ingest.app import Ingest
+from chaski_ingest.connections import Connections
 from chaski_ingest.protocol import Answer, Connection
 from chaski_ingest.replies import problem_reply
 from chaski_runtime.health import Judgement
 
-_BACKLOG = 1_024  # connections that the kernel holds for us while the loop is busy
+_OTHER_DESCRIPTORS = 256  # connections to AWS and the API server, files, and what a burst of accepts takes at once
+_BACKLOG = (
+    4_096  # connections that the kernel holds for us while the loop is busy; beyond it clients ask again after a second
+)
 
 
 class IngestServer:
@@ -49,9 +54,12 @@ class IngestServer:
         server = _Server(
             self._ingest.answer,
             self._handle,
+            Connections(connection_limit(settings.max_connections), settings.max_heads_bytes),
+            settings.max_head_bytes,
             request_factory=self._make_request,
             access_log=None,  # metrics count requests; a line for each would cost more than the request
             keepalive_timeout=settings.keep_alive_seconds,
+            lingering_time=settings.linger_seconds,
             auto_decompress=False,  # compressed bodies are refused, so none is unpacked
         )
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_seconds)
@@ -110,10 +118,23 @@ class _Server(web.Server):
     """Makes connections that ask `answer` where they can."""
 
     def __init__(
-        self, answer: Answer, handler: Callable[[web.BaseRequest], Awaitable[web.Response]], **options: Any
+        self,
+        answer: Answer,
+        handler: Callable[[web.BaseRequest], Awaitable[web.Response]],
+        connections: Connections,
+        max_head_bytes: int,
+        **options: Any,
     ) -> None:
         super().__init__(handler, **options)
         self._answer = answer
+        self._open = connections
+        self._max_head_bytes = max_head_bytes
 
     def __call__(self) -> RequestHandler:
-        return Connection(self, self._answer, loop=self._loop, **self._kwargs)
+        return Connection(self, self._answer, self._open, self._max_head_bytes, loop=self._loop, **self._kwargs)
+
+
+def connection_limit(most: int) -> int:
+    """How many connections may be open: `most`, or what the process's descriptors leave beside its other files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if soft == resource.RLIM_INFINITY else max(1, min(most, soft - _OTHER_DESCRIPTORS))

@@ -17,7 +17,8 @@ class SendingSettings:
 
     max_waiting_messages: int = 10_000
     """Messages between their acceptance check and the queue's answer, of all queues together: two seconds of one
-    core's work. What is beyond is answered 503, so that producers slow down while the queue does."""
+    core's work. What is beyond is answered 503, so that producers slow down while the queue does. A producer of a route
+    may have at most as many as it leaves for others: half, where it is alone."""
 
     max_waiting_bytes: int = 64 * 1024 * 1024
     """The same in bytes; keeps memory bounded when messages are large."""
@@ -55,10 +56,31 @@ class IngestSettings:
     HTTP clients give up, since an answer that nobody reads tells nobody what was accepted."""
 
     max_body_bytes: int = 128 * 1024 * 1024
-    """Bytes of all request bodies held at a time; what is beyond is answered 503 before it is read."""
+    """Bytes of all request bodies held at a time, counted as they arrive; a batch counts twice, since its messages are
+    held beside it on their way to the queues. What is beyond is answered 503. A producer of a route may have at most as
+    much as it leaves for others: half, where it is alone."""
 
     body_timeout_seconds: float = 15.0
     """How long a request's body may take to arrive, so that slow senders can't hold the memory above."""
+
+    body_pace_bytes: int = 40 * 1024
+    """So many bytes, or the end of the body, have to arrive within `body_pace_seconds`, again and again: 8 KiB a second."""
+
+    body_pace_seconds: float = 5.0
+    """After so long a body that has stopped is answered 408. Longer than a packet takes that was lost twice."""
+
+    max_connections: int = 8_192
+    """Connections open at a time, where the process's descriptors allow as many. Beyond it the one that has waited
+    longest is closed: first of those that have never made a request, then of those that are kept for the next one."""
+
+    max_head_bytes: int = 32 * 1024
+    """Request line and headers that come in pieces: two credentials of the largest size, and as much again."""
+
+    max_heads_bytes: int = 16 * 1024 * 1024
+    """The same of all requests whose heads are not complete. A head that comes at once, as nearly all do, is not counted."""
+
+    linger_seconds: float = 2.0
+    """How long the rest of a refused body is read and dropped, so that the client reads the answer before the end."""
 
     keep_alive_seconds: float = 75.0
     """How long an idle connection stays open: longer than the 60 s of common load balancers, so that it is never the

@@ -9,17 +9,18 @@ from typing import Any
 from chaski_core import ids, jsontext
 from chaski_core.envelope import Metadata, write_envelope
 from chaski_core.errors import Fault
+from chaski_core.identity import deduplication_key
 from chaski_core.ports import OutgoingMessage
 from chaski_core.request_rules import header_faults, method_faults
-from chaski_core.subject import MAX_SUBJECT_CHARACTERS, deduplication_id, group_id
+from chaski_core.subject import MAX_SUBJECT_CHARACTERS, first_deduplication_id, group_id
+from chaski_core.target_url import url_fault
 from chaski_core.values import message_value
 from chaski_ingest.problems import Problem, invalid, too_large
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.target_url import url_fault
 
 MAX_KEY_CHARACTERS = 255
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # a parser may leave it out: RFC 8259 §8.1
 _KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY_CHARACTERS}}}\Z")
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,160})?\Z")
 
 
 @message_value
@@ -29,7 +30,7 @@ class Origin:
     route: str  # namespace/name
     now_ms: int
     producer: str | None = None
-    traceparent: str | None = None  # a valid one, see `valid_traceparent`
+    traceparent: str | None = None  # a valid one, see `trace_context`
     idempotency_key: str | None = None  # a valid one, see `key_fault`
 
 
@@ -37,14 +38,14 @@ class Origin:
 class Submission:
     """A message that can be accepted."""
 
-    id: str
+    id: str  # the label
     subject: str
     message: OutgoingMessage
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A message that can't; its subject, where it could be read, holds later lines of the same batch back."""
+    """A message that can't; its subject, where it could be read, holds later lines of the same batch back, and else all."""
 
     problem: Problem
     subject: str | None = None
@@ -54,13 +55,14 @@ def judge(data: bytes, origin: Origin, generated_id: str, settings: IngestSettin
     """Judges one message.
 
     Args:
-        data: its JSON as received.
+        data: its JSON as received; a byte order mark in front of it is left out.
         origin: what else is known of it.
-        generated_id: its id, unless it or its origin gives one.
+        generated_id: its label, unless it or its origin gives one.
         settings: the limits.
     """
+    data = data.removeprefix(BYTE_ORDER_MARK)
     try:
-        document = jsontext.loads(data)
+        document, duplicates = _read(data)
     except jsontext.JsonError as error:
         return Rejection(_oversize(data, settings) or invalid((Fault("", f"is no JSON that can be carried: {error}"),)))
     if not isinstance(document, dict):
@@ -69,16 +71,13 @@ def judge(data: bytes, origin: Origin, generated_id: str, settings: IngestSettin
     subject = given if isinstance(given, str) else ""
     if oversize := _oversize(data, settings):
         return Rejection(oversize, subject)
-    if faults := [*_subject_faults(document), *_id_faults(document), *_body_faults(document.get("body"))]:
+    if faults := [*duplicates, *_subject_faults(document), *_id_faults(document), *_body_faults(document.get("body"))]:
         return Rejection(invalid(tuple(faults)), subject)
-    message_id = document.get("id") or _derived_id(origin, subject) or generated_id
-    queued = write_envelope(
-        document, Metadata(message_id, origin.route, origin.now_ms, origin.producer, origin.traceparent)
-    )
+    label, key = _label_and_key(document, origin, generated_id)
+    queued = write_envelope(document, Metadata(label, origin.route, origin.now_ms, origin.producer, origin.traceparent))
     if len(queued) > settings.max_queue_bytes:
         return Rejection(too_large(_grown(len(queued), settings)), subject)
-    deduplication = deduplication_id(message_id, 0, "first", 0)
-    return Submission(message_id, subject, OutgoingMessage(queued, group_id(subject), deduplication))
+    return Submission(label, subject, OutgoingMessage(queued, group_id(subject), first_deduplication_id(key)))
 
 
 def key_fault(key: str) -> str | None:
@@ -88,15 +87,25 @@ def key_fault(key: str) -> str | None:
     return f"has to be 1 to {MAX_KEY_CHARACTERS} printable ASCII characters"
 
 
-def valid_traceparent(header: str | None) -> str | None:
-    """The header where it is one; a broken one is ignored, as W3C Trace Context §3.2.2 asks."""
-    return header if header is not None and _TRACEPARENT.match(header) else None
+def _label_and_key(document: dict[str, Any], origin: Origin, generated_id: str) -> tuple[str, str]:
+    """The message's label, and what makes a later request a repeat of this one."""
+    given, subject = document.get("id"), document["subject"]
+    if given is not None:
+        label, token = given, f"id:{given}"
+    elif origin.idempotency_key is not None:
+        token = f"key:{origin.idempotency_key}"
+        label = ids.from_idempotency_key(origin.route, origin.producer, subject, origin.idempotency_key)
+    else:
+        return generated_id, generated_id
+    return label, deduplication_key(origin.route, origin.producer, subject, token, document["body"])
 
 
-def _derived_id(origin: Origin, subject: str) -> str | None:
-    if origin.idempotency_key is None:
-        return None
-    return ids.from_idempotency_key(origin.route, subject, origin.idempotency_key)
+def _read(data: bytes) -> tuple[Any, list[Fault]]:
+    try:
+        return jsontext.loads_unique(data), []
+    except jsontext.DuplicateKeyError as error:
+        fault = Fault(error.path, "stands here twice; readers differ in which one counts, so leave one out")
+        return jsontext.loads(data), [fault]
 
 
 def _oversize(data: bytes, settings: IngestSettings) -> Problem | None:
@@ -128,7 +137,7 @@ def _subject_faults(document: dict[str, Any]) -> list[Fault]:
 def _id_faults(document: dict[str, Any]) -> list[Fault]:
     faults = []
     given = document.get("id")
-    if given is not None and (not isinstance(given, str) or not ids.is_message_id(given)):
+    if given is not None and (not isinstance(given, str) or not ids.is_label(given)):
         faults.append(Fault("id", "has to be 1 to 64 characters of A-Z, a-z, 0-9, `.`, `_` and `-`"))
     if "metadata" in document:
         faults.append(Fault("metadata", "is set by Chaski; leave it out"))
@@ -148,7 +157,7 @@ def _url_faults(body: dict[str, Any]) -> list[Fault]:
     if not isinstance(url, str):
         return [Fault("body.url", f"is {_kind(url)}, not text" if "url" in body else "is missing")]
     fault = url_fault(url)
-    return [Fault("body.url", fault)] if fault else []
+    return [Fault("body.url", fault.detail)] if fault is not None else []
 
 
 def _method_faults(body: dict[str, Any]) -> list[Fault]:
@@ -194,5 +203,6 @@ def _content_faults(body: dict[str, Any]) -> list[Fault]:
 
 
 def _kind(value: object) -> str:
-    kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    kinds: dict[type, str] = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
+    kinds |= dict.fromkeys((int, float, jsontext.Number), "a number")
     return kinds.get(type(value), "null")

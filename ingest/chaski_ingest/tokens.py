@@ -11,7 +11,8 @@ import binascii
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,9 @@ _log = logging.getLogger(__name__)
 _PREFIX = "system:serviceaccount:"
 _YES_SECONDS, _NO_SECONDS = 60.0, 5.0
 _MAX_REMEMBERED = 10_000  # of each kind; a sound token is never pushed out by a flood of broken ones
-_MAX_REVIEWS_AT_ONCE = 16
+_MAX_REVIEWS_AT_ONCE = 16  # of tokens that nothing is known of
+_MAX_RENEWALS_AT_ONCE = 4  # of tokens that were valid before, which made-up ones must not hold up
+_MAX_WAITING = 512  # reviews of each kind that run or wait for their turn
 _CLOCK_SKEW_SECONDS = 60.0  # of which the API server is the judge
 _RETRY_AFTER_SECONDS = 2
 
@@ -78,7 +81,8 @@ class TokenReviewer:
         self._known: OrderedDict[bytes, _Verdict] = OrderedDict()
         self._refused: OrderedDict[bytes, _Verdict] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[Identity | Denied]] = {}
-        self._turns = asyncio.Semaphore(_MAX_REVIEWS_AT_ONCE)
+        self._reviews = _Turns(_MAX_REVIEWS_AT_ONCE)
+        self._renewals = _Turns(_MAX_RENEWALS_AT_ONCE)
 
     async def identity(self, token: str) -> Identity | Denied:
         """Whose token it is, or why it is not taken."""
@@ -94,7 +98,10 @@ class TokenReviewer:
                 return verdict.identity
         task = self._asking.get(digest)
         if task is None:  # requests that come while it is asked about wait for the same answer
-            task = self._asking[digest] = asyncio.create_task(self._ask(token, digest, _end_of(claims)))
+            turns = self._renewals if digest in self._known else self._reviews
+            if turns.waiting >= _MAX_WAITING:
+                return Denied(503, "too many tokens wait to be checked; ask again", _RETRY_AFTER_SECONDS)
+            task = self._asking[digest] = asyncio.create_task(self._ask(token, digest, _end_of(claims), turns))
             task.add_done_callback(lambda _: self._asking.pop(digest, None))
         return await asyncio.shield(task)
 
@@ -105,14 +112,14 @@ class TokenReviewer:
             return Denied(401, "the token has expired")
         return None
 
-    async def _ask(self, token: str, digest: bytes, end: float) -> Identity | Denied:
+    async def _ask(self, token: str, digest: bytes, end: float, turns: "_Turns") -> Identity | Denied:
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [AUDIENCE]},
         }
         try:
-            async with self._turns:
+            async with turns.one():
                 status = (await self._review(body)).get("status") or {}
         except KubeApiError as error:
             _log.error("tokens can't be judged, so requests that show one are answered 503: %s", error)
@@ -124,6 +131,24 @@ class TokenReviewer:
             left = min(_YES_SECONDS, end - self._clock.now_ms() / 1000)
             _remember(self._known, digest, _Verdict(identity, self._clock.monotonic() + left))
         return identity
+
+
+class _Turns:
+    """So many at once; the others wait."""
+
+    def __init__(self, at_once: int) -> None:
+        self.waiting = 0  # those whose turn it is included
+        self._semaphore = asyncio.Semaphore(at_once)
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Waits for a turn."""
+        self.waiting += 1
+        try:
+            async with self._semaphore:
+                yield
+        finally:
+            self.waiting -= 1
 
 
 _INVALID = Denied(401, "the token is not valid")

@@ -58,9 +58,10 @@ class Canary:
 
     async def take(self, request: web.Request) -> web.Response:
         """The sink: answers 200 whatever comes, and counts what it knows."""
-        message_id = request.headers.get("Chaski-Message-Id", "")
+        # A worker a release back sends the label as the message's id.
+        label = request.headers.get("Chaski-Id", request.headers.get("Chaski-Message-Id", ""))
         for route, under_way in self._under_way.items():
-            sent_at = under_way.pop(message_id, None)
+            sent_at = under_way.pop(label, None)
             if sent_at is not None:
                 now = self._clock.monotonic()
                 self._last[route] = now
@@ -72,14 +73,14 @@ class Canary:
         return {route: now - last for route, last in self._last.items()}
 
     async def _send(self, http: aiohttp.ClientSession, route: RouteKey) -> None:
-        message_id = f"canary-{secrets.token_hex(12)}"
+        label = f"canary-{secrets.token_hex(12)}"
         under_way = self._under_way[route]
         while len(under_way) >= _KEPT:
             under_way.popitem(last=False)
-        under_way[message_id] = self._clock.monotonic()
+        under_way[label] = self._clock.monotonic()
         namespace, name = route
         url = f"{self._flight.ingest.rstrip('/')}/v1/routes/{namespace}/{name}/messages"
-        message = {"id": message_id, "subject": SUBJECT, "body": {"url": self._flight.sink, "content": "canary"}}
+        message = {"id": label, "subject": SUBJECT, "body": {"url": self._flight.sink, "content": "canary"}}
         try:
             async with http.post(url, json=message, headers=await self._headers(), ssl=await self._trust()) as answer:
                 accepted = answer.status == 202
@@ -92,7 +93,7 @@ class Canary:
             return
         self.metrics.sent(route, "accepted" if accepted else "rejected")
         if not accepted:
-            del under_way[message_id]
+            del under_way[label]
             _log.warning("the canary of %s/%s was not accepted: %s", namespace, name, said)
 
     async def _trust(self) -> ssl.SSLContext | bool:

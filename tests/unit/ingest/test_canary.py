@@ -81,7 +81,7 @@ async def test_a_message_is_timed_from_its_sending_to_its_arrival(tmp_path: Path
     clock.seconds = 12.0
     assert value(canary.metrics, "chaski_canary_age_seconds", **LABELS) == 12
     for message_id in (str(message["id"]), str(message["id"]), "another"):
-        request = make_mocked_request("POST", "/", headers={"Chaski-Message-Id": message_id})
+        request = make_mocked_request("POST", "/", headers={"Chaski-Id": message_id})
         assert (await canary.take(request)).status == 200
     assert value(canary.metrics, "chaski_canary_latency_seconds_count", **LABELS) == 1
     assert value(canary.metrics, "chaski_canary_latency_seconds_sum", **LABELS) == 12

@@ -36,11 +36,13 @@ async def take(
 
 async def test_every_line_is_answered_in_order_with_its_place() -> None:
     """The fields are those of the single answer, with the line's number and status."""
-    answers = await take(line("pc_assignments_1", id="one") + b"\n" + line("x", id="two") + b"\n")
+    backend = FakeBackend()
+    answers = await take(line("pc_assignments_1", id="one") + b"\n" + line("x", id="two") + b"\n", backend)
     assert answers[0] == {
         "line": 1,
         "status": 202,
         "id": "one",
+        "messageId": backend.queues["assignments-0"].taken[0].deduplication_id,
         "subject": "pc_assignments_1",
         "queue": "assignments",
         "partition": 0,
@@ -48,12 +50,12 @@ async def test_every_line_is_answered_in_order_with_its_place() -> None:
     assert (answers[1]["line"], answers[1]["queue"]) == (2, "messages")
 
 
-async def test_a_faulty_line_is_told_all_its_faults_and_others_are_accepted() -> None:
+async def test_a_faulty_line_names_all_its_faults_and_others_are_accepted() -> None:
     """Each line is judged on its own."""
-    answers = await take(b'{"subject": 1}\n' + line("a") + b"\nnonsense")
+    answers = await take(b'{"subject": "b", "id": "?"}\n' + line("a") + b"\nnonsense")
     assert [answer["status"] for answer in answers] == [400, 202, 400]
     assert set(answers[0]) == {"line", "status", "title", "detail", "errors"}
-    assert [error["field"] for error in answers[0]["errors"]] == ["subject", "body"]
+    assert [error["field"] for error in answers[0]["errors"]] == ["id", "body"]
 
 
 async def test_blank_lines_are_no_messages_but_are_counted() -> None:
@@ -72,6 +74,26 @@ async def test_a_faulty_line_holds_back_the_later_lines_of_its_subject() -> None
     assert "line 2 " in answers[2]["detail"]
     taken = [message for queue in backend.queues.values() for message in queue.taken]
     assert sorted(subject_of(message) for message in taken) == ["a", "b"]
+
+
+@pytest.mark.promise(3)
+@pytest.mark.parametrize("unread", [b"nonsense", b"[]", b'{"subject": 1}', b'{"subject": "", "body": {}}'], ids=repr)
+async def test_a_line_whose_subject_cannot_be_read_holds_back_all_later_lines(unread: bytes) -> None:
+    """It may be of any subject; what comes before it is accepted, and later faults are still named."""
+    backend = FakeBackend()
+    answers = await take(b"\n".join([line("a"), unread, line("a"), line("b"), b"?"]), backend)
+    assert [answer["status"] for answer in answers] == [202, 400, 503, 503, 400]
+    assert [answer["title"] for answer in answers[2:4]] == ["Not sent", "Not sent"]
+    assert "line 2 " in answers[3]["detail"]
+    assert [message.group_id for queue in backend.queues.values() for message in queue.taken] == ["a"]
+
+
+@pytest.mark.promise(3)
+async def test_a_byte_order_mark_is_no_part_of_a_line() -> None:
+    """RFC 8259 §8.1 lets a parser leave it out; else line 2 would be delivered, and line 1 would come after it."""
+    mark = b"\xef\xbb\xbf"
+    answers = await take(mark + line("one") + b"\n" + line("one") + b"\n" + mark + line("two") + b"\n")
+    assert [(answer["line"], answer["status"]) for answer in answers] == [(1, 202), (2, 202), (3, 202)]
 
 
 @pytest.mark.promise(1)
@@ -111,7 +133,15 @@ async def test_every_line_is_counted_under_its_queue_or_reason() -> None:
 @pytest.mark.promise(12)
 @pytest.mark.parametrize(
     ("body", "status"),
-    [(b"x\n" * 3, None), (b"x\nx\nx", None), (b"x\n" * 3 + b"x", 413), (b"\n" * 10, 413), (b"", 400), (b" \n\n", 400)],
+    [
+        (b"x\n" * 3, None),
+        (b"x\nx\nx", None),
+        (b"x\n" * 3 + b"x", 413),
+        (b"\n" * 10, 413),
+        (b"", 400),
+        (b" \n\n", 400),
+        (b"\xef\xbb\xbf\n", 400),
+    ],
     ids=repr,
 )
 def test_the_number_of_lines_is_bounded_and_not_zero(body: bytes, status: int | None) -> None:

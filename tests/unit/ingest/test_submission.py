@@ -1,12 +1,14 @@
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chaski_core import jsontext
-from chaski_core.envelope import Envelope, http_request, read_envelope
+from chaski_core.envelope import Envelope, Metadata, http_request, read_envelope, write_envelope
+from chaski_core.trace_context import valid_traceparent
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission import Origin, Rejection, Submission, judge, key_fault, valid_traceparent
+from chaski_ingest.submission import Origin, Rejection, Submission, judge, key_fault
 from unit.ingest.fakes import NOW
 
 ORIGIN = Origin("helpdesk/conversations", NOW)
@@ -35,12 +37,59 @@ def test_the_smallest_message_is_a_subject_and_a_url() -> None:
     submission = accepted(MESSAGE)
     assert (submission.id, submission.subject) == ("generated", "pc_send_88_519")
     assert submission.message.group_id == "pc_send_88_519"
-    assert submission.message.deduplication_id == "generated:0:first:0"
+    assert submission.message.deduplication_id == "generated:first"
     envelope = read_envelope(submission.message.body)
     assert isinstance(envelope, Envelope)
     assert envelope.metadata is not None
     assert (envelope.metadata.id, envelope.metadata.route) == ("generated", "helpdesk/conversations")
     assert envelope.metadata.accepted_at == NOW
+
+
+def deduplication(document: dict[str, Any], origin: Origin = ORIGIN) -> str:
+    """The deduplication id under which a message is sent."""
+    return accepted(document, origin).message.deduplication_id
+
+
+IDENTIFIED = MESSAGE | {"id": "invoice-4711"}
+BILLING = Origin("helpdesk/conversations", NOW, "billing")
+STRANGER = Origin("helpdesk/conversations", NOW, "stranger")
+
+
+@pytest.mark.promise(2)
+@pytest.mark.promise(14)
+def test_an_id_is_a_producers_own() -> None:
+    """Whoever guesses it makes another message, with the same label."""
+    assert deduplication(IDENTIFIED, BILLING) != deduplication(IDENTIFIED, STRANGER)
+    assert accepted(IDENTIFIED, BILLING).id == accepted(IDENTIFIED, STRANGER).id == "invoice-4711"
+
+
+@pytest.mark.promise(2)
+def test_an_id_with_another_body_is_another_message() -> None:
+    """Only a repeat is a repeat, in whatever order its keys come and whenever it comes."""
+    body = BODY | {"method": "PUT"}
+    assert deduplication(IDENTIFIED | {"body": body}) != deduplication(IDENTIFIED)
+    turned = {"body": dict(reversed(body.items())), "id": "invoice-4711", "subject": MESSAGE["subject"]}
+    later = Origin("helpdesk/conversations", NOW + 60_000)
+    assert deduplication(turned, later) == deduplication(IDENTIFIED | {"body": body})
+
+
+@pytest.mark.promise(14)
+def test_an_idempotency_key_is_a_producers_own() -> None:
+    """The same key, subject and body of two producers are two messages."""
+    billing, stranger = (replace(origin, idempotency_key="order-1") for origin in (BILLING, STRANGER))
+    assert deduplication(MESSAGE, billing) == deduplication(MESSAGE, billing)
+    assert deduplication(MESSAGE, billing) != deduplication(MESSAGE, stranger)
+    assert deduplication(MESSAGE | {"body": BODY | {"content": "x"}}, billing) != deduplication(MESSAGE, billing)
+    assert accepted(MESSAGE, billing).id != accepted(MESSAGE, stranger).id
+
+
+def test_without_an_id_every_request_is_a_message_of_its_own() -> None:
+    """The generated label names it."""
+    verdicts = [judge(jsontext.dumps(MESSAGE), ORIGIN, generated, LIMITS) for generated in ("g-1", "g-2")]
+    assert [each.message.deduplication_id for each in verdicts if isinstance(each, Submission)] == [
+        "g-1:first",
+        "g-2:first",
+    ]
 
 
 @pytest.mark.promise(5)
@@ -114,6 +163,38 @@ def test_every_fault_is_named_not_only_the_first() -> None:
 
 
 @pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        (b'{"subject":"first","subject":"second","body":{"url":"https://a.example/"}}', "subject"),
+        (b'{"subject":"a","body":{"url":"https://a.example/"},"body":{"url":"https://a.example/"}}', "body"),
+        (b'{"subject":"a","body":{"url":"https://a.example/","content":[{"a":1, "a" :1}]}}', "body.content[0].a"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_by_its_path(data: bytes, field: str) -> None:
+    """Which one counts would be the reader's choice, and the producer meant one of them."""
+    verdict = judge(data, ORIGIN, "generated", LIMITS)
+    assert isinstance(verdict, Rejection)
+    assert verdict.problem.status == 400
+    assert [fault.field for fault in verdict.problem.errors] == [field]
+    assert "twice" in verdict.problem.detail
+
+
+@pytest.mark.promise(5)
+@pytest.mark.parametrize("number", ["12345678901234567.89", "1.10", "1e2", "1e-400", "-0", "0.12345678901234567890123"])
+def test_a_number_in_content_reaches_the_request_as_it_was_written(number: str) -> None:
+    """Over the queue, and over a hop to a rung."""
+    content = '{"amount":%s,"list":[%s]}' % (number, number)  # noqa: UP031 - braces
+    data = f'{{"subject": "a", "body": {{"url": "https://a.example/", "content": {content}}}}}'
+    verdict = judge(data.encode(), ORIGIN, "generated", LIMITS)
+    assert isinstance(verdict, Submission)
+    envelope = read_envelope(verdict.message.body)
+    assert isinstance(envelope, Envelope)
+    hopped = read_envelope(write_envelope(envelope.document, Metadata("generated", epoch=1)))
+    assert isinstance(hopped, Envelope)
+    assert http_request(hopped.body).body == content.encode()
+
+
+@pytest.mark.parametrize(
     ("data", "part"),
     [
         (b"", "no JSON"),
@@ -132,6 +213,15 @@ def test_bytes_that_are_no_json_are_refused_with_the_cause(data: bytes, part: st
     assert isinstance(verdict, Rejection)
     assert verdict.problem.status == 400
     assert part in verdict.problem.detail
+
+
+def test_a_byte_order_mark_in_front_is_left_out() -> None:
+    """RFC 8259 §8.1 lets a parser do so; anywhere else it is no JSON."""
+    mark = b"\xef\xbb\xbf"
+    verdict = judge(mark + jsontext.dumps(MESSAGE), ORIGIN, "generated", LIMITS)
+    assert isinstance(verdict, Submission)
+    assert not verdict.message.body.startswith(mark)
+    assert isinstance(judge(mark * 2 + jsontext.dumps(MESSAGE), ORIGIN, "generated", LIMITS), Rejection)
 
 
 @pytest.mark.promise(12)

@@ -166,6 +166,29 @@ async def test_what_is_remembered_is_bounded_and_broken_tokens_push_no_good_one_
     assert len(api.asked) == asked
 
 
+@pytest.mark.promise(14)
+async def test_made_up_tokens_hold_up_no_token_that_was_valid_before() -> None:
+    """Those that are not known wait in a bounded line and are then answered 503; a known one has turns of its own."""
+    api, clock = FakeApi(), FakeClock()
+    reviewer, good = TokenReviewer(api.review, clock), token()
+    assert await reviewer.identity(good) == Identity("helpdesk", "channels")
+    clock.seconds = 61.0
+    api.open.clear()
+    strangers = []
+    for number in range(2_000):
+        strangers.append(asyncio.create_task(reviewer.identity(token(made=number))))
+        await asyncio.sleep(0)
+    renewed = asyncio.create_task(reviewer.identity(good))
+    while not any(each["spec"]["token"] == good for each in api.asked[1:]):
+        await asyncio.sleep(0)
+    answered = [each for each in strangers if each.done()]
+    assert len(answered) == 2_000 - 512
+    assert {each.result().status for each in answered if isinstance(each.result(), Denied)} == {503}
+    api.open.set()
+    assert await renewed == Identity("helpdesk", "channels")
+    await asyncio.gather(*strangers)
+
+
 async def test_only_so_many_reviews_run_at_once() -> None:
     """A flood of tokens that look good does not become a flood at the API server."""
     api = FakeApi()
