@@ -11,7 +11,7 @@ import uvloop
 
 from chaski_core import __version__
 from chaski_core.errors import ChaskiError, InvalidInputError
-from chaski_runtime import logs
+from chaski_runtime import descriptors, logs
 from chaski_worker.process import WorkerOptions, read_route, serve
 from chaski_worker.settings import from_environment
 from chaski_worker.triage import Stage
@@ -28,9 +28,12 @@ examples:
   chaski-worker consume --route resolved.yaml                     first attempts of all queues of the route
   chaski-worker consume --route resolved.yaml --queue messages    of one queue
   chaski-worker retry --route resolved.yaml                       all rungs of the route
+  chaski-worker sweep --route resolved.yaml                       attempts nothing; keeps what is about to expire
 
 exit codes: 0 stopped as asked, 1 it could not run, 2 wrong input
 """
+
+_STAGES = {"consume": (Stage.FIRST,), "retry": (Stage.RETRY,), "sweep": (Stage.FIRST, Stage.RETRY)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InvalidInputError as error:
         return _fail(2, str(error))
     options = WorkerOptions(
-        stage=Stage.FIRST if given.job == "consume" else Stage.RETRY,
+        stages=_STAGES[given.job],
         route=given.route,
         queue=getattr(given, "queue", None),
         host=given.host,
@@ -49,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_loopback=os.environ.get("CHASKI_ALLOW_LOOPBACK") == "1",
         settings=settings,
         secrets=given.secrets,
+        sweep=given.job == "sweep",
     )
     try:
         resolved = read_route(options)
@@ -56,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(2, "\n".join([f"{options.route} can't be used", *(f"  {fault}" for fault in error.faults)]))
     except OSError as error:
         return _fail(2, f"--route {options.route}: {error.strerror}")
+    descriptors.raise_limit()
     log = logs.configure(given.log_format, given.log_level, service="chaski-worker")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -79,11 +84,13 @@ def _parser() -> argparse.ArgumentParser:
         "chaski-worker", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=__version__)
-    jobs = parser.add_subparsers(dest="job", required=True, metavar="consume|retry")
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="consume|retry|sweep")
     consume = jobs.add_parser("consume", help="makes first attempts; in Strict the retries as well")
     consume.add_argument("--queue", metavar="NAME", help="only this queue of the route (default: all)")
     retry = jobs.add_parser("retry", help="makes retries: takes all rungs of the route")
-    for job in (consume, retry):
+    told = "attempts nothing: keeps messages of all queues and rungs as dead letters a day before SQS deletes them"
+    sweep = jobs.add_parser("sweep", help=told)
+    for job in (consume, retry, sweep):
         job.add_argument("--route", type=Path, required=True, metavar="FILE", help="the resolved route")
         job.add_argument(
             "--secrets",

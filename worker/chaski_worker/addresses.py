@@ -11,11 +11,12 @@ factory knows the rule for good: a connection made under one rule's addresses an
 import errno
 import functools
 import ipaddress
+import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp.connector import AddrInfoType
 
@@ -31,6 +32,7 @@ from chaski_worker.address_tables import (
     plain_address,
 )
 from chaski_worker.refusal import Refusal, RefusalReason
+from chaski_worker.shortage import BY_ERRNO, Shortage, ShortageReason, shortage_of
 
 
 class AddressPolicy(Protocol):
@@ -101,6 +103,13 @@ class Dialling:
 
     refused: dict[str, Refusal] = field(default_factory=dict)  # by address
     dialled: bool = False  # at least one address was let through
+    shortage: Shortage | None = None  # kept an address from being tried; of no more interest once another one answered
+
+    def note(self, error: OSError) -> None:
+        """A socket could not be made or connected; what is not a shortage is the target's."""
+        reason = ShortageReason.PORTS if error.errno == errno.EADDRNOTAVAIL else BY_ERRNO.get(error.errno or 0)
+        if reason is not None:
+            self.shortage = shortage_of(reason, error)
 
 
 #: The attempt under way. aiohttp may dial in tasks of its own, which inherit it.
@@ -113,13 +122,46 @@ MakeSocket = Callable[[AddrInfoType], socket.socket]
 def plain_socket(info: AddrInfoType) -> socket.socket:
     """A socket for an address, not yet connected."""
     family, kind, protocol, _, _ = info
-    return socket.socket(family, kind, protocol)
+    return _Socket(family, kind, protocol)
 
 
-def socket_factory(rule: AllowRule, policy: AddressPolicy, make_socket: MakeSocket = plain_socket) -> MakeSocket:
+class _Socket(socket.socket):
+    """Notes why it can't connect. What aiohttp raises for several addresses holds none of their errors."""
+
+    def connect(self, address: Any) -> None:
+        """As the base. An error that comes at once is about this machine, one that comes later about the target."""
+        try:
+            super().connect(address)
+        except OSError as error:
+            if error.errno == errno.EINPROGRESS:
+                raise
+            if error.errno != errno.EADDRNOTAVAIL or _has_source_for(self.family, address):
+                current.get().note(error)
+            if error.errno == errno.EAGAIN:  # as BlockingIOError the event loop would take it for "in progress"
+                raise ConnectionError(error.errno, error.strerror) from error
+            raise
+
+
+def _has_source_for(family: int, address: Any) -> bool:
+    """Whether this machine has an address to call another one from: then EADDRNOTAVAIL means that no port is left.
+
+    Connecting a datagram socket chooses the source in the same way and sends nothing (connect(2)).
+    """
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(address)
+    except OSError as error:
+        return error.errno in BY_ERRNO
+    return True
+
+
+def socket_factory(
+    rule: AllowRule, policy: AddressPolicy, make_socket: MakeSocket = plain_socket, ceiling: int | None = None
+) -> MakeSocket:
     """The one place where a delivery's sockets are made.
 
-    The factory raises AddressRefusedError for an address that the policy refuses under the rule.
+    The factory raises AddressRefusedError for an address that the policy refuses under the rule, and OSError where no
+    socket can be made, or its number reaches the ceiling (`descriptors.ceiling`).
     """
 
     def make(info: AddrInfoType) -> socket.socket:
@@ -130,6 +172,17 @@ def socket_factory(rule: AllowRule, policy: AddressPolicy, make_socket: MakeSock
             dialling.refused[host] = refusal
             raise AddressRefusedError(errno.EACCES, f"{host} is not dialled: {refusal.detail}")
         dialling.dialled = True
-        return make_socket(info)
+        try:
+            return _below(ceiling, make_socket(info))
+        except OSError as error:
+            dialling.note(error)
+            raise
 
     return make
+
+
+def _below(ceiling: int | None, made: socket.socket) -> socket.socket:
+    if ceiling is not None and made.fileno() >= ceiling:
+        made.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return made

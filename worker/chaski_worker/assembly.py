@@ -1,5 +1,6 @@
 """Puts together what delivers a route."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from chaski_core import __version__
 from chaski_core.errors import Fault, InvalidInputError
 from chaski_core.ports import Clock
 from chaski_core.route.model import AllowRule, Route
+from chaski_runtime import descriptors
 from chaski_runtime.metrics import Metrics
 from chaski_worker.addresses import AddressTables, own_addresses
 from chaski_worker.delivery import Deliverer
@@ -19,6 +21,9 @@ from chaski_worker.refusal import RefusalReason
 from chaski_worker.session import Sessions
 from chaski_worker.tls import ClientCertificate
 from chaski_worker.webhook_signing import SigningDeliverer, watch_keys
+
+_log = logging.getLogger(__name__)
+_UNUSABLE = {"ecs": {"event.action": "certificate-unusable"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +39,18 @@ def make_deliverer(route: Route, metrics: Metrics, outside: Outside) -> Delivere
     """What calls the route's targets, and counts what it refuses to call.
 
     Raises:
-        InvalidInputError: a Secret that the route names can't be used.
+        InvalidInputError: the Secret that the route signs with can't be used.
     """
     policy = AddressTables(permit_loopback=outside.permit_loopback, own=own_addresses(os.environ))
     certificates = _certificates(route, outside)
     deliverer = Deliverer(
         Guard(route.allow, api_server_hosts(os.environ)),
-        Sessions(policy, user_agent=f"chaski/{__version__}", certificates=certificates),
+        Sessions(
+            policy,
+            user_agent=f"chaski/{__version__}",
+            certificates=certificates,
+            ceiling=descriptors.ceiling(descriptors.limit()),
+        ),
         timeout_seconds=route.delivery.timeout_seconds,
         on_refusal=_counted(metrics, route),
     )
@@ -55,9 +65,18 @@ def _certificates(route: Route, outside: Outside) -> dict[AllowRule, ClientCerti
     found: dict[AllowRule, ClientCertificate] = {}
     for number, rule in enumerate(route.allow):
         if rule.client_cert_secret_name is not None and outside.secrets is not None:
-            field = f"spec.targets.allow[{number}].clientCertSecretName"
-            with _named(field, outside.secrets / rule.client_cert_secret_name) as folder:
-                found[rule] = ClientCertificate(rule, folder, outside.clock.monotonic)
+            folder = outside.secrets / rule.client_cert_secret_name
+            found[rule] = ClientCertificate(rule, folder, outside.clock.monotonic)
+            try:
+                found[rule].context()
+            except (OSError, ValueError) as error:  # of this rule only: the others go on
+                _log.error(
+                    "spec.targets.allow[%d].clientCertSecretName: %s can't be used: %s; the rule's messages wait until it can",
+                    number,
+                    folder,
+                    error,
+                    extra=_UNUSABLE,
+                )
     return found
 
 

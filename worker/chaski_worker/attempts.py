@@ -1,25 +1,27 @@
 """Makes one attempt: waits for a slot, makes sure of the hold, calls the target."""
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from chaski_core.envelope import HttpRequest, http_request
+from chaski_core.ids import is_label
 from chaski_core.outcome import ErrorClass, Outcome
 from chaski_core.values import message_value
-from chaski_worker.delivery import MESSAGE_ID
+from chaski_worker.delivery import LABEL, MESSAGE_ID, REPLAY_OF
 from chaski_worker.load import Load
 from chaski_worker.slots import Slots
 from chaski_worker.triage import Deliverable
-
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")  # W3C Trace Context §3.2
 
 
 class Deliverer(Protocol):
     """Calls targets. `delivery.Deliverer` is the real one."""
 
     async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]]) -> Outcome:
-        """One HTTP request; its result is a value, never an exception."""
+        """One HTTP request; its result is a value.
+
+        Raises:
+            ShortageError: it was not made, for want of something that is not the target's.
+        """
         ...
 
     def target_name(self, url: str) -> str:
@@ -70,6 +72,7 @@ class Attempts:
 
         Raises:
             SaturatedError: the lane should make room instead of waiting.
+            ShortageError: as in `Deliverer.deliver`.
         """
         number = 1 if task.ladder is None else task.ladder.attempts + 1
         try:
@@ -99,12 +102,18 @@ class Attempts:
 def extra_headers(task: Deliverable, request: HttpRequest, number: int) -> list[tuple[str, str]]:
     """What Chaski says to the target beside the producer's own headers.
 
-    `Chaski-Message-Id` is the same for every attempt of a message, so a target can tell a repeat.
+    `Chaski-Message-Id` is the identity: the same for every attempt of a message and of no other message, so that a target
+    can drop repeats. `Chaski-Id` is the label, `Chaski-Replay-Of` the identity of the message that a replay comes from.
     """
-    headers = [(MESSAGE_ID, task.id), ("Chaski-Attempt", str(number))]
-    traceparent = task.envelope.metadata.traceparent if task.envelope.metadata else None
-    if not traceparent or not _TRACEPARENT.fullmatch(traceparent):  # queue content is not trusted
+    headers = [(MESSAGE_ID, task.message_id), ("Chaski-Attempt", str(number))]
+    metadata = task.envelope.metadata
+    if metadata is None:
         return headers
-    if not any(name.lower() == "traceparent" for name, _ in request.headers):
+    if metadata.id is not None and is_label(metadata.id):  # queue content is not trusted
+        headers.append((LABEL, metadata.id))
+    if metadata.replay_of is not None:
+        headers.append((REPLAY_OF, metadata.replay_of))
+    traceparent = metadata.traceparent
+    if traceparent and not any(name.lower() == "traceparent" for name, _ in request.headers):
         headers.append(("traceparent", traceparent))
     return headers

@@ -7,7 +7,7 @@ _CAP_SECONDS = 20.0
 
 
 def backoff_seconds(failures: int, random: float) -> float:
-    """Exponential with full-range jitter: between half and all of min(20 s, 0.1 s x 2^(failures - 1)).
+    """Exponential with equal jitter: between half and all of min(20 s, 0.1 s x 2^(failures - 1)).
 
     Args:
         failures: failures in a row so far, from 1.

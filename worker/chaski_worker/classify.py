@@ -7,19 +7,21 @@ certificate is `tls`.
 import errno
 import os
 import ssl
-from collections.abc import Iterator
 
 import aiohttp
 
 from chaski_core.outcome import ErrorClass
 from chaski_runtime.connections import AnswerTooLongError
 from chaski_worker.redact import one_line
+from chaski_worker.shortage import causes
 
 _MAX_DETAIL_CHARACTERS = 300
 
 
 def failure(error: BaseException, *, https: bool) -> tuple[ErrorClass, str] | None:
     """Class and detail of an error before complete response headers; None for an error that can't be the target's.
+
+    A shortage of our own (`shortage.py`) never comes here.
 
     Args:
         error: what the HTTP client raised.
@@ -30,7 +32,7 @@ def failure(error: BaseException, *, https: bool) -> tuple[ErrorClass, str] | No
 
 
 def _tls(error: BaseException, *, https: bool) -> tuple[ErrorClass, str] | None:
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, aiohttp.ClientError):
             continue  # some are SSLErrors by descent, without what an SSLError knows; their causes are the real ones
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -71,13 +73,3 @@ def _others(error: BaseException) -> tuple[ErrorClass, str] | None:  # noqa: PLR
 
 def _words(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it came from."""
-    seen: set[int] = set()
-    following: BaseException | None = error
-    while following is not None and id(following) not in seen:
-        seen.add(id(following))
-        yield following
-        following = following.__cause__

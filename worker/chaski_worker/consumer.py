@@ -15,6 +15,7 @@ from chaski_worker.lanes import Lane, LaneKey, split
 from chaski_worker.load import Load
 from chaski_worker.room import Room
 from chaski_worker.runner import LaneRunner
+from chaski_worker.sightings import Sightings
 from chaski_worker.slots import Slots
 
 _log = logging.getLogger(__name__)
@@ -51,8 +52,11 @@ class Consumer:
         visibility_seconds: int,
         renew_below: float,
         pace: Pace,
+        sightings: Sightings,
     ) -> None:
         self.name = name
+        self.urls = tuple(runner.holder.queue.url for runner in runners)
+        self._sightings = sightings
         self._runners = tuple(runners)
         self.room = room
         self._slots = slots
@@ -77,16 +81,23 @@ class Consumer:
             for runner in self._runners:
                 self._polls.create_task(self._poll(runner, leader=True))
 
-    async def run_once(self) -> None:
-        """Receives until the queues give nothing more."""
-        for runner in self._runners:
-            while True:
-                await self.room.wait()
-                asked_at = self._clock.monotonic()
-                messages = await self._receive(runner.holder.queue, uuid4().hex, 0.0)
-                if not messages:
-                    break
-                self._take(runner, messages, asked_at)
+    async def run_once(self) -> bool:
+        """Receives until the queues give nothing more; False where one of them could not be received from."""
+        return all([await self._receive_all(runner) for runner in self._runners])
+
+    async def _receive_all(self, runner: LaneRunner) -> bool:
+        queue = runner.holder.queue
+        while True:
+            await self.room.wait()
+            asked_at = self._clock.monotonic()
+            try:
+                messages = await self._receive(queue, uuid4().hex, 0.0)
+            except BackendError as error:  # the other queues of the line are not held up by it
+                _log.warning("could not receive from %s, trying again in a while: %s", queue.url, error)
+                return False
+            if not messages:
+                return True
+            self._take(runner, messages, asked_at)
 
     async def beat(self) -> None:
         """Keeps hidden what the lanes hold, those that wait included, until cancelled."""
@@ -167,6 +178,8 @@ class Consumer:
         helper.add_done_callback(lambda _: self._helpers.subtract([url]))
 
     def _take(self, runner: LaneRunner, messages: Sequence[ReceivedMessage], asked_at: float) -> None:
+        if messages:
+            self._sightings.note(runner.holder.queue.url, messages)
         for group in split(messages):
             lane = Lane(runner.holder.queue.url, group, asked_at, asked_at + self._visibility)
             self.load.met(lane.key)

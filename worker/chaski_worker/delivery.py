@@ -12,6 +12,8 @@ from yarl import URL
 from chaski_core.envelope import HttpRequest
 from chaski_core.outcome import ErrorClass, Outcome, class_of_status
 from chaski_core.request_rules import header_faults, method_faults, syntax_faults
+from chaski_core.target_url import TargetUrl
+from chaski_runtime import descriptors
 from chaski_runtime.client import Answer, Headers
 from chaski_worker import addresses, classify
 from chaski_worker.addresses import Dialling
@@ -20,13 +22,19 @@ from chaski_worker.guard import Guard, Target
 from chaski_worker.redact import excerpt, one_line, shown_origin
 from chaski_worker.refusal import Refusal, RefusalReason
 from chaski_worker.session import Sessions
+from chaski_worker.shortage import Shortage, ShortageError, ShortageReason, causes, shortage_in, shortage_of
 
 MESSAGE_ID = "Chaski-Message-Id"
-"""Header of every request: the message's id, the same for each attempt."""
+"""Header of every request: the message's identity, the same for each attempt."""
+LABEL = "Chaski-Id"
+"""Header of a request whose message has a label: the producer's `id`, or the one that ingest made."""
+REPLAY_OF = "Chaski-Replay-Of"
+"""Header of a replay: the identity of the message that was accepted first."""
 
 _logger = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 65_536  # of an answer; what is longer is cut off with its connection
 _MAX_REASON_CHARACTERS = 100
+_NO_ISSUER = (2, 20)  # X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT and ..._LOCALLY
 _PASSED_OVER = {"ecs": {"event.action": "address-refused"}}
 _REMEMBERED = 64  # sets of headers; a producer mostly sends the same, and each may be as large as a message
 
@@ -60,11 +68,14 @@ class Deliverer:
         self._on_refusal = on_refusal
 
     async def deliver(self, request: HttpRequest, headers: Headers = ()) -> Outcome:
-        """Sends a request once. Raises nothing but CancelledError.
+        """Sends a request once.
 
         Args:
             request: what the message asks for; judged anew, since queues are not trusted.
             headers: Chaski's own, which replace the message's of the same name.
+
+        Raises:
+            ShortageError: it was not sent, for want of something that is not the target's. That is no attempt.
         """
         verdict = self._guard.check(request.url)
         if isinstance(verdict, Refusal):
@@ -101,8 +112,11 @@ class Deliverer:
                     request.method, target.url, headers, request.body
                 )
                 await response.read_into(body, _MAX_BODY_BYTES)
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong is the attempt's outcome
+        except Exception as error:
             if response is None:
+                if shortage := _shortage(error, dialling):
+                    dialling.refused.clear()  # logged and counted with the attempt that is made
+                    raise ShortageError(replace(shortage, target=target.rule.name)) from error
                 failed = self._failed(error, target.url, dialling)
                 return replace(failed, target=target.rule.name, duration_seconds=loop.time() - started)
             # The headers were complete: the status has decided, and the body changes nothing.
@@ -119,10 +133,10 @@ class Deliverer:
         for address, refusal in dialling.refused.items():
             self._on_refusal(refusal.reason)
             _logger.warning(
-                "%s of %s was passed over: %s", address, shown_origin(target.url), refusal.detail, extra=_PASSED_OVER
+                "%s of %s was passed over: %s", address, target.url.origin, refusal.detail, extra=_PASSED_OVER
             )
 
-    def _failed(self, error: Exception, url: URL, dialling: Dialling) -> Outcome:
+    def _failed(self, error: Exception, url: TargetUrl, dialling: Dialling) -> Outcome:
         if dialling.refused and not dialling.dialled:
             address, refusal = next(iter(dialling.refused.items()))
             return self._refused(replace(refusal, detail=f"{address} is not dialled: {refusal.detail}"), "")
@@ -133,6 +147,18 @@ class Deliverer:
             _logger.error("attempt failed for a reason of our own", exc_info=error)
             found = ErrorClass.CONNECTION, f"unexpected {type(error).__name__}"
         return Outcome(found[0], detail=found[1])
+
+
+def _shortage(error: Exception, dialling: Dialling) -> Shortage | None:
+    if dialling.shortage is not None:  # of one address, where no other one could be connected to
+        return dialling.shortage
+    if (shortage := shortage_in(error)) is not None:
+        return shortage
+    for cause in causes(error):
+        # The issuer's certificate lies in a file that could not be opened.
+        if getattr(cause, "verify_code", None) in _NO_ISSUER:  # not of all: aiohttp's are without it by descent
+            return shortage_of(ShortageReason.DESCRIPTORS) if descriptors.are_short() else None
+    return None
 
 
 @functools.lru_cache(_REMEMBERED)
@@ -176,8 +202,8 @@ def _status_line(status: int, reason: str) -> str:
     return f"HTTP {status} {one_line(reason, _MAX_REASON_CHARACTERS)}".rstrip()
 
 
-def _shown_location(url: URL, location: str) -> str:
+def _shown_location(url: TargetUrl, location: str) -> str:
     try:
-        return shown_origin(url.join(URL(location)))
+        return shown_origin(URL(str(url)).join(URL(location)))
     except ValueError:
         return "somewhere unreadable"

@@ -9,11 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from yarl import URL
-
 from chaski_core.route.model import AllowRule
+from chaski_core.target_url import TargetUrl, UrlFault, is_address, is_ambiguous_path, parse_url
 from chaski_worker.refusal import Refusal, RefusalReason
-from chaski_worker.urls import host_name, is_address, is_ambiguous_path, parse
 
 _REMEMBERED = 1_024  # URLs of at most 2,048 characters: bounded, and most subjects call few
 
@@ -23,7 +21,7 @@ class Target:
     """Where a request goes: the rule that allows it, and the URL exactly as it was judged."""
 
     rule: AllowRule
-    url: URL
+    url: TargetUrl
 
 
 class Guard:
@@ -49,11 +47,11 @@ class Guard:
         return self._judged(url)
 
     def _judge(self, text: str) -> Target | Refusal:
-        url = parse(text)
-        if isinstance(url, Refusal):
-            return url
-        if host_name(url) in self._denied:
-            return Refusal(RefusalReason.OWN, f"{host_name(url)} is the API server, which no rule opens")
+        url = parse_url(text)
+        if isinstance(url, UrlFault):
+            return Refusal.of(url)
+        if url.name in self._denied:
+            return Refusal(RefusalReason.OWN, f"{url.name} is the API server, which no rule opens")
         mismatches = []
         for rule in self._rules:
             mismatch = rule.mismatch(url)
@@ -87,24 +85,24 @@ class _Compiled:
     def of(cls, rule: AllowRule) -> "_Compiled":
         scheme, sep, rest = rule.url.partition("://")
         suffix = rest.startswith("*.")
-        url = parse(scheme + sep + rest.removeprefix("*."))
-        if isinstance(url, Refusal):
-            raise ValueError(f'targets.allow "{rule.name}": {url.detail}')  # noqa: TRY004 - a value, not a type
-        if url.raw_query_string or is_ambiguous_path(url.raw_path):
+        url = parse_url(scheme + sep + rest.removeprefix("*."))
+        if isinstance(url, UrlFault):
+            raise ValueError(f'targets.allow "{rule.name}": the URL {url.detail}')  # noqa: TRY004 - a value, not a type
+        if url.query is not None or is_ambiguous_path(url.path):
             raise ValueError(f'targets.allow "{rule.name}": a rule has a plain path prefix and no query')
-        if suffix and is_address(host_name(url)):
+        if suffix and is_address(url.host):
             raise ValueError(f'targets.allow "{rule.name}": an address has no subdomains')
-        return cls(rule, url.scheme, host_name(url), suffix, url.port or 0, _segments(url.raw_path.rstrip("/")))
+        return cls(rule, url.scheme, url.name, suffix, url.port, _segments(url.path.rstrip("/")))
 
-    def mismatch(self, url: URL) -> RefusalReason | None:
+    def mismatch(self, url: TargetUrl) -> RefusalReason | None:
         """The first part of the URL that this rule does not cover, or None."""
-        if not self._covers_host(host_name(url)):
+        if not self._covers_host(url.name):
             return RefusalReason.HOST
         if url.scheme != self.scheme:
             return RefusalReason.SCHEME
         if url.port != self.port:
             return RefusalReason.PORT
-        return None if self._covers_path(url.raw_path) else RefusalReason.PATH
+        return None if self._covers_path(url.path) else RefusalReason.PATH
 
     def _covers_host(self, host: str) -> bool:
         if not self.any_label_before:
@@ -125,9 +123,9 @@ def _segments(path: str) -> tuple[bytes, ...]:
 _ORDER = (RefusalReason.PATH, RefusalReason.PORT, RefusalReason.SCHEME, RefusalReason.HOST)  # closest first
 
 
-def _closest(mismatches: Sequence[RefusalReason], url: URL) -> Refusal:
+def _closest(mismatches: Sequence[RefusalReason], url: TargetUrl) -> Refusal:
     reason = next((reason for reason in _ORDER if reason in mismatches), RefusalReason.HOST)
-    host = host_name(url)
+    host = url.name
     sentences = {
         RefusalReason.HOST: f"no allow rule covers the host {host}",
         RefusalReason.SCHEME: f"no allow rule covers {url.scheme}:// on {host}",

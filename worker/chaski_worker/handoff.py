@@ -11,7 +11,7 @@ from chaski_core.envelope import Metadata, write_envelope
 from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.ladder import Retry
 from chaski_core.ports import Clock, DeadLetterStore, Failed, OutgoingMessage, Queue, Sent
-from chaski_core.subject import deduplication_id, group_id
+from chaski_core.subject import group_id, hop_deduplication_id
 from chaski_worker.backoff import backoff_seconds
 from chaski_worker.batcher import Batcher
 from chaski_worker.lanes import Lane
@@ -69,10 +69,12 @@ class Handoff:
         rungs: Mapping[str, Queue],
         store: DeadLetterStore,
         insistence: Insistence,
+        clock: Clock,
         *,
         linger_seconds: float = 0.0,
     ) -> None:
         self._route = route
+        self._clock = clock
         self._rungs: dict[str, Batcher[OutgoingMessage, Sent | Failed]] = {
             name: Batcher(queue.send, linger_seconds=linger_seconds) for name, queue in rungs.items()
         }
@@ -95,17 +97,27 @@ class Handoff:
         return await self._insistence.insist(lane, "rung", f"hand a message over to rung {retry.rung.name}", send)
 
     async def to_dead_letters(self, lane: Lane, letter: DeadLetter) -> None:
-        """Keeps a dead letter."""
-        await self._insistence.insist(lane, "dead_letters", "keep a dead letter", lambda: self._store.put(letter))
+        """Keeps a dead letter, with the wall clock of the put that succeeds."""
+
+        async def put() -> None:
+            await self._store.put(replace(letter, dead_lettered_at=self._clock.now_ms()))
+
+        await self._insistence.insist(lane, "dead_letters", "keep a dead letter", put)
 
 
 def rung_message(route: str, task: Deliverable, retry: Retry) -> OutgoingMessage:
     """What goes on the rung's queue: the same JSON, with how far the message has climbed."""
     envelope = task.envelope
     known = envelope.metadata or Metadata(route=route)
-    metadata = replace(known, id=task.id, ladder=retry.state)
+    metadata = replace(
+        known,
+        message_id=task.message_id,
+        sequence_number=task.sequence_number,
+        hops=known.hops + 1,
+        ladder=retry.state,
+    )
     return OutgoingMessage(
         body=write_envelope(envelope.document, metadata),
         group_id=group_id(envelope.subject),
-        deduplication_id=deduplication_id(task.id, metadata.epoch, retry.rung.name, retry.number),
+        deduplication_id=hop_deduplication_id(task.message_id, retry.rung.name, retry.number, metadata.hops),
     )

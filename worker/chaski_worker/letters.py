@@ -1,4 +1,4 @@
-"""Builds dead letters: pure, with the time fixed by the message."""
+"""Builds dead letters. Pure: `at_ms` is the wall clock of the put that is tried."""
 
 from chaski_core.deadletter import DeadLetter
 from chaski_core.envelope import Envelope
@@ -7,14 +7,15 @@ from chaski_core.ports import ReceivedMessage
 from chaski_worker.triage import Deliverable, Unfit
 
 
-def of_unfit(route: str, message: ReceivedMessage, unfit: Unfit, target: str) -> DeadLetter:
+def of_unfit(route: str, message: ReceivedMessage, unfit: Unfit, target: str, at_ms: int) -> DeadLetter:
     """The dead letter of a message that was not attempted."""
     ladder = unfit.ladder
     return DeadLetter(
         route=route,
+        message_id=unfit.message_id,
         id=unfit.id,
         subject=unfit.envelope.subject if unfit.envelope else message.group_id,
-        dead_lettered_at=message.sent_at,
+        dead_lettered_at=at_ms,
         reason=unfit.reason,
         error_class=ladder.key if ladder else "",
         target=target,
@@ -24,17 +25,16 @@ def of_unfit(route: str, message: ReceivedMessage, unfit: Unfit, target: str) ->
         envelope=unfit.envelope.document if unfit.envelope else None,
         raw=None if unfit.envelope else message.body,
         detail=unfit.detail,
+        sequence_number=_sequence_number(message, unfit),
     )
 
 
 def of_failure(route: str, task: Deliverable, decision: GiveUp, target: str, at_ms: int) -> DeadLetter:
-    """The dead letter of a message whose ladder has ended.
-
-    `at_ms`: in Relaxed the SentTimestamp of the SQS message, in Strict what its attempt record fixed.
-    """
+    """The dead letter of a message whose ladder has ended."""
     state: LadderState = decision.state
     return DeadLetter(
         route=route,
+        message_id=task.message_id,
         id=task.id,
         subject=task.envelope.subject,
         dead_lettered_at=at_ms,
@@ -46,7 +46,15 @@ def of_failure(route: str, task: Deliverable, decision: GiveUp, target: str, at_
         errors=state.errors,
         envelope=task.envelope.document,
         detail=state.errors[-1].detail if state.errors else "",
+        sequence_number=task.sequence_number or None,
     )
+
+
+def _sequence_number(message: ReceivedMessage, unfit: Unfit) -> int | None:
+    if message.message_id == unfit.message_id:
+        return message.sequence_number
+    metadata = unfit.envelope.metadata if unfit.envelope else None
+    return metadata.sequence_number if metadata else None
 
 
 def url_of(envelope: Envelope | None) -> str:

@@ -21,12 +21,25 @@ class Observer:
         clock: Clock,
         metrics: Metrics,
         held: Callable[[], Iterable[Lane]],
+        waiting: Callable[[Iterable[str]], int | None],
     ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            resolved: the route.
+            backend: what is asked for the counts.
+            clock: by which ages are told.
+            metrics: shows the gauges.
+            held: the lanes that the worker holds.
+            waiting: SentTimestamp of the oldest message of queues that was received and stays there, epoch
+                milliseconds; None: not known.
+        """
         self._route = resolved.route
         self._urls = gauge_urls(resolved)
         self._backend = backend
         self._clock = clock
         self._held = held
+        self._waiting = waiting
         self._readings: tuple[QueueReading, ...] = ()
         metrics.observe_queue(lambda: self._readings)
 
@@ -46,7 +59,7 @@ class Observer:
 
     def _age(self, counts: QueueCounts, urls: set[str]) -> float | None:
         known = [lane.oldest_sent_at for lane in self._held() if lane.key[0] in urls]
-        sent = [at for at in (*known, counts.oldest_sent_at) if at is not None]
+        sent = [at for at in (*known, counts.oldest_sent_at, self._waiting(urls)) if at is not None]
         if sent:
             return max(0.0, (self._clock.now_ms() - min(sent)) / 1000)
         return None if counts.total else 0.0

@@ -6,12 +6,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaski_aws.backend import RouteTable, open_backend
+from chaski_aws.backend import AwsBackend, RouteTable, open_backend
 from chaski_core.errors import Fault, InvalidRouteError
+from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import load_resolved
 from chaski_runtime import health
 from chaski_runtime.clock import SystemClock
+from chaski_runtime.corrected_clock import CorrectedClock
 from chaski_runtime.garbage import keep_what_is_there
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import Metrics
@@ -31,7 +33,7 @@ _STALE_POLL_SECONDS = 60.0  # three long polls
 class WorkerOptions:
     """What was asked for."""
 
-    stage: Stage
+    stages: tuple[Stage, ...]
     route: Path
     queue: str | None  # of the route, or all of them
     host: str
@@ -39,6 +41,7 @@ class WorkerOptions:
     allow_loopback: bool
     settings: WorkerSettings
     secrets: Path  # one folder for each Secret that the route names
+    sweep: bool = False  # attempts nothing: keeps what is about to expire
 
 
 def read_route(options: WorkerOptions) -> ResolvedRoute:
@@ -72,20 +75,19 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
         BackendRejectedError: `Configuration`; for example no region is set.
         OSError: the metrics port can't be listened on.
     """
-    stop, clock, metrics = stop_on_signals(), SystemClock(), Metrics()
+    stop, clock, metrics = stop_on_signals(), CorrectedClock(SystemClock()), Metrics()
     metrics.observe_log_drops(lambda: logs.dropped)
+    metrics.observe_clock(clock.offset_seconds)
     route = resolved.route
     async with AsyncExitStack() as stack:
-        outside = Outside(clock, permit_loopback=options.allow_loopback, secrets=options.secrets)
+        outside = Outside(
+            clock, permit_loopback=options.allow_loopback, secrets=None if options.sweep else options.secrets
+        )
         deliverer = make_deliverer(route, metrics, outside)
         stack.push_async_callback(deliverer.close)
-        backend = await open_backend(
-            RouteTable(str(resolved.dead_letter_table), route.retention_days),
-            clock,
-            on_sqs_request=metrics.backend_request,
-            on_dynamodb_request=metrics.store_request,
-        )
+        backend = await _open(resolved, clock, metrics)
         stack.push_async_callback(backend.close)
+        await backend.measure_clock()
         tracing = await stack.enter_async_context(tracing_of("chaski-worker"))
         worker = Worker(
             resolved,
@@ -95,8 +97,9 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
             logs=logs,
             clock=clock,
             settings=options.settings,
-            stages=(options.stage,),
+            stages=options.stages,
             only_queue=options.queue,
+            sweep=options.sweep,
         )
 
         def live() -> str | None:
@@ -115,6 +118,15 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
     _log.info("stopped")
 
 
+async def _open(resolved: ResolvedRoute, clock: Clock, metrics: Metrics) -> AwsBackend:
+    return await open_backend(
+        RouteTable(str(resolved.dead_letter_table), resolved.route.retention_days),
+        clock,
+        on_sqs_request=metrics.backend_request,
+        on_dynamodb_request=metrics.store_request,
+    )
+
+
 def stale(age: float | None) -> str | None:
     """Why a worker should be restarted, by the seconds since its last successful poll; None while all is well."""
     if age is None or age <= _STALE_POLL_SECONDS:
@@ -124,7 +136,8 @@ def stale(age: float | None) -> str | None:
 
 def _tell(route: str, options: WorkerOptions, port: int) -> None:
     url = f"http://{options.host}:{port}/metrics"
-    stage = "first attempts" if options.stage is Stage.FIRST else "retries"
+    stage = "first attempts" if options.stages == (Stage.FIRST,) else "retries"
+    stage = "what is about to expire" if options.sweep else stage
     _log.info(
         "%s of %s, metrics on %s",
         stage,

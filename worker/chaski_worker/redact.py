@@ -3,6 +3,7 @@
 from yarl import URL
 
 EXCERPT_CHARACTERS = 1_000
+_ENCODINGS = frozenset({"br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd"})
 
 
 def shown_origin(url: URL) -> str:
@@ -23,5 +24,6 @@ def excerpt(data: bytes, content_encoding: str | None = None) -> str:
     if not data:
         return ""
     if content_encoding and content_encoding.lower() != "identity":
-        return f"[{one_line(content_encoding, 40)}, not decompressed]"
+        named = content_encoding.strip().lower()  # a header's value is shown where it is one of the known words
+        return f"[{named if named in _ENCODINGS else 'encoded'}, not decompressed]"
     return one_line(data[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "replace"), EXCERPT_CHARACTERS)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chaski_core.target_url import UrlFault
+
 
 class RefusalReason(StrEnum):
     """Values of the label `reason` of `chaski_guard_refusals_total`."""
@@ -30,3 +32,8 @@ class Refusal:
 
     reason: RefusalReason
     detail: str
+
+    @classmethod
+    def of(cls, fault: UrlFault) -> "Refusal":
+        """For a URL that can't be parsed."""
+        return cls(RefusalReason(fault.part.value), f"the URL {fault.detail}")

@@ -59,7 +59,8 @@ class Reporter:
         if self._journal is not None:
             self._journal.note(
                 AttemptEntry(
-                    message_id=task.id,
+                    message_id=task.message_id,
+                    id=task.id,
                     subject=subject,
                     route=self._route.key,
                     number=attempted.number,
@@ -132,7 +133,8 @@ class Reporter:
             queue=queue,
             stage=_stage_label(stage, attempted),
             number=attempted.number,
-            message_id=task.id,
+            message_id=task.message_id,
+            id=task.id,
             subject=envelope.subject,
             method=method if isinstance(method, str) else "POST",
             url=url_of(envelope),
@@ -147,7 +149,7 @@ def origin_of(metadata: Metadata | None) -> str:
     """Who put a message on its queue: the metric label `origin`. What ingest did not accept can't be missing."""
     if metadata is None or metadata.accepted_at is None:
         return "other"
-    return "replay" if metadata.epoch else INGEST
+    return "replay" if metadata.replay_of is not None or metadata.epoch else INGEST
 
 
 def told(decision: Delivered | Retry | GiveUp) -> str:

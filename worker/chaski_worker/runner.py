@@ -14,7 +14,7 @@ from chaski_core.ports import Clock, ReceivedMessage
 from chaski_core.route.model import Route
 from chaski_core.values import message_value
 from chaski_worker import letters
-from chaski_worker.attempts import Attempted, Attempts, SaturatedError
+from chaski_worker.attempts import Attempted, SaturatedError
 from chaski_worker.deleting import BegunDelete, refused_delete
 from chaski_worker.handoff import Handoff
 from chaski_worker.holder import Holder
@@ -22,6 +22,7 @@ from chaski_worker.lanes import Lane, LaneLostError
 from chaski_worker.reporting import Reporter
 from chaski_worker.settings import WorkerSettings
 from chaski_worker.triage import Deliverable, Stage, Unfit, triage
+from chaski_worker.waiting import PatientAttempts, PutBackError
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Job:
 
     route: Route
     stage: Stage
-    attempts: Attempts
+    attempts: PatientAttempts
     handoff: Handoff
     reporter: Reporter
     clock: Clock
@@ -63,7 +64,6 @@ class Finish:
 
     task: Deliverable
     state: LadderState
-    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,9 @@ class LaneRunner(ABC):
         except SaturatedError:
             await trailing.quietly()
             await self.holder.put_back(lane, self.job.settings.park_seconds)
+        except PutBackError as error:
+            await trailing.quietly()
+            await self.holder.put_back(lane, error.seconds)
         finally:
             trailing.abandon()
 
@@ -144,7 +147,9 @@ class LaneRunner(ABC):
 
     def _triage(self, message: ReceivedMessage) -> Deliverable | Unfit:
         job = self.job
-        return triage(message, job.stage, job.clock.now_ms(), job.settings.expire_after_seconds)
+        keeps = self.holder.queue.retention_seconds is None
+        expire_after = None if keeps else job.settings.expire_after_seconds
+        return triage(message, job.stage, job.clock.now_ms(), expire_after)
 
     async def _attempt(self, lane: Lane, task: Deliverable) -> Made | Stop:
         job = self.job
@@ -172,19 +177,19 @@ class LaneRunner(ABC):
             case NotYet(seconds=seconds):
                 await self.holder.put_back(lane, seconds)
                 return None
-            case Finish(task=task, state=state, at=at):
+            case Finish(task=task, state=state):
                 target = self.job.attempts.target_of(letters.url_of(task.envelope))
-                return await self._give_up(lane, task, GiveUp(Reason.EXHAUSTED, state), target, at)
+                return await self._give_up(lane, task, GiveUp(Reason.EXHAUSTED, state), target)
             case Unfit():
                 target = self.job.attempts.target_of(letters.url_of(step.envelope))
-                letter = letters.of_unfit(self.job.route.key, message, step, target)
+                letter = letters.of_unfit(self.job.route.key, message, step, target, self.job.clock.now_ms())
                 await self.job.handoff.to_dead_letters(lane, letter)
                 return Settled(None, letter)
             case Stop():
                 return None
 
-    async def _give_up(self, lane: Lane, task: Deliverable, decision: GiveUp, target: str, at: int) -> Settled:
-        letter = letters.of_failure(self.job.route.key, task, decision, target, at)
+    async def _give_up(self, lane: Lane, task: Deliverable, decision: GiveUp, target: str) -> Settled:
+        letter = letters.of_failure(self.job.route.key, task, decision, target, self.job.clock.now_ms())
         await self.job.handoff.to_dead_letters(lane, letter)
         return Settled(task, letter)
 
@@ -198,7 +203,7 @@ class RelaxedRunner(LaneRunner):
         task = self._triage(message)
         return task if isinstance(task, Unfit) else await self._attempt(lane, task)
 
-    async def _fail(self, lane: Lane, message: ReceivedMessage, made: Made) -> Settled | None:
+    async def _fail(self, lane: Lane, message: ReceivedMessage, made: Made) -> Settled | None:  # noqa: ARG002 - Strict needs it
         task, decision = made.task, made.decision
         if isinstance(decision, Retry):
             refused = await self.job.handoff.to_rung(lane, task, decision)
@@ -208,7 +213,7 @@ class RelaxedRunner(LaneRunner):
             state = replace(decision.state, errors=(*decision.state.errors[:-1], _noted(decision.state, note)))
             decision = GiveUp(Reason.UNSENDABLE, state)
         assert isinstance(decision, GiveUp)  # noqa: S101 - a delivered message never comes here
-        return await self._give_up(lane, task, decision, made.attempted.outcome.target, message.sent_at)
+        return await self._give_up(lane, task, decision, made.attempted.outcome.target)
 
 
 def _noted(state: LadderState, detail: str) -> ErrorNote:

@@ -2,15 +2,20 @@
 
 import ssl
 from collections.abc import Mapping
+from typing import Any
 
 from aiohttp.abc import AbstractResolver
+from aiohttp.connector import Connection
 
 from chaski_core.route.model import AllowRule
 from chaski_runtime.client import Client
 from chaski_runtime.connections import Connector
+from chaski_runtime.pool import MAX_AGE_SECONDS
+from chaski_worker import addresses
 from chaski_worker.addresses import AddressPolicy, MakeSocket, plain_socket, socket_factory
 from chaski_worker.resolver import OwnThreadsResolver
-from chaski_worker.tls import ClientCertificate, trusting
+from chaski_worker.shortage import ShortageError
+from chaski_worker.tls import ClientCertificate, trusting, unusable
 
 # Idle connections are given up before most servers do (5 s in Node.js and uvicorn, longer elsewhere), so that a
 # request is hardly ever written to a connection that the server is just closing.
@@ -19,20 +24,36 @@ _KEEPALIVE_SECONDS = 4.0
 MAX_ANSWER_BYTES = 1_048_576
 
 
-def open_client(tls: ssl.SSLContext | bool, factory: MakeSocket, resolver: AbstractResolver, user_agent: str) -> Client:
+class DiallingConnector(Connector):
+    """Marks the attempt under way as connected."""
+
+    async def connect(self, *args: Any, **options: Any) -> Connection:
+        """As the base."""
+        connection = await super().connect(*args, **options)
+        addresses.current.get().shortage = None  # another address answered, and what follows is the target's doing
+        return connection
+
+
+def open_client(
+    tls: ssl.SSLContext | bool,
+    factory: MakeSocket,
+    resolver: AbstractResolver,
+    user_agent: str,
+    max_age_seconds: float = MAX_AGE_SECONDS,
+) -> Client:
     """A client for one rule, with its TLS and its sockets. Needs a running loop.
 
     There is no limit on connections here: the worker's slots are the limit. Waiting for a connection would pass as the
     target's silence.
     """
-    connector = Connector(
+    connector = DiallingConnector(
         answer_bytes=MAX_ANSWER_BYTES,
         limit=0,
         ssl=tls,
         resolver=resolver,
         socket_factory=factory,
     )
-    return Client(connector, user_agent, idle_seconds=_KEEPALIVE_SECONDS)
+    return Client(connector, user_agent, idle_seconds=_KEEPALIVE_SECONDS, max_age_seconds=max_age_seconds)
 
 
 _NO_CERTIFICATES: Mapping[AllowRule, ClientCertificate] = {}
@@ -47,9 +68,11 @@ class Sessions:
         resolver: for every target; the system's if None, in threads of the target's own.
         make_socket: makes a socket for an address that was judged.
         certificates: by rule, what it shows to its target.
+        ceiling: number of a descriptor from which on no connection is made; None: there is none.
+        max_age_seconds: how long a connection is used at most.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - settings, each with a reason of its own
         self,
         policy: AddressPolicy,
         *,
@@ -57,26 +80,28 @@ class Sessions:
         resolver: AbstractResolver | None = None,
         make_socket: MakeSocket = plain_socket,
         certificates: Mapping[AllowRule, ClientCertificate] = _NO_CERTIFICATES,
+        ceiling: int | None = None,
+        max_age_seconds: float = MAX_AGE_SECONDS,
     ) -> None:
         self._policy = policy
         self._user_agent = user_agent
         self._resolver = resolver
         self._make_socket = make_socket
         self._certificates = certificates
+        self._ceiling = ceiling
+        self._max_age_seconds = max_age_seconds
         self._resolvers: list[OwnThreadsResolver] = []
         self._clients: dict[AllowRule, Client] = {}
 
     def of(self, rule: AllowRule) -> Client:
-        """The rule's client. Raises ssl.SSLError where the rule's CA bundle holds no certificate."""
+        """The rule's client. Raises ShortageError where the rule's CA bundle or certificate can't be used."""
         certificate = self._certificates.get(rule) if self._certificates else None
-        tls = certificate.context() if certificate else None  # looks whether it was renewed
-        client = self._clients.get(rule)
-        if client is None:
-            factory = socket_factory(rule, self._policy, self._make_socket)
-            client = self._clients[rule] = open_client(
-                trusting(rule) if tls is None else tls, factory, self._resolver_for(rule), self._user_agent
-            )
-        return client
+        try:
+            tls = certificate.context() if certificate else None  # reads it again where it was renewed
+            client = self._clients.get(rule)
+            return client or self._open(rule, trusting(rule) if tls is None else tls)
+        except (OSError, ValueError) as error:
+            raise ShortageError(unusable(rule, error)) from error
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -87,6 +112,13 @@ class Sessions:
         for resolver in self._resolvers:
             await resolver.close()
         self._resolvers.clear()
+
+    def _open(self, rule: AllowRule, tls: ssl.SSLContext | bool) -> Client:
+        factory = socket_factory(rule, self._policy, self._make_socket, self._ceiling)
+        client = self._clients[rule] = open_client(
+            tls, factory, self._resolver_for(rule), self._user_agent, self._max_age_seconds
+        )
+        return client
 
     def _resolver_for(self, rule: AllowRule) -> AbstractResolver:
         if self._resolver is not None:

@@ -60,10 +60,12 @@ class WorkerSettings:
     park_seconds: int = 5
 
     #: A message older than this on receive goes to the dead letters unattempted: a day before the queue deletes it.
+    #: Where the queue keeps messages until they are deleted (the embedded backend) none expires.
     expire_after_seconds: int = 13 * _DAY
 
-    #: Seconds between two looks for such messages while the route's delivery is suspended.
+    #: Seconds between two looks for such messages while the route's delivery is suspended; and after one that failed.
     sweep_interval_seconds: float = 3_600.0
+    sweep_retry_seconds: float = 60.0
 
     #: Seconds that what is in flight gets to finish after a stop; 0 means the route's timeout and 10 more.
     drain_seconds: float = 0.0

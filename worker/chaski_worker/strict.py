@@ -23,6 +23,7 @@ class StrictRunner(LaneRunner):
         super().__init__(job, holder)
         self._records = records
         self._insistence = insistence
+        self._longest_ms = max((rung.delay_seconds for rung in job.route.retry.rungs), default=0) * 1000
 
     async def _look(self, lane: Lane, message: ReceivedMessage) -> Step:
         task = self._triage(message)
@@ -34,9 +35,11 @@ class StrictRunner(LaneRunner):
             return await self._attempt(lane, task)
         task = replace(task, ladder=record.state)
         if record.exhausted_at is not None:
-            return Finish(task, record.state, record.exhausted_at)
+            return Finish(task, record.state)
         wait_ms = record.due_at - self.job.clock.now_ms()
-        if wait_ms > 0:
+        # A wait that no rung is as long as comes of a clock that was set back, and would hold the subject up for as long.
+        # The queue itself has hidden the head for its rung.
+        if 0 < wait_ms <= self._longest_ms:
             return NotYet(-(-wait_ms // 1000))
         self._count_repeat(lane, message, record.receives)
         return await self._attempt(lane, task)
@@ -62,9 +65,9 @@ class StrictRunner(LaneRunner):
                 await self.holder.put_back(lane, rung.delay_seconds)
                 return None
             case GiveUp(state=state) as decision:
-                # Written first, so that a put repeated after a crash hits the same key.
+                # Written first, so that a crash before the delete leads to no further attempt.
                 await self._write(lane, message, _record(message, state, now, exhausted_at=now))
-                return await self._give_up(lane, made.task, decision, made.attempted.outcome.target, now)
+                return await self._give_up(lane, made.task, decision, made.attempted.outcome.target)
             case delivered:
                 raise TypeError(f"a failed attempt is never {delivered}")
 

@@ -7,6 +7,7 @@ from chaski_core.outcome import Outcome
 from chaski_core.route.model import Route
 from chaski_runtime.tracing import Tracing, Value
 from chaski_worker.attempts import Deliverer
+from chaski_worker.shortage import ShortageError
 
 _TRACEPARENT = "traceparent"
 
@@ -20,7 +21,7 @@ class TracedDeliverer:
         self._route = route
 
     async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]]) -> Outcome:
-        """One HTTP request, and its span."""
+        """One HTTP request, and its span. Raises ShortageError."""
         said = {name.lower(): value for name, value in (*request.headers, *headers)}
         number = int(said.get("chaski-attempt", "1"))
         target = self._inner.target_name(request.url)
@@ -39,9 +40,12 @@ class TracedDeliverer:
         if not any(name.lower() == _TRACEPARENT for name, _ in request.headers):  # the producer's own goes before ours
             own = [(name, value) for name, value in headers if name != _TRACEPARENT]
             own.append((_TRACEPARENT, span.traceparent))
-        outcome: Outcome | None = None
+        outcome: Outcome | ShortageError | None = None
         try:
             outcome = await self._inner.deliver(request, own)
+        except ShortageError as error:
+            outcome = error
+            raise
         finally:
             span.end(*_ended(outcome))
         return outcome
@@ -51,9 +55,11 @@ class TracedDeliverer:
         return self._inner.target_name(url)
 
 
-def _ended(outcome: Outcome | None) -> tuple[dict[str, Value], str | None]:
+def _ended(outcome: Outcome | ShortageError | None) -> tuple[dict[str, Value], str | None]:
     if outcome is None:
         return {"error.type": "cancelled"}, "the attempt was cut off"
+    if isinstance(outcome, ShortageError):
+        return {"error.type": "shortage"}, f"no attempt was made: {outcome}"
     ended: dict[str, Value] = {}
     if outcome.status is not None:
         ended["http.response.status_code"] = outcome.status

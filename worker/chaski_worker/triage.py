@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chaski_core.envelope import Envelope, Malformed, read_envelope
-from chaski_core.ids import is_message_id
+from chaski_core.envelope import Envelope, Malformed, Metadata, read_envelope
+from chaski_core.ids import is_label
 from chaski_core.ladder import LadderState, Reason
 from chaski_core.ports import ReceivedMessage
 from chaski_core.values import message_value
@@ -21,43 +21,73 @@ class Stage(StrEnum):
 class Deliverable:
     """A message to attempt."""
 
-    id: str
+    message_id: str  # the identity
     envelope: Envelope
     ladder: LadderState | None  # as the message carries it; None before its first error
+    sequence_number: int = 0  # that the first queue gave it
+
+    @property
+    def id(self) -> str:
+        """The label; the identity where the message has none."""
+        return label_of(self.envelope, self.message_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
     """A message that goes to the dead letters unattempted."""
 
-    id: str
+    message_id: str  # the identity
     reason: Reason
     detail: str
     envelope: Envelope | None  # None if malformed
     ladder: LadderState | None = None
 
+    @property
+    def id(self) -> str:
+        """The label; the identity where the message has none."""
+        return label_of(self.envelope, self.message_id) if self.envelope else self.message_id
 
-def triage(message: ReceivedMessage, stage: Stage, now_ms: int, expire_after_seconds: int) -> Deliverable | Unfit:
+
+def label_of(envelope: Envelope, message_id: str) -> str:
+    """The `id` that a producer or ingest gave a message; its identity where it has none that a label can be."""
+    given = envelope.metadata.id if envelope.metadata else None
+    return given if given and is_label(given) else message_id
+
+
+def identity_of(message: ReceivedMessage, metadata: Metadata | None, stage: Stage) -> tuple[str, int]:
+    """The MessageId and SequenceNumber that a message's first queue gave it.
+
+    On the route's own queues these are the queue's: what a message says of itself there is not Chaski's. On a rung they
+    are in the metadata; a message that a release without identities put there has those of the rung.
+    """
+    if stage is Stage.RETRY and metadata is not None and metadata.message_id is not None:
+        return metadata.message_id, metadata.sequence_number or 0
+    return message.message_id, message.sequence_number
+
+
+def triage(
+    message: ReceivedMessage, stage: Stage, now_ms: int, expire_after_seconds: int | None
+) -> Deliverable | Unfit:
     """Judges one received message.
 
     Args:
         message: as received.
         stage: of the consumer that received it.
         now_ms: epoch milliseconds.
-        expire_after_seconds: age from which a message is given up, because its queue is about to delete it.
+        expire_after_seconds: age from which a message is given up, because its queue is about to delete it; None: its
+            queue keeps it.
     """
     envelope = read_envelope(message.body)
     if isinstance(envelope, Malformed):
         return Unfit(message.message_id, Reason.MALFORMED, envelope.reason, None)
     metadata = envelope.metadata
-    given = metadata.id if metadata else None
-    message_id = given if given and is_message_id(given) else message.message_id
+    message_id, sequence_number = identity_of(message, metadata, stage)
     ladder = metadata.ladder if metadata and stage is Stage.RETRY else None
-    if now_ms - message.sent_at > expire_after_seconds * 1000:
+    if expire_after_seconds is not None and now_ms - message.sent_at > expire_after_seconds * 1000:
         days = expire_after_seconds / 86_400
         detail = f"older than {days:g} days, and its queue deletes it without a word after 14"
         return Unfit(message_id, Reason.EXPIRED, detail, envelope, ladder)
     if stage is Stage.RETRY and ladder is None:
         detail = "lay on a rung queue without saying how far it has climbed"
         return Unfit(message_id, Reason.NO_METADATA, detail, envelope)
-    return Deliverable(message_id, envelope, ladder)
+    return Deliverable(message_id, envelope, ladder, sequence_number)

@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import random as randomness
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from chaski_core.errors import BackendError, BackendRejectedError
 from chaski_core.ports import Backend, Clock, Queue
 from chaski_core.route.model import Ordering
 from chaski_core.route.resolved import ResolvedRoute
+from chaski_runtime import descriptors
 from chaski_runtime.logs import Logs
 from chaski_runtime.metrics import LaneReading, Metrics
 from chaski_worker.attempts import Attempts, Deliverer
+from chaski_worker.capacity import too_few_descriptors
 from chaski_worker.consumer import Consumer, Pace
 from chaski_worker.handoff import Handoff, Insistence
 from chaski_worker.holder import Holder
@@ -23,10 +25,13 @@ from chaski_worker.reporting import Reporter
 from chaski_worker.room import Room
 from chaski_worker.runner import Job, LaneRunner, RelaxedRunner
 from chaski_worker.settings import WorkerSettings, needed_hold, poll_seconds_for, visibility_for
+from chaski_worker.shortages import Shortages
+from chaski_worker.sightings import WINDOW_SECONDS, Sightings
 from chaski_worker.slots import Slots
 from chaski_worker.strict import StrictRunner
 from chaski_worker.sweep import SweepRunner
 from chaski_worker.triage import Stage
+from chaski_worker.waiting import PatientAttempts
 
 _log = logging.getLogger(__name__)
 _RESTART_SECONDS = 1.0
@@ -52,6 +57,7 @@ class Worker:
         settings: WorkerSettings | None = None,
         stages: Sequence[Stage] = (Stage.FIRST, Stage.RETRY),
         only_queue: str | None = None,
+        sweep: bool = False,
         random: Callable[[], float] = randomness.random,
     ) -> None:
         self._resolved = resolved
@@ -61,7 +67,11 @@ class Worker:
         self._settings = settings or WorkerSettings()
         self._stages = tuple(stages)
         self._only_queue = only_queue
+        self._sweeps = sweep or resolved.route.suspend.delivery
         self._random = random
+        self._sightings = Sightings(
+            clock, 1.5 * self._settings.sweep_interval_seconds if self._sweeps else WINDOW_SECONDS
+        )
         self._stopping = asyncio.Event()
         self._consumers: list[Consumer] = []
         self._reporter = Reporter(
@@ -72,15 +82,18 @@ class Worker:
             clock,
             content_characters=self._settings.log_content_characters,
         )
-        self._observer = Observer(resolved, backend, clock, metrics, self._held)
+        self._shortages = Shortages(resolved.route, metrics, clock)
+        self._observer = Observer(resolved, backend, clock, metrics, self._held, self._oldest_waiting)
         metrics.observe_lanes(self._lane_readings)
         self._insistence = Insistence(clock, random, self._reporter.handover_failed)
 
     async def run(self) -> None:
         """Works until `stop`, then drains."""
+        self._check_limits()
         jobs: list[asyncio.Task[None]] = []
-        if self._resolved.route.suspend.delivery:
-            _log.info("delivery of %s is suspended: nothing is attempted", self._resolved.route.key)
+        if self._sweeps:
+            why = "suspended" if self._resolved.route.suspend.delivery else "not this worker's"
+            _log.info("delivery of %s is %s: only what would expire is taken", self._resolved.route.key, why)
             jobs.append(asyncio.create_task(self._sweep()))
         else:
             if Stage.FIRST in self._stages:
@@ -106,6 +119,14 @@ class Worker:
         polls = [poll for consumer in self._consumers if (poll := consumer.last_poll()) is not None]
         return self._clock.monotonic() - min(polls) if polls else None
 
+    def _oldest_waiting(self, urls: Iterable[str]) -> int | None:
+        """While nothing is delivered, what was received still lies where it did, or has become a dead letter."""
+        return self._sightings.oldest(urls) if self._sweeps else None
+
+    def _oldest_age(self, urls: Iterable[str]) -> float | None:
+        oldest = self._sightings.oldest(urls)
+        return None if oldest is None else max(0.0, (self._clock.now_ms() - oldest) / 1000)
+
     def _held(self) -> list[Lane]:
         return [lane for consumer in self._consumers for lane in consumer.lanes]
 
@@ -125,6 +146,7 @@ class Worker:
                 max_attempts=route.delivery.concurrency_per_pod,
                 subjects=consumer.load.subjects({lane.key for lane in consumer.lanes}),
                 mean_attempt_seconds=consumer.load.attempt_seconds,
+                oldest_received_age_seconds=self._oldest_age(consumer.urls),
             )
             for consumer in self._consumers
         ]
@@ -193,17 +215,27 @@ class Worker:
             raise
 
     async def _sweep(self) -> None:
-        """While suspended: looks now and then for messages that are about to expire."""
+        """While nothing is delivered: looks now and then for messages that are about to expire."""
         lines = [line for lines in first_lines(self._resolved, self._only_queue) for line in lines]
         retry = retry_line(self._resolved)
         if retry and Stage.RETRY in self._stages:
             lines.append(retry)
-        while True:
-            for line in lines:
-                consumer = self._consumer(line, sweep=True)
-                await _insist_on("the sweep", consumer.run_once)
-                await consumer.drained()
-            await asyncio.sleep(self._settings.sweep_interval_seconds)
+        # Where queues keep their messages there is nothing to save.
+        lines = [line for line in lines if any(self._backend.queue(url).retention_seconds for url in line.urls)]
+        settings = self._settings
+        self._consumers = consumers = [self._consumer(line, sweep=True) for line in lines]
+        while consumers:
+            whole = all([await _swept(consumer) for consumer in consumers])
+            pause = settings.sweep_interval_seconds
+            await asyncio.sleep(pause if whole else min(pause, settings.sweep_retry_seconds))
+
+    def _check_limits(self) -> None:
+        lines = len(self._resolved.route.queues) if Stage.FIRST in self._stages and not self._only_queue else 1
+        if Stage.FIRST in self._stages and Stage.RETRY in self._stages and self._resolved.rungs:
+            lines += 1
+        concurrency = self._resolved.route.delivery.concurrency_per_pod
+        if fault := too_few_descriptors(concurrency, lines, descriptors.limit()):
+            _log.warning("%s: %s", self._resolved.route.key, fault)
 
     # ---- how it is put together
 
@@ -212,16 +244,18 @@ class Worker:
         room = Room(route.delivery.concurrency_per_pod * settings.lanes_per_slot, settings.max_held_bytes)
         slots = Slots(route.delivery.concurrency_per_pod, len(route.allow))
         load = Load(self._clock)
+        attempts = Attempts(self._deliverer, slots, load, self._clock.now_ms, lambda: room.full)
         visibility = visibility_for(route.delivery.timeout_seconds, settings)
         job = Job(
             route=route,
             stage=line.stage,
-            attempts=Attempts(self._deliverer, slots, load, self._clock.now_ms, lambda: room.full),
+            attempts=PatientAttempts(attempts, self._shortages, room, self._stopping, self._random),
             handoff=Handoff(
                 route.key,
                 self._rungs(),
                 self._backend.dead_letters,
                 self._insistence,
+                self._clock,
                 linger_seconds=settings.handover_linger_seconds,
             ),
             reporter=self._reporter,
@@ -241,6 +275,7 @@ class Worker:
             visibility_seconds=visibility,
             renew_below=settings.renew_below,
             pace=Pace(poll_seconds_for(visibility, settings), settings.poll_gap_seconds, settings.polls_per_queue),
+            sightings=self._sightings,
         )
 
     def _runner(self, job: Job, queue: Queue, visibility: int, *, sweep: bool) -> LaneRunner:
@@ -259,6 +294,17 @@ class Worker:
 
     def _rungs(self) -> dict[str, Queue]:
         return {rung.rung.name: self._backend.queue(rung.url) for rung in self._resolved.rungs}
+
+
+async def _swept(consumer: Consumer) -> bool:
+    """Sweeps one line; whether all of its queues could be. A fault of one line does not hold up the others."""
+    try:
+        whole = await consumer.run_once()
+    except Exception:  # noqa: BLE001 - logged with its trace; the next sweep comes
+        _log.exception("the sweep of %s stopped by a fault of its own", consumer.name)
+        whole = False
+    await consumer.drained()
+    return whole
 
 
 async def _insist_on(what: str, run: Callable[[], Awaitable[None]]) -> None:

@@ -11,6 +11,7 @@ import uvloop
 from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import AllowRule
+from chaski_runtime.pool import MAX_AGE_SECONDS
 from chaski_worker.addresses import AddressPolicy, AddressTables, MakeSocket, plain_socket
 from chaski_worker.delivery import Deliverer
 from chaski_worker.guard import Guard, api_server_hosts
@@ -74,6 +75,8 @@ async def lab() -> AsyncIterator[Callable[..., Lab]]:
         timeout: float = TIMEOUT_SECONDS,
         make_socket: MakeSocket = plain_socket,
         certificates: Mapping[AllowRule, ClientCertificate] | None = None,
+        ceiling: int | None = None,
+        max_age: float = MAX_AGE_SECONDS,
     ) -> Lab:
         named = [rule if isinstance(rule, AllowRule) else AllowRule(f"rule{i}", rule) for i, rule in enumerate(rules)]
         refusals: list[RefusalReason] = []
@@ -83,6 +86,8 @@ async def lab() -> AsyncIterator[Callable[..., Lab]]:
             resolver=resolver or FakeResolver({}),
             make_socket=make_socket,
             certificates=certificates or {},
+            ceiling=ceiling,
+            max_age_seconds=max_age,
         )
         deliverer = Deliverer(
             Guard(named, api_server_hosts({})), sessions, timeout_seconds=timeout, on_refusal=refusals.append
@@ -97,13 +102,15 @@ async def lab() -> AsyncIterator[Callable[..., Lab]]:
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """`right` is for target.test, `wrong` for other.test."""
+    """`right` is for target.test, `wrong` for other.test; `issued` is for target.test too, and issued by `right`."""
     openssl = shutil.which("openssl")
     assert openssl, "the openssl command is needed to make certificates"
     folder = tmp_path_factory.mktemp("certificates")
-    for name, host in (("right", "target.test"), ("wrong", "other.test")):
+    for name, host in (("right", "target.test"), ("wrong", "other.test"), ("issued", "target.test")):
         command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         command += ["-days", "2", "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
         command += ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.crt")]
+        if name == "issued":
+            command += ["-CA", str(folder / "right.crt"), "-CAkey", str(folder / "right.key")]
         subprocess.run(command, check=True, capture_output=True)
     return Certificates(folder)

@@ -264,3 +264,70 @@ async def test_a_hanging_target_does_not_hold_up_another(serve: Serve, lab: Make
     for attempt in attempts:
         attempt.cancel()
     await asyncio.gather(*attempts, return_exceptions=True)
+
+
+@pytest.mark.promise(6)
+@pytest.mark.parametrize("refused", [False, True], ids=["allowed", "refused"])
+async def test_a_connection_past_its_age_is_not_used_again(serve: Serve, lab: MakeLab, refused: bool) -> None:
+    """Under steady traffic a name that moves is followed, and the guard judges where it leads now."""
+    old = await serve(answering(OK), address="127.0.0.2")
+    new = await serve(answering(OK), address="127.0.0.3", port=old.port)
+    url = f"http://target.test:{old.port}/"
+    resolver = FakeResolver({"target.test": [["127.0.0.2"], ["127.0.0.3"]]})
+    policy = refuse(("", "127.0.0.3")) if refused else None
+    deliverer = lab(url, resolver=resolver, policy=policy, max_age=0.5).deliverer
+    began, keys = asyncio.get_running_loop().time(), []
+    while asyncio.get_running_loop().time() - began < 1.0:
+        keys.append((await deliverer.deliver(post(url))).key)
+        for client in deliverer._sessions._clients.values():
+            client.connector.clear_dns_cache()  # ten seconds of its own, which a test does not wait for
+        await asyncio.sleep(0.01)
+    assert old.connections == 1
+    assert len(old.requests) > 5
+    assert bool(new.connections) is not refused
+    assert set(keys) == ({"", "refused"} if refused else {""})
+    assert bool(new.requests) is not refused
+    before = len(old.requests)
+    await deliverer.deliver(post(url))
+    assert len(old.requests) == before
+
+
+async def test_a_request_on_a_connection_past_its_age_finishes(serve: Serve, lab: MakeLab) -> None:
+    """Age keeps a connection from further requests; it breaks none off."""
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Target) -> None:
+        while True:
+            await target.read_request(reader)
+            await asyncio.sleep(0.3)
+            writer.write(OK)
+
+    target = await serve(slow)
+    deliverer = lab(target.url(), timeout=5, max_age=0.1).deliverer
+    for _ in range(2):
+        assert (await deliverer.deliver(post(target.url()))).delivered
+    assert (target.connections, len(target.requests)) == (2, 2)
+
+
+@pytest.mark.slow
+async def test_a_name_that_moves_is_followed_within_a_minute(serve: Serve, lab: MakeLab) -> None:
+    """The bound that is promised, in real time: a message every 0.1 s, and the name moves after five seconds."""
+    old = await serve(answering(OK), address="127.0.0.2")
+    new = await serve(answering(OK), address="127.0.0.3", port=old.port)
+    url = f"http://target.test:{old.port}/"
+    names = {"target.test": [["127.0.0.2"]]}
+    deliverer = lab(url, resolver=FakeResolver(names)).deliverer
+    loop = asyncio.get_running_loop()
+    moved_at = loop.time() + 5
+    first: float | None = None
+    while loop.time() < moved_at + 75:
+        if loop.time() >= moved_at:
+            names["target.test"] = [["127.0.0.3"]]
+        before = len(old.requests)
+        assert (await deliverer.deliver(post(url))).delivered
+        if len(old.requests) == before and first is None:
+            first = loop.time()
+        assert first is None or len(old.requests) == before
+        await asyncio.sleep(0.1)
+    assert first is not None
+    assert 0 < first - moved_at <= 60
+    assert new.requests

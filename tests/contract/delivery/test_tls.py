@@ -94,14 +94,6 @@ async def test_a_handshake_that_hangs_is_a_timeout(serve: Serve, lab: MakeLab) -
     assert outcome.key == "timeout"
 
 
-async def test_a_bundle_that_can_not_be_read_is_a_tls_error(serve: Serve, lab: MakeLab) -> None:
-    """The message is not lost by it, and the next attempt says the same."""
-    target = await serve(answering(OK))
-    outcome = await _attempt(lab, target, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    assert outcome.key == "tls"
-    assert target.connections == 0
-
-
 def _asking_for(certificates: Certificates, trusted: str) -> ssl.SSLContext:
     context = certificates.server("right")
     context.verify_mode = ssl.CERT_REQUIRED
@@ -135,16 +127,3 @@ async def test_a_rule_shows_its_certificate_and_takes_up_a_renewed_one(
     shutil.copy(certificates.folder / "right.crt", folder / "tls.crt")
     now = 20.0
     assert (await deliverer.deliver(post(url))).delivered
-
-
-def test_a_certificate_that_is_not_there_or_not_whole_is_told_of_at_once(
-    certificates: Certificates, tmp_path: Path
-) -> None:
-    """A worker that can't show it does not begin."""
-    rule = AllowRule("rule", "https://target.test/", client_cert_secret_name="client")
-    with pytest.raises(ValueError, match=r"no tls\.crt"):
-        ClientCertificate(rule, tmp_path, lambda: 0.0)
-    _mount(certificates, "right", tmp_path)
-    shutil.copy(certificates.folder / "wrong.key", tmp_path / "tls.key")
-    with pytest.raises(ssl.SSLError):
-        ClientCertificate(rule, tmp_path, lambda: 0.0)

@@ -27,11 +27,21 @@ def test_a_route_that_signs_gets_a_deliverer_that_signs(tmp_path: Path) -> None:
     assert isinstance(make_deliverer(signing, Metrics(), Outside(SystemClock())), Deliverer)
 
 
-@pytest.mark.parametrize("field", ["spec.signing.secretName", "spec.targets.allow[1].clientCertSecretName"])
-def test_a_secret_that_can_not_be_used_is_named_with_its_field(tmp_path: Path, field: str) -> None:
-    """Before anything is delivered."""
-    rules = (AllowRule("a", "https://a.example/"), AllowRule("b", "https://b.example/", client_cert_secret_name="cert"))
-    route = replace(make_route(), allow=rules) if "allow" in field else replace(make_route(), signing_secret="keys")
+def test_a_signing_secret_that_can_not_be_used_is_named_with_its_field(tmp_path: Path) -> None:
+    """Before anything is delivered: it is the whole route's."""
+    route = replace(make_route(), signing_secret="keys")
     with pytest.raises(InvalidInputError) as raised:
         make_deliverer(route, Metrics(), Outside(SystemClock(), secrets=tmp_path))
-    assert [fault.field for fault in raised.value.faults] == [field]
+    assert [fault.field for fault in raised.value.faults] == ["spec.signing.secretName"]
+
+
+@pytest.mark.promise(9)
+def test_a_client_certificate_that_can_not_be_used_stops_no_other_rule(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker starts, and names the field."""
+    rules = (AllowRule("a", "https://a.example/"), AllowRule("b", "https://b.example/", client_cert_secret_name="cert"))
+    make_deliverer(replace(make_route(), allow=rules), Metrics(), Outside(SystemClock(), secrets=tmp_path))
+    (record,) = caplog.records
+    assert record.getMessage().startswith("spec.targets.allow[1].clientCertSecretName: ")
+    assert "there is no tls.crt" in record.getMessage()

@@ -96,7 +96,43 @@ def test_an_answer_that_lay_there_while_the_process_stood_still_counts() -> None
         assert runner.run(attempt()) == b"answer"
 
 
-@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+BOTH_LOOPS = pytest.mark.parametrize(
+    "make_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+
+
+@BOTH_LOOPS
+@pytest.mark.promise(4)
+def test_time_in_which_the_process_stood_still_is_not_counted(
+    make_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """Paused for three times the deadline right after the beginning: what is left of it is still the target's."""
+
+    async def attempt(seconds: float) -> float:
+        loop = asyncio.get_running_loop()
+        resumed = 0.0
+
+        async def pause() -> None:
+            nonlocal resumed
+            await asyncio.sleep(0.15)
+            time.sleep(3)  # noqa: ASYNC251 - stands still, as a paused process does
+            resumed = loop.time()
+
+        task = asyncio.create_task(pause())
+        try:
+            with Deadlines(1).begin():
+                await task
+                await asyncio.sleep(seconds)
+        except TimeoutError:
+            return loop.time() - resumed
+        return 0.0
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        assert runner.run(attempt(0.5)) == 0.0  # an answer half a second after it went on
+        assert 0.7 < runner.run(attempt(5)) < 1.3  # a target that keeps silent is found out all the same
+
+
+@BOTH_LOOPS
 def test_a_deadline_rings_wherever_it_lies_between_two_ticks(
     make_loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:

@@ -271,6 +271,13 @@ def test_expiry_begins_after_13_days(age_ms: int, *, expired: bool) -> None:
     assert expired == (isinstance(verdict, Unfit) and verdict.reason is Reason.EXPIRED)
 
 
+@pytest.mark.promise(2)
+def test_nothing_expires_on_a_queue_that_keeps_its_messages() -> None:
+    """However old a message is, or seems to be under a clock that is wrong."""
+    verdict = triage(received(b'{"subject":"s","body":{}}', sent_at=0), Stage.FIRST, 4_000 * DAY_MS, None)
+    assert isinstance(verdict, Deliverable)
+
+
 def test_a_first_attempt_ignores_a_ladder_that_the_message_brings() -> None:
     """Only a rung queue says that a message has climbed."""
     body = write_envelope({"subject": "s", "body": {}}, Metadata(id="i", ladder=LadderState("404", 1, ())))

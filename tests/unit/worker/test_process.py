@@ -15,7 +15,14 @@ from support.resolved import resolved_text
 def options(file: Path, queue: str | None = None) -> WorkerOptions:
     """To consume the route of a file."""
     return WorkerOptions(
-        Stage.FIRST, file, queue, "127.0.0.1", 0, allow_loopback=False, settings=SQS_SETTINGS, secrets=Path("secrets")
+        (Stage.FIRST,),
+        file,
+        queue,
+        "127.0.0.1",
+        0,
+        allow_loopback=False,
+        settings=SQS_SETTINGS,
+        secrets=Path("secrets"),
     )
 
 

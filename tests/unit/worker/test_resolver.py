@@ -1,11 +1,16 @@
 """The system's resolver in threads of its own."""
 
+import errno
 import socket
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from chaski_runtime import descriptors
 from chaski_worker.resolver import OwnThreadsResolver
+from chaski_worker.shortage import ShortageError, ShortageReason, shortage_in
 
 
 async def test_addresses_come_with_family_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,3 +50,87 @@ async def test_a_name_without_addresses_is_an_oserror(monkeypatch: pytest.Monkey
             await resolver.resolve("nowhere.test")
     finally:
         await resolver.close()
+
+
+def _failing(error: OSError) -> Callable[..., None]:
+    def getaddrinfo(*_: object) -> None:
+        raise error
+
+    return getaddrinfo
+
+
+async def _looked_up(resolv_conf: Path) -> None:
+    resolver = OwnThreadsResolver("billing", resolv_conf)
+    try:
+        await resolver.resolve("target.test")
+    finally:
+        await resolver.close()
+
+
+AGAIN = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+NONAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("text", [None, "", "search a.test\n"], ids=["no file", "empty", "no name server"])
+async def test_no_name_server_is_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None) -> None:
+    """Glibc asks 127.0.0.1 then, where nobody listens, and reports a name server that failed."""
+    monkeypatch.setattr(socket, "getaddrinfo", _failing(AGAIN))
+    if text is not None:
+        (tmp_path / "resolv.conf").write_text(text)
+    with pytest.raises(ShortageError, match="names no name server") as raised:
+        await _looked_up(tmp_path / "resolv.conf")
+    assert raised.value.shortage.reason is ShortageReason.RESOLVER
+
+
+@pytest.mark.parametrize(("error", "text"), [(AGAIN, "nameserver 192.0.2.1\n"), (NONAME, "")], ids=["fails", "unknown"])
+async def test_a_name_server_that_answered_is_the_targets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: OSError, text: str
+) -> None:
+    """SERVFAIL and NXDOMAIN are what the owner of the name has set up."""
+    monkeypatch.setattr(socket, "getaddrinfo", _failing(error))
+    (tmp_path / "resolv.conf").write_text(text)
+    with pytest.raises(socket.gaierror):
+        await _looked_up(tmp_path / "resolv.conf")
+
+
+@pytest.mark.parametrize("error", [AGAIN, NONAME], ids=["EAI_AGAIN", "EAI_NONAME"])
+async def test_a_lookup_that_found_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: OSError
+) -> None:
+    """Glibc reports its files and sockets that it could not open in these words too."""
+    monkeypatch.setattr(socket, "getaddrinfo", _failing(error))
+    monkeypatch.setattr(descriptors, "are_short", lambda: True)
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\n")
+    with pytest.raises(ShortageError) as raised:
+        await _looked_up(tmp_path / "resolv.conf")
+    assert raised.value.shortage.reason is ShortageReason.DESCRIPTORS
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(errno.EMFILE, ShortageReason.DESCRIPTORS), (errno.EIO, ShortageReason.RESOLVER)],
+    ids=["EMFILE", "EIO"],
+)
+async def test_a_system_error_of_the_resolver(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int, reason: ShortageReason
+) -> None:
+    """CPython raises EAI_SYSTEM as the errno behind it."""
+    monkeypatch.setattr(socket, "getaddrinfo", _failing(OSError(number, "words")))
+    with pytest.raises(ShortageError) as raised:
+        await _looked_up(tmp_path / "resolv.conf")
+    assert raised.value.shortage.reason is reason
+
+
+async def test_a_thread_that_can_not_be_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """CPython's own words, which the table goes by."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError) as raised:
+        await _looked_up(tmp_path / "resolv.conf")
+    found = shortage_in(raised.value)
+    assert found is not None
+    assert found.reason is ShortageReason.THREADS
