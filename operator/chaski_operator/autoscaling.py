@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 from chaski_aws.backend import open_backend
 from chaski_core.ports import Clock
-from chaski_operator.manifests import DEPLOYMENT, jobs_of
+from chaski_operator.manifests import DEPLOYMENT, jobs_of, sweeper_of
 from chaski_operator.owned import OwnedObjects
 from chaski_operator.reconcile import Reconciler
 from chaski_operator.rounds import Key, Rounds
@@ -59,6 +59,7 @@ class Autoscaling:
         async with AsyncExitStack() as stack:
             backend = await open_backend(None, self._clock, on_sqs_request=count)
             stack.push_async_callback(backend.close)
+            await backend.measure_clock()
             scraper = Scraper()
             stack.push_async_callback(scraper.close)
 
@@ -74,6 +75,7 @@ class Autoscaling:
                 read_queue=read_queue,
                 ask_pods=scraper.ask,
                 workers_of=jobs_of,
+                sweeper_of=sweeper_of,
                 metrics=self._metrics,
                 clock=self._clock,
                 pace=self._pace(),

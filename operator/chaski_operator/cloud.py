@@ -47,9 +47,11 @@ class Settled:
 class Cloud:
     """Queues and tables of all routes."""
 
-    def __init__(self, aws: Aws, settings: ProvisionSettings, *, threads: int, rule: DrainRule) -> None:
+    def __init__(self, aws: Aws, *, threads: int, rule: DrainRule) -> None:
         self._aws = aws
-        self._settings = settings
+        self.settings: ProvisionSettings | None = (
+            None  # to be set before the first look: whose queues and tables they are
+        )
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="aws")
         self._rule = rule
         self._looks: dict[str, dict[str, list[Look]]] = {}  # route -> queue -> looks, oldest first
@@ -89,8 +91,9 @@ class Cloud:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _settle(self, route: Route, remembered: ResolvedRoute | None, now: float, may_drop: bool) -> Settled:
-        observed = survey(self._aws, route, self._settings, remembered)
-        wanted = desired(route, observed.generations, self._settings)
+        settings = self._known_settings()
+        observed = survey(self._aws, route, settings, remembered)
+        wanted = desired(route, observed.generations, settings)
         done: list[Done] = []
         error: ProvisionError | None = None
         drained = self._drained(route.key, wanted, observed, now) if may_drop else set()
@@ -113,10 +116,16 @@ class Cloud:
         self._looks[key] = looks
         return {name for name, seen in looks.items() if is_drained(seen, self._rule)}
 
+    def _known_settings(self) -> ProvisionSettings:
+        if self.settings is None:
+            raise RuntimeError("nothing is done on AWS before it is known which installation this is")
+        return self.settings
+
     def _drop(self, route: Route) -> tuple[Done, ...]:
         done: list[Done] = []
-        observed = survey(self._aws, route, self._settings)
-        apply(self._aws, plan_drop(route, self._settings, observed), Patience(on_done=done.append))
+        settings = self._known_settings()
+        observed = survey(self._aws, route, settings)
+        apply(self._aws, plan_drop(route, settings, observed), Patience(on_done=done.append))
         return tuple(done)
 
 

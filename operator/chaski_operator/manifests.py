@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 
@@ -15,6 +14,7 @@ from chaski_core.route.crd import GROUP_VERSION, KIND
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import resolved_yaml
+from chaski_core.target_url import TargetUrl, parse_url
 from chaski_operator.names import (
     MANAGED_BY_LABEL,
     MANAGER,
@@ -30,8 +30,9 @@ from chaski_operator.names import (
     replay_account_name,
     retry_name,
     service_account_name,
+    sweeper_name,
 )
-from chaski_operator.pods import METRICS_PORT, RESOLVED_KEY, Job, pod_template
+from chaski_operator.pods import METRICS_PORT, RESOLVED_KEY, SWEEP, Job, pod_template
 from chaski_operator.settings import ToolPods, WorkerPods
 
 Object = dict[str, Any]
@@ -55,7 +56,9 @@ NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"
 KINDS = (CONFIG_MAP, SERVICE_ACCOUNT, NETWORK_POLICY, BUDGET, DEPLOYMENT)
 
 
-def desired_objects(resolved: ResolvedRoute, uid: str, pods: WorkerPods, tools: ToolPods | None = None) -> list[Object]:
+def desired_objects(
+    resolved: ResolvedRoute, uid: str, pods: WorkerPods, tools: ToolPods | None = None, *, sweep: bool = False
+) -> list[Object]:
     """All objects of a route, in the order in which they are made.
 
     Args:
@@ -63,6 +66,7 @@ def desired_objects(resolved: ResolvedRoute, uid: str, pods: WorkerPods, tools: 
         uid: of the ChaskiRoute, which owns them all.
         pods: what is the same for all workers.
         tools: what is the same for all replays; None: there are none.
+        sweep: with the worker that keeps what is about to expire.
     """
     route = resolved.route
     jobs = jobs_of(resolved)
@@ -72,7 +76,7 @@ def desired_objects(resolved: ResolvedRoute, uid: str, pods: WorkerPods, tools: 
         *([_network_policy(route)] if pods.network_policy else []),
         *(_of_replays(route, tools) if tools else []),
         *(_budget(job, route) for job in jobs),
-        *(_deployment(job, resolved, pods) for job in jobs),
+        *(_deployment(job, resolved, pods) for job in [*jobs, *([sweeper_of(resolved)] if sweep else [])]),
     ]
     return [_sealed(_owned(each, route, uid)) for each in objects]
 
@@ -89,6 +93,12 @@ def jobs_of(resolved: ResolvedRoute) -> list[Job]:
     if route.ordering is Ordering.RELAXED and (resolved.rungs or resolved.retired_rungs):
         jobs.append(Job(retry_name(route.name), "retry", None, _labels(route, {STAGE_LABEL: "retry"})))
     return jobs
+
+
+def sweeper_of(resolved: ResolvedRoute) -> Job:
+    """The Deployment that attempts nothing and keeps what is about to expire, of all queues and rungs."""
+    route = resolved.route
+    return Job(sweeper_name(route.name), SWEEP, None, _labels(route, {STAGE_LABEL: SWEEP}))
 
 
 def kind_of(document: Mapping[str, Any]) -> Kind:
@@ -150,7 +160,7 @@ def _deployment(job: Job, resolved: ResolvedRoute, pods: WorkerPods) -> Object:
 
 
 def _network_policy(route: Route) -> Object:
-    own = {port for rule in route.allow if (port := urlsplit(rule.url).port)}
+    own = {url.port for rule in route.allow if isinstance(url := parse_url(rule.url.replace("*.", "", 1)), TargetUrl)}
     spec = _network_spec(_labels(route, {}), own)
     return _object(NETWORK_POLICY, config_map_name(route.name), route, {"spec": spec})
 

@@ -14,7 +14,7 @@ REPLAY_LABEL = f"{GROUP}/replay"
 ROUTE_OF_REPLAY_LABEL = f"{GROUP}/replayed-route"  # not ROUTE_LABEL: by that the workers are found
 REPLAYS = "chaski-replay"  # app.kubernetes.io/name of their Pods
 ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
-STAGE_LABEL = f"{GROUP}/stage"  # first | retry
+STAGE_LABEL = f"{GROUP}/stage"  # first | retry | sweep
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 OWNED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGER}"
 
@@ -45,6 +45,11 @@ def consumer_name(route: str, queue: str) -> str:
 def retry_name(route: str) -> str:
     """The Deployment of the error-consumer."""
     return f"chaski-{route}-retry" if "-" not in route else consumer_name(route, "retry")
+
+
+def sweeper_name(route: str) -> str:
+    """The Deployment that keeps what is about to expire; with a hash, since a queue may be called `sweep`."""
+    return f"chaski-{route}-sweep-{hashlib.sha256(f'{route}/.sweep'.encode()).hexdigest()[:6]}"
 
 
 def replay_account_name(route: str) -> str:

@@ -14,6 +14,8 @@ from chaski_operator.names import ROUTE_HASH, config_map_name, service_account_n
 from chaski_operator.settings import WorkerPods
 
 METRICS_PORT = 9090
+SWEEP = "sweep"
+_COMMANDS = {"first": "consume", "retry": "retry", SWEEP: "sweep"}
 USER = 65532  # "nonroot" of distroless images; any number but 0 does
 GRACE_SECONDS = 15  # beside the route's timeout: for deletes and what is given back
 RESOLVED_KEY = "resolved.yaml"
@@ -41,8 +43,8 @@ class Job:
     """What one Deployment's Pods do."""
 
     name: str  # of the Deployment
-    stage: str  # first | retry
-    queue: str | None  # None: retry
+    stage: str  # first | retry | sweep
+    queue: str | None  # None: retry or sweep
     labels: Mapping[str, str]
 
 
@@ -68,7 +70,7 @@ def pod_template(job: Job, resolved: ResolvedRoute, pods: WorkerPods) -> dict[st
         "containers": [_container(job, route, pods)],
         "volumes": [
             {"name": "route", "configMap": {"name": config_map_name(route.name)}},
-            *({"name": _volume(name), "secret": {"secretName": name}} for name in secrets_of(route)),
+            *({"name": _volume(name), "secret": {"secretName": name}} for name in _secrets_for(job, route)),
         ],
         "topologySpreadConstraints": [_spread(key, job.labels) for key in ("kubernetes.io/hostname", _ZONE)],
     }
@@ -87,6 +89,10 @@ def secrets_of(route: Route) -> list[str]:
     return list(dict.fromkeys(name for name in (signing, *clients) if name))
 
 
+def _secrets_for(job: Job, route: Route) -> list[str]:
+    return [] if job.stage == SWEEP else secrets_of(route)  # it calls no target, and must run where a Secret is missing
+
+
 # A worker never calls its own Pod, whatever a route says.
 _OWN_ADDRESSES = [
     {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
@@ -98,7 +104,7 @@ _ZONE = "topology.kubernetes.io/zone"
 def _container(job: Job, route: Route, pods: WorkerPods) -> dict[str, Any]:
     command = [
         "chaski-worker",
-        "retry" if job.queue is None else "consume",
+        _COMMANDS[job.stage],
         "--route",
         f"{ROUTE_FOLDER}/{RESOLVED_KEY}",
     ]
@@ -119,7 +125,7 @@ def _container(job: Job, route: Route, pods: WorkerPods) -> dict[str, Any]:
             {"name": "route", "mountPath": ROUTE_FOLDER, "readOnly": True},
             *(
                 {"name": _volume(name), "mountPath": f"{_SECRETS_FOLDER}/{name}", "readOnly": True}
-                for name in secrets_of(route)
+                for name in _secrets_for(job, route)
             ),
         ],
     }

@@ -14,6 +14,7 @@ from chaski_operator.autoscaling import Autoscaling
 from chaski_operator.cloud import Cloud
 from chaski_operator.counting import CountedAws
 from chaski_operator.handlers import KopfThread, registry
+from chaski_operator.installation import InstallationUnknownError, installation_of
 from chaski_operator.lease import Lease, LeaseLostError
 from chaski_operator.manifests import KINDS
 from chaski_operator.owned import OwnedObjects
@@ -25,6 +26,7 @@ from chaski_operator.settings import OperatorSettings, Pace
 from chaski_operator.watching import Watching
 from chaski_runtime import health
 from chaski_runtime.clock import SystemClock
+from chaski_runtime.corrected_clock import CorrectedClock
 from chaski_runtime.kubeaccess import KubeAccess
 from chaski_runtime.kubeapi import KubeApi, KubeApiError, KubeRefusedError
 from chaski_runtime.operator_metrics import OperatorMetrics
@@ -55,10 +57,11 @@ async def serve(settings: OperatorSettings, access: KubeAccess, listening: Liste
     logging.getLogger("urllib3.connectionpool").setLevel(
         logging.ERROR
     )  # that more threads than connections are at work
-    stop, clock, metrics = stop_on_signals(), SystemClock(), OperatorMetrics()
+    stop, clock, metrics = stop_on_signals(), CorrectedClock(SystemClock()), OperatorMetrics()
+    metrics.observe_clock(clock.offset_seconds)
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(KubeApi(access, user_agent="chaski-operator"))
-        aws = CountedAws(BotoAws(), metrics.aws_request)
+        aws = CountedAws(BotoAws(clock=clock), metrics.aws_request)
         tracing = await stack.enter_async_context(tracing_of("chaski-operator"))
         operator = Operator(settings, access, api=api, aws=aws, metrics=metrics, clock=clock, tracing=tracing)
         stack.callback(operator.close)
@@ -91,9 +94,7 @@ class Operator:
         self._api = api
         self._clock = clock
         pace = settings.pace
-        self._cloud = Cloud(
-            aws, ProvisionSettings(owner=settings.installation), threads=pace.aws_threads, rule=_rule(pace)
-        )
+        self._cloud = Cloud(aws, threads=pace.aws_threads, rule=_rule(pace))
         self.routes, self.owned = Routes(), OwnedObjects()
         self._watching = Watching(api, self.routes, self.owned, settings.namespaces, clock)
         self._reconciler = Reconciler(
@@ -176,12 +177,26 @@ class Operator:
         """Ends the threads."""
         self._cloud.close()
 
+    async def _identify(self) -> None:
+        """Finds out whose queues and tables this process makes, once.
+
+        Raises:
+            InstallationUnknownError: not now.
+        """
+        if self._cloud.settings is None:
+            owner = self._settings.installation or await installation_of(self._api)
+            self._cloud.settings = ProvisionSettings(owner)
+            _log.info("installation %s: queues and tables that carry this name as their owner are this one's", owner)
+
     async def _first_listing(self) -> None:
         """Waits until everything was listed once, and has every route looked at."""
         while True:
             try:
+                await self._identify()
                 await self._watching.refresh()
                 break
+            except InstallationUnknownError as error:
+                _log.warning("%s", error)
             except KubeRefusedError as error:
                 missing = error.status == 404
                 _log.warning("%s", "the ChaskiRoute's definition is not installed yet" if missing else error)

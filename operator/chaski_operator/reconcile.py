@@ -23,6 +23,7 @@ from chaski_operator.conditions import rolled_out
 from chaski_operator.decide import Found
 from chaski_operator.deleting import delete_route, finalizer_patch, route_to_delete
 from chaski_operator.events import WARNING, post
+from chaski_operator.expiry_status import is_sweeping
 from chaski_operator.manifests import DEPLOYMENT, desired_objects
 from chaski_operator.names import FINALIZER, MANAGER, PAUSED, RECONCILE_AT, ROUTE_LABEL
 from chaski_operator.news import news_of
@@ -127,7 +128,9 @@ class Reconciler:
         jobs = 0
         if settled.resolved is not None:
             owner = document["metadata"]["uid"]
-            objects = desired_objects(settled.resolved, owner, self._settings.workers, self._settings.tools)
+            workers, tools = self._settings.workers, self._settings.tools
+            sweep = is_sweeping(document.get("status") or {})
+            objects = desired_objects(settled.resolved, owner, workers, tools, sweep=sweep)
             jobs = sum(each["kind"] == DEPLOYMENT.kind for each in objects)
             try:
                 applied = await self._applier.apply(objects)

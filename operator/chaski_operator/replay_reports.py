@@ -87,15 +87,16 @@ def status_part(report: Report, *, dry_run: bool) -> dict[str, Any]:
     skipped = report["skipped"]
     replayed = report["sent"] + skipped.get("sentByThisRun", 0)  # by this Pod, and by those before it
     before = skipped.get("replayedBefore", 0)
+    selected = max(0, report["found"] - skipped.get("gone", 0))  # discarded, or past their retention, meanwhile
     refusals = {word: skipped[name] for name, word in _REFUSALS.items() if skipped.get(name)}
     refused = sum(refusals.values())
     part: dict[str, Any] = {
         "counts": {
-            "selected": report["found"],
+            "selected": selected,
             "replayed": replayed,
             "skipped": before,
             "refused": refused,
-            "remaining": max(0, report["found"] - replayed - before - refused),
+            "remaining": max(0, selected - replayed - before - refused),
         }
     }
     if refusals:

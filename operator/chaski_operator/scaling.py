@@ -93,6 +93,8 @@ class Pods:
     subjects: int = 0  # subjects that one Pod met within the last minute, the most
     attempts: int = 0  # attempts made since the Pods started
     attempt_seconds: float | None = None  # how long one takes
+    oldest_received_age: float | None = None  # seconds, of the oldest message that any of them received of late
+    shortages: frozenset[tuple[str, str]] = frozenset()  # reason and allow rule (`all`: any) of what they lack now
 
 
 @dataclass(frozen=True, slots=True)

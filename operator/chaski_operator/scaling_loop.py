@@ -14,7 +14,6 @@ from chaski_runtime.kubeapi import KubeApiError
 from chaski_runtime.queue_gauges import QueueReading
 
 _log = logging.getLogger(__name__)
-_ROSTER_SECONDS = 1.0  # between two looks at which routes there are, and whether a new one is made
 _GRACE_SECONDS = 3.0  # that a look under way gets at the end
 
 
@@ -28,6 +27,7 @@ class Scaler:
         self._scalers: dict[Key, RouteScaler] = {}
         parts.metrics.observe_replicas(self._replicas)
         parts.metrics.observe_queue(self._readings)
+        parts.metrics.observe_unserved(self._unserved)
 
     async def run(self) -> None:
         """Looks until cancelled."""
@@ -41,7 +41,7 @@ class Scaler:
                 for key in wanted - tasks.keys():
                     scaler = self._scalers[key] = RouteScaler(key, self._parts)
                     tasks[key] = asyncio.create_task(self._follow(scaler))
-                await asyncio.sleep(_ROSTER_SECONDS)
+                await asyncio.sleep(self._parts.pace.roster_seconds)
         finally:
             for task in tasks.values():
                 task.cancel()
@@ -52,7 +52,7 @@ class Scaler:
         await asyncio.sleep(self._random() * min(1.0, pace.look_seconds))  # not all at the same moment
         while True:
             looked = await self._look_whole(scaler)
-            seconds = pace.look_seconds if looked else min(_ROSTER_SECONDS, pace.look_seconds)
+            seconds = pace.look_seconds if looked else min(pace.roster_seconds, pace.look_seconds)
             await asyncio.sleep(seconds * (0.95 + 0.1 * self._random()))
 
     async def _look_whole(self, scaler: RouteScaler) -> bool:
@@ -86,6 +86,14 @@ class Scaler:
         shown: dict[tuple[str, ...], int] = {}
         for scaler in self._scalers.values():
             shown |= scaler.replicas()
+        return shown
+
+    def _unserved(self) -> dict[tuple[str, ...], float]:
+        shown: dict[tuple[str, ...], float] = {}
+        for key, scaler in self._scalers.items():
+            for row, seconds in scaler.ages.unserved_seconds().items():
+                labels = (*key, row.partition(".")[0])  # older generations under the queue's name
+                shown[labels] = max(shown.get(labels, 0.0), seconds)
         return shown
 
     def _readings(self) -> Iterator[QueueReading]:

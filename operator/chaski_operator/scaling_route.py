@@ -13,11 +13,21 @@ from chaski_core.route.crd import known_part
 from chaski_core.route.loading import load_route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
-from chaski_operator.events import News
+from chaski_operator.ages import RouteAges
+from chaski_operator.events import WARNING, News
+from chaski_operator.expiry_status import is_sweeping, said_of_expiry
 from chaski_operator.names import PAUSED
 from chaski_operator.scaling import PACE, Decision, Doubt, Limits, Look, Memory, Mode, Pace, Pods, decide
 from chaski_operator.scaling_lines import RETRIES, Line, Workers, counts_of, due_soon, limits_of, lines_of, settings_of
-from chaski_operator.scaling_status import FIGURES, Judged, conditions, figures, news_of, said_of
+from chaski_operator.scaling_status import (
+    Judged,
+    conditions,
+    conditions_differ,
+    figures,
+    figures_differ,
+    news_of,
+    said_of,
+)
 from chaski_runtime.kubeapi import KubeApiError
 from chaski_runtime.operator_metrics import OperatorMetrics
 
@@ -66,6 +76,9 @@ class LoopPace:
     #: Seconds between two looks at a route.
     look_seconds: float = 10.0
 
+    #: Seconds between two looks at which routes there are, and whether a new one is made.
+    roster_seconds: float = 1.0
+
     #: The error-consumer's queues are looked at every so many looks: their delays are longer.
     retries_every: int = 3
 
@@ -79,6 +92,9 @@ class LoopPace:
     #: Seconds between two writes of counts to a route's status; conditions are written when they change.
     figures_seconds: float = 60.0
 
+    #: Seconds after which counts are written that are the same: a queue without messages is known to be empty since then.
+    same_figures_seconds: float = 21_600.0
+
     #: How numbers of Pods change.
     scaling: Pace = PACE
 
@@ -91,6 +107,7 @@ class Parts:
     read_queue: Callable[[str], Awaitable[Mapping[str, str]]]  # URL -> attributes; raises BackendError
     ask_pods: Callable[[Sequence[str]], Awaitable[Pods]]  # URLs -> what they tell together
     workers_of: Callable[[ResolvedRoute], Sequence[Workers]]
+    sweeper_of: Callable[[ResolvedRoute], Workers]  # keeps what is about to expire, where it runs
     metrics: OperatorMetrics
     clock: Clock
     pace: LoopPace = field(default_factory=LoopPace)
@@ -109,6 +126,9 @@ class RouteScaler:
         self._memories: dict[str, Memory] = {}
         self._settings: dict[str, tuple[tuple[str, str], ...]] = {}  # URL -> as last seen
         self._written_at = float("-inf")
+        self._created: dict[str, int] = {}  # URL -> epoch milliseconds at which the queue was made
+        self._sweeper: Mapping[str, str] = {}  # labels
+        self.ages = RouteAges(parts.clock)
         self.judged: dict[str, Judged] = {}  # by Deployment, the last decision
         self.ready: dict[str, int] = {}  # by Deployment
         self.counts: dict[str, QueueCounts] = {}  # by row, as far as known
@@ -127,7 +147,9 @@ class RouteScaler:
         ]
         self._looks += 1
         found = await self._ask_queues({source.url for line in due for source in line.sources})
-        await asyncio.gather(*(self._scale(line, deployments[line.deployment], found) for line in due))
+        self.ages.sweeper = await self._ask_pods(self._sweeper)
+        status = document.get("status") or {}
+        await asyncio.gather(*(self._scale(line, deployments[line.deployment], found, status) for line in due))
         await self._say(document)
         return True
 
@@ -144,6 +166,8 @@ class RouteScaler:
             return False
         self._limits = limits_of(route)
         self._lines = lines_of(resolved, self._parts.workers_of(resolved))
+        self._sweeper = dict(self._parts.sweeper_of(resolved).labels)
+        self.ages.keep(self._lines)
         names = {each.deployment for each in self._lines}
         for known in (self._memories, self.judged, self.ready):
             for gone in known.keys() - names:
@@ -181,6 +205,8 @@ class RouteScaler:
         except (BackendError, ValueError):
             return Doubt.UNAVAILABLE
         self._compare(url, settings_of(attributes))
+        created = attributes.get("CreatedTimestamp", "")
+        self._created[url] = int(created) * 1000 if created.isdecimal() else 0
         return counts
 
     def _compare(self, url: str, settings: tuple[tuple[str, str], ...]) -> None:
@@ -191,25 +217,32 @@ class RouteScaler:
 
     # ---- decide and do
 
-    async def _scale(self, line: Line, deployment: Object, found: Mapping[str, QueueCounts | Doubt]) -> None:
+    async def _ask_pods(self, labels: Mapping[str, str]) -> Pods | None:
+        urls = self._parts.cluster.ready_pods(self.key[0], labels)
+        return await self._parts.ask_pods(urls) if urls else None
+
+    async def _scale(
+        self, line: Line, deployment: Object, found: Mapping[str, QueueCounts | Doubt], status: Object
+    ) -> None:
         known = {url: each for url, each in found.items() if isinstance(each, QueueCounts)}
         doubts = [each for source in line.sources if isinstance(each := found[source.url], Doubt)]
         self._note_counts(line, known)
         replicas = int(deployment["spec"].get("replicas", 1))
-        urls = self._parts.cluster.ready_pods(self.key[0], line.labels)
-        self.ready[line.deployment] = len(urls)
+        self.ready[line.deployment] = len(self._parts.cluster.ready_pods(self.key[0], line.labels))
+        pods = await self._ask_pods(line.labels)
+        self.ages.look(line, {row: each.total for row, each in self.counts.items()}, pods, status, self._created)
         if doubts:
             look = Look(replicas, None, doubt=min(doubts, key=list(Doubt).index))
         else:
-            pods = await self._parts.ask_pods(urls) if urls else None
             look = Look(replicas, due_soon(line, known, self._limits), pods)
         now = self._parts.clock.monotonic()
         memory = self._memories.get(line.deployment) or Memory(now)
         decision = decide(self._limits, look, memory, now, self._parts.pace.scaling)
         self._memories[line.deployment] = decision.memory
-        await self._apply(line, replicas, decision)
+        target = await self._apply(line, replicas, decision)
+        self.judged[line.deployment] = Judged(line.queue, target, decision, pods.shortages if pods else frozenset())
 
-    async def _apply(self, line: Line, replicas: int, decision: Decision) -> None:
+    async def _apply(self, line: Line, replicas: int, decision: Decision) -> int:
         namespace, route = self.key
         tell = self._parts.metrics.scaling_failed
         if decision.doubt is not None:
@@ -225,7 +258,7 @@ class RouteScaler:
             else:
                 target = decision.replicas
                 self._tell_scaled(line, replicas, target, decision)
-        self.judged[line.deployment] = Judged(line.queue, target, decision)
+        return target
 
     def _tell_scaled(self, line: Line, was: int, target: int, decision: Decision) -> None:
         direction = "from_zero" if not was else "to_zero" if not target else "up" if target > was else "down"
@@ -251,19 +284,26 @@ class RouteScaler:
 
     async def _say(self, document: Object) -> None:
         status = document.get("status") or {}
-        now = datetime.fromtimestamp(self._parts.clock.now_ms() // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        said = said_of(self._limits, list(self.judged.values()))
+        now_ms = self._parts.clock.now_ms()
+        now = datetime.fromtimestamp(now_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        expiry = said_of_expiry(self.ages.rows(), now_ms, sweeping=is_sweeping(status))
+        said = [*said_of(self._limits, list(self.judged.values())), expiry]
         mine = conditions(said, status.get("conditions") or (), document["metadata"]["generation"], now)
         wanted = {
             each.queue: (each.replicas, each.decision.wanted) for each in self.judged.values() if each.queue != RETRIES
         }
-        told = figures(self.counts, wanted, now)
-        monotonic = self._parts.clock.monotonic()
-        late = monotonic - self._written_at >= self._parts.pace.figures_seconds
+        told = figures(self.counts, wanted, self.ages.since(), now)
+        pace, age = self._parts.pace, self._parts.clock.monotonic() - self._written_at
+        late = age >= pace.figures_seconds and (figures_differ(told, status) or age >= pace.same_figures_seconds)
         news = news_of(status.get("conditions") or (), said)
-        if _differ(mine, status) or (late and _figures_differ(told, status)):
+        if conditions_differ(mine, status) or late:
             await self._parts.cluster.write_status(self.key, {"conditions": mine, **told})
-            self._written_at = monotonic
+            self._written_at = self._parts.clock.monotonic()
+        if is_sweeping({"conditions": mine}) != is_sweeping(status):
+            self._parts.cluster.reconcile(self.key)  # which makes the worker, or takes it away
+        for each in news:
+            if each.type == WARNING:
+                _log.warning("%s/%s: %s", *self.key, each.message)
         if news:
             await self._parts.cluster.tell(document["metadata"], news, now)
 
@@ -277,19 +317,3 @@ class RouteScaler:
             shown[*labels, "set"] = each.replicas
             shown[*labels, "ready"] = self.ready.get(deployment, 0)
         return shown
-
-
-def _differ(mine: Sequence[Mapping[str, Any]], status: Mapping[str, Any]) -> bool:
-    live = {each["type"]: each for each in status.get("conditions") or ()}
-    return any(live.get(each["type"]) != each for each in mine)
-
-
-def _figures_differ(told: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    rows, live = _figures_of(told["queues"]), _figures_of(status.get("queues") or ())
-    gone = any(each for row, each in live.items() if row not in rows)
-    changed = any(each != live.get(row) for row, each in rows.items())
-    return gone or changed or any(told[name] != status.get(name) for name in ("backlog", "retrying"))
-
-
-def _figures_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {row["name"]: {name: row[name] for name in FIGURES if name in row} for row in rows}

@@ -1,7 +1,7 @@
 """What a route's status says of scaling: two conditions and figures, applied beside the reconciler's part. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chaski_core.ports import QueueCounts
@@ -11,8 +11,17 @@ from chaski_operator.scaling import Decision, Doubt, Limit, Limits, Mode
 
 AUTOSCALING = "Autoscaling"
 SCALING_LIMITED = "ScalingLimited"
+NEAR_EXPIRY = "NearExpiry"
+SHORTAGE = "Shortage"
 
-FIGURES = ("visible", "inFlight", "delayed", "replicas", "desiredReplicas")  # the autoscaler's part of a row
+FIGURES = (
+    "visible",
+    "inFlight",
+    "delayed",
+    "replicas",
+    "desiredReplicas",
+    "notEmptySince",
+)  # the autoscaler's part of a row
 
 Status = dict[str, Any]
 
@@ -30,6 +39,7 @@ class Judged:
     queue: str  # as in the metrics: the queue's name, or `rungs`
     replicas: int  # after the decision
     decision: Decision
+    shortages: frozenset[tuple[str, str]] = field(default=frozenset())  # reason and allow rule of what its Pods lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +54,30 @@ class Said:
 
 def said_of(limits: Limits, lines: Sequence[Judged]) -> list[Said]:
     """The conditions. No message holds a figure that changes at every look: that would be a write for each."""
-    return [_autoscaling(limits, lines), _limited(limits, lines)]
+    return [_autoscaling(limits, lines), _limited(limits, lines), _shortage(lines)]
+
+
+_LACKS = {  # by the label `reason` of chaski_shortage
+    "descriptors": "open files: raise the limit of the Pods, or lower delivery.concurrencyPerPod",
+    "memory": "memory: raise the limit of the Pods",
+    "threads": "threads: raise the limit of processes on the node",
+    "ports": "local ports towards the target: spread the load over more Pods",
+    "resolver": "a name server that works: check dnsPolicy and the cluster's DNS",
+    "certificate": "a certificate that can be used: check caBundle and clientCertSecretName",
+}
+
+
+def _shortage(lines: Sequence[Judged]) -> Said:
+    lacking = sorted({(line.queue, *each) for line in lines for each in line.shortages})
+    if not lacking:
+        return Said(SHORTAGE, "False", "NoShortage", "workers have what they need to call targets")
+    told = [
+        f'the workers of "{queue}" lack {_LACKS.get(reason, reason)}{"" if target == "all" else f" (rule {target})"}'
+        for queue, reason, target in lacking
+    ]
+    reasons = {reason for _, reason, _ in lacking}
+    name = reasons.pop().capitalize() if len(reasons) == 1 else "Several"
+    return Said(SHORTAGE, "True", name, f"{'; '.join(told)}. Messages wait, and no retry is used up")
 
 
 def _autoscaling(limits: Limits, lines: Sequence[Judged]) -> Said:
@@ -93,8 +126,9 @@ def news_of(known: Iterable[Mapping[str, Any]], said: Iterable[Said]) -> list[Ne
             continue
         lost = each.type == AUTOSCALING and each.reason in list(Doubt)
         back = each.type == AUTOSCALING and was is not None and was[1] in list(Doubt)
-        if lost or back or (each.type == SCALING_LIMITED and each.status == "True"):
-            news.append(News(WARNING if lost else NORMAL, str(each.reason), each.message))
+        warned = lost or (each.type in {NEAR_EXPIRY, SHORTAGE} and each.status == "True")
+        if warned or back or (each.type == SCALING_LIMITED and each.status == "True"):
+            news.append(News(WARNING if warned else NORMAL, str(each.reason), each.message))
     return news
 
 
@@ -123,12 +157,18 @@ def conditions(said: Iterable[Said], known: Iterable[Mapping[str, Any]], generat
     ]
 
 
-def figures(counts: Mapping[str, QueueCounts], wanted: Mapping[str, tuple[int, int | None]], now: str) -> Status:
+def figures(
+    counts: Mapping[str, QueueCounts],
+    wanted: Mapping[str, tuple[int, int | None]],
+    since: Mapping[str, str],
+    now: str,
+) -> Status:
     """Rows of `status.queues` and the sums beside them.
 
     Args:
         counts: by row, as far as known.
         wanted: by row of a queue: replicas that are asked for, and that the figures ask for.
+        since: by row that holds messages: none of them was sent earlier. RFC 3339.
         now: RFC 3339, seconds.
     """
     rows: dict[str, Status] = {}
@@ -139,6 +179,8 @@ def figures(counts: Mapping[str, QueueCounts], wanted: Mapping[str, tuple[int, i
         row["replicas"] = replicas
         if desired is not None:
             row["desiredReplicas"] = desired
+    for name, at in since.items():  # also where the counts are not known now: it must not be forgotten
+        rows.setdefault(name, {"name": name})["notEmptySince"] = at
     retrying = [each.total for name, each in counts.items() if name.startswith("rung-")]
     waiting = [each.total for name, each in counts.items() if not name.startswith("rung-")]
     return {
@@ -147,6 +189,24 @@ def figures(counts: Mapping[str, QueueCounts], wanted: Mapping[str, tuple[int, i
         "retrying": sum(retrying),
         "countsObservedAt": now,
     }
+
+
+def conditions_differ(mine: Sequence[Mapping[str, Any]], status: Mapping[str, Any]) -> bool:
+    """Whether the status does not say these conditions yet."""
+    live = {each["type"]: each for each in status.get("conditions") or ()}
+    return any(live.get(each["type"]) != each for each in mine)
+
+
+def figures_differ(told: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Whether the status does not say these figures yet."""
+    rows, live = _figures_of(told["queues"]), _figures_of(status.get("queues") or ())
+    gone = any(each for row, each in live.items() if row not in rows)
+    changed = any(each != live.get(row) for row, each in rows.items())
+    return gone or changed or any(told[name] != status.get(name) for name in ("backlog", "retrying"))
+
+
+def _figures_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {row["name"]: {name: row[name] for name in FIGURES if name in row} for row in rows}
 
 
 def status_document(namespace: str, name: str, status: Status) -> dict[str, Any]:

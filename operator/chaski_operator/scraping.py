@@ -1,6 +1,7 @@
 """What worker Pods tell of themselves on `/metrics`, and what that is together."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,9 @@ _SUMMED = {
     "chaski_subjects": "subjects",
     "chaski_attempts_total": "attempts",
 }
-_MEAN = "chaski_attempt_mean_seconds"
+_SHORTAGE = "chaski_shortage{"
+_LABEL = re.compile(r'(reason|target)="((?:[^"\\]|\\.)*)"')
+_MOST = {"chaski_attempt_mean_seconds": "mean", "chaski_queue_oldest_received_age_seconds": "oldest"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class PodFigures:
     subjects: int
     attempts: int
     attempt_seconds: float | None
+    oldest_received_age: float | None = None
+    shortages: frozenset[tuple[str, str]] = frozenset()  # reason and allow rule
 
 
 class Scraper:
@@ -63,26 +68,33 @@ class Scraper:
 def figures(page: str) -> PodFigures | None:
     """The figures of a page in Prometheus' text format; None where it is no worker's."""
     try:
-        found, mean = _read(page)
+        found, most = _read(page)
     except ValueError:
         return None
     if "lanes" not in found or "lanes_limit" not in found:
         return None
     full = found["lanes"] >= found["lanes_limit"] or found.get("held_bytes", 0) >= found.get("held_bytes_limit", 1)
     lanes, subjects = int(found["lanes"]), int(found.get("subjects", 0))
-    return PodFigures(lanes, full, subjects, int(found.get("attempts", 0)), mean)
+    attempts, mean, oldest = int(found.get("attempts", 0)), most.get("mean"), most.get("oldest")
+    return PodFigures(lanes, full, subjects, attempts, mean, oldest, _shortages(page))
 
 
-def _read(page: str) -> tuple[dict[str, float], float | None]:
+def _shortages(page: str) -> frozenset[tuple[str, str]]:
+    lacking = (line for line in page.splitlines() if line.startswith(_SHORTAGE) and _value(line) > 0)
+    labels = (dict(_LABEL.findall(line)) for line in lacking)
+    return frozenset((each.get("reason", ""), each.get("target", "")) for each in labels)
+
+
+def _read(page: str) -> tuple[dict[str, float], dict[str, float]]:
     found: dict[str, float] = {}
-    mean: float | None = None
+    most: dict[str, float] = {}
     for line in page.splitlines():
         name = line[: line.find("{")] if "{" in line else ""
         if name in _SUMMED:
             found[_SUMMED[name]] = found.get(_SUMMED[name], 0.0) + _value(line)
-        elif name == _MEAN:
-            mean = max(mean or 0.0, _value(line))
-    return found, mean
+        elif name in _MOST:
+            most[_MOST[name]] = max(most.get(_MOST[name], 0.0), _value(line))
+    return found, most
 
 
 def together(told: Sequence[PodFigures | None]) -> Pods:
@@ -98,6 +110,8 @@ def together(told: Sequence[PodFigures | None]) -> Pods:
         subjects=max((each.subjects for each in pods), default=0),
         attempts=sum(each.attempts for each in pods),
         attempt_seconds=sum(seconds * lanes for seconds, lanes in known) / weight if weight else None,
+        oldest_received_age=max((age for each in pods if (age := each.oldest_received_age) is not None), default=None),
+        shortages=frozenset().union(*(each.shortages for each in pods)),
     )
 
 

@@ -117,8 +117,9 @@ class OperatorSettings:
     #: Namespaces that are served; none means all. With a list, Roles in these namespaces are enough.
     namespaces: tuple[str, ...] = ()
 
-    #: Name of this installation, a part of the ownership tags in AWS: two clusters that share an account need two.
-    installation: str = "default"
+    #: Name of this installation, a part of the ownership tags in AWS: two clusters that share an account need two. Empty:
+    #: the UID of the Namespace kube-system, which no two clusters share.
+    installation: str = ""
 
     pace: Pace = Pace()
 

@@ -18,7 +18,7 @@ def settings(*arguments: str, **environment: str) -> OperatorSettings:
 def test_defaults_are_those_that_are_documented() -> None:
     """All namespaces; the Lease lies in the Pod's."""
     made = settings("--worker-image", "i:1")
-    assert (made.namespaces, made.installation, made.pace.resync_seconds) == ((), "chaski", 300)
+    assert (made.namespaces, made.installation, made.pace.resync_seconds) == ((), "", 300)
     assert made.pace.down_window_seconds == 300
     assert (made.lease.namespace, made.lease.name, made.lease.duration_seconds) == ("chaski", "chaski-operator", 15)
     assert made.workers.environment == {}

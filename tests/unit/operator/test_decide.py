@@ -116,7 +116,7 @@ def test_a_queue_near_what_sqs_looks_at_is_told(visible: int, in_flight: int, de
 
     queues = {each.name: each for each in (queue("deep", visible), queue("small", 5), queue("others", 200_000))}
     observed = Observed(queues, ours=frozenset({"deep", "small"}))
-    settled = Settled(observed, desired(route_of(), (), ProvisionSettings()), (), None, None)
+    settled = Settled(observed, desired(route_of(), (), ProvisionSettings("chaski")), (), None, None)
     (verdict,) = [each for each in verdicts(Found(route=route_of(), settled=settled)) if each.type == "BacklogLimit"]
     assert verdict.status == status
     assert verdict.message.startswith("deep: ") == (status == "True")

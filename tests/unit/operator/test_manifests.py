@@ -30,6 +30,22 @@ def test_the_same_route_becomes_the_same_objects() -> None:
     assert desired_objects(resolved, "uid", PODS) == desired_objects(resolved, "uid", PODS)
 
 
+@pytest.mark.promise(2)
+def test_worker_that_keeps_what_expires_stands_beside_the_others() -> None:
+    """With a name of its own and no Secret, which may be what the others lack; only while it is asked for."""
+    route = route_of(queues=[{"name": "sweep"}], signing={"secretName": "keys"})
+    usual = desired_objects(resolved_of(route), "uid", PODS)
+    more = desired_objects(resolved_of(route), "uid", PODS, sweep=True)
+    assert more[:-1] == usual
+    template = more[-1]["spec"]["template"]
+    assert template["spec"]["containers"][0]["command"][1:3] == ["sweep", "--route"]
+    assert [each["name"] for each in template["spec"]["volumes"]] == ["route"]
+    assert [each["name"] for each in template["spec"]["containers"][0]["volumeMounts"]] == ["route"]
+    assert more[-1]["metadata"]["name"] not in {each["metadata"]["name"] for each in usual}
+    selectors = [each["spec"]["selector"]["matchLabels"] for each in usual if each["kind"] == "Deployment"]
+    assert not any(each.items() <= template["metadata"]["labels"].items() for each in selectors)
+
+
 def test_no_object_says_how_many_pods_there_are() -> None:
     """That is the autoscaler's."""
     assert all("replicas" not in each["spec"] for each in objects_of("Deployment"))

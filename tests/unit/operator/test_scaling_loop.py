@@ -17,7 +17,7 @@ from chaski_operator.scaling_route import LoopPace, Parts
 from chaski_runtime.operator_metrics import OperatorMetrics
 from support.memory import LoopClock
 from support.metricpages import value
-from support.scaling import AWAY, DENIED, FakeCluster, FakeQueues, resolve, route_document, workers_of
+from support.scaling import AWAY, DENIED, FakeCluster, FakeQueues, resolve, route_document, sweeper_of, workers_of
 
 pytestmark = pytest.mark.looptime
 
@@ -41,6 +41,7 @@ class Scene:
             read_queue=self.queues.read,
             ask_pods=self.cluster.ask_pods,
             workers_of=workers_of,
+            sweeper_of=sweeper_of,
             metrics=self.metrics,
             clock=LoopClock(),
             pace=pace or LoopPace(),
@@ -73,12 +74,15 @@ async def test_a_backlog_scales_and_is_told(scene: Scene) -> None:
     assert scene.cluster.conditions(key) == {
         "Autoscaling": ("True", "Scaling"),
         "ScalingLimited": ("False", "NotLimited"),
+        "Shortage": ("False", "NoShortage"),
+        "NearExpiry": ("False", "NotNear"),
     }
     status = scene.cluster.documents[key]["status"]
     assert (status["backlog"], status["retrying"]) == (1_000_128, 0)
     row = next(each for each in status["queues"] if each["name"] == "messages")
     assert row == {
         "name": "messages", "visible": 1_000_000, "inFlight": 128, "delayed": 0, "replicas": 4, "desiredReplicas": 4,
+        "notEmptySince": row["notEmptySince"],
     }  # fmt: skip
     labels = {"namespace": "ns", "route": "a", "queue": "messages"}
     assert value(scene.metrics, "chaski_replicas", state="wanted", **labels) == 4
@@ -101,6 +105,24 @@ async def test_one_subject_stays_at_one_pod_and_the_status_says_why(scene: Scene
         '"messages": a subject is delivered by one lane at a time, and those that have messages fill 1 Pod of 64 lanes; '
         "more Pods can't help"
     )
+
+
+async def test_what_pods_lack_is_a_condition_until_they_have_it(scene: Scene) -> None:
+    """With the reason, the rule and what to do; told of once, and the replicas go on as before."""
+    key = scene.cluster.add(route_document("a"))
+    scene.queues.told[URL] = QueueCounts(10, 0, 0)
+    scene.cluster.pods["a-messages"] = replace(BUSY, shortages=frozenset({("certificate", "crm")}))
+    async with scene.running():
+        await asyncio.sleep(35)
+        assert scene.cluster.conditions(key)["Shortage"] == ("True", "Certificate")
+        (condition,) = [
+            each for each in scene.cluster.documents[key]["status"]["conditions"] if each["type"] == "Shortage"
+        ]
+        assert condition["message"].startswith('the workers of "messages" lack a certificate')
+        assert "(rule crm)" in condition["message"]
+        scene.cluster.pods["a-messages"] = BUSY
+        await asyncio.sleep(35)
+    assert scene.cluster.conditions(key)["Shortage"] == ("False", "NoShortage")
 
 
 async def test_where_nothing_changes_nothing_is_written(scene: Scene) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -38,10 +39,36 @@ def test_a_workers_own_page_is_understood(told: LaneReading, full: bool) -> None
     assert figures(page(told, attempts=3)) == PodFigures(told.busy_lanes, full, 7, 3, 0.25)
 
 
+def test_what_a_worker_lacks_is_read_and_put_together() -> None:
+    """A gauge of 1 is a shortage; 0 is one that is over, and labels may hold anything."""
+    lines = (
+        'chaski_shortage{namespace="n",reason="descriptors",route="r",target="all"} 1.0\n'
+        'chaski_shortage{namespace="n",reason="certificate",route="r",target="a} b\\"c"} 1\n'
+        'chaski_shortage{namespace="n",reason="memory",route="r",target="all"} 0.0\n'
+    )
+    told = figures(page(reading(1)) + lines)
+    assert told is not None
+    assert told.shortages == {("descriptors", "all"), ("certificate", 'a} b\\"c')}
+    other = replace(told, shortages=frozenset({("ports", "crm")}))
+    assert together([told, None, other]).shortages == told.shortages | {("ports", "crm")}
+
+
 @pytest.mark.parametrize("text", ["", "not metrics", page(), 'chaski_lanes{state="busy"} many\n'])
 def test_a_page_that_is_no_workers_tells_nothing(text: str) -> None:
     """A worker that has not begun to poll is such a one."""
     assert figures(text) is None
+
+
+@pytest.mark.parametrize("ages", [(None, None), (60.0, None), (60.0, 3_600.0)])
+def test_age_of_what_was_received_is_the_oldest_of_all_lines(ages: tuple[float | None, ...]) -> None:
+    """A Pod that looks after several queues; one that received nothing tells nothing."""
+    lines = [
+        replace(reading(0), queue=f"q{number}", oldest_received_age_seconds=age) for number, age in enumerate(ages)
+    ]
+    told = figures(page(*lines))
+    assert told is not None
+    assert told.oldest_received_age == max((age for age in ages if age is not None), default=None)
+    assert together([told, None]).oldest_received_age == told.oldest_received_age
 
 
 def test_pods_are_summed_and_the_mean_is_weighed() -> None:
