@@ -118,16 +118,17 @@ class Console:
     async def _history(self, request: web.Request) -> web.Response:
         message_id = request.match_info["id"]
         letters = await self.sources.letters.get(message_id)
-        history = await self.sources.histories.history(message_id)
-        if history is None and letters:
-            history = History(message_id, letters[-1].subject, "dead-lettered", ())
-        if history is None:
+        histories = list(await self.sources.histories.histories(message_id))
+        known = {history.message_id for history in histories}
+        histories += [_history_of(letter) for letter in letters if letter.message_id not in known]
+        if not histories:
             self._must_know_all()
             sentence = (
                 "Nothing is known of a message of this id: it was never accepted, or it was delivered too long ago."
             )
             return html(wrong_page("Not found", sentence, self._who(request)), HTTPStatus.NOT_FOUND)
-        return html(history_page(history, letters, self._who(request)))
+        dead = {letter.message_id for letter in letters}
+        return html(history_page(message_id, histories, dead, self._who(request)))
 
     # ---- actions
 
@@ -148,9 +149,10 @@ class Console:
         return await self._do(values, letters, back, request)
 
     async def _picked(self, said: str) -> Sequence[DeadLetter]:
-        """Every dead letter of `<route> <message id>`, or of a message id wherever it is."""
+        """The dead letter of `<route> <identity>`, or every one of an identity or a label wherever it is."""
         route, _, message_id = said.rpartition(" ")
-        return await self.sources.letters.get(message_id, route or None)
+        found = await self.sources.letters.get(message_id, route or None)
+        return [letter for letter in found if letter.message_id == message_id] if route else found
 
     async def _do(
         self, values: dict[str, str], letters: list[DeadLetter], back: str, request: web.Request
@@ -215,6 +217,11 @@ class Console:
         return self.entrance.who(request)
 
 
+def _history_of(letter: DeadLetter) -> History:
+    """What a dead letter alone says of its message."""
+    return History(letter.message_id, letter.id, letter.subject, "dead-lettered", (), letter.replay_of)
+
+
 def _tell(action: str, user: str, letters: list[DeadLetter], result: str | BackendError) -> None:
     """The line that says who did what to which dead letters."""
     failed = isinstance(result, BackendError)
@@ -222,7 +229,7 @@ def _tell(action: str, user: str, letters: list[DeadLetter], result: str | Backe
         "event.action": action,
         "event.outcome": "failure" if failed else "success",
         "user.name": user,
-        "chaski.message.ids": list(dict.fromkeys(letter.id for letter in letters)),
+        "chaski.message.ids": list(dict.fromkeys(letter.message_id for letter in letters)),
     }
     if failed:
         fields["error.type"] = type(result).__name__

@@ -22,7 +22,7 @@ class Store(Protocol):
         ...
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
-        """Every one of a message id, oldest first."""
+        """Every one of an identity, its replays, or a label, oldest first."""
         ...
 
 
@@ -37,7 +37,7 @@ class OneStore:
         return self._store.find(wanted)
 
     async def get(self, message_id: str, route: str | None = None) -> Sequence[DeadLetter]:
-        """Every one of a message id, on that route or on any, oldest first."""
+        """Every one of an identity, its replays, or a label, on that route or on any, oldest first."""
         return [letter for letter in await self._store.get(message_id) if route in (None, letter.route)]
 
 
@@ -78,7 +78,7 @@ class MergedLetters:
                     heapq.heapreplace(heads, (following.dead_lettered_at, route, following))
 
     async def get(self, message_id: str, route: str | None = None) -> Sequence[DeadLetter]:
-        """Every one of a message id, on that route or on any, oldest first.
+        """Every one of an identity, its replays, or a label, on that route or on any, oldest first.
 
         Raises:
             BackendError: no store could be read.

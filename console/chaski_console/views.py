@@ -64,12 +64,14 @@ class RouteView:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What became of a message."""
+    """What became of one message."""
 
-    id: str
+    message_id: str  # the identity
+    id: str  # the label
     subject: str
     state: str  # pending, delivered or dead-lettered
     attempts: tuple[AttemptEntry, ...]  # oldest first; none where the backend keeps no journal
+    replay_of: str | None = None  # of a replay: the identity of the message that was accepted
 
 
 class Board(Protocol):
@@ -108,15 +110,15 @@ class Letters(Protocol):
         ...
 
     async def get(self, message_id: str, route: str | None = None) -> Sequence[DeadLetter]:
-        """Every one of a message id, on that route or on any, oldest first."""
+        """Every one of an identity, its replays, or a label, on that route or on any, oldest first."""
         ...
 
 
 class Histories(Protocol):
     """Tells what became of a message."""
 
-    async def history(self, message_id: str) -> History | None:
-        """None where nothing is known of it."""
+    async def histories(self, message_id: str) -> Sequence[History]:
+        """Those of every message of an identity or of a label, and of their replays, oldest first."""
         ...
 
 

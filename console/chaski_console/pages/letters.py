@@ -10,6 +10,7 @@ from chaski_console import said
 from chaski_console.html import Markup, el
 from chaski_console.pages.shell import Who, chip, fact, notice, page, plain
 from chaski_console.search import WINDOWS, Search
+from chaski_core import jsontext
 from chaski_core.deadletter import DeadLetter
 from chaski_core.outcome import class_of_key
 from chaski_core.route.crd import GROUP_VERSION
@@ -248,6 +249,9 @@ def _whole(letter: DeadLetter, reader: Reader) -> Markup:
         *fact("reason", letter.reason.value, f": {letter.detail}" if letter.detail else None),
         *fact("error", _class_chip(letter)),
         *fact("route", plain(letter.route)),
+        *fact("message", plain(letter.message_id)),
+        *fact("id", plain(letter.id)),
+        *(fact("replay of", plain(letter.replay_of)) if letter.replay_of is not None else ()),
         *fact("subject", plain(letter.subject)),
         *fact("target", plain(letter.target), el("span", " ", plain(letter.url), class_="faint")),
         *fact("attempts", letter.attempts),
@@ -282,7 +286,7 @@ def _document(letter: DeadLetter) -> Markup:
     if letter.envelope is None:
         shown = (letter.raw or b"").decode("utf-8", "backslashreplace")
     else:
-        shown = json.dumps(letter.envelope, indent=2, ensure_ascii=False)
+        shown = jsontext.dumps(letter.envelope, indented=True).decode()
     cut = len(shown) > _MAX_DOCUMENT_CHARACTERS
     return el("pre", shown[:_MAX_DOCUMENT_CHARACTERS], " …" if cut else None, class_="document", tabindex=0)
 
@@ -317,11 +321,11 @@ def _hidden(letters: Sequence[DeadLetter], back: str, reader: Reader) -> list[Ma
 
 def _picked(letter: DeadLetter) -> str:
     """What a form sends for a letter: ids are made by producers, so two routes may have the same."""
-    return f"{letter.route} {letter.id}"
+    return f"{letter.route} {letter.message_id}"
 
 
 def _address(letter: DeadLetter) -> str:
-    return f"/dead-letters/{quote(letter.id, safe='')}"
+    return f"/dead-letters/{quote(letter.message_id, safe='')}"
 
 
 def _class_chip(letter: DeadLetter) -> Markup:

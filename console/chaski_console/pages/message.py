@@ -1,6 +1,7 @@
 """One message's history, and what is said where there is nothing to show."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from urllib.parse import quote
 
 from chaski_console import said
@@ -8,36 +9,64 @@ from chaski_console.html import Markup, el
 from chaski_console.pages.letters import kind_of
 from chaski_console.pages.shell import NOBODY, Who, chip, fact, notice, page, plain
 from chaski_console.views import History
-from chaski_core.deadletter import DeadLetter
 from chaski_core.ports import AttemptEntry
 
 _STATES = {"pending": "warn", "delivered": "good", "dead-lettered": "bad"}
 
 
-def history_page(history: History, letters: Sequence[DeadLetter], who: Who) -> Markup:
-    """What became of a message, attempt by attempt."""
-    given_up = el("a", "Dead letter", href=f"/dead-letters/{quote(history.id, safe='')}", class_="more")
-    longest = max((entry.duration_ms for entry in history.attempts), default=0.0)
+def history_page(asked: str, histories: Sequence[History], dead: AbstractSet[str], who: Who) -> Markup:
+    """What became of the messages of an identity or of a label, attempt by attempt.
+
+    Args:
+        asked: the identity or the label.
+        histories: one for each message, oldest first; at least one.
+        dead: identities of which there is a dead letter.
+        who: for whom the page is.
+    """
+    only = histories[0] if len(histories) == 1 else None
     return page(
-        history.id,
+        asked,
         "/messages",
         el(
             "div",
-            el("h1", el("span", "Message ", class_="faint"), plain(history.id)),
-            chip(history.state, _STATES.get(history.state, "")),
-            given_up if letters else None,
+            el("h1", el("span", "Message ", class_="faint"), plain(asked)),
+            _state(only) if only else el("span", f"{len(histories)} messages", class_="faint"),
+            _given_up(only) if only and only.message_id in dead else None,
             class_="title",
         ),
-        el(
-            "article",
-            el("dl", fact("subject", plain(history.subject)), fact("attempts", len(history.attempts)), class_="facts"),
-            el("ol", [_attempt(entry, longest) for entry in history.attempts], class_="attempts")
-            if history.attempts
-            else notice("info", "No attempt is noted down here; each is a line in the workers' log."),
-            class_="card whole",
-        ),
+        [_history(each, dead, alone=only is not None) for each in histories],
         who=who,
     )
+
+
+def _history(history: History, dead: AbstractSet[str], *, alone: bool) -> Markup:
+    longest = max((entry.duration_ms for entry in history.attempts), default=0.0)
+    facts = [
+        *fact("message", plain(history.message_id)),
+        *fact("id", plain(history.id)),
+        *(fact("replay of", plain(history.replay_of)) if history.replay_of is not None else ()),
+        *fact("subject", plain(history.subject)),
+        *fact("attempts", len(history.attempts)),
+    ]
+    return el(
+        "article",
+        None
+        if alone
+        else el("div", _state(history), _given_up(history) if history.message_id in dead else None, class_="title"),
+        el("dl", facts, class_="facts"),
+        el("ol", [_attempt(entry, longest) for entry in history.attempts], class_="attempts")
+        if history.attempts
+        else notice("info", "No attempt is noted down here; each is a line in the workers' log."),
+        class_="card whole",
+    )
+
+
+def _state(history: History) -> Markup:
+    return chip(history.state, _STATES.get(history.state, ""))
+
+
+def _given_up(history: History) -> Markup:
+    return el("a", "Dead letter", href=f"/dead-letters/{quote(history.message_id, safe='')}", class_="more")
 
 
 def _attempt(entry: AttemptEntry, longest: float) -> Markup:

@@ -95,7 +95,9 @@ class Scene:
         document = {"subject": "s", "body": {"url": url, "content": "about a llama"}}
         key = f"{self.namespace}/{name}"
         await cloud.keep(
-            DeadLetter(key, message_id, "s", now - 5_000, Reason.EXHAUSTED, "503", "target", url, 3, (), document)
+            DeadLetter(
+                key, message_id, message_id, "s", now - 5_000, Reason.EXHAUSTED, "503", "target", url, 3, (), document
+            )
         )
 
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from chaski_core.ports import QueueCounts
 from chaski_core.route.crd import GROUP_VERSION
 from chaski_core.route.resolved_document import resolved_values
-from chaski_operator.manifests import desired_objects, jobs_of
+from chaski_operator.manifests import desired_objects, jobs_of, sweeper_of
 from chaski_operator.routes import Routes
 from chaski_operator.scaling import Pace
 from chaski_operator.scaling_cluster import KubeCluster, WorkerPods
@@ -175,6 +175,7 @@ class World:
                 read_queue=self.queues.read,
                 ask_pods=scraper.ask,
                 workers_of=jobs_of,
+                sweeper_of=sweeper_of,
                 metrics=metrics,
                 clock=clock,
                 pace=pace,

@@ -43,6 +43,7 @@ def letter(message_id: str = "m-1", at: int = NOW - 60_000, **changes: object) -
     """A dead letter."""
     values: dict[str, object] = {
         "route": "n/r",
+        "message_id": message_id,
         "id": message_id,
         "subject": "s",
         "dead_lettered_at": at,
@@ -61,6 +62,7 @@ def attempt(number: int, outcome: str = "failed", **changes: object) -> AttemptE
     """An attempt."""
     values: dict[str, object] = {
         "message_id": "m-1",
+        "id": "m-1",
         "subject": "s",
         "route": "n/r",
         "number": number,
@@ -101,9 +103,9 @@ class FakeHistories:
 
     known: dict[str, History] = field(default_factory=dict)
 
-    async def history(self, message_id: str) -> History | None:
+    async def histories(self, message_id: str) -> Sequence[History]:
         """What became of it."""
-        return self.known.get(message_id)
+        return [self.known[message_id]] if message_id in self.known else []
 
 
 @dataclass

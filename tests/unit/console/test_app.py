@@ -155,11 +155,27 @@ async def test_a_wrong_search_is_told_and_searches_nothing(get: Get) -> None:
 @pytest.mark.promise(13)
 async def test_a_message_is_told_attempt_by_attempt(get: Get, world: World) -> None:
     """From its id in the box above."""
-    world.histories.known["m-1"] = History("m-1", "s", "delivered", (attempt(1), attempt(2, "delivered")))
+    world.histories.known["m-1"] = History("m-1", "order-1", "s", "delivered", (attempt(1), attempt(2, "delivered")))
     status, page = await get("/messages?id=m-1")
     assert status == 200
     assert page.count('class="step"') == 2
     assert "delivered" in page
+    assert "order-1" in page
+
+
+@pytest.mark.promise(13)
+async def test_every_message_of_a_label_is_shown(get: Get, world: World) -> None:
+    """Each with its state and its own attempts; a dead letter that no history has is one of them."""
+    delivered = History("m-2", "order-1", "s", "delivered", (attempt(1, "delivered"),), "m-1")
+    world.histories.known["order-1"] = delivered
+    await world.keep(letter("m-1", id="order-1"))
+    status, page = await get("/messages/order-1")
+    assert status == 200
+    assert "2 messages" in page
+    assert page.count("<article") == 2
+    assert [state in page for state in ("delivered", "dead-lettered", "replay of")] == [True, True, True]
+    assert 'href="/dead-letters/m-1"' in page
+    assert 'href="/dead-letters/m-2"' not in page
 
 
 async def test_without_a_journal_a_dead_letter_still_has_a_history(get: Get, world: World) -> None:
@@ -189,7 +205,7 @@ async def test_hostile_content_stays_text(get: Get, world: World, path: str) -> 
         letter(subject=HOSTILE, target=HOSTILE, url=f"javascript:{HOSTILE}", errors=errors, detail=HOSTILE,
                envelope={"subject": HOSTILE, "body": {"content": HOSTILE}})
     )  # fmt: skip
-    world.histories.known["m-1"] = History("m-1", HOSTILE, "pending", (attempt(1, detail=HOSTILE),))
+    world.histories.known["m-1"] = History("m-1", HOSTILE, HOSTILE, "pending", (attempt(1, detail=HOSTILE),))
     _, page = await get(path)
     assert "&lt;img" in page
     assert "<img" not in page
@@ -325,8 +341,8 @@ async def test_in_a_cluster_all_that_match_are_sent_again_by_a_replay(world: Wor
 
 
 async def test_only_the_picked_routes_letter_is_sent_again(base: str, get: Get, world: World) -> None:
-    """Ids are made by producers, so another route may have the same."""
-    await world.keep(letter("m-1"), letter("m-1", NOW - 90_000, route="n/other", subject="o"))
+    """Ids are made by producers, so another route may have the same: the page picks by identity."""
+    await world.keep(letter("m-1"), letter("m-2", NOW - 90_000, id="m-1", route="n/other", subject="o"))
     _, page = await get("/dead-letters?window=all&route=n%2Fr")
     assert re.findall(r'name="id" value="([^"]+)"', page) == ["n/r m-1"]
     for picked, found in (("n/r m-1", 1), ("m-1", 2)):

@@ -12,7 +12,7 @@ HOUR = 3_600_000
 
 def letter(at: int) -> DeadLetter:
     """A dead letter of that time."""
-    return DeadLetter("n/r", "id", "s", at, Reason.EXHAUSTED, "404", "t", "http://a.example/", 1, (), {})
+    return DeadLetter("n/r", "id", "id", "s", at, Reason.EXHAUSTED, "404", "t", "http://a.example/", 1, (), {})
 
 
 @pytest.mark.parametrize(
