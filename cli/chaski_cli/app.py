@@ -9,6 +9,7 @@ import typer
 from chaski_cli.app_console import console
 from chaski_cli.app_letters import dead_letters
 from chaski_cli.app_provision import deprovision, provision
+from chaski_cli.app_send import send
 from chaski_cli.options import DEFAULT_DATA, Data, Output, RouteFile
 from chaski_core import __version__
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 
 app.add_typer(dead_letters, name="dead-letters")
+app.command()(send)
 app.command()(console)
 app.command()(provision)
 app.command()(deprovision)
@@ -110,59 +112,6 @@ def demo(
     from chaski_cli.demo.run import run_demo  # noqa: PLC0415 - keeps help quick
 
     raise typer.Exit(run_demo(data, as_json=as_json))
-
-
-@app.command()
-def send(  # noqa: PLR0913 - one parameter for each option of the command
-    *,
-    route: Annotated[str, typer.Option(help="Route to send to, as namespace/name.")],
-    messages: Annotated[
-        str | None, typer.Argument(help="File of messages, one JSON object a line; - reads standard input.")
-    ] = None,
-    to: Annotated[str, typer.Option(help="URL of ingest.", envvar="CHASKI_INGEST")] = "http://127.0.0.1:8080",
-    subject: Annotated[str | None, typer.Option(help="Ordering key.")] = None,
-    url: Annotated[str | None, typer.Option(help="Target of the message.")] = None,
-    method: Annotated[str | None, typer.Option(help="HTTP method; POST unless given.")] = None,
-    header: Annotated[list[str] | None, typer.Option(help="'Name: value' for the target; repeatable.")] = None,
-    content: Annotated[str | None, typer.Option(help="Body, sent as this text.")] = None,
-    content_json: Annotated[str | None, typer.Option("--json", help="Body, sent as JSON.")] = None,
-    content_file: Annotated[Path | None, typer.Option(help="Body, sent as this file's bytes.")] = None,
-    message_id: Annotated[str | None, typer.Option("--id", help="Id of the message; else one is made.")] = None,
-    idempotency_key: Annotated[
-        str | None, typer.Option(help="Makes a repetition within five minutes one message.")
-    ] = None,
-    ingest_header: Annotated[
-        list[str] | None, typer.Option(help="'Name: value' for ingest, such as Authorization; repeatable.")
-    ] = None,
-    retry_for: Annotated[float, typer.Option(help="Seconds to go on while ingest is away.", min=0, max=240)] = 60.0,
-    rejected: Annotated[Path | None, typer.Option(help="Write the lines that were not accepted here.")] = None,
-    output: Annotated[Output, typer.Option(help="For people or for machines.")] = Output.table,
-) -> None:
-    """Send one message from flags, or many from a file, in order.
-
-    Lines that can't be accepted now are sent again; each carries an id, so that none becomes two messages.
-
-    [bold]Example:[/] chaski send --route default/first --subject order-1 --url http://127.0.0.1:9000/ --json '{"hi": 1}'
-
-    [bold]Example:[/] chaski send --route default/first messages.ndjson
-    """
-    from chaski_cli.sending.command import (  # noqa: PLC0415 - keeps help quick
-        Destination,
-        read_content,
-        send_file,
-        send_one,
-    )
-    from chaski_cli.sending.message import Flags, headers_of  # noqa: PLC0415 - keeps help quick
-
-    destination = Destination(to, route, retry_for, headers_of(ingest_header or [], "--ingest-header"))
-    as_json = output is Output.json
-    bytes_given = None if content_file is None else read_content(content_file)
-    flags = Flags(subject, url, method, header or [], content, content_json, bytes_given, message_id)
-    if messages is None:
-        raise typer.Exit(send_one(destination, flags, idempotency_key, as_json=as_json))
-    if flags.any_given or idempotency_key is not None:
-        raise typer.BadParameter("a file of messages and the flags of one message exclude each other")
-    raise typer.Exit(send_file(destination, messages, rejected, as_json=as_json))
 
 
 @app.command()

@@ -37,7 +37,18 @@ _Replayed = Annotated[
 _Ids = Annotated[list[str] | None, typer.Argument(help="Ids of messages; all that match unless given.", metavar="ID")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Count and show a sample; change nothing.")]
 _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+_RawCsv = Annotated[
+    bool, typer.Option("--raw-csv", help="With --output csv: no quote before what a spreadsheet would calculate.")
+]
 _Output = Annotated[Output, typer.Option(help="For people or for machines.")]
+
+
+def _writer(output: Format, raw_csv: bool) -> str:
+    if not raw_csv:
+        return output.value
+    if output is not Format.csv:
+        raise typer.BadParameter("--raw-csv goes with --output csv")
+    return "raw-csv"
 
 
 @dead_letters.command("list")
@@ -54,6 +65,7 @@ def list_letters(  # noqa: PLR0913 - one parameter for each option of the comman
     replayed: _Replayed = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 100,
     output: Annotated[Format, typer.Option(help="For people or for machines.")] = Format.table,
+    raw_csv: _RawCsv = False,
 ) -> None:
     """List dead letters, oldest first.
 
@@ -63,7 +75,7 @@ def list_letters(  # noqa: PLR0913 - one parameter for each option of the comman
     from chaski_cli.stored import Search, run_list  # noqa: PLC0415 - as above
 
     search = Search(since, until, subject, target, error_class, text, replayed)
-    raise typer.Exit(run_list(Where(data, route), search, limit, output.value))
+    raise typer.Exit(run_list(Where(data, route), search, limit, _writer(output, raw_csv)))
 
 
 @dead_letters.command("show")
@@ -97,6 +109,7 @@ def export_letters(  # noqa: PLR0913 - one parameter for each option of the comm
     replayed: _Replayed = None,
     limit: Annotated[int | None, typer.Option(help="At most so many; all unless given.", min=1)] = None,
     output: Annotated[Format, typer.Option(help="ndjson, json or csv.")] = Format.ndjson,
+    raw_csv: _RawCsv = False,
 ) -> None:
     """Write all dead letters that match to standard output, whole.
 
@@ -108,7 +121,7 @@ def export_letters(  # noqa: PLR0913 - one parameter for each option of the comm
     from chaski_cli.stored import Search, run_list  # noqa: PLC0415 - as above
 
     search = Search(since, until, subject, target, error_class, text, replayed)
-    raise typer.Exit(run_list(Where(data, route), search, limit, output.value))
+    raise typer.Exit(run_list(Where(data, route), search, limit, _writer(output, raw_csv)))
 
 
 @dead_letters.command("replay")

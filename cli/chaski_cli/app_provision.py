@@ -11,7 +11,9 @@ _Routes = Annotated[list[Path], typer.Argument(help="ChaskiRoute files; each may
 _Owner = Annotated[
     str,
     typer.Option(
-        help="Names this installation; two that share an account never touch each other's.", envvar="CHASKI_OWNER"
+        help="Names this installation, needed; two that share an account never touch each other's.",
+        envvar="CHASKI_OWNER",
+        show_default=False,
     ),
 ]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
@@ -28,7 +30,7 @@ def provision(  # noqa: PLR0913 - one parameter for each option of the command
         ),
     ] = Path("resolved.yaml"),
     dry_run: _DryRun = False,
-    owner: _Owner = "chaski",
+    owner: _Owner = "",
     tag: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for all queues and tables; repeatable.")] = None,
     kms_key: Annotated[str | None, typer.Option(help="KMS key of the queues; SQS's own unless given.")] = None,
     wait: Annotated[
@@ -40,7 +42,7 @@ def provision(  # noqa: PLR0913 - one parameter for each option of the command
 
     Only what carries this installation's tags is ever changed. May be repeated and interrupted: a second run goes on.
 
-    [bold]Example:[/] chaski provision route.yaml -o resolved.yaml
+    [bold]Example:[/] chaski provision route.yaml --owner staging -o resolved.yaml
     """
     from chaski_cli.provisioning.command import Asked, run_provision  # noqa: PLC0415 - keeps help quick
 
@@ -55,14 +57,14 @@ def deprovision(  # noqa: PLR0913 - one parameter for each option of the command
     force: Annotated[bool, typer.Option("--force", help="Also where queues hold messages: they are lost.")] = False,
     keep_dead_letters: Annotated[bool, typer.Option("--keep-dead-letters", help="Leave the table.")] = False,
     dry_run: _DryRun = False,
-    owner: _Owner = "chaski",
+    owner: _Owner = "",
     output: _Output = Output.table,
 ) -> None:
     """Delete the queues and the table of routes, with all that is in them.
 
     Only what carries this installation's tags is deleted, older generations and retired rungs included.
 
-    [bold]Example:[/] chaski deprovision route.yaml
+    [bold]Example:[/] chaski deprovision route.yaml --owner staging
     """
     from chaski_cli.provisioning.command import Asked  # noqa: PLC0415 - keeps help quick
     from chaski_cli.provisioning.dropping import Consent, run_deprovision  # noqa: PLC0415 - as above

@@ -22,21 +22,22 @@ class LetterActions:
 
     async def replay(self, letters: Sequence[DeadLetter]) -> str:
         """Sends them again, in order for each subject; what was sent before is left out."""
-        told = [await self._replay(opened, ids) for opened, ids in self._by_place(letters)]
+        told = [await self._replay(opened, picked) for opened, picked in self._by_place(letters)]
         return "; ".join(told) or "no route of these dead letters is here"
 
     async def discard(self, letters: Sequence[DeadLetter]) -> str:
         """Drops them for good."""
         dropped = 0
-        for opened, ids in self._by_place(letters):
-            keys = [letter.key for letter in letters if letter.id in ids and letter.route in opened.routes]
-            await opened.dead_letters.discard(keys)
-            dropped += len(keys)
+        for opened, picked in self._by_place(letters):
+            await opened.dead_letters.discard([letter.key for letter in picked])
+            dropped += len(picked)
         return f"{dropped} discarded"
 
-    async def _replay(self, opened: Opened, ids: Sequence[str]) -> str:
+    async def _replay(self, opened: Opened, picked: Sequence[DeadLetter]) -> str:
         run = Run(new_run())
-        chosen = running.Chosen(DeadLetterFilter(until=self._clock.now_ms()), tuple(ids))
+        ids = tuple(dict.fromkeys(letter.message_id for letter in picked))
+        keys = frozenset(letter.key for letter in picked)
+        chosen = running.Chosen(DeadLetterFilter(until=self._clock.now_ms()), ids, keys)
         with Spool() as spool:
             progress = await running.choose(opened, chosen, run, allowed_by(opened.routes), spool, _quietly)
             if progress.ready:
@@ -46,13 +47,13 @@ class LetterActions:
         told += [f"stopped early: {progress.failed}"] if progress.failed else []
         return ", ".join(told)
 
-    def _by_place(self, letters: Sequence[DeadLetter]) -> list[tuple[Opened, list[str]]]:
-        places: dict[int, tuple[Opened, dict[str, None]]] = {}
+    def _by_place(self, letters: Sequence[DeadLetter]) -> list[tuple[Opened, list[DeadLetter]]]:
+        places: dict[int, tuple[Opened, list[DeadLetter]]] = {}
         for letter in letters:
             opened = self._opened.get(letter.route)
             if opened is not None:
-                places.setdefault(id(opened), (opened, {}))[1][letter.id] = None
-        return [(opened, list(ids)) for opened, ids in places.values()]
+                places.setdefault(id(opened), (opened, []))[1].append(letter)
+        return list(places.values())
 
 
 def _quietly(_: running.Progress) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Clock
 from chaski_runtime import health, logs
 from chaski_runtime.clock import SystemClock
+from chaski_runtime.corrected_clock import CorrectedClock
 from chaski_runtime.meters import Meters
 from chaski_runtime.signals import stop_on_signals
 from chaski_runtime.tracing import tracing_of
@@ -82,7 +83,7 @@ def run_console(options: ConsoleOptions) -> Exit:
     Raises:
         CommandError: a route, the way in or the port can't be used.
     """
-    clock = SystemClock()
+    clock = CorrectedClock(SystemClock())
     door, open_routes = options.access.door(options.host, clock), options.shown.opener(clock)
     log = logs.configure(options.log_format, "info", service="chaski-console")
     try:
@@ -159,6 +160,6 @@ async def _end(task: asyncio.Task[None]) -> None:
 class _NoJournal:
     """Implements `chaski_console.views.Histories`: on AWS attempts are in the workers' logs, and nowhere else."""
 
-    async def history(self, _: str) -> History | None:
+    async def histories(self, _: str) -> Sequence[History]:
         """Nothing."""
-        return None
+        return ()

@@ -19,7 +19,7 @@ from chaski_cli.routes import load
 from chaski_cli.services import Addresses, Services, open_services
 from chaski_core import jsontext
 from chaski_core.route.model import Route
-from chaski_runtime import logs
+from chaski_runtime import descriptors, logs
 from chaski_runtime.garbage import keep_what_is_there
 from chaski_runtime.signals import stop_on_signals
 
@@ -49,6 +49,7 @@ def run_dev(options: DevOptions) -> Exit:
         CommandError: the data folder or a port can't be used.
     """
     routes = load(options.routes)
+    descriptors.raise_limit()
     log = logs.configure(options.log_format, options.log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -34,11 +34,14 @@ class FolderHistories:
     def __init__(self, data: Path) -> None:
         self._data = data
 
-    async def history(self, message_id: str) -> History | None:
-        """None where nothing is known of the message."""
+    async def histories(self, message_id: str) -> Sequence[History]:
+        """Those of every message of an identity or of a label, and of their replays, oldest first."""
         return await asyncio.to_thread(self._read, message_id)
 
-    def _read(self, message_id: str) -> History | None:
+    def _read(self, message_id: str) -> list[History]:
         with open_reader(self._data) as reader:
-            trace = reader.trace(message_id)
-        return History(trace.id, trace.subject, trace.state.value, trace.attempts) if trace else None
+            traces = reader.traces(message_id)
+        return [
+            History(each.message_id, each.id, each.subject, each.state.value, each.attempts, each.replay_of)
+            for each in traces
+        ]

@@ -18,6 +18,7 @@ from chaski_cli.errors import CommandError, Exit
 from chaski_cli.opened import Where, open_folder_reader, read_resolved_file
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.clock import SystemClock
+from chaski_runtime.corrected_clock import CorrectedClock
 
 COLUMNS = ("of", "accepted", "delivered", "dead-lettered", "pending", "unaccounted")
 _TIMEOUT = aiohttp.ClientTimeout(total=20)
@@ -143,7 +144,7 @@ async def _pending(file: Path) -> dict[str, int]:
 
 async def pending_on_queues(resolved: ResolvedRoute) -> int:
     """Messages on all queues of a route, held and delayed ones too; on AWS right within a minute of rest."""
-    backend = await open_backend(None, SystemClock())
+    backend = await open_backend(None, CorrectedClock(SystemClock()))
     try:
         counts = await asyncio.gather(*(backend.queue(url).counts() for url in _urls(resolved)))
     finally:

@@ -1,12 +1,15 @@
 """Runs `chaski ledger --accepted`: the accounts of a route on AWS by message ids, so over any crash of any process.
 
+An id is an identity (`messageId` of an answer) where ingest gave one, else a producer's id. What a replay became counts
+for the message that it comes from, as far as dead letters are there to say which that is.
+
 Counters die with their process; ids do not. What was accepted is known to whoever got the 202s, what was delivered stands in
 the workers' log lines (or in the target's own log), what was given up is in the route's table, and what is pending lies on
 its queues. Queues are counted first and logs are read last: a message that moves meanwhile is seen at least once.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -75,9 +78,9 @@ def run_ids(where: Where, accepted: Sequence[str], logs: Sequence[str], *, as_js
     route, on_queues, dead = asyncio.run(_stored(where, ids))
     with ExitStack() as stack:
         lines = chain.from_iterable(stack.enter_context(opened_lines("--logs", each)) for each in logs)
-        delivered = delivered_ids(lines, route, ids)
+        delivered = delivered_ids(lines, route, ids, dead.roots)
     account = IdAccount(
-        route, len(ids), len(delivered), len(dead - delivered), on_queues, tuple(sorted(ids - delivered - dead))
+        route, len(ids), len(delivered), len(dead.ids - delivered), on_queues, tuple(sorted(ids - delivered - dead.ids))
     )
     if as_json:
         emit_json(account.as_json())
@@ -87,19 +90,25 @@ def run_ids(where: Where, accepted: Sequence[str], logs: Sequence[str], *, as_js
 
 
 def accepted_ids(lines: Iterable[bytes]) -> set[str]:
-    """The ids in ingest's answers, rejections left out, or of lines that are ids."""
+    """The identities in ingest's answers, rejections left out, or of lines that are ids.
+
+    Answers of a release before identities have the producer's id only.
+    """
     found: set[str] = set()
     for line in lines:
         fields = fields_of(line)
         if b"{" not in line:
             found.update(_plain(line))
-        elif isinstance(fields.get("id"), str) and fields.get("status", 202) == 202:
-            found.add(fields["id"])
+        elif fields.get("status", 202) == 202 and isinstance(given := fields.get("messageId", fields.get("id")), str):
+            found.add(given)
     return found
 
 
-def delivered_ids(lines: Iterable[bytes], route: str, among: AbstractSet[str]) -> set[str]:
-    """Those of `among` that lines of a route's attempts, or lines that are ids, say were delivered."""
+def delivered_ids(lines: Iterable[bytes], route: str, among: AbstractSet[str], roots: Mapping[str, str]) -> set[str]:
+    """Those of `among` that lines of a route's attempts, or lines that are ids, say were delivered.
+
+    `roots`: identities of replays, and of the messages that they come from.
+    """
     found: set[str] = set()
     for line in lines:
         if b'"delivered"' in line:
@@ -108,13 +117,22 @@ def delivered_ids(lines: Iterable[bytes], route: str, among: AbstractSet[str]) -
                 fields.get("chaski.attempt.outcome") == "delivered"
                 and f"{fields.get('labels.namespace')}/{fields.get('labels.route')}" == route
             ):
-                found.add(str(fields.get("chaski.message.id")))
+                identity = str(fields.get("chaski.message.id"))
+                found.add(_counted(roots.get(identity, identity), str(fields.get("chaski.id")), among))
         elif b"{" not in line:
-            found.update(_plain(line))
+            found.update(roots.get(each, each) for each in _plain(line))
     return found & among
 
 
-async def _stored(where: Where, ids: AbstractSet[str]) -> tuple[str, int, set[str]]:
+@dataclass(frozen=True, slots=True)
+class _Dead:
+    """What dead letters say."""
+
+    ids: set[str]  # those of the accepted that are dead letters
+    roots: dict[str, str]  # of replays: the message that was accepted
+
+
+async def _stored(where: Where, ids: AbstractSet[str]) -> tuple[str, int, _Dead]:
     assert where.route is not None  # noqa: S101 - judged by the command
     resolved = read_resolved_file(where.route)
     on_queues = await pending_on_queues(resolved)
@@ -122,8 +140,22 @@ async def _stored(where: Where, ids: AbstractSet[str]) -> tuple[str, int, set[st
         return resolved.route.key, on_queues, await _among(opened.dead_letters.find(DeadLetterFilter()), ids)
 
 
-async def _among(letters: AsyncIterable[DeadLetter], ids: AbstractSet[str]) -> set[str]:
-    return {letter.id async for letter in letters if letter.id in ids}
+async def _among(letters: AsyncIterable[DeadLetter], ids: AbstractSet[str]) -> _Dead:
+    dead = _Dead(set(), {})
+    async for letter in letters:
+        root = letter.replay_of or letter.message_id
+        if root != letter.message_id:
+            dead.roots[letter.message_id] = root
+        if letter.replay is not None and letter.replay.message_id:
+            dead.roots[letter.replay.message_id] = root
+        if (counted := _counted(root, letter.id, ids)) in ids:
+            dead.ids.add(counted)
+    return dead
+
+
+def _counted(identity: str, label: str, among: AbstractSet[str]) -> str:
+    """By which of the two a message is among the accepted."""
+    return label if identity not in among and label in among else identity
 
 
 def _plain(line: bytes) -> frozenset[str]:

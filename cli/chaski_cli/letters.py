@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
@@ -16,6 +15,7 @@ from chaski_core.deadletter import DeadLetter
 from chaski_core.timestamps import timestamp
 
 _CSV_COLUMNS = (
+    "messageId",
     "id",
     "subject",
     "route",
@@ -28,16 +28,19 @@ _CSV_COLUMNS = (
     "lastError",
     "envelope",
 )
+# Subjects, URLs and errors come from outside: https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def letters_table(letters: Sequence[DeadLetter]) -> Table:
     """One line each, oldest first."""
     return table(
-        ("dead-lettered at", "id", "subject", "target", "class", "reason", "attempts", "sent again"),
+        ("dead-lettered at", "message", "id", "subject", "target", "class", "reason", "attempts", "sent again"),
         [
             (
                 short_time(letter.dead_lettered_at),
-                letter.id,
+                letter.message_id,
+                "-" if letter.id == letter.message_id else letter.id,
                 letter.subject,
                 letter.target,
                 letter.error_class or "-",
@@ -70,19 +73,25 @@ def csv_header() -> str:
     return _csv_line(_CSV_COLUMNS)
 
 
-def csv_text(letter: DeadLetter) -> str:
-    """The item as one CSV record, line end included; errors cut down to the last, the envelope as JSON."""
+def csv_text(letter: DeadLetter, *, raw: bool = False) -> str:
+    """The item as one CSV record, line end included; errors cut down to the last, the envelope as JSON.
+
+    Texts that a spreadsheet would calculate get a quote in front, unless `raw` is set.
+    """
     item = letter.as_json()
     item["lastError"] = letter.errors[-1].detail if letter.errors else letter.detail
     item["envelope"] = item.get("raw", "") if letter.envelope is None else jsontext.dumps(letter.envelope).decode()
-    return _csv_line([item[column] for column in _CSV_COLUMNS])
+    values = [item[column] for column in _CSV_COLUMNS]
+    return _csv_line(values if raw else [_uncalculated(value) for value in values])
 
 
 def letter_view(letter: DeadLetter) -> RenderableType:
     """Everything about one dead letter."""
     facts = Table.grid(padding=(0, 2, 0, 0))
     for name, value in (
+        ("message", letter.message_id),
         ("id", letter.id),
+        *((("replay of", letter.replay_of),) if letter.replay_of is not None else ()),
         ("subject", letter.subject),
         ("route", letter.route),
         ("target", f"{letter.url} (rule {letter.target})"),
@@ -109,14 +118,21 @@ def letter_view(letter: DeadLetter) -> RenderableType:
 
 
 def _sent_again(letter: DeadLetter) -> str:
-    return "no" if letter.replay is None else f"{timestamp(letter.replay.at)} by {letter.replay.run}"
+    mark = letter.replay
+    if mark is None:
+        return "no"
+    return f"{timestamp(mark.at)} by {mark.run}" + (f", as message {mark.message_id}" if mark.message_id else "")
 
 
 def _message(letter: DeadLetter) -> str:
     if letter.envelope is None:
         return printable((letter.raw or b"").decode("utf-8", "backslashreplace"))
-    text = json.dumps(letter.envelope, indent=2, ensure_ascii=False)
+    text = jsontext.dumps(letter.envelope, indented=True).decode()
     return "\n".join(printable(line) for line in text.splitlines())
+
+
+def _uncalculated(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
 def _csv_line(values: Sequence[object]) -> str:

@@ -5,7 +5,9 @@ Nothing else is stored for each delivery there, so without logs only what failed
 
 import contextlib
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +22,71 @@ from chaski_core.timestamps import milliseconds
 from chaski_embedded.reader import State, Trace
 
 
-def trace_from_logs(where: Where, logs: str | None, message_id: str) -> Trace | None:
-    """What logs and dead letters say of a message; None where they say nothing.
+def traces_from_logs(where: Where, logs: str | None, message_id: str) -> list[Trace]:
+    """What logs and dead letters say of the messages of an identity or of a label, oldest first.
 
     Args:
         where: the resolved route; without one only logs are read.
         logs: a file of JSON lines, `-` for standard input, or None.
-        message_id: the producer's.
+        message_id: an identity, or the producer's id.
     """
-    entries: list[AttemptEntry] = []
-    if logs is not None:
-        with opened_lines("--logs", logs) as lines:
-            entries = read_attempts(lines, message_id)
     letters: Sequence[DeadLetter] = ()
     if where.route is not None:
         with open_source(where) as source:
             letters = source.get(message_id)
-    return merged(message_id, entries, letters)
+    entries: list[AttemptEntry] = []
+    if logs is not None:
+        with opened_lines("--logs", logs) as lines:
+            entries = read_attempts(lines, {message_id, *known_ids(letters)})
+    return traces(entries, letters)
 
 
-def read_attempts(lines: Iterable[bytes], message_id: str) -> list[AttemptEntry]:
-    """The attempts of a message among log lines, oldest first. Lines of others, and what is no JSON, are passed over."""
-    wanted = message_id.encode()
+def known_ids(letters: Iterable[DeadLetter]) -> set[str]:
+    """Identities of dead letters, and of the replays that were sent for them."""
+    found = set()
+    for letter in letters:
+        found.add(letter.message_id)
+        if letter.replay is not None and letter.replay.message_id:
+            found.add(letter.replay.message_id)
+    return found
+
+
+def read_attempts(lines: Iterable[bytes], wanted: AbstractSet[str]) -> list[AttemptEntry]:
+    """The attempts of identities or labels among log lines, oldest first.
+
+    Lines of other messages, and what is no JSON, are passed over.
+    """
+    texts = [each.encode() for each in wanted]
+    found = (fields_of(line) for line in lines if any(text in line for text in texts))
     entries = (
         attempt_entry(fields)
-        for fields in map(fields_of, (line for line in lines if wanted in line))
-        if fields.get("chaski.message.id") == message_id
+        for fields in found
+        if fields.get("chaski.message.id") in wanted or fields.get("chaski.id") in wanted
     )
     return sorted((each for each in entries if each is not None), key=lambda entry: (entry.at, entry.number))
+
+
+def traces(entries: Iterable[AttemptEntry], letters: Iterable[DeadLetter]) -> list[Trace]:
+    """A trace for each message, oldest first."""
+    noted, dead = defaultdict[str, list[AttemptEntry]](list), defaultdict[str, list[DeadLetter]](list)
+    replays: dict[str, DeadLetter] = {}
+    for entry in entries:
+        noted[entry.message_id].append(entry)
+    for letter in letters:
+        dead[letter.message_id].append(letter)
+        if letter.replay is not None and letter.replay.message_id:
+            replays[letter.replay.message_id] = letter
+    made = [
+        (_begin(noted[each], dead[each], replays.get(each)), merged(each, noted[each], dead[each], replays.get(each)))
+        for each in dict.fromkeys([*noted, *dead, *replays])
+    ]
+    return [trace for _, trace in sorted(made, key=lambda each: each[0]) if trace is not None]
+
+
+def _begin(entries: Sequence[AttemptEntry], letters: Sequence[DeadLetter], source: DeadLetter | None) -> int:
+    times = [*(entry.at for entry in entries), *(letter.dead_lettered_at for letter in letters)]
+    replayed = [source.replay.at] if source is not None and source.replay is not None else []
+    return min(times or replayed)
 
 
 def fields_of(line: bytes) -> dict[str, Any]:
@@ -59,20 +98,39 @@ def fields_of(line: bytes) -> dict[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def merged(message_id: str, entries: Sequence[AttemptEntry], letters: Sequence[DeadLetter]) -> Trace | None:
-    """One trace. Attempts that a dead letter tells of and no log line does are added from it."""
+def merged(
+    message_id: str, entries: Sequence[AttemptEntry], letters: Sequence[DeadLetter], source: DeadLetter | None = None
+) -> Trace | None:
+    """The trace of one message. Attempts that a dead letter has and no log line are added from it.
+
+    Args:
+        message_id: the identity.
+        entries: its attempts by log lines.
+        letters: its dead letters; several only where a release before identities kept them.
+        source: of a replay: the dead letter that it was sent for.
+    """
     told = list(entries)
     for letter in letters:
         told += _untold(letter, told)
     told.sort(key=lambda entry: (entry.at, entry.number))
+    of = None if source is None else source.replay_of or source.message_id
+    of = letters[-1].replay_of or of if letters else of
     delivered_at = max((entry.at for entry in entries if entry.outcome == "delivered"), default=None)
     if letters and (delivered_at is None or delivered_at < letters[-1].dead_lettered_at):
-        again = letters[-1].replay is not None and not any(each.at > letters[-1].replay.at for each in told)
-        state = State.PENDING if again else State.DEAD_LETTERED
-        return Trace(message_id, letters[-1].subject, state, tuple(told))
-    if delivered_at is not None:
-        return Trace(message_id, entries[-1].subject, State.DELIVERED, tuple(told))
-    return Trace(message_id, told[-1].subject, State.PENDING, tuple(told)) if told else None
+        state = State.PENDING if _sent_before_identities(letters[-1], told) else State.DEAD_LETTERED
+        return Trace(message_id, letters[-1].id, letters[-1].subject, state, tuple(told), of)
+    if told:
+        state = State.PENDING if delivered_at is None else State.DELIVERED
+        return Trace(message_id, told[-1].id, told[-1].subject, state, tuple(told), of)
+    if source is not None:
+        return Trace(message_id, source.id, source.subject, State.PENDING, (), of)
+    return None
+
+
+def _sent_before_identities(letter: DeadLetter, told: Sequence[AttemptEntry]) -> bool:
+    """Whether a release before identities sent a message again, under the same id, and nothing came of it so far."""
+    mark = letter.replay
+    return mark is not None and not mark.message_id and not any(each.at > mark.at for each in told)
 
 
 def _untold(letter: DeadLetter, told: Sequence[AttemptEntry]) -> list[AttemptEntry]:
@@ -80,7 +138,8 @@ def _untold(letter: DeadLetter, told: Sequence[AttemptEntry]) -> list[AttemptEnt
     first = letter.attempts - len(letter.errors) + 1  # of very many the oldest may have been cut
     return [
         AttemptEntry(
-            message_id=letter.id,
+            message_id=letter.message_id,
+            id=letter.id,
             subject=letter.subject,
             route=letter.route,
             number=first + index,
@@ -105,6 +164,7 @@ def attempt_entry(fields: dict[str, Any]) -> AttemptEntry | None:
     duration = float(fields.get("event.duration", 0)) / 1e6
     return AttemptEntry(
         message_id=str(fields["chaski.message.id"]),
+        id=str(fields.get("chaski.id", fields["chaski.message.id"])),  # a release before identities has one only
         subject=str(fields.get("chaski.subject", "")),
         route=f"{fields.get('labels.namespace', '')}/{fields.get('labels.route', '')}",
         number=number,

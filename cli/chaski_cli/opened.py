@@ -20,6 +20,7 @@ from chaski_embedded.provision import resolved_routes
 from chaski_embedded.reader import Reader, open_reader
 from chaski_embedded.remote import find_owner
 from chaski_runtime.clock import SystemClock
+from chaski_runtime.corrected_clock import CorrectedClock
 
 
 class Sender(Protocol):
@@ -80,7 +81,9 @@ async def _open_aws(file: Path) -> AsyncIterator[Opened]:
     resolved = read_resolved_file(file)
     route = resolved.route
     try:
-        backend = await open_backend(RouteTable(str(resolved.dead_letter_table), route.retention_days), SystemClock())
+        backend = await open_backend(
+            RouteTable(str(resolved.dead_letter_table), route.retention_days), CorrectedClock(SystemClock())
+        )
     except BackendRejectedError as error:
         raise CommandError(str(error), next_step="set AWS_DEFAULT_REGION and credentials") from error
     try:

@@ -96,11 +96,13 @@ async def open_services(
         tracing = await stack.enter_async_context(tracing_of("chaski"))
         workers = Workers(resolved, backend, metrics, logs, clock, secrets=secrets, tracing=tracing)
         ingest = _ingest(Directory(resolved), backend, metrics, clock, tracing)
-        server = _ingest_server(ingest, workers)
+        server = _ingest_server(ingest, workers, broker)
+
+        def ready() -> str | None:
+            return _ready(server, broker)
+
         with _port_fault(listen.host, listen.metrics_port, "--metrics-port"):
-            side = await health.start(
-                listen.host, listen.metrics_port, metrics=metrics, live=workers.live, ready=server.ready
-            )
+            side = await health.start(listen.host, listen.metrics_port, metrics=metrics, live=workers.live, ready=ready)
         stack.push_async_callback(side.close)
         with _port_fault(listen.host, listen.port, "--port"):
             port = await server.start(listen.host, listen.port)
@@ -133,13 +135,17 @@ def _ingest(
     )
 
 
-def _ingest_server(ingest: Ingest, workers: Workers) -> IngestServer:
+def _ingest_server(ingest: Ingest, workers: Workers, broker: EmbeddedBroker) -> IngestServer:
     def ready() -> str | None:
-        return server.ready()
+        return _ready(server, broker)
 
     # Health beside messages, so that one port is enough to try it out.
     server = IngestServer(ingest, {"/healthz": workers.live, "/readyz": ready})
     return server
+
+
+def _ready(server: IngestServer, broker: EmbeddedBroker) -> str | None:
+    return server.ready() or broker.trouble()
 
 
 async def _open_console(listen: Addresses, sources: Sources, clock: Clock, tracing: Tracing | None) -> ConsoleServer:

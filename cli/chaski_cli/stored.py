@@ -12,7 +12,7 @@ from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.opened import Where, open_folder_reader
 from chaski_cli.sources import open_source
 from chaski_cli.times import parse_time
-from chaski_cli.traces import trace_json, trace_view
+from chaski_cli.traces import trace_view, traces_json
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
 from chaski_runtime.clock import SystemClock
 
@@ -56,7 +56,7 @@ def run_list(where: Where, search: Search, limit: int | None, output: str) -> Ex
 
 
 def run_show(where: Where, message_id: str, *, as_json: bool) -> Exit:
-    """Shows every dead letter of one id; there is more than one where a replay failed too."""
+    """Shows every dead letter of an identity or of a label; a replay that failed is one of them."""
     with open_source(where) as source:
         found = source.get(message_id)
     if not found:
@@ -73,23 +73,26 @@ def run_show(where: Where, message_id: str, *, as_json: bool) -> Exit:
 
 
 def run_trace(where: Where, logs: str | None, message_id: str, *, as_json: bool) -> Exit:
-    """Shows every attempt of one id."""
+    """Shows every attempt of the messages of an identity or of a label, replays included."""
     if where.route is not None or logs is not None:
-        from chaski_cli.logtrace import trace_from_logs  # noqa: PLC0415 - what only this needs
+        from chaski_cli.logtrace import traces_from_logs  # noqa: PLC0415 - what only this needs
 
-        trace = trace_from_logs(where, logs, message_id)
+        traces = traces_from_logs(where, logs, message_id)
         known = "--route and --logs" if logs is not None else "the table: attempts of other messages are in logs only"
         hint = "check the id against ingest's answer, and give the workers' log: --logs FILE, or - for standard input"
     else:
         with open_folder_reader(where.data) as reader:
-            trace = reader.trace(message_id)
+            traces = reader.traces(message_id)
         known = str(where.data)
         hint = "check the id against ingest's answer, and --data against that of `chaski dev`"
-    if trace is None:
+    if not traces:
         raise CommandError(f"nothing is known of {message_id} in {known}", next_step=hint)
     if as_json:
-        emit_json(trace_json(trace))
-    else:
+        emit_json(traces_json(traces))
+        return Exit.OK
+    for position, trace in enumerate(traces):
+        if position:
+            stdout().print()
         stdout().print(trace_view(trace))
     return Exit.OK
 
@@ -133,9 +136,14 @@ def _write_csv(found: Iterable[DeadLetter]) -> None:
     emit(itertools.chain([letters.csv_header()], map(letters.csv_text, found)))
 
 
+def _write_raw_csv(found: Iterable[DeadLetter]) -> None:
+    emit(itertools.chain([letters.csv_header()], (letters.csv_text(letter, raw=True) for letter in found)))
+
+
 _WRITERS: dict[str, Callable[[Iterable[DeadLetter]], None]] = {
     "table": _write_table,
     "json": _write_json,
     "ndjson": _write_ndjson,
     "csv": _write_csv,
+    "raw-csv": _write_raw_csv,
 }

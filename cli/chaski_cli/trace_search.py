@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from chaski_cli.console import emit_json, stderr, stdout, table
 from chaski_cli.errors import CommandError, Exit
-from chaski_cli.logtrace import attempt_entry, fields_of, merged, opened_lines
+from chaski_cli.logtrace import attempt_entry, fields_of, known_ids, opened_lines, traces
 from chaski_cli.opened import Where, open_folder_reader
 from chaski_cli.sources import open_source
-from chaski_cli.traces import trace_json, trace_view
+from chaski_cli.traces import trace_view, traces_json
 from chaski_core.deadletter import DeadLetter, DeadLetterFilter
 from chaski_core.ports import AttemptEntry
 from chaski_core.timestamps import timestamp
@@ -19,7 +19,7 @@ from chaski_embedded.reader import Trace
 
 MOST = 1_000  # messages; a subject may have any number
 _CONTENT = "http.request.body.content"
-_COLUMNS = ("id", "subject", "state", "attempts", "last attempt", "what happened")
+_COLUMNS = ("message", "id", "subject", "state", "attempts", "last attempt", "what happened")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def run_search(where: Where, logs: str | None, sought: Sought, *, as_json: bool)
         stderr().print(f"there are more than {MOST} messages; these are some of them", style="yellow")
     found = found[:MOST]
     if as_json:
-        emit_json([trace_json(trace) for trace in found])
+        emit_json(traces_json(found))
     elif len(found) == 1:
         stdout().print(trace_view(found[0]))
     else:
@@ -56,29 +56,22 @@ def run_search(where: Where, logs: str | None, sought: Sought, *, as_json: bool)
 
 def _in_folder(where: Where, sought: Sought) -> Iterator[Trace]:
     with open_folder_reader(where.data) as reader:
-        for message_id in dict.fromkeys(islice(reader.search(sought.subject, sought.text), 2 * MOST)):
-            trace = reader.trace(message_id)
-            if trace is not None:
-                yield trace
+        yield from reader.described(islice(reader.search(sought.subject, sought.text), 2 * MOST))
 
 
 def _on_aws(where: Where, logs: str | None, sought: Sought) -> Iterator[Trace]:
-    letters: dict[str, list[DeadLetter]] = {}
+    letters: list[DeadLetter] = []
     if where.route is not None:
         with open_source(where) as source:
             wanted = DeadLetterFilter(subject=sought.subject, text=sought.text)
-            for letter in islice(source.find(wanted), 2 * MOST):
-                letters.setdefault(letter.id, []).append(letter)
+            letters = list(islice(source.find(wanted), 2 * MOST))
     with nullcontext(()) if logs is None else opened_lines("--logs", logs) as lines:
-        entries = found_in_logs(lines, sought, letters)
-    for message_id in dict.fromkeys([*entries, *letters]):
-        trace = merged(message_id, entries.get(message_id, []), letters.get(message_id, ()))
-        if trace is not None:
-            yield trace
+        entries = found_in_logs(lines, sought, known_ids(letters))
+    yield from traces(chain.from_iterable(entries.values()), letters)
 
 
 def found_in_logs(lines: Iterable[bytes], sought: Sought, also: Iterable[str]) -> dict[str, list[AttemptEntry]]:
-    """Attempts by message id: of those that are sought, and of the ids that were found elsewhere. Bounded."""
+    """Attempts by identity: of messages that are sought, and of those that were found elsewhere. Bounded."""
     ids, found = set(also), dict[str, list[AttemptEntry]]()
     for line in lines:
         if b'"chaski.message.id"' not in line:
@@ -107,4 +100,4 @@ def _hint(*, on_aws: bool, logs: str | None, sought: Sought) -> str:
 def _row(trace: Trace) -> tuple[object, ...]:
     last = trace.attempts[-1] if trace.attempts else None
     at, told = ("-", "-") if last is None else (timestamp(last.at), last.detail or last.outcome)
-    return trace.id, trace.subject, trace.state.value, len(trace.attempts), at, told
+    return trace.message_id, trace.id, trace.subject, trace.state.value, len(trace.attempts), at, told

@@ -1,5 +1,6 @@
-"""A message's trace for people and machines. Pure."""
+"""Traces of messages for people and machines. Pure."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,12 +12,22 @@ from chaski_core.timestamps import timestamp
 from chaski_embedded.reader import State, Trace
 
 
-def trace_json(trace: Trace) -> dict[str, Any]:
-    """`{id, subject, state, attempts: [{number, at, stage, outcome, errorClass, status, durationMs}]}`."""
+def traces_json(traces: Iterable[Trace]) -> dict[str, Any]:
+    """`{messages: [...]}`, one for each message that was found, whatever their number.
+
+    A message: `{messageId, id, subject, state, replayOf, attempts: [{number, at, stage, outcome, errorClass, status,
+    durationMs}]}`; `replayOf` is null for what is no replay.
+    """
+    return {"messages": [_trace_json(trace) for trace in traces]}
+
+
+def _trace_json(trace: Trace) -> dict[str, Any]:
     return {
+        "messageId": trace.message_id,
         "id": trace.id,
         "subject": trace.subject,
         "state": trace.state.value,
+        "replayOf": trace.replay_of,
         "attempts": [_attempt_json(entry) for entry in trace.attempts],
     }
 
@@ -41,9 +52,11 @@ _COLORS = {State.PENDING: "yellow", State.DELIVERED: "green", State.DEAD_LETTERE
 
 def trace_view(trace: Trace) -> RenderableType:
     """The message's state, and a line for each attempt."""
+    named = f" (id {printable(trace.id)})" if trace.id != trace.message_id else ""
+    origin = f", a replay of {printable(trace.replay_of)}" if trace.replay_of is not None else ""
     head = Text.assemble(
-        (printable(trace.id), "bold"),
-        f" of subject {printable(trace.subject)}: ",
+        (printable(trace.message_id), "bold"),
+        f"{named} of subject {printable(trace.subject)}{origin}: ",
         (trace.state.value, _COLORS[trace.state]),
     )
     if not trace.attempts:

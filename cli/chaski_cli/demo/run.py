@@ -54,7 +54,7 @@ def _folder(data: Path | None) -> Iterator[Path]:
         raise wrong_input(
             f"{data} is not an empty folder", "name a folder that does not exist yet, or leave --data out"
         )
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
     yield data
 
 

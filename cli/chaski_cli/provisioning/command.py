@@ -50,7 +50,11 @@ class Asked:
                 )
             tags[name] = value
         if not self.owner:
-            raise wrong_input("--owner is empty")
+            raise wrong_input(
+                "--owner is missing: it names this installation in the tags, and two people or clusters that share a name "
+                "share queues",
+                'give --owner NAME or set CHASKI_OWNER; what was made by a release with a default belongs to "chaski"',
+            )
         return ProvisionSettings(self.owner, tags, self.kms_key)
 
 
@@ -135,10 +139,10 @@ def _tell(done: list[Action], each: Done) -> None:
     stderr().print(f"{printable(each.action.resource)}: {printable(said)}", style="dim", markup=False)
 
 
-def _drop_drained(aws: Aws, outcome: Outcome, drop: Watch, file: Path, *, wait: bool) -> Outcome:
+def _drop_drained(aws: BotoAws, outcome: Outcome, drop: Watch, file: Path, *, wait: bool) -> Outcome:
     done = list(outcome.actions)
     try:
-        drained = watch_drained(aws, drop, wait=wait)
+        drained = watch_drained(aws, drop, wait=wait, now=aws.clock.seconds)
         actions = plan_drained(drop.wanted, drop.observed, drained)
         gone = {action.resource for action in actions}
         if not gone or outcome.resolved is None:

@@ -1,18 +1,19 @@
 """Judges a dead letter: what is sent for it, or why it is not. Pure."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
 
-from chaski_core.deadletter import DeadLetter, LetterKey
+from chaski_core.deadletter import DeadLetter, LetterKey, ReplayMark
 from chaski_core.envelope import Metadata, metadata_of, write_envelope
 from chaski_core.ports import OutgoingMessage
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_core.subject import deduplication_id, group_id
+from chaski_core.subject import group_id, replay_deduplication_id
 
 MAX_QUEUE_BYTES = 327_680  # MaximumMessageSize of every queue
+_ORIGIN = re.compile(r"[^:/?#]+://[^/?#]*")  # RFC 3986 appendix B; what follows is kept as it is written
 REPLAY_FIELD = "replay"  # in metadata: the run that sent the message
 
 
@@ -25,6 +26,7 @@ class Skip(StrEnum):
     REPLAYED = "sent again before, by another run"
     DONE = "sent by this run before"
     OWN = "came of this very run"
+    GONE = "discarded meanwhile, or its retention is over"
     TOO_LARGE = "too large for a queue with its new metadata"
 
 
@@ -42,7 +44,10 @@ class Ready:
     """What is sent for a dead letter, and what decides its turn."""
 
     key: LetterKey
+    id: str  # the label
     order: int  # epoch milliseconds: when it was accepted, as far as that is known
+    sequence_number: int | None  # that its first queue gave it: decides within its subject, where it is known
+    judged: ReplayMark | None  # its mark when this was decided
     url: str  # of the queue
     target: str  # URL that will be called
     epoch: int
@@ -68,21 +73,41 @@ def judge(letter: DeadLetter, run: Run, routes: Mapping[str, ResolvedRoute], all
         return Skip.NOT_ALLOWED
     kept = metadata_of(letter.envelope) or Metadata()
     epoch = max(kept.epoch, letter.replay.epoch if letter.replay else 0) + 1
-    metadata = replace(kept, id=letter.id, route=letter.route, epoch=epoch, ladder=None)
-    body = write_envelope(document, metadata)
+    body = write_envelope(document, _metadata(letter, kept, epoch))
     if len(body) > MAX_QUEUE_BYTES:
         return Skip.TOO_LARGE
-    message = OutgoingMessage(body, group_id(letter.subject), deduplication_id(letter.id, epoch, "first", 0))
-    return Ready(letter.key, _order(letter, kept), resolved.place(letter.subject)[2], target, epoch, message)
+    message = OutgoingMessage(body, group_id(letter.subject), replay_deduplication_id(letter.message_id, epoch))
+    sequence_number = letter.sequence_number if letter.sequence_number is not None else kept.sequence_number
+    place = resolved.place(letter.subject)[2]
+    order = _order(letter, kept)
+    return Ready(letter.key, letter.id, order, sequence_number, letter.replay, place, target, epoch, message)
+
+
+def _metadata(letter: DeadLetter, kept: Metadata, epoch: int) -> Metadata:
+    """Of a new message: its identity is what the queue will give it.
+
+    A dead letter that a release before identities kept can come from a message that a newer one had on a rung.
+    """
+    identity = letter.message_id if letter.message_id != letter.id else kept.message_id or letter.message_id
+    return replace(
+        kept,
+        id=letter.id,
+        route=letter.route,
+        epoch=epoch,
+        ladder=None,
+        message_id=None,
+        sequence_number=None,
+        hops=0,
+        replay_of=kept.replay_of or identity,
+    )
 
 
 def rewritten_url(url: str, to_url: str) -> str:
     """The URL of a message that is sent elsewhere: `to_url`, with the message's own path and query where it has none."""
-    given = urlsplit(to_url)
-    if given.path or given.query:
+    if _ORIGIN.sub("", to_url, count=1):
         return to_url
-    own = urlsplit(url)
-    return to_url + (own.path or "/") + (f"?{own.query}" if own.query else "")
+    own = _ORIGIN.sub("", url, count=1).partition("#")[0]
+    return to_url + (own if own.startswith("/") else f"/{own}")
 
 
 def _before(letter: DeadLetter, run: Run) -> Skip | None:

@@ -23,12 +23,12 @@ from chaski_cli.replaying.telling import Telling, progress_server, write_report
 from chaski_cli.stored import Search
 from chaski_core.deadletter import DeadLetterFilter
 from chaski_core.route.resolved import ResolvedRoute
+from chaski_core.target_url import UrlFault, parse_url
 from chaski_core.timestamps import timestamp
 from chaski_runtime.clock import SystemClock
 from chaski_runtime.signals import stop_on_signals
 from chaski_worker.guard import Guard
 from chaski_worker.refusal import Refusal
-from chaski_worker.urls import parse
 
 SAMPLE = 10
 _RUN = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -38,6 +38,7 @@ _NAMES = {
     Skip.NOT_ALLOWED: "notAllowed",
     Skip.REPLAYED: "replayedBefore",
     Skip.DONE: "sentByThisRun",
+    Skip.GONE: "gone",
     Skip.TOO_LARGE: "tooLarge",
 }
 
@@ -72,9 +73,9 @@ def _check(asked: Asked) -> None:
     if not _RUN.match(asked.run.id):
         raise wrong_input(f'--run "{asked.run.id}": 1 to 64 letters, digits, dots, underscores, hyphens')
     if asked.run.to_url is not None:
-        judged = parse(asked.run.to_url)
-        if isinstance(judged, Refusal):
-            raise wrong_input(f"--to-url {asked.run.to_url}: {judged.detail}")
+        judged = parse_url(asked.run.to_url)
+        if isinstance(judged, UrlFault):
+            raise wrong_input(f"--to-url: the URL {judged.detail}")
 
 
 async def _replay(where: Where, asked: Asked) -> Exit:
@@ -195,7 +196,10 @@ class _SoFar:
             "complete": not progress.failed and not asked.dry_run,
             "reason": progress.failed or None,
             "resume": self.resume if progress.failed else None,
-            "sample": [{"id": each.key.id, "subject": each.key.subject, "url": each.target} for each in self.sample],
+            "sample": [
+                {"messageId": each.key.message_id, "id": each.id, "subject": each.key.subject, "url": each.target}
+                for each in self.sample
+            ],
         }
 
 
@@ -207,7 +211,10 @@ def _report(so_far: _SoFar) -> None:
     console = stdout()
     if asked.dry_run and so_far.sample:
         console.print(
-            table(("id", "subject", "url"), [(each.key.id, each.key.subject, each.target) for each in so_far.sample])
+            table(
+                ("message", "id", "subject", "url"),
+                [(each.key.message_id, each.id, each.key.subject, each.target) for each in so_far.sample],
+            )
         )
     rows: list[tuple[object, object]] = [("found", progress.found)]
     rows += [(f"left out: {skip.value}", count) for skip, count in _told(progress.skipped)]

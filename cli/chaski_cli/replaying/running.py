@@ -3,22 +3,38 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 
 from chaski_cli.opened import Opened
 from chaski_cli.replaying.choosing import Allowed, Ready, Run, Skip, judge
-from chaski_cli.replaying.sending import send_window
+from chaski_cli.replaying.sending import Sending, send_window
 from chaski_cli.replaying.spool import Spool
 from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter, ReplayMark
-from chaski_core.errors import BackendUnavailableError
+from chaski_core.deadletter import (
+    CLAIM_MS,
+    Claimed,
+    DeadLetter,
+    DeadLetterFilter,
+    LetterKey,
+    ReplayClaim,
+    ReplayMark,
+)
+from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.ports import Clock
 
 WINDOW = 50  # at most so many are sent without a mark when the process is killed
 _CHUNK = 200
+_CLAIM_SPARE_SECONDS = (
+    60.0  # a claim is made anew before a batch that begins later: a call with its retries ends by then
+)
+_SKIPS: Mapping[Claimed, Skip] = {
+    Claimed.SENT: Skip.REPLAYED,
+    Claimed.DONE: Skip.DONE,
+    Claimed.GONE: Skip.GONE,
+}
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 8.0
 
 
@@ -46,7 +62,8 @@ class Chosen:
     """Which dead letters."""
 
     wanted: DeadLetterFilter
-    ids: tuple[str, ...] = ()  # only these
+    ids: tuple[str, ...] = ()  # only those of these identities or labels, and their replays
+    keys: frozenset[LetterKey] | None = None  # of these, only those
 
 
 Tell = Callable[[Progress], None]
@@ -112,11 +129,10 @@ class Replay:
     async def _send_all(self, window: list[Ready], progress: Progress) -> bool:
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self.pace.retry_seconds, _FIRST_PAUSE_SECONDS
-        unmarked: list[Ready] = []
+        unmarked: list[tuple[Ready, str]] = []
         while window or unmarked:
-            sending = await send_window(window, self.opened.queue)
-            sent = {each.key for each in sending.acknowledged}
-            window, unmarked = [each for each in window if each.key not in sent], [*unmarked, *sending.acknowledged]
+            window, sending = await self._send_claimed(window, progress)
+            unmarked += sending.acknowledged
             reason = sending.failed
             try:
                 await self._mark(unmarked)
@@ -125,19 +141,49 @@ class Replay:
             else:
                 progress.sent += len(unmarked)
                 unmarked = []
-            if not window and not unmarked:
-                return True
+            if not reason:  # all is sent, or the time of the claims is over
+                continue
             if loop.time() >= deadline or self.stop.is_set():
                 progress.failed = reason
+                await self._release(window)
                 return False
             await self._sleep(pause)
             pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
         return True
 
-    async def _mark(self, acknowledged: list[Ready]) -> None:
+    async def _send_claimed(self, window: list[Ready], progress: Progress) -> tuple[list[Ready], Sending]:
+        """Claims what is to be sent and sends it; returns what is left to do."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CLAIM_MS / 1000 - _CLAIM_SPARE_SECONDS
+        claim = ReplayClaim(self.run.id, self.clock.now_ms())
+        try:
+            results = await self.opened.dead_letters.claim([(each.key, each.judged) for each in window], claim)
+        except BackendUnavailableError as error:
+            return window, Sending(failed=str(error))
+        judged = list(zip(window, results, strict=True))
+        for _, result in judged:
+            if (skip := _SKIPS.get(result)) is not None:
+                progress.skipped[skip] += 1
+                progress.ready -= 1
+        window = [each for each, result in judged if result not in _SKIPS]
+        claimed, held = _sendable(judged)
+        sending = await send_window(claimed, self.opened.queue, lambda: loop.time() < until)
+        if held and not sending.failed:
+            sending.failed = f"another replay is about to send {held} of these dead letters, or was killed while it did"
+        sent = {each.key for each, _ in sending.acknowledged}
+        return [each for each in window if each.key not in sent], sending
+
+    async def _release(self, window: Sequence[Ready]) -> None:
+        """Gives claims back, so that another run need not wait until they are over. Best effort: they end by themselves."""
+        with contextlib.suppress(BackendError):
+            await self.opened.dead_letters.claim(
+                [(each.key, each.judged) for each in window], ReplayClaim(self.run.id, 0)
+            )
+
+    async def _mark(self, acknowledged: Sequence[tuple[Ready, str]]) -> None:
         now = self.clock.now_ms()
         await self.opened.dead_letters.mark(
-            [(each.key, ReplayMark(self.run.id, each.epoch, now)) for each in acknowledged]
+            [(each.key, ReplayMark(self.run.id, each.epoch, now, identity)) for each, identity in acknowledged]
         )
 
     async def _sleep(self, seconds: float) -> None:
@@ -147,15 +193,33 @@ class Replay:
                     await self.stop.wait()
 
 
+def _sendable(judged: Sequence[tuple[Ready, Claimed]]) -> tuple[list[Ready], int]:
+    """What may be sent now, and how many another run holds: what comes after one of these in its subject waits."""
+    waiting: set[tuple[str, str]] = set()
+    claimed: list[Ready] = []
+    held = 0
+    for each, result in judged:
+        subject = (each.url, each.message.group_id)
+        if result is Claimed.HELD:
+            held += 1
+            waiting.add(subject)
+        elif result is Claimed.YES and subject not in waiting:
+            claimed.append(each)
+    return claimed, held
+
+
 async def letters_of(opened: Opened, chosen: Chosen) -> AsyncGenerator[DeadLetter, None]:
-    """The dead letters that were asked for, oldest first, or of each id."""
+    """The dead letters that were asked for, oldest first, or of each id in turn; each once."""
     if not chosen.ids:
         async for letter in opened.dead_letters.find(chosen.wanted):
             yield letter
         return
+    seen: set[LetterKey] = set()  # a replay is found by its own identity and by that of its original
     for message_id in chosen.ids:
         for letter in await opened.dead_letters.get(message_id):
-            if chosen.wanted.keeps(letter, _document(letter)):
+            exactly = chosen.keys is None or letter.key in chosen.keys
+            if exactly and letter.key not in seen and chosen.wanted.keeps(letter, _document(letter)):
+                seen.add(letter.key)
                 yield letter
 
 

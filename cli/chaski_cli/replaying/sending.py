@@ -18,12 +18,12 @@ _ENTRY_BYTES = 256
 class Sending:
     """What became of a window."""
 
-    acknowledged: list[Ready] = field(default_factory=list)
+    acknowledged: list[tuple[Ready, str]] = field(default_factory=list)  # with the identity of what was sent
     failed: str = ""  # why what is left was not acknowledged
 
 
-async def send_window(window: Sequence[Ready], queue: Callable[[str], Sender]) -> Sending:
-    """Sends messages; queues go side by side.
+async def send_window(window: Sequence[Ready], queue: Callable[[str], Sender], in_time: Callable[[], bool]) -> Sending:
+    """Sends messages; queues go side by side. What `in_time` comes to forbid is left, without a failure.
 
     After a failure nothing more of that subject is sent; a message that may have been taken without an acknowledgement
     has the same deduplication id when it is sent again.
@@ -36,7 +36,8 @@ async def send_window(window: Sequence[Ready], queue: Callable[[str], Sender]) -
         by_queue.setdefault(each.url, []).append(each)
     sending = Sending()
     results = await asyncio.gather(
-        *(_send_queue(queue(url), entries, sending) for url, entries in by_queue.items()), return_exceptions=True
+        *(_send_queue(queue(url), entries, sending, in_time) for url, entries in by_queue.items()),
+        return_exceptions=True,
     )
     for result in results:
         if isinstance(result, BaseException):
@@ -44,9 +45,9 @@ async def send_window(window: Sequence[Ready], queue: Callable[[str], Sender]) -
     return sending
 
 
-async def _send_queue(queue: Sender, entries: Sequence[Ready], sending: Sending) -> None:
+async def _send_queue(queue: Sender, entries: Sequence[Ready], sending: Sending, in_time: Callable[[], bool]) -> None:
     chains = _chains(entries, together=queue.atomic_batches)
-    while chains:
+    while chains and in_time():
         batch = _take(chains, together=queue.atomic_batches)
         try:
             results = await queue.send([each.message for each in batch])
@@ -58,7 +59,7 @@ async def _send_queue(queue: Sender, entries: Sequence[Ready], sending: Sending)
                 sending.failed = f"{result.code}: {result.reason}"
                 chains = deque(chain for chain in chains if chain[0].message.group_id != each.message.group_id)
             else:
-                sending.acknowledged.append(each)
+                sending.acknowledged.append((each, result.message_id))
 
 
 def _chains(entries: Iterable[Ready], *, together: bool) -> deque[deque[Ready]]:

@@ -3,14 +3,29 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from chaski_cli.replaying.choosing import Ready
-from chaski_core.deadletter import LetterKey
+from chaski_core import jsontext
+from chaski_core.deadletter import LetterKey, ReplayMark
 from chaski_core.ports import OutgoingMessage
 
 _PAGE = 500
-_COLUMNS = "turn, dead_lettered_at, id, subject, route, queue, target, epoch, body, group_id, dedup_id"
+_SEQUENCE_DIGITS = 40  # 128 bits have 39, and 40 sort as text
+_COLUMNS = (
+    "turn, sequence, dead_lettered_at, message_id, subject, route, label, judged, queue, target, epoch, body, "
+    "group_id, dedup_id"
+)
+# By acceptance; within a subject by sequence number, whatever the clocks of those that accepted: what has a later
+# number than another of its subject comes no earlier than that. Bodies stay out of the sorting.
+_IN_ORDER = """
+    INSERT INTO ordered (entry) SELECT entry FROM (
+      SELECT entry, sequence, dead_lettered_at, message_id, subject, route,
+        CASE WHEN sequence = '' THEN turn
+        ELSE max(turn) OVER (PARTITION BY sequence = '', route, subject ORDER BY sequence) END AS place
+      FROM ready
+    ) ORDER BY place, sequence, dead_lettered_at, message_id, subject, route
+"""
 
 
 class Spool:
@@ -21,48 +36,70 @@ class Spool:
         self._connection.execute("PRAGMA journal_mode = OFF")
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.execute(
-            "CREATE TABLE ready (turn INTEGER, dead_lettered_at INTEGER, id TEXT, subject TEXT, route TEXT, queue TEXT, "
-            "target TEXT, epoch INTEGER, body BLOB, group_id TEXT, dedup_id TEXT, "
-            "PRIMARY KEY (turn, dead_lettered_at, id, subject, route))"
+            "CREATE TABLE ready (entry INTEGER PRIMARY KEY, turn INTEGER, sequence TEXT, dead_lettered_at INTEGER, "
+            "message_id TEXT, subject TEXT, route TEXT, label TEXT, judged TEXT, queue TEXT, target TEXT, "
+            "epoch INTEGER, body BLOB, group_id TEXT, dedup_id TEXT, "
+            "UNIQUE (dead_lettered_at, message_id, subject, route))"
         )
+        self._connection.execute("CREATE TABLE ordered (place INTEGER PRIMARY KEY, entry INTEGER)")
 
     def add(self, entries: Sequence[Ready]) -> None:
-        """Keeps entries."""
+        """Keeps entries; one with the same key takes the place of another."""
         self._connection.executemany(
-            f"INSERT OR REPLACE INTO ready ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
-            [
-                (
-                    each.order,
-                    each.key.dead_lettered_at,
-                    each.key.id,
-                    each.key.subject,
-                    each.key.route,
-                    each.url,
-                    each.target,
-                    each.epoch,
-                    each.message.body,
-                    each.message.group_id,
-                    each.message.deduplication_id,
-                )
-                for each in entries
-            ],
+            f"INSERT OR REPLACE INTO ready ({_COLUMNS}) VALUES ({','.join('?' * 14)})",  # noqa: S608 - constants
+            map(_row, entries),
         )
 
     def __len__(self) -> int:
         return int(self._connection.execute("SELECT count(*) FROM ready").fetchone()[0])
 
     def __iter__(self) -> Iterator[Ready]:
-        """In the order of acceptance; of one millisecond, in that in which they were given up."""
+        """In the order of acceptance; what has the same place, in that in which it was given up."""
+        self._connection.execute("DELETE FROM ordered")
+        self._connection.execute(_IN_ORDER)
         rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM ready ORDER BY turn, dead_lettered_at, id, subject, route"  # noqa: S608 - constants
+            f"SELECT {_COLUMNS} FROM ordered JOIN ready USING (entry) ORDER BY place"  # noqa: S608 - constants
         )
         while page := rows.fetchmany(_PAGE):
-            for turn, dead_lettered_at, message_id, subject, route, url, target, epoch, *message in page:
-                key = LetterKey(dead_lettered_at, message_id, subject, route)
-                yield Ready(key, turn, url, target, epoch, OutgoingMessage(*message))
+            yield from map(_entry, page)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._connection.close()
+
+
+def _row(entry: Ready) -> tuple[object, ...]:
+    sequence, mark = entry.sequence_number, entry.judged
+    return (
+        entry.order,
+        "" if sequence is None else f"{sequence:0{_SEQUENCE_DIGITS}d}",
+        entry.key.dead_lettered_at,
+        entry.key.message_id,
+        entry.key.subject,
+        entry.key.route,
+        entry.id,
+        None if mark is None else jsontext.dumps([mark.run, mark.epoch, mark.at, mark.message_id]).decode(),
+        entry.url,
+        entry.target,
+        entry.epoch,
+        entry.message.body,
+        entry.message.group_id,
+        entry.message.deduplication_id,
+    )
+
+
+def _entry(row: Sequence[Any]) -> Ready:
+    turn, sequence, dead_lettered_at, message_id, subject, route, label, judged, url, target, epoch, *message = row
+    return Ready(
+        LetterKey(dead_lettered_at, message_id, subject, route),
+        label,
+        turn,
+        int(sequence) if sequence else None,
+        None if judged is None else ReplayMark(*jsontext.loads(judged.encode())),
+        url,
+        target,
+        epoch,
+        OutgoingMessage(*message),
+    )

@@ -1,6 +1,7 @@
-"""Speaks to ingest: one request at a time, repeated while ingest is away or says "not now"."""
+"""Sends to ingest: one request at a time, repeated while ingest is unavailable or answers "not now"."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from chaski_cli.sending.lines import Judged, Line, Rejected, can_come_later, exp
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 10.0
 _REQUEST_SECONDS = 60.0
+_STOP_SECONDS = 5.0  # how long an answer is awaited after the command was asked to stop
 _WRONG_INPUT = frozenset({400, 404, 413, 415})
 _NEXT_STEPS = {
     401: "this route wants a token of a Kubernetes service account, or an API key: pass it with --ingest-header",
@@ -43,20 +45,23 @@ class Answer:
 class Waiting:
     """How long to pause before a request is repeated, and when to stop repeating it."""
 
-    def __init__(self, seconds: float, tell: Callable[[str], None]) -> None:
+    def __init__(self, seconds: float, tell: Callable[[str], None], stop: asyncio.Event) -> None:
         self._deadline = time.monotonic() + seconds
         self._pause = _FIRST_PAUSE_SECONDS
         self._tell = tell
+        self._stop = stop
 
     async def again(self, reason: str, retry_after: float | None) -> bool:
-        """Waits before the next try; False where the time is up."""
+        """Waits before the next try; False where the time is up, or the command is asked to stop."""
         pause = min(max(self._pause, retry_after or 0.0), _LONGEST_PAUSE_SECONDS)
-        if time.monotonic() + pause > self._deadline:
+        if self._stop.is_set() or time.monotonic() + pause > self._deadline:
             return False
         self._tell(reason)
-        await asyncio.sleep(pause)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._stop.wait()
         self._pause *= 2
-        return True
+        return not self._stop.is_set()
 
 
 class IngestClient:
@@ -69,15 +74,23 @@ class IngestClient:
         retry_seconds: how long one request is repeated while ingest is away; below five minutes, because that is how
             long the queue knows a message's id.
         tell: is given the reason of each repetition.
+        stop: when it is set, nothing is repeated any more, and an answer is awaited for five seconds more.
     """
 
     def __init__(
-        self, http: aiohttp.ClientSession, base: str, route: str, retry_seconds: float, tell: Callable[[str], None]
+        self,
+        http: aiohttp.ClientSession,
+        base: str,
+        route: str,
+        retry_seconds: float,
+        tell: Callable[[str], None],
+        stop: asyncio.Event | None = None,
     ) -> None:
         self._http = http
         self._url = f"{base.rstrip('/')}/v1/routes/{route}/messages"
         self._retry_seconds = retry_seconds
         self._tell = tell
+        self._stop = stop or asyncio.Event()
 
     async def send_one(self, message: bytes, headers: dict[str, str]) -> dict[str, Any]:
         """Sends one message until it is accepted; returns ingest's answer.
@@ -85,7 +98,7 @@ class IngestClient:
         Raises:
             CommandError: it was refused, or not accepted in time.
         """
-        waiting = Waiting(self._retry_seconds, self._tell)
+        waiting = Waiting(self._retry_seconds, self._tell, self._stop)
         while True:
             answer = await self._post(self._url, message, {"Content-Type": "application/json", **headers})
             if answer.status == 202:
@@ -104,10 +117,10 @@ class IngestClient:
         """
         accepted: list[Line] = []
         rejected: list[Rejected] = []
-        waiting = Waiting(self._retry_seconds, self._tell)
+        waiting = Waiting(self._retry_seconds, self._tell, self._stop)
         left = tuple(lines)
         while True:
-            answer = await self._post(
+            answer = await self._until_stopped(
                 f"{self._url}:batch",
                 b"".join(line.data + b"\n" for line in left),
                 {"Content-Type": "application/x-ndjson"},
@@ -118,7 +131,7 @@ class IngestClient:
                 rejected += judged.rejected
                 left, reason = judged.again, judged.reason
                 if judged.accepted or judged.rejected:
-                    waiting = Waiting(self._retry_seconds, self._tell)
+                    waiting = Waiting(self._retry_seconds, self._tell, self._stop)
                 if left and judged.rejected:
                     continue  # ingest holds lines back behind a wrong one of their subject; that one is gone now
             elif _not_now(answer):
@@ -127,6 +140,18 @@ class IngestClient:
                 raise _refused(answer)
             if not left or not await waiting.again(reason, answer.retry_after):
                 return Judged(tuple(accepted), tuple(rejected), left, reason)
+
+    async def _until_stopped(self, url: str, data: bytes, headers: dict[str, str]) -> Answer:
+        posting = asyncio.ensure_future(self._post(url, data, headers))
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((posting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not posting.done():
+                await asyncio.wait((posting,), timeout=_STOP_SECONDS)
+            return posting.result() if posting.done() else Answer(0, b"stopped before the answer came")
+        finally:
+            posting.cancel()
+            stopping.cancel()
 
     async def _post(self, url: str, data: bytes, headers: dict[str, str]) -> Answer:
         timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)

@@ -9,6 +9,8 @@ from chaski_core import jsontext
 MAX_MESSAGE_BYTES = 262_144
 MAX_CHUNK_LINES = 500
 MAX_CHUNK_BYTES = 2_097_152
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # its byte order marks
 _NOT_NOW = frozenset({429, 500, 502, 503, 504})
 
 
@@ -47,11 +49,12 @@ class Judged:
 
 def prepare(number: int, data: bytes, new_id: Callable[[], str]) -> Line | Rejected:
     """Gives a line an id where it has none, so that sending it twice is one message; all other bytes stay."""
-    data = data.strip()
+    data = data.strip().removeprefix(BYTE_ORDER_MARK)  # a parser may leave it out: RFC 8259 §8.1
     try:
         document = jsontext.loads(data)
     except jsontext.JsonError as error:
-        return Rejected(number, 400, f"not JSON: {error}", data)
+        why = "UTF-16; JSON has to be UTF-8" if data.startswith(_UTF_16) else f"not JSON: {error}"
+        return Rejected(number, 400, why, data)
     if not isinstance(document, dict):
         return Rejected(number, 400, "no JSON object with subject and body", data)
     if "id" not in document:
@@ -63,18 +66,42 @@ def prepare(number: int, data: bytes, new_id: Callable[[], str]) -> Line | Rejec
     return Line(number, subject if isinstance(subject, str) else "", data)
 
 
+def readable(line: Line | Rejected) -> Line | Rejected:
+    """The line, or why its order can't be known: it is no JSON object, too long, or has no subject."""
+    if isinstance(line, Line) and not line.subject:
+        return Rejected(line.number, 400, "subject: is missing or empty, or is not text", line.data)
+    return line
+
+
+class Chunker:
+    """Gathers lines into requests that ingest takes."""
+
+    def __init__(self) -> None:
+        self.gathered: list[Line] = []
+        self._size = 0
+
+    def add(self, line: Line) -> Iterator[list[Line]]:
+        """Adds a line; gives what was gathered before it where the request would be too large with it."""
+        if self.gathered and (
+            len(self.gathered) == MAX_CHUNK_LINES or self._size + len(line.data) + 1 > MAX_CHUNK_BYTES
+        ):
+            yield self.take()
+        self.gathered.append(line)
+        self._size += len(line.data) + 1
+
+    def take(self) -> list[Line]:
+        """What was gathered; nothing is afterwards."""
+        taken, self.gathered, self._size = self.gathered, [], 0
+        return taken
+
+
 def chunks(lines: Iterable[Line]) -> Iterator[list[Line]]:
     """Cuts lines into requests."""
-    chunk: list[Line] = []
-    size = 0
+    chunker = Chunker()
     for line in lines:
-        if chunk and (len(chunk) == MAX_CHUNK_LINES or size + len(line.data) + 1 > MAX_CHUNK_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(line)
-        size += len(line.data) + 1
-    if chunk:
-        yield chunk
+        yield from chunker.add(line)
+    if chunker.gathered:
+        yield chunker.take()
 
 
 def judge(lines: Sequence[Line], results: Sequence[Mapping[str, Any]]) -> Judged:

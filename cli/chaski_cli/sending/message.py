@@ -72,7 +72,7 @@ def _content(flags: Flags) -> dict[str, Any]:
         return {"content": flags.content}
     if flags.content_json is not None:
         try:
-            return {"content": jsontext.loads(flags.content_json.encode())}
+            return {"content": jsontext.loads_unique(flags.content_json.encode())}
         except (jsontext.JsonError, UnicodeEncodeError) as error:
             raise wrong_input(f"--json: not JSON: {error}", "use --content for plain text") from error
     if flags.content_bytes is not None:

@@ -25,7 +25,7 @@ EXACT = Result(dict(EXPECTED), METRICS, first_attempts_in_order=True)
 
 def letter(target: str) -> DeadLetter:
     """A dead letter of that target."""
-    return DeadLetter("demo/experiment", "id", "s", 0, Reason.EXHAUSTED, "400", target, "", 1, (), {})
+    return DeadLetter("demo/experiment", "id", "id", "s", 0, Reason.EXHAUSTED, "400", target, "", 1, (), {})
 
 
 def test_the_table_of_the_design_is_exact() -> None:

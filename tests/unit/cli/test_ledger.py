@@ -58,12 +58,13 @@ def test_accepted_ids_are_those_that_were_answered_with_202() -> None:
         b'{"line":1,"status":202,"id":"b","subject":"s"}\n',
         b'{"line":2,"status":503,"title":"not now","id":"refused"}\n',
         b'2026-11-25T01:00:00Z {"id":"c"}\n',
+        b'{"id":"label","messageId":"identity","subject":"s"}\n',
         b"d\r\n",
         b"\n",
         b"{broken\n",
         b"[1]\n",
     ]
-    assert accepted_ids(lines) == {"a", "b", "c", "d", "[1]"}
+    assert accepted_ids(lines) == {"a", "b", "c", "d", "identity", "[1]"}
 
 
 def test_delivered_ids_are_those_of_the_route_that_were_asked_for() -> None:
@@ -74,7 +75,16 @@ def test_delivered_ids_are_those_of_the_route_that_were_asked_for() -> None:
         return b'stamp {"event.action":"delivery","labels.namespace":"ns",' + fields.encode() + b"}\n"
 
     lines = [line("a"), line("b", "failed"), line("c", route="other"), line("d"), b"e\n", b'{half a line "delivered"\n']
-    assert delivered_ids(lines, "ns/r", {"a", "b", "c", "e"}) == {"a", "e"}
+    assert delivered_ids(lines, "ns/r", {"a", "b", "c", "e"}, {}) == {"a", "e"}
+
+
+def test_a_delivery_counts_for_the_message_it_is_a_replay_of_and_for_a_label_where_that_was_accepted() -> None:
+    """What was accepted is named by its identity, or, in a list of a producer's own, by its label."""
+    fields = '"chaski.message.id":"replay","chaski.id":"label","chaski.attempt.outcome":"delivered","labels.route":"r"'
+    line = b'{"labels.namespace":"ns",' + fields.encode() + b"}\n"
+    assert delivered_ids([line], "ns/r", {"root"}, {"replay": "root"}) == {"root"}
+    assert delivered_ids([line], "ns/r", {"label"}, {"replay": "root"}) == {"label"}
+    assert delivered_ids([line], "ns/r", {"other"}, {"replay": "root"}) == set()
 
 
 def test_what_may_lie_on_a_queue_is_pending_and_the_rest_is_not_accounted_for() -> None:

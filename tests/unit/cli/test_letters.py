@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -15,6 +16,7 @@ from chaski_core.ladder import ErrorNote, Reason
 AT = 1_764_000_000_123
 LETTER = DeadLetter(
     route="default/first",
+    message_id="identity-1",
     id="id-1",
     subject='a "quoted", subject',
     dead_lettered_at=AT,
@@ -28,6 +30,7 @@ LETTER = DeadLetter(
 )
 MALFORMED = DeadLetter(
     route="default/first",
+    message_id="id-2",
     id="id-2",
     subject="s",
     dead_lettered_at=AT,
@@ -55,7 +58,7 @@ def test_a_list_has_one_line_for_each() -> None:
     """Time, id, subject, target, class, reason and attempts are in it."""
     head, first, second = rendered(letters_table([LETTER, MALFORMED])).splitlines()
     assert "reason" in head
-    for part in ("2025-11-24 16:00:00Z", "id-1", 'a "quoted", subject', "local", "404", "exhausted", "2"):
+    for part in ("2025-11-24 16:00:00Z", "identity-1", "id-1", 'a "quoted", subject', "local", "404", "exhausted", "2"):
         assert part in first
     assert "malformed" in second
 
@@ -84,8 +87,40 @@ def test_json_is_the_item_of_the_design() -> None:
     line = json_text(LETTER)
     assert "\n" not in line
     assert str(2**70) in line
-    wanted = {"id", "subject", "target", "class", "reason", "deadLetteredAt", "attempts", "errors", "envelope"}
+    wanted = {
+        "messageId",
+        "id",
+        "subject",
+        "target",
+        "class",
+        "reason",
+        "deadLetteredAt",
+        "attempts",
+        "errors",
+        "envelope",
+    }
     assert wanted <= orjson.loads(line).keys()
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1+1", "-2+3", "@SUM(1)", "\t=1+1", "\r=1+1", "\n=1+1", "\uff1d1+1", "=cmd|' /C calc'!A0"]
+)
+def test_csv_cells_that_a_spreadsheet_would_calculate_are_text(text: str) -> None:
+    """Subjects, URLs and errors come from producers and targets: a quote in front makes each of them text (OWASP)."""
+    error = ErrorNote("404", AT, text)
+    letter = replace(LETTER, subject=text, url=text, errors=(error,), id=text, target=text)
+    (row,) = csv.DictReader(io.StringIO(csv_header() + csv_text(letter)))
+    assert {row[column] for column in ("subject", "url", "lastError", "id", "target")} == {"'" + text}
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) for cell in row.values())
+    (exact,) = csv.DictReader(io.StringIO(csv_header() + csv_text(letter, raw=True)))
+    assert exact["subject"] == text
+
+
+@pytest.mark.parametrize("text", ["order-1", "'quoted'", " =1", "1-1", ""])
+def test_csv_cells_that_nobody_calculates_stay_as_they_are(text: str) -> None:
+    """Only the first character counts."""
+    (row,) = csv.DictReader(io.StringIO(csv_header() + csv_text(replace(LETTER, subject=text))))
+    assert row["subject"] == text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chaski_cli.errors import CommandError
-from chaski_cli.logtrace import merged, read_attempts, trace_from_logs
+from chaski_cli.logtrace import merged, read_attempts, traces, traces_from_logs
 from chaski_cli.opened import Where
 from chaski_core import jsontext
 from chaski_core.deadletter import DeadLetter, ReplayMark
@@ -18,18 +18,21 @@ from chaski_runtime.log_fields import Attempt, attempt_fields
 NOON = 1_800_000_000_000
 
 
-def line(number: int, status: int, at: int, message_id: str = "m1") -> bytes:
+def line(number: int, status: int, at: int, message_id: str = "m1", label: str = "order-1") -> bytes:
     """The line of one attempt, as a worker writes it."""
     failed = ErrorClass.SERVER_ERROR if status == 500 else None
     outcome = Outcome(failed, status=status, duration_seconds=0.25, detail=f"HTTP {status}", target="t")
     stage = "first" if number == 1 else "retry"
-    attempt = Attempt("ns", "r", "messages", stage, number, message_id, "s", "POST", "https://t.example/", outcome)
+    attempt = Attempt(
+        "ns", "r", "messages", stage, number, message_id, label, "s", "POST", "https://t.example/", outcome
+    )
     return jsontext.dumps(attempt_fields(attempt, at + 250))
 
 
 LETTER = DeadLetter(
     "ns/r",
     "m1",
+    "order-1",
     "s",
     NOON + 3_000,
     Reason.EXHAUSTED,
@@ -53,7 +56,7 @@ def test_attempts_are_found_among_lines_of_all_sorts() -> None:
         b"m1",
         b"",
     ]
-    first, second = read_attempts(lines, "m1")
+    first, second = read_attempts(lines, {"m1"})
     assert (first.number, first.at, first.outcome, first.error_class, first.status) == (1, NOON, "failed", "500", 500)
     assert (second.number, second.stage, second.outcome, second.error_class) == (2, "retry", "delivered", "")
     assert second.duration_ms == pytest.approx(250)
@@ -61,7 +64,7 @@ def test_attempts_are_found_among_lines_of_all_sorts() -> None:
 
 def test_what_a_dead_letter_tells_is_added_where_no_line_does() -> None:
     """With its errors; attempts that both tell of stand once."""
-    trace = merged("m1", read_attempts([line(1, 500, NOON)], "m1"), [LETTER])
+    trace = merged("m1", read_attempts([line(1, 500, NOON)], {"m1"}), [LETTER])
     assert trace is not None
     assert trace.state is State.DEAD_LETTERED
     assert [(each.number, each.error_class, each.status) for each in trace.attempts] == [
@@ -77,8 +80,8 @@ def test_the_state_is_that_of_the_latest_news() -> None:
     """Delivered after a replay, pending where it was sent again, unknown where nothing is known."""
     again = replace(LETTER, replay=ReplayMark("run", 1, NOON + 10_000))
     pending = merged("m1", [], [again])
-    delivered = merged("m1", read_attempts([line(1, 200, NOON + 11_000)], "m1"), [again])
-    failing = merged("m1", read_attempts([line(1, 500, NOON)], "m1"), [])
+    delivered = merged("m1", read_attempts([line(1, 200, NOON + 11_000)], {"m1"}), [again])
+    failing = merged("m1", read_attempts([line(1, 500, NOON)], {"m1"}), [])
     assert pending is not None
     assert pending.state is State.PENDING
     assert delivered is not None
@@ -92,8 +95,32 @@ def test_logs_alone_are_enough(tmp_path: Path) -> None:
     """A file of lines, without any route; one that is not there is said in a sentence."""
     file = tmp_path / "worker.log"
     file.write_bytes(line(1, 200, NOON) + b"\n")
-    trace = trace_from_logs(Where(tmp_path), str(file), "m1")
-    assert trace is not None
-    assert trace.state is State.DELIVERED
+    for asked in ("m1", "order-1"):
+        (trace,) = traces_from_logs(Where(tmp_path), str(file), asked)
+        assert (trace.message_id, trace.id, trace.state) == ("m1", "order-1", State.DELIVERED)
     with pytest.raises(CommandError, match="No such file"):
-        trace_from_logs(Where(tmp_path), str(tmp_path / "none"), "m1")
+        traces_from_logs(Where(tmp_path), str(tmp_path / "none"), "m1")
+
+
+@pytest.mark.promise(13)
+def test_messages_that_share_a_label_are_told_apart() -> None:
+    """Each with its own attempts, and a replay beside what it comes from, also before its first attempt."""
+    lines = [line(1, 500, NOON), line(1, 200, NOON + 1, "m2"), line(1, 200, NOON + 20_000, "m3")]
+    entries = read_attempts(lines, {"order-1"})
+    sent_again = replace(LETTER, replay=ReplayMark("run", 1, NOON + 10_000, "m3"))
+    found = traces(entries, [sent_again])
+    assert [(each.message_id, each.state, each.replay_of, len(each.attempts)) for each in found] == [
+        ("m1", State.DEAD_LETTERED, None, 2),
+        ("m2", State.DELIVERED, None, 1),
+        ("m3", State.DELIVERED, "m1", 1),
+    ]
+    pending = traces([], [sent_again])[-1]
+    assert (pending.message_id, pending.id, pending.state, pending.replay_of) == ("m3", "order-1", State.PENDING, "m1")
+
+
+def test_lines_of_a_release_before_identities_have_one_id() -> None:
+    """It is taken for both."""
+    old = jsontext.loads(line(1, 200, NOON, "order-1"))
+    del old["chaski.id"]
+    (entry,) = read_attempts([jsontext.dumps(old)], {"order-1"})
+    assert (entry.message_id, entry.id) == ("order-1", "order-1")

@@ -12,7 +12,9 @@ from chaski_runtime.log_fields import Attempt, attempt_fields
 def line(message_id: str, subject: str = "s", content: str = "", at: int = 1_800_000_000_000) -> bytes:
     """A worker's log line of a first attempt."""
     outcome = Outcome(None, status=200, duration_seconds=0.1, target="t")
-    attempt = Attempt("ns", "r", "q", "first", 1, message_id, subject, "POST", "https://t/", outcome, content=content)
+    attempt = Attempt(
+        "ns", "r", "q", "first", 1, message_id, "label", subject, "POST", "https://t/", outcome, content=content
+    )
     return b"2027-01-15T08:00:01Z stdout F " + orjson.dumps(attempt_fields(attempt, at)) + b"\n"
 
 

@@ -4,21 +4,23 @@ import io
 
 from rich.console import Console
 
-from chaski_cli.traces import trace_json, trace_view
+from chaski_cli.traces import trace_view, traces_json
 from chaski_core.ports import AttemptEntry
 from chaski_embedded.reader import State, Trace
 
 AT = 1_764_000_000_123
-FAILED = AttemptEntry("m", "s", "default/first", 1, AT, "first", "failed", "404", 404, 12.3456, "status 404")
-DELIVERED = AttemptEntry("m", "s", "default/first", 2, AT + 5_000, "retry", "delivered", "", 200, 7.0)
-TRACE = Trace("m", "s", State.DELIVERED, (FAILED, DELIVERED))
+FAILED = AttemptEntry("i", "m", "s", "default/first", 1, AT, "first", "failed", "404", 404, 12.3456, "status 404")
+DELIVERED = AttemptEntry("i", "m", "s", "default/first", 2, AT + 5_000, "retry", "delivered", "", 200, 7.0)
+TRACE = Trace("i", "m", "s", State.DELIVERED, (FAILED, DELIVERED))
 
 
 def test_json_is_the_object_of_the_design() -> None:
     """State, and each attempt with number, time, stage, outcome, class, status and duration."""
-    document = trace_json(TRACE)
-    assert {key: document[key] for key in ("id", "subject", "state")} == {
+    (document,) = traces_json([TRACE])["messages"]
+    assert {key: document[key] for key in ("messageId", "id", "subject", "state", "replayOf")} == {
+        "messageId": "i",
         "id": "m",
+        "replayOf": None,
         "subject": "s",
         "state": "delivered",
     }
@@ -51,7 +53,7 @@ def test_people_see_the_state_and_every_attempt() -> None:
     console.print(trace_view(TRACE))
     assert isinstance(console.file, io.StringIO)
     head, _, first, second = console.file.getvalue().splitlines()
-    assert head == "m of subject s: delivered"
+    assert head == "i (id m) of subject s: delivered"
     assert "status 404" in first
     assert "retry" in second
 
@@ -59,6 +61,7 @@ def test_people_see_the_state_and_every_attempt() -> None:
 def test_a_message_without_attempts_says_so() -> None:
     """A pending message is not an error."""
     console = Console(file=io.StringIO(), width=160, color_system=None)
-    console.print(trace_view(Trace("m", "s", State.PENDING, ())))
+    console.print(trace_view(Trace("m", "m", "s", State.PENDING, (), "root")))
     assert isinstance(console.file, io.StringIO)
     assert "no attempt" in console.file.getvalue()
+    assert console.file.getvalue().startswith("m of subject s, a replay of root: pending\n")

@@ -23,7 +23,18 @@ def letter(**changes: Any) -> DeadLetter:
     made = read_envelope(write_envelope(document, Metadata("m1", "ns/r", NOON - 100, "p", None, 0, ladder)))
     assert isinstance(made, Envelope)
     plain = DeadLetter(
-        "ns/r", "m1", "s", NOON, Reason.EXHAUSTED, "404", "t0", "http://t0.example/a", 3, ladder.errors, made.document
+        "ns/r",
+        "i1",
+        "m1",
+        "s",
+        NOON,
+        Reason.EXHAUSTED,
+        "404",
+        "t0",
+        "http://t0.example/a",
+        3,
+        ladder.errors,
+        made.document,
     )
     return replace(plain, **changes)
 
@@ -42,15 +53,15 @@ def sent(given: DeadLetter, run: Run = RUN) -> Envelope:
     return envelope
 
 
-def test_a_replay_starts_afresh_under_a_new_epoch() -> None:
-    """Same id, producer and time of acceptance, no ladder; unknown fields travel on; SQS can't take it for the first one."""
+def test_a_replay_is_a_new_message() -> None:
+    """Same label, producer and time of acceptance; no ladder, hops or identity; it names what it comes from."""
     envelope = sent(letter())
-    assert envelope.metadata == Metadata("m1", "ns/r", NOON - 100, "p", None, 1, None)
+    assert envelope.metadata == Metadata("m1", "ns/r", NOON - 100, "p", None, 1, None, replay_of="i1")
     assert envelope.document["own"] == [1]
     assert envelope.document["metadata"]["replay"] == "run1"
     ready = judged(letter())
     assert isinstance(ready, Ready)
-    assert ready.message.deduplication_id == "m1:1:first:0"
+    assert ready.message.deduplication_id == "i1:replay:1"
     assert ready.url == ROUTES["ns/r"].place("s")[2]
     assert ready.order == NOON - 100
 
@@ -65,6 +76,30 @@ def test_every_replay_has_an_epoch_of_its_own() -> None:
     assert again.metadata.epoch == 5
 
 
+def test_a_replay_of_a_replay_names_the_message_that_was_accepted() -> None:
+    """The root, however often it was sent again; what it was on its way is left out."""
+    on_its_way = Metadata(
+        "m1", "ns/r", NOON - 100, "p", None, 1, None, message_id="i7", sequence_number=9, hops=3, replay_of="i1"
+    )
+    document = read_envelope(write_envelope({"subject": "s", "body": {"url": "http://t0.example/"}}, on_its_way))
+    assert isinstance(document, Envelope)
+    given = letter(message_id="i7", envelope=document.document)
+    made = sent(given).metadata
+    assert made == Metadata("m1", "ns/r", NOON - 100, "p", None, 2, None, replay_of="i1")
+    ready = judged(given)
+    assert isinstance(ready, Ready)
+    assert (ready.message.deduplication_id, ready.sequence_number) == ("i7:replay:2", 9)
+    assert not {"messageId", "sequenceNumber", "hops"} & set(sent(given).document["metadata"])
+
+
+def test_a_dead_letter_of_a_release_before_identities_is_the_root_of_its_replay() -> None:
+    """By its label, which is all that there is; or by the identity that a newer worker gave the message on a rung."""
+    before = letter(message_id="m1")
+    assert (sent(before).metadata or Metadata()).replay_of == "m1"
+    document = {**(before.envelope or {}), "metadata": {"id": "m1", "messageId": "i9"}}
+    assert (sent(letter(message_id="m1", envelope=document)).metadata or Metadata()).replay_of == "i9"
+
+
 def test_the_same_run_makes_the_same_message() -> None:
     """So that what was sent without a mark before a kill is one message."""
     assert judged(letter()) == judged(letter())
@@ -73,7 +108,7 @@ def test_the_same_run_makes_the_same_message() -> None:
 def test_a_message_without_metadata_is_given_some() -> None:
     """The predecessor's."""
     given = letter(envelope={"subject": "s", "body": {"url": "http://t0.example/"}})
-    assert sent(given).metadata == Metadata("m1", "ns/r", None, None, None, 1, None)
+    assert sent(given).metadata == Metadata("m1", "ns/r", None, None, None, 1, None, replay_of="i1")
     ready = judged(given)
     assert isinstance(ready, Ready)
     assert ready.order == NOON - 9
@@ -104,6 +139,20 @@ def test_what_is_left_out_has_a_reason(given: DeadLetter, run: Run, skip: Skip) 
 def test_what_no_rule_covers_is_not_sent() -> None:
     """It would be a dead letter again at once."""
     assert judged(letter(), allowed=False) is Skip.NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://t0.example/p?", "https://new.example/p?"),
+        ("http://t0.example?b=1", "https://new.example/?b=1"),
+        ("http://t0.example/a//b?c=/?#part", "https://new.example/a//b?c=/?"),
+        ("http://t0.example", "https://new.example/"),
+    ],
+)
+def test_a_message_that_is_sent_elsewhere_keeps_its_path_and_query_as_written(url: str, expected: str) -> None:
+    """A fragment, for which it was refused, stays behind."""
+    assert rewritten_url(url, "https://new.example") == expected
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from chaski_cli.opened import Opened
 from chaski_cli.replaying.choosing import Run, Skip
 from chaski_cli.replaying.running import Chosen, Pace, Progress, Replay, choose
 from chaski_cli.replaying.spool import Spool
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.deadletter import CLAIM_MS, DeadLetter, DeadLetterFilter, ReplayClaim
 from chaski_core.envelope import Envelope, Metadata, read_envelope, write_envelope
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ladder import Reason
-from chaski_core.ports import Failed
+from chaski_core.ports import Failed, OutgoingMessage, Sent
 from support.memory import EPOCH_MS, LoopClock, MemoryBackend, MemoryQueue, unavailable
 from support.worlds import make_route, resolve
 
@@ -39,6 +39,7 @@ async def world(count: int = 300, subjects: int = 10) -> tuple[MemoryBackend, Op
             DeadLetter(
                 "ns/r",
                 f"m{number:05}",
+                f"m{number:05}",
                 subject,
                 EPOCH_MS - 60_000 + given_up,
                 Reason.EXHAUSTED,
@@ -53,7 +54,9 @@ async def world(count: int = 300, subjects: int = 10) -> tuple[MemoryBackend, Op
     return backend, Opened(backend.dead_letters, backend.queue, ROUTES)
 
 
-async def run(opened: Opened, stop_after: int | None = None, pace: Pace | None = None, **wanted: str) -> Progress:
+async def run(
+    opened: Opened, stop_after: int | None = None, pace: Pace | None = None, name: str = "run", **wanted: str
+) -> Progress:
     """Both passes."""
     stop = asyncio.Event()
 
@@ -63,8 +66,8 @@ async def run(opened: Opened, stop_after: int | None = None, pace: Pace | None =
 
     with Spool() as spool:
         chosen = Chosen(DeadLetterFilter(until=EPOCH_MS, **wanted))
-        progress = await choose(opened, chosen, Run("run"), lambda _route, _url: True, spool, lambda _progress: None)
-        replay = Replay(opened, Run("run"), pace or Pace(), LoopClock(), tell, stop)
+        progress = await choose(opened, chosen, Run(name), lambda _route, _url: True, spool, lambda _progress: None)
+        replay = Replay(opened, Run(name), pace or Pace(), LoopClock(), tell, stop)
         await replay.send(spool, progress)
     return progress
 
@@ -186,3 +189,106 @@ async def test_a_refusal_ends_the_run_at_once() -> None:
     refusing = Opened(opened.dead_letters, lambda _url: Refusing(), ROUTES)
     with pytest.raises(BackendRejectedError, match="AccessDenied"):
         await run(refusing)
+
+
+async def test_two_runs_at_once_send_each_once() -> None:
+    """Window by window: what one holds the other waits for, and leaves out once it is marked."""
+    backend, opened = await world()
+    first, second = await asyncio.gather(run(opened, name="one"), run(opened, name="two"))
+    assert (first.failed, second.failed) == ("", "")
+    assert first.sent + second.sent == 300
+    assert first.skipped[Skip.REPLAYED] + second.skipped[Skip.REPLAYED] == 300
+    assert (first.ready, second.ready) == (first.sent, second.sent)
+    assert await on_queues(backend) == expected(300, 10)
+
+
+async def test_a_slow_run_leaves_out_what_another_sends_meanwhile() -> None:
+    """Long after the five minutes for which a queue knows a repeat: it looks again right before it sends."""
+    backend, opened = await world(5, 1)
+    slow = asyncio.create_task(run(opened, pace=Pace(rate=0.01), name="slow"))
+    await asyncio.sleep(5)
+    fast = await run(opened, name="fast")
+    assert (fast.sent, fast.skipped[Skip.REPLAYED]) == (4, 1)
+    slow_one = await slow
+    assert (slow_one.sent, slow_one.skipped[Skip.REPLAYED], slow_one.failed) == (1, 4, "")
+    assert await on_queues(backend) == expected(5, 1)
+
+
+async def test_what_a_killed_run_held_waits_for_it_or_for_five_minutes() -> None:
+    """Another run goes on with the rest of other subjects, and says what is in the way; the same run goes on at once."""
+    backend, opened = await world(20, 10)
+    held = [each for each in backend.dead_letters.letters if each.subject == "s3"]
+    claim = ReplayClaim("killed", LoopClock().now_ms())
+    await opened.dead_letters.claim([(each.key, None) for each in held], claim)
+    other = await run(opened, name="other")
+    assert other.sent == 18
+    assert "another replay is about to send 2" in other.failed
+    same = await run(opened, name="killed")
+    assert same.sent == 2
+    assert await on_queues(backend) == expected(20, 10)
+
+
+async def test_a_run_that_ends_early_gives_back_what_it_held() -> None:
+    """So that another one need not wait for five minutes."""
+    backend, opened = await world(20, 10)
+
+    def away(action: str) -> None:
+        if action == "send":
+            raise unavailable()
+
+    backend.faults.before = away
+    assert (await run(opened, name="one")).failed
+    backend.faults.before = lambda _action: None
+    other = await run(opened, pace=Pace(retry_seconds=0), name="two")
+    assert (other.sent, other.failed) == (20, "")
+
+
+async def test_a_window_that_takes_long_is_claimed_again_before_its_claim_is_over() -> None:
+    """A batch begins within four minutes of its claim; without a failure, the run goes on."""
+    backend, opened = await world(40, 1)
+    claims: list[int] = []
+
+    def slowly(action: str) -> None:
+        if action == "claim":
+            claims.append(LoopClock().now_ms())
+
+    class Slow:
+        atomic_batches = False
+
+        async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
+            await asyncio.sleep(20)
+            assert LoopClock().now_ms() - claims[-1] < CLAIM_MS
+            return await backend.queue("q").send(messages)
+
+    backend.faults.before = slowly
+    progress = await run(Opened(opened.dead_letters, lambda _url: Slow(), ROUTES))
+    assert (progress.sent, progress.failed) == (40, "")
+    assert len(claims) == 4  # 800 s, 240 s each
+    assert (await on_queues(backend)) == expected(40, 1)
+
+
+async def test_marks_name_the_message_that_was_sent() -> None:
+    """So that people, `trace` and accounts find it."""
+    backend, opened = await world(3, 1)
+    await run(opened)
+    marked = {letter.replay.message_id for letter in backend.dead_letters.letters if letter.replay is not None}
+    (queue,) = [queue for queue in backend.queues.values() if (await queue.counts()).total]
+    received = await queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=1, attempt_id="")
+    assert marked == {message.message_id for message in received}
+
+
+async def test_within_a_subject_the_sequence_numbers_of_the_first_queue_decide() -> None:
+    """Whatever the clocks of those that accepted: they are off by two hours here, and back."""
+    backend, opened = await world(0)
+    for number, accepted in enumerate((0, 7_200_000, 7_200_001, 5, 5, 6)):
+        document = {"subject": "s0", "body": {"url": "http://t0.example/"}}
+        envelope = read_envelope(write_envelope(document, Metadata(f"m{number:05}", "ns/r", EPOCH_MS + accepted)))
+        assert isinstance(envelope, Envelope)
+        await backend.dead_letters.put(
+            DeadLetter(
+                "ns/r", f"i{9 - number}", f"m{number:05}", "s0", EPOCH_MS - 9 - number, Reason.EXHAUSTED, "500", "t0",
+                "http://t0.example/", 1, (), envelope.document, sequence_number=2**100 + number,
+            )
+        )  # fmt: skip
+    assert (await run(opened)).sent == 6
+    assert await on_queues(backend) == expected(6, 1)
