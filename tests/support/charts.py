@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "chaski"
 #: Kinds of others' definitions, whose schemas no API server here has.
 FOREIGN = ("PodMonitor", "PrometheusRule", "ServiceMonitor")
+#: Where images lie; the chart names none of its own.
+IMAGES = {"image": {"registry": "registry.example/chaski"}}
 _SECONDS = 60
 
 
@@ -32,9 +34,9 @@ def program(name: str) -> str:
 
 
 def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs helm over the chart with values, as a cluster of the supported version."""
+    """Runs helm over the chart with values, `IMAGES` among them, as a cluster of the supported version."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        json.dump(values or {}, file)
+        json.dump({**IMAGES, **(values or {})}, file)
         file.flush()
         version = ("--kube-version", "1.34.4") if arguments[0] in ("template", "lint") else ()
         command = [program("helm"), *arguments, str(CHART), "--values", file.name, *version]

@@ -30,14 +30,22 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{/* repository@digest, or repository:tag; call with (list $ image). */}}
+{{/* repository@digest, or repository:tag; call with (list $ "workers" "worker"): the part's values and its image's name. */}}
 {{- define "chaski.image" -}}
 {{- $root := index . 0 -}}
-{{- $image := index . 1 -}}
+{{- $part := index . 1 -}}
+{{- $image := (index $root.Values $part).image -}}
+{{- $repository := $image.repository -}}
+{{- if not $repository -}}
+{{- if not $root.Values.image.registry -}}
+{{- fail (printf "no image for %s: set image.registry to where your images of Chaski lie (registry.example/chaski), or %s.image.repository; docs/install.md says how to build and push them" $part $part) -}}
+{{- end -}}
+{{- $repository = printf "%s/%s" $root.Values.image.registry (index . 2) -}}
+{{- end -}}
 {{- if $image.digest -}}
-{{ $image.repository }}@{{ $image.digest }}
+{{ $repository }}@{{ $image.digest }}
 {{- else -}}
-{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
+{{ $repository }}:{{ $image.tag | default $root.Values.image.tag | default $root.Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
 

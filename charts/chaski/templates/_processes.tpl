@@ -1,6 +1,6 @@
 {{/* Arguments and environment of the processes. */}}
 {{- define "chaski.operatorArgs" -}}
-- --worker-image={{ include "chaski.image" (list . .Values.workers.image) }}
+- --worker-image={{ include "chaski.image" (list . "workers" "worker") }}
 - --worker-pull-policy={{ .Values.workers.image.pullPolicy }}
 {{- range .Values.workers.imagePullSecrets }}
 - --worker-pull-secret={{ .name }}
@@ -14,7 +14,7 @@
 {{- if .Values.workers.networkPolicy }}
 - --worker-network-policy
 {{- end }}
-- --tools-image={{ include "chaski.image" (list . .Values.tools.image) }}
+- --tools-image={{ include "chaski.image" (list . "tools" "tools") }}
 - --tools-pull-policy={{ .Values.tools.image.pullPolicy }}
 {{- with .Values.tools.roleArn }}
 - --tools-role-arn={{ . }}
@@ -22,7 +22,9 @@
 {{- range .Values.watchNamespaces }}
 - --namespace={{ . }}
 {{- end }}
-- --installation={{ .Values.installation }}
+{{- with .Values.installation }}
+- --installation={{ . }}
+{{- end }}
 - --scale-down-window-seconds={{ .Values.operator.scaleDownWindowSeconds }}
 - --lease-name={{ include "chaski.fullname" . }}-operator
 - --log-level={{ .Values.operator.logLevel }}

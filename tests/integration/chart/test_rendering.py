@@ -200,14 +200,46 @@ def test_each_part_has_rights_of_its_own() -> None:
     assert (reviews["resources"], reviews["verbs"]) == (["tokenreviews"], ["create"])
 
 
+def test_an_installation_has_no_name_that_another_has_by_default() -> None:
+    """The operator takes the UID of kube-system, and may read that and no other namespace; a name is passed on."""
+
+    def arguments(objects: list[dict[str, Any]]) -> list[str]:
+        (operator,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"] == "chaski-operator"]
+        return [
+            each for each in operator["spec"]["template"]["spec"]["containers"][0]["args"] if "installation" in each
+        ]
+
+    objects = render()
+    assert arguments(objects) == []
+    (rule,) = [rule for rule in rules(objects) if "namespaces" in rule["resources"]]
+    assert (rule["resourceNames"], rule["verbs"]) == (["kube-system"], ["get"])
+    named = render({"installation": "prod-eu"})
+    assert arguments(named) == ["--installation=prod-eu"]
+    assert not [rule for rule in rules(named) if "namespaces" in rule["resources"]]
+
+
 def test_a_namespaced_install_has_rights_in_its_namespaces_only() -> None:
-    """What stays cluster-wide: the roles for people, and asking whose a token is."""
+    """What stays cluster-wide: the roles for people, asking whose a token is, and which cluster this is."""
     objects = render(MATRIX["namespaced"])
     wide = {each["metadata"]["name"] for each in of_kind(objects, "ClusterRoleBinding")}
-    assert wide == {"chaski-chaski-system-token-reviewer"}
+    assert wide == {"chaski-chaski-system-token-reviewer", "chaski-chaski-system-installation"}
     where = {(each["metadata"]["name"], each["metadata"]["namespace"]) for each in of_kind(objects, "Role")}
     served = {(name, namespace) for name in ("chaski-operator", "chaski-ingest") for namespace in ("team-a", "team-b")}
     assert where == served | {("chaski-operator-lease", "chaski-system")}
+
+
+@pytest.mark.promise(7)
+def test_installation_that_has_no_name_may_read_which_cluster_it_is_in() -> None:
+    """One Namespace, and no right at all where a name is given."""
+    (role,) = [each for each in of_kind(render(), "ClusterRole") if each["metadata"]["name"].endswith("-installation")]
+    expected = {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]}
+    assert role["rules"] == [expected]
+    named = {"installation": "staging"}
+    assert [each for each in rules(render(named)) if "namespaces" in each["resources"]] == []
+    (operator,) = [each for each in of_kind(render(named), "Deployment") if "operator" in each["metadata"]["name"]]
+    assert "--installation=staging" in operator["spec"]["template"]["spec"]["containers"][0]["args"]
+    (operator,) = [each for each in of_kind(render(), "Deployment") if "operator" in each["metadata"]["name"]]
+    assert not any("installation" in each for each in operator["spec"]["template"]["spec"]["containers"][0]["args"])
 
 
 def test_people_may_read_routes_with_view_and_write_them_only_where_that_is_asked_for() -> None:

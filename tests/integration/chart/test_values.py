@@ -1,6 +1,7 @@
 """What may be set: everything in values.yaml and nothing else, with values that mean something."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -39,6 +40,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"console": {"enabled": True, "auth": {"existingSecret": "s"}, "ingress": {"enabled": True}}},
         "host",
     ),
+    "a registry with a scheme": ({"image": {"registry": "https://registry.example"}}, "registry"),
+    "a registry that ends with a slash": ({"image": {"registry": "registry.example/"}}, "registry"),
+    "an installation in capitals": ({"installation": "Prod"}, "installation"),
     "no way out": ({"networkPolicy": {"egressPorts": []}}, "egressPorts"),
 }
 
@@ -49,6 +53,39 @@ def test_a_wrong_value_is_refused_by_its_name(values: dict[str, Any], named: str
     ran = helm("template", values=values)
     assert ran.returncode != 0
     assert named in ran.stderr
+
+
+def test_a_chart_without_images_is_refused_with_what_to_set() -> None:
+    """The project publishes no images; a name that it does not own would be a stranger's, with the operator's rights."""
+    ran = helm("template", values={"image": {"registry": ""}})
+    assert ran.returncode != 0
+    assert "set image.registry" in ran.stderr
+    assert "docs/install.md" in ran.stderr
+
+
+@pytest.mark.parametrize("part", ["operator", "workers", "tools", "ingest"])
+def test_a_part_without_an_image_is_named(part: str) -> None:
+    """Where the others have repositories of their own."""
+    others = {each: {"image": {"repository": f"r/{each}"}} for each in ("operator", "workers", "tools", "ingest")}
+    others.pop(part)
+    ran = helm("template", values={"image": {"registry": ""}, **others})
+    assert ran.returncode != 0
+    assert f"no image for {part}: set image.registry" in ran.stderr
+    assert f"or {part}.image.repository" in ran.stderr
+
+
+def test_no_image_is_named_that_the_values_do_not_name() -> None:
+    """Neither in values nor in what is rendered, the tests and the canary included."""
+    values = {
+        "image": {"registry": "registry.example:5000/team/chaski", "tag": "1.2.3"},
+        "console": {"enabled": True, "auth": {"existingSecret": "users"}},
+        "canary": {"enabled": True, "routes": ["a/b"]},
+    }
+    rendered = helm("template", values=values).stdout
+    named = set(re.findall(r"(?:image: |--\w+-image=)(\S+)", rendered))
+    assert named == {
+        f"registry.example:5000/team/chaski/{part}:1.2.3" for part in ("operator", "worker", "tools", "ingest")
+    }
 
 
 def test_every_value_has_a_schema_and_every_schema_a_value() -> None:

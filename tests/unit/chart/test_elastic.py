@@ -30,7 +30,7 @@ FIELDS = dict(mapped(TEMPLATE["template"]["mappings"]["properties"]))
 def test_every_field_of_an_attempt_is_indexed_as_what_it_is() -> None:
     """A number as a number, an id as a keyword."""
     attempt = Attempt(
-        "n", "r", "q", "retry", 2, "id", "subject", "POST", "https://a.example:8443/b",
+        "n", "r", "q", "retry", 2, "identity", "label", "subject", "POST", "https://a.example:8443/b",
         Outcome(ErrorClass.CLIENT_ERROR, status=404, detail="HTTP 404", target="t", duration_seconds=0.1),
         next="rung fast in 5 s", traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01", content="hello",
     )  # fmt: skip
