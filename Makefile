@@ -11,7 +11,7 @@ SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
 # What the tests against a real Kubernetes API server run.
 KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager helm kubeconform
 
-.PHONY: help setup kube tools demo test test-fast test-slow e2e lint format dev bench lock clean chart cluster-up cluster-down
+.PHONY: help setup kube tools demo test test-fast test-slow e2e lint format dev bench lock clean chart cluster-up cluster-down campaign
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,11 @@ test-slow: $(STAMP) kube tools ## what takes minutes or a whole machine
 
 e2e: $(STAMP) ## everything on a real one-node cluster that this brings up (root, Debian)
 	@$(BIN)/python -m pytest -m e2e --durations=8 tests/e2e
+
+SECONDS := 60
+campaign: $(STAMP) tools ## faults under load and a judge of its own: SECONDS= SEED= BACKEND=embedded|sqs MESSAGES= ORDERING= FAULTS=
+	@$(BIN)/python -m tests.campaign --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(BACKEND),--backend $(BACKEND)) \
+	  $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(ORDERING),--ordering $(ORDERING)) $(if $(FAULTS),--faults $(FAULTS))
 
 lint: $(STAMP) ## style, types, import directions, the CRD's schema
 	@hack/lint "$(BIN)"

@@ -1,0 +1,148 @@
+"""The command: what it takes, what it shows, and how to repeat it."""
+
+import argparse
+import asyncio
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from campaign.evidence import Evidence
+from campaign.faults import NAMES
+from campaign.judge import duplicated, judge, not_judged
+from campaign.run import Options, Progress, keep, run
+from campaign.violations import KINDS, Violation
+
+PER_SECOND = 120  # messages, unless their number is given
+_SHOWN = 5  # violations of each kind that are shown with their timeline
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one campaign; the exit code: 0 nothing found, 1 a promise was broken, 2 it could not run."""
+    given = _parser().parse_args(arguments)
+    options = options_of(given)
+    console = Console(stderr=True)
+    folder = Path(given.folder or tempfile.mkdtemp(prefix="chaski-campaign-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    console.print(f"seed {options.seed}: {options.backend}, {options.ordering}, {options.messages} messages; {folder}")
+    try:
+        evidence = asyncio.run(_shown(options, folder, console))
+    except (OSError, RuntimeError, TimeoutError, ExceptionGroup) as error:
+        console.print(f"[red]could not run:[/red] {error!r}; logs are in {folder}")
+        return 2
+    violations = judge(evidence)
+    keep(folder, evidence)
+    report = summary(options, evidence, violations)
+    _show(Console(), report, violations)
+    if given.json:
+        Path(given.json).write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    if not violations and not given.folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 1 if violations else 0
+
+
+def options_of(given: argparse.Namespace) -> Options:
+    """What the flags say; what they leave open follows from the seed."""
+    seed = random.SystemRandom().randrange(1, 10**6) if given.seed is None else given.seed
+    ordering = given.ordering or random.Random(f"{seed}/ordering").choice(["Strict", "Relaxed"])
+    faults = NAMES if given.faults == "all" else tuple(each for each in given.faults.split(",") if each != "none")
+    messages = given.messages or round(given.seconds * PER_SECOND)
+    return Options(seed, given.seconds, messages, given.backend, ordering.capitalize(), faults)
+
+
+def summary(options: Options, evidence: Evidence, violations: Sequence[Violation]) -> dict[str, object]:
+    """Counts, violations and how to repeat it, as JSON."""
+    requests = evidence.requests
+    by_kind = Counter(each.kind for each in violations)
+    return {
+        "seed": options.seed, "backend": options.backend, "ordering": options.ordering, "seconds": options.seconds,
+        "repeat": repeat_command(options),
+        "counts": {
+            "accepted": sum(each.copies for each in evidence.sendings),
+            "refused": sum(bool(each.refused) for each in evidence.sendings),
+            "neither": sum(each.accepted is None and not each.refused for each in evidence.sendings),
+            "answers unclear": sum(each.unclear for each in evidence.sendings),
+            "ids used again": sum(bool(each.message.reuse) for each in evidence.sendings),
+            "requests": len(requests),
+            "messages delivered": len({each.token for each in requests if each.delivered}),
+            "dead letters": len(evidence.letters),
+            "charges not judged: the machine stalled": not_judged(evidence),
+        },
+        "faults": dict(Counter(each.name.partition(" of ")[0] for each in evidence.disturbances)),
+        "deliveries repeated": dict(duplicated(evidence)[1]),
+        "ledger": dict(evidence.ledger or {}),
+        "found": {kind: by_kind[kind] for kind in KINDS},
+        "violations": [
+            {"kind": each.kind, "token": each.token, "text": each.text, "timeline": each.lines} for each in violations
+        ],
+    }  # fmt: skip
+
+
+def repeat_command(options: Options) -> str:
+    """A line for a shell that runs the same again."""
+    faults = "" if options.faults == NAMES else f" FAULTS={','.join(options.faults) or 'none'}"
+    return (
+        f"make campaign SEED={options.seed} SECONDS={options.seconds:g} MESSAGES={options.messages} "
+        f"BACKEND={options.backend} ORDERING={options.ordering}{faults}"
+    )
+
+
+async def _shown(options: Options, folder: Path, console: Console) -> Evidence:
+    progress = Progress()
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn())
+    with Bar(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("starting", total=options.messages, detail="")
+        running = asyncio.create_task(run(options, folder, console.print, progress))
+        while not running.done():
+            detail = f"{progress.accepted} accepted, {progress.requests} requests, {progress.left} left"
+            bar.update(task, description=progress.phase, completed=progress.given, detail=detail)
+            await asyncio.wait({running}, timeout=0.5)
+        return running.result()
+
+
+def _show(console: Console, report: dict[str, object], violations: Sequence[Violation]) -> None:
+    table = Table("what", "number", title=f"campaign {report['seed']} on {report['backend']}, {report['ordering']}")
+    table.columns[1].justify = "right"
+    for name in ("counts", "faults", "deliveries repeated", "ledger", "found"):
+        table.add_section()
+        values = report[name]
+        assert isinstance(values, dict)
+        for what, number in values.items():
+            style = "bold red" if name == "found" and number else ""
+            table.add_row(f"{name}: {what}", str(number), style=style)
+    console.print(table)
+    shown: Counter[str] = Counter()
+    for each in violations:
+        shown[each.kind] += 1
+        if shown[each.kind] <= _SHOWN:
+            console.print(f"[bold red]{each.kind}[/bold red] {each.token}: {each.text}", highlight=False)
+            for line in each.lines[:40]:
+                console.print(f"    {line}", highlight=False, markup=False)
+    console.print(f"repeat: {report['repeat']}", highlight=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.campaign",
+        description="Load, targets that record, faults drawn from a seed, and a judge of its own: was anything lost, "
+        "reordered, wrongly charged, duplicated without a cause, or not to be found?",
+        epilog="exit codes: 0 nothing was found, 1 a promise was broken, 2 it could not run",
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="of load and faults (%(default)s)")
+    parser.add_argument("--seed", type=int, help="of messages and faults (default: by chance; it is printed)")
+    parser.add_argument("--backend", choices=("embedded", "sqs"), default="embedded", help="default: %(default)s")
+    parser.add_argument("--messages", type=int, help=f"number in all (default: {PER_SECOND} a second)")
+    parser.add_argument("--ordering", type=str.capitalize, choices=("Strict", "Relaxed"), help="default: by the seed")
+    parser.add_argument("--faults", default="all", help=f"all, none, or some of {','.join(NAMES)} (%(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="the report, with every violation, as JSON")
+    parser.add_argument("--folder", help="keeps logs and recordings there (default: kept only if something was found)")
+    return parser
