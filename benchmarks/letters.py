@@ -92,6 +92,7 @@ def month(count: int, end_ms: int, route_key: str = "ns/r") -> Iterator[DeadLett
         yield DeadLetter(
             route_key,
             f"m{number:08}",
+            f"m{number:08}",
             subject,
             at,
             Reason.EXHAUSTED,

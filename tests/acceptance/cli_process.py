@@ -59,6 +59,18 @@ async def chaski(
     return Finished(process.returncode, out.decode(), err.decode())
 
 
+@contextlib.asynccontextmanager
+async def started(*arguments: object) -> AsyncIterator[Process]:
+    """Runs a command with pipes to it; kills it at the end if it has not ended."""
+    process = await asyncio.create_subprocess_exec(CHASKI, *map(str, arguments), stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 @dataclass(frozen=True, slots=True)
 class Dev:
     """A running `chaski dev`."""

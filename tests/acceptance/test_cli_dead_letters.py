@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from acceptance.cli_process import Dev, chaski, dev, eventually, target, write_route
+from chaski_core.timestamps import milliseconds, timestamp
 
 RETRY = {
     "rungs": [{"name": "fast", "delaySeconds": 1}],
@@ -50,7 +51,7 @@ async def test_what_failed_is_found_shown_and_exported(tmp_path: Path) -> None:
         assert [error["class"] for error in found[first]["errors"]] == ["404", "404"]
         assert found[first]["envelope"]["body"]["content"] == "Jane, the first"
         assert (found[refused]["class"], found[refused]["reason"]) == ("refused", "refused")
-        traced = (await chaski("trace", first, "--data", data, "--output", "json")).json()
+        (traced,) = (await chaski("trace", first, "--data", data, "--output", "json")).json()["messages"]
         assert traced["state"] == "dead-lettered"
         assert [(attempt["number"], attempt["stage"]) for attempt in traced["attempts"]] == [(1, "first"), (2, "retry")]
 
@@ -76,6 +77,28 @@ async def test_what_failed_is_found_shown_and_exported(tmp_path: Path) -> None:
     listed = await chaski("dead-letters", "list", "--data", data, "--limit", "1")
     assert "exhausted" in listed.out or "refused" in listed.out
     assert "--limit" in listed.err
+
+
+@pytest.mark.promise(13)
+async def test_what_was_given_up_a_moment_ago_is_found_by_that_moment(tmp_path: Path) -> None:
+    """However long its message waited before: here six seconds on a rung."""
+    data = tmp_path / "data"
+    retry = {
+        "rungs": [{"name": "half", "delaySeconds": 6}],
+        "ladders": [{"class": "404", "retriesPerRung": 1, "rungs": ["half"]}],
+    }
+    async with target() as there, dev(write_route(tmp_path, there.url, retry=retry), data) as running:
+        there.status = 404
+        await send(running, "order-1", there.url, "Jane")
+        (found,) = await letters(data, 1)
+        errors = [milliseconds(error["at"]) for error in found["errors"]]
+        given_up = milliseconds(found["deadLetteredAt"])
+        assert None not in (given_up, *errors)
+        assert 0 <= given_up - errors[-1] < 3_000
+        assert given_up - errors[0] >= 6_000
+        recent = timestamp(given_up - 2_000)
+        listed = await chaski("dead-letters", "list", "--since", recent, "--data", data, "--output", "json")
+        assert len(listed.json()) == 1
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,37 @@ async def test_nothing_is_unaccounted_after_kills(tmp_path: Path) -> None:
     assert last["balanced"]
 
 
+@pytest.mark.promise(2)
+async def test_one_id_on_two_subjects_is_two_messages(tmp_path: Path) -> None:
+    """One given up, one delivered: both are accounted for, and traced apart, whatever their producer called them."""
+    data = tmp_path / "data"
+    async with target() as there, dev(write_route(tmp_path, there.url, retry=NONE), data) as running:
+        to = ("--to", running.ingest, "--route", "default/first", "--id", "order-1", "--url", there.url)
+        for subject, status in (("a", 500), ("b", 200)):
+            there.status = status
+            sent_one = await chaski("send", *to, "--subject", subject, "--content", subject)
+            assert sent_one.code == 0, sent_one.err
+            await there.got(1 + (subject == "b"))
+
+        async def settled() -> dict[str, int] | None:
+            found: dict[str, int] = (await ledger(data)).json()
+            return found if found["pending"] == 0 else None
+
+        found = await eventually(settled)
+        assert {name: found[name] for name in ("accepted", "delivered", "deadLettered", "unaccounted")} == {
+            "accepted": 2,
+            "delivered": 1,
+            "deadLettered": 1,
+            "unaccounted": 0,
+        }
+        traced = (await chaski("trace", "order-1", "--data", data, "--output", "json")).json()["messages"]
+        assert [(each["subject"], each["state"], len(each["attempts"])) for each in traced] == [
+            ("a", "dead-lettered", 1),
+            ("b", "delivered", 1),
+        ]
+        assert len({each["messageId"] for each in traced}) == 2
+
+
 async def test_a_message_that_is_taken_away_is_found_missing(tmp_path: Path) -> None:
     """By whoever deletes rows of the file by hand; a dead letter that is discarded is told of, and accounted for."""
     data = tmp_path / "data"

@@ -27,6 +27,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[BotoAws]:
         monkeypatch.delenv(name, raising=False)
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CHASKI_OWNER", "tests")
     yield boto(server.url, server.url)
     server.stop()
 
@@ -121,3 +122,23 @@ async def test_a_missing_region_is_said_in_a_sentence(
     ran = await provisioned(write(tmp_path, route_of()), tmp_path)
     assert ran.code == 1
     assert "next: set AWS_DEFAULT_REGION" in ran.err
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize("command", ["provision", "deprovision"])
+async def test_there_is_no_owner_that_two_people_share_by_accident(
+    aws: BotoAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Each names an installation, and what belongs to another one is left alone."""
+    file = write(tmp_path, route_of())
+    monkeypatch.delenv("CHASKI_OWNER")
+    nameless = await chaski(command, file)
+    assert (nameless.code, queues(aws)) == (2, [])
+    assert "--owner is missing" in nameless.err
+    assert (await provisioned(file, tmp_path, "--owner", "ann")).code == 0
+    theirs = queues(aws)
+    other = await chaski(command, file, "--owner", "ben", *(["--yes"] if command == "deprovision" else []))
+    assert other.code == 1
+    told = " ".join(other.err.split()) + " ".join(other.out.split())
+    assert 'set it to "ann" to keep using these' in told
+    assert queues(aws) == theirs

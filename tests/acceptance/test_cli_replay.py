@@ -71,6 +71,7 @@ def made(count: int, now_ms: int) -> list[DeadLetter]:
         found.append(
             DeadLetter(
                 route="ns/r",
+                message_id=f"m{number:06}",
                 id=f"m{number:06}",
                 subject=subject,
                 dead_lettered_at=now_ms - 3_000_000 + given_up * 50,
@@ -241,7 +242,8 @@ async def test_a_mended_account_gets_what_it_missed(tmp_path: Path) -> None:
 
         async def delivered() -> bool | None:
             traced = await chaski("trace", ids[0], "--data", data, "--output", "json")
-            return traced.json()["state"] == "delivered" or None
+            states = [each["state"] for each in traced.json()["messages"]]
+            return states == ["dead-lettered", "delivered"] or None
 
         await eventually(delivered)
         listed = await chaski("dead-letters", "list", "--data", data, "--not-replayed", "--output", "json")
@@ -251,6 +253,29 @@ async def test_a_mended_account_gets_what_it_missed(tmp_path: Path) -> None:
         gone = await chaski("dead-letters", "discard", "--data", data, "--replayed", "--yes", "--output", "json")
         assert gone.json() == {"dryRun": False, "found": 3, "discarded": 3}
         assert await letters(data, 0) == []
+
+
+async def test_a_slow_replay_leaves_out_what_another_sends_meanwhile(tmp_path: Path) -> None:
+    """Two of the same five dead letters: each is sent once, and the slow one says how many the other had sent."""
+    data = tmp_path / "data"
+    none = {"rungs": [{"name": "fast", "delaySeconds": 1}], "ladders": []}
+    async with target() as there, dev(write_route(tmp_path, there.url, retry=none), data) as running:
+        there.status = 500
+        for number in range(5):
+            await send(running, "order-1", there.url, f"m{number}")
+        await letters(data, 5)
+        there.bodies.clear()
+        there.status = 200
+        words = ("dead-letters", "replay", "--yes", "--data", str(data))
+        slow = asyncio.create_task(ran(*words, "--rate", "0.1"))
+        await there.got(1)
+        fast = await ran(*words)
+        assert (fast["sent"], fast["skipped"]) == (4, {"replayedBefore": 1})
+        first = await slow
+        assert (first["sent"], first["skipped"], first["complete"]) == (1, {"replayedBefore": 4}, True)
+        assert await there.got(5) == [f"m{number}" for number in range(5)]
+        counted = (await chaski("ledger", "--data", data, "--output", "json")).json()
+        assert (counted["accepted"], counted["unaccounted"]) == (5, 0)
 
 
 async def test_messages_go_elsewhere_only_where_a_rule_allows(tmp_path: Path) -> None:

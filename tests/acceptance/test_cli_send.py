@@ -1,5 +1,9 @@
 """`chaski send` against a running `chaski dev`."""
 
+import asyncio
+import re
+import shlex
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -7,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from acceptance.cli_process import chaski, dev, eventually, target, write_route
+from acceptance.cli_process import chaski, dev, eventually, started, status_of, target, write_route
 
 ROUTE = ("--route", "default/first")
 
@@ -29,7 +33,7 @@ async def test_one_message_from_flags_is_delivered_and_traced(tmp_path: Path) ->
         async def delivered() -> dict[str, Any] | None:
             traced = await chaski("trace", answer["id"], "--data", tmp_path / "data", "--output", "json")
             assert traced.code == 0, traced.err
-            found: dict[str, Any] = traced.json()
+            found: dict[str, Any] = traced.json()["messages"][0]
             return found if found["state"] == "delivered" else None
 
         trace = await eventually(delivered)
@@ -69,14 +73,124 @@ async def test_lines_are_sent_in_order_and_wrong_ones_are_named(tmp_path: Path, 
         (tmp_path / "messages.ndjson").write_bytes(text)
         name = tmp_path / "messages.ndjson" if source == "a file" else "-"
         rejected = tmp_path / "rejected.ndjson"
-        to = ("--to", running.ingest, *ROUTE, "--rejected", rejected, "--output", "json")
+        to = ("--to", running.ingest, *ROUTE, "--skip-unreadable", "--rejected", rejected, "--output", "json")
         sent = await chaski("send", *to, name, stdin=text)
         assert sent.code == 1
+        assert sent.json()["complete"]
         assert sent.json()["accepted"] == 5
         assert [failure["line"] for failure in sent.json()["failures"]] == [3, 5]
         assert "body.url" in sent.json()["failures"][0]["reason"]
         assert len(rejected.read_bytes().splitlines()) == 2
         assert await there.got(5) == [f"step {number}" for number in (1, 2, 4, 6, 7)]
+
+
+def line(url: str, content: str, subject: str = "s") -> bytes:
+    """One message."""
+    return orjson.dumps({"subject": subject, "body": {"url": url, "content": content}}) + b"\n"
+
+
+@pytest.mark.promise(3)
+async def test_a_byte_order_mark_does_not_cost_the_first_line(tmp_path: Path) -> None:
+    """As Windows' editors write it; line 2 never comes before line 1."""
+    async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+        text = b"\xef\xbb\xbf" + line(there.url, "0") + line(there.url, "1")
+        (tmp_path / "messages.ndjson").write_bytes(text)
+        sent = await chaski("send", "--to", running.ingest, *ROUTE, tmp_path / "messages.ndjson")
+        assert sent.code == 0, sent.err
+        assert await there.got(2) == ["0", "1"]
+
+
+@pytest.mark.promise(3)
+async def test_nothing_of_a_file_is_sent_where_a_line_cannot_be_read(tmp_path: Path) -> None:
+    """Every such line is named with its number; without them the others are sent where that is asked for."""
+    async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+        path = tmp_path / "messages.ndjson"
+        path.write_bytes(line(there.url, "0") + b'{"subject": "s", "bo\n' + line(there.url, "2") + b'{"body": {}}\n')
+        command = ("send", "--to", running.ingest, *ROUTE, path)
+        refused = await chaski(*command)
+        assert refused.code == 2
+        assert "2 lines can't be read; nothing was sent" in refused.err
+        assert "line 2: not JSON" in refused.err
+        assert "line 4: subject: is missing" in refused.err
+        assert "--skip-unreadable" in refused.err
+        others = await chaski(*command, "--skip-unreadable")
+        assert others.code == 1
+        assert "accepted 2 of 4 lines" in others.out
+        assert await there.got(2) == ["0", "2"]
+
+
+@pytest.mark.promise(3)
+async def test_a_pipe_ends_at_a_line_that_cannot_be_read(tmp_path: Path) -> None:
+    """It can't be checked beforehand; what is behind the line is not sent, and how to continue is printed."""
+    async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
+        text = line(there.url, "0") + line(there.url, "1") + b"?\n" + line(there.url, "3")
+        sent = await chaski("send", "--to", running.ingest, *ROUTE, "-", stdin=text)
+        assert sent.code == 1
+        assert "line 3: 400 not JSON" in sent.err
+        assert "accepted 2; continue with the same command and --run send-" in sent.err
+        flags = shlex.split(sent.err.split("the same command and ")[1].splitlines()[0])
+        assert flags[2:] == ["--from-line", "3"]
+        corrected = text.replace(b"?\n", line(there.url, "2"))
+        sent = await chaski("send", "--to", running.ingest, *ROUTE, *flags, "-", stdin=corrected)
+        assert sent.code == 0, sent.err
+        assert await there.got(4) == ["0", "1", "2", "3"]
+
+
+async def test_a_live_pipe_is_sent_as_it_comes(tmp_path: Path) -> None:
+    """Five lines, then silence: they are delivered within two seconds; and what was read when it is stopped, as well."""
+    async with (
+        target() as there,
+        dev(write_route(tmp_path, there.url), tmp_path / "data") as running,
+        started("send", "--to", running.ingest, *ROUTE, "-") as sending,
+    ):
+        assert sending.stdin is not None
+        assert sending.stderr is not None
+        sending.stdin.write(line(there.url, "warm"))
+        await there.got(1)  # the interpreter has started
+        sending.stdin.write(b"".join(line(there.url, str(number)) for number in range(5)))
+        async with asyncio.timeout(2):
+            assert await there.got(6) == ["warm", *"01234"]
+        assert sending.returncode is None
+        sending.stdin.write(line(there.url, "last") + b'{"half": ')
+        await asyncio.sleep(0.1)  # less than a line waits for others
+        sending.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(sending.wait(), 20) == 130
+        assert "stopped: accepted 7; continue" in (await sending.stderr.read()).decode()
+        assert await there.got(7) == ["warm", *"01234", "last"]
+
+
+@pytest.mark.promise(13)
+async def test_a_stopped_file_is_continued_without_a_repeat(tmp_path: Path) -> None:
+    """Ctrl-C in the middle: how many were accepted, and the flags that send exactly the rest."""
+    route = write_route(tmp_path, "http://127.0.0.1:9/", suspend={"delivery": True})
+    path = tmp_path / "messages.ndjson"
+    path.write_bytes(b"".join(line("http://127.0.0.1:9/", str(n), f"s{n % 7}") for n in range(10_000)))
+
+    async def accepted() -> int:
+        counts = await chaski("ledger", "--data", tmp_path / "data", "--output", "json")
+        return int(counts.json()["accepted"])
+
+    async with dev(route, tmp_path / "data") as running:
+        command = ("send", "--to", running.ingest, *ROUTE, path)
+
+        async def begun() -> bool | None:
+            return ("chaski_messages_accepted_total{" in (await status_of(running.metrics))[1]) or None
+
+        async with started(*command) as sending:
+            await eventually(begun)
+            sending.send_signal(signal.SIGINT)
+            out, err = await asyncio.wait_for(sending.communicate(), 20)
+        assert sending.returncode == 130
+        number = int(re.search(rb"stopped: accepted (\d+);", err)[1])  # type: ignore[index]  # a miss fails as well
+        assert 0 < number < 10_000
+        assert f"accepted {number} of {number} lines" in out.decode()
+        assert await accepted() == number
+        flags = shlex.split(err.decode().split("the same command and ")[1].splitlines()[0])
+        assert flags[2:] == ["--from-line", str(number + 1)]
+        rest = await chaski(*command, *flags)
+        assert rest.code == 0, rest.err
+        assert f"accepted {10_000 - number} of {10_000 - number} lines" in rest.out
+        assert await accepted() == 10_000
 
 
 async def test_many_lines_of_many_subjects_arrive(tmp_path: Path) -> None:

@@ -192,7 +192,8 @@ async def test_a_dead_letter_is_sent_again_once_its_target_is_mended(stage: Stag
     async with asyncio.timeout(60):
         while True:
             shown = await stage.page(f"/messages/{message_id}")
-            if await shown.page.locator(".title .chip").inner_text() == "delivered":
+            states = await shown.page.locator(".title .chip").all_inner_texts()
+            if states == ["dead-lettered", "delivered"]:  # the message, and its replay
                 break
             await shown.page.context.close()
             await asyncio.sleep(0.5)

@@ -46,7 +46,9 @@ class Scene:
         for each in ids:
             document = {"subject": each, "body": {"url": url, "content": "about a llama"}}
             await self.cloud.keep(
-                DeadLetter("t/r", each, each, now - 5_000, Reason.EXHAUSTED, "503", "target", url, 3, (), document)
+                DeadLetter(
+                    "t/r", each, each, each, now - 5_000, Reason.EXHAUSTED, "503", "target", url, 3, (), document
+                )
             )
 
 

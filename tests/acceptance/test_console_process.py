@@ -23,7 +23,7 @@ def a_letter() -> DeadLetter:
     document = {"subject": "s", "body": {"url": "http://127.0.0.1:9/x", "content": "about a llama"}}
     now = SystemClock().now_ms()
     url = "http://127.0.0.1:9/x"
-    return DeadLetter("t/r", "m-1", "s", now - 5_000, Reason.EXHAUSTED, "503", "target", url, 3, (), document)
+    return DeadLetter("t/r", "m-1", "m-1", "s", now - 5_000, Reason.EXHAUSTED, "503", "target", url, 3, (), document)
 
 
 async def test_it_finds_shows_and_sends_again_behind_a_proxy(tmp_path: Path) -> None:

@@ -35,10 +35,10 @@ async def test_the_experiment_bears_kills_and_pauses(tmp_path: Path, maker: str,
     requests = Counter(path for path, _, _ in attempts(target))
     assert requests == {endpoint: EXPECTED[endpoint].requests for endpoint in ENDPOINTS}
     assert kept == {endpoint: row.dead_letters for endpoint, row in EXPECTED.items() if row.dead_letters}
-    firsts = dict.fromkeys(seen.message_id for seen in target.arrived if seen.attempt == 1)
+    firsts = dict.fromkeys(seen.label for seen in target.arrived if seen.attempt == 1)
     assert list(firsts) == [f"m{n:03}" for n in range(200)]
 
 
 def attempts(target: RecordingTarget) -> set[tuple[str, str, int]]:
     """Endpoint, message and number of every attempt that arrived, once or more often."""
-    return {(seen.path.strip("/"), seen.message_id, seen.attempt) for seen in target.arrived}
+    return {(seen.path.strip("/"), seen.label, seen.attempt) for seen in target.arrived}

@@ -72,7 +72,7 @@ def slowly(path: str, message_id: str, attempt: int) -> tuple[float, int]:
 
 def seen(target: RecordingTarget) -> set[tuple[str, int]]:
     """Messages and numbers of the attempts that arrived."""
-    return {(each.message_id, each.attempt) for each in target.arrived}
+    return {(each.label, each.attempt) for each in target.arrived}
 
 
 async def post(disturbed: DisturbedCluster, body: bytes, message_id: str) -> None:
@@ -112,7 +112,7 @@ async def test_skew_bears_kills_and_pauses(
             assert not await disturbed.dead_letters()
     firsts: dict[str, float] = {}
     for each in target.arrived:
-        firsts.setdefault(each.message_id, each.at)
+        firsts.setdefault(each.label, each.at)
     assert [name for name in firsts if name.startswith("hot")] == [f"hot-{n}" for n in range(HOT)]
     for subject in range(OTHER_SUBJECTS):
         mine = [f"other-{n}" for n in range(subject, OTHERS, OTHER_SUBJECTS)]

@@ -30,6 +30,7 @@ RETRY = {
     "rungs": [{"name": "fast", "delaySeconds": 1}],
     "ladders": [{"class": "5xx", "retriesPerRung": 1, "rungs": ["fast"]}],
 }
+PATIENT = {"timeoutSeconds": 300}  # one message waits for its target while a dozen commands run
 
 
 async def in_log(running: Dev, question: str, **words: str) -> list[dict[str, Any]]:
@@ -47,7 +48,7 @@ async def traced(*flags: object) -> Any:
     """What `chaski trace` says."""
     done = await chaski("trace", *flags, "--output", "json")
     assert done.code == 0, done.err
-    return done.json()
+    return done.json()["messages"]
 
 
 @pytest.mark.promise(13)
@@ -56,7 +57,7 @@ async def test_one_is_found_by_id_subject_and_word(tmp_path: Path, monkeypatch: 
     need("jq")
     monkeypatch.setenv("CHASKI_LOG_CONTENT_CHARS", "200")
     data = tmp_path / "data"
-    async with target() as there, dev(write_route(tmp_path, there.url, retry=RETRY), data) as running:
+    async with target() as there, dev(write_route(tmp_path, there.url, retry=RETRY, delivery=PATIENT), data) as running:
         delivered = await send(running, "order-1", there.url, "about a Llama, password=hunter2")
         await there.got(1)
         there.status = 503
@@ -70,14 +71,14 @@ async def test_one_is_found_by_id_subject_and_word(tmp_path: Path, monkeypatch: 
             found = await in_log(running, "one subject", SUBJECT="order-2")
             return found if len(found) == 2 else None
 
-        assert [line["chaski.message.id"] for line in await eventually(lines)] == [given_up, given_up]
+        assert [line["chaski.id"] for line in await eventually(lines)] == [given_up, given_up]
         by_id = await in_log(running, "one message, attempt by attempt", ID=given_up)
         assert [line["chaski.attempt.number"] for line in by_id] == [1, 2]
         (by_word,) = await in_log(running, CONTENT_COMMAND, WORD="llama")
-        assert by_word["chaski.message.id"] == delivered
+        assert by_word["chaski.id"] == delivered
         assert "hunter2" not in running.log.read_text()
 
-        whole = await traced(given_up, "--data", data)
+        (whole,) = await traced(given_up, "--data", data)
         assert (whole["subject"], whole["state"], len(whole["attempts"])) == ("order-2", "dead-lettered", 2)
         by_subject = await traced("--subject", "order-2", "--data", data)
         assert [(each["id"], each["state"]) for each in by_subject] == [
@@ -99,6 +100,9 @@ async def test_one_is_found_by_id_subject_and_word(tmp_path: Path, monkeypatch: 
         assert (await chaski("trace", "--data", data)).code == 2
         running.process.kill()  # the target would keep it for half a minute
         await running.ended()
+        identity = by_word["chaski.message.id"]
+        assert await in_log(running, "one message, attempt by attempt", ID=identity) == [by_word]
+        assert await traced(whole["messageId"], "--data", data) == [whole]
 
 
 def line(message_id: str, subject: str, content: str, status: int) -> bytes:
@@ -106,7 +110,18 @@ def line(message_id: str, subject: str, content: str, status: int) -> bytes:
     failed = None if status == 200 else ErrorClass.SERVER_ERROR
     outcome = Outcome(failed, status=status, duration_seconds=0.25, target="t")
     attempt = Attempt(
-        "t", "r", "messages", "first", 1, message_id, subject, "POST", "https://t.example/", outcome, content=content
+        "t",
+        "r",
+        "messages",
+        "first",
+        1,
+        message_id,
+        message_id,
+        subject,
+        "POST",
+        "https://t.example/",
+        outcome,
+        content=content,
     )
     return orjson.dumps(attempt_fields(attempt, 1_800_000_000_000)) + b"\n"
 
@@ -117,6 +132,7 @@ async def test_the_same_on_the_protocols_of_aws(tmp_path: Path, monkeypatch: pyt
     document = {"subject": "order-2", "body": {"url": "https://t.example/", "content": "about an Alpaca"}}
     letter = DeadLetter(
         "t/r",
+        "m2",
         "m2",
         "order-2",
         SystemClock().now_ms(),
@@ -139,8 +155,8 @@ async def test_the_same_on_the_protocols_of_aws(tmp_path: Path, monkeypatch: pyt
                 monkeypatch.setenv(name, value)
             by_both = await traced("--text", "about", "--route", cloud.file, "--logs", log)
             assert [(each["id"], each["state"], len(each["attempts"])) for each in by_both] == [
+                ("m2", "dead-lettered", 1),  # oldest first: the lines are of 2027
                 ("m1", "delivered", 1),
-                ("m2", "dead-lettered", 1),
             ]
             assert [each["id"] for each in await traced("--subject", "order-2", "--route", cloud.file)] == ["m2"]
             assert [each["id"] for each in await traced("--subject", "order-1", "--logs", log)] == ["m1"]

@@ -113,7 +113,7 @@ async def test_nothing_accepted_is_lost_and_order_is_kept_over_kills(
             accepted = {message_id for producer in producers for message_id in producer.accepted}
 
             def complete() -> bool:
-                seen = {(each.message_id, each.attempt) for each in target.seen}
+                seen = {(each.label, each.attempt) for each in target.seen}
                 return all((each, number + 1) in seen for each in accepted for number in range(len(needed(each))))
 
             await wait_until(complete, within=60)

@@ -41,7 +41,7 @@ async def test_strict_attempts_nothing_before_its_predecessor_is_settled(tmp_pat
     async with recording_target(answer) as target:
         check_attempts(target, await run("Strict", tmp_path, target))
     for requests in by_subject(target.seen).values():
-        numbers = [int(seen.message_id.partition("-")[2]) for seen in requests]
+        numbers = [int(seen.label.partition("-")[2]) for seen in requests]
         assert numbers == sorted(numbers)
         assert all(before.done <= after.at for before, after in itertools.pairwise(requests))
 
@@ -53,5 +53,5 @@ async def test_relaxed_first_attempts_do_not_overtake(tmp_path: Path) -> None:
         check_attempts(target, await run("Relaxed", tmp_path, target))
     for requests in by_subject(target.seen).values():
         firsts = [seen for seen in requests if seen.attempt == 1]
-        assert [int(seen.message_id.partition("-")[2]) for seen in firsts] == list(range(LOAD.messages))
+        assert [int(seen.label.partition("-")[2]) for seen in firsts] == list(range(LOAD.messages))
         assert all(before.done <= after.at for before, after in itertools.pairwise(firsts))

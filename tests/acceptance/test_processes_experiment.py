@@ -46,7 +46,7 @@ async def check(target: RecordingTarget, cloud: Cloud, services: list[Service], 
     assert requests == {endpoint: EXPECTED[endpoint].requests for endpoint in ENDPOINTS}
     kept = Counter(letter.target for letter in await cloud.dead_letters())
     assert kept == {endpoint: row.dead_letters for endpoint, row in EXPECTED.items() if row.dead_letters}
-    firsts = [seen.message_id for seen in target.arrived if seen.attempt == 1]
+    firsts = [seen.label for seen in target.arrived if seen.attempt == 1]
     assert firsts == [f"m{n:03}" for n in range(200)]
     accepted, retried = await metrics(services, http)
     assert accepted == 200

@@ -126,4 +126,4 @@ async def test_an_ingest_answers_what_is_under_way_and_takes_nothing_new(tmp_pat
         async with aiohttp.ClientSession() as other:
             with pytest.raises(aiohttp.ClientConnectorError):
                 await other.post(url, json={})
-        await wait_until(lambda: [each.message_id for each in made.target.seen] == ["m"], within=30)
+        await wait_until(lambda: [each.label for each in made.target.seen] == ["m"], within=30)

@@ -49,14 +49,14 @@ class Side:
     def waits(self) -> list[float]:
         """Seconds from acceptance to delivery, of the others that were delivered."""
         return [
-            seen.done - self._accepted[seen.message_id]
+            seen.done - self._accepted[seen.label]
             for seen in self._target.seen
-            if seen.message_id.startswith("other") and seen.message_id in self._accepted
+            if seen.label.startswith("other") and seen.label in self._accepted
         ]
 
     def delivered_hot(self) -> int:
         """Messages of the hot subject that were delivered."""
-        return sum(seen.message_id.startswith("hot") for seen in self._target.seen)
+        return sum(seen.label.startswith("hot") for seen in self._target.seen)
 
 
 async def make_side(stack: AsyncExitStack, folder: Path) -> Side:

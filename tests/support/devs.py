@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
@@ -25,8 +26,17 @@ START_SECONDS = 90.0
 class DevServer:
     """`chaski dev` on one data folder. Its ports stay the same over restarts, as a producer's configuration would."""
 
-    def __init__(self, folder: Path, *routes: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *routes: Mapping[str, Any],
+        through: Sequence[str] = (),
+        options: Sequence[str | Path] = (),
+    ) -> None:
+        """`through`: a command that starts it, such as one that limits what it may use; `options`: beside the usual."""
         self.folder = folder
+        self._through = tuple(through)
+        self._options = tuple(options)
         self.data = folder / "data"
         self.log = folder / "dev.log"
         self.kills = 0
@@ -44,8 +54,9 @@ class DevServer:
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
-                CHASKI, "dev", *self._files, "--data", self.data, "--log-format", "json",
+                *self._through, CHASKI, "dev", *self._files, "--data", self.data, "--log-format", "json",
                 "--port", self._ports[0], "--metrics-port", self._ports[1], "--console-port", "0",
+                *self._options,
                 stdin=DEVNULL, stdout=out, stderr=out,
             )  # fmt: skip
         async with asyncio.timeout(START_SECONDS):
@@ -139,7 +150,8 @@ class Seen:
     at: float  # time.monotonic() at its start
     done: float
     path: str
-    message_id: str
+    label: str  # Chaski-Id; the identity where the message has none
+    identity: str  # Chaski-Message-Id
     attempt: int
     status: int
 
@@ -148,7 +160,7 @@ class Seen:
 class RecordingTarget:
     """A target whose answer the test decides; it notes every request."""
 
-    answer: Callable[[str, str, int], tuple[float, int]]  # path, message id, attempt -> seconds to wait, status
+    answer: Callable[[str, str, int], tuple[float, int]]  # path, label, attempt -> seconds to wait, status
     url: str = ""
     seen: list[Seen] = field(default_factory=list)
     bodies: dict[str, bytes] = field(default_factory=dict)
@@ -159,36 +171,39 @@ class RecordingTarget:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request."""
         at = time.monotonic()
-        message_id = request.headers.get("Chaski-Message-Id", "")
+        identity = request.headers.get("Chaski-Message-Id", "")
+        label = request.headers.get("Chaski-Id", identity)
         attempt = int(request.headers.get("Chaski-Attempt", "0"))
         body = await request.read()
         if self.keep_bodies:
-            self.bodies[message_id] = body
+            self.bodies[label] = body
         if self.count_arrivals:
-            self.arrived.append(Seen(at, at, request.path, message_id, attempt, 0))
-        seconds, status = self.answer(request.path, message_id, attempt)
+            self.arrived.append(Seen(at, at, request.path, label, identity, attempt, 0))
+        seconds, status = self.answer(request.path, label, attempt)
         if seconds:
             await asyncio.sleep(seconds)
-        self.seen.append(Seen(at, time.monotonic(), request.path, message_id, attempt, status))
+        self.seen.append(Seen(at, time.monotonic(), request.path, label, identity, attempt, status))
         return web.Response(status=status)
 
     def by_message(self) -> dict[str, list[Seen]]:
-        """Requests by message id, in the order they began."""
+        """Requests by label, in the order they began."""
         found: dict[str, list[Seen]] = defaultdict(list)
         for each in sorted(self.seen, key=lambda seen: seen.at):
-            found[each.message_id].append(each)
+            found[each.label].append(each)
         return found
 
 
 @contextlib.asynccontextmanager
-async def recording_target(answer: Callable[[str, str, int], tuple[float, int]]) -> AsyncIterator[RecordingTarget]:
+async def recording_target(
+    answer: Callable[[str, str, int], tuple[float, int]], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[RecordingTarget]:
     """Runs a target on a free port of 127.0.0.1."""
     target = RecordingTarget(answer)
     runner = web.ServerRunner(web.Server(target.handle, handler_cancellation=True), shutdown_timeout=0)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024, ssl_context=tls)
     await site.start()
-    target.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    target.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}/"
     try:
         yield target
     finally:

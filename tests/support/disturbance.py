@@ -110,7 +110,7 @@ def surplus(requests: Iterable[Seen]) -> list[tuple[Seen, Seen]]:
     """Requests beyond the first of each attempt, each with the one before it."""
     attempts: dict[tuple[str, int], list[Seen]] = defaultdict(list)
     for seen in sorted(requests, key=lambda each: each.at):
-        attempts[seen.message_id, seen.attempt].append(seen)
+        attempts[seen.label, seen.attempt].append(seen)
     return [pair for each in attempts.values() for pair in itertools.pairwise(each)]
 
 

@@ -77,7 +77,7 @@ class DisturbedCluster:
         again may be there twice: a worker that was paused before its delete is told that it succeeded, also where another
         one had deleted the message meanwhile.
         """
-        took = {seen.message_id: seen.done for seen in target.seen if seen.status < 300}
+        took = {seen.label: seen.done for seen in target.seen if seen.status < 300}
         taken = self.cloud.file.with_name("taken.txt")
         await asyncio.to_thread(write_ids, taken, took)
         logs = [service.log for service in self.running.workers.values()]

@@ -6,9 +6,11 @@ answered whole ends with its connection cut.
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
 
@@ -16,6 +18,7 @@ import aiohttp
 
 Fault = Callable[["Exchange"], Awaitable[None]]
 ANY = "*"
+SIGNATURE_SECONDS = 900  # IAM User Guide, "Troubleshoot signed requests for AWS APIs"
 _SIGNED = ("authorization", "x-amz-date")  # DynamoDB Local wants to see a signature, and does not check it
 _CONTENT_TYPE = "application/x-amz-json-1.0"
 
@@ -38,7 +41,9 @@ class Exchange:
         headers = {"Content-Type": _CONTENT_TYPE, "X-Amz-Target": self.headers["x-amz-target"]}
         headers |= {name: self.headers[name] for name in _SIGNED if name in self.headers}
         async with self._session.post(self._upstream, data=body, headers=headers) as response:
-            told = {name: value for name, value in response.headers.items() if name.lower().startswith("x-amz")}
+            told = {
+                name: value for name, value in response.headers.items() if name.lower().startswith(("x-amz", "date"))
+            }
             return response.status, told, await response.read()
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -121,6 +126,23 @@ def refuse(status: int, code: str = "", *, query_code: str = "", date: float | N
     return refused
 
 
+def keeping_time(now: Callable[[], float] = time.time) -> Fault:
+    """As AWS: a signature more than 15 minutes off is refused, and every answer has a `Date`."""
+
+    async def judged(exchange: Exchange) -> None:
+        dated = {"Date": formatdate(now(), usegmt=True)}
+        signed = datetime.strptime(exchange.headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        if abs(signed - now()) <= SIGNATURE_SECONDS:
+            status, headers, body = await exchange.ask()
+            await exchange.answer(status, headers | dated, body)
+            return
+        said = "expired" if signed < now() else "not yet current"
+        error = {"__type": "com.amazon.coral.service#InvalidSignatureException", "message": f"Signature {said}"}
+        await exchange.answer(403, dated, json.dumps(error).encode())
+
+    return judged
+
+
 def fail_entries(*ids: str, code: str = "InternalError", sender_fault: bool = False) -> Fault:
     """A 200 in which some entries of the batch failed; the others are passed on."""
 
@@ -142,7 +164,7 @@ def forget_entries(*ids: str) -> Fault:
 
     async def forgot(exchange: Exchange) -> None:
         answer = json.loads((await exchange.ask())[2])
-        answer["Successful"] = [each for each in answer["Successful"] if each["Id"] not in ids]
+        answer["Successful"] = [each for each in answer.get("Successful", []) if each["Id"] not in ids]
         answer.pop("Failed", None)
         await exchange.answer(200, {}, json.dumps(answer).encode())
 
@@ -215,7 +237,10 @@ class FaultProxy:
             for name, _, value in (line.partition(":") for line in head.split("\r\n")[1:] if line)
         }
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        action = headers.get("x-amz-target", ".").rpartition(".")[2]
+        if "x-amz-target" not in headers:  # asks what time it is: any answer does, and no plan is for it
+            writer.write(as_http(404, {"Date": formatdate(time.time(), usegmt=True)}, b""))
+            return True
+        action = headers["x-amz-target"].rpartition(".")[2]
         self.seen.append(action)
         exchange = Exchange(action, headers, body, self._session, self._upstream, writer)
         await self._fault_for(action)(exchange)

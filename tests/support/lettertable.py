@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from chaski_aws.store.items import Item, stored_letter
+from chaski_aws.store.items import stored_letter
 from chaski_aws.store.reading import Caller
+from chaski_aws.store.values import Item
 from chaski_core.deadletter import DeadLetter
 
 _IN_A_CALL = 25  # the most that BatchWriteItem takes

@@ -11,9 +11,18 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter, LetterKey, ReplayMark
+from chaski_core.deadletter import (
+    Claimed,
+    DeadLetter,
+    DeadLetterFilter,
+    LetterKey,
+    ReplayClaim,
+    ReplayMark,
+    claimable,
+)
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import (
+    RETENTION_SECONDS,
     AttemptEntry,
     AttemptRecord,
     Failed,
@@ -62,6 +71,7 @@ class MemoryQueue:
 
     def __init__(self, url: str, clock: LoopClock, settings: Settings, faults: Faults) -> None:
         self.url = url
+        self.retention_seconds = None if settings.retention_ms is None else settings.retention_ms // 1000
         self.calls: dict[str, int] = defaultdict(int)
         self._clock = clock
         self._faults = faults
@@ -83,7 +93,7 @@ class MemoryQueue:
             sequence = self._rules.send(self._last, message.group_id, message.deduplication_id, self._now())
             if sequence == self._last:
                 self._stored[sequence] = message
-            results.append(Sent(f"m{sequence}", sequence))
+            results.append(Sent(self._id(sequence), sequence))
         return self._answer("send", results)
 
     async def receive(
@@ -104,7 +114,7 @@ class MemoryQueue:
             stored = self._stored[each.sequence]
             received.append(
                 ReceivedMessage(
-                    message_id=f"m{each.sequence}",
+                    message_id=self._id(each.sequence),
                     receipt_handle=f"{each.sequence}-{each.receives}",
                     body=stored.body,
                     group_id=each.group,
@@ -144,6 +154,9 @@ class MemoryQueue:
         self._call("counts")
         return self._rules.counts(self._now())
 
+    def _id(self, sequence: int) -> str:
+        return f"{self.url.rpartition('/')[2]}:{sequence}"  # no two queues give the same
+
     def _now(self) -> int:
         return self._clock.now_ms() - EPOCH_MS
 
@@ -174,31 +187,54 @@ def _failed(refusal: Refusal | None) -> Failed | None:
 
 @dataclass
 class MemoryStore:
-    """Dead letters in memory; an existing key is left as it is."""
+    """Dead letters in memory; a message that was kept before is left as it is."""
 
     faults: Faults
-    kept: dict[tuple[int, str, str], DeadLetter] = field(default_factory=dict)
+    kept: dict[str, DeadLetter] = field(default_factory=dict)  # by identity
+    claims: dict[LetterKey, ReplayClaim] = field(default_factory=dict)
 
     async def put(self, letter: DeadLetter) -> None:
         """As the port says."""
         self.faults.before("put")
-        self.kept.setdefault((letter.dead_lettered_at, letter.id, letter.subject), letter)
+        self.kept.setdefault(letter.message_id, letter)
         self.faults.after("put")
+
+    @property
+    def letters(self) -> list[DeadLetter]:
+        """Oldest first."""
+        return sorted(self.kept.values(), key=lambda letter: letter.key)
 
     async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
         """As the port says."""
-        for key in sorted(self.kept):
-            letter = self.kept[key]
+        for letter in self.letters:
             if wanted.keeps(letter, jsontext.dumps(letter.envelope).decode()):
                 yield letter
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
         """As the port says."""
-        return [self.kept[key] for key in sorted(self.kept) if key[1] == message_id]
+        return [each for each in self.letters if message_id in (each.message_id, each.id, each.replay_of)]
+
+    async def claim(
+        self, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], claim: ReplayClaim
+    ) -> Sequence[Claimed]:
+        """As the port says."""
+        self.faults.before("claim")
+        return [self._claim(key, judged, claim) for key, judged in wanted]
+
+    def _claim(self, key: LetterKey, judged: ReplayMark | None, claim: ReplayClaim) -> Claimed:
+        letter = self.kept.get(key.message_id)
+        if letter is None:
+            return Claimed.GONE
+        found = claimable(judged, letter.replay, self.claims.get(key), claim)
+        if found is Claimed.YES:
+            self.claims[key] = claim
+        return found
 
     async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
         """Notes down what was sent again."""
         self.faults.before("mark")
+        for key, _ in marks:
+            self.claims.pop(key, None)
         for key, letter in list(self.kept.items()):
             for marked, mark in marks:
                 if letter.key == marked:
@@ -247,10 +283,11 @@ class MemoryJournal:
 
 
 class MemoryBackend:
-    """Implements `ports.Backend`; queues come into being when asked for."""
+    """Implements `ports.Backend`; queues come into being when asked for. `keeps`: they delete nothing by its age."""
 
-    def __init__(self, clock: LoopClock) -> None:
+    def __init__(self, clock: LoopClock, *, keeps: bool = False) -> None:
         self.clock = clock
+        self.keeps = keeps
         self.faults = Faults()
         self.dead_letters = MemoryStore(self.faults)
         self.attempt_records = MemoryRecords(self.faults)
@@ -263,7 +300,8 @@ class MemoryBackend:
 
     def delayed_queue(self, url: str, delay_seconds: int) -> MemoryQueue:
         """Makes a queue with a delay."""
-        settings = Settings(delay_ms=delay_seconds * 1000, retention_ms=1_209_600_000, dedup_per_group=True)
+        retention = None if self.keeps else RETENTION_SECONDS * 1000
+        settings = Settings(delay_ms=delay_seconds * 1000, retention_ms=retention, dedup_per_group=True)
         self.queues[url] = MemoryQueue(url, self.clock, settings, self.faults)
         return self.queues[url]
 

@@ -75,7 +75,7 @@ class OrderLoad:
         if ordering == "Strict":
             done: dict[tuple[str, int], float] = {}
             for seen in sorted(answered, key=lambda each: each.done):
-                done.setdefault((seen.message_id, seen.attempt), seen.done)
+                done.setdefault((seen.label, seen.attempt), seen.done)
             for before, after in self._pairs():
                 settled = max(done[before, number + 1] for number in range(len(self.expected[before])))
                 assert settled <= first[after, 1], (before, after)
@@ -89,7 +89,7 @@ def begun(arrived: Iterable[Seen]) -> dict[tuple[str, int], float]:
     """When each attempt first arrived, by message and number, in that order."""
     found: dict[tuple[str, int], float] = {}
     for seen in sorted(arrived, key=lambda each: each.at):
-        found.setdefault((seen.message_id, seen.attempt), seen.at)
+        found.setdefault((seen.label, seen.attempt), seen.at)
     return found
 
 
@@ -97,5 +97,5 @@ def by_subject(requests: Iterable[Seen]) -> dict[str, list[Seen]]:
     """Requests of each subject in the order they began."""
     found: dict[str, list[Seen]] = defaultdict(list)
     for seen in sorted(requests, key=lambda each: each.at):
-        found[seen.message_id.rpartition("-")[0]].append(seen)
+        found[seen.label.rpartition("-")[0]].append(seen)
     return found

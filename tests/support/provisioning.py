@@ -98,7 +98,7 @@ class Provisioned:
 
 def provision(aws: Aws, route: Route, settings: ProvisionSettings | None = None) -> Provisioned:
     """Runs once, as `chaski provision` does."""
-    settings = settings or ProvisionSettings()
+    settings = settings or ProvisionSettings("chaski")
     observed = survey(aws, route, settings)
     wanted = desired(route, observed.generations, settings)
     applied = apply(aws, plan(wanted, observed))

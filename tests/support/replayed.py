@@ -108,7 +108,7 @@ def made(route: str, count: int, subjects: int, now_ms: int) -> list[DeadLetter]
         assert isinstance(envelope, Envelope)
         found.append(
             DeadLetter(
-                route=route, id=f"m{number:06}", subject=subject, dead_lettered_at=now_ms - 3_000_000 + given_up * 50,
+                route=route, message_id=f"m{number:06}", id=f"m{number:06}", subject=subject, dead_lettered_at=now_ms - 3_000_000 + given_up * 50,
                 reason=Reason.EXHAUSTED, error_class="404" if number % 3 == 0 else "500", target="t", url=url, attempts=1,
                 errors=(), envelope=envelope.document,
             )

@@ -38,6 +38,12 @@ def workers_of(resolved: ResolvedRoute) -> list[FakeWorkers]:
     return [FakeWorkers(f"{route}-{name or 'retry'}", name, {"r": route, "q": name or "retry"}) for name in names]
 
 
+def sweeper_of(resolved: ResolvedRoute) -> FakeWorkers:
+    """The Deployment that keeps what is about to expire."""
+    route = resolved.route.name
+    return FakeWorkers(f"{route}-sweep", None, {"r": route, "q": "sweep"})
+
+
 def route_document(name: str, *, ready: bool = True, ordering: str = "Relaxed", **spec: Any) -> dict[str, Any]:
     """A ChaskiRoute with one queue `messages`, as the API server has it, its queues made."""
     document: dict[str, Any] = {

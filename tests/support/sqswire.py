@@ -9,6 +9,7 @@ import aiohttp
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import (
+    RETENTION_SECONDS,
     Failed,
     OutgoingMessage,
     QueueCounts,
@@ -35,6 +36,11 @@ class WireQueue:
     def atomic_batches(self) -> bool:
         """SQS can take one entry of a batch and fail another."""
         return False
+
+    @property
+    def retention_seconds(self) -> int:
+        """As on AWS."""
+        return RETENTION_SECONDS
 
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
         """SendMessageBatch."""
@@ -109,8 +115,8 @@ def _code(kind: str) -> str:
 
 
 def _by_index(answer: Any) -> list[Any]:
-    results = {int(each["Id"]): each for each in answer["Successful"]}
-    for each in answer["Failed"]:
+    results = {int(each["Id"]): each for each in answer.get("Successful", [])}
+    for each in answer.get("Failed", []):
         results[int(each["Id"])] = Failed(each["Code"], each["Message"], each["SenderFault"])
     return [results[index] for index in sorted(results)]
 

@@ -10,7 +10,7 @@ from chaski_core.outcome import ErrorClass, Outcome, class_of_status
 from chaski_core.ports import OutgoingMessage, Sent
 from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
-from chaski_core.subject import deduplication_id, group_id
+from chaski_core.subject import first_deduplication_id, group_id
 from chaski_runtime.metrics import Metrics
 from chaski_worker.settings import WorkerSettings
 from chaski_worker.worker import Worker
@@ -91,7 +91,7 @@ class FakeTarget:
         """One call."""
         loop = asyncio.get_running_loop()
         at = loop.time()
-        subject, _, number = dict(headers)["Chaski-Message-Id"].rpartition("-")
+        subject, _, number = dict(headers)["Chaski-Id"].rpartition("-")
         attempt = int(dict(headers)["Chaski-Attempt"])
         self.running += 1
         self.most_running = max(self.running, self.most_running)
@@ -125,10 +125,11 @@ class World:
     route: Route
     target: FakeTarget
     settings: WorkerSettings = field(default_factory=lambda: WorkerSettings(observe_interval_seconds=0))
+    keeps: bool = False  # its queues delete nothing by its age
 
     def __post_init__(self) -> None:
         self.clock = LoopClock()
-        self.backend = MemoryBackend(self.clock)
+        self.backend = MemoryBackend(self.clock, keeps=self.keeps)
         self.resolved = resolve(self.route)
         for rung in self.resolved.rungs:
             self.backend.delayed_queue(rung.url, rung.rung.delay_seconds)
@@ -168,7 +169,7 @@ class World:
         document = {"subject": subject, "body": {"url": f"http://t{target}.example/"}}
         metadata = Metadata(id=message_id, route=self.route.key, accepted_at=self.clock.now_ms())
         message = OutgoingMessage(
-            write_envelope(document, metadata), group_id(subject), deduplication_id(message_id, 0, "first", 0)
+            write_envelope(document, metadata), group_id(subject), first_deduplication_id(message_id)
         )
         (result,) = await self.backend.queue(url).send([message])
         assert isinstance(result, Sent)

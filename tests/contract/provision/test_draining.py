@@ -10,7 +10,7 @@ from chaski_aws.provision.settings import ProvisionSettings
 from chaski_cli.provisioning.waiting import Watch, watch_drained
 from support.provisioning import Counted, provision, route_of
 
-SETTINGS = ProvisionSettings()
+SETTINGS = ProvisionSettings("chaski")
 CHANGED = route_of(queues=[{"name": "messages", "partitions": 1}])
 
 

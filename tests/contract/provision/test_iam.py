@@ -11,7 +11,7 @@ from chaski_aws.provision.settings import ProvisionSettings
 from support.provisioning import Counted, provision, route_of
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "iam"
-SETTINGS = ProvisionSettings()
+SETTINGS = ProvisionSettings("chaski")
 ALSO = {
     "sqs:TagQueue",
     "dynamodb:TagResource",

@@ -20,7 +20,7 @@ from chaski_core.route.resolved import queue_name, table_name
 from chaski_core.route.resolved_document import load_resolved, resolved_yaml
 from support.provisioning import Counted, Killed, provision, route_of
 
-SETTINGS = ProvisionSettings()
+SETTINGS = ProvisionSettings("chaski")
 FIRST = queue_name(route_of(), "urgent", 1, 0)
 STRICT = route_of(ordering="Strict")
 MORE_PARTITIONS = route_of(queues=[{"name": "urgent", "subjects": ["u_*"]}, {"name": "messages", "partitions": 3}])
@@ -215,6 +215,24 @@ def test_a_queue_of_somebody_else_is_named_and_not_touched(aws: Counted, tags: d
     assert aws.writes == []
     apply(aws, plan_drop(route_of(), SETTINGS, survey(aws, route_of(), SETTINGS)))
     assert all_queues(aws) == before
+
+
+@pytest.mark.promise(7)
+@pytest.mark.promise(14)
+def test_another_installation_neither_shares_nor_fences_what_is_there(aws: Counted) -> None:
+    """Two clusters in one account, the same route, and then another map in the second: the first goes on undisturbed."""
+    first, second = ProvisionSettings("11111111-aaaa"), ProvisionSettings("22222222-bbbb")
+    provision(aws, route_of(), first)
+    before, written = all_queues(aws), len(aws.writes)
+    for wanted in (route_of(), route_of(queues=[{"name": "messages", "partitions": 5}])):
+        with pytest.raises(NotOursError) as caught:
+            provision(aws, wanted, second)
+        assert 'installation: set it to "11111111-aaaa" to keep using these' in caught.value.fix
+        with pytest.raises(NotOursError):
+            apply(aws, plan_drop(wanted, second, survey(aws, wanted, second)))
+    assert all_queues(aws) == before
+    assert len(aws.writes) == written
+    assert provision(aws, route_of(), first).applied.done == ()
 
 
 @pytest.mark.promise(7)

@@ -20,7 +20,7 @@ from chaski_core.route.resolved import queue_name, table_name
 from support.provisioning import Counted, boto, provision, route_of
 from support.sqsserver import ServerProcess
 
-SETTINGS = ProvisionSettings()
+SETTINGS = ProvisionSettings("chaski")
 
 
 @pytest.fixture(params=["embedded-sqs-server", "elasticmq"])
