@@ -136,7 +136,7 @@ def check_size(submission: Submission, limit: int, *, of_batch: bool = False) ->
 
 
 def outgoing(submission: Submission, trace_header: str = "") -> AttributedMessage:
-    """The message as the queue takes it; what it carries beside its body is packed into bytes that nobody reads there.
+    """The message as the queue takes it; what it carries beside its body is packed into bytes that the queue does not read.
 
     `trace_header`: `X-Amzn-Trace-Id` of the request; it becomes the system attribute where the message brings none.
     """

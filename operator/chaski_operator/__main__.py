@@ -121,8 +121,8 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     flags.text("--tools-pull-policy", "IfNotPresent", "when the kubelet pulls it")
     flags.text("--tools-role-arn", "", "IAM role on the ServiceAccounts of replays (IRSA)")
     flags.many("--namespace", "serve only this namespace; may be given several times (default: all)")
-    told = "name of this installation in AWS tags; two in one account need two (default: the UID of kube-system)"
-    flags.text("--installation", "", told)
+    purpose = "name of this installation in AWS tags; two in one account need two (default: the UID of kube-system)"
+    flags.text("--installation", "", purpose)
     flags.number("--resync-seconds", 300.0, "between two full looks at a route")
     flags.number("--busy-seconds", 10.0, "between two looks while queues run empty or a table is being made")
     flags.number("--drained-seconds", 60.0, "a queue must be seen empty so long before it is deleted")

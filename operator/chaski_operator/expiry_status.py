@@ -19,16 +19,16 @@ def said_of_expiry(rows: Sequence[Row], now: int, *, sweeping: bool) -> Said:
         sweeping: a worker runs already that keeps what is about to expire.
     """
     if needs_sweep(rows, now, sweeping=sweeping):
-        told = _told(unserved(rows, SWEEP_MS, now))
+        queues = _listed(unserved(rows, SWEEP_MS, now))
         return Said(
             NEAR_EXPIRY, "True", SWEEPING,
-            f"no worker serves {told}: SQS deletes messages after 14 days, so a worker that attempts nothing keeps what "
+            f"no worker serves {queues}: SQS deletes messages after 14 days, so a worker that attempts nothing keeps what "
             "reaches 13 as dead letters",
         )  # fmt: skip
     old = [row for row in unserved(rows, WARN_MS, now) if row.served is False]
     if old:
-        told = f"no worker serves {_told(old)}: SQS deletes messages after 14 days, and from 13 on they become dead letters"
-        return Said(NEAR_EXPIRY, "True", UNSERVED, told)
+        queues = f"no worker serves {_listed(old)}: SQS deletes messages after 14 days, and from 13 on they become dead letters"
+        return Said(NEAR_EXPIRY, "True", UNSERVED, queues)
     return Said(NEAR_EXPIRY, "False", NOT_NEAR, "no queue without workers has held messages for a week")
 
 
@@ -38,7 +38,7 @@ def is_sweeping(status: Mapping[str, Any]) -> bool:
     return any((each["type"], each["status"], each["reason"]) == (NEAR_EXPIRY, "True", SWEEPING) for each in conditions)
 
 
-def _told(rows: Iterable[Row]) -> str:
+def _listed(rows: Iterable[Row]) -> str:
     return ", ".join(
         f'"{row.name}", which may hold messages of {timestamp(row.since)[:10]}' for row in rows if row.since is not None
     )

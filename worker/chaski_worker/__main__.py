@@ -88,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     consume = jobs.add_parser("consume", help="makes first attempts; in Strict the retries as well")
     consume.add_argument("--queue", metavar="NAME", help="only this queue of the route (default: all)")
     retry = jobs.add_parser("retry", help="makes retries: takes all rungs of the route")
-    told = "attempts nothing: keeps messages of all queues and rungs as dead letters a day before SQS deletes them"
-    sweep = jobs.add_parser("sweep", help=told)
+    summary = "attempts nothing: keeps messages of all queues and rungs as dead letters a day before SQS deletes them"
+    sweep = jobs.add_parser("sweep", help=summary)
     for job in (consume, retry, sweep):
         job.add_argument("--route", type=Path, required=True, metavar="FILE", help="the resolved route")
         job.add_argument(

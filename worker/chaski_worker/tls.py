@@ -19,7 +19,7 @@ def trusting(rule: AllowRule) -> ssl.SSLContext | bool:
 
     Raises:
         OSError: the bundle is broken (ssl.SSLError), or the system's can't be read.
-        ValueError: the bundle is no text of certificates.
+        ValueError: the bundle holds no certificates in PEM.
     """
     if rule.ca_bundle is None:
         return True  # the one context that aiohttp shares: loading the system's certificates takes long

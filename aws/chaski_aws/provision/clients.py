@@ -83,8 +83,8 @@ class BotoAws:
         try:
             return self._call(service, operation, request)
         except ClientError as error:
-            spelt = str(error.response.get("Error", {}).get("Code", "")).removesuffix("Exception")
-            if spelt not in _SKEW or abs(self._clock.seconds() - signed_at) <= _SKEWED_SECONDS:
+            code_given = str(error.response.get("Error", {}).get("Code", "")).removesuffix("Exception")
+            if code_given not in _SKEW or abs(self._clock.seconds() - signed_at) <= _SKEWED_SECONDS:
                 raise _refused(service, operation, request, error) from error
         except BotoCoreError as error:
             raise _failed(service, operation, request, error) from error
@@ -100,8 +100,8 @@ class BotoAws:
         try:
             answer: Mapping[str, Any] = getattr(self._clients[service], _method(operation))(**request)
         except ClientError as error:
-            spelt = str(error.response.get("Error", {}).get("Code", "")).removesuffix("Exception")
-            self._learn(error.response, sent, decisive=spelt in _SKEW)
+            code_given = str(error.response.get("Error", {}).get("Code", "")).removesuffix("Exception")
+            self._learn(error.response, sent, decisive=code_given in _SKEW)
             raise
         self._learn(answer, sent, decisive=False)
         return answer
@@ -110,7 +110,7 @@ class BotoAws:
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         self._clock.observe(headers.get("date", ""), sent, decisive=decisive)
 
-    def _sign_anew(self, request: AWSPreparedRequest, **_told: object) -> None:
+    def _sign_anew(self, request: AWSPreparedRequest, **_event: object) -> None:
         """Replaces botocore's signature where it was made by a clock that is off; both are POSTs of JSON to the root."""
         credentials = self._session.get_credentials()
         if abs(self._clock.offset_seconds() or 0.0) <= _SKEWED_SECONDS or credentials is None:
@@ -126,10 +126,10 @@ class BotoAws:
 
 
 def _refused(service: str, operation: str, request: Mapping[str, Any], error: ClientError) -> ProvisionError:
-    told: Mapping[str, Any] = error.response.get("Error", {})
-    spelt = str(told.get("QueryErrorCode") or told.get("Code", ""))
-    code = code_of(service, spelt)
-    return ProvisionError(problem_of(service, operation, resource_of(request), code, str(told.get("Message", ""))))
+    answered: Mapping[str, Any] = error.response.get("Error", {})
+    code_given = str(answered.get("QueryErrorCode") or answered.get("Code", ""))
+    code = code_of(service, code_given)
+    return ProvisionError(problem_of(service, operation, resource_of(request), code, str(answered.get("Message", ""))))
 
 
 def _failed(service: str, operation: str, request: Mapping[str, Any], error: BotoCoreError) -> ProvisionError:
