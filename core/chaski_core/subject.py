@@ -11,6 +11,7 @@ import mmh3
 
 MAX_SUBJECT_CHARACTERS = 512
 _ACCEPTED = ":first"
+_REPLAY = ":replay:"
 _SQS_TOKEN = re.compile(r"[!-~]{1,128}\Z")
 
 
@@ -53,7 +54,13 @@ def replay_deduplication_id(message_id: str, number: int) -> str:
         message_id: the identity of the dead letter.
         number: of the replay of this dead letter, from 1.
     """
-    return _token(f"{message_id}:replay:{number}")
+    return _token(f"{message_id}{_REPLAY}{number}")
+
+
+def replayed_message(deduplication_id: str) -> str | None:
+    """The identity of the dead letter that a message replays, by the deduplication id under which it was sent."""
+    message_id, separator, number = deduplication_id.partition(_REPLAY)
+    return message_id if separator and ":" not in number else None  # a rung may have that name
 
 
 def _token(text: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -89,9 +89,9 @@ class EmbeddedBroker:
         """Runs an action of this package on the engine's thread; returns once its changes are durable."""
         return await self._engine.submit(action)
 
-    def ride(self, action: Action[object]) -> None:
-        """Runs an action on the engine's thread without waiting for it."""
-        self._engine.ride(action)
+    def ride(self, action: Action[object], messages: Iterable[str] = ()) -> None:
+        """Runs an action about these messages, by identity, on the engine's thread without waiting for it."""
+        self._engine.ride(action, messages)
 
     async def release_in_flight(self) -> int:
         """Makes every held message visible again; returns how many. For a process that is alone on the folder."""

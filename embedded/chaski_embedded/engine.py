@@ -5,7 +5,8 @@ thrown away and read anew from the file, and the thread goes on.
 
 After such a failure the engine is in trouble: once a second it tries to store something as large as a message, and until
 that succeeds, `trouble` holds the reason. Actions without a caller that waits are tried again with it, apart from all
-others: they need room, and what others do (a delete) may be what makes it.
+others: they need room, and what others do (a delete) may be what makes it. The delete of a message is committed only
+together with the notes of its attempts that are late, so no crash can leave a message deleted and its attempts unknown.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ Action = Callable[[Session], T]
 _MAX_GROUP = 1_000  # commands in one commit: bounds how long the first waits for the last
 _RETRY_SECONDS = 1.0
 _PROBE_BYTES = 327_680  # a message of the largest size with its metadata
-_MAX_LEFT_BEHIND = 10_000  # riders that wait for room: far more than there can be attempts under way
+_MAX_LATE = 10_000  # riders that wait for room: far more than there can be attempts under way
 _RIDE_SECONDS = 0.05  # for which an action that nobody waits for does, so that it costs no commit of its own
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class _Command:
     action: Action[Any]
     future: "asyncio.Future[Any] | None"  # None: nobody waits for it
     undo: Callable[[Any], Action[Any] | None] | None = None
+    messages: frozenset[str] = frozenset()  # identities of the messages that it is about; without a future
+    stored: bool = False  # with another group; without a future
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Engine:
         self._commands: queue.SimpleQueue[Sequence[_Command] | None] = queue.SimpleQueue()
         self._riders: list[_Command] = []
         self._departure: asyncio.TimerHandle | None = None  # of the riders, if no command comes before
-        self._left_behind: list[_Command] = []  # riders that could not be stored
+        self._late: dict[_Command, None] = {}  # riders that could not be stored; the thread reads it
         self._retry: asyncio.TimerHandle | None = None
         self.trouble: str | None = None  # why nothing can be stored; None: it can
         self._thread = threading.Thread(target=self._work, name="chaski-embedded", daemon=True)
@@ -100,7 +103,7 @@ class Engine:
         self._closed = True
         if self._retry is not None:
             self._retry.cancel()
-        self._put(*self._left_behind)
+        self._put(*self._late)
         self._commands.put(None)
         while self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, 1.0)
@@ -117,15 +120,20 @@ class Engine:
             self._put(_Command(action, future, undo))
         return future
 
-    def ride(self, action: Action[Any]) -> None:
+    def ride(self, action: Action[Any], messages: Iterable[str] = ()) -> None:
         """Gives an action without a caller that waits to the thread: with the next command, or soon if none comes.
 
-        It is tried again while nothing can be stored.
+        It is tried again while nothing can be stored, and then no later than with the delete of one of its messages.
+
+        Args:
+            action: carried out once.
+            messages: identities of the messages that it is about.
         """
+        rider = _Command(action, None, messages=frozenset(messages))
         if self.trouble is not None:
-            self._leave_behind(_Command(action, None))
+            self._leave_behind(rider)
         elif not self._closed:
-            self._riders.append(_Command(action, None))
+            self._riders.append(rider)
             if self._departure is None:
                 self._departure = self._loop.call_later(_RIDE_SECONDS, self._put)
 
@@ -147,7 +155,9 @@ class Engine:
             if future is None:
                 if isinstance(outcome.error, BackendUnavailableError):
                     self._leave_behind(outcome.command)
-                elif outcome.error is not None:
+                    continue
+                self._late.pop(outcome.command, None)
+                if outcome.error is not None:
                     _log.warning("lost a note of an attempt: %s", outcome.error)
             elif future.cancelled():
                 self._take_back(outcome)
@@ -176,17 +186,16 @@ class Engine:
             self._retry = self._loop.call_later(_RETRY_SECONDS, self._try_again)
 
     def _leave_behind(self, rider: _Command) -> None:
-        if self._closed or len(self._left_behind) >= _MAX_LEFT_BEHIND:
+        if self._closed or (len(self._late) >= _MAX_LATE and rider not in self._late):
             _log.warning("lost a note of an attempt: %s", self.trouble)
         else:
-            self._left_behind.append(rider)
+            self._late[rider] = None
 
     def _try_again(self) -> None:
         self._retry = None
-        riders, self._left_behind = self._left_behind, []
         probing: asyncio.Future[None] = self._loop.create_future()
         probing.add_done_callback(self._probed)
-        self._put(*riders, _Command(_probe, probing))
+        self._put(*self._late, _Command(_probe, probing))
 
     def _probed(self, probing: "asyncio.Future[None]") -> None:
         if probing.cancelled() or probing.exception() is not None:
@@ -194,7 +203,7 @@ class Engine:
         _log.info("%s takes what is written again", self._file)
         self.trouble = None
         if not self._closed:
-            self._put(_Command(_drop_probe, None))
+            self._put(*self._late, _Command(_drop_probe, None))  # some may have come since the try began
 
     # ---- in the thread
 
@@ -225,8 +234,11 @@ class Engine:
         outcomes: list[_Outcome] = []
         try:
             session = self._session or self._restore()
-            session.begin()
+            session.begin(with_late_notes=bool(self._late))
             for command in commands:
+                if command.stored:
+                    outcomes.append(_Outcome(command))
+                    continue
                 try:
                     outcomes.append(_Outcome(command, command.action(session)))
                 except ChaskiError as error:
@@ -236,11 +248,24 @@ class Engine:
                 except Exception as error:  # noqa: BLE001 - whatever it is, the others of the group go on
                     _log.exception("an action on %s failed; the others of its group are done again", self._file)
                     return self._without(command, commands, error)
+            late = self._take_along(session, commands)
             session.commit()
+            for command in late:
+                command.stored = True
         except (sqlite3.Error, OSError, BackendError) as error:
             self._discard()
             return [_Outcome(each, error=_unavailable(self._file, error)) for each in commands]
         return outcomes
+
+    def _take_along(self, session: Session, commands: Sequence[_Command]) -> list[_Command]:
+        """Carries out what is late of the messages that these commands delete; what the group has itself is not late."""
+        if not session.deleted:
+            return []
+        late = [each for each in list(self._late) if not each.stored and not each.messages.isdisjoint(session.deleted)]
+        late = [each for each in late if each not in commands]
+        for command in late:
+            command.action(session)
+        return late
 
     def _without(self, broken: _Command, commands: Sequence[_Command], error: Exception) -> list[_Outcome]:
         self._discard()  # the action may have left half of its changes behind

@@ -98,6 +98,8 @@ def delete(session: Session, name: str, holds: Sequence[Hold]) -> list[Failed | 
             results.append(_no_handle(hold.handle))
             continue
         refusal = queue.fifo.delete(hold.receipt.sequence, hold.receipt.receive, session.now)
+        if refusal is None:
+            session.note_deleted(hold.receipt.sequence)
         results.append(None if refusal is None else _refused(refusal, hold))
     return results
 

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from chaski_core.errors import BackendRejectedError
-from chaski_core.subject import is_accepted
+from chaski_core.subject import is_accepted, replayed_message
 from chaski_embedded.dedup import WINDOW_MS
 from chaski_embedded.fifo import FifoQueue
 from chaski_embedded.fifomodel import Held, Settings
@@ -83,6 +83,8 @@ class Session:
         self.wall = time.wall()
         self.queues: dict[str, HostedQueue] = {}
         self.touched: dict[str, HostedQueue | None] = {}  # queues that an action looked at; None: deleted
+        self.deleted: set[str] = set()  # by the group: ids of its messages, and their identities on rungs
+        self._with_late_notes = False
         self._accepted = 0  # messages of ingest since the last commit
         self._sent: dict[int, tuple[int, StoredMessage]] = {}  # since the last flush: sequence -> (queue, message)
         self._load()
@@ -106,6 +108,13 @@ class Session:
             self._sent[sequence] = (queue.id, message)
             self._accepted += is_accepted(message.dedup_id)
         return claimed
+
+    def note_deleted(self, sequence: int) -> None:
+        """A message was deleted by its receiver."""
+        if self._with_late_notes:
+            self.deleted.add(message_id(self.salt, sequence))
+            for (dedup_id,) in self.read("SELECT dedup_id FROM messages WHERE sequence = ?", (sequence,)):
+                self.deleted.add(dedup_id.partition(":")[0])  # of a hop: the identity, see `chaski_core.subject`
 
     def messages(self, sequences: Sequence[int]) -> dict[int, StoredMessage]:
         """What is stored of messages that are not gone."""
@@ -154,10 +163,12 @@ class Session:
 
     # ---- for the engine
 
-    def begin(self) -> None:
-        """Starts a group: its actions all happen at one time."""
+    def begin(self, *, with_late_notes: bool = False) -> None:
+        """Starts a group: its actions all happen at one time. With late notes it collects what it deletes."""
         self.now, self.wall = self._time.now(), self._time.wall()
         self.touched = {}
+        self.deleted = set()
+        self._with_late_notes = with_late_notes
 
     def commit(self) -> None:
         """Makes durable what the group changed, if it changed anything."""
@@ -191,6 +202,13 @@ class Session:
                 "INSERT INTO bodies (sequence, body, attributes) VALUES (?, ?, ?)",
                 [(sequence, message.body, message.attributes) for sequence, (_, message) in self._sent.items()],
             )
+            replays = [
+                (sequence, source)
+                for sequence, (_, message) in self._sent.items()
+                if (source := replayed_message(message.dedup_id)) is not None
+            ]
+            if replays:
+                connection.executemany("INSERT INTO replays VALUES (?, ?)", replays)
             self._sent = {}
         for queue in self.touched.values():
             if queue is not None:

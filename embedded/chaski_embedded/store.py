@@ -116,8 +116,9 @@ class EmbeddedJournal:
     def _hand_over(self) -> None:
         entries, self._waiting = self._waiting, []
         if entries:
-            self._broker.ride(lambda session: _note(session, entries))
+            messages = {entry.message_id for entry in entries}
+            self._broker.ride(lambda session: _note(session, entries), messages)
 
 
 def _note(session: Session, entries: Sequence[AttemptEntry]) -> None:
-    attempts.note_entries(session.sql(), entries)
+    attempts.note_entries(session.settled_sql(), entries)  # a delete before it may be what makes room

@@ -14,6 +14,7 @@ from chaski_core.subject import (
     matches_pattern,
     partition,
     replay_deduplication_id,
+    replayed_message,
 )
 
 SUBJECTS = st.text(min_size=1, max_size=512)
@@ -148,6 +149,9 @@ def test_a_hop_is_named_by_identity_rung_retry_and_hop() -> None:
 def test_a_replay_is_named_by_the_dead_letter_and_its_number() -> None:
     """`<identity>:replay:<number>`: two runs that send the same one at once send one message."""
     assert replay_deduplication_id("m-1", 2) == "m-1:replay:2"
+    assert replayed_message("m-1:replay:2") == "m-1"
+    assert replayed_message(hop_deduplication_id("m-1", "replay", 0, 1)) is None  # a rung of that name
+    assert replayed_message(first_deduplication_id("m-1")) is None
 
 
 @given(HOPS, st.integers(1, 100))

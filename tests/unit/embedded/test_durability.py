@@ -20,6 +20,7 @@ from chaski_embedded import schema
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker
 from chaski_embedded.queue import EmbeddedQueue
+from chaski_embedded.session import Session
 from support import sender
 from support.clocks import SteppedClock
 
@@ -298,6 +299,58 @@ async def test_notes_that_find_no_room_stop_no_delete(tmp_path: Path, clock: Ste
     assert await queue.delete([each.receipt_handle for each in held]) == [None] * 10
     await wait_for(lambda: broker.trouble() is None)
     assert [len(await journal.attempts(f"j{n}")) for n in (0, 150, 299)] == [1, 1, 1]
+    await broker.close()
+
+
+@pytest.mark.promise(13)
+async def test_a_message_is_deleted_with_the_late_notes_of_its_attempts_or_not_at_all(
+    tmp_path: Path, clock: SteppedClock
+) -> None:
+    """On its first queue as on a rung; the notes of other messages wait for room by themselves."""
+    broker, queue, faults = await faulty_queue(tmp_path, clock)
+    journal = EmbeddedBackend(broker).journal
+    await queue.send([OutgoingMessage(b"{}", "a", "1:first"), OutgoingMessage(b"{}", "b", "root-id:short:0:1")])
+    first, hop = await queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=600, attempt_id="")
+    faults["INSERT INTO journal"] = faults["INSERT INTO bodies"] = faults["UPDATE state SET probe"] = 1_000
+    for each in (first.message_id, "root-id", "another"):
+        journal.note(entry(each))
+    await wait_for(lambda: broker.trouble() is not None)
+    for held in (first, hop):
+        with pytest.raises(BackendUnavailableError):
+            await queue.delete([held.receipt_handle])
+    faults["INSERT INTO journal"] = 0
+    assert await queue.delete([first.receipt_handle, hop.receipt_handle]) == [None, None]
+    assert broker.trouble() is not None
+    rows = await broker.run(lambda session: session.read("SELECT DISTINCT message_id FROM journal"))
+    assert {first.message_id, "root-id"} <= {each for (each,) in rows}
+    faults.clear()
+    await wait_for(lambda: broker.trouble() is None)
+    for each in (first.message_id, "root-id", "another"):
+        assert len(await journal.attempts(each)) == 1
+    await broker.close()
+
+
+@pytest.mark.promise(13)
+async def test_a_note_that_comes_while_storing_is_tried_again_is_stored(tmp_path: Path, clock: SteppedClock) -> None:
+    """Between the successful try and the news of it, too."""
+    broker, _, faults = await faulty_queue(tmp_path, clock)
+    journal = EmbeddedBackend(broker).journal
+    faults["COMMIT"] = 1
+    journal.note(entry("m1"))
+    await wait_for(lambda: broker.trouble() is not None)
+    tries = 0
+
+    def note_one_more(_: Session) -> None:
+        nonlocal tries
+        tries += 1
+        loop.call_soon_threadsafe(journal.note, entry(f"late-{tries}"))
+
+    loop = asyncio.get_running_loop()
+    broker.ride(note_one_more)  # carried out with the try that succeeds
+    await wait_for(lambda: broker.trouble() is None and tries == 1)
+    await asyncio.sleep(0.3)
+    rows = await broker.run(lambda session: session.read("SELECT message_id FROM journal ORDER BY row"))
+    assert [each for (each,) in rows] == ["m1", "late-1"]
     await broker.close()
 
 
