@@ -64,7 +64,7 @@ def loads(data: bytes) -> Any:
         JsonError: with what is wrong and where. Also where it nests more than `MAX_DEPTH` levels, or holds a number
             beyond what a double can hold (about 1.8e308): few readers could take it (RFC 8259 section 6).
     """
-    return _loads(data, json.loads)
+    return _loads(data, json.loads)[0]
 
 
 def loads_unique(data: bytes) -> Any:
@@ -74,20 +74,36 @@ def loads_unique(data: bytes) -> Any:
         DuplicateKeyError: an object has a key twice.
         JsonError: as `loads`.
     """
-    return _loads(data, _loads_pairs)
+    return _loads(data, _loads_pairs)[0]
 
 
-def _loads(data: bytes, exactly: Callable[..., Any]) -> Any:
+def loads_compact(data: bytes) -> tuple[Any, bytes]:
+    """As `loads_unique`, and the value as `dumps` writes it, which costs next to nothing here.
+
+    Raises:
+        DuplicateKeyError: an object has a key twice.
+        JsonError: as `loads`.
+    """
+    value, compact = _loads(data, _loads_pairs)
+    return value, dumps(value) if compact is None else _carried(compact)
+
+
+def _loads(data: bytes, exactly: Callable[..., Any]) -> tuple[Any, bytes | None]:
+    """The value, and what orjson writes for it, unless another parser read it."""
     try:
         value = orjson.loads(data)  # the stricter judge of the grammar: no NaN, no lone surrogates
     except orjson.JSONDecodeError as error:
         raise JsonError(str(error)) from error
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth_exceeds(MAX_DEPTH, value):
+    levels = data.count(b"{") + (
+        data.count(b"[") if b"[" in data else 0
+    )  # at most: one is looked for faster than counted
+    if levels > MAX_DEPTH and _depth_exceeds(MAX_DEPTH, value):
         raise JsonError(f"nested more than {MAX_DEPTH} levels deep")  # what is read must be writable later, anywhere
-    if _is_verbatim(data, orjson.dumps(value)):
-        return value
+    compact = orjson.dumps(value)
+    if _is_verbatim(data, compact):
+        return value, compact
     try:
-        return exactly(data, parse_float=_number, parse_int=_integer if b"-0" in data else int)
+        return exactly(data, parse_float=_number, parse_int=_integer if b"-0" in data else int), None
     except _TwiceError:
         raise DuplicateKeyError(_path_of_duplicate(data)) from None
 
@@ -98,7 +114,9 @@ def _is_verbatim(data: bytes, written: bytes) -> bool:
     Then each token is the same one: no digit was lost, and no key was dropped. White space inside of strings is left out on
     both sides; strings are read exactly in any case.
     """
-    return written == data or written.translate(None, _WHITE_SPACE) == data.translate(None, _WHITE_SPACE)
+    if b" " not in written and data.replace(b" ", b"") == written:
+        return True
+    return written.translate(None, _WHITE_SPACE) == data.translate(None, _WHITE_SPACE)
 
 
 def _number(text: str) -> float:
@@ -166,7 +184,11 @@ def dumps(value: Any, *, indented: bool = False) -> bytes:
     Raises:
         JsonError: the value holds something that JSON or UTF-8 can't say.
     """
-    data = _written(value, orjson.OPT_INDENT_2 if indented else 0)
+    return _carried(_written(value, orjson.OPT_INDENT_2 if indented else 0))
+
+
+def _carried(data: bytes) -> bytes:
+    """The same JSON, only of characters that SQS carries."""
     if _NONCHARACTER_START in data:
         for raw, escaped in _NONCHARACTERS:
             data = data.replace(raw, escaped)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from chaski_core import ids
 from chaski_core.ports import Backend, Sent
 from chaski_core.route.model import SubjectGroup
 from chaski_core.route.resolved import ResolvedRoute
@@ -66,8 +65,7 @@ class Acceptance:
 
     def judge(self, data: bytes, origin: Origin) -> Submission | Rejection:
         """Judges one message's JSON."""
-        generated = ids.generate(origin.now_ms, self._random(_RANDOM_BYTES))
-        return judge(data, origin, generated, self._settings)
+        return judge(data, origin, self._random(_RANDOM_BYTES), self._settings)
 
     async def submit(self, admission: Admission, data: bytes) -> Accepted | Problem:
         """Judges one message and puts it on its queue; returns after the queue has acknowledged it."""

@@ -163,15 +163,14 @@ class Ingest:
             hold.release()
 
     async def _take_message(self, admission: Admission, body: bytes, hold: Hold) -> Reply | Problem:
-        del hold  # the body is all that is held
-
+        del hold  # the queue's buffer holds the message
         answer = await self._acceptance.submit(admission, body)
         if isinstance(answer, Accepted):
             return Reply(202, orjson.dumps(answer.as_json()), _JSON_HEADERS)
         return answer
 
     async def _take_batch(self, admission: Admission, body: bytes, hold: Hold) -> Reply | Problem:
-        if not hold.grow(len(body)):  # its messages, as they go to their queues
+        if not hold.grow(2 * len(body) - hold.size):  # the body, and its messages as they go to their queues
             return no_room(self.settings)
         deadline = self._clock.monotonic() + self.settings.batch_timeout_seconds
 

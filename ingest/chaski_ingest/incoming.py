@@ -9,7 +9,7 @@ from multidict import CIMultiDictProxy
 from chaski_ingest import problems
 from chaski_ingest.budget import Hold
 from chaski_ingest.problems import Problem
-from chaski_ingest.reading import no_room, read_body
+from chaski_ingest.reading import read_body
 from chaski_ingest.settings import IngestSettings
 
 CONTINUE = "100-continue"
@@ -85,11 +85,12 @@ class Arrived:
         self._body = body
 
     async def body(self, limit: int, settings: IngestSettings, hold: Hold) -> bytes | Problem:
-        """It is here."""
-        if len(self._body) > limit:
-            return problems.body_too_large(limit)
-        return self._body if hold.grow(len(self._body)) else no_room(settings)
+        """It is here already, and a single message goes on to the queue's buffer at once: nothing is held in between."""
+        del settings, hold
+        return self._body if len(self._body) <= limit else problems.body_too_large(limit)
 
 
 def _expectation(headers: CIMultiDictProxy[str]) -> str:
+    if "Expect" not in headers:
+        return ""
     return ", ".join(headers.getall("Expect", ())).strip().lower()

@@ -3,11 +3,12 @@
 import base64
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chaski_core import ids, jsontext
-from chaski_core.envelope import Metadata, write_envelope
+from chaski_core.envelope import Metadata, add_metadata
 from chaski_core.errors import Fault
 from chaski_core.identity import deduplication_key
 from chaski_core.ports import OutgoingMessage
@@ -51,18 +52,18 @@ class Rejection:
     subject: str | None = None
 
 
-def judge(data: bytes, origin: Origin, generated_id: str, settings: IngestSettings) -> Submission | Rejection:
+def judge(data: bytes, origin: Origin, random: bytes, settings: IngestSettings) -> Submission | Rejection:
     """Judges one message.
 
     Args:
         data: its JSON as received; a byte order mark in front of it is left out.
         origin: what else is known of it.
-        generated_id: its label, unless it or its origin gives one.
+        random: 10 random bytes, for the label of a message that comes without one.
         settings: the limits.
     """
     data = data.removeprefix(BYTE_ORDER_MARK)
     try:
-        document, duplicates = _read(data)
+        document, compact, duplicates = _read(data)
     except jsontext.JsonError as error:
         return Rejection(_oversize(data, settings) or invalid((Fault("", f"is no JSON that can be carried: {error}"),)))
     if not isinstance(document, dict):
@@ -73,8 +74,8 @@ def judge(data: bytes, origin: Origin, generated_id: str, settings: IngestSettin
         return Rejection(oversize, subject)
     if faults := [*duplicates, *_subject_faults(document), *_id_faults(document), *_body_faults(document.get("body"))]:
         return Rejection(invalid(tuple(faults)), subject)
-    label, key = _label_and_key(document, origin, generated_id)
-    queued = write_envelope(document, Metadata(label, origin.route, origin.now_ms, origin.producer, origin.traceparent))
+    label, key = _label_and_key(document, origin, random)
+    queued = add_metadata(compact, Metadata(label, origin.route, origin.now_ms, origin.producer, origin.traceparent))
     if len(queued) > settings.max_queue_bytes:
         return Rejection(too_large(_grown(len(queued), settings)), subject)
     return Submission(label, subject, OutgoingMessage(queued, group_id(subject), first_deduplication_id(key)))
@@ -87,7 +88,7 @@ def key_fault(key: str) -> str | None:
     return f"has to be 1 to {MAX_KEY_CHARACTERS} printable ASCII characters"
 
 
-def _label_and_key(document: dict[str, Any], origin: Origin, generated_id: str) -> tuple[str, str]:
+def _label_and_key(document: dict[str, Any], origin: Origin, random: bytes) -> tuple[str, str]:
     """The message's label, and what makes a later request a repeat of this one."""
     given, subject = document.get("id"), document["subject"]
     if given is not None:
@@ -96,16 +97,18 @@ def _label_and_key(document: dict[str, Any], origin: Origin, generated_id: str) 
         token = f"key:{origin.idempotency_key}"
         label = ids.from_idempotency_key(origin.route, origin.producer, subject, origin.idempotency_key)
     else:
-        return generated_id, generated_id
+        label = ids.generate(origin.now_ms, random)
+        return label, label
     return label, deduplication_key(origin.route, origin.producer, subject, token, document["body"])
 
 
-def _read(data: bytes) -> tuple[Any, list[Fault]]:
+def _read(data: bytes) -> tuple[Any, bytes, Sequence[Fault]]:
+    """The value, the same as compact JSON, and what makes it ambiguous."""
     try:
-        return jsontext.loads_unique(data), []
+        return *jsontext.loads_compact(data), ()
     except jsontext.DuplicateKeyError as error:
         fault = Fault(error.path, "stands here twice; readers differ in which one counts, so leave one out")
-        return jsontext.loads(data), [fault]
+        return jsontext.loads(data), data, (fault,)
 
 
 def _oversize(data: bytes, settings: IngestSettings) -> Problem | None:

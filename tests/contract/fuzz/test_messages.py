@@ -64,6 +64,7 @@ FORBIDDEN = {
 }
 PREFIXES = ("proxy-", "x-forwarded-", "x-aws-ec2-metadata-token", "webhook-", "chaski-")
 SETTINGS = IngestSettings()
+RANDOM = b"\x5a" * 10
 ORIGIN = Origin("helpdesk/conversations", 1_700_000_000_000)
 
 
@@ -149,7 +150,7 @@ def test_what_ingest_accepts_the_worker_can_send(report: Callable[[str], None]) 
             again = read_envelope(written)
             assert isinstance(again, Envelope), printable(repr(data))
             assert (again.subject, again.body) == (read.subject, read.body)
-        verdict = judge(data, ORIGIN, "generated", SETTINGS)
+        verdict = judge(data, ORIGIN, RANDOM, SETTINGS)
         if not isinstance(verdict, Submission):
             continue
         accepted += 1
@@ -179,7 +180,7 @@ def test_ingest_refuses_exactly_the_urls_that_the_worker_would_not_call() -> Non
                 if any("\ud800" <= char <= "\udfff" for char in url):
                     continue  # no JSON can say it
                 message = jsontext.dumps({"subject": "s", "body": {"url": url}})
-                verdict = judge(message, ORIGIN, "generated", SETTINGS)
+                verdict = judge(message, ORIGIN, RANDOM, SETTINGS)
                 called = Guard(()).check(url)
                 assert isinstance(called, Refusal)
                 assert isinstance(verdict, Rejection) == called.detail.startswith("the URL "), printable(url)
@@ -190,4 +191,4 @@ def test_ingest_refuses_exactly_the_urls_that_the_worker_would_not_call() -> Non
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     """Any bytes at all, shrunk where it fails."""
     assert isinstance(read_envelope(data), Envelope | Malformed)
-    judge(data, ORIGIN, "generated", SETTINGS)
+    judge(data, ORIGIN, RANDOM, SETTINGS)

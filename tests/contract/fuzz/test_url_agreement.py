@@ -22,6 +22,7 @@ from contract.fuzz.making import CASES, HOSTS, PATHS, printable, source, urls
 
 ORIGIN = Origin("team/route", 1_764_000_000_000)
 SETTINGS = IngestSettings()
+RANDOM = b"\x5a" * 10
 NAMED_IN_THE_REVIEW = [
     *(
         "http://a.example/x#frag",
@@ -59,7 +60,7 @@ async def client() -> AsyncIterator[Client]:
 def _accepted(url: str) -> str | None:
     """The URL as it lies on the queue, or None where ingest answers 400 and names `body.url`."""
     data = jsontext.dumps({"subject": "s", "body": {"url": url}})
-    verdict = judge(data, ORIGIN, "generated", SETTINGS)
+    verdict = judge(data, ORIGIN, RANDOM, SETTINGS)
     if isinstance(verdict, Rejection):
         assert verdict.problem.status == 400, printable(url)
         assert [fault.field for fault in verdict.problem.errors] == ["body.url"], printable(url)

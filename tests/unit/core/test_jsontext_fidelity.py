@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chaski_core.jsontext import DuplicateKeyError, JsonError, Number, dumps, loads, loads_unique
+from chaski_core.jsontext import DuplicateKeyError, JsonError, Number, dumps, loads, loads_compact, loads_unique
 
 NUMBERS = ["12345678901234567.89", "0.12345678901234567890123", "1.10", "1e2", "1E+2", "1e-400", "-0", "-0.0", "5e-324"]
 NUMBERS += [
@@ -138,3 +138,22 @@ def test_what_lies_on_a_queue_with_a_key_twice_stays_readable() -> None:
     """The last one counts, as it always did."""
     assert loads(b'{"a":1,"a":1.10}') == {"a": 1.1}
     assert dumps(loads(b'{"a":1,"a":1.10}')) == b'{"a":1.10}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":"x","b":[1,2]}',
+        '{"a": "x", "b": [1, 2]}',
+        '{"a": "x y", "b": [1, 2]}',
+        '{\n\t"a": "x",\r\n\t"b": 1.10\n}',
+        '{"a":1e2, "b": "\\u00e9\\/"}',
+        '{"a":"\uffff\ufffe"}',
+        '{"a": "\uffff \ufffe", "b": 123456789012345678901234567890}',
+    ],
+)
+def test_the_compact_text_is_what_dumps_writes(text: str) -> None:
+    """Whatever white space, numbers, characters and escapes it was read with."""
+    value, compact = loads_compact(text.encode())
+    assert compact == dumps(value)
+    assert compact == dumps(loads_unique(text.encode()))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chaski_core import jsontext
+from chaski_core import ids, jsontext
 from chaski_core.envelope import Envelope, Metadata, http_request, read_envelope, write_envelope
 from chaski_core.trace_context import valid_traceparent
 from chaski_ingest.settings import IngestSettings
@@ -13,20 +13,22 @@ from unit.ingest.fakes import NOW
 
 ORIGIN = Origin("helpdesk/conversations", NOW)
 LIMITS = IngestSettings()
+RANDOM = b"\x5a" * 10
+GENERATED = ids.generate(NOW, RANDOM)
 BODY: dict[str, Any] = {"url": "https://api.example/hooks/1"}
 MESSAGE: dict[str, Any] = {"subject": "pc_send_88_519", "body": BODY}
 
 
 def accepted(document: dict[str, Any], origin: Origin = ORIGIN) -> Submission:
     """What a message becomes that has to be accepted."""
-    verdict = judge(jsontext.dumps(document), origin, "generated", LIMITS)
+    verdict = judge(jsontext.dumps(document), origin, RANDOM, LIMITS)
     assert isinstance(verdict, Submission), verdict
     return verdict
 
 
 def faults(document: object) -> dict[str, str]:
     """What is wrong with a message, by field."""
-    verdict = judge(jsontext.dumps(document), ORIGIN, "generated", LIMITS)
+    verdict = judge(jsontext.dumps(document), ORIGIN, RANDOM, LIMITS)
     assert isinstance(verdict, Rejection)
     assert verdict.problem.status == 400
     return {fault.field: fault.message for fault in verdict.problem.errors}
@@ -35,13 +37,13 @@ def faults(document: object) -> dict[str, str]:
 def test_the_smallest_message_is_a_subject_and_a_url() -> None:
     """It gets the generated id, its subject as group, and metadata on the queue."""
     submission = accepted(MESSAGE)
-    assert (submission.id, submission.subject) == ("generated", "pc_send_88_519")
+    assert (submission.id, submission.subject) == (GENERATED, "pc_send_88_519")
     assert submission.message.group_id == "pc_send_88_519"
-    assert submission.message.deduplication_id == "generated:first"
+    assert submission.message.deduplication_id == f"{GENERATED}:first"
     envelope = read_envelope(submission.message.body)
     assert isinstance(envelope, Envelope)
     assert envelope.metadata is not None
-    assert (envelope.metadata.id, envelope.metadata.route) == ("generated", "helpdesk/conversations")
+    assert (envelope.metadata.id, envelope.metadata.route) == (GENERATED, "helpdesk/conversations")
     assert envelope.metadata.accepted_at == NOW
 
 
@@ -85,10 +87,10 @@ def test_an_idempotency_key_is_a_producers_own() -> None:
 
 def test_without_an_id_every_request_is_a_message_of_its_own() -> None:
     """The generated label names it."""
-    verdicts = [judge(jsontext.dumps(MESSAGE), ORIGIN, generated, LIMITS) for generated in ("g-1", "g-2")]
+    randoms = (RANDOM, b"\xa5" * 10)
+    verdicts = [judge(jsontext.dumps(MESSAGE), ORIGIN, random, LIMITS) for random in randoms]
     assert [each.message.deduplication_id for each in verdicts if isinstance(each, Submission)] == [
-        "g-1:first",
-        "g-2:first",
+        f"{ids.generate(NOW, random)}:first" for random in randoms
     ]
 
 
@@ -172,7 +174,7 @@ def test_every_fault_is_named_not_only_the_first() -> None:
 )
 def test_a_key_that_stands_twice_is_refused_by_its_path(data: bytes, field: str) -> None:
     """Which one counts would be the reader's choice, and the producer meant one of them."""
-    verdict = judge(data, ORIGIN, "generated", LIMITS)
+    verdict = judge(data, ORIGIN, RANDOM, LIMITS)
     assert isinstance(verdict, Rejection)
     assert verdict.problem.status == 400
     assert [fault.field for fault in verdict.problem.errors] == [field]
@@ -185,11 +187,11 @@ def test_a_number_in_content_reaches_the_request_as_it_was_written(number: str) 
     """Over the queue, and over a hop to a rung."""
     content = '{"amount":%s,"list":[%s]}' % (number, number)  # noqa: UP031 - braces
     data = f'{{"subject": "a", "body": {{"url": "https://a.example/", "content": {content}}}}}'
-    verdict = judge(data.encode(), ORIGIN, "generated", LIMITS)
+    verdict = judge(data.encode(), ORIGIN, RANDOM, LIMITS)
     assert isinstance(verdict, Submission)
     envelope = read_envelope(verdict.message.body)
     assert isinstance(envelope, Envelope)
-    hopped = read_envelope(write_envelope(envelope.document, Metadata("generated", epoch=1)))
+    hopped = read_envelope(write_envelope(envelope.document, Metadata(GENERATED, epoch=1)))
     assert isinstance(hopped, Envelope)
     assert http_request(hopped.body).body == content.encode()
 
@@ -209,7 +211,7 @@ def test_a_number_in_content_reaches_the_request_as_it_was_written(number: str) 
 )
 def test_bytes_that_are_no_json_are_refused_with_the_cause(data: bytes, part: str) -> None:
     """Lone surrogates and numbers beyond a double are no JSON that can be carried."""
-    verdict = judge(data, ORIGIN, "generated", LIMITS)
+    verdict = judge(data, ORIGIN, RANDOM, LIMITS)
     assert isinstance(verdict, Rejection)
     assert verdict.problem.status == 400
     assert part in verdict.problem.detail
@@ -218,10 +220,10 @@ def test_bytes_that_are_no_json_are_refused_with_the_cause(data: bytes, part: st
 def test_a_byte_order_mark_in_front_is_left_out() -> None:
     """RFC 8259 §8.1 lets a parser do so; anywhere else it is no JSON."""
     mark = b"\xef\xbb\xbf"
-    verdict = judge(mark + jsontext.dumps(MESSAGE), ORIGIN, "generated", LIMITS)
+    verdict = judge(mark + jsontext.dumps(MESSAGE), ORIGIN, RANDOM, LIMITS)
     assert isinstance(verdict, Submission)
     assert not verdict.message.body.startswith(mark)
-    assert isinstance(judge(mark * 2 + jsontext.dumps(MESSAGE), ORIGIN, "generated", LIMITS), Rejection)
+    assert isinstance(judge(mark * 2 + jsontext.dumps(MESSAGE), ORIGIN, RANDOM, LIMITS), Rejection)
 
 
 @pytest.mark.promise(12)
@@ -230,7 +232,7 @@ def test_a_message_may_have_262144_bytes_as_received(extra: int, status: int | N
     """One more is 413, and the subject is still known, for the order within a batch."""
     frame = len(jsontext.dumps(MESSAGE | {"body": BODY | {"content": ""}}))
     data = jsontext.dumps(MESSAGE | {"body": BODY | {"content": "a" * (262_144 - frame + extra)}})
-    verdict = judge(data, ORIGIN, "generated", LIMITS)
+    verdict = judge(data, ORIGIN, RANDOM, LIMITS)
     if status is None:
         assert isinstance(verdict, Submission)
     else:
@@ -243,7 +245,7 @@ def test_a_message_that_grows_beyond_300_kib_on_the_queue_is_refused() -> None:
     data = jsontext.dumps(MESSAGE | {"body": BODY | {"content": ""}}).replace(
         b'"content":""', b'"content":"' + b"\xef\xbf\xbf" * 60_000 + b'"'
     )
-    verdict = judge(data, ORIGIN, "generated", LIMITS)
+    verdict = judge(data, ORIGIN, RANDOM, LIMITS)
     assert isinstance(verdict, Rejection)
     assert verdict.problem.status == 413
     assert "300" not in verdict.problem.title
@@ -255,7 +257,7 @@ def test_a_message_that_grows_beyond_300_kib_on_the_queue_is_refused() -> None:
     [
         ("my.id_1-2", None, "my.id_1-2"),
         ("mine", "key", "mine"),
-        (None, None, "generated"),
+        (None, None, GENERATED),
     ],
 )
 def test_a_given_id_wins_over_a_key_and_both_over_a_generated_one(
