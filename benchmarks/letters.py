@@ -25,8 +25,8 @@ from rich.console import Console
 from benchmarks.machine import facts
 from benchmarks.markdown import replaced, table
 from benchmarks.processes import ROOT, BenchmarkError, route
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
-from chaski_core.ladder import ErrorNote, Reason
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
+from chaski_core.retry.ladder import ErrorNote, Reason
 from chaski_core.route.loading import load_route
 from chaski_core.timestamps import timestamp
 from chaski_embedded import letters

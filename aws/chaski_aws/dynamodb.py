@@ -27,18 +27,10 @@ from chaski_aws.store.keys import letter_key
 from chaski_aws.store.marks import label_of_died, letter_of_died, mark_text, read_claim, read_mark
 from chaski_aws.store.reading import Caller, fetched, merged, walk
 from chaski_aws.store.values import Item
-from chaski_core.deadletter import (
-    Claimed,
-    DeadLetter,
-    DeadLetterFilter,
-    LetterKey,
-    ReplayClaim,
-    ReplayMark,
-    claimable,
-)
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark, claimable
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
-from chaski_core.outcome import class_of_key
 from chaski_core.ports import AttemptRecord, Clock
+from chaski_core.retry.outcome import class_of_key
 
 T = TypeVar("T")
 _CONDITION_FAILED = "ConditionalCheckFailedException"

@@ -25,7 +25,7 @@ from chaski_aws.endpoints import Endpoint
 from chaski_aws.retrying import RetryBudget
 from chaski_aws.signing import Signer
 from chaski_core.errors import BackendUnavailableError
-from chaski_core.target_url import TargetUrl
+from chaski_core.message.target_url import TargetUrl
 from chaski_runtime.client import Client
 from chaski_runtime.clock import SystemClock
 from chaski_runtime.connections import Connector

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from chaski_core import jsontext
+from chaski_core import json_codec
 from chaski_core.errors import Fault
 
 _WIDE = 200  # columns of a table that goes into a file or a pipe, where no terminal says how wide it is
@@ -38,7 +38,7 @@ def emit(texts: Iterable[str]) -> None:
 
 def emit_json(value: Any, *, indented: bool = False) -> None:
     """Writes one JSON value and a line end."""
-    sys.stdout.buffer.write(jsontext.dumps(value, indented=indented) + b"\n")
+    sys.stdout.buffer.write(json_codec.dumps(value, indented=indented) + b"\n")
     sys.stdout.buffer.flush()
 
 

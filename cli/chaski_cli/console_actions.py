@@ -7,7 +7,7 @@ from chaski_cli.replaying import running
 from chaski_cli.replaying.choosing import Run
 from chaski_cli.replaying.command import allowed_by, new_run
 from chaski_cli.replaying.spool import Spool
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.ports import Clock
 
 _PACE = running.Pace(retry_seconds=5.0)  # somebody waits for the page

@@ -17,7 +17,7 @@ from chaski_cli.console import stdout
 from chaski_cli.errors import Exit
 from chaski_cli.routes import load
 from chaski_cli.services import Addresses, Services, open_services
-from chaski_core import jsontext
+from chaski_core import json_codec
 from chaski_core.route.model import Route
 from chaski_runtime import descriptors, logs
 from chaski_runtime.garbage import keep_what_is_there
@@ -106,7 +106,7 @@ def curl_line(base: str, route: Route) -> str:
     """A line that sends a message to the first target that the route allows."""
     url = route.allow[0].url.replace("//*.", "//www.")
     message = {"subject": "order-1", "body": {"url": url, "content": {"hello": "world"}}}
-    body = jsontext.dumps(message).decode()  # a rule's URL holds no quote
+    body = json_codec.dumps(message).decode()  # a rule's URL holds no quote
     return f"curl -i {base}/v1/routes/{route.key}/messages -H 'Content-Type: application/json' -d '{body}'"
 
 

@@ -23,7 +23,7 @@ from chaski_cli.errors import CommandError, Exit
 from chaski_cli.ledger import COLUMNS, Account, pending_on_queues
 from chaski_cli.logtrace import fields_of, opened_lines
 from chaski_cli.opened import Where, open_where, read_resolved_file
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 
 _SHOWN = 20
 _NONE: frozenset[str] = frozenset()

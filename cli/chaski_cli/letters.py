@@ -10,8 +10,8 @@ from rich.text import Text
 
 from chaski_cli.console import cell, printable, table
 from chaski_cli.times import short_time
-from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter
+from chaski_core import json_codec
+from chaski_core.dead_letter import DeadLetter
 from chaski_core.timestamps import timestamp
 
 _CSV_COLUMNS = (
@@ -56,7 +56,7 @@ def letters_table(letters: Sequence[DeadLetter]) -> Table:
 
 def json_text(letter: DeadLetter) -> str:
     """The item as one line of JSON."""
-    return jsontext.dumps(letter.as_json()).decode()
+    return json_codec.dumps(letter.as_json()).decode()
 
 
 def json_list(letters: Iterable[DeadLetter]) -> Iterator[str]:
@@ -80,7 +80,7 @@ def csv_text(letter: DeadLetter, *, raw: bool = False) -> str:
     """
     item = letter.as_json()
     item["lastError"] = letter.errors[-1].detail if letter.errors else letter.detail
-    item["envelope"] = item.get("raw", "") if letter.envelope is None else jsontext.dumps(letter.envelope).decode()
+    item["envelope"] = item.get("raw", "") if letter.envelope is None else json_codec.dumps(letter.envelope).decode()
     values = [item[column] for column in _CSV_COLUMNS]
     return _csv_line(values if raw else [_uncalculated(value) for value in values])
 
@@ -127,7 +127,7 @@ def _sent_again(letter: DeadLetter) -> str:
 def _message(letter: DeadLetter) -> str:
     if letter.envelope is None:
         return printable((letter.raw or b"").decode("utf-8", "backslashreplace"))
-    text = jsontext.dumps(letter.envelope, indented=True).decode()
+    text = json_codec.dumps(letter.envelope, indented=True).decode()
     return "\n".join(printable(line) for line in text.splitlines())
 
 

@@ -16,7 +16,7 @@ import orjson
 from chaski_cli.errors import wrong_input
 from chaski_cli.opened import Where
 from chaski_cli.sources import open_source
-from chaski_core.deadletter import DeadLetter
+from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import AttemptEntry
 from chaski_core.timestamps import milliseconds
 from chaski_embedded.reader import State, Trace

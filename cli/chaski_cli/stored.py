@@ -13,7 +13,7 @@ from chaski_cli.opened import Where, open_folder_reader
 from chaski_cli.sources import open_source
 from chaski_cli.times import parse_time
 from chaski_cli.traces import trace_view, traces_json
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_runtime.clock import SystemClock
 
 _TOLD_EVERY = 1_000

@@ -12,7 +12,7 @@ from chaski_cli.logtrace import attempt_entry, fields_of, known_ids, opened_line
 from chaski_cli.opened import Where, open_folder_reader
 from chaski_cli.sources import open_source
 from chaski_cli.traces import trace_view, traces_json
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.ports import AttemptEntry
 from chaski_core.timestamps import timestamp
 from chaski_embedded.reader import Trace

@@ -22,7 +22,7 @@ from chaski_console.pages.shell import Who
 from chaski_console.search import Search, WrongSearchError, read_search
 from chaski_console.security import HEADERS
 from chaski_console.views import History, Sources
-from chaski_core.deadletter import DeadLetter
+from chaski_core.dead_letter import DeadLetter
 from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.ports import Clock
 

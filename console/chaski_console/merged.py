@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack, aclosing
 from typing import Protocol, TypeVar
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.errors import BackendError
 
 _STORES_SIDE_BY_SIDE = 16

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chaski_core.deadletter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
-from chaski_core.ladder import LadderState
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
+from chaski_core.retry.ladder import LadderState
 from chaski_core.values import message_value
 
 MAX_BATCH_ENTRIES = 10  # API_SendMessageBatch, API_ReceiveMessage, API_DeleteMessageBatch

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from operator import attrgetter
 
-from chaski_core import jsontext
-from chaski_core.ladder import LadderState
+from chaski_core import json_codec
 from chaski_core.ports import RETENTION_SECONDS, AttemptEntry, AttemptRecord
+from chaski_core.retry.ladder import LadderState
 from chaski_embedded.letters import notes_json, read_notes
 
 _RECORD_RETENTION_MS = (RETENTION_SECONDS + 86_400) * 1000  # outlives the message by a day
@@ -27,7 +27,7 @@ def write_record(connection: sqlite3.Connection, message_id: str, record: Attemp
     }
     connection.execute(
         "INSERT OR REPLACE INTO attempt_records (message_id, record, expires_at) VALUES (?, ?, ?)",
-        (message_id, jsontext.dumps(values).decode(), now_ms + _RECORD_RETENTION_MS),
+        (message_id, json_codec.dumps(values).decode(), now_ms + _RECORD_RETENTION_MS),
     )
 
 
@@ -36,7 +36,7 @@ def read_record(connection: sqlite3.Connection, message_id: str) -> AttemptRecor
     row = connection.execute("SELECT record FROM attempt_records WHERE message_id = ?", (message_id,)).fetchone()
     if row is None:
         return None
-    values = jsontext.loads(row[0].encode())
+    values = json_codec.loads(row[0].encode())
     state = LadderState(values["key"], values["retries"], read_notes(values["errors"]))
     return AttemptRecord(state, values["dueAt"], values["exhaustedAt"], values.get("receives", 0))
 

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from chaski_core.deadletter import LetterKey, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendError, BackendRejectedError
 from chaski_core.ports import OutgoingMessage, Sent
 from chaski_embedded.broker import EmbeddedBroker

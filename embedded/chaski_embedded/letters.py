@@ -4,19 +4,11 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from chaski_core import jsontext
-from chaski_core.deadletter import (
-    Claimed,
-    DeadLetter,
-    DeadLetterFilter,
-    LetterKey,
-    ReplayClaim,
-    ReplayMark,
-    claimable,
-)
-from chaski_core.ladder import ErrorNote, Reason
-from chaski_core.outcome import class_of_key
+from chaski_core import json_codec
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark, claimable
 from chaski_core.ports import RETENTION_SECONDS
+from chaski_core.retry.ladder import ErrorNote, Reason
+from chaski_core.retry.outcome import class_of_key
 from chaski_embedded import ledger
 
 PAGE = 200  # rows in memory at a time
@@ -99,10 +91,10 @@ def _claim(connection: sqlite3.Connection, key: LetterKey, judged: ReplayMark | 
     row = connection.execute(f"SELECT replay, claim FROM dead_letters WHERE {_IS_KEY}", _values(key)).fetchone()  # noqa: S608 - constants
     if row is None:
         return Claimed.GONE
-    held = None if row[1] is None else ReplayClaim(*jsontext.loads(row[1].encode()))
+    held = None if row[1] is None else ReplayClaim(*json_codec.loads(row[1].encode()))
     found = claimable(judged, _read_mark(row[0]), held, made)
     if found is Claimed.YES:
-        text = jsontext.dumps([made.run, made.at]).decode()
+        text = json_codec.dumps([made.run, made.at]).decode()
         connection.execute(f"UPDATE dead_letters SET claim = ? WHERE {_IS_KEY}", (text, *_values(key)))  # noqa: S608 - constants
     return found
 
@@ -169,12 +161,12 @@ def _item(letter: DeadLetter) -> str:
         "detail": letter.detail,
         "sequenceNumber": letter.sequence_number,
     }
-    return jsontext.dumps(values).decode()
+    return json_codec.dumps(values).decode()
 
 
 def _letter(row: Sequence[Any]) -> DeadLetter:
     dead_lettered_at, message_id, subject, route, label, target, error_class, item, raw, replay = row
-    values = jsontext.loads(item.encode())
+    values = json_codec.loads(item.encode())
     return DeadLetter(
         route=route,
         message_id=message_id,
@@ -196,11 +188,11 @@ def _letter(row: Sequence[Any]) -> DeadLetter:
 
 
 def _mark_json(made: ReplayMark | None) -> str | None:
-    return None if made is None else jsontext.dumps([made.run, made.epoch, made.at, made.message_id]).decode()
+    return None if made is None else json_codec.dumps([made.run, made.epoch, made.at, made.message_id]).decode()
 
 
 def _read_mark(stored: str | None) -> ReplayMark | None:
-    return None if stored is None else ReplayMark(*jsontext.loads(stored.encode()))  # three values in rows of before
+    return None if stored is None else ReplayMark(*json_codec.loads(stored.encode()))  # three values in rows of before
 
 
 def notes_json(notes: Sequence[ErrorNote]) -> list[list[object]]:
@@ -216,4 +208,4 @@ def read_notes(stored: Sequence[Sequence[Any]]) -> tuple[ErrorNote, ...]:
 def _document(letter: DeadLetter) -> str:
     if letter.raw is not None:
         return letter.raw.decode("utf-8", "backslashreplace")
-    return jsontext.dumps(letter.envelope).decode()
+    return json_codec.dumps(letter.envelope).decode()

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import orjson
 
-from chaski_core import jsontext
+from chaski_core import json_codec
 from chaski_core.errors import RouteConflictError
-from chaski_core.ladder import Rung
 from chaski_core.ports import RETENTION_SECONDS
+from chaski_core.retry.ladder import Rung
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import (
@@ -83,7 +83,7 @@ def _resolve(session: Session, route: Route, folder: str) -> ResolvedRoute:
         "retention_days = excluded.retention_days",
         (
             route.key,
-            jsontext.dumps(route.document).decode(),
+            json_codec.dumps(route.document).decode(),
             route.ordering.value,
             map_fingerprint(route),
             route.retention_days,

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import AttemptEntry
 from chaski_embedded import attempts, letters, schema

@@ -8,7 +8,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-from chaski_core.deadletter import Claimed, DeadLetter, LetterKey, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import Claimed, DeadLetter, LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, Sent
 from chaski_embedded import control, schema

@@ -7,10 +7,10 @@ attempts and queues have no index for this: it is asked seldom, and every send w
 import sqlite3
 from collections.abc import Iterator
 
-from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetterFilter
-from chaski_core.envelope import Envelope, read_envelope
-from chaski_core.subject import group_id
+from chaski_core import json_codec
+from chaski_core.dead_letter import DeadLetterFilter
+from chaski_core.message.envelope import Envelope, read_envelope
+from chaski_core.message.subject import group_id
 from chaski_embedded import letters
 from chaski_embedded.lineage import Lineage
 
@@ -46,5 +46,5 @@ def _waiting(connection: sqlite3.Connection, subject: str | None, text: str | No
         envelope = read_envelope(body)
         if not isinstance(envelope, Envelope) or (subject is not None and envelope.subject != subject):
             continue
-        if text is None or text.casefold() in jsontext.dumps(envelope.document).decode().casefold():
+        if text is None or text.casefold() in json_codec.dumps(envelope.document).decode().casefold():
             yield lineage.identity(sequence, dedup_id)

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from chaski_core.errors import BackendRejectedError
-from chaski_core.subject import is_accepted, replayed_message
+from chaski_core.message.subject import is_accepted, replayed_message
 from chaski_embedded.dedup import WINDOW_MS
 from chaski_embedded.fifo import FifoQueue
 from chaski_embedded.fifomodel import Held, Settings

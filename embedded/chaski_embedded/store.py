@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from chaski_core.deadletter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import AttemptEntry, AttemptRecord
 from chaski_embedded import attempts, letters, schema

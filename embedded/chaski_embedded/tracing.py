@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from chaski_core.deadletter import DeadLetter
-from chaski_core.envelope import Envelope, read_envelope
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.message.envelope import Envelope, read_envelope
 from chaski_core.ports import AttemptEntry
 from chaski_embedded import attempts, letters
 from chaski_embedded.lineage import Lineage

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from chaski_core.errors import Fault
+from chaski_core.message.traceparent import valid_traceparent
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_core.trace_context import valid_traceparent
 from chaski_core.values import message_value
 from chaski_ingest import problems
 from chaski_ingest.auth import Authenticator, Denied

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from chaski_core import jsontext
+from chaski_core import json_codec
 from chaski_core.ports import Sent
 from chaski_ingest import problems
 from chaski_ingest.acceptance import Acceptance, Accepted
@@ -91,7 +91,7 @@ class Batch:
         for number, answer in judged.answers.items():
             final = self._final(answer, sending.results[number]) if isinstance(answer, _Sendable) else answer
             self._count(final)
-            written.append(jsontext.dumps(_line_json(number, final)))
+            written.append(json_codec.dumps(_line_json(number, final)))
         return b"\n".join(written) + b"\n"
 
     async def _judge(self, body: bytes, lines: list[tuple[int, slice]]) -> _Judged:

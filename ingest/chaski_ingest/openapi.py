@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from chaski_core import __version__
-from chaski_core.request_rules import MAX_HEADERS, METHODS
-from chaski_core.subject import MAX_SUBJECT_CHARACTERS
-from chaski_core.target_url import MAX_URL_CHARACTERS
+from chaski_core.message.http_rules import MAX_HEADERS, METHODS
+from chaski_core.message.subject import MAX_SUBJECT_CHARACTERS
+from chaski_core.message.target_url import MAX_URL_CHARACTERS
 from chaski_ingest.problems import CONTENT_TYPE
 from chaski_ingest.reading import JSON, NDJSON
 from chaski_ingest.submission import MAX_KEY_CHARACTERS

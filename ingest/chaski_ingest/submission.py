@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chaski_core import ids, jsontext
-from chaski_core.envelope import Metadata, add_metadata
+from chaski_core import json_codec
 from chaski_core.errors import Fault
-from chaski_core.identity import deduplication_key
+from chaski_core.message import labels
+from chaski_core.message.envelope import Metadata, add_metadata
+from chaski_core.message.http_rules import header_faults, method_faults
+from chaski_core.message.identity import deduplication_key
+from chaski_core.message.subject import MAX_SUBJECT_CHARACTERS, first_deduplication_id, group_id
+from chaski_core.message.target_url import url_fault
 from chaski_core.ports import OutgoingMessage
-from chaski_core.request_rules import header_faults, method_faults
-from chaski_core.subject import MAX_SUBJECT_CHARACTERS, first_deduplication_id, group_id
-from chaski_core.target_url import url_fault
 from chaski_core.values import message_value
 from chaski_ingest.problems import Problem, invalid, too_large
 from chaski_ingest.settings import IngestSettings
@@ -64,7 +65,7 @@ def judge(data: bytes, origin: Origin, random: bytes, settings: IngestSettings) 
     data = data.removeprefix(BYTE_ORDER_MARK)
     try:
         document, compact, duplicates = _read(data)
-    except jsontext.JsonError as error:
+    except json_codec.JsonError as error:
         return Rejection(_oversize(data, settings) or invalid((Fault("", f"is no JSON that can be carried: {error}"),)))
     if not isinstance(document, dict):
         return Rejection(invalid((Fault("", "is no JSON object with `subject` and `body`"),)))
@@ -95,9 +96,9 @@ def _label_and_key(document: dict[str, Any], origin: Origin, random: bytes) -> t
         label, token = given, f"id:{given}"
     elif origin.idempotency_key is not None:
         token = f"key:{origin.idempotency_key}"
-        label = ids.from_idempotency_key(origin.route, origin.producer, subject, origin.idempotency_key)
+        label = labels.from_idempotency_key(origin.route, origin.producer, subject, origin.idempotency_key)
     else:
-        label = ids.generate(origin.now_ms, random)
+        label = labels.generate(origin.now_ms, random)
         return label, label
     return label, deduplication_key(origin.route, origin.producer, subject, token, document["body"])
 
@@ -105,10 +106,10 @@ def _label_and_key(document: dict[str, Any], origin: Origin, random: bytes) -> t
 def _read(data: bytes) -> tuple[Any, bytes, Sequence[Fault]]:
     """The value, the same as compact JSON, and what makes it ambiguous."""
     try:
-        return *jsontext.loads_compact(data), ()
-    except jsontext.DuplicateKeyError as error:
+        return *json_codec.loads_compact(data), ()
+    except json_codec.DuplicateKeyError as error:
         fault = Fault(error.path, "stands here twice; readers differ in which one counts, so leave one out")
-        return jsontext.loads(data), data, (fault,)
+        return json_codec.loads(data), data, (fault,)
 
 
 def _oversize(data: bytes, settings: IngestSettings) -> Problem | None:
@@ -140,7 +141,7 @@ def _subject_faults(document: dict[str, Any]) -> list[Fault]:
 def _id_faults(document: dict[str, Any]) -> list[Fault]:
     faults = []
     given = document.get("id")
-    if given is not None and (not isinstance(given, str) or not ids.is_label(given)):
+    if given is not None and (not isinstance(given, str) or not labels.is_label(given)):
         faults.append(Fault("id", "has to be 1 to 64 characters of A-Z, a-z, 0-9, `.`, `_` and `-`"))
     if "metadata" in document:
         faults.append(Fault("metadata", "is set by Chaski; leave it out"))
@@ -207,5 +208,5 @@ def _content_faults(body: dict[str, Any]) -> list[Fault]:
 
 def _kind(value: object) -> str:
     kinds: dict[type, str] = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
-    kinds |= dict.fromkeys((int, float, jsontext.Number), "a number")
+    kinds |= dict.fromkeys((int, float, json_codec.Number), "a number")
     return kinds.get(type(value), "null")

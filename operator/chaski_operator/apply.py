@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chaski_core.errors import ChaskiError
-from chaski_core.route.crd import KIND
+from chaski_core.route.validation.crd import KIND
 from chaski_operator.compare import difference
 from chaski_operator.manifests import Object, kind_of
 from chaski_operator.names import MANAGED_BY_LABEL, MANAGER, MANIFEST_HASH

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaski_core.errors import InvalidRouteError
-from chaski_core.route.crd import GROUP_VERSION, KIND, known_part
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
+from chaski_core.route.validation.crd import GROUP_VERSION, KIND, known_part
 from chaski_operator.apply import owner_of
 from chaski_operator.cloud import Cloud
 from chaski_operator.decide import has_finalizer, wants_finalizer

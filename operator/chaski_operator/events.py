@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chaski_core.route.crd import GROUP_VERSION, KIND
+from chaski_core.route.validation.crd import GROUP_VERSION, KIND
 from chaski_operator.names import MANAGER
 from chaski_runtime.kubeapi import KubeApi, KubeApiError, object_path
 

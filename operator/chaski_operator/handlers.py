@@ -14,7 +14,7 @@ from typing import Any
 
 import kopf
 
-from chaski_core.route.crd import GROUP_VERSION
+from chaski_core.route.validation.crd import GROUP_VERSION
 from chaski_operator.manifests import Kind, Object
 from chaski_operator.names import OWNED_SELECTOR
 from chaski_runtime.kubeaccess import KubeAccess

@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
-from chaski_core.route.crd import GROUP_VERSION, KIND
+from chaski_core.message.target_url import TargetUrl, parse_url
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import resolved_yaml
-from chaski_core.target_url import TargetUrl, parse_url
+from chaski_core.route.validation.crd import GROUP_VERSION, KIND
 from chaski_operator.names import (
     MANAGED_BY_LABEL,
     MANAGER,

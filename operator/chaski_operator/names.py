@@ -2,7 +2,7 @@
 
 import hashlib
 
-from chaski_core.route.crd import GROUP_VERSION
+from chaski_core.route.validation.crd import GROUP_VERSION
 
 GROUP = GROUP_VERSION.partition("/")[0]
 FINALIZER = f"{GROUP}/finalizer"  # only on routes whose deletionPolicy is Delete

@@ -12,10 +12,10 @@ from typing import Any
 from chaski_aws.provision.errors import ProvisionError
 from chaski_core.errors import InvalidRouteError
 from chaski_core.ports import Clock
-from chaski_core.route.crd import GROUP_VERSION, known_part
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
+from chaski_core.route.validation.crd import GROUP_VERSION, known_part
 from chaski_operator import decide
 from chaski_operator.apply import Applied, Applier, ForeignObjectError
 from chaski_operator.cloud import Cloud, Settled, remembered_route

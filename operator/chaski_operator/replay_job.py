@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from chaski_core.moments import parse_time
-from chaski_core.route.crd import GROUP_VERSION
+from chaski_core.route.validation.crd import GROUP_VERSION
 from chaski_core.timestamps import timestamp
 from chaski_operator.names import (
     MANAGED_BY_LABEL,

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from chaski_core.ports import Clock
-from chaski_core.route.crd import GROUP_VERSION
+from chaski_core.route.validation.crd import GROUP_VERSION
 from chaski_operator.names import MANAGER, replay_job_name
 from chaski_operator.podaddress import read_answer
 from chaski_operator.replay_decide import Act, Decision, Seen, decide, is_finished

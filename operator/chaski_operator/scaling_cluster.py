@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chaski_core.ports import Clock
-from chaski_core.route.crd import GROUP_VERSION
+from chaski_core.route.validation.crd import GROUP_VERSION
 from chaski_operator.events import News, post
 from chaski_operator.names import ROUTE_LABEL
 from chaski_operator.scaling_route import Key, Object

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from chaski_core.errors import BackendError, BackendRejectedError, InvalidRouteError
 from chaski_core.ports import Clock, QueueCounts
-from chaski_core.route.crd import known_part
 from chaski_core.route.loading import load_route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
+from chaski_core.route.validation.crd import known_part
 from chaski_operator.ages import RouteAges
 from chaski_operator.events import WARNING, News
 from chaski_operator.expiry_status import is_sweeping, said_of_expiry

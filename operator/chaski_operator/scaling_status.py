@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chaski_core.ports import QueueCounts
-from chaski_core.route.crd import GROUP_VERSION, KIND
+from chaski_core.route.validation.crd import GROUP_VERSION, KIND
 from chaski_operator.events import NORMAL, WARNING, News
 from chaski_operator.scaling import Decision, Doubt, Limit, Limits, Mode
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaski_core.route.crd import GROUP_VERSION, KIND
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import resolved_values
+from chaski_core.route.validation.crd import GROUP_VERSION, KIND
 from chaski_operator.compare import difference
 from chaski_operator.conditions import OWN, Verdict, conditions, ready
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from chaski_core.ports import Clock
-from chaski_core.route.crd import GROUP_VERSION, KIND
+from chaski_core.route.validation.crd import GROUP_VERSION, KIND
 from chaski_operator.handlers import Seen
 from chaski_operator.manifests import KINDS, Kind
 from chaski_operator.names import OWNED_SELECTOR, ROUTE_LABEL

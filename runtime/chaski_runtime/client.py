@@ -16,7 +16,7 @@ from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from chaski_core.target_url import TargetUrl
+from chaski_core.message.target_url import TargetUrl
 from chaski_runtime.connections import Connector, Headed
 from chaski_runtime.pool import MAX_AGE_SECONDS, Link, Pool
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from chaski_core.errors import InvalidRouteError
 from chaski_core.ports import Clock
-from chaski_core.route.crd import GROUP_VERSION, KIND, known_part
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
+from chaski_core.route.validation.crd import GROUP_VERSION, KIND, known_part
 from chaski_runtime.kubeapi import KubeApi, Object, object_path
 from chaski_runtime.kubewatch import Key, Mirror
 

@@ -11,7 +11,7 @@ import traceback
 from typing import Any
 from urllib.parse import urlsplit
 
-from chaski_core.outcome import Outcome
+from chaski_core.retry.outcome import Outcome
 from chaski_core.timestamps import timestamp
 from chaski_core.values import message_value
 

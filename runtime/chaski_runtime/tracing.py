@@ -12,7 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
-from chaski_core.trace_context import valid_traceparent
+from chaski_core.message.traceparent import valid_traceparent
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -18,10 +18,10 @@ from acceptance.test_cli_dead_letters import letters, send
 from chaski_aws.dynamodb import DynamoDeadLetters
 from chaski_aws.endpoints import DYNAMODB, Endpoint
 from chaski_aws.transport import AwsTransport
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
-from chaski_core.envelope import Envelope, Metadata, read_envelope, write_envelope
-from chaski_core.ladder import Reason
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
+from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
 from chaski_core.ports import DeadLetterStore
+from chaski_core.retry.ladder import Reason
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved_document import resolved_yaml

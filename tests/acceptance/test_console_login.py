@@ -10,8 +10,8 @@ import orjson
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from chaski_core.deadletter import DeadLetter
-from chaski_core.ladder import Reason
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.retry.ladder import Reason
 from chaski_runtime.clock import SystemClock
 from support.browsers import chromium, open_page
 from support.consoles import console_process

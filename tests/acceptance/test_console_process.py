@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 
 from acceptance.cli_process import chaski
-from chaski_core.deadletter import DeadLetter
-from chaski_core.ladder import Reason
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.retry.ladder import Reason
 from chaski_runtime.clock import SystemClock
 from support.consoles import console_process
 from support.devs import route

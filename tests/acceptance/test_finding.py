@@ -13,9 +13,9 @@ import pytest
 
 from acceptance.cli_process import Dev, chaski, dev, eventually, target, write_route
 from acceptance.test_cli_dead_letters import letters, send
-from chaski_core.deadletter import DeadLetter
-from chaski_core.ladder import Reason
-from chaski_core.outcome import ErrorClass, Outcome
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.retry.ladder import Reason
+from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_runtime.clock import SystemClock
 from chaski_runtime.log_fields import Attempt, attempt_fields
 from support.devs import route

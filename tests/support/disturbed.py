@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chaski_core.deadletter import DeadLetter
+from chaski_core.dead_letter import DeadLetter
 from support.devs import RecordingTarget, wait_until
 from support.disturbance import Disturbance, check_surplus
 from support.ledgers import ledger_by_ids, write_ids

@@ -8,7 +8,7 @@ from typing import Any
 from chaski_aws.store.items import stored_letter
 from chaski_aws.store.reading import Caller
 from chaski_aws.store.values import Item
-from chaski_core.deadletter import DeadLetter
+from chaski_core.dead_letter import DeadLetter
 
 _IN_A_CALL = 25  # the most that BatchWriteItem takes
 _CALLS_AT_ONCE = 4

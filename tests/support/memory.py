@@ -10,16 +10,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from chaski_core import jsontext
-from chaski_core.deadletter import (
-    Claimed,
-    DeadLetter,
-    DeadLetterFilter,
-    LetterKey,
-    ReplayClaim,
-    ReplayMark,
-    claimable,
-)
+from chaski_core import json_codec
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark, claimable
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import (
     RETENTION_SECONDS,
@@ -207,7 +199,7 @@ class MemoryStore:
     async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
         """As the port says."""
         for letter in self.letters:
-            if wanted.keeps(letter, jsontext.dumps(letter.envelope).decode()):
+            if wanted.keeps(letter, json_codec.dumps(letter.envelope).decode()):
                 yield letter
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:

@@ -17,7 +17,7 @@ from chaski_aws.dynamodb import DynamoDeadLetters
 from chaski_aws.endpoints import DYNAMODB, SQS, Endpoint
 from chaski_aws.sqs import SqsQueue
 from chaski_aws.transport import AwsTransport
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.ports import OutgoingMessage, Sent
 from chaski_core.route.loading import load_route
 from chaski_core.route.resolved_document import resolved_yaml

@@ -11,9 +11,9 @@ from typing import Any
 from chaski_aws.dynamodb import DynamoDeadLetters
 from chaski_aws.endpoints import DYNAMODB, Endpoint
 from chaski_aws.transport import AwsTransport
-from chaski_core.deadletter import DeadLetter
-from chaski_core.envelope import Envelope, Metadata, read_envelope, write_envelope
-from chaski_core.ladder import Reason
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
+from chaski_core.retry.ladder import Reason
 from chaski_runtime.clock import SystemClock
 from support.aws import FixedCredentials
 from support.kubeapi import KubeApi

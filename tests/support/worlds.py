@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from chaski_core.envelope import HttpRequest, Metadata, write_envelope
-from chaski_core.ladder import Ladder, RetryPolicy, Rung
-from chaski_core.outcome import ErrorClass, Outcome, class_of_status
+from chaski_core.message.envelope import HttpRequest, Metadata, write_envelope
+from chaski_core.message.subject import first_deduplication_id, group_id
 from chaski_core.ports import OutgoingMessage, Sent
+from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
+from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_status
 from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
-from chaski_core.subject import first_deduplication_id, group_id
 from chaski_runtime.metrics import Metrics
 from chaski_worker.settings import WorkerSettings
 from chaski_worker.worker import Worker

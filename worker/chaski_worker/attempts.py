@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from chaski_core.envelope import HttpRequest, http_request
-from chaski_core.ids import is_label
-from chaski_core.outcome import ErrorClass, Outcome
+from chaski_core.message.envelope import HttpRequest, http_request
+from chaski_core.message.labels import is_label
+from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_core.values import message_value
 from chaski_worker.delivery import LABEL, MESSAGE_ID, REPLAY_OF
 from chaski_worker.load import Load

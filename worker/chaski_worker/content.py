@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from chaski_core import jsontext
+from chaski_core import json_codec
 from chaski_worker.redact import one_line
 
 STRUCK_OUT = "[struck out]"
@@ -36,13 +36,13 @@ def shown_content(body: Mapping[str, Any], limit: int) -> str:
         return ""
     if isinstance(content, str):
         return one_line(_text(content, limit), limit)
-    return one_line(jsontext.dumps(_struck(content, limit)).decode()[: 4 * limit], limit)
+    return one_line(json_codec.dumps(_struck(content, limit)).decode()[: 4 * limit], limit)
 
 
 def _text(text: str, limit: int) -> str:
     if text.lstrip()[:1] in ("{", "[") and len(text) <= _READ_AS_JSON:
         try:
-            return jsontext.dumps(_struck(jsontext.loads(text.encode()), limit)).decode()[: 4 * limit]
+            return json_codec.dumps(_struck(json_codec.loads(text.encode()), limit)).decode()[: 4 * limit]
         except (ValueError, RecursionError):
             pass  # it only looks like JSON
     text = _PAIR.sub(rf"\1{STRUCK_OUT}", text[: limit + _BEYOND])

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from yarl import URL
 
-from chaski_core.envelope import HttpRequest
-from chaski_core.outcome import ErrorClass, Outcome, class_of_status
-from chaski_core.request_rules import header_faults, method_faults, syntax_faults
-from chaski_core.target_url import TargetUrl
+from chaski_core.message.envelope import HttpRequest
+from chaski_core.message.http_rules import header_faults, method_faults, syntax_faults
+from chaski_core.message.target_url import TargetUrl
+from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_status
 from chaski_runtime import descriptors
 from chaski_runtime.client import Answer, Headers
 from chaski_worker import addresses, classify

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, is_ambiguous_path, parse_url
 from chaski_core.route.model import AllowRule
-from chaski_core.target_url import TargetUrl, UrlFault, is_address, is_ambiguous_path, parse_url
 from chaski_worker.refusal import Refusal, RefusalReason
 
 _REMEMBERED = 1_024  # URLs of at most 2,048 characters: bounded, and most subjects call few

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from chaski_core.deadletter import DeadLetter
-from chaski_core.envelope import Metadata, write_envelope
+from chaski_core.dead_letter import DeadLetter
 from chaski_core.errors import BackendError, BackendUnavailableError
-from chaski_core.ladder import Retry
+from chaski_core.message.envelope import Metadata, write_envelope
+from chaski_core.message.subject import group_id, hop_deduplication_id
 from chaski_core.ports import Clock, DeadLetterStore, Failed, OutgoingMessage, Queue, Sent
-from chaski_core.subject import group_id, hop_deduplication_id
+from chaski_core.retry.ladder import Retry
 from chaski_worker.backoff import backoff_seconds
 from chaski_worker.batcher import Batcher
 from chaski_worker.lanes import Lane

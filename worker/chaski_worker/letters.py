@@ -1,9 +1,9 @@
 """Builds dead letters. Pure: `at_ms` is the wall clock of the put that is tried."""
 
-from chaski_core.deadletter import DeadLetter
-from chaski_core.envelope import Envelope
-from chaski_core.ladder import GiveUp, LadderState
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.message.envelope import Envelope
 from chaski_core.ports import ReceivedMessage
+from chaski_core.retry.ladder import GiveUp, LadderState
 from chaski_worker.triage import Deliverable, Unfit
 
 

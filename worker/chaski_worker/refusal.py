@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chaski_core.target_url import UrlFault
+from chaski_core.message.target_url import UrlFault
 
 
 class RefusalReason(StrEnum):

@@ -1,10 +1,10 @@
 """Says what happened: a metric, a log line and a journal entry for each attempt."""
 
-from chaski_core.deadletter import DeadLetter
-from chaski_core.envelope import Metadata, metadata_of
-from chaski_core.ladder import Delivered, GiveUp, Retry
-from chaski_core.outcome import class_of_key
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.message.envelope import Metadata, metadata_of
 from chaski_core.ports import AttemptEntry, AttemptJournal, Clock, ReceivedMessage
+from chaski_core.retry.ladder import Delivered, GiveUp, Retry
+from chaski_core.retry.outcome import class_of_key
 from chaski_core.route.model import Route
 from chaski_runtime.logs import Attempt, Logs
 from chaski_runtime.metrics import Metrics, SubjectGroups

@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
 
-from chaski_core.deadletter import DeadLetter
-from chaski_core.ladder import Delivered, ErrorNote, GiveUp, LadderState, Reason, Retry, decide
+from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import Clock, ReceivedMessage
+from chaski_core.retry.ladder import Delivered, ErrorNote, GiveUp, LadderState, Reason, Retry, decide
 from chaski_core.route.model import Route
 from chaski_core.values import message_value
 from chaski_worker import letters

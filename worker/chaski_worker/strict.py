@@ -6,8 +6,8 @@ is received for the first time has no record and costs no read.
 
 from dataclasses import replace
 
-from chaski_core.ladder import GiveUp, LadderState, Retry
 from chaski_core.ports import AttemptRecord, AttemptRecords, ReceivedMessage
+from chaski_core.retry.ladder import GiveUp, LadderState, Retry
 from chaski_worker.deleting import BegunDelete
 from chaski_worker.handoff import Insistence
 from chaski_worker.holder import Holder

@@ -1,7 +1,7 @@
 """While a route's delivery is suspended: still nothing may be lost to the queue's retention."""
 
-from chaski_core.ladder import Reason
 from chaski_core.ports import ReceivedMessage
+from chaski_core.retry.ladder import Reason
 from chaski_worker.lanes import Lane
 from chaski_worker.runner import LaneRunner, Made, NotYet, Settled, Step
 from chaski_worker.triage import Unfit

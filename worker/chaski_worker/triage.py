@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chaski_core.envelope import Envelope, Malformed, Metadata, read_envelope
-from chaski_core.ids import is_label
-from chaski_core.ladder import LadderState, Reason
+from chaski_core.message.envelope import Envelope, Malformed, Metadata, read_envelope
+from chaski_core.message.labels import is_label
 from chaski_core.ports import ReceivedMessage
+from chaski_core.retry.ladder import LadderState, Reason
 from chaski_core.values import message_value
 
 

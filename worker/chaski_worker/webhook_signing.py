@@ -12,8 +12,8 @@ import hmac
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chaski_core.envelope import HttpRequest
-from chaski_core.outcome import Outcome
+from chaski_core.message.envelope import HttpRequest
+from chaski_core.retry.outcome import Outcome
 from chaski_runtime.watched import Contents, Watched
 from chaski_worker.delivery import MESSAGE_ID, Deliverer
 

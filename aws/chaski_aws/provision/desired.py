@@ -16,8 +16,8 @@ from chaski_aws.provision.settings import (
     ownership,
 )
 from chaski_aws.store.table import table_definition
-from chaski_core.ladder import Rung
 from chaski_core.ports import RETENTION_SECONDS
+from chaski_core.retry.ladder import Rung
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import map_fingerprint, queue_name, rung_queue_name, table_name
 

@@ -14,11 +14,11 @@ from typing import Any
 from chaski_aws.store import keys
 from chaski_aws.store.marks import TTL_ATTRIBUTE, died_item, mark_text, read_mark
 from chaski_aws.store.values import Item, b, n, read_number, read_text, s
-from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter
-from chaski_core.identity import read_sequence_number
-from chaski_core.ladder import ErrorNote, LadderState, Reason
+from chaski_core import json_codec
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.message.identity import read_sequence_number
 from chaski_core.ports import RETENTION_SECONDS, AttemptRecord
+from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
 
 MAX_ITEM_BYTES = 400_000
 PART_BYTES = 380_000
@@ -68,7 +68,7 @@ def stored_letter(letter: DeadLetter, retention_days: int) -> StoredLetter:
     letter = _carriable(letter)
     expires_at = letter.dead_lettered_at // 1000 + retention_days * _DAY_SECONDS
     head = _head(letter, key, expires_at)
-    envelope = None if letter.envelope is None else jsontext.dumps(letter.envelope)
+    envelope = None if letter.envelope is None else json_codec.dumps(letter.envelope)
     whole = head | _message(envelope, letter.raw)
     for cut in (None, *_LIGHT_CUTS):
         item = whole | _for_people(letter, cut)
@@ -128,7 +128,7 @@ def read_letter(item: Item, parts: Sequence[Item] = ()) -> DeadLetter:
         url=read_text(item, "url"),
         attempts=read_number(item, "attempts"),
         errors=_read_notes(item),
-        envelope=None if envelope is None else jsontext.loads(envelope),
+        envelope=None if envelope is None else json_codec.loads(envelope),
         raw=raw,
         detail=detail,
         replay=read_mark(item),
@@ -140,7 +140,7 @@ def document_of(letter: DeadLetter) -> str:
     """The message as text, to look for texts in."""
     if letter.raw is not None:
         return letter.raw.decode("utf-8", "backslashreplace")
-    return "" if letter.envelope is None else jsontext.dumps(letter.envelope).decode()
+    return "" if letter.envelope is None else json_codec.dumps(letter.envelope).decode()
 
 
 def is_expired(item: Item, now_ms: int) -> bool:
@@ -276,12 +276,12 @@ def read_record(item: Item) -> AttemptRecord:
 
 def _notes(notes: Sequence[ErrorNote], cut: _Cut | None) -> str:
     if cut is None:
-        return jsontext.dumps([[note.key, note.at, note.detail, note.excerpt] for note in notes]).decode()
+        return json_codec.dumps([[note.key, note.at, note.detail, note.excerpt] for note in notes]).decode()
     kept = notes if cut.notes is None or len(notes) <= cut.notes else (notes[0], *notes[-cut.notes :])
     short = [[note.key, note.at, note.detail[: cut.detail], note.excerpt[: cut.excerpt]] for note in kept]
-    return jsontext.dumps(short).decode()
+    return json_codec.dumps(short).decode()
 
 
 def _read_notes(item: Item) -> tuple[ErrorNote, ...]:
-    stored = jsontext.loads(read_text(item, "errors").encode())
+    stored = json_codec.loads(read_text(item, "errors").encode())
     return tuple(ErrorNote(key, at, detail, excerpt) for key, at, detail, excerpt, *_ in stored)

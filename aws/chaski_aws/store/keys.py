@@ -24,9 +24,9 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chaski_core.deadletter import DeadLetterFilter, LetterKey
-from chaski_core.ids import is_label
-from chaski_core.subject import partition
+from chaski_core.dead_letter import DeadLetterFilter, LetterKey
+from chaski_core.message.labels import is_label
+from chaski_core.message.subject import partition
 from chaski_core.timestamps import timestamp
 
 SHARDS = 8

@@ -2,8 +2,8 @@
 
 from chaski_aws.store import keys
 from chaski_aws.store.values import Item, n, read_number, read_text, s
-from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter, ReplayClaim, ReplayMark
+from chaski_core import json_codec
+from chaski_core.dead_letter import DeadLetter, ReplayClaim, ReplayMark
 from chaski_core.ports import RETENTION_SECONDS
 
 TTL_ATTRIBUTE = "expiresAt"
@@ -32,14 +32,14 @@ def died_item(letter: DeadLetter, key: keys.Key, expires_at: int) -> Item:
 def mark_text(mark: ReplayMark) -> str:
     """What stands in a dead letter's attribute `replay`."""
     known = [mark.run, mark.epoch, mark.at, *([mark.message_id] if mark.message_id else [])]
-    return jsontext.dumps(known).decode()
+    return json_codec.dumps(known).decode()
 
 
 def read_mark(item: Item) -> ReplayMark | None:
     """Whether a dead letter was sent again."""
     if "replay" not in item:
         return None
-    run, epoch, at, *more = jsontext.loads(read_text(item, "replay").encode())
+    run, epoch, at, *more = json_codec.loads(read_text(item, "replay").encode())
     return ReplayMark(str(run), int(epoch), int(at), str(more[0]) if more else "")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from chaski_aws.store import keys
 from chaski_aws.store.items import INDEX_KEYS
 from chaski_aws.store.values import Item
-from chaski_core.deadletter import CLAIM_MS, ReplayClaim
+from chaski_core.dead_letter import CLAIM_MS, ReplayClaim
 
 MAX_BATCH_KEYS = 25  # of 100: an item may have 400 KB, an answer 16 MB
 
@@ -92,7 +92,7 @@ def mark_letter(table: str, key: keys.Key, replay: str) -> dict[str, Any]:
 
 
 def claim_letter(table: str, key: keys.Key, replay: str | None, claim: ReplayClaim) -> dict[str, Any]:
-    """Claims a dead letter for a run, by the rule of `chaski_core.deadletter.claimable`.
+    """Claims a dead letter for a run, by the rule of `chaski_core.dead_letter.claimable`.
 
     `replay`: its attribute `replay` as the run judged it. `ConditionalCheckFailedException` where it can't be claimed.
     """

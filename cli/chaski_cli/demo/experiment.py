@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaski_cli.demo.target import ENDPOINTS
-from chaski_core.deadletter import DeadLetter
+from chaski_core.dead_letter import DeadLetter
 
 SUBJECT = "test_subject"
 ROUTE = "demo/experiment"

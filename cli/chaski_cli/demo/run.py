@@ -21,7 +21,7 @@ from chaski_cli.demo.reading import read_metrics
 from chaski_cli.demo.show import show
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.opened import open_folder_reader
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 
 _LIMIT_SECONDS = 180.0
 _QUIET_SECONDS = 4.0  # longer than the longest rung: a retry too many would still arrive, and be counted

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from chaski_core.deadletter import DeadLetter, LetterKey, ReplayMark
-from chaski_core.envelope import Metadata, metadata_of, write_envelope
+from chaski_core.dead_letter import DeadLetter, LetterKey, ReplayMark
+from chaski_core.message.envelope import Metadata, metadata_of, write_envelope
+from chaski_core.message.subject import group_id, replay_deduplication_id
 from chaski_core.ports import OutgoingMessage
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_core.subject import group_id, replay_deduplication_id
 
 MAX_QUEUE_BYTES = 327_680  # MaximumMessageSize of every queue
 _ORIGIN = re.compile(r"[^:/?#]+://[^/?#]*")  # RFC 3986 appendix B; what follows is kept as it is written

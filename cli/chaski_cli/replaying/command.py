@@ -21,9 +21,9 @@ from chaski_cli.replaying.choosing import Allowed, Ready, Run, Skip
 from chaski_cli.replaying.spool import Spool
 from chaski_cli.replaying.telling import Telling, progress_server, write_report
 from chaski_cli.stored import Search
-from chaski_core.deadletter import DeadLetterFilter
+from chaski_core.dead_letter import DeadLetterFilter
+from chaski_core.message.target_url import UrlFault, parse_url
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_core.target_url import UrlFault, parse_url
 from chaski_core.timestamps import timestamp
 from chaski_runtime.clock import SystemClock
 from chaski_runtime.signals import stop_on_signals

@@ -12,7 +12,7 @@ from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.opened import Opened, Where, open_where
 from chaski_cli.replaying.running import Chosen, letters_of
 from chaski_cli.stored import Search
-from chaski_core.deadletter import LetterKey
+from chaski_core.dead_letter import LetterKey
 from chaski_runtime.clock import SystemClock
 
 _CHUNK = 100

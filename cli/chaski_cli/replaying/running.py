@@ -12,16 +12,8 @@ from chaski_cli.opened import Opened
 from chaski_cli.replaying.choosing import Allowed, Ready, Run, Skip, judge
 from chaski_cli.replaying.sending import Sending, send_window
 from chaski_cli.replaying.spool import Spool
-from chaski_core import jsontext
-from chaski_core.deadletter import (
-    CLAIM_MS,
-    Claimed,
-    DeadLetter,
-    DeadLetterFilter,
-    LetterKey,
-    ReplayClaim,
-    ReplayMark,
-)
+from chaski_core import json_codec
+from chaski_core.dead_letter import CLAIM_MS, Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.ports import Clock
 
@@ -226,4 +218,4 @@ async def letters_of(opened: Opened, chosen: Chosen) -> AsyncGenerator[DeadLette
 def _document(letter: DeadLetter) -> str:
     if letter.envelope is None:
         return (letter.raw or b"").decode("utf-8", "backslashreplace")
-    return jsontext.dumps(letter.envelope).decode()
+    return json_codec.dumps(letter.envelope).decode()

@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from chaski_cli.replaying.choosing import Ready
-from chaski_core import jsontext
-from chaski_core.deadletter import LetterKey, ReplayMark
+from chaski_core import json_codec
+from chaski_core.dead_letter import LetterKey, ReplayMark
 from chaski_core.ports import OutgoingMessage
 
 _PAGE = 500
@@ -80,7 +80,7 @@ def _row(entry: Ready) -> tuple[object, ...]:
         entry.key.subject,
         entry.key.route,
         entry.id,
-        None if mark is None else jsontext.dumps([mark.run, mark.epoch, mark.at, mark.message_id]).decode(),
+        None if mark is None else json_codec.dumps([mark.run, mark.epoch, mark.at, mark.message_id]).decode(),
         entry.url,
         entry.target,
         entry.epoch,
@@ -97,7 +97,7 @@ def _entry(row: Sequence[Any]) -> Ready:
         label,
         turn,
         int(sequence) if sequence else None,
-        None if judged is None else ReplayMark(*jsontext.loads(judged.encode())),
+        None if judged is None else ReplayMark(*json_codec.loads(judged.encode())),
         url,
         target,
         epoch,

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from chaski_cli.errors import CommandError
-from chaski_core import jsontext
+from chaski_core import json_codec
 
 _MAX_BYTES = 3_500  # a kubelet keeps 4,096 of a termination message
 _MAX_TEXT = 1_000
@@ -43,7 +43,7 @@ async def progress_server(port: int | None, document: Document) -> AsyncIterator
 
     async def progress(_: web.Request) -> web.Response:
         told = {name: value for name, value in document().items() if name not in _ABOUT_MESSAGES}
-        return web.Response(body=jsontext.dumps(told), content_type="application/json")
+        return web.Response(body=json_codec.dumps(told), content_type="application/json")
 
     app = web.Application()
     app.router.add_get("/progress", progress)
@@ -79,7 +79,7 @@ def short_report(document: Mapping[str, Any]) -> bytes:
     kept["reason"] = kept["reason"][:_MAX_TEXT] if kept.get("reason") else None
     sample = list(kept.get("sample") or ())
     while True:
-        text = jsontext.dumps(kept | {"sample": sample})
+        text = json_codec.dumps(kept | {"sample": sample})
         if len(text) <= _MAX_BYTES or not sample:
             return text
         sample.pop()

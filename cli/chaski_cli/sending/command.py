@@ -21,7 +21,8 @@ from chaski_cli.sending.lines import Line, Rejected, give_up
 from chaski_cli.sending.message import Flags, message
 from chaski_cli.sending.resuming import Selection
 from chaski_cli.sending.source import Feed, Intake, Source, opened, unreadable
-from chaski_core import ids, jsontext
+from chaski_core import json_codec
+from chaski_core.message import labels
 from chaski_runtime.signals import stop_on_signals
 
 _SHOWN_REJECTIONS = 20
@@ -83,7 +84,7 @@ def send_one(destination: Destination, flags: Flags, idempotency_key: str | None
 
     async def run() -> dict[str, Any]:
         async with aiohttp.ClientSession(headers=destination.headers) as http:
-            return await _client(http, destination, stderr()).send_one(jsontext.dumps(made), headers)
+            return await _client(http, destination, stderr()).send_one(json_codec.dumps(made), headers)
 
     try:
         accepted = asyncio.run(run())
@@ -134,7 +135,7 @@ def _keep(rejected: Sequence[Rejected], path: Path) -> None:
 
 def new_id() -> str:
     """A time-ordered id."""
-    return ids.generate(time.time_ns() // 1_000_000, os.urandom(10))
+    return labels.generate(time.time_ns() // 1_000_000, os.urandom(10))
 
 
 def new_run() -> str:

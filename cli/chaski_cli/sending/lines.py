@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chaski_core import jsontext
+from chaski_core import json_codec
 
 MAX_MESSAGE_BYTES = 262_144
 MAX_CHUNK_LINES = 500
@@ -51,8 +51,8 @@ def prepare(number: int, data: bytes, new_id: Callable[[], str]) -> Line | Rejec
     """Gives a line an id where it has none, so that sending it twice is one message; all other bytes stay."""
     data = data.strip().removeprefix(BYTE_ORDER_MARK)  # a parser may leave it out: RFC 8259 §8.1
     try:
-        document = jsontext.loads(data)
-    except jsontext.JsonError as error:
+        document = json_codec.loads(data)
+    except json_codec.JsonError as error:
         why = "UTF-16; JSON has to be UTF-8" if data.startswith(_UTF_16) else f"not JSON: {error}"
         return Rejected(number, 400, why, data)
     if not isinstance(document, dict):

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from chaski_cli.errors import wrong_input
-from chaski_core import jsontext
+from chaski_core import json_codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ def _content(flags: Flags) -> dict[str, Any]:
         return {"content": flags.content}
     if flags.content_json is not None:
         try:
-            return {"content": jsontext.loads_unique(flags.content_json.encode())}
-        except (jsontext.JsonError, UnicodeEncodeError) as error:
+            return {"content": json_codec.loads_unique(flags.content_json.encode())}
+        except (json_codec.JsonError, UnicodeEncodeError) as error:
             raise wrong_input(f"--json: not JSON: {error}", "use --content for plain text") from error
     if flags.content_bytes is not None:
         try:

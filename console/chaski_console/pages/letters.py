@@ -10,10 +10,10 @@ from chaski_console import said
 from chaski_console.html import Markup, el
 from chaski_console.pages.shell import Who, chip, fact, notice, page, plain
 from chaski_console.search import WINDOWS, Search
-from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter
-from chaski_core.outcome import class_of_key
-from chaski_core.route.crd import GROUP_VERSION
+from chaski_core import json_codec
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.retry.outcome import class_of_key
+from chaski_core.route.validation.crd import GROUP_VERSION
 
 _CLASSES = ("connection", "timeout", "tls", "refused", "3xx", "4xx", "5xx")
 _MAX_MISSING = 10
@@ -286,7 +286,7 @@ def _document(letter: DeadLetter) -> Markup:
     if letter.envelope is None:
         shown = (letter.raw or b"").decode("utf-8", "backslashreplace")
     else:
-        shown = jsontext.dumps(letter.envelope, indented=True).decode()
+        shown = json_codec.dumps(letter.envelope, indented=True).decode()
     cut = len(shown) > _MAX_DOCUMENT_CHARACTERS
     return el("pre", shown[:_MAX_DOCUMENT_CHARACTERS], " …" if cut else None, class_="document", tabindex=0)
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaski_core.errors import Fault, InvalidRouteError
-from chaski_core.ladder import Ladder, RetryPolicy, Rung
-from chaski_core.route.crd import with_defaults
+from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
 from chaski_core.route.documents import read_documents
 from chaski_core.route.model import (
     AllowRule,
@@ -17,7 +16,8 @@ from chaski_core.route.model import (
     SubjectGroup,
     Suspend,
 )
-from chaski_core.route.validation import validate, validate_change
+from chaski_core.route.validation.crd import with_defaults
+from chaski_core.route.validation.validate import validate, validate_change
 
 __all__ = ["load_route", "load_routes", "read_documents", "validate", "validate_change"]
 

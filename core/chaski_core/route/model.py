@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from chaski_core.ladder import RetryPolicy
-from chaski_core.subject import matches_pattern
+from chaski_core.message.subject import matches_pattern
+from chaski_core.retry.ladder import RetryPolicy
 
 
 class Ordering(StrEnum):

@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chaski_core import jsontext
-from chaski_core.ladder import Rung
+from chaski_core import json_codec
+from chaski_core.message.subject import partition
+from chaski_core.retry.ladder import Rung
 from chaski_core.route.model import Route
-from chaski_core.subject import partition
 
 MAX_QUEUE_NAME_CHARACTERS = 80  # .fifo included: API_CreateQueue, QueueName
 MAX_TABLE_NAME_CHARACTERS = 255  # API_CreateTable, TableName
@@ -78,7 +78,7 @@ def map_fingerprint(route: Route) -> str:
     Queues in another order, or patterns spelt in another way, count as a change even where they mean the same.
     """
     lines = [[queue.name, queue.partitions, list(queue.subjects)] for queue in route.queues]
-    return hashlib.sha256(jsontext.dumps(lines)).hexdigest()
+    return hashlib.sha256(json_codec.dumps(lines)).hexdigest()
 
 
 def queue_name(route: Route, queue: str, generation: int, index: int) -> str:

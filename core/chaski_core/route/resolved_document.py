@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 
 from chaski_core.errors import Fault, InvalidRouteError
-from chaski_core.ladder import Rung
-from chaski_core.route.crd import GROUP_VERSION, known_part
+from chaski_core.retry.ladder import Rung
 from chaski_core.route.documents import read_documents
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
+from chaski_core.route.validation.crd import GROUP_VERSION, known_part
 
 KIND = "ResolvedRoute"
 

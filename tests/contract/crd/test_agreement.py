@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from chaski_core.errors import Fault
-from chaski_core.route.crd import definition_path
-from chaski_core.route.validation import validate, validate_change
+from chaski_core.route.validation.crd import definition_path
+from chaski_core.route.validation.validate import validate, validate_change
 from contract.crd.making import Manifest
 from contract.crd.manifests import INVALID, VALID
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from chaski_core.envelope import HttpRequest
+from chaski_core.message.envelope import HttpRequest
 from chaski_worker.delivery import Deliverer
 from chaski_worker.refusal import RefusalReason
 

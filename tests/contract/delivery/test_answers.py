@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from chaski_core.envelope import HttpRequest
-from chaski_core.target_url import TargetUrl, parse_url
+from chaski_core.message.envelope import HttpRequest
+from chaski_core.message.target_url import TargetUrl, parse_url
 from chaski_worker import addresses
 from chaski_worker.addresses import Dialling
 from contract.delivery.targets import OK, TIMEOUT_SECONDS, Handler, Lab, Target, answering, post

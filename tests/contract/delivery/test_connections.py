@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from chaski_core.envelope import HttpRequest
-from chaski_core.outcome import Outcome
+from chaski_core.message.envelope import HttpRequest
+from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import AllowRule
 from chaski_worker.addresses import AddressPolicy, AddressTables
 from chaski_worker.refusal import Refusal, RefusalReason

@@ -15,7 +15,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType
 
-from chaski_core.outcome import Outcome
+from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import AllowRule
 from chaski_runtime import descriptors
 from chaski_worker import addresses

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from standardwebhooks import Webhook
 
-from chaski_core.envelope import HttpRequest
+from chaski_core.message.envelope import HttpRequest
 from chaski_worker.delivery import MESSAGE_ID
 from chaski_worker.webhook_signing import SigningDeliverer, watch_keys
 from contract.delivery.targets import Lab, Target, answering

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_core.outcome import Outcome
+from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import AllowRule
 from chaski_worker.tls import ClientCertificate
 from contract.delivery.targets import OK, Certificates, FakeResolver, Handler, Lab, Target, answering, post

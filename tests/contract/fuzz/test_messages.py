@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaski_core import jsontext
-from chaski_core.envelope import Envelope, HttpRequest, Malformed, Metadata, http_request, read_envelope, write_envelope
-from chaski_core.request_rules import MAX_HEADER_BYTES, MAX_HEADERS, METHODS, header_faults, method_faults
+from chaski_core import json_codec
+from chaski_core.message.envelope import (
+    Envelope,
+    HttpRequest,
+    Malformed,
+    Metadata,
+    http_request,
+    read_envelope,
+    write_envelope,
+)
+from chaski_core.message.http_rules import MAX_HEADER_BYTES, MAX_HEADERS, METHODS, header_faults, method_faults
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission import Origin, Rejection, Submission, judge
 from chaski_runtime.client import request_head
@@ -179,7 +187,7 @@ def test_ingest_refuses_exactly_the_urls_that_the_worker_would_not_call() -> Non
                 )
                 if any("\ud800" <= char <= "\udfff" for char in url):
                     continue  # no JSON can say it
-                message = jsontext.dumps({"subject": "s", "body": {"url": url}})
+                message = json_codec.dumps({"subject": "s", "body": {"url": url}})
                 verdict = judge(message, ORIGIN, RANDOM, SETTINGS)
                 called = Guard(()).check(url)
                 assert isinstance(called, Refusal)

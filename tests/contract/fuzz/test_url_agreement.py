@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaski_core import jsontext
-from chaski_core.envelope import Envelope, read_envelope
+from chaski_core import json_codec
+from chaski_core.message.envelope import Envelope, read_envelope
 from chaski_core.route.model import AllowRule
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission import Origin, Rejection, judge
@@ -59,7 +59,7 @@ async def client() -> AsyncIterator[Client]:
 
 def _accepted(url: str) -> str | None:
     """The URL as it lies on the queue, or None where ingest answers 400 and names `body.url`."""
-    data = jsontext.dumps({"subject": "s", "body": {"url": url}})
+    data = json_codec.dumps({"subject": "s", "body": {"url": url}})
     verdict = judge(data, ORIGIN, RANDOM, SETTINGS)
     if isinstance(verdict, Rejection):
         assert verdict.problem.status == 400, printable(url)

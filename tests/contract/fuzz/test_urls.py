@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from chaski_core.envelope import HttpRequest
-from chaski_core.outcome import ErrorClass
+from chaski_core.message.envelope import HttpRequest
+from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, parse_url
+from chaski_core.retry.outcome import ErrorClass
 from chaski_core.route.model import AllowRule
-from chaski_core.target_url import TargetUrl, UrlFault, is_address, parse_url
 from chaski_runtime.client import origin_of
 from chaski_worker.addresses import AddressTables
 from chaski_worker.delivery import Deliverer

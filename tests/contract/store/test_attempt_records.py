@@ -1,7 +1,7 @@
 """What every keeper of attempt records keeps, through the port."""
 
-from chaski_core.ladder import ErrorNote, LadderState
 from chaski_core.ports import AttemptRecord
+from chaski_core.retry.ladder import ErrorNote, LadderState
 from contract.conftest import StoreWorld
 
 CLIMB = LadderState("5xx", 3, (ErrorNote("503", 5, "HTTP 503", "busy"), ErrorNote("500", 9, "d" * 5_000)))

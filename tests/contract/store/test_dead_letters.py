@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chaski_core import jsontext
-from chaski_core.deadletter import CLAIM_MS, Claimed, DeadLetter, DeadLetterFilter, ReplayClaim, ReplayMark
-from chaski_core.ladder import ErrorNote, Reason
+from chaski_core import json_codec
+from chaski_core.dead_letter import CLAIM_MS, Claimed, DeadLetter, DeadLetterFilter, ReplayClaim, ReplayMark
 from chaski_core.ports import DeadLetterStore
+from chaski_core.retry.ladder import ErrorNote, Reason
 from contract.conftest import StoreWorld
 
 NOON = 1_800_000_000_000
@@ -53,12 +53,12 @@ async def test_numbers_of_a_letter_keep_their_digits(stores: StoreWorld) -> None
     """Over the store, and in what an export writes of it; a replay sends the same document."""
     content = b'{"amount":12345678901234567.89,"rate":1.10,"list":[1e2,-0,1e-400,123456789012345678901234567890]}'
     document = b'{"subject":"s","body":{"url":"https://x/","content":%b}}' % content
-    await stores.dead_letters.put(letter(envelope=jsontext.loads(document)))
+    await stores.dead_letters.put(letter(envelope=json_codec.loads(document)))
     (kept,) = await stores.dead_letters.get("m1")
-    assert jsontext.dumps(kept.envelope) == document
-    assert content in jsontext.dumps(kept.as_json())
+    assert json_codec.dumps(kept.envelope) == document
+    assert content in json_codec.dumps(kept.as_json())
     (found_again,) = [each async for each in stores.dead_letters.find(DeadLetterFilter(text="1.10"))]
-    assert jsontext.dumps(found_again.envelope) == document
+    assert json_codec.dumps(found_again.envelope) == document
 
 
 @pytest.mark.promise(5)

@@ -14,10 +14,10 @@ from chaski_aws.dynamodb import DynamoAttemptRecords, DynamoDeadLetters
 from chaski_aws.endpoints import DYNAMODB, Endpoint
 from chaski_aws.store.table import table_definition
 from chaski_aws.transport import DEFAULT_LIMITS, AwsTransport, CallLimits
-from chaski_core.deadletter import Claimed, DeadLetter, DeadLetterFilter, ReplayClaim
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, ReplayClaim
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
-from chaski_core.ladder import ErrorNote, LadderState, Reason
 from chaski_core.ports import AttemptRecord
+from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
 from support.aws import FixedCredentials
 from support.clocks import SteppedClock
 from support.dynamodblocal import DynamoDbLocal

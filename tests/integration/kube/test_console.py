@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chaski_core.deadletter import DeadLetter
-from chaski_core.ladder import Reason
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.retry.ladder import Reason
 from chaski_core.route.resolved_document import load_resolved, resolved_values
 from chaski_runtime.clock import SystemClock
 from support.consoles import ConsoleProcess, console_process

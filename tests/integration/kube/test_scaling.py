@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from chaski_core.ports import QueueCounts
-from chaski_core.route.crd import GROUP_VERSION
 from chaski_core.route.resolved_document import resolved_values
+from chaski_core.route.validation.crd import GROUP_VERSION
 from chaski_operator.manifests import desired_objects, jobs_of, sweeper_of
 from chaski_operator.routes import Routes
 from chaski_operator.scaling import Pace

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaski_core.route.validation import validate, validate_change
+from chaski_core.route.validation.validate import validate, validate_change
 from contract.crd.making import Manifest
 from contract.crd.manifests import INVALID, VALID
 from support.kubeapi import KubeApi

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from chaski_core.deadletter import DeadLetterFilter
+from chaski_core.dead_letter import DeadLetterFilter
 from chaski_runtime.clock import SystemClock
 from support.jobpods import JobPod, jobs_path
 from support.kubeapi import KubeApi

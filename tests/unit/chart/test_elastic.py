@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chaski_core.outcome import ErrorClass, Outcome
+from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_runtime.log_fields import Attempt, attempt_fields
 
 ROOT = Path(__file__).parents[3]

@@ -9,8 +9,8 @@ import pytest
 from chaski_cli.demo.experiment import EXPECTED, Metrics, Result, Row, in_order, messages, rows
 from chaski_cli.demo.reading import read_metrics
 from chaski_cli.demo.target import ENDPOINTS
-from chaski_core.deadletter import DeadLetter
-from chaski_core.ladder import Reason
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.retry.ladder import Reason
 from chaski_runtime.metrics import Metrics as RuntimeMetrics
 
 METRICS = Metrics(

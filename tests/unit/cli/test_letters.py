@@ -10,8 +10,8 @@ from rich.console import Console
 
 from chaski_cli.console import printable
 from chaski_cli.letters import csv_header, csv_text, json_text, letter_view, letters_table
-from chaski_core.deadletter import DeadLetter
-from chaski_core.ladder import ErrorNote, Reason
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.retry.ladder import ErrorNote, Reason
 
 AT = 1_764_000_000_123
 LETTER = DeadLetter(

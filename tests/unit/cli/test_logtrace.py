@@ -8,10 +8,10 @@ import pytest
 from chaski_cli.errors import CommandError
 from chaski_cli.logtrace import merged, read_attempts, traces, traces_from_logs
 from chaski_cli.opened import Where
-from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter, ReplayMark
-from chaski_core.ladder import ErrorNote, Reason
-from chaski_core.outcome import ErrorClass, Outcome
+from chaski_core import json_codec
+from chaski_core.dead_letter import DeadLetter, ReplayMark
+from chaski_core.retry.ladder import ErrorNote, Reason
+from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_embedded.reader import State
 from chaski_runtime.log_fields import Attempt, attempt_fields
 
@@ -26,7 +26,7 @@ def line(number: int, status: int, at: int, message_id: str = "m1", label: str =
     attempt = Attempt(
         "ns", "r", "messages", stage, number, message_id, label, "s", "POST", "https://t.example/", outcome
     )
-    return jsontext.dumps(attempt_fields(attempt, at + 250))
+    return json_codec.dumps(attempt_fields(attempt, at + 250))
 
 
 LETTER = DeadLetter(
@@ -120,7 +120,7 @@ def test_messages_that_share_a_label_are_told_apart() -> None:
 
 def test_lines_of_a_release_before_identities_have_one_id() -> None:
     """It is taken for both."""
-    old = jsontext.loads(line(1, 200, NOON, "order-1"))
+    old = json_codec.loads(line(1, 200, NOON, "order-1"))
     del old["chaski.id"]
-    (entry,) = read_attempts([jsontext.dumps(old)], {"order-1"})
+    (entry,) = read_attempts([json_codec.dumps(old)], {"order-1"})
     assert (entry.message_id, entry.id) == ("order-1", "order-1")

@@ -5,7 +5,7 @@ import pytest
 
 from chaski_cli import trace_search
 from chaski_cli.trace_search import Sought, found_in_logs
-from chaski_core.outcome import Outcome
+from chaski_core.retry.outcome import Outcome
 from chaski_runtime.log_fields import Attempt, attempt_fields
 
 

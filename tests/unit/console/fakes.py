@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from chaski_console.merged import OneStore
 from chaski_console.views import History, QueueView, RouteRates, RouteView, Sources
-from chaski_core.deadletter import DeadLetter
-from chaski_core.ladder import ErrorNote, Reason
+from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import AttemptEntry, QueueCounts
+from chaski_core.retry.ladder import ErrorNote, Reason
 from support.memory import Faults, MemoryStore
 
 NOW = 1_800_000_000_000

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from chaski_console.search import Search, WrongSearchError, read_search
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
-from chaski_core.ladder import Reason
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
+from chaski_core.retry.ladder import Reason
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
-from chaski_core.ladder import ErrorNote, Reason
+from chaski_core import json_codec
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
+from chaski_core.retry.ladder import ErrorNote, Reason
 
 NOW = 1_795_492_800_123
 LETTER = DeadLetter(
@@ -61,7 +61,7 @@ def test_a_dead_letter_shows_everything_that_is_known() -> None:
 def test_malformed_bytes_are_shown_and_can_be_printed(raw: bytes, shown: str) -> None:
     """Whatever the bytes were, the item is JSON."""
     letter = replace(LETTER, reason=Reason.MALFORMED, envelope=None, raw=raw, detail="not JSON", errors=())
-    item = jsontext.loads(jsontext.dumps(letter.as_json()))
+    item = json_codec.loads(json_codec.dumps(letter.as_json()))
     assert (item["raw"], item["detail"], item["envelope"], item["reason"]) == (shown, "not JSON", None, "malformed")
 
 
@@ -96,7 +96,7 @@ def test_malformed_bytes_are_shown_and_can_be_printed(raw: bytes, shown: str) ->
 )
 def test_a_filter_keeps_what_fits_every_field(wanted: DeadLetterFilter, kept: bool) -> None:
     """By time, subject, target, class and content; what is None does not restrict."""
-    assert wanted.keeps(LETTER, jsontext.dumps(LETTER.envelope).decode()) == kept
+    assert wanted.keeps(LETTER, json_codec.dumps(LETTER.envelope).decode()) == kept
 
 
 @pytest.mark.parametrize(("error_class", "kept"), [("", True), ("4xx", False)], ids=["none", "some"])

@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core import jsontext
-from chaski_core.envelope import MAX_METADATA_BYTES, Envelope, Malformed, Metadata, read_envelope, write_envelope
-from chaski_core.ladder import ErrorNote, Ladder, LadderState, Retry, RetryPolicy, Rung, decide
-from chaski_core.outcome import ErrorClass, Outcome
+from chaski_core import json_codec
+from chaski_core.message.envelope import (
+    MAX_METADATA_BYTES,
+    Envelope,
+    Malformed,
+    Metadata,
+    read_envelope,
+    write_envelope,
+)
+from chaski_core.retry.ladder import ErrorNote, Ladder, LadderState, Retry, RetryPolicy, Rung, decide
+from chaski_core.retry.outcome import ErrorClass, Outcome
 from unit.core.json_values import VALUES
 
 NOW = 1_795_492_800_123  # 2026-11-24T04:00:00.123Z
@@ -80,7 +87,7 @@ def test_unknown_fields_travel_on_untouched_at_every_level(
         "body": {"url": "u", **body},
         "metadata": {**metadata, "id": "m", "ladder": {**ladder, "class": "500", "retries": 0, "errors": []}},
     }
-    written = jsontext.loads(climb(jsontext.dumps(start), min(retries, 4)))
+    written = json_codec.loads(climb(json_codec.dumps(start), min(retries, 4)))
     del start["metadata"]["ladder"]["retries"], start["metadata"]["ladder"]["errors"]
     assert merged(start, written)
     assert list(written) == list(start)
@@ -95,8 +102,8 @@ def test_unknown_fields_of_errors_travel_on_untouched(first: dict[str, Any], sec
         {"class": "timeout", "at": {"epoch": 1}, "detail": "slow", **second},
     ]
     ladder = {"class": "500", "retries": 1, "errors": errors, "firstError": errors[0], "lastError": errors[1]}
-    data = jsontext.dumps({"subject": "s", "body": {}, "metadata": {"id": "m", "ladder": ladder}})
-    written = jsontext.loads(climb(data, 2))["metadata"]["ladder"]
+    data = json_codec.dumps({"subject": "s", "body": {}, "metadata": {"id": "m", "ladder": ladder}})
+    written = json_codec.loads(climb(data, 2))["metadata"]["ladder"]
     assert written["errors"][:2] == errors
     assert written["firstError"] == errors[0]
     assert [note["class"] for note in written["errors"]] == ["500", "timeout", "500", "500"]
@@ -111,7 +118,7 @@ def test_unknown_fields_of_errors_travel_on_untouched(first: dict[str, Any], sec
 @given(VALUES)
 def test_writing_what_was_read_changes_nothing(metadata: object) -> None:
     """Whatever lies there as metadata, known to this release or not."""
-    data = jsontext.dumps({"subject": "s", "body": {}, "metadata": {"x": metadata}})
+    data = json_codec.dumps({"subject": "s", "body": {}, "metadata": {"x": metadata}})
     envelope = read(data)
     assert envelope.metadata is not None
     assert write_envelope(envelope.document, envelope.metadata) == data
@@ -132,11 +139,11 @@ FORMS: dict[str, list[object]] = {
 @pytest.mark.parametrize(("name", "form"), [(name, form) for name, forms in FORMS.items() for form in forms], ids=str)
 def test_metadata_in_any_form_is_read_and_kept(name: str, form: object) -> None:
     """A form that only another release understands is no reason to refuse, and is not lost."""
-    data = jsontext.dumps({"subject": "s", "body": {}, "metadata": {name: form}})
+    data = json_codec.dumps({"subject": "s", "body": {}, "metadata": {name: form}})
     envelope = read(data)
     assert envelope.metadata is not None
     assert write_envelope(envelope.document, envelope.metadata) == data
-    moved = jsontext.loads(write_envelope(envelope.document, replace(envelope.metadata, producer="new")))
+    moved = json_codec.loads(write_envelope(envelope.document, replace(envelope.metadata, producer="new")))
     assert moved["metadata"] == {name: form, "producer": "new"} | {"producer": "new"}
 
 
@@ -149,7 +156,7 @@ def test_metadata_says_what_it_says() -> None:
     document = {"subject": "s", "body": {"url": "u"}}
     envelope = read(write_envelope(document, metadata))
     assert envelope.metadata == metadata
-    assert jsontext.loads(write_envelope(document, metadata)) == {
+    assert json_codec.loads(write_envelope(document, metadata)) == {
         **document,
         "metadata": {
             "id": "m-1",
@@ -188,14 +195,14 @@ def test_a_field_that_is_none_is_left_out() -> None:
         "body": {},
         "metadata": {"id": "mine", "epoch": 7, "producer": "root", "ladder": {"class": "5xx", "retries": 9}},
     }
-    written = jsontext.loads(write_envelope(document, Metadata(id="made")))
+    written = json_codec.loads(write_envelope(document, Metadata(id="made")))
     assert written["metadata"] == {"id": "made"}
 
 
 @pytest.mark.parametrize("kept", [None, "text", 5, [1]], ids=str)
 def test_metadata_that_is_no_object_counts_as_none(kept: object) -> None:
     """It can't be kept beside Chaski's own, and it does not make the message unreadable."""
-    envelope = read(jsontext.dumps({"subject": "s", "body": {}, "metadata": kept}))
+    envelope = read(json_codec.dumps({"subject": "s", "body": {}, "metadata": kept}))
     assert envelope.metadata is None
     assert read(write_envelope(envelope.document, Metadata(id="m"))).metadata == Metadata(id="m")
 
@@ -247,7 +254,7 @@ def test_no_json_breaks_the_reader_or_the_writer(subject: object, body: object, 
     errors = [metadata, {"class": at, "at": at, "detail": body}]
     ladder = {"class": "500", "retries": 0, "errors": errors, "firstError": at, "lastError": metadata}
     for stranger in ({"subject": subject, "body": body, "metadata": metadata}, {"subject": "s", "body": {}}):
-        data = jsontext.dumps({"metadata": {"acceptedAt": at, "id": at, "epoch": at, "ladder": ladder}, **stranger})
+        data = json_codec.dumps({"metadata": {"acceptedAt": at, "id": at, "epoch": at, "ladder": ladder}, **stranger})
         envelope = read_envelope(data)
         if isinstance(envelope, Envelope):
             assert isinstance(read_envelope(climb(data, 1)), Envelope)
@@ -264,7 +271,7 @@ def test_metadata_stays_below_its_limit_for_the_worst_texts(text: str, failures:
     metadata = Metadata("i" * 64, f"{'n' * 63}/{'r' * 253}", NOW, "p" * 512, "t" * 512, 10**9, state)
     document = {"subject": "s", "body": {}}
     data = write_envelope(document, metadata)
-    assert len(data) - len(jsontext.dumps(document)) < MAX_METADATA_BYTES
+    assert len(data) - len(json_codec.dumps(document)) < MAX_METADATA_BYTES
     ladder = read(data).metadata.ladder  # type: ignore[union-attr]
     assert ladder is not None
     assert (ladder.key, ladder.retries, len(ladder.errors)) == ("500", failures - 1, failures)
@@ -272,4 +279,4 @@ def test_metadata_stays_below_its_limit_for_the_worst_texts(text: str, failures:
 
 def test_a_subject_may_be_longer_than_ingest_would_take() -> None:
     """Limits are for what is accepted; what lies on the queue is read."""
-    assert read(jsontext.dumps({"subject": "x" * 5_000, "body": {}})).subject == "x" * 5_000
+    assert read(json_codec.dumps({"subject": "x" * 5_000, "body": {}})).subject == "x" * 5_000

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.envelope import HttpRequest, http_request
+from chaski_core.message.envelope import HttpRequest, http_request
 
 URL = "https://api.example/hooks/1"
 JSON = (("Content-Type", "application/json"),)

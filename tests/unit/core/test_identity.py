@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chaski_core.identity import deduplication_key, read_message_id, read_sequence_number
+from chaski_core.message.identity import deduplication_key, read_message_id, read_sequence_number
 
 BODY: dict[str, Any] = {"url": "https://a.example/", "content": {"a": 1, "b": [1.5, None]}, "headers": {"X": "y"}}
 SAME: dict[str, Any] = {"headers": {"X": "y"}, "content": {"b": [1.5, None], "a": 1}, "url": "https://a.example/"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chaski_core.ids import from_idempotency_key, generate, is_label
+from chaski_core.message.labels import from_idempotency_key, generate, is_label
 
 TIMES = st.integers(0, 2**48 - 1)
 RANDOM = st.binary(min_size=10, max_size=10)

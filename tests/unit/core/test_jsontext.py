@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.jsontext import MAX_DEPTH, JsonError, dumps, loads
+from chaski_core.json_codec import MAX_DEPTH, JsonError, dumps, loads
 from unit.core.json_values import VALUES
 
 SQS_TAKES = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")

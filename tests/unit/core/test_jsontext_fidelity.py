@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chaski_core.jsontext import DuplicateKeyError, JsonError, Number, dumps, loads, loads_compact, loads_unique
+from chaski_core.json_codec import DuplicateKeyError, JsonError, Number, dumps, loads, loads_compact, loads_unique
 
 NUMBERS = ["12345678901234567.89", "0.12345678901234567890123", "1.10", "1e2", "1E+2", "1e-400", "-0", "-0.0", "5e-324"]
 NUMBERS += [

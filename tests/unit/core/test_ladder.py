@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.ladder import Delivered, GiveUp, Ladder, LadderState, Reason, Retry, RetryPolicy, Rung, decide
-from chaski_core.outcome import ErrorClass, Outcome, class_of_key, class_of_status
+from chaski_core.retry.ladder import Delivered, GiveUp, Ladder, LadderState, Reason, Retry, RetryPolicy, Rung, decide
+from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_key, class_of_status
 
 NOW = 1_790_000_000_000
 DEFAULT = RetryPolicy(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core import jsontext
-from chaski_core.ladder import ErrorNote, LadderState
-from chaski_core.ladderjson import ladder_json, note_json, read_ladder
+from chaski_core import json_codec
+from chaski_core.retry.ladder import ErrorNote, LadderState
+from chaski_core.retry.ladder_codec import ladder_json, note_json, read_ladder
 
 NOW = 1_795_492_800_123
 AT = "2026-11-24T04:00:00.123Z"
@@ -24,7 +24,7 @@ NOTES = st.builds(
 def test_a_climb_survives_being_written_and_read(notes: list[ErrorNote]) -> None:
     """Class, retries and every error, as long as the texts are short."""
     state = LadderState(notes[0].key, len(notes) - 1, tuple(notes))
-    assert read_ladder(jsontext.loads(jsontext.dumps(ladder_json(state)))) == state
+    assert read_ladder(json_codec.loads(json_codec.dumps(ladder_json(state)))) == state
 
 
 @pytest.mark.parametrize("failures", [119, 120, 121, 200])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaski_core.outcome import ErrorClass, Outcome, class_of_key, class_of_status
+from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_key, class_of_status
 
 
 @pytest.mark.parametrize(

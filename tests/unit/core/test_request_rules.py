@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.request_rules import header_faults, method_faults, syntax_faults
+from chaski_core.message.http_rules import header_faults, method_faults, syntax_faults
 
 
 @pytest.mark.parametrize("method", ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT", "post"])

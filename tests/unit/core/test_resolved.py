@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.ladder import RetryPolicy, Rung
+from chaski_core.message.subject import partition
+from chaski_core.retry.ladder import RetryPolicy, Rung
 from chaski_core.route.model import Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import (
     Generation,
@@ -19,7 +20,6 @@ from chaski_core.route.resolved import (
     rung_queue_name,
     table_name,
 )
-from chaski_core.subject import partition
 
 LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
 ROUTE_NAME = LABEL | st.from_regex(r"[a-z][a-z0-9.-]{0,250}[a-z0-9]", fullmatch=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from chaski_core.subject import (
+from chaski_core.message.subject import (
     first_deduplication_id,
     group_id,
     hop_deduplication_id,

@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.target_url import MAX_URL_CHARACTERS, TargetUrl, UrlFault, UrlPart, _parse_any, parse_url, url_fault
+from chaski_core.message.target_url import (
+    MAX_URL_CHARACTERS,
+    TargetUrl,
+    UrlFault,
+    UrlPart,
+    _parse_any,
+    parse_url,
+    url_fault,
+)
 
 GOOD = [
     ("https://api.example/hooks/1", TargetUrl("https", "api.example", 443, "/hooks/1")),

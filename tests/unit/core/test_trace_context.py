@@ -2,8 +2,8 @@
 
 import pytest
 
-from chaski_core.envelope import metadata_of
-from chaski_core.trace_context import valid_traceparent
+from chaski_core.message.envelope import metadata_of
+from chaski_core.message.traceparent import valid_traceparent
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 USUAL = f"00-{TRACE}-{PARENT}-01"

@@ -8,10 +8,10 @@ import aiohttp
 import orjson
 import pytest
 
-from chaski_core.deadletter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
-from chaski_core.ladder import Reason
 from chaski_core.ports import OutgoingMessage, QueueCounts, Sent
+from chaski_core.retry.ladder import Reason
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker
 from chaski_embedded.control import FILE_NAME, SECRET_HEADER, open_control

@@ -4,8 +4,8 @@ import sqlite3
 
 import pytest
 
-from chaski_core.ladder import LadderState
 from chaski_core.ports import AttemptEntry, AttemptRecord, OutgoingMessage
+from chaski_core.retry.ladder import LadderState
 from chaski_embedded import housekeeping
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter, ReplayMark
-from chaski_core.ladder import ErrorNote, LadderState, Reason
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter, ReplayMark
 from chaski_core.ports import AttemptEntry, AttemptRecord, ReceivedMessage
+from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
 from chaski_embedded import schema
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker

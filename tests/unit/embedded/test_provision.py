@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.errors import BackendUnavailableError, RouteConflictError
-from chaski_core.ladder import Ladder, Reason, RetryPolicy, Rung
 from chaski_core.ports import OutgoingMessage
+from chaski_core.retry.ladder import Ladder, Reason, RetryPolicy, Rung
 from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_embedded import housekeeping

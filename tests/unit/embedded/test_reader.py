@@ -9,18 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from chaski_core import jsontext
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
-from chaski_core.envelope import Metadata, write_envelope
+from chaski_core import json_codec
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.errors import BackendRejectedError
-from chaski_core.ladder import Reason
+from chaski_core.message.envelope import Metadata, write_envelope
+from chaski_core.message.subject import first_deduplication_id, group_id, hop_deduplication_id, replay_deduplication_id
 from chaski_core.ports import AttemptEntry, OutgoingMessage, Sent
-from chaski_core.subject import (
-    first_deduplication_id,
-    group_id,
-    hop_deduplication_id,
-    replay_deduplication_id,
-)
+from chaski_core.retry.ladder import Reason
 from chaski_embedded import letters, schema
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker
@@ -81,7 +76,7 @@ def attempt(
 def letter(message_id: str, at: int = NOON, label: str = "order-1", replay_of: str | None = None) -> DeadLetter:
     """A dead letter of a message."""
     document = write_envelope({"subject": SUBJECT, "body": {}}, Metadata(id=label, replay_of=replay_of))
-    envelope = jsontext.loads(document)
+    envelope = json_codec.loads(document)
     return DeadLetter(
         "ns/r", message_id, label, SUBJECT, at, Reason.EXHAUSTED, "503", "t", "http://x/", 1, (), envelope
     )

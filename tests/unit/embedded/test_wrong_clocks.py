@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter
-from chaski_core.ladder import LadderState, Reason
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
+from chaski_core.message.subject import first_deduplication_id
 from chaski_core.ports import AttemptEntry, AttemptRecord, OutgoingMessage
-from chaski_core.subject import first_deduplication_id
+from chaski_core.retry.ladder import LadderState, Reason
 from chaski_embedded import engine, housekeeping, schema
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker

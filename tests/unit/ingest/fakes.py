@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from chaski_core import jsontext
-from chaski_core.ladder import RetryPolicy
+from chaski_core import json_codec
 from chaski_core.ports import Failed, OutgoingMessage, Sent
+from chaski_core.retry.ladder import RetryPolicy
 from chaski_core.route.model import Delivery, Ordering, QueueSpec, Route, SubjectGroup, Suspend
 from chaski_core.route.resolved import Generation, ResolvedRoute
 from chaski_ingest.app import Ingest
@@ -67,7 +67,7 @@ class FakeQueue:
 
 def subject_of(message: OutgoingMessage) -> str:
     """The subject that a queued message carries."""
-    subject = jsontext.loads(message.body)["subject"]
+    subject = json_codec.loads(message.body)["subject"]
     assert isinstance(subject, str)
     return subject
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from chaski_core import ids, jsontext
-from chaski_core.envelope import Envelope, Metadata, http_request, read_envelope, write_envelope
-from chaski_core.trace_context import valid_traceparent
+from chaski_core import json_codec
+from chaski_core.message import labels
+from chaski_core.message.envelope import Envelope, Metadata, http_request, read_envelope, write_envelope
+from chaski_core.message.traceparent import valid_traceparent
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission import Origin, Rejection, Submission, judge, key_fault
 from unit.ingest.fakes import NOW
@@ -14,21 +15,21 @@ from unit.ingest.fakes import NOW
 ORIGIN = Origin("helpdesk/conversations", NOW)
 LIMITS = IngestSettings()
 RANDOM = b"\x5a" * 10
-GENERATED = ids.generate(NOW, RANDOM)
+GENERATED = labels.generate(NOW, RANDOM)
 BODY: dict[str, Any] = {"url": "https://api.example/hooks/1"}
 MESSAGE: dict[str, Any] = {"subject": "pc_send_88_519", "body": BODY}
 
 
 def accepted(document: dict[str, Any], origin: Origin = ORIGIN) -> Submission:
     """What a message becomes that has to be accepted."""
-    verdict = judge(jsontext.dumps(document), origin, RANDOM, LIMITS)
+    verdict = judge(json_codec.dumps(document), origin, RANDOM, LIMITS)
     assert isinstance(verdict, Submission), verdict
     return verdict
 
 
 def faults(document: object) -> dict[str, str]:
     """What is wrong with a message, by field."""
-    verdict = judge(jsontext.dumps(document), ORIGIN, RANDOM, LIMITS)
+    verdict = judge(json_codec.dumps(document), ORIGIN, RANDOM, LIMITS)
     assert isinstance(verdict, Rejection)
     assert verdict.problem.status == 400
     return {fault.field: fault.message for fault in verdict.problem.errors}
@@ -88,9 +89,9 @@ def test_an_idempotency_key_is_a_producers_own() -> None:
 def test_without_an_id_every_request_is_a_message_of_its_own() -> None:
     """The generated label names it."""
     randoms = (RANDOM, b"\xa5" * 10)
-    verdicts = [judge(jsontext.dumps(MESSAGE), ORIGIN, random, LIMITS) for random in randoms]
+    verdicts = [judge(json_codec.dumps(MESSAGE), ORIGIN, random, LIMITS) for random in randoms]
     assert [each.message.deduplication_id for each in verdicts if isinstance(each, Submission)] == [
-        f"{ids.generate(NOW, random)}:first" for random in randoms
+        f"{labels.generate(NOW, random)}:first" for random in randoms
     ]
 
 
@@ -98,7 +99,7 @@ def test_without_an_id_every_request_is_a_message_of_its_own() -> None:
 def test_fields_that_are_not_known_travel_on_untouched() -> None:
     """Beside subject and body, and inside body."""
     document = MESSAGE | {"x-tenant": {"a": [1, None]}, "body": BODY | {"priority": 12345678901234567890123}}
-    queued = jsontext.loads(accepted(document).message.body)
+    queued = json_codec.loads(accepted(document).message.body)
     metadata = queued.pop("metadata")
     assert queued == document
     assert set(metadata) == {"id", "route", "acceptedAt"}
@@ -220,18 +221,18 @@ def test_bytes_that_are_no_json_are_refused_with_the_cause(data: bytes, part: st
 def test_a_byte_order_mark_in_front_is_left_out() -> None:
     """RFC 8259 §8.1 lets a parser do so; anywhere else it is no JSON."""
     mark = b"\xef\xbb\xbf"
-    verdict = judge(mark + jsontext.dumps(MESSAGE), ORIGIN, RANDOM, LIMITS)
+    verdict = judge(mark + json_codec.dumps(MESSAGE), ORIGIN, RANDOM, LIMITS)
     assert isinstance(verdict, Submission)
     assert not verdict.message.body.startswith(mark)
-    assert isinstance(judge(mark * 2 + jsontext.dumps(MESSAGE), ORIGIN, RANDOM, LIMITS), Rejection)
+    assert isinstance(judge(mark * 2 + json_codec.dumps(MESSAGE), ORIGIN, RANDOM, LIMITS), Rejection)
 
 
 @pytest.mark.promise(12)
 @pytest.mark.parametrize(("extra", "status"), [(0, None), (1, 413)])
 def test_a_message_may_have_262144_bytes_as_received(extra: int, status: int | None) -> None:
     """One more is 413, and the subject is still known, for the order within a batch."""
-    frame = len(jsontext.dumps(MESSAGE | {"body": BODY | {"content": ""}}))
-    data = jsontext.dumps(MESSAGE | {"body": BODY | {"content": "a" * (262_144 - frame + extra)}})
+    frame = len(json_codec.dumps(MESSAGE | {"body": BODY | {"content": ""}}))
+    data = json_codec.dumps(MESSAGE | {"body": BODY | {"content": "a" * (262_144 - frame + extra)}})
     verdict = judge(data, ORIGIN, RANDOM, LIMITS)
     if status is None:
         assert isinstance(verdict, Submission)
@@ -242,7 +243,7 @@ def test_a_message_may_have_262144_bytes_as_received(extra: int, status: int | N
 
 def test_a_message_that_grows_beyond_300_kib_on_the_queue_is_refused() -> None:
     """U+FFFF takes three bytes as received and six as the queue needs it."""
-    data = jsontext.dumps(MESSAGE | {"body": BODY | {"content": ""}}).replace(
+    data = json_codec.dumps(MESSAGE | {"body": BODY | {"content": ""}}).replace(
         b'"content":""', b'"content":"' + b"\xef\xbf\xbf" * 60_000 + b'"'
     )
     verdict = judge(data, ORIGIN, RANDOM, LIMITS)

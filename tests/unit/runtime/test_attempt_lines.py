@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.outcome import Outcome
+from chaski_core.retry.outcome import Outcome
 from chaski_runtime.attempt_lines import DeliveredLines
 from chaski_runtime.log_fields import Attempt, attempt_fields
 from chaski_runtime.logs import json_renderer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaski_core.envelope import Metadata, write_envelope
+from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.route.model import Ordering
 from chaski_worker.reporting import origin_of
 from support.memory import unavailable

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from chaski_core.outcome import ErrorClass
+from chaski_core.retry.outcome import ErrorClass
 from chaski_worker.classify import failure
 
 KEY = ConnectionKey("target.test", 443, True, True, None, None, None)

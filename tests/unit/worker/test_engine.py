@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from chaski_core.ladder import Reason
 from chaski_core.ports import Failed
+from chaski_core.retry.ladder import Reason
 from chaski_core.route.model import Ordering
 from support.memory import EPOCH_MS, LoopClock, unavailable
 from support.worlds import Call, FakeTarget, World, make_route

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from chaski_core.ladder import Reason
 from chaski_core.ports import Failed, ReceivedMessage, VisibilityChange
+from chaski_core.retry.ladder import Reason
 from chaski_core.route.model import Ordering
 from chaski_worker.holder import Holder
 from chaski_worker.lanes import Lane

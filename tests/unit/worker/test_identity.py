@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from chaski_core.envelope import Envelope, HttpRequest, Metadata, read_envelope, write_envelope
-from chaski_core.ladder import ErrorNote, Ladder, LadderState, Retry, RetryPolicy, Rung
-from chaski_core.outcome import Outcome, class_of_status
+from chaski_core.message.envelope import Envelope, HttpRequest, Metadata, read_envelope, write_envelope
+from chaski_core.message.subject import first_deduplication_id
 from chaski_core.ports import OutgoingMessage, ReceivedMessage, Sent
+from chaski_core.retry.ladder import ErrorNote, Ladder, LadderState, Retry, RetryPolicy, Rung
+from chaski_core.retry.outcome import Outcome, class_of_status
 from chaski_core.route.model import Ordering
-from chaski_core.subject import first_deduplication_id
 from chaski_worker.attempts import extra_headers
 from chaski_worker.handoff import rung_message
 from chaski_worker.triage import Deliverable, Stage, triage

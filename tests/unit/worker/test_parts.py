@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from chaski_core.envelope import Metadata, write_envelope
 from chaski_core.errors import BackendUnavailableError
-from chaski_core.ladder import LadderState, Reason, Rung
+from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.ports import ReceivedMessage
+from chaski_core.retry.ladder import LadderState, Reason, Rung
 from chaski_core.route.resolved import Generation, RungQueue
 from chaski_worker.backoff import backoff_seconds
 from chaski_worker.batcher import Batcher

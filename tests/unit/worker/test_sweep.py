@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from chaski_core.envelope import Metadata, write_envelope
 from chaski_core.errors import BackendUnavailableError
-from chaski_core.ladder import Reason
+from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.ports import OutgoingMessage, ReceivedMessage
+from chaski_core.retry.ladder import Reason
 from chaski_core.route.resolved import Generation
 from chaski_worker.settings import WorkerSettings
 from chaski_worker.sightings import Sightings

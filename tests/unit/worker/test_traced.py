@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from chaski_core.envelope import HttpRequest
-from chaski_core.outcome import Outcome
+from chaski_core.message.envelope import HttpRequest
+from chaski_core.retry.outcome import Outcome
 from chaski_runtime.tracing import Tracing
 from chaski_worker.shortage import Shortage, ShortageError, ShortageReason
 from chaski_worker.traced import TracedDeliverer

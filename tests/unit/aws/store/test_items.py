@@ -21,9 +21,9 @@ from chaski_aws.store.items import (
 )
 from chaski_aws.store.marks import TTL_ATTRIBUTE, mark_text
 from chaski_aws.store.table import table_definition, time_to_live
-from chaski_core.deadletter import DeadLetter, DeadLetterFilter, ReplayMark
-from chaski_core.ladder import ErrorNote, LadderState, Reason
+from chaski_core.dead_letter import DeadLetter, DeadLetterFilter, ReplayMark
 from chaski_core.ports import AttemptRecord
+from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
 
 NOON = 1_800_000_000_000
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from chaski_cli.replaying.choosing import Ready, Run, Skip, judge, rewritten_url
-from chaski_core.deadletter import DeadLetter, ReplayMark
-from chaski_core.envelope import Envelope, Metadata, read_envelope, write_envelope
-from chaski_core.ladder import ErrorNote, LadderState, Reason
+from chaski_core.dead_letter import DeadLetter, ReplayMark
+from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
+from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
 from support.worlds import make_route, resolve
 
 NOON = 1_800_000_000_000

@@ -11,11 +11,11 @@ from chaski_cli.opened import Opened
 from chaski_cli.replaying.choosing import Run, Skip
 from chaski_cli.replaying.running import Chosen, Pace, Progress, Replay, choose
 from chaski_cli.replaying.spool import Spool
-from chaski_core.deadletter import CLAIM_MS, DeadLetter, DeadLetterFilter, ReplayClaim
-from chaski_core.envelope import Envelope, Metadata, read_envelope, write_envelope
+from chaski_core.dead_letter import CLAIM_MS, DeadLetter, DeadLetterFilter, ReplayClaim
 from chaski_core.errors import BackendRejectedError
-from chaski_core.ladder import Reason
+from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
 from chaski_core.ports import Failed, OutgoingMessage, Sent
+from chaski_core.retry.ladder import Reason
 from support.memory import EPOCH_MS, LoopClock, MemoryBackend, MemoryQueue, unavailable
 from support.worlds import make_route, resolve
 

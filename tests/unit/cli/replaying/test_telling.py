@@ -8,7 +8,7 @@ import pytest
 
 from chaski_cli.errors import CommandError
 from chaski_cli.replaying.telling import progress_server, short_report, write_report
-from chaski_core import jsontext
+from chaski_core import json_codec
 
 REPORT = {"found": 3, "sent": 1, "reason": None, "resume": "chaski dead-letters replay", "sample": []}
 
@@ -40,12 +40,12 @@ def test_a_report_fits_a_termination_message(tmp_path: Path) -> None:
     sample = [{"id": f"m{number}", "subject": "s" * 500, "url": "u" * 500} for number in range(10)]
     short = short_report(REPORT | {"reason": "r" * 9_000, "sample": sample})
     assert len(short) <= 3_500
-    told = jsontext.loads(short)
+    told = json_codec.loads(short)
     assert (told["found"], told["sent"], len(told["reason"])) == (3, 1, 1_000)
     assert 0 < len(told["sample"]) < 10
     assert "resume" not in told
     write_report(tmp_path / "report", REPORT)
-    assert jsontext.loads((tmp_path / "report").read_bytes())["found"] == 3
+    assert json_codec.loads((tmp_path / "report").read_bytes())["found"] == 3
     write_report(None, REPORT)
     with pytest.raises(CommandError, match="--report"):
         write_report(tmp_path / "none" / "report", REPORT)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chaski_core.route.cel import Expression, RuleError
+from chaski_core.route.validation.cel import Expression, RuleError
 
 
 @pytest.mark.parametrize(

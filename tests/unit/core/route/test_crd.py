@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chaski_core.route.crd import definition_path, route_schema, with_defaults
+from chaski_core.route.validation.crd import definition_path, route_schema, with_defaults
 from contract.crd.making import base, changed
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chaski_core.route.crd import route_schema, with_defaults
 from chaski_core.route.documents import read_documents
-from chaski_core.route.validation import validate
+from chaski_core.route.validation.crd import route_schema, with_defaults
+from chaski_core.route.validation.validate import validate
 from contract.crd.making import base
 
 _TEXT = (Path(__file__).parents[4] / "docs" / "route.md").read_text(encoding="utf-8")

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaski_core.errors import InvalidRouteError
-from chaski_core.ladder import Rung
-from chaski_core.route.crd import known_part, route_schema
+from chaski_core.retry.ladder import Rung
 from chaski_core.route.documents import read_documents
 from chaski_core.route.loading import load_routes
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
@@ -22,6 +21,7 @@ from chaski_core.route.resolved_document import (
     resolved_values,
     resolved_yaml,
 )
+from chaski_core.route.validation.crd import known_part, route_schema
 
 ROUTE = load_routes(
     """

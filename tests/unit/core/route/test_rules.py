@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chaski_core.errors import Fault
-from chaski_core.route.rules import _compiled, _walk
+from chaski_core.route.validation.rules import _compiled, _walk
 
 
 def _schema(rule: Mapping[str, str]) -> dict[str, Any]:

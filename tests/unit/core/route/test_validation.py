@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaski_core.errors import Fault
-from chaski_core.route.validation import validate, validate_change
+from chaski_core.route.validation.validate import validate, validate_change
 from contract.crd.making import ABSENT, base, changed
 
 

@@ -14,7 +14,7 @@ import yaml
 GROUP_VERSION = "chaski.dev/v1alpha1"
 KIND = "ChaskiRoute"
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 _FILE = Path("crds") / "chaskiroutes.yaml"
 
 

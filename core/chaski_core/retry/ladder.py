@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from chaski_core.outcome import ErrorClass, Outcome, class_of_key
+from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_key
 
 
 @dataclass(frozen=True, slots=True)

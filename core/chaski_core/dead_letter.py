@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from chaski_core.envelope import metadata_of
-from chaski_core.ladder import ErrorNote, Reason
-from chaski_core.ladderjson import note_json
-from chaski_core.outcome import class_of_key
+from chaski_core.message.envelope import metadata_of
+from chaski_core.retry.ladder import ErrorNote, Reason
+from chaski_core.retry.ladder_codec import note_json
+from chaski_core.retry.outcome import class_of_key
 from chaski_core.timestamps import timestamp
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chaski_core import jsontext
-from chaski_core.ladder import ErrorNote, LadderState
+from chaski_core import json_codec
+from chaski_core.retry.ladder import ErrorNote, LadderState
 from chaski_core.timestamps import milliseconds, timestamp
 
 _MAX_LADDER_BYTES = 12_288  # of the envelope's metadata; the rest is for ids, producer and what other releases write
@@ -39,7 +39,7 @@ def ladder_json(state: LadderState, written: Mapping[str, Any] | None = None) ->
             ladder["errors"] = [_note_json(note, short, 0, old) for note, old in pairs]
             ladder["firstError"] = _note_json(state.errors[0], long, long, first)
             ladder["lastError"] = _note_json(state.errors[-1], long, long, last)
-        if len(jsontext.dumps(ladder)) <= _MAX_LADDER_BYTES:
+        if len(json_codec.dumps(ladder)) <= _MAX_LADDER_BYTES:
             break
     return ladder
 

@@ -12,9 +12,9 @@ from functools import cache
 from typing import Any
 
 from chaski_core.errors import Fault
-from chaski_core.route.cel import Expression, RuleError
-from chaski_core.route.crd import route_schema
-from chaski_core.route.schema import Path, path_text
+from chaski_core.route.validation.cel import Expression, RuleError
+from chaski_core.route.validation.crd import route_schema
+from chaski_core.route.validation.schema import Path, path_text
 
 
 @dataclass(frozen=True, slots=True)

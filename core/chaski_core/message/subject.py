@@ -23,7 +23,7 @@ def group_id(subject: str) -> str:
 def first_deduplication_id(key: str) -> str:
     """The deduplication id of a message that ingest accepts: within five minutes SQS takes the same one once.
 
-    `key`: what makes a repeat a repeat, at most 120 characters; see `chaski_core.identity.deduplication_key`.
+    `key`: what makes a repeat a repeat, at most 120 characters; see `chaski_core.message.identity.deduplication_key`.
     """
     return _token(key + _ACCEPTED)
 

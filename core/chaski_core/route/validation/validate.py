@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaski_core.errors import Fault
-from chaski_core.route.crd import GROUP_VERSION, KIND, with_defaults
-from chaski_core.route.rules import rule_faults
-from chaski_core.route.schema import schema_faults
+from chaski_core.route.validation.crd import GROUP_VERSION, KIND, with_defaults
+from chaski_core.route.validation.rules import rule_faults
+from chaski_core.route.validation.schema import schema_faults
 
 
 def validate(document: Mapping[str, Any]) -> list[Fault]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from chaski_core import jsontext
+from chaski_core import json_codec
 
 # API_SendMessage: a MessageId is a UUID; "up to 100 characters" by the developer guide (queue and message identifiers).
 _MESSAGE_ID = re.compile(r"[!-~]{1,100}\Z")
@@ -39,4 +39,4 @@ def deduplication_key(route: str, producer: str | None, subject: str, token: str
         token: `id:` and the producer's id, or `key:` and its `Idempotency-Key`.
         body: as parsed: the order of keys and white space make no difference.
     """
-    return hashlib.sha256(jsontext.canonical([route, producer, subject, token, body])).hexdigest()
+    return hashlib.sha256(json_codec.canonical([route, producer, subject, token, body])).hexdigest()

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.protocols import Validator
 
 from chaski_core.errors import Fault
-from chaski_core.route.crd import route_schema
+from chaski_core.route.validation.crd import route_schema
 
 Path = tuple[str | int, ...]
 

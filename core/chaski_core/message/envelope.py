@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaski_core import jsontext
-from chaski_core.identity import read_message_id, read_sequence_number
-from chaski_core.ladder import LadderState
-from chaski_core.ladderjson import ladder_json, note_json, read_ladder
+from chaski_core import json_codec
+from chaski_core.message.identity import read_message_id, read_sequence_number
+from chaski_core.message.traceparent import valid_traceparent
+from chaski_core.retry.ladder import LadderState
+from chaski_core.retry.ladder_codec import ladder_json, note_json, read_ladder
 from chaski_core.timestamps import milliseconds, timestamp
-from chaski_core.trace_context import valid_traceparent
 from chaski_core.values import message_value
 
 __all__ = [
@@ -86,8 +86,8 @@ class HttpRequest:
 def read_envelope(data: bytes) -> Envelope | Malformed:
     """Reads what lies on a queue, leniently: what is not needed for delivery is never a reason to refuse."""
     try:
-        document = jsontext.loads(data)
-    except jsontext.JsonError as error:
+        document = json_codec.loads(data)
+    except json_codec.JsonError as error:
         return Malformed(f"not JSON: {error}")
     if not isinstance(document, dict):
         return Malformed(f"a JSON {_json_type(document)} where an object with subject and body is expected")
@@ -117,7 +117,7 @@ def write_envelope(document: Mapping[str, Any], metadata: Metadata) -> bytes:
         JsonError: `document` or `metadata` holds what JSON can't say; never for what `read_envelope` returned.
     """
     kept = document.get("metadata")
-    return jsontext.dumps({**document, "metadata": _merged(kept if isinstance(kept, dict) else {}, metadata)})
+    return json_codec.dumps({**document, "metadata": _merged(kept if isinstance(kept, dict) else {}, metadata)})
 
 
 def add_metadata(message: bytes, metadata: Metadata) -> bytes:
@@ -127,7 +127,7 @@ def add_metadata(message: bytes, metadata: Metadata) -> bytes:
         message: an object of JSON that is not empty and has no metadata, as `jsontext` writes it.
         metadata: of a message that no worker has seen.
     """
-    return b'%b,"metadata":%b}' % (message[:-1], jsontext.dumps(_fresh(metadata)))
+    return b'%b,"metadata":%b}' % (message[:-1], json_codec.dumps(_fresh(metadata)))
 
 
 _TEXTS = frozenset({str})
@@ -160,7 +160,7 @@ def http_request(body: Mapping[str, Any]) -> HttpRequest:
         raise ValueError(f"body.contentEncoding: is for text, and body.content is a JSON {_json_type(content)}")
     if not any(name.lower() == "content-type" for name in given):
         headers = (*headers, ("Content-Type", "application/json"))
-    return HttpRequest(method, url, headers, jsontext.dumps(content))
+    return HttpRequest(method, url, headers, json_codec.dumps(content))
 
 
 def _text_bytes(content: str, encoding: object) -> bytes:
@@ -176,7 +176,7 @@ def _text_bytes(content: str, encoding: object) -> bytes:
 
 def _json_type(value: object) -> str:
     names: dict[type, str] = {dict: "object", list: "array", str: "string", bool: "boolean"}
-    names |= dict.fromkeys((int, float, jsontext.Number), "number")
+    names |= dict.fromkeys((int, float, json_codec.Number), "number")
     return names.get(type(value), "null")
 
 
