@@ -33,7 +33,7 @@ from chaski_embedded import letters
 from chaski_embedded.broker import EmbeddedBroker
 from chaski_embedded.provision import resolve
 from chaski_embedded.session import Session
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -9,8 +9,8 @@ from chaski_aws.endpoints import DYNAMODB, SQS, SessionFactory, open_session, re
 from chaski_aws.sqs import SqsQueue
 from chaski_aws.transport import AwsTransport, OnRequest, ignore_request
 from chaski_core.ports import Clock
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.corrected_clock import CorrectedClock
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.corrected_clock import CorrectedClock
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,10 @@ from chaski_aws.retrying import RetryBudget
 from chaski_aws.signing import Signer
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.message.target_url import TargetUrl
-from chaski_runtime.client import Client
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.connections import Connector
-from chaski_runtime.corrected_clock import CorrectedClock
+from chaski_runtime.http.client import Client
+from chaski_runtime.http.transport import Connector
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.corrected_clock import CorrectedClock
 
 OnRequest = Callable[[str, str], None]  # action, result: `ok`, `cancelled`, or a `Kind`
 CONNECT_SECONDS = 5.0

@@ -22,12 +22,13 @@ from chaski_console.security import Door
 from chaski_console.views import History, Sources
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Clock
-from chaski_runtime import health, logs
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.corrected_clock import CorrectedClock
-from chaski_runtime.meters import Meters
-from chaski_runtime.signals import stop_on_signals
-from chaski_runtime.tracing import tracing_of
+from chaski_runtime.observability import logs
+from chaski_runtime.observability.metrics.registry import Meters
+from chaski_runtime.observability.tracing import tracing_of
+from chaski_runtime.process import health
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.corrected_clock import CorrectedClock
+from chaski_runtime.process.signals import stop_on_signals
 
 _log = logging.getLogger(__name__)
 

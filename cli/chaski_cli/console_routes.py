@@ -14,9 +14,9 @@ from chaski_console.boards import Known
 from chaski_core import __version__
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_runtime.kube_routes import KubeRoutes
-from chaski_runtime.kubeaccess import KubeAccess, NoKubeAccessError, kube_access
-from chaski_runtime.kubeapi import KubeApi
+from chaski_runtime.kube.client import KubeApi
+from chaski_runtime.kube.config import KubeAccess, NoKubeAccessError, kube_access
+from chaski_runtime.kube.route_cache import KubeRoutes
 
 
 class RouteSource(Protocol):

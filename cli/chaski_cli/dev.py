@@ -19,9 +19,10 @@ from chaski_cli.routes import load
 from chaski_cli.services import Addresses, Services, open_services
 from chaski_core import json_codec
 from chaski_core.route.model import Route
-from chaski_runtime import descriptors, logs
-from chaski_runtime.garbage import keep_what_is_there
-from chaski_runtime.signals import stop_on_signals
+from chaski_runtime.observability import logs
+from chaski_runtime.process import descriptors
+from chaski_runtime.process.gc_tuning import keep_what_is_there
+from chaski_runtime.process.signals import stop_on_signals
 
 _log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from chaski_cli.console import emit_json, printable, stderr, stdout, table
 from chaski_cli.errors import CommandError, Exit
 from chaski_cli.opened import Where, open_folder_reader, read_resolved_file
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.corrected_clock import CorrectedClock
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.corrected_clock import CorrectedClock
 
 COLUMNS = ("of", "accepted", "delivered", "dead-lettered", "pending", "unaccounted")
 _TIMEOUT = aiohttp.ClientTimeout(total=20)

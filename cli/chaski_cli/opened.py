@@ -19,8 +19,8 @@ from chaski_embedded.broker import EmbeddedBroker
 from chaski_embedded.provision import resolved_routes
 from chaski_embedded.reader import Reader, open_reader
 from chaski_embedded.remote import find_owner
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.corrected_clock import CorrectedClock
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.corrected_clock import CorrectedClock
 
 
 class Sender(Protocol):

@@ -26,12 +26,12 @@ from chaski_ingest.app import Ingest
 from chaski_ingest.auth import NoAuthentication
 from chaski_ingest.server import IngestServer
 from chaski_ingest.settings import IngestSettings
-from chaski_runtime import health
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.logs import Logs
-from chaski_runtime.metrics import Metrics
-from chaski_runtime.randomness import RandomBytes
-from chaski_runtime.tracing import Tracing, tracing_of
+from chaski_runtime.observability.logs import Logs
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.tracing import Tracing, tracing_of
+from chaski_runtime.process import health
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.randomness import RandomBytes
 
 CONSOLE_PORT = 8081
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from chaski_cli.sources import open_source
 from chaski_cli.times import parse_time
 from chaski_cli.traces import trace_view, traces_json
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 
 _TOLD_EVERY = 1_000
 

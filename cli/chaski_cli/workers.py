@@ -8,9 +8,9 @@ from pathlib import Path
 
 from chaski_core.ports import Backend, Clock
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_runtime.logs import Logs
-from chaski_runtime.metrics import Metrics
-from chaski_runtime.tracing import Tracing
+from chaski_runtime.observability.logs import Logs
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.tracing import Tracing
 from chaski_worker.assembly import Outside, make_deliverer
 from chaski_worker.settings import WorkerSettings, from_environment
 from chaski_worker.traced import TracedDeliverer

@@ -10,7 +10,7 @@ from chaski_console.views import QueueView, Rates, RouteRates, RouteView
 from chaski_core.errors import BackendError
 from chaski_core.ports import Clock, QueueCounts
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_runtime.metrics import RouteTotals
+from chaski_runtime.observability.metrics.instruments import RouteTotals
 
 QUEUE, RUNG = "queue", "rung"
 _CALLS_PER_SECOND = 50.0  # that looking at queues may cost, however many there are

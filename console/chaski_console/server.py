@@ -9,7 +9,7 @@ from chaski_console.security import Door, Forms, OpenDoor
 from chaski_console.traced import spans
 from chaski_console.views import Sources
 from chaski_core.ports import Clock
-from chaski_runtime.tracing import Tracing
+from chaski_runtime.observability.tracing import Tracing
 
 _STOP_SECONDS = 1.0  # open pages are told by their connection's end
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from chaski_runtime.tracing import Tracing, Value
+from chaski_runtime.observability.tracing import Tracing, Value
 
 _METHODS = ("GET", "HEAD", "POST")  # a visitor may invent others, and names of spans are few
 

@@ -15,11 +15,12 @@ from chaski_ingest.access import Auth, authenticator_for
 from chaski_ingest.process import Listen, RouteSource, serve
 from chaski_ingest.route_files import RouteFiles
 from chaski_ingest.tls import ServerCertificate
-from chaski_runtime import descriptors, logs
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.kube_routes import KubeRoutes
-from chaski_runtime.kubeaccess import NoKubeAccessError, kube_access
-from chaski_runtime.kubeapi import KubeApi
+from chaski_runtime.kube.client import KubeApi
+from chaski_runtime.kube.config import NoKubeAccessError, kube_access
+from chaski_runtime.kube.route_cache import KubeRoutes
+from chaski_runtime.observability import logs
+from chaski_runtime.process import descriptors
+from chaski_runtime.process.clock import SystemClock
 
 _DESCRIPTION = """\
 Takes messages over HTTP and puts them on their routes' SQS queues; 202 means that the queue has them durably.

@@ -14,8 +14,8 @@ from chaski_ingest.batching import Batcher, NotSent
 from chaski_ingest.problems import Problem
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission import Origin, Rejection, Submission, judge
-from chaski_runtime.metrics import Metrics
-from chaski_runtime.subject_groups import SubjectGroups
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.metrics.subject_groups import SubjectGroups
 
 _RANDOM_BYTES = 10  # of a generated id
 _NO_ROUTE = "none"  # what a stranger asks for is no label

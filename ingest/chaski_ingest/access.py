@@ -11,8 +11,8 @@ from chaski_core.ports import Clock
 from chaski_ingest.auth import Authenticator, NoAuthentication, ProducerAuthenticator
 from chaski_ingest.rate_limit import RateLimits
 from chaski_ingest.tokens import REVIEW_PATH, TokenReviewer
-from chaski_runtime.kubeaccess import KubeAccess, kube_access
-from chaski_runtime.kubeapi import KubeApi
+from chaski_runtime.kube.client import KubeApi
+from chaski_runtime.kube.config import KubeAccess, kube_access
 
 _log = logging.getLogger(__name__)
 _REVIEW_SECONDS = 5.0  # a producer waits for it

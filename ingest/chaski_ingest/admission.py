@@ -15,7 +15,7 @@ from chaski_ingest.problems import Problem
 from chaski_ingest.reading import type_problem
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission import Origin, key_fault
-from chaski_runtime.kube_routes import Unserved
+from chaski_runtime.kube.route_cache import Unserved
 
 
 class RouteDirectory(Protocol):

@@ -21,9 +21,9 @@ from chaski_ingest.problems import Problem
 from chaski_ingest.reading import JSON, NDJSON, no_room
 from chaski_ingest.replies import SERVER, Reply, problem_reply
 from chaski_ingest.settings import IngestSettings
-from chaski_runtime.kube_routes import Unserved
-from chaski_runtime.metrics import Metrics
-from chaski_runtime.tracing import Tracing
+from chaski_runtime.kube.route_cache import Unserved
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.tracing import Tracing
 
 __all__ = ["Ingest", "RouteDirectory"]
 

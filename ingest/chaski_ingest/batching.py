@@ -16,7 +16,7 @@ from chaski_core.ports import MAX_BATCH_ENTRIES, Backend, Failed, OutgoingMessag
 from chaski_core.values import message_value
 from chaski_ingest.budget import Budget
 from chaski_ingest.settings import SendingSettings
-from chaski_runtime.metrics import BufferReading
+from chaski_runtime.observability.metrics.instruments import BufferReading
 
 MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch: the sum of all entries
 _ENTRY_OVERHEAD_BYTES = 256  # group and deduplication id, at most 128 characters each

@@ -14,15 +14,15 @@ from chaski_ingest.app import Ingest, RouteDirectory
 from chaski_ingest.server import IngestServer
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.tls import ServerCertificate
-from chaski_runtime import health
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.corrected_clock import CorrectedClock
-from chaski_runtime.garbage import keep_what_is_there
-from chaski_runtime.logs import Logs
-from chaski_runtime.metrics import Metrics
-from chaski_runtime.randomness import RandomBytes
-from chaski_runtime.signals import stop_on_signals
-from chaski_runtime.tracing import tracing_of
+from chaski_runtime.observability.logs import Logs
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.tracing import tracing_of
+from chaski_runtime.process import health
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.corrected_clock import CorrectedClock
+from chaski_runtime.process.gc_tuning import keep_what_is_there
+from chaski_runtime.process.randomness import RandomBytes
+from chaski_runtime.process.signals import stop_on_signals
 
 _log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from chaski_ingest.app import Ingest
 from chaski_ingest.connections import Connections
 from chaski_ingest.protocol import Answer, Connection
 from chaski_ingest.replies import problem_reply
-from chaski_runtime.health import Judgement
+from chaski_runtime.process.health import Judgement
 
 _OTHER_DESCRIPTORS = 256  # connections to AWS and the API server, files, and what a burst of accepts takes at once
 _BACKLOG = (

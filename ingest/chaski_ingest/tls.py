@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from chaski_runtime.watched import Contents, Watched
+from chaski_runtime.process.file_reloader import Contents, Watched
 
 _EVERY_SECONDS = 5.0
 

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from chaski_core.ports import Clock
-from chaski_runtime.kubeapi import KubeApiError
+from chaski_runtime.kube.client import KubeApiError
 
 AUDIENCE = "chaski"
 REVIEW_PATH = "/apis/authentication.k8s.io/v1/tokenreviews"

@@ -14,8 +14,8 @@ from chaski_core import __version__
 from chaski_core.errors import ChaskiError
 from chaski_operator.process import Listening, serve
 from chaski_operator.settings import LeaseSettings, OperatorSettings, Pace, ToolPods, WorkerPods
-from chaski_runtime import logs
-from chaski_runtime.kubeaccess import NoKubeAccessError, kube_access
+from chaski_runtime.kube.config import NoKubeAccessError, kube_access
+from chaski_runtime.observability import logs
 
 PREFIX = "CHASKI_OPERATOR_"
 _DESCRIPTION = """\

@@ -9,7 +9,7 @@ from chaski_operator.compare import difference
 from chaski_operator.manifests import Object, kind_of
 from chaski_operator.names import MANAGED_BY_LABEL, MANAGER, MANIFEST_HASH
 from chaski_operator.owned import OwnedObjects
-from chaski_runtime.kubeapi import KubeApi, object_path
+from chaski_runtime.kube.client import KubeApi, object_path
 
 
 class ForeignObjectError(ChaskiError):

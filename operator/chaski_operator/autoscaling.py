@@ -18,8 +18,8 @@ from chaski_operator.scaling_loop import Scaler
 from chaski_operator.scaling_route import LoopPace, Parts
 from chaski_operator.scraping import Scraper
 from chaski_operator.settings import OperatorSettings
-from chaski_runtime.kubeapi import KubeApi
-from chaski_runtime.operator_metrics import OperatorMetrics
+from chaski_runtime.kube.client import KubeApi
+from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
 
 
 class Autoscaling:

@@ -30,7 +30,7 @@ from chaski_operator.conditions import (
 )
 from chaski_operator.names import FINALIZER
 from chaski_operator.settings import Pace
-from chaski_runtime.kubeapi import KubeApiError, KubeRefusedError
+from chaski_runtime.kube.client import KubeApiError, KubeRefusedError
 
 NEAR_LIMIT = 96_000  # messages of one queue: 80 % of those in which SQS looks for groups that can be delivered
 _REASONS = {

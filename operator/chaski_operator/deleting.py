@@ -14,7 +14,7 @@ from chaski_operator.decide import has_finalizer, wants_finalizer
 from chaski_operator.manifests import DEPLOYMENT
 from chaski_operator.names import FINALIZER
 from chaski_operator.owned import OwnedObjects
-from chaski_runtime.kubeapi import KubeApi, KubeRefusedError, object_path
+from chaski_runtime.kube.client import KubeApi, KubeRefusedError, object_path
 
 _log = logging.getLogger(__name__)
 

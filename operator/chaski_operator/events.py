@@ -7,7 +7,7 @@ from typing import Any
 
 from chaski_core.route.validation.crd import GROUP_VERSION, KIND
 from chaski_operator.names import MANAGER
-from chaski_runtime.kubeapi import KubeApi, KubeApiError, object_path
+from chaski_runtime.kube.client import KubeApi, KubeApiError, object_path
 
 _log = logging.getLogger(__name__)
 _MOST_CHARACTERS = 1_000  # the API server takes 1,024

@@ -17,7 +17,7 @@ import kopf
 from chaski_core.route.validation.crd import GROUP_VERSION
 from chaski_operator.manifests import Kind, Object
 from chaski_operator.names import OWNED_SELECTOR
-from chaski_runtime.kubeaccess import KubeAccess
+from chaski_runtime.kube.config import KubeAccess
 
 _LOGIN_MINUTES = 10.0  # a Pod's token is renewed on disk; it is read again so often
 

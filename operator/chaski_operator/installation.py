@@ -1,7 +1,7 @@
 """Which installation this is, where nobody has named it: its cluster."""
 
 from chaski_core.errors import ChaskiError
-from chaski_runtime.kubeapi import KubeApi, KubeApiError, object_path
+from chaski_runtime.kube.client import KubeApi, KubeApiError, object_path
 
 _NAMESPACE = "kube-system"
 

@@ -9,7 +9,7 @@ from typing import Any
 from chaski_core.errors import ChaskiError
 from chaski_core.ports import Clock
 from chaski_operator.settings import LeaseSettings
-from chaski_runtime.kubeapi import KubeApi, KubeApiError, KubeRefusedError, object_path
+from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError, object_path
 
 _log = logging.getLogger(__name__)
 _API = "coordination.k8s.io/v1"

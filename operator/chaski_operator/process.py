@@ -24,14 +24,14 @@ from chaski_operator.rounds import Rounds
 from chaski_operator.routes import Routes, key_of
 from chaski_operator.settings import OperatorSettings, Pace
 from chaski_operator.watching import Watching
-from chaski_runtime import health
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.corrected_clock import CorrectedClock
-from chaski_runtime.kubeaccess import KubeAccess
-from chaski_runtime.kubeapi import KubeApi, KubeApiError, KubeRefusedError
-from chaski_runtime.operator_metrics import OperatorMetrics
-from chaski_runtime.signals import stop_on_signals
-from chaski_runtime.tracing import Tracing, tracing_of
+from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError
+from chaski_runtime.kube.config import KubeAccess
+from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
+from chaski_runtime.observability.tracing import Tracing, tracing_of
+from chaski_runtime.process import health
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.corrected_clock import CorrectedClock
+from chaski_runtime.process.signals import stop_on_signals
 
 _log = logging.getLogger(__name__)
 _STALE_REFRESHES = 3.0  # full listings in a row that may fail before the process is called dead

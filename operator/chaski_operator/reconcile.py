@@ -33,9 +33,9 @@ from chaski_operator.routes import Routes
 from chaski_operator.settings import OperatorSettings
 from chaski_operator.status import Findings, is_current, status_document, status_of
 from chaski_operator.traced import Looked, look_span
-from chaski_runtime.kubeapi import KubeApi, KubeApiError, KubeRefusedError, object_path
-from chaski_runtime.operator_metrics import OperatorMetrics
-from chaski_runtime.tracing import Tracing
+from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError, object_path
+from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
+from chaski_runtime.observability.tracing import Tracing
 
 _log = logging.getLogger(__name__)
 

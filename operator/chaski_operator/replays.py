@@ -23,8 +23,8 @@ from chaski_operator.replay_reports import Report, progress_url, read_report
 from chaski_operator.rounds import Key, Rounds
 from chaski_operator.routes import Routes
 from chaski_operator.settings import OperatorSettings
-from chaski_runtime.kubeapi import KubeApi, KubeRefusedError, object_path
-from chaski_runtime.kubewatch import Mirror
+from chaski_runtime.kube.client import KubeApi, KubeRefusedError, object_path
+from chaski_runtime.kube.informer import Mirror
 
 _log = logging.getLogger(__name__)
 _PLURAL = "chaskireplays"

@@ -10,8 +10,8 @@ from chaski_operator.names import ROUTE_LABEL
 from chaski_operator.scaling_route import Key, Object
 from chaski_operator.scaling_status import status_document
 from chaski_operator.scraping import PodPlace, pod_place
-from chaski_runtime.kubeapi import KubeApi, KubeRefusedError, object_path
-from chaski_runtime.kubewatch import Mirror
+from chaski_runtime.kube.client import KubeApi, KubeRefusedError, object_path
+from chaski_runtime.kube.informer import Mirror
 
 MANAGER = "chaski-autoscaler"  # field manager of its part of the status
 _WORKERS = "app.kubernetes.io/name=chaski-worker"

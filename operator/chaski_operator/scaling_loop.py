@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from chaski_core.ports import QueueCounts
 from chaski_operator.scaling_route import Key, Parts, RouteScaler
-from chaski_runtime.kubeapi import KubeApiError
-from chaski_runtime.queue_gauges import QueueReading
+from chaski_runtime.kube.client import KubeApiError
+from chaski_runtime.observability.metrics.queue_gauges import QueueReading
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS = 3.0  # that a look under way gets at the end

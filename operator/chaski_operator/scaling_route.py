@@ -28,8 +28,8 @@ from chaski_operator.scaling_status import (
     news_of,
     said_of,
 )
-from chaski_runtime.kubeapi import KubeApiError
-from chaski_runtime.operator_metrics import OperatorMetrics
+from chaski_runtime.kube.client import KubeApiError
+from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
 
 _log = logging.getLogger(__name__)
 

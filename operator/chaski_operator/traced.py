@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from chaski_operator.rounds import Key
-from chaski_runtime.tracing import Tracing, Value
+from chaski_runtime.observability.tracing import Tracing, Value
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from chaski_operator.names import OWNED_SELECTOR, ROUTE_LABEL
 from chaski_operator.owned import OwnedObjects
 from chaski_operator.rounds import Key
 from chaski_operator.routes import Object, Routes, key_of
-from chaski_runtime.kubeapi import KubeApi, object_path
+from chaski_runtime.kube.client import KubeApi, object_path
 
 _PAGE = 200  # objects of one answer: a few hundred KiB
 ROUTE = Kind(GROUP_VERSION, KIND, "chaskiroutes")

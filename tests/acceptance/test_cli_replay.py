@@ -29,7 +29,7 @@ from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker
 from chaski_embedded.provision import resolve
 from chaski_embedded.reader import open_reader
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 from support.aws import FixedCredentials
 from support.dynamodblocal import DynamoDbLocal
 from support.lettertable import fill

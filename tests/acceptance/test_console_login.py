@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, expect
 
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 from support.browsers import chromium, open_page
 from support.consoles import console_process
 from support.devs import route

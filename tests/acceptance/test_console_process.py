@@ -9,7 +9,7 @@ import pytest
 from acceptance.cli_process import chaski
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 from support.consoles import console_process
 from support.devs import route
 from support.processes import Cloud

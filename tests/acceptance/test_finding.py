@@ -16,8 +16,8 @@ from acceptance.test_cli_dead_letters import letters, send
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
 from chaski_core.retry.outcome import ErrorClass, Outcome
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.log_fields import Attempt, attempt_fields
+from chaski_runtime.observability.log_fields import Attempt, attempt_fields
+from chaski_runtime.process.clock import SystemClock
 from support.devs import route
 from support.processes import Cloud
 from support.prometheus import documented_queries

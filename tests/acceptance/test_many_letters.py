@@ -29,7 +29,7 @@ from chaski_aws.endpoints import DYNAMODB, Endpoint
 from chaski_aws.store.keys import SHARDS
 from chaski_aws.transport import AwsTransport
 from chaski_core.route.resolved_document import resolved_yaml
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 from support.aws import FixedCredentials
 from support.dynamodblocal import DynamoDbLocal
 from support.lettertable import fill

@@ -11,7 +11,7 @@ import pytest
 
 from chaski_core.ports import OutgoingMessage
 from chaski_embedded.broker import EmbeddedBroker
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 from support.devs import dead_letters, dev_server, recording_target, route, settled_total, wait_until
 from support.oddload import LIMIT, RETRY, answer, odd_messages, old_message, sized, unknown_fields
 

@@ -17,11 +17,11 @@ import pytest_asyncio
 from chaski_cli.demo import experiment
 from chaski_console.prometheus_rates import PrometheusRates
 from chaski_core.ports import QueueCounts
-from chaski_runtime import health
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.metrics import Metrics
-from chaski_runtime.operator_metrics import OperatorMetrics
-from chaski_runtime.queue_gauges import QueueReading
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
+from chaski_runtime.observability.metrics.queue_gauges import QueueReading
+from chaski_runtime.process import health
+from chaski_runtime.process.clock import SystemClock
 from support.devs import DevServer, dev_server, queued_total, route, send_batch, settled_total
 from support.prometheus import Prometheus, documented_queries, prometheus
 from support.tools import need

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from aiohttp import web
 
-from chaski_runtime.kubeaccess import KubeAccess
+from chaski_runtime.kube.config import KubeAccess
 
 _READS = ("Get", "List", "Describe")
 _HOP = frozenset({"transfer-encoding", "connection", "content-length", "keep-alive"})

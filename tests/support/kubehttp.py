@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from chaski_runtime.kubeaccess import kube_access
+from chaski_runtime.kube.config import kube_access
 from support.kubeapi import KubeApi
 
 _TIMEOUT_SECONDS = 30

@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from chaski_runtime.meters import Meters
+from chaski_runtime.observability.metrics.registry import Meters
 
 
 def value(metrics: Meters | str, name: str, **labels: str) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from chaski_aws.provision.clients import BotoAws
-from chaski_runtime.kubeaccess import kube_access
+from chaski_runtime.kube.config import kube_access
 from support.gates import Gate, gate
 from support.kubeapi import KubeApi
 from support.kubehttp import DEPLOYMENTS, KubeHttp

@@ -21,7 +21,7 @@ from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.ports import OutgoingMessage, Sent
 from chaski_core.route.loading import load_route
 from chaski_core.route.resolved_document import resolved_yaml
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 from support.aws import FixedCredentials
 from support.provisioning import boto, provision
 

@@ -14,7 +14,7 @@ from chaski_aws.transport import AwsTransport
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
 from chaski_core.retry.ladder import Reason
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 from support.aws import FixedCredentials
 from support.kubeapi import KubeApi
 from support.kubehttp import ROUTES, KubeHttp

@@ -14,7 +14,7 @@ from chaski_core.route.resolved_document import resolved_values
 from chaski_operator.events import News
 from chaski_operator.scaling import Pods
 from chaski_operator.scaling_route import Key, Object
-from chaski_runtime.kubeapi import KubeRefusedError, KubeUnavailableError
+from chaski_runtime.kube.client import KubeRefusedError, KubeUnavailableError
 
 DENIED = BackendRejectedError("AccessDenied", "not allowed")
 AWAY = BackendUnavailableError("away")

@@ -11,7 +11,7 @@ from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
 from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_status
 from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
-from chaski_runtime.metrics import Metrics
+from chaski_runtime.observability.metrics.instruments import Metrics
 from chaski_worker.settings import WorkerSettings
 from chaski_worker.worker import Worker
 from support.memory import LoopClock, MemoryBackend

@@ -11,7 +11,8 @@ import uvloop
 
 from chaski_core import __version__
 from chaski_core.errors import ChaskiError, InvalidInputError
-from chaski_runtime import descriptors, logs
+from chaski_runtime.observability import logs
+from chaski_runtime.process import descriptors
 from chaski_worker.process import WorkerOptions, read_route, serve
 from chaski_worker.settings import from_environment
 from chaski_worker.triage import Stage

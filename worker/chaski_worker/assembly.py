@@ -12,8 +12,8 @@ from chaski_core import __version__
 from chaski_core.errors import Fault, InvalidInputError
 from chaski_core.ports import Clock
 from chaski_core.route.model import AllowRule, Route
-from chaski_runtime import descriptors
-from chaski_runtime.metrics import Metrics
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.process import descriptors
 from chaski_worker.addresses import AddressTables, own_addresses
 from chaski_worker.delivery import Deliverer
 from chaski_worker.guard import Guard, api_server_hosts

@@ -1,6 +1,6 @@
 """Whether this process may have as many connections as its route asks for."""
 
-from chaski_runtime import descriptors
+from chaski_runtime.process import descriptors
 
 _OF_THE_PROCESS = 32  # descriptors that a worker has open before it delivers anything, of `chaski dev` as well
 

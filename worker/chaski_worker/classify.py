@@ -11,7 +11,7 @@ import ssl
 import aiohttp
 
 from chaski_core.retry.outcome import ErrorClass
-from chaski_runtime.connections import AnswerTooLongError
+from chaski_runtime.http.transport import AnswerTooLongError
 from chaski_worker.redact import one_line
 from chaski_worker.shortage import causes
 

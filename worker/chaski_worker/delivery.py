@@ -13,8 +13,8 @@ from chaski_core.message.envelope import HttpRequest
 from chaski_core.message.http_rules import header_faults, method_faults, syntax_faults
 from chaski_core.message.target_url import TargetUrl
 from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_status
-from chaski_runtime import descriptors
-from chaski_runtime.client import Answer, Headers
+from chaski_runtime.http.client import Answer, Headers
+from chaski_runtime.process import descriptors
 from chaski_worker import addresses, classify
 from chaski_worker.addresses import Dialling
 from chaski_worker.deadlines import Deadlines

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from chaski_core.errors import BackendError
 from chaski_core.ports import Backend, Clock, QueueCounts
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_runtime.metrics import Metrics, QueueReading
+from chaski_runtime.observability.metrics.instruments import Metrics, QueueReading
 from chaski_worker.lanes import Lane
 from chaski_worker.lines import gauge_urls
 

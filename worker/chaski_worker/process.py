@@ -11,14 +11,14 @@ from chaski_core.errors import Fault, InvalidRouteError
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import load_resolved
-from chaski_runtime import health
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.corrected_clock import CorrectedClock
-from chaski_runtime.garbage import keep_what_is_there
-from chaski_runtime.logs import Logs
-from chaski_runtime.metrics import Metrics
-from chaski_runtime.signals import stop_on_signals
-from chaski_runtime.tracing import tracing_of
+from chaski_runtime.observability.logs import Logs
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.tracing import tracing_of
+from chaski_runtime.process import health
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.corrected_clock import CorrectedClock
+from chaski_runtime.process.gc_tuning import keep_what_is_there
+from chaski_runtime.process.signals import stop_on_signals
 from chaski_worker.assembly import Outside, make_deliverer
 from chaski_worker.settings import WorkerSettings
 from chaski_worker.traced import TracedDeliverer

@@ -6,8 +6,8 @@ from chaski_core.ports import AttemptEntry, AttemptJournal, Clock, ReceivedMessa
 from chaski_core.retry.ladder import Delivered, GiveUp, Retry
 from chaski_core.retry.outcome import class_of_key
 from chaski_core.route.model import Route
-from chaski_runtime.logs import Attempt, Logs
-from chaski_runtime.metrics import Metrics, SubjectGroups
+from chaski_runtime.observability.logs import Attempt, Logs
+from chaski_runtime.observability.metrics.instruments import Metrics, SubjectGroups
 from chaski_worker.attempts import Attempted
 from chaski_worker.content import shown_content
 from chaski_worker.letters import url_of

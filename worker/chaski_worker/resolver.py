@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from chaski_runtime import descriptors
+from chaski_runtime.process import descriptors
 from chaski_worker.shortage import (
     BY_ERRNO,
     Shortage,

@@ -8,9 +8,9 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.connector import Connection
 
 from chaski_core.route.model import AllowRule
-from chaski_runtime.client import Client
-from chaski_runtime.connections import Connector
-from chaski_runtime.pool import MAX_AGE_SECONDS
+from chaski_runtime.http.client import Client
+from chaski_runtime.http.pool import MAX_AGE_SECONDS
+from chaski_runtime.http.transport import Connector
 from chaski_worker import addresses
 from chaski_worker.addresses import AddressPolicy, MakeSocket, plain_socket, socket_factory
 from chaski_worker.resolver import OwnThreadsResolver

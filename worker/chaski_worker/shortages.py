@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from chaski_core.ports import Clock
 from chaski_core.route.model import Route
-from chaski_runtime.exposition import Values
-from chaski_runtime.metrics import Metrics
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.metrics.prometheus import Values
 from chaski_worker.shortage import Shortage, ShortageReason
 
 #: A shortage is over when it has not been met for so long: longer than any message waits for it.

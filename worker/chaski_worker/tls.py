@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaski_core.route.model import AllowRule
-from chaski_runtime.watched import Contents, Watched
+from chaski_runtime.process.file_reloader import Contents, Watched
 from chaski_worker.shortage import Shortage, ShortageReason, shortage_in
 
 CERTIFICATE, KEY = "tls.crt", "tls.key"  # keys of a Secret of type kubernetes.io/tls, so names of its files

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from chaski_core.message.envelope import HttpRequest
 from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import Route
-from chaski_runtime.tracing import Tracing, Value
+from chaski_runtime.observability.tracing import Tracing, Value
 from chaski_worker.attempts import Deliverer
 from chaski_worker.shortage import ShortageError
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from chaski_core.message.envelope import HttpRequest
 from chaski_core.retry.outcome import Outcome
-from chaski_runtime.watched import Contents, Watched
+from chaski_runtime.process.file_reloader import Contents, Watched
 from chaski_worker.delivery import MESSAGE_ID, Deliverer
 
 CURRENT, PREVIOUS = "current", "previous"  # keys of the Secret, so names of its files

@@ -9,9 +9,9 @@ from chaski_core.errors import BackendError, BackendRejectedError
 from chaski_core.ports import Backend, Clock, Queue
 from chaski_core.route.model import Ordering
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_runtime import descriptors
-from chaski_runtime.logs import Logs
-from chaski_runtime.metrics import LaneReading, Metrics
+from chaski_runtime.observability.logs import Logs
+from chaski_runtime.observability.metrics.instruments import LaneReading, Metrics
+from chaski_runtime.process import descriptors
 from chaski_worker.attempts import Attempts, Deliverer
 from chaski_worker.capacity import too_few_descriptors
 from chaski_worker.consumer import Consumer, Pace

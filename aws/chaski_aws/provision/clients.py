@@ -14,8 +14,8 @@ from chaski_aws.credentials import end_by
 from chaski_aws.endpoints import DYNAMODB, SQS, Endpoint, open_session
 from chaski_aws.provision.errors import Problem, ProvisionError, code_of, problem_of
 from chaski_aws.signing import Signer
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.corrected_clock import CorrectedClock
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.corrected_clock import CorrectedClock
 
 _CONFIG = Config(
     connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 4, "mode": "standard"}, max_pool_connections=16

@@ -25,8 +25,8 @@ from chaski_core.dead_letter import DeadLetterFilter
 from chaski_core.message.target_url import UrlFault, parse_url
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.timestamps import timestamp
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.signals import stop_on_signals
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.signals import stop_on_signals
 from chaski_worker.guard import Guard
 from chaski_worker.refusal import Refusal
 

@@ -13,7 +13,7 @@ from chaski_cli.opened import Opened, Where, open_where
 from chaski_cli.replaying.running import Chosen, letters_of
 from chaski_cli.stored import Search
 from chaski_core.dead_letter import LetterKey
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 
 _CHUNK = 100
 

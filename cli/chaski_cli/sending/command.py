@@ -23,7 +23,7 @@ from chaski_cli.sending.resuming import Selection
 from chaski_cli.sending.source import Feed, Intake, Source, opened, unreadable
 from chaski_core import json_codec
 from chaski_core.message import labels
-from chaski_runtime.signals import stop_on_signals
+from chaski_runtime.process.signals import stop_on_signals
 
 _SHOWN_REJECTIONS = 20
 _ROUTE = re.compile(r"[a-z0-9.-]+/[a-z0-9.-]+\Z")

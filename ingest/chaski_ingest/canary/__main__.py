@@ -13,9 +13,10 @@ from aiohttp import web
 
 from chaski_core import __version__
 from chaski_ingest.canary.beat import Canary, Flight, parse_routes
-from chaski_runtime import health, logs
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.signals import stop_on_signals
+from chaski_runtime.observability import logs
+from chaski_runtime.process import health
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.signals import stop_on_signals
 
 _DESCRIPTION = """\
 Sends a message by each route now and then to a sink of its own, and measures how long it takes to arrive.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from chaski_runtime.meters import ROUTE, Meters
+from chaski_runtime.observability.metrics.registry import ROUTE, Meters
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600)
 

@@ -11,7 +11,7 @@ import uvloop
 from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import AllowRule
-from chaski_runtime.pool import MAX_AGE_SECONDS
+from chaski_runtime.http.pool import MAX_AGE_SECONDS
 from chaski_worker.addresses import AddressPolicy, AddressTables, MakeSocket, plain_socket
 from chaski_worker.delivery import Deliverer
 from chaski_worker.guard import Guard, api_server_hosts

@@ -17,7 +17,7 @@ from aiohttp.connector import AddrInfoType
 
 from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import AllowRule
-from chaski_runtime import descriptors
+from chaski_runtime.process import descriptors
 from chaski_worker import addresses
 from chaski_worker.addresses import plain_socket
 from chaski_worker.shortage import Shortage, ShortageError, ShortageReason

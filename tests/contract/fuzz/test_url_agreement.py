@@ -14,7 +14,7 @@ from chaski_core.message.envelope import Envelope, read_envelope
 from chaski_core.route.model import AllowRule
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission import Origin, Rejection, judge
-from chaski_runtime.client import Client
+from chaski_runtime.http.client import Client
 from chaski_worker.addresses import AddressTables
 from chaski_worker.guard import Guard, Target
 from chaski_worker.session import Sessions

@@ -16,7 +16,7 @@ from chaski_core.message.envelope import HttpRequest
 from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, parse_url
 from chaski_core.retry.outcome import ErrorClass
 from chaski_core.route.model import AllowRule
-from chaski_runtime.client import origin_of
+from chaski_runtime.http.client import origin_of
 from chaski_worker.addresses import AddressTables
 from chaski_worker.delivery import Deliverer
 from chaski_worker.guard import Guard, Target

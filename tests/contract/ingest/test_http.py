@@ -19,7 +19,7 @@ from chaski_ingest.app import Ingest
 from chaski_ingest.auth import Admitted, Denied
 from chaski_ingest.server import IngestServer
 from chaski_ingest.settings import IngestSettings, SendingSettings
-from chaski_runtime.metrics import Metrics
+from chaski_runtime.observability.metrics.instruments import Metrics
 from unit.ingest.fakes import Directory, FakeBackend, FakeQueue, make_ingest, resolved
 
 MESSAGE: dict[str, Any] = {"subject": "pc_send_88_519", "body": {"url": "https://api.example/hooks/1"}}

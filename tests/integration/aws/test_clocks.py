@@ -18,7 +18,7 @@ from chaski_aws.provision.clients import BotoAws
 from chaski_aws.provision.errors import ProvisionError
 from chaski_aws.transport import AwsTransport
 from chaski_core.errors import BackendUnavailableError
-from chaski_runtime.corrected_clock import CorrectedClock
+from chaski_runtime.process.corrected_clock import CorrectedClock
 from integration.aws.conftest import Harmed
 from support.aws import FixedCredentials
 from support.clocks import SteppedClock

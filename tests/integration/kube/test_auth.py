@@ -20,8 +20,8 @@ from chaski_core.route.model import Producer
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_ingest.access import Auth, authenticator_for
 from chaski_ingest.server import IngestServer
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.metrics import Metrics
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.process.clock import SystemClock
 from support.kubeapi import KubeApi
 from support.until import until
 from unit.ingest.fakes import Directory, FakeBackend, make_ingest, resolved

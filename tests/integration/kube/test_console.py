@@ -16,7 +16,7 @@ import pytest
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
 from chaski_core.route.resolved_document import load_resolved, resolved_values
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 from support.consoles import ConsoleProcess, console_process
 from support.devs import route
 from support.kubeapi import KubeApi

@@ -9,10 +9,10 @@ import orjson
 import pytest
 from aiohttp import web
 
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.kubeaccess import KubeAccess, kube_access
-from chaski_runtime.kubeapi import KubeApi, object_path
-from chaski_runtime.kubewatch import Key, Mirror
+from chaski_runtime.kube.client import KubeApi, object_path
+from chaski_runtime.kube.config import KubeAccess, kube_access
+from chaski_runtime.kube.informer import Key, Mirror
+from chaski_runtime.process.clock import SystemClock
 from support.kubeapi import KubeApi as Server
 from support.until import until
 

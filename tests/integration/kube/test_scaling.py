@@ -23,12 +23,12 @@ from chaski_operator.scaling_loop import Scaler
 from chaski_operator.scaling_route import LoopPace, Parts
 from chaski_operator.scraping import Scraper
 from chaski_operator.settings import WorkerPods as PodSettings
-from chaski_runtime.clock import SystemClock
-from chaski_runtime.kubeaccess import kube_access
-from chaski_runtime.kubeapi import KubeApi, object_path
-from chaski_runtime.kubewatch import Key, Mirror, OnChange
-from chaski_runtime.metrics import LaneReading, Metrics
-from chaski_runtime.operator_metrics import OperatorMetrics
+from chaski_runtime.kube.client import KubeApi, object_path
+from chaski_runtime.kube.config import kube_access
+from chaski_runtime.kube.informer import Key, Mirror, OnChange
+from chaski_runtime.observability.metrics.instruments import LaneReading, Metrics
+from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
+from chaski_runtime.process.clock import SystemClock
 from support.kubeapi import KubeApi as Server
 from support.scaling import DENIED, FakeQueues, resolve
 from support.until import until

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from chaski_core.dead_letter import DeadLetterFilter
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 from support.jobpods import JobPod, jobs_path
 from support.kubeapi import KubeApi
 from support.operated import NAME, Operated

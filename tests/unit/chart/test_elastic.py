@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chaski_core.retry.outcome import ErrorClass, Outcome
-from chaski_runtime.log_fields import Attempt, attempt_fields
+from chaski_runtime.observability.log_fields import Attempt, attempt_fields
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "charts" / "chaski" / "files" / "elastic"

@@ -11,7 +11,7 @@ from chaski_cli.demo.reading import read_metrics
 from chaski_cli.demo.target import ENDPOINTS
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
-from chaski_runtime.metrics import Metrics as RuntimeMetrics
+from chaski_runtime.observability.metrics.instruments import Metrics as RuntimeMetrics
 
 METRICS = Metrics(
     accepted={"test_subject": 200},

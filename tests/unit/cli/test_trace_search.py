@@ -6,7 +6,7 @@ import pytest
 from chaski_cli import trace_search
 from chaski_cli.trace_search import Sought, found_in_logs
 from chaski_core.retry.outcome import Outcome
-from chaski_runtime.log_fields import Attempt, attempt_fields
+from chaski_runtime.observability.log_fields import Attempt, attempt_fields
 
 
 def line(message_id: str, subject: str = "s", content: str = "", at: int = 1_800_000_000_000) -> bytes:

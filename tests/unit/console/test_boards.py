@@ -8,7 +8,7 @@ from chaski_console.boards import CounterRates, Known, QueueBoard
 from chaski_console.live import Live
 from chaski_console.views import RouteRates
 from chaski_core.ports import QueueCounts
-from chaski_runtime.metrics import Metrics, RouteTotals
+from chaski_runtime.observability.metrics.instruments import Metrics, RouteTotals
 from support.memory import unavailable
 from support.worlds import FakeTarget, World, make_route
 from unit.console.fakes import FakeBoard

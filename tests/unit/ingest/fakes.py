@@ -12,7 +12,7 @@ from chaski_core.route.resolved import Generation, ResolvedRoute
 from chaski_ingest.app import Ingest
 from chaski_ingest.auth import Admitted, Authenticator, NoAuthentication
 from chaski_ingest.settings import IngestSettings
-from chaski_runtime.metrics import Metrics
+from chaski_runtime.observability.metrics.instruments import Metrics
 
 NOW = 1_795_500_000_000
 ADMITTED = Admitted(None)

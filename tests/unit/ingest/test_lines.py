@@ -10,7 +10,7 @@ from chaski_ingest.lines import Batch, split
 from chaski_ingest.problems import Problem
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission import Origin
-from chaski_runtime.metrics import Metrics
+from chaski_runtime.observability.metrics.instruments import Metrics
 from unit.ingest.fakes import NOW, FakeBackend, FakeQueue, resolved, subject_of
 
 pytestmark = pytest.mark.looptime

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chaski_ingest.tokens import Denied, Identity, TokenReviewer, looks_like_token
-from chaski_runtime.kubeapi import KubeRefusedError, KubeUnavailableError
+from chaski_runtime.kube.client import KubeRefusedError, KubeUnavailableError
 from unit.ingest.fakes import NOW, FakeClock
 
 SECONDS = NOW // 1000

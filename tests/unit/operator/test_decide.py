@@ -13,7 +13,7 @@ from chaski_operator.apply import ForeignObjectError
 from chaski_operator.cloud import Settled
 from chaski_operator.decide import Found, cloud_verdicts, is_terminal, next_look, reason_of, verdicts
 from chaski_operator.settings import Pace
-from chaski_runtime.kubeapi import KubeApiError, KubeRefusedError, KubeUnavailableError
+from chaski_runtime.kube.client import KubeApiError, KubeRefusedError, KubeUnavailableError
 from unit.operator.making import route_of
 
 PACE = Pace()

@@ -7,7 +7,7 @@ import pytest
 
 from chaski_operator.lease import Lease, LeaseLostError
 from chaski_operator.settings import LeaseSettings
-from chaski_runtime.kubeapi import KubeRefusedError, KubeUnavailableError
+from chaski_runtime.kube.client import KubeRefusedError, KubeUnavailableError
 from support.memory import LoopClock
 
 pytestmark = pytest.mark.looptime

@@ -14,7 +14,7 @@ from chaski_core.route.resolved_document import resolved_values
 from chaski_operator.scaling import Pods
 from chaski_operator.scaling_loop import Scaler
 from chaski_operator.scaling_route import LoopPace, Parts
-from chaski_runtime.operator_metrics import OperatorMetrics
+from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
 from support.memory import LoopClock
 from support.metricpages import value
 from support.scaling import AWAY, DENIED, FakeCluster, FakeQueues, resolve, route_document, sweeper_of, workers_of

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from chaski_operator.scaling import Pods
 from chaski_operator.scraping import PodFigures, Scraper, figures, pod_place, together
-from chaski_runtime.metrics import LaneReading, Metrics
+from chaski_runtime.observability.metrics.instruments import LaneReading, Metrics
 
 
 def page(*readings: LaneReading, attempts: int = 0) -> str:

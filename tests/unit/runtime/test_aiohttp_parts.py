@@ -11,10 +11,10 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_parser import HttpRequestParser, HttpResponseParser
 from aiohttp.web_protocol import RequestHandler
 
-from chaski_runtime.connections import Connector
+from chaski_runtime.http.transport import Connector
 
 ROOT = Path(__file__).resolve().parents[3]
-CONNECTIONS = ROOT / "runtime/chaski_runtime/connections.py"
+CONNECTIONS = ROOT / "runtime/chaski_runtime/http/transport.py"
 PROTOCOL = ROOT / "ingest/chaski_ingest/protocol.py"
 
 RESPONSE_HANDLER = {

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaski_core.retry.outcome import Outcome
-from chaski_runtime.attempt_lines import DeliveredLines
-from chaski_runtime.log_fields import Attempt, attempt_fields
-from chaski_runtime.logs import json_renderer
+from chaski_runtime.observability.attempt_log import DeliveredLines
+from chaski_runtime.observability.log_fields import Attempt, attempt_fields
+from chaski_runtime.observability.logs import json_renderer
 from unit.runtime.test_log_fields import DELIVERED, FAILED
 
 _RENDER = json_renderer("chaski-worker")

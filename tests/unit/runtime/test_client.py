@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaski_runtime.client import origin_of, request_head
+from chaski_runtime.http.client import origin_of, request_head
 
 
 def test_a_head_is_what_http_says() -> None:

@@ -1,6 +1,6 @@
 import time
 
-from chaski_runtime.clock import SystemClock
+from chaski_runtime.process.clock import SystemClock
 
 
 def test_the_wall_clock_is_in_milliseconds() -> None:

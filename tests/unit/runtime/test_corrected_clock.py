@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_runtime.corrected_clock import Anchor, CorrectedClock, Sample, date_ms, learn, time_at
+from chaski_runtime.process.corrected_clock import Anchor, CorrectedClock, Sample, date_ms, learn, time_at
 from support.clocks import SteppedClock
 
 NOW = 1_800_000_000_000
@@ -104,7 +104,7 @@ def test_date_header(header: str, expected: int | None) -> None:
 @pytest.mark.parametrize("off", OFF)
 def test_clock_follows_aws_and_logs_each_episode_once(off: int, caplog: pytest.LogCaptureFixture) -> None:
     """A start with a wrong clock, NTP that puts it right, and another jump."""
-    caplog.set_level(logging.INFO, "chaski_runtime.corrected_clock")
+    caplog.set_level(logging.INFO, "chaski_runtime.process.corrected_clock")
     machine = SteppedClock()
     machine.set_wall(off)
     clock = CorrectedClock(machine)

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from chaski_runtime.garbage import keep_what_is_there
+from chaski_runtime.process.gc_tuning import keep_what_is_there
 
 
 @pytest.fixture(autouse=True)

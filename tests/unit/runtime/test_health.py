@@ -4,8 +4,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from chaski_runtime import health
-from chaski_runtime.metrics import Metrics
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.process import health
 
 
 class Process:

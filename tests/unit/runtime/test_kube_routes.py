@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_runtime.kube_routes import KubeRoutes, Unserved, _seen_of
-from chaski_runtime.kubeaccess import KubeAccess
-from chaski_runtime.kubeapi import KubeApi
+from chaski_runtime.kube.client import KubeApi
+from chaski_runtime.kube.config import KubeAccess
+from chaski_runtime.kube.route_cache import KubeRoutes, Unserved, _seen_of
 from support.clocks import StillClock
 
 KEY = ("ns", "a")

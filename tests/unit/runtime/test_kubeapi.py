@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from chaski_runtime.kubeaccess import KubeAccess, NoKubeAccessError, kube_access
-from chaski_runtime.kubeapi import (
-    KubeApi,
-    KubeRefusedError,
-    KubeUnavailableError,
-    WatchExpiredError,
-    object_path,
-)
+from chaski_runtime.kube.client import KubeApi, KubeRefusedError, KubeUnavailableError, WatchExpiredError, object_path
+from chaski_runtime.kube.config import KubeAccess, NoKubeAccessError, kube_access
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

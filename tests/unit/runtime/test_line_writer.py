@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chaski_runtime.line_writer import LineWriter
+from chaski_runtime.observability.line_writer import LineWriter
 
 
 def told(dropped: int) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaski_core.retry.outcome import ErrorClass, Outcome
-from chaski_runtime.log_fields import Attempt, attempt_fields, record_fields
+from chaski_runtime.observability.log_fields import Attempt, attempt_fields, record_fields
 
 DELIVERED = Attempt(
     namespace="helpdesk",

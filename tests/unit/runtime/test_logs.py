@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from chaski_runtime.logs import Format, configure
+from chaski_runtime.observability.logs import Format, configure
 from unit.runtime.test_log_fields import DELIVERED, FAILED
 
 

@@ -8,9 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from chaski_core import __version__
 from chaski_core.ports import QueueCounts
 from chaski_ingest.canary.metrics import CanaryMetrics
-from chaski_runtime.meters import Meters
-from chaski_runtime.metrics import BufferReading, LaneReading, Metrics, QueueReading
-from chaski_runtime.operator_metrics import OperatorMetrics
+from chaski_runtime.observability.metrics.instruments import BufferReading, LaneReading, Metrics, QueueReading
+from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
+from chaski_runtime.observability.metrics.registry import Meters
 
 QUEUE = {"namespace": "n", "route": "r", "queue": "q"}
 ROUTE = {"namespace": "n", "route": "r"}

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from chaski_runtime.connections import DNS_CACHE_SECONDS, AnswerHandler, Connector
-from chaski_runtime.pool import MAX_AGE_SECONDS, MOVED_WITHIN_SECONDS, Link, Pool
+from chaski_runtime.http.pool import MAX_AGE_SECONDS, MOVED_WITHIN_SECONDS, Link, Pool
+from chaski_runtime.http.transport import DNS_CACHE_SECONDS, AnswerHandler, Connector
 
 pytestmark = pytest.mark.looptime
 

@@ -2,7 +2,7 @@
 
 import itertools
 
-from chaski_runtime.randomness import RandomBytes
+from chaski_runtime.process.randomness import RandomBytes
 
 
 def test_no_byte_is_given_twice_and_none_is_short() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from chaski_core.route.model import SubjectGroup
-from chaski_runtime.subject_groups import SubjectGroups
+from chaski_runtime.observability.metrics.subject_groups import SubjectGroups
 
 
 @pytest.mark.parametrize(

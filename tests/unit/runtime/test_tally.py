@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from chaski_runtime.tally import OVERFLOW, CounterTally, HistogramTally
+from chaski_runtime.observability.metrics.counters import OVERFLOW, CounterTally, HistogramTally
 
 
 def test_counts_add_up_by_label_values() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_runtime.watched import Contents, Watched
+from chaski_runtime.process.file_reloader import Contents, Watched
 
 
 class Files:

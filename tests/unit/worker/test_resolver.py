@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_runtime import descriptors
+from chaski_runtime.process import descriptors
 from chaski_worker.resolver import OwnThreadsResolver
 from chaski_worker.shortage import ShortageError, ShortageReason, shortage_in
 

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from chaski_runtime import descriptors
+from chaski_runtime.process import descriptors
 from chaski_worker.capacity import too_few_descriptors
 from chaski_worker.shortage import Shortage, ShortageReason, names_a_server, shortage_in
 from chaski_worker.waiting import hidden_seconds, is_crowded

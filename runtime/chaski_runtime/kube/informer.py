@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from chaski_core.ports import Clock
-from chaski_runtime.kubeapi import KubeApi, KubeApiError, KubeUnavailableError, Object, WatchExpiredError
+from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeUnavailableError, Object, WatchExpiredError
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from chaski_runtime.meters import Meters
+from chaski_runtime.observability.metrics.registry import Meters
 
 _METRICS_TYPE = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 _STOP_SECONDS = 1.0  # a scrape under way may finish

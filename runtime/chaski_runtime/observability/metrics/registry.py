@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from chaski_core import __version__
-from chaski_runtime.exposition import Exposition, Values
-from chaski_runtime.tally import CounterTally, HistogramTally
+from chaski_runtime.observability.metrics.counters import CounterTally, HistogramTally
+from chaski_runtime.observability.metrics.prometheus import Exposition, Values
 
 FEW_SERIES = 2_000  # label sets of a metric that are told apart
 MANY_SERIES = 10_000  # where the subject group is among the labels: routes x queues x up to 200 groups

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import orjson
 
 from chaski_core import __version__
-from chaski_runtime.attempt_lines import DeliveredLines, Render
-from chaski_runtime.line_writer import LineWriter
-from chaski_runtime.log_fields import Attempt, attempt_fields, record_fields
+from chaski_runtime.observability.attempt_log import DeliveredLines, Render
+from chaski_runtime.observability.line_writer import LineWriter
+from chaski_runtime.observability.log_fields import Attempt, attempt_fields, record_fields
 
 __all__ = ["Attempt", "Format", "Logs", "configure"]
 

@@ -17,8 +17,8 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from chaski_core.message.target_url import TargetUrl
-from chaski_runtime.connections import Connector, Headed
-from chaski_runtime.pool import MAX_AGE_SECONDS, Link, Pool
+from chaski_runtime.http.pool import MAX_AGE_SECONDS, Link, Pool
+from chaski_runtime.http.transport import Connector, Headed
 
 Headers = Sequence[tuple[str, str]]
 _NOT_COMPRESSED = ("Accept-Encoding", "identity")

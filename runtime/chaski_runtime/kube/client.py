@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 
 from chaski_core.errors import ChaskiError
-from chaski_runtime.kubeaccess import KubeAccess
+from chaski_runtime.kube.config import KubeAccess
 
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"

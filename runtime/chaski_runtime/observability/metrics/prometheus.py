@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from chaski_runtime.tally import HistogramTally
+from chaski_runtime.observability.metrics.counters import HistogramTally
 
 _SDK_LIMIT = 20_000  # series of an instrument; above the tallies' own limits, which fold what is beyond them by name
 

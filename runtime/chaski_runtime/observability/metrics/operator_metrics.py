@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from chaski_runtime.meters import QUEUE, ROUTE, Meters
-from chaski_runtime.queue_gauges import QueueGauges, QueueReading
+from chaski_runtime.observability.metrics.queue_gauges import QueueGauges, QueueReading
+from chaski_runtime.observability.metrics.registry import QUEUE, ROUTE, Meters
 
 _RECONCILE_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from chaski_core.timestamps import timestamp
-from chaski_runtime.log_fields import Attempt, add_url, attempt_fields
+from chaski_runtime.observability.log_fields import Attempt, add_url, attempt_fields
 
 _REMEMBERED_LINES = 256  # kinds of lines: routes, queues and targets of one process
 _REMEMBERED_URLS = 256  # most messages go to few URLs, each of at most 2,048 characters

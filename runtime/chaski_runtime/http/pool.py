@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 import aiohttp
 from aiohttp.connector import Connection
 
-from chaski_runtime.connections import DNS_CACHE_SECONDS, AnswerHandler, Connector
+from chaski_runtime.http.transport import DNS_CACHE_SECONDS, AnswerHandler, Connector
 
 #: So long after a name has moved, requests may still begin at its old address: the age of a connection, and of the lookup
 #: that it was made with. Beside this there is only what the system's own resolver remembers.

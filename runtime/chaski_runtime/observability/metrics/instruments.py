@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from chaski_runtime.exposition import Values
-from chaski_runtime.meters import MANY_SERIES, QUEUE, ROUTE, Meters
-from chaski_runtime.queue_gauges import QueueGauges, QueueReading, readings
-from chaski_runtime.subject_groups import SubjectGroups
-from chaski_runtime.tally import CounterTally, HistogramTally
+from chaski_runtime.observability.metrics.counters import CounterTally, HistogramTally
+from chaski_runtime.observability.metrics.prometheus import Values
+from chaski_runtime.observability.metrics.queue_gauges import QueueGauges, QueueReading, readings
+from chaski_runtime.observability.metrics.registry import MANY_SERIES, QUEUE, ROUTE, Meters
+from chaski_runtime.observability.metrics.subject_groups import SubjectGroups
 
 __all__ = ["BufferReading", "LaneReading", "Metrics", "QueueReading", "RouteTotals", "SubjectGroups"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from chaski_core.ports import QueueCounts
-from chaski_runtime.exposition import Values
-from chaski_runtime.meters import QUEUE, Meters
+from chaski_runtime.observability.metrics.prometheus import Values
+from chaski_runtime.observability.metrics.registry import QUEUE, Meters
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
 from chaski_core.route.validation.crd import GROUP_VERSION, KIND, known_part
-from chaski_runtime.kubeapi import KubeApi, Object, object_path
-from chaski_runtime.kubewatch import Key, Mirror
+from chaski_runtime.kube.client import KubeApi, Object, object_path
+from chaski_runtime.kube.informer import Key, Mirror
 
 _log = logging.getLogger(__name__)
 _PLURAL = "chaskiroutes"
