@@ -1,11 +1,11 @@
 """SQS and DynamoDB for a process that looks at many routes: whatever queues and tables, over one set of connections."""
 
 from chaski_aws.backend import RouteTable, corrected_clock
-from chaski_aws.credentials import CredentialChain
-from chaski_aws.dynamodb import DynamoDeadLetters
-from chaski_aws.endpoints import DYNAMODB, SQS, SessionFactory, open_session, resolve_endpoint
-from chaski_aws.sqs import SqsQueue
-from chaski_aws.transport import AwsTransport
+from chaski_aws.dynamodb.store import DynamoDeadLetters
+from chaski_aws.http.credentials import CredentialChain
+from chaski_aws.http.endpoints import DYNAMODB, SQS, SessionFactory, open_session, resolve_endpoint
+from chaski_aws.http.transport import AwsTransport
+from chaski_aws.sqs.queue import SqsQueue
 from chaski_core.ports import Clock
 
 

@@ -3,11 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
-from chaski_aws.credentials import CredentialChain
-from chaski_aws.dynamodb import DynamoAttemptRecords, DynamoDeadLetters
-from chaski_aws.endpoints import DYNAMODB, SQS, SessionFactory, open_session, resolve_endpoint
-from chaski_aws.sqs import SqsQueue
-from chaski_aws.transport import AwsTransport, OnRequest, ignore_request
+from chaski_aws.dynamodb.store import DynamoAttemptRecords, DynamoDeadLetters
+from chaski_aws.http.credentials import CredentialChain
+from chaski_aws.http.endpoints import DYNAMODB, SQS, SessionFactory, open_session, resolve_endpoint
+from chaski_aws.http.transport import AwsTransport, OnRequest, ignore_request
+from chaski_aws.sqs.queue import SqsQueue
 from chaski_core.ports import Clock
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock

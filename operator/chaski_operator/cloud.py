@@ -10,16 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from chaski_aws.provision.applying import Done, Patience, apply
+from chaski_aws.provision.apply import Done, Patience, apply
 from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.desired import Desired, desired
-from chaski_aws.provision.draining import DrainRule, Look, is_drained, look_at
+from chaski_aws.provision.drain import DrainRule, Look, is_drained, look_at
 from chaski_aws.provision.errors import ProvisionError
-from chaski_aws.provision.observed import Observed, ObservedQueue
-from chaski_aws.provision.observing import survey
-from chaski_aws.provision.planning import plan, plan_drained, plan_drop
-from chaski_aws.provision.resolving import resolved_route
+from chaski_aws.provision.observe import survey
+from chaski_aws.provision.plan import plan, plan_drained, plan_drop
+from chaski_aws.provision.resolve import resolved_route
 from chaski_aws.provision.settings import ProvisionSettings
+from chaski_aws.provision.state import Observed, ObservedQueue
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import Generation, ResolvedRoute
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chaski_aws.provision.errors import NotOursError, ProvisionError
-from chaski_aws.provision.observed import Observed, ObservedQueue
 from chaski_aws.provision.settings import GENERATION_TAG, QUEUE_TAG, RUNG_TAG
+from chaski_aws.provision.state import Observed, ObservedQueue
 from chaski_core.errors import Fault
 from chaski_core.route.model import Route
 from chaski_operator.apply import ForeignObjectError

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from chaski_aws.provision.applying import Done
+from chaski_aws.provision.apply import Done
 from chaski_operator.conditions import NEEDED, READY
 from chaski_operator.decide import Found
 from chaski_operator.events import NORMAL, WARNING, News

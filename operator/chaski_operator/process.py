@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 from chaski_aws.provision.clients import Aws, BotoAws
-from chaski_aws.provision.draining import DrainRule
+from chaski_aws.provision.drain import DrainRule
 from chaski_aws.provision.settings import ProvisionSettings
 from chaski_core.ports import Clock
 from chaski_operator.autoscaling import Autoscaling

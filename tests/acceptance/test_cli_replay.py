@@ -15,9 +15,9 @@ import pytest
 
 from acceptance.cli_process import CHASKI, chaski, dev, eventually, target, write_route
 from acceptance.test_cli_dead_letters import letters, send
-from chaski_aws.dynamodb import DynamoDeadLetters
-from chaski_aws.endpoints import DYNAMODB, Endpoint
-from chaski_aws.transport import AwsTransport
+from chaski_aws.dynamodb.store import DynamoDeadLetters
+from chaski_aws.http.endpoints import DYNAMODB, Endpoint
+from chaski_aws.http.transport import AwsTransport
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
 from chaski_core.ports import DeadLetterStore

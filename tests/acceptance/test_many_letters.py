@@ -24,10 +24,10 @@ from benchmarks.letters import (
     month,
     the_hour,
 )
-from chaski_aws.dynamodb import DynamoDeadLetters
-from chaski_aws.endpoints import DYNAMODB, Endpoint
-from chaski_aws.store.keys import SHARDS
-from chaski_aws.transport import AwsTransport
+from chaski_aws.dynamodb.keys import SHARDS
+from chaski_aws.dynamodb.store import DynamoDeadLetters
+from chaski_aws.http.endpoints import DYNAMODB, Endpoint
+from chaski_aws.http.transport import AwsTransport
 from chaski_core.route.resolved_document import resolved_yaml
 from chaski_runtime.process.clock import SystemClock
 from support.aws import FixedCredentials

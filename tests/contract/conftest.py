@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chaski_aws.dynamodb import DynamoAttemptRecords, DynamoDeadLetters
-from chaski_aws.endpoints import DYNAMODB, SQS, Endpoint
-from chaski_aws.sqs import SqsQueue
-from chaski_aws.store.table import table_definition
-from chaski_aws.transport import AwsTransport
+from chaski_aws.dynamodb.store import DynamoAttemptRecords, DynamoDeadLetters
+from chaski_aws.dynamodb.table import table_definition
+from chaski_aws.http.endpoints import DYNAMODB, SQS, Endpoint
+from chaski_aws.http.transport import AwsTransport
+from chaski_aws.sqs.queue import SqsQueue
 from chaski_core.ports import AttemptRecords, DeadLetterStore, OutgoingMessage, Queue, Sent
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import EmbeddedBroker

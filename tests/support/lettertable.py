@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from chaski_aws.store.items import stored_letter
-from chaski_aws.store.reading import Caller
-from chaski_aws.store.values import Item
+from chaski_aws.dynamodb.items import stored_letter
+from chaski_aws.dynamodb.queries import Caller
+from chaski_aws.dynamodb.values import Item
 from chaski_core.dead_letter import DeadLetter
 
 _IN_A_CALL = 25  # the most that BatchWriteItem takes

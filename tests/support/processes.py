@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import orjson
 
-from chaski_aws.dynamodb import DynamoDeadLetters
-from chaski_aws.endpoints import DYNAMODB, SQS, Endpoint
-from chaski_aws.sqs import SqsQueue
-from chaski_aws.transport import AwsTransport
+from chaski_aws.dynamodb.store import DynamoDeadLetters
+from chaski_aws.http.endpoints import DYNAMODB, SQS, Endpoint
+from chaski_aws.http.transport import AwsTransport
+from chaski_aws.sqs.queue import SqsQueue
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.ports import OutgoingMessage, Sent
 from chaski_core.route.loading import load_route

@@ -7,14 +7,14 @@ from typing import Any
 from botocore.config import Config
 from botocore.session import Session
 
-from chaski_aws.provision.applying import Applied, apply
+from chaski_aws.provision.apply import Applied, apply
 from chaski_aws.provision.clients import Aws, BotoAws
 from chaski_aws.provision.desired import Desired, desired
-from chaski_aws.provision.observed import Observed
-from chaski_aws.provision.observing import survey
-from chaski_aws.provision.planning import plan
-from chaski_aws.provision.resolving import resolved_route
+from chaski_aws.provision.observe import survey
+from chaski_aws.provision.plan import plan
+from chaski_aws.provision.resolve import resolved_route
 from chaski_aws.provision.settings import ProvisionSettings
+from chaski_aws.provision.state import Observed
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chaski_aws.dynamodb import DynamoDeadLetters
-from chaski_aws.endpoints import DYNAMODB, Endpoint
-from chaski_aws.transport import AwsTransport
+from chaski_aws.dynamodb.store import DynamoDeadLetters
+from chaski_aws.http.endpoints import DYNAMODB, Endpoint
+from chaski_aws.http.transport import AwsTransport
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
 from chaski_core.retry.ladder import Reason

@@ -10,10 +10,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 from botocore.session import Session
 
-from chaski_aws.credentials import end_by
-from chaski_aws.endpoints import DYNAMODB, SQS, Endpoint, open_session
+from chaski_aws.http.credentials import end_by
+from chaski_aws.http.endpoints import DYNAMODB, SQS, Endpoint, open_session
+from chaski_aws.http.signing import Signer
 from chaski_aws.provision.errors import Problem, ProvisionError, code_of, problem_of
-from chaski_aws.signing import Signer
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chaski_aws.dynamodb.table import table_definition
 from chaski_aws.provision.generations import KnownGeneration, number_for
 from chaski_aws.provision.settings import (
     GENERATION_TAG,
@@ -15,7 +16,6 @@ from chaski_aws.provision.settings import (
     ProvisionSettings,
     ownership,
 )
-from chaski_aws.store.table import table_definition
 from chaski_core.ports import RETENTION_SECONDS
 from chaski_core.retry.ladder import Rung
 from chaski_core.route.model import Ordering, Route

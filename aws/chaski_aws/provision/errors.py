@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chaski_aws.endpoints import sqs_code
+from chaski_aws.http.endpoints import sqs_code
 from chaski_core.errors import BackendError
 
 _SOON, _LATER, _AFTER_HUMANS = 5.0, 30.0, 60.0

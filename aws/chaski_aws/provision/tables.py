@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from chaski_aws.dynamodb.marks import TTL_ATTRIBUTE
+from chaski_aws.dynamodb.table import time_to_live
 from chaski_aws.provision.actions import Action, Drift
 from chaski_aws.provision.desired import DesiredTable
 from chaski_aws.provision.errors import Problem, ProvisionError, problem_of
-from chaski_aws.provision.observed import ObservedTable
-from chaski_aws.store.marks import TTL_ATTRIBUTE
-from chaski_aws.store.table import time_to_live
+from chaski_aws.provision.state import ObservedTable
 
 _ON_DEMAND = "PAY_PER_REQUEST"
 _ENABLED = ("ENABLED", "ENABLING")

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from chaski_aws.provision.actions import Action
-from chaski_aws.provision.applying import Done, Patience, apply
+from chaski_aws.provision.apply import Done, Patience, apply
 from chaski_aws.provision.clients import Aws, BotoAws
 from chaski_aws.provision.desired import Desired, desired
 from chaski_aws.provision.errors import ProvisionError
-from chaski_aws.provision.observed import Observed
-from chaski_aws.provision.observing import survey
-from chaski_aws.provision.planning import plan, plan_drained
-from chaski_aws.provision.resolving import resolved_route
+from chaski_aws.provision.observe import survey
+from chaski_aws.provision.plan import plan, plan_drained
+from chaski_aws.provision.resolve import resolved_route
 from chaski_aws.provision.settings import ProvisionSettings
+from chaski_aws.provision.state import Observed
 from chaski_cli.console import emit_json, printable, stderr
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.provisioning import show

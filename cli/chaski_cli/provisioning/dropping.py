@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaski_aws.provision.actions import Action
-from chaski_aws.provision.applying import Patience, apply
+from chaski_aws.provision.apply import Patience, apply
 from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.errors import ProvisionError
-from chaski_aws.provision.observing import survey
-from chaski_aws.provision.planning import plan_drop
+from chaski_aws.provision.observe import survey
+from chaski_aws.provision.plan import plan_drop
 from chaski_cli.console import emit_json, printable, stderr, stdout
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.provisioning import show

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.desired import Desired
-from chaski_aws.provision.draining import Look, is_drained, look_at, seconds_until_drained
-from chaski_aws.provision.observed import Observed
-from chaski_aws.provision.observing import observe_queues
+from chaski_aws.provision.drain import Look, is_drained, look_at, seconds_until_drained
+from chaski_aws.provision.observe import observe_queues
 from chaski_aws.provision.settings import GENERATION_TAG
+from chaski_aws.provision.state import Observed
 from chaski_cli.console import stderr
 
 _PAUSE_SECONDS = 20.0

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from chaski_aws.provision.applying import apply
+from chaski_aws.provision.apply import apply
 from chaski_aws.provision.desired import desired
-from chaski_aws.provision.observing import survey
-from chaski_aws.provision.planning import plan_drained
+from chaski_aws.provision.observe import survey
+from chaski_aws.provision.plan import plan_drained
 from chaski_aws.provision.settings import ProvisionSettings
 from chaski_cli.provisioning.waiting import Watch, watch_drained
 from support.provisioning import Counted, provision, route_of

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from chaski_aws.provision.applying import apply
-from chaski_aws.provision.observing import survey
-from chaski_aws.provision.planning import plan_drop
+from chaski_aws.provision.apply import apply
+from chaski_aws.provision.observe import survey
+from chaski_aws.provision.plan import plan_drop
 from chaski_aws.provision.settings import ProvisionSettings
 from support.provisioning import Counted, provision, route_of
 

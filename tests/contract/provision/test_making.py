@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from chaski_aws.provision.applying import apply, fence, unfence
+from chaski_aws.provision.apply import apply, fence, unfence
 from chaski_aws.provision.desired import desired
 from chaski_aws.provision.errors import NotOursError, ProvisionError
 from chaski_aws.provision.generations import generations_of
-from chaski_aws.provision.observing import counts, observe_queue, observe_table, survey
-from chaski_aws.provision.planning import plan, plan_drop
+from chaski_aws.provision.observe import counts, observe_queue, observe_table, survey
+from chaski_aws.provision.plan import plan, plan_drop
 from chaski_aws.provision.settings import ProvisionSettings
 from chaski_core.errors import RouteConflictError
 from chaski_core.ports import QueueCounts

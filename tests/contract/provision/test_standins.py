@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from chaski_aws.provision.applying import apply
+from chaski_aws.provision.apply import apply
 from chaski_aws.provision.desired import desired
 from chaski_aws.provision.errors import NotOursError, ProvisionError
-from chaski_aws.provision.observing import observe_queue, observe_table, survey
-from chaski_aws.provision.planning import plan, plan_drop
+from chaski_aws.provision.observe import observe_queue, observe_table, survey
+from chaski_aws.provision.plan import plan, plan_drop
 from chaski_aws.provision.settings import ProvisionSettings
 from chaski_core.route.resolved import queue_name, table_name
 from support.provisioning import Counted, boto, provision, route_of

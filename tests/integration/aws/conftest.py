@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from chaski_aws.endpoints import SQS, Endpoint
-from chaski_aws.sqs import SqsQueue
-from chaski_aws.transport import AwsTransport
+from chaski_aws.http.endpoints import SQS, Endpoint
+from chaski_aws.http.transport import AwsTransport
+from chaski_aws.sqs.queue import SqsQueue
 from chaski_core.ports import OutgoingMessage, Queue, ReceivedMessage, Sent
 from chaski_embedded.broker import EmbeddedBroker
 from chaski_embedded.server import start_server

@@ -12,11 +12,11 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, DeferredRefreshableCredentials
 from botocore.session import Session
 
-from chaski_aws.credentials import RETRY_SECONDS, CredentialChain
-from chaski_aws.endpoints import SQS, Endpoint
+from chaski_aws.http.credentials import RETRY_SECONDS, CredentialChain
+from chaski_aws.http.endpoints import SQS, Endpoint
+from chaski_aws.http.transport import AwsTransport
 from chaski_aws.provision.clients import BotoAws
 from chaski_aws.provision.errors import ProvisionError
-from chaski_aws.transport import AwsTransport
 from chaski_core.errors import BackendUnavailableError
 from chaski_runtime.process.corrected_clock import CorrectedClock
 from integration.aws.conftest import Harmed

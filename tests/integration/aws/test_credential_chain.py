@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from chaski_aws.credentials import CredentialChain
+from chaski_aws.http.credentials import CredentialChain
 
 _STS_ANSWER = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
 <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>AKWEB{count}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>

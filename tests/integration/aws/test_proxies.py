@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from chaski_aws.endpoints import SQS, Endpoint
-from chaski_aws.transport import AwsTransport
+from chaski_aws.http.endpoints import SQS, Endpoint
+from chaski_aws.http.transport import AwsTransport
 from chaski_core.errors import BackendUnavailableError
 from support.aws import FixedCredentials
 

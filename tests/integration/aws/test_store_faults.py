@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from chaski_aws.dynamodb import DynamoAttemptRecords, DynamoDeadLetters
-from chaski_aws.endpoints import DYNAMODB, Endpoint
-from chaski_aws.store.table import table_definition
-from chaski_aws.transport import DEFAULT_LIMITS, AwsTransport, CallLimits
+from chaski_aws.dynamodb.store import DynamoAttemptRecords, DynamoDeadLetters
+from chaski_aws.dynamodb.table import table_definition
+from chaski_aws.http.endpoints import DYNAMODB, Endpoint
+from chaski_aws.http.transport import DEFAULT_LIMITS, AwsTransport, CallLimits
 from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, ReplayClaim
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import AttemptRecord

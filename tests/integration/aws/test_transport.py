@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from botocore.credentials import ReadOnlyCredentials
 
-from chaski_aws.endpoints import SQS, Endpoint
-from chaski_aws.transport import AwsTransport, CallLimits
+from chaski_aws.http.endpoints import SQS, Endpoint
+from chaski_aws.http.transport import AwsTransport, CallLimits
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, Sent
 from integration.aws.conftest import Harmed

@@ -5,7 +5,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from chaski_aws.provision.fencing import is_fenced
+from chaski_aws.provision.send_block import is_fenced
 from support.kubeapi import KubeApi
 from support.metricpages import value
 from support.operated import Operated

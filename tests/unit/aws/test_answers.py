@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from chaski_aws.answers import Answer, Kind, Problem, read_answer
-from chaski_aws.endpoints import DYNAMODB, SQS
+from chaski_aws.http.endpoints import DYNAMODB, SQS
+from chaski_aws.http.responses import Answer, Kind, Problem, read_answer
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_aws.batches import MAX_BATCH_BYTES, NOT_ANSWERED, entries, failures, results, split_by_size
+from chaski_aws.sqs.batches import MAX_BATCH_BYTES, NOT_ANSWERED, entries, failures, results, split_by_size
 from chaski_core.ports import Failed, OutgoingMessage
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 
-from chaski_aws.credentials import RETRY_SECONDS, CredentialChain
+from chaski_aws.http.credentials import RETRY_SECONDS, CredentialChain
 from chaski_core.errors import BackendUnavailableError
 
 START = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_aws.endpoints import DYNAMODB, SQS, Service, open_session, resolve_endpoint, sqs_code
+from chaski_aws.http.endpoints import DYNAMODB, SQS, Service, open_session, resolve_endpoint, sqs_code
 from chaski_core.errors import BackendRejectedError
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from chaski_aws.answers import Kind
-from chaski_aws.retrying import MAX_DELAY_SECONDS, MAX_TRIES, RetryBudget, longest_delay
+from chaski_aws.http.responses import Kind
+from chaski_aws.http.retry import MAX_DELAY_SECONDS, MAX_TRIES, RetryBudget, longest_delay
 
 TRANSIENT = [Kind.CONNECTION, Kind.SERVER, Kind.THROTTLED, Kind.TIMEOUT]
 

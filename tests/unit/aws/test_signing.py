@@ -9,8 +9,8 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_aws.endpoints import DYNAMODB, SQS, Endpoint, Service
-from chaski_aws.signing import Signer
+from chaski_aws.http.endpoints import DYNAMODB, SQS, Endpoint, Service
+from chaski_aws.http.signing import Signer
 
 HEADERS = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.SendMessageBatch"}
 KEYS = ReadOnlyCredentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None)

@@ -6,8 +6,8 @@ import pytest
 
 from chaski_aws.provision.desired import desired
 from chaski_aws.provision.errors import NotOursError, Problem, ProvisionError, problem_of
-from chaski_aws.provision.observed import Observed, ObservedQueue
 from chaski_aws.provision.settings import ProvisionSettings
+from chaski_aws.provision.state import Observed, ObservedQueue
 from chaski_core.errors import Fault
 from chaski_operator.apply import ForeignObjectError
 from chaski_operator.cloud import Settled

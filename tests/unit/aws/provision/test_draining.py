@@ -2,8 +2,8 @@
 
 import pytest
 
-from chaski_aws.provision.draining import Look, is_drained, look_at, seconds_until_drained
-from chaski_aws.provision.observed import ObservedQueue
+from chaski_aws.provision.drain import Look, is_drained, look_at, seconds_until_drained
+from chaski_aws.provision.state import ObservedQueue
 
 FENCE = 1_000.0  # in force from 1,060 on
 

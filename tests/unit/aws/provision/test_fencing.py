@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chaski_aws.provision.fencing import fenced, holds_fence, is_fenced, unfenced
+from chaski_aws.provision.send_block import fenced, holds_fence, is_fenced, unfenced
 
 ARN = "arn:aws:sqs:us-east-1:123456789012:q.fifo"
 FENCE = {"Sid": "ChaskiFence", "Effect": "Deny", "Principal": "*", "Action": "sqs:SendMessage", "Resource": ARN}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_aws.store import keys
-from chaski_aws.store.items import (
+from chaski_aws.dynamodb import keys
+from chaski_aws.dynamodb.items import (
     INDEX_KEYS,
     MAX_ITEM_BYTES,
     is_expired,
@@ -19,8 +19,8 @@ from chaski_aws.store.items import (
     record_item,
     stored_letter,
 )
-from chaski_aws.store.marks import TTL_ATTRIBUTE, mark_text
-from chaski_aws.store.table import table_definition, time_to_live
+from chaski_aws.dynamodb.marks import TTL_ATTRIBUTE, mark_text
+from chaski_aws.dynamodb.table import table_definition, time_to_live
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter, ReplayMark
 from chaski_core.ports import AttemptRecord
 from chaski_core.retry.ladder import ErrorNote, LadderState, Reason

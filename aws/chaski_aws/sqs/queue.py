@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from chaski_aws import batches
-from chaski_aws.abandoned import AbandonedReceives
-from chaski_aws.transport import AwsTransport, CallLimits
+from chaski_aws.http.transport import AwsTransport, CallLimits
+from chaski_aws.sqs import batches
+from chaski_aws.sqs.orphaned_receives import AbandonedReceives
 from chaski_core.errors import BackendError, BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import (
     MAX_BATCH_ENTRIES,

@@ -1,7 +1,7 @@
 """What is noted of a dead letter beside its message: that it was kept, sent again, or is about to be. Pure."""
 
-from chaski_aws.store import keys
-from chaski_aws.store.values import Item, n, read_number, read_text, s
+from chaski_aws.dynamodb import keys
+from chaski_aws.dynamodb.values import Item, n, read_number, read_text, s
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter, ReplayClaim, ReplayMark
 from chaski_core.ports import RETENTION_SECONDS

@@ -6,8 +6,8 @@ entry out; each costs a write more for every dead letter, and nothing for attemp
 
 from typing import Any
 
-from chaski_aws.store.items import INDEX_KEYS, PROJECTED
-from chaski_aws.store.marks import TTL_ATTRIBUTE
+from chaski_aws.dynamodb.items import INDEX_KEYS, PROJECTED
+from chaski_aws.dynamodb.marks import TTL_ATTRIBUTE
 
 
 def table_definition(name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ One zero says nothing: counts are approximate and a minute old, and a policy tak
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from chaski_aws.provision.observed import ObservedQueue
+from chaski_aws.provision.state import ObservedQueue
 
 LOOKS = 3
 OVER_SECONDS = 60.0

@@ -16,7 +16,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
-from chaski_aws.endpoints import Endpoint
+from chaski_aws.http.endpoints import Endpoint
 
 _TIME = "%Y%m%dT%H%M%SZ"
 _ANY_TIME = "00010101T000000Z"  # stands for the time in the prepared text

@@ -5,7 +5,7 @@ standard mode: retries take from it, successes give a little back, so that a ser
 times as often by everybody at once.
 """
 
-from chaski_aws.answers import Kind
+from chaski_aws.http.responses import Kind
 
 MAX_TRIES = 3
 BASE_SECONDS = 0.1

@@ -8,9 +8,9 @@ from contextlib import aclosing
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
-from chaski_aws.store import keys, requests
-from chaski_aws.store.values import Item
-from chaski_aws.transport import CallLimits
+from chaski_aws.dynamodb import keys, requests
+from chaski_aws.dynamodb.values import Item
+from chaski_aws.http.transport import CallLimits
 from chaski_core.errors import BackendUnavailableError
 
 MAX_OPEN_PARTITIONS = 16  # a page of each, at most 1 MB, may be in memory; and as many queries on their way

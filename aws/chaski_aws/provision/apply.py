@@ -9,8 +9,8 @@ from typing import Any
 from chaski_aws.provision.actions import Action
 from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.errors import NotOursError, Problem, ProvisionError, problem_of
-from chaski_aws.provision.observing import observe_queue
-from chaski_aws.provision.planning import fence_action, unfence_action
+from chaski_aws.provision.observe import observe_queue
+from chaski_aws.provision.plan import fence_action, unfence_action
 from chaski_aws.provision.settings import MANAGED_BY_TAG, OWNER_TAG, ROUTE_TAG, told_owner
 
 _PAUSE_SECONDS = 2.0

@@ -6,9 +6,9 @@ Reference: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Qu
 from collections.abc import Sequence
 from typing import Any
 
-from chaski_aws.store import keys
-from chaski_aws.store.items import INDEX_KEYS
-from chaski_aws.store.values import Item
+from chaski_aws.dynamodb import keys
+from chaski_aws.dynamodb.items import INDEX_KEYS
+from chaski_aws.dynamodb.values import Item
 from chaski_core.dead_letter import CLAIM_MS, ReplayClaim
 
 MAX_BATCH_KEYS = 25  # of 100: an item may have 400 KB, an answer 16 MB

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, 
 from contextlib import aclosing
 from typing import Any, TypeVar
 
-from chaski_aws.store import keys, requests
-from chaski_aws.store.items import (
+from chaski_aws.dynamodb import keys, requests
+from chaski_aws.dynamodb.items import (
     ID_INDEX,
     SUBJECT_INDEX,
     TARGET_INDEX,
@@ -23,10 +23,10 @@ from chaski_aws.store.items import (
     record_item,
     stored_letter,
 )
-from chaski_aws.store.keys import letter_key
-from chaski_aws.store.marks import label_of_died, letter_of_died, mark_text, read_claim, read_mark
-from chaski_aws.store.reading import Caller, fetched, merged, walk
-from chaski_aws.store.values import Item
+from chaski_aws.dynamodb.keys import letter_key
+from chaski_aws.dynamodb.marks import label_of_died, letter_of_died, mark_text, read_claim, read_mark
+from chaski_aws.dynamodb.queries import Caller, fetched, merged, walk
+from chaski_aws.dynamodb.values import Item
 from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark, claimable
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import AttemptRecord, Clock

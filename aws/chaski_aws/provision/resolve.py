@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 
 from chaski_aws.provision.desired import Desired
-from chaski_aws.provision.observed import Observed, ObservedQueue
 from chaski_aws.provision.settings import RUNG_TAG
+from chaski_aws.provision.state import Observed, ObservedQueue
 from chaski_core.retry.ladder import Rung
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 

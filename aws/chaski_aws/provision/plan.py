@@ -7,11 +7,10 @@ deleted by `plan`; `plan_drained` and `plan_drop` do that, of what carries our t
 
 from collections.abc import Collection, Iterator, Mapping
 
-from chaski_aws.provision import fencing
+from chaski_aws.provision import send_block
 from chaski_aws.provision.actions import Action, Drift
 from chaski_aws.provision.desired import Desired, DesiredQueue
 from chaski_aws.provision.errors import NotOursError, Problem
-from chaski_aws.provision.observed import Observed, ObservedQueue
 from chaski_aws.provision.settings import (
     GENERATION_TAG,
     ORDERING_TAG,
@@ -20,6 +19,7 @@ from chaski_aws.provision.settings import (
     owner_of,
     told_owner,
 )
+from chaski_aws.provision.state import Observed, ObservedQueue
 from chaski_aws.provision.tables import plan_table_drop, plan_table_late, plan_table_now
 from chaski_core.errors import RouteConflictError
 from chaski_core.route.model import Route
@@ -115,13 +115,13 @@ def _refuse_another_ordering(wanted: Desired, observed: Observed) -> None:
 
 def fence_action(queue: ObservedQueue) -> Action:
     """Denies SendMessage on a queue to everybody."""
-    policy = fencing.fenced(queue.attributes.get("Policy"), queue.arn)
+    policy = send_block.fenced(queue.attributes.get("Policy"), queue.arn)
     return _set(queue, {"Policy": policy}, "fence: deny SendMessage to everybody", ())
 
 
 def unfence_action(queue: ObservedQueue) -> Action:
     """Takes the fence away again; other statements of the policy stay."""
-    return _set(queue, {"Policy": fencing.unfenced(queue.attributes.get("Policy"))}, "take the fence away", ())
+    return _set(queue, {"Policy": send_block.unfenced(queue.attributes.get("Policy"))}, "take the fence away", ())
 
 
 def _create(queue: DesiredQueue) -> Action:
@@ -142,7 +142,7 @@ def _mend(wanted: Desired, observed: Observed) -> Iterator[Action]:
         if missing:
             drift = tuple(Drift(f"tag {name}", there.tags.get(name, ""), value) for name, value in missing.items())
             yield Action("sqs", "TagQueue", queue.name, {"QueueUrl": there.url, "Tags": missing}, "tag", drift)
-        if fencing.holds_fence(there.attributes.get("Policy")):
+        if send_block.holds_fence(there.attributes.get("Policy")):
             yield unfence_action(there)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from chaski_aws.endpoints import Service
+from chaski_aws.http.endpoints import Service
 from chaski_core.errors import BackendError, BackendRejectedError, BackendUnavailableError
 from chaski_core.values import message_value
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaski_aws.provision.fencing import is_fenced
 from chaski_aws.provision.generations import KnownGeneration, generations_of
+from chaski_aws.provision.send_block import is_fenced
 from chaski_core.ports import QueueCounts
 
 

@@ -6,7 +6,7 @@ The index, never a MessageId or handle: those may repeat within a batch, and equ
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from chaski_aws.endpoints import sqs_code
+from chaski_aws.http.endpoints import sqs_code
 from chaski_core.ports import Failed, OutgoingMessage
 
 MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch: the sum of all messages

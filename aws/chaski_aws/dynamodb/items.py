@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chaski_aws.store import keys
-from chaski_aws.store.marks import TTL_ATTRIBUTE, died_item, mark_text, read_mark
-from chaski_aws.store.values import Item, b, n, read_number, read_text, s
+from chaski_aws.dynamodb import keys
+from chaski_aws.dynamodb.marks import TTL_ATTRIBUTE, died_item, mark_text, read_mark
+from chaski_aws.dynamodb.values import Item, b, n, read_number, read_text, s
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.identity import read_sequence_number

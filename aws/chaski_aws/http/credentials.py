@@ -16,7 +16,7 @@ from typing import Protocol
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import NoCredentialsError
 
-from chaski_aws.endpoints import SessionFactory, open_session
+from chaski_aws.http.endpoints import SessionFactory, open_session
 from chaski_core.errors import BackendUnavailableError
 
 RENEW_AHEAD_SECONDS = 900  # botocore's advisory window: below it, get_frozen_credentials renews

@@ -19,11 +19,11 @@ from botocore.credentials import ReadOnlyCredentials
 from yarl import URL
 
 import chaski_core
-from chaski_aws.answers import CANCELLED, OK, Answer, Kind, Problem, read_answer
-from chaski_aws.credentials import CredentialSource
-from chaski_aws.endpoints import Endpoint
-from chaski_aws.retrying import RetryBudget
-from chaski_aws.signing import Signer
+from chaski_aws.http.credentials import CredentialSource
+from chaski_aws.http.endpoints import Endpoint
+from chaski_aws.http.responses import CANCELLED, OK, Answer, Kind, Problem, read_answer
+from chaski_aws.http.retry import RetryBudget
+from chaski_aws.http.signing import Signer
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.message.target_url import TargetUrl
 from chaski_runtime.http.client import Client

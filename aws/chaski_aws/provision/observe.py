@@ -8,8 +8,8 @@ from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.desired import desired
 from chaski_aws.provision.errors import ProvisionError
 from chaski_aws.provision.generations import generations_of
-from chaski_aws.provision.observed import Observed, ObservedQueue, ObservedTable, counts_of
 from chaski_aws.provision.settings import ProvisionSettings, is_ours
+from chaski_aws.provision.state import Observed, ObservedQueue, ObservedTable, counts_of
 from chaski_core.ports import QueueCounts
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute, queue_name_prefix, table_name
