@@ -29,10 +29,10 @@ from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.retry.ladder import ErrorNote, Reason
 from chaski_core.route.loading import load_route
 from chaski_core.timestamps import timestamp
-from chaski_embedded import letters
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.broker.unit_of_work import Session
 from chaski_embedded.provision import resolve
-from chaski_embedded.session import Session
+from chaski_embedded.storage import dead_letters as letters
 from chaski_runtime.process.clock import SystemClock
 
 HOUR_MS = 3_600_000

@@ -12,7 +12,7 @@ from chaski_console.views import History, Sources
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.reader import open_reader
+from chaski_embedded.storage.reader import open_reader
 from chaski_runtime.observability.metrics.instruments import Metrics
 
 

@@ -19,7 +19,7 @@ from chaski_cli.sources import open_source
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import AttemptEntry
 from chaski_core.timestamps import milliseconds
-from chaski_embedded.reader import State, Trace
+from chaski_embedded.storage.reader import State, Trace
 
 
 def traces_from_logs(where: Where, logs: str | None, message_id: str) -> list[Trace]:

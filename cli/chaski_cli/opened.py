@@ -13,12 +13,12 @@ from chaski_core.errors import BackendRejectedError, InvalidRouteError
 from chaski_core.ports import DeadLetterStore, Failed, OutgoingMessage, Sent
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import load_resolved
-from chaski_embedded import schema
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.control.client import find_owner
 from chaski_embedded.provision import resolved_routes
-from chaski_embedded.reader import Reader, open_reader
-from chaski_embedded.remote import find_owner
+from chaski_embedded.storage import schema
+from chaski_embedded.storage.reader import Reader, open_reader
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
 

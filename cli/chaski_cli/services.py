@@ -19,8 +19,8 @@ from chaski_core.ports import Clock
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker import EmbeddedBroker
-from chaski_embedded.control import open_control
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.control.server import open_control
 from chaski_embedded.provision import drop_drained, resolve
 from chaski_ingest.app import Ingest
 from chaski_ingest.auth import NoAuthentication

@@ -15,7 +15,7 @@ from chaski_cli.traces import trace_view, traces_json
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.ports import AttemptEntry
 from chaski_core.timestamps import timestamp
-from chaski_embedded.reader import Trace
+from chaski_embedded.storage.reader import Trace
 
 MOST = 1_000  # messages; a subject may have any number
 _CONTENT = "http.request.body.content"

@@ -9,7 +9,7 @@ from rich.text import Text
 from chaski_cli.console import printable, table
 from chaski_core.ports import AttemptEntry
 from chaski_core.timestamps import timestamp
-from chaski_embedded.reader import State, Trace
+from chaski_embedded.storage.reader import State, Trace
 
 
 def traces_json(traces: Iterable[Trace]) -> dict[str, Any]:

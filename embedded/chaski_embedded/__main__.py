@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 
 from chaski_core.errors import BackendError
-from chaski_embedded.broker import EmbeddedBroker
-from chaski_embedded.server import DEFAULT_HOST, start_server
-from chaski_embedded.sqs_queues import REGION
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.sqs_api.queues import REGION
+from chaski_embedded.sqs_api.server import DEFAULT_HOST, start_server
 
 DEFAULT_PORT = 9324
 

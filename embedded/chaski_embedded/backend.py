@@ -1,6 +1,6 @@
 """The embedded broker as the backend that ingest and workers use."""
 
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.queue import EmbeddedQueue
 from chaski_embedded.store import EmbeddedAttemptRecords, EmbeddedDeadLetters, EmbeddedJournal
 

@@ -23,10 +23,10 @@ from chaski_core.route.resolved import (
     queue_name,
     rung_queue_name,
 )
-from chaski_embedded import catalog
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker import catalog
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.broker.unit_of_work import Session
 from chaski_embedded.queue import URL_SCHEME
-from chaski_embedded.session import Session
 
 VISIBILITY_SECONDS = (
     120  # below the five minutes of deduplication, so that a hop repeated after a crash falls into them

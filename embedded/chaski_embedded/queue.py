@@ -15,12 +15,12 @@ from chaski_core.ports import (
     Sent,
     VisibilityChange,
 )
-from chaski_embedded import operations
-from chaski_embedded.engine import Engine
-from chaski_embedded.operations import AttributedMessage, AttributedReceived, Hold
-from chaski_embedded.sequence import read_handle
-from chaski_embedded.session import Session
-from chaski_embedded.waiters import Waiters
+from chaski_embedded.broker import queue_operations
+from chaski_embedded.broker.queue_operations import AttributedMessage, AttributedReceived, Hold
+from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.broker.waiters import Waiters
+from chaski_embedded.broker.writer import Engine
+from chaski_embedded.fifo.sequence import read_handle
 
 __all__ = ["AttributedMessage", "AttributedReceived", "EmbeddedQueue"]
 
@@ -67,7 +67,7 @@ class EmbeddedQueue:
             _check_token("MessageGroupId", message.group_id)
             _check_token("MessageDeduplicationId", message.deduplication_id)
         name, kept = self._name, tuple(messages)
-        return await self._engine.submit(lambda session: operations.send(session, name, kept))
+        return await self._engine.submit(lambda session: queue_operations.send(session, name, kept))
 
     async def receive(
         self, *, max_messages: int, wait_seconds: float, visibility_seconds: int, attempt_id: str
@@ -78,7 +78,7 @@ class EmbeddedQueue:
         name = self._name
 
         def action(session: Session) -> list[AttributedReceived]:
-            return operations.take(session, name, max_messages, visibility_seconds, attempt_id)
+            return queue_operations.take(session, name, max_messages, visibility_seconds, attempt_id)
 
         if wait_seconds <= 0:
             return await self._engine.submit(action, self._undo)
@@ -96,27 +96,27 @@ class EmbeddedQueue:
         """Deletes held messages; None for each that is gone."""
         _check_batch(len(receipt_handles))
         holds = [Hold(handle, read_handle(handle)) for handle in receipt_handles]
-        return await self._engine.submit(lambda session: operations.delete(session, self._name, holds))
+        return await self._engine.submit(lambda session: queue_operations.delete(session, self._name, holds))
 
     async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
         """Extends or ends holds, in the order given."""
         _check_batch(len(changes))
         holds = [Hold(each.receipt_handle, read_handle(each.receipt_handle), each.seconds) for each in changes]
-        return await self._engine.submit(lambda session: operations.change(session, self._name, holds))
+        return await self._engine.submit(lambda session: queue_operations.change(session, self._name, holds))
 
     async def give_back(self, messages: Sequence[AttributedReceived]) -> None:
         """Makes messages visible whose receiver went away; those that another answer holds by now are left alone."""
         kept = tuple(messages)
-        await self._engine.submit(lambda session: operations.give_back(session, self._name, kept))
+        await self._engine.submit(lambda session: queue_operations.give_back(session, self._name, kept))
 
     async def counts(self) -> QueueCounts:
         """How many messages there are."""
-        return await self._engine.submit(lambda session: operations.counts(session, self._name))
+        return await self._engine.submit(lambda session: queue_operations.counts(session, self._name))
 
     def _undo(self, received: Sequence[AttributedReceived]) -> Callable[[Session], None] | None:
         if not received:
             return None
-        return lambda session: operations.give_back(session, self._name, received)
+        return lambda session: queue_operations.give_back(session, self._name, received)
 
 
 def _check_batch(entries: int) -> None:

@@ -11,9 +11,9 @@ from typing import TypeVar
 from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import AttemptEntry, AttemptRecord
-from chaski_embedded import attempts, letters, schema
-from chaski_embedded.broker import EmbeddedBroker
-from chaski_embedded.session import Session
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.storage import attempts, dead_letters, schema
 
 T = TypeVar("T")
 
@@ -26,15 +26,15 @@ class BesideLetters:
 
     async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
         """Dead letters that pass the filter, oldest first, read page by page."""
-        after: letters.Key | None = letters.START
+        after: dead_letters.Key | None = dead_letters.START
         while after is not None:
-            found, after = await self._beside(partial(letters.page, wanted=wanted, after=after))
+            found, after = await self._beside(partial(dead_letters.page, wanted=wanted, after=after))
             for letter in found:
                 yield letter
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
         """Every dead letter of an identity, of its replays, or of a label, oldest first."""
-        return await self._beside(partial(letters.of_message, message_id=message_id))
+        return await self._beside(partial(dead_letters.of_message, message_id=message_id))
 
     async def _beside(self, read: Callable[[sqlite3.Connection], T]) -> T:
         def work() -> T:
@@ -56,21 +56,21 @@ class EmbeddedDeadLetters(BesideLetters):
 
     async def put(self, letter: DeadLetter) -> None:
         """Keeps a dead letter; where its message was kept before, nothing changes."""
-        await self._broker.run(lambda session: letters.insert(session.sql(), letter))
+        await self._broker.run(lambda session: dead_letters.insert(session.sql(), letter))
 
     async def claim(
         self, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], claim: ReplayClaim
     ) -> Sequence[Claimed]:
         """Claims dead letters for a run that is about to send them again, all in one transaction."""
-        return await self._broker.run(lambda session: letters.claim(session.sql(), wanted, claim))
+        return await self._broker.run(lambda session: dead_letters.claim(session.sql(), wanted, claim))
 
     async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
         """Notes down that dead letters were sent again."""
-        await self._broker.run(lambda session: letters.mark(session.sql(), marks))
+        await self._broker.run(lambda session: dead_letters.mark(session.sql(), marks))
 
     async def discard(self, keys: Sequence[LetterKey]) -> None:
         """Deletes dead letters for good."""
-        await self._broker.run(lambda session: letters.discard(session.sql(), keys))
+        await self._broker.run(lambda session: dead_letters.discard(session.sql(), keys))
 
 
 class EmbeddedAttemptRecords:

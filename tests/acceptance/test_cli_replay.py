@@ -26,9 +26,9 @@ from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved_document import resolved_yaml
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.provision import resolve
-from chaski_embedded.reader import open_reader
+from chaski_embedded.storage.reader import open_reader
 from chaski_runtime.process.clock import SystemClock
 from support.aws import FixedCredentials
 from support.dynamodblocal import DynamoDbLocal

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from chaski_embedded.reader import open_reader
+from chaski_embedded.storage.reader import open_reader
 from support.devs import DevServer, Seen, dead_letters, dev_server, recording_target, route, wait_until
 
 KILLS = 24

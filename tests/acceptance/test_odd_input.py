@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from chaski_core.ports import OutgoingMessage
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_runtime.process.clock import SystemClock
 from support.devs import dead_letters, dev_server, recording_target, route, settled_total, wait_until
 from support.oddload import LIMIT, RETRY, answer, odd_messages, old_message, sized, unknown_fields

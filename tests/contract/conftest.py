@@ -18,8 +18,8 @@ from chaski_aws.http.transport import AwsTransport
 from chaski_aws.sqs.queue import SqsQueue
 from chaski_core.ports import AttemptRecords, DeadLetterStore, OutgoingMessage, Queue, Sent
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker import EmbeddedBroker
-from chaski_embedded.server import start_server
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.sqs_api.server import start_server
 from support.aws import FixedCredentials
 from support.clocks import SteppedClock
 from support.dynamodblocal import DynamoDbLocal

@@ -16,9 +16,9 @@ receives a1 2           a1 was received twice, as the latest receive told
 from dataclasses import replace
 
 from chaski_core.ports import QueueCounts
-from chaski_embedded.fifo import FifoQueue
-from chaski_embedded.fifomodel import Settings
-from chaski_embedded.sequence import next_sequence
+from chaski_embedded.fifo.model import Settings
+from chaski_embedded.fifo.queue import FifoQueue
+from chaski_embedded.fifo.sequence import next_sequence
 
 
 class FifoScript:

@@ -24,9 +24,9 @@ from chaski_core.ports import (
     Sent,
     VisibilityChange,
 )
-from chaski_embedded.fifo import FifoQueue
-from chaski_embedded.fifomodel import Refusal, Settings
-from chaski_embedded.sequence import next_sequence, time_of
+from chaski_embedded.fifo.model import Refusal, Settings
+from chaski_embedded.fifo.queue import FifoQueue
+from chaski_embedded.fifo.sequence import next_sequence, time_of
 
 T = TypeVar("T")
 EPOCH_MS = 1_800_000_000_000

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from chaski_core.ports import OutgoingMessage
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 
 GROUPS = 8
 QUEUE = "kept.fifo"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from chaski_core.ports import OutgoingMessage, Queue, ReceivedMessage, VisibilityChange
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 from contract.conftest import FIFO, QueueWorld
 
 SOON = 1.5  # seconds: far below the poll's own 10, generous for a busy machine

@@ -3,7 +3,7 @@
 import pytest
 
 from chaski_core.ports import VisibilityChange
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 from contract.conftest import FIFO, QueueWorld
 from support.clocks import SteppedClock
 

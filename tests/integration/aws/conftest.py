@@ -12,8 +12,8 @@ from chaski_aws.http.endpoints import SQS, Endpoint
 from chaski_aws.http.transport import AwsTransport
 from chaski_aws.sqs.queue import SqsQueue
 from chaski_core.ports import OutgoingMessage, Queue, ReceivedMessage, Sent
-from chaski_embedded.broker import EmbeddedBroker
-from chaski_embedded.server import start_server
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.sqs_api.server import start_server
 from support.aws import FixedCredentials
 from support.clocks import SteppedClock
 from support.faultproxy import FaultProxy

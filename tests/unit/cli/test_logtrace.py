@@ -12,7 +12,7 @@ from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter, ReplayMark
 from chaski_core.retry.ladder import ErrorNote, Reason
 from chaski_core.retry.outcome import ErrorClass, Outcome
-from chaski_embedded.reader import State
+from chaski_embedded.storage.reader import State
 from chaski_runtime.observability.log_fields import Attempt, attempt_fields
 
 NOON = 1_800_000_000_000

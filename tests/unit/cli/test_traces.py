@@ -6,7 +6,7 @@ from rich.console import Console
 
 from chaski_cli.traces import trace_view, traces_json
 from chaski_core.ports import AttemptEntry
-from chaski_embedded.reader import State, Trace
+from chaski_embedded.storage.reader import State, Trace
 
 AT = 1_764_000_000_123
 FAILED = AttemptEntry("i", "m", "s", "default/first", 1, AT, "first", "failed", "404", 404, 12.3456, "status 404")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 from support.clocks import SteppedClock
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import OutgoingMessage
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 from support.clocks import SteppedClock
 
 FIFO = {"FifoQueue": "true"}

@@ -13,9 +13,9 @@ from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import OutgoingMessage, QueueCounts, Sent
 from chaski_core.retry.ladder import Reason
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker import EmbeddedBroker
-from chaski_embedded.control import FILE_NAME, SECRET_HEADER, open_control
-from chaski_embedded.remote import RemoteOwner, find_owner
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.control.client import RemoteOwner, find_owner
+from chaski_embedded.control.server import FILE_NAME, SECRET_HEADER, open_control
 from support.clocks import SteppedClock
 
 LETTER = DeadLetter(

@@ -16,11 +16,11 @@ import pytest
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import AttemptEntry, OutgoingMessage
-from chaski_embedded import schema
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.broker.unit_of_work import Session
 from chaski_embedded.queue import EmbeddedQueue
-from chaski_embedded.session import Session
+from chaski_embedded.storage import schema
 from support import sender
 from support.clocks import SteppedClock
 

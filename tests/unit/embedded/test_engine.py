@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from chaski_embedded.broker import EmbeddedBroker
-from chaski_embedded.session import Session
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.broker.unit_of_work import Session
 
 
 class Groups:

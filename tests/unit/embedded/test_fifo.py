@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from chaski_embedded.fifo import FifoQueue
-from chaski_embedded.fifomodel import Held, Settings
-from chaski_embedded.sequence import first_sequence_at
+from chaski_embedded.fifo.model import Held, Settings
+from chaski_embedded.fifo.queue import FifoQueue
+from chaski_embedded.fifo.sequence import first_sequence_at
 from support.fifoscript import FifoScript
 
 RULES = {
@@ -596,7 +596,7 @@ def test_release_all_gives_everything_back_in_order() -> None:
 
 def test_the_rules_need_no_time_and_no_disk() -> None:
     """The state machine is pure: it imports neither a clock nor a database."""
-    found = util.find_spec("chaski_embedded.fifo")
+    found = util.find_spec("chaski_embedded.fifo.queue")
     assert found is not None
     assert found.origin is not None
     source = Path(found.origin).read_text(encoding="utf-8")

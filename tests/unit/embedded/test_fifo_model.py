@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaski_core.ports import QueueCounts
-from chaski_embedded.fifo import FifoQueue
-from chaski_embedded.fifomodel import Refusal, Settings
-from chaski_embedded.sequence import next_sequence, time_of
+from chaski_embedded.fifo.model import Refusal, Settings
+from chaski_embedded.fifo.queue import FifoQueue
+from chaski_embedded.fifo.sequence import next_sequence, time_of
 
 Op = tuple[str, int, int]
 

@@ -6,9 +6,9 @@ import pytest
 
 from chaski_core.ports import AttemptEntry, AttemptRecord, OutgoingMessage
 from chaski_core.retry.ladder import LadderState
-from chaski_embedded import housekeeping
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker import housekeeping
+from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.queue import EmbeddedQueue
 from support.clocks import SteppedClock
 

@@ -14,10 +14,10 @@ import pytest
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter, ReplayMark
 from chaski_core.ports import AttemptEntry, AttemptRecord, ReceivedMessage
 from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
-from chaski_embedded import schema
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker import EmbeddedBroker
-from chaski_embedded.reader import Reader, open_reader
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.storage import schema
+from chaski_embedded.storage.reader import Reader, open_reader
 from support.clocks import SteppedClock
 
 DUMP = Path(__file__).parent / "data" / "before_identities.sql"

@@ -9,10 +9,10 @@ import pytest
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Failed, OutgoingMessage, ReceivedMessage, Sent
-from chaski_embedded import schema
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.fifo.sequence import message_id, next_sequence, read_handle, time_of
 from chaski_embedded.queue import AttributedMessage, EmbeddedQueue
-from chaski_embedded.sequence import message_id, next_sequence, read_handle, time_of
+from chaski_embedded.storage import schema
 from support.clocks import SteppedClock, StillClock
 
 Open = Callable[[], Awaitable[EmbeddedBroker]]

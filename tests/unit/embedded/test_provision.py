@@ -12,9 +12,9 @@ from chaski_core.ports import OutgoingMessage
 from chaski_core.retry.ladder import Ladder, Reason, RetryPolicy, Rung
 from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_embedded import housekeeping
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker import housekeeping
+from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.provision import drop_drained, resolve
 from support.clocks import SteppedClock
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chaski_embedded.queuetime import JUMP_HOLD_MS, START_HOLD_MS, ExpiryHold, QueueTime, Reached
+from chaski_embedded.broker.queue_time import JUMP_HOLD_MS, START_HOLD_MS, ExpiryHold, QueueTime, Reached
 from support.clocks import SteppedClock
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000

@@ -16,11 +16,11 @@ from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.message.subject import first_deduplication_id, group_id, hop_deduplication_id, replay_deduplication_id
 from chaski_core.ports import AttemptEntry, OutgoingMessage, Sent
 from chaski_core.retry.ladder import Reason
-from chaski_embedded import letters, schema
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.queue import EmbeddedQueue
-from chaski_embedded.reader import Reader, State, Trace, open_reader
+from chaski_embedded.storage import dead_letters, schema
+from chaski_embedded.storage.reader import Reader, State, Trace, open_reader
 
 SUBJECT = "order 7 \U0001f600"
 NOON = 1_800_000_000_000
@@ -219,7 +219,7 @@ async def test_attempts_are_told_in_order(broker: EmbeddedBroker, reader: Reader
 async def test_many_pages_are_read_without_gap_or_repeat(broker: EmbeddedBroker, reader: Reader) -> None:
     """Also where a page ends within one millisecond, and while letters are added."""
     store = EmbeddedBackend(broker).dead_letters
-    total = letters.PAGE * 2 + 1
+    total = dead_letters.PAGE * 2 + 1
     await asyncio.gather(*(store.put(letter(f"m{n:04}", NOON + n // 300)) for n in range(total)))
     expected = [f"m{n:04}" for n in range(total)]
     seen: list[str] = []
@@ -245,7 +245,7 @@ async def test_many_pages_are_read_without_gap_or_repeat(broker: EmbeddedBroker,
 )
 async def test_search_reads_its_index_in_order(broker: EmbeddedBroker, wanted: DeadLetterFilter, index: str) -> None:
     """No search sorts or passes over the whole table."""
-    statement, values = letters._query(wanted, letters.START)
+    statement, values = dead_letters._query(wanted, dead_letters.START)
     plan = await broker.run(lambda session: session.read(f"EXPLAIN QUERY PLAN {statement}", values))
     told = " ".join(row[3] for row in plan)
     assert index in told
@@ -260,7 +260,7 @@ async def test_another_process_reads_while_the_owner_works(
     assert broker.file.is_file()
     await queue.send([outgoing("m1")])
     script = (
-        "import sys\nfrom chaski_embedded.reader import open_reader\n"
+        "import sys\nfrom chaski_embedded.storage.reader import open_reader\n"
         "with open_reader(sys.argv[1]) as reader:\n    print(reader.traces('m1')[0].state.value)\n"
     )
     child = await asyncio.create_subprocess_exec(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chaski_core.errors import BackendRejectedError
-from chaski_embedded.sqs_attributes import (
+from chaski_embedded.sqs_api.attributes import (
     Attribute,
     carries,
     chosen,

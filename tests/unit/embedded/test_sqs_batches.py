@@ -6,7 +6,7 @@ import pytest
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Failed
-from chaski_embedded.sqs_batches import (
+from chaski_embedded.sqs_api.batches import (
     MAX_BATCH_BYTES,
     batch_json,
     check_batch_size,
@@ -14,7 +14,7 @@ from chaski_embedded.sqs_batches import (
     each_entry,
     read_entries,
 )
-from chaski_embedded.sqs_messages import read_submission
+from chaski_embedded.sqs_api.messages import read_submission
 
 
 def _entries(*ids: str) -> dict[str, Any]:

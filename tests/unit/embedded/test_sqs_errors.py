@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaski_embedded.sqs_errors import error_answer, invalid_value, malformed, missing
+from chaski_embedded.sqs_api.errors import error_answer, invalid_value, malformed, missing
 
 
 @pytest.mark.parametrize(

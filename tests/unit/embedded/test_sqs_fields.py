@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chaski_core.errors import BackendRejectedError
-from chaski_embedded import sqs_fields
+from chaski_embedded.sqs_api import fields as sqs_fields
 
 
 def _code(call: Callable[[], object]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Sent
 from chaski_embedded.queue import AttributedReceived
-from chaski_embedded.sqs_messages import (
+from chaski_embedded.sqs_api.messages import (
     Wanted,
     carried_attributes,
     check_size,
@@ -20,7 +20,7 @@ from chaski_embedded.sqs_messages import (
     received_json,
     sent_json,
 )
-from chaski_embedded.sqs_queues import ACCOUNT
+from chaski_embedded.sqs_api.queues import ACCOUNT
 
 FIELDS: dict[str, Any] = {"MessageBody": "hi", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
 ATTRIBUTES = {"Foo": {"DataType": "String", "StringValue": "Bar"}}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chaski_core.errors import BackendRejectedError
-from chaski_embedded.sqs_queues import (
+from chaski_embedded.sqs_api.queues import (
     as_kept,
     check_new_queue,
     check_same,

@@ -12,12 +12,12 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-import chaski_embedded.server
+import chaski_embedded.sqs_api.server
 from chaski_core.errors import BackendUnavailableError
 from chaski_embedded.__main__ import welcome
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.queue import AttributedReceived
-from chaski_embedded.server import MAX_REQUEST_BYTES, SqsServer, start_server
+from chaski_embedded.sqs_api.server import MAX_REQUEST_BYTES, SqsServer, start_server
 
 URL = "http://elsewhere.example/000000000000/orders.fifo"
 ATTRIBUTES = {

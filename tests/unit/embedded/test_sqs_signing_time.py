@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from chaski_core.errors import BackendRejectedError
-from chaski_embedded.sqs_errors import error_answer
-from chaski_embedded.sqs_signing_time import check_signing_time
+from chaski_embedded.sqs_api.errors import error_answer
+from chaski_embedded.sqs_api.signing_time import check_signing_time
 
 NOW = datetime(2026, 11, 29, 0, 10, tzinfo=UTC)
 NOW_MS = round(NOW.timestamp() * 1000)

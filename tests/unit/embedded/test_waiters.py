@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from chaski_embedded.waiters import Waiters
+from chaski_embedded.broker.waiters import Waiters
 
 pytestmark = pytest.mark.looptime
 

@@ -10,12 +10,13 @@ from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.message.subject import first_deduplication_id
 from chaski_core.ports import AttemptEntry, AttemptRecord, OutgoingMessage
 from chaski_core.retry.ladder import LadderState, Reason
-from chaski_embedded import engine, housekeeping, schema
 from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker import housekeeping, writer
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.fifo.sequence import first_sequence_at
 from chaski_embedded.provision import resolve
-from chaski_embedded.reader import open_reader
-from chaski_embedded.sequence import first_sequence_at
+from chaski_embedded.storage import schema
+from chaski_embedded.storage.reader import open_reader
 from support.clocks import SteppedClock
 from unit.embedded.test_housekeeping import rows, sweep
 from unit.embedded.test_provision import ROUTE
@@ -27,8 +28,8 @@ HOUR, DAY = 3_600, 86_400
 @pytest.fixture
 def reboot(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """The next start is one of the machine: the monotonic clock says nothing about what came before."""
-    boots = [engine._boot()]
-    monkeypatch.setattr(engine, "_boot", lambda: boots[-1])
+    boots = [writer._boot()]
+    monkeypatch.setattr(writer, "_boot", lambda: boots[-1])
     return lambda: boots.append(boots[-1] + "x")
 
 

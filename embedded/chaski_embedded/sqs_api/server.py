@@ -17,13 +17,13 @@ import orjson
 from aiohttp import web
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
-from chaski_embedded import sqs_fields
-from chaski_embedded.broker import EmbeddedBroker
-from chaski_embedded.sqs_calls import Action, Call
-from chaski_embedded.sqs_errors import ErrorAnswer, error_answer
-from chaski_embedded.sqs_message_actions import MESSAGE_ACTIONS
-from chaski_embedded.sqs_queue_actions import QUEUE_ACTIONS
-from chaski_embedded.sqs_signing_time import check_signing_time
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.sqs_api import fields
+from chaski_embedded.sqs_api.calls import Action, Call
+from chaski_embedded.sqs_api.errors import ErrorAnswer, error_answer
+from chaski_embedded.sqs_api.message_actions import MESSAGE_ACTIONS
+from chaski_embedded.sqs_api.queue_actions import QUEUE_ACTIONS
+from chaski_embedded.sqs_api.signing_time import check_signing_time
 
 DEFAULT_HOST = "127.0.0.1"
 MAX_REQUEST_BYTES = 8_388_608  # a batch of 1 MiB, each character written as a six-byte escape, and room for its fields
@@ -129,7 +129,7 @@ async def _answer(request: web.Request) -> dict[str, Any] | None:
     base_url = f"{request.scheme}://{request.host}"
     trace_header = request.headers.get("X-Amzn-Trace-Id", "")
     return await action(
-        Call(broker, sqs_fields.parse_request(body), base_url, request.app[_CLOSING], trace_header=trace_header)
+        Call(broker, fields.parse_request(body), base_url, request.app[_CLOSING], trace_header=trace_header)
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from chaski_core.errors import BackendRejectedError
-from chaski_embedded.sqs_errors import invalid_parameter
+from chaski_embedded.sqs_api.errors import invalid_parameter
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from chaski_embedded.sqs_errors import invalid_value, malformed, missing
+from chaski_embedded.sqs_api.errors import invalid_value, malformed, missing
 
 Fields: TypeAlias = Mapping[str, Any]
 

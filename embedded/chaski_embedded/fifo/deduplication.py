@@ -2,7 +2,7 @@
 
 import hashlib
 
-from chaski_embedded.sequence import time_of
+from chaski_embedded.fifo.sequence import time_of
 
 WINDOW_MS = 300_000  # API_SendMessage, MessageDeduplicationId
 _SLICE_MS = 60_000  # entries are forgotten a slice at a time: one dict is dropped, nothing is searched

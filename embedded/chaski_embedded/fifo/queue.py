@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from chaski_core.ports import MAX_HIDDEN_SECONDS, QueueCounts
-from chaski_embedded.dedup import DedupWindow
-from chaski_embedded.fifomodel import Held, Refusal, Settings, Taken
-from chaski_embedded.groups import Group, ReadyGroups
-from chaski_embedded.sequence import first_sequence_at, time_of
+from chaski_embedded.fifo.deduplication import DedupWindow
+from chaski_embedded.fifo.groups import Group, ReadyGroups
+from chaski_embedded.fifo.model import Held, Refusal, Settings, Taken
+from chaski_embedded.fifo.sequence import first_sequence_at, time_of
 
 ATTEMPT_WINDOW_MS = 300_000  # API_ReceiveMessage, ReceiveRequestAttemptId
 _MAX_HIDDEN_MS = MAX_HIDDEN_SECONDS * 1000

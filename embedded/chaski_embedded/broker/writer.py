@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 
 from chaski_core.errors import BackendError, BackendUnavailableError, ChaskiError
 from chaski_core.ports import Clock
-from chaski_embedded import schema
-from chaski_embedded.queuetime import QueueTime, Reached
-from chaski_embedded.session import Session
+from chaski_embedded.broker.queue_time import QueueTime, Reached
+from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.storage import schema
 
 T = TypeVar("T")
 Action = Callable[[Session], T]

@@ -12,7 +12,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from chaski_embedded.lineage import Lineage
+from chaski_embedded.storage.lineage import Lineage
 
 # What Chaski puts on queues: from ingest, to rungs (also as a release before identities did), replays. Senders of their
 # own have other deduplication ids, and count from their first rung on.

@@ -20,7 +20,7 @@ from aiohttp import web
 from chaski_core.dead_letter import LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendError, BackendRejectedError
 from chaski_core.ports import OutgoingMessage, Sent
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.store import EmbeddedDeadLetters
 
 FILE_NAME = "control.json"

@@ -11,7 +11,8 @@ import orjson
 from chaski_core.dead_letter import Claimed, DeadLetter, LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, Sent
-from chaski_embedded import control, schema
+from chaski_embedded.control import server
+from chaski_embedded.storage import schema
 from chaski_embedded.store import BesideLetters
 
 _TIMEOUT_SECONDS = 60.0
@@ -25,7 +26,7 @@ class RemoteOwner:
         self.dead_letters = RemoteDeadLetters(self, folder / schema.FILE_NAME)
         self._url = url
         self._http = aiohttp.ClientSession(
-            headers={control.SECRET_HEADER: secret}, timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
+            headers={server.SECRET_HEADER: secret}, timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
         )
 
     def queue(self, url: str) -> "RemoteQueue":
@@ -112,7 +113,7 @@ class RemoteQueue:
 async def find_owner(folder: Path) -> RemoteOwner | None:
     """The running process that owns a folder and has a door; None where there is none, or it is gone."""
     try:
-        where = orjson.loads((folder / control.FILE_NAME).read_bytes())
+        where = orjson.loads((folder / server.FILE_NAME).read_bytes())
         owner = RemoteOwner(folder, str(where["url"]), str(where["secret"]))
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         return None

@@ -5,8 +5,8 @@ import heapq
 from array import array
 from collections.abc import Iterator, Mapping
 
-from chaski_embedded.fifomodel import Held, Place
-from chaski_embedded.sequence import time_of
+from chaski_embedded.fifo.model import Held, Place
+from chaski_embedded.fifo.sequence import time_of
 
 _SLACK = 16  # free places kept in front: at most 10 messages of a group are held, and come back there
 

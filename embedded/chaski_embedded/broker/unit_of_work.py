@@ -13,12 +13,12 @@ import orjson
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.message.subject import is_accepted, replayed_message
-from chaski_embedded.dedup import WINDOW_MS
-from chaski_embedded.fifo import FifoQueue
-from chaski_embedded.fifomodel import Held, Settings
-from chaski_embedded.queuetime import QueueTime
-from chaski_embedded.sequence import first_sequence_at, message_id, next_sequence
-from chaski_embedded.sqs_queues import DEFAULTS, denies_sending
+from chaski_embedded.broker.queue_time import QueueTime
+from chaski_embedded.fifo.deduplication import WINDOW_MS
+from chaski_embedded.fifo.model import Held, Settings
+from chaski_embedded.fifo.queue import FifoQueue
+from chaski_embedded.fifo.sequence import first_sequence_at, message_id, next_sequence
+from chaski_embedded.sqs_api.queues import DEFAULTS, denies_sending
 
 
 @dataclass(eq=False, slots=True)

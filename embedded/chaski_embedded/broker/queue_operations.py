@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import MAX_HIDDEN_SECONDS, Failed, OutgoingMessage, QueueCounts, ReceivedMessage, Sent
 from chaski_core.values import message_value
-from chaski_embedded.fifomodel import Refusal, Taken
-from chaski_embedded.sequence import Receipt, message_id, read_handle, time_of
-from chaski_embedded.session import HostedQueue, Session, StoredMessage
+from chaski_embedded.broker.unit_of_work import HostedQueue, Session, StoredMessage
+from chaski_embedded.fifo.model import Refusal, Taken
+from chaski_embedded.fifo.sequence import Receipt, message_id, read_handle, time_of
 
 # The sentences that SQS uses (recorded from AWS in localstack/localstack, tests/aws/services/sqs).
 _SENTENCES = {

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chaski_embedded import sqs_fields
-from chaski_embedded.sqs_errors import invalid_parameter
+from chaski_embedded.sqs_api import fields
+from chaski_embedded.sqs_api.errors import invalid_parameter
 
 MAX_ATTRIBUTES = 10
 _MAX_NAME_CHARACTERS = 256
@@ -67,7 +67,7 @@ def read_attributes(raw: Mapping[str, Any]) -> tuple[Attribute, ...]:
         )
     for name in raw:
         _check_name(name)
-    return tuple(_read_one(name, sqs_fields.object_map(raw, name), "user") for name in sorted(raw))
+    return tuple(_read_one(name, fields.object_map(raw, name), "user") for name in sorted(raw))
 
 
 def read_system_attributes(raw: Mapping[str, Any]) -> tuple[Attribute, ...]:
@@ -79,7 +79,7 @@ def read_system_attributes(raw: Mapping[str, Any]) -> tuple[Attribute, ...]:
     for name in raw:
         if name != "AWSTraceHeader":
             raise invalid_parameter(f"Message system attribute name '{name}' is invalid.")
-    attributes = tuple(_read_one(name, sqs_fields.object_map(raw, name), "system") for name in raw)
+    attributes = tuple(_read_one(name, fields.object_map(raw, name), "system") for name in raw)
     if any(attribute.data_type != "String" for attribute in attributes):
         raise invalid_parameter("The data type of message system attribute 'AWSTraceHeader' must be String.")
     return attributes
@@ -132,7 +132,7 @@ def _check_name(name: str) -> None:
 
 def _read_one(name: str, raw: Mapping[str, Any], kind: str) -> Attribute:
     what = f"Message ({kind}) attribute '{name}'"
-    data_type = sqs_fields.text(raw, "DataType")
+    data_type = fields.text(raw, "DataType")
     if not data_type:
         raise invalid_parameter(f"The {what[0].lower()}{what[1:]} must contain a non-empty message attribute type.")
     if len(data_type) > _MAX_NAME_CHARACTERS or not _TYPE.match(data_type) or not carries(data_type):
@@ -145,7 +145,7 @@ def _read_one(name: str, raw: Mapping[str, Any], kind: str) -> Attribute:
 
 
 def _read_text(what: str, data_type: str, raw: Mapping[str, Any]) -> bytes:
-    value = sqs_fields.text(raw, "StringValue")
+    value = fields.text(raw, "StringValue")
     if not value:
         raise invalid_parameter(f"{what} must contain a non-empty value of type 'String'.")
     if not carries(value):
@@ -156,7 +156,7 @@ def _read_text(what: str, data_type: str, raw: Mapping[str, Any]) -> bytes:
 
 
 def _read_binary(what: str, raw: Mapping[str, Any]) -> bytes:
-    value = sqs_fields.text(raw, "BinaryValue")
+    value = fields.text(raw, "BinaryValue")
     if not value:
         raise invalid_parameter(f"{what} must contain a non-empty value of type 'Binary'.")
     try:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from chaski_core.errors import BackendRejectedError
-from chaski_embedded import sqs_queues
-from chaski_embedded.fifo import FifoQueue
-from chaski_embedded.session import HostedQueue, Session
+from chaski_embedded.broker.unit_of_work import HostedQueue, Session
+from chaski_embedded.fifo.queue import FifoQueue
+from chaski_embedded.sqs_api import queues
 
 RECREATE_AFTER_MS = 60_000  # API_CreateQueue, QueueDeletedRecently
 PURGE_EVERY_MS = 60_000  # API_PurgeQueue
@@ -19,12 +19,12 @@ def create(session: Session, name: str, attributes: Mapping[str, str], tags: Map
     Raises:
         BackendRejectedError: QueueNameExists, QueueDeletedRecently, or what `sqs_queues` finds wrong.
     """
-    attributes = sqs_queues.as_kept(attributes)
-    sqs_queues.check_new_queue(name, attributes)
-    sqs_queues.check_settings(attributes, {})
+    attributes = queues.as_kept(attributes)
+    queues.check_new_queue(name, attributes)
+    queues.check_settings(attributes, {})
     existing = session.queues.get(name)
     if existing is not None:
-        sqs_queues.check_same(attributes, existing.settings)
+        queues.check_same(attributes, existing.settings)
         return existing
     row = session.sql().execute("SELECT deleted_at FROM deleted_queues WHERE name = ?", (name,)).fetchone()
     if row is not None and 0 <= session.wall - row[0] < RECREATE_AFTER_MS:
@@ -39,7 +39,7 @@ def make(
     session: Session, name: str, attributes: Mapping[str, str], tags: Mapping[str, str], *, keeps: bool = False
 ) -> HostedQueue:
     """Makes a queue that does not exist; attributes are not judged. `keeps`: it deletes no message by its age."""
-    settings = sqs_queues.merge_settings(attributes, {})
+    settings = queues.merge_settings(attributes, {})
     per_group = settings.get("DeduplicationScope") == "messageGroup"
     connection = session.sql()
     connection.execute("DELETE FROM deleted_queues WHERE name = ?", (name,))
@@ -62,14 +62,14 @@ def attributes_of(session: Session, name: str) -> dict[str, str]:
     if "KmsMasterKeyId" not in settings:  # AWS returns no period where there is no key
         settings.pop("KmsDataKeyReusePeriodSeconds", None)
     return {
-        **sqs_queues.DEFAULTS,
+        **queues.DEFAULTS,
         **settings,
         "ApproximateNumberOfMessages": str(counts.visible),
         "ApproximateNumberOfMessagesDelayed": str(counts.delayed),
         "ApproximateNumberOfMessagesNotVisible": str(counts.in_flight),
         "CreatedTimestamp": str(queue.created_at // 1000),
         "LastModifiedTimestamp": str(queue.modified_at // 1000),
-        "QueueArn": sqs_queues.queue_arn(name),
+        "QueueArn": queues.queue_arn(name),
     }
 
 
@@ -80,9 +80,9 @@ def set_attributes(session: Session, name: str, attributes: Mapping[str, str]) -
         BackendRejectedError: QueueDoesNotExist, or what `sqs_queues` finds wrong.
     """
     queue = session.queue(name)
-    attributes = sqs_queues.as_kept(attributes)
-    sqs_queues.check_settings(attributes, queue.settings)
-    settings = sqs_queues.merge_settings(attributes, queue.settings)
+    attributes = queues.as_kept(attributes)
+    queues.check_settings(attributes, queue.settings)
+    settings = queues.merge_settings(attributes, queue.settings)
     session.sql().execute(
         "UPDATE queues SET settings = ?, modified_at = ? WHERE id = ?", (_text(settings), session.wall, queue.id)
     )

@@ -10,11 +10,12 @@ from typing import Self
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Clock
-from chaski_embedded import catalog, housekeeping, operations, schema
-from chaski_embedded.engine import Action, Connect, Engine, News, T
-from chaski_embedded.folderlock import FolderLock
+from chaski_embedded.broker import catalog, housekeeping, queue_operations
+from chaski_embedded.broker.waiters import Waiters
+from chaski_embedded.broker.writer import Action, Connect, Engine, News, T
 from chaski_embedded.queue import URL_SCHEME, EmbeddedQueue
-from chaski_embedded.waiters import Waiters
+from chaski_embedded.storage import schema
+from chaski_embedded.storage.folder_lock import FolderLock
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class EmbeddedBroker:
 
     async def release_in_flight(self) -> int:
         """Makes every held message visible again; returns how many. For a process that is alone on the folder."""
-        return await self.run(operations.release_in_flight)
+        return await self.run(queue_operations.release_in_flight)
 
     def queue(self, url: str) -> EmbeddedQueue:
         """The queue of that URL. Makes no call."""

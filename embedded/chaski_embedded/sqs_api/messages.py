@@ -13,9 +13,9 @@ import orjson
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import OutgoingMessage, Sent
-from chaski_embedded import sqs_fields
 from chaski_embedded.queue import AttributedMessage, AttributedReceived
-from chaski_embedded.sqs_attributes import (
+from chaski_embedded.sqs_api import fields as sqs_fields
+from chaski_embedded.sqs_api.attributes import (
     Attribute,
     carries,
     chosen,
@@ -24,9 +24,9 @@ from chaski_embedded.sqs_attributes import (
     read_attributes,
     read_system_attributes,
 )
-from chaski_embedded.sqs_errors import invalid_parameter, invalid_value, missing
-from chaski_embedded.sqs_fields import Fields
-from chaski_embedded.sqs_queues import ACCOUNT
+from chaski_embedded.sqs_api.errors import invalid_parameter, invalid_value, missing
+from chaski_embedded.sqs_api.fields import Fields
+from chaski_embedded.sqs_api.queues import ACCOUNT
 
 MAX_DELAY_SECONDS = 900
 _TOKEN = re.compile(r"[!-~]{1,128}\Z")

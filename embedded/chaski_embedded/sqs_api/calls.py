@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from chaski_embedded import sqs_fields
-from chaski_embedded.broker import EmbeddedBroker
+from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.queue import URL_SCHEME, EmbeddedQueue
-from chaski_embedded.sqs_fields import Fields
-from chaski_embedded.sqs_queues import ACCOUNT
+from chaski_embedded.sqs_api import fields as sqs_fields
+from chaski_embedded.sqs_api.fields import Fields
+from chaski_embedded.sqs_api.queues import ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)

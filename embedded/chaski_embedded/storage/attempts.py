@@ -8,7 +8,7 @@ from operator import attrgetter
 from chaski_core import json_codec
 from chaski_core.ports import RETENTION_SECONDS, AttemptEntry, AttemptRecord
 from chaski_core.retry.ladder import LadderState
-from chaski_embedded.letters import notes_json, read_notes
+from chaski_embedded.storage.dead_letters import notes_json, read_notes
 
 _RECORD_RETENTION_MS = (RETENTION_SECONDS + 86_400) * 1000  # outlives the message by a day
 _values = attrgetter(*(field.name for field in fields(AttemptEntry)))

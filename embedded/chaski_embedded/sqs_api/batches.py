@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import MAX_BATCH_ENTRIES, Failed
-from chaski_embedded import sqs_fields
-from chaski_embedded.sqs_errors import invalid_parameter
-from chaski_embedded.sqs_fields import Fields
-from chaski_embedded.sqs_messages import Submission
+from chaski_embedded.sqs_api import fields as sqs_fields
+from chaski_embedded.sqs_api.errors import invalid_parameter
+from chaski_embedded.sqs_api.fields import Fields
+from chaski_embedded.sqs_api.messages import Submission
 
 MAX_BATCH_BYTES = 1_048_576
 Entry = TypeVar("Entry")

@@ -11,8 +11,8 @@ from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetterFilter
 from chaski_core.message.envelope import Envelope, read_envelope
 from chaski_core.message.subject import group_id
-from chaski_embedded import letters
-from chaski_embedded.lineage import Lineage
+from chaski_embedded.storage import dead_letters
+from chaski_embedded.storage.lineage import Lineage
 
 
 def message_ids(connection: sqlite3.Connection, subject: str | None, text: str | None) -> Iterator[str]:
@@ -28,9 +28,9 @@ def message_ids(connection: sqlite3.Connection, subject: str | None, text: str |
 
 
 def _given_up(connection: sqlite3.Connection, wanted: DeadLetterFilter) -> Iterator[str]:
-    after: letters.Key | None = letters.START
+    after: dead_letters.Key | None = dead_letters.START
     while after is not None:
-        found, after = letters.page(connection, wanted, after)
+        found, after = dead_letters.page(connection, wanted, after)
         yield from (letter.message_id for letter in found)
 
 

@@ -10,11 +10,11 @@ from typing import Self
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import AttemptEntry
-from chaski_embedded import attempts, letters, schema
-from chaski_embedded.ledger import Ledger, read_ledger
-from chaski_embedded.lineage import Lineage
-from chaski_embedded.searching import message_ids
-from chaski_embedded.tracing import State, Trace, described, traces_of
+from chaski_embedded.storage import attempts, dead_letters, schema
+from chaski_embedded.storage.ledger import Ledger, read_ledger
+from chaski_embedded.storage.lineage import Lineage
+from chaski_embedded.storage.search import message_ids
+from chaski_embedded.storage.traces import State, Trace, described, traces_of
 
 __all__ = ["Reader", "State", "Trace", "open_reader"]
 
@@ -27,14 +27,14 @@ class Reader:
 
     def find(self, wanted: DeadLetterFilter) -> Iterator[DeadLetter]:
         """Dead letters that pass the filter, oldest first, read page by page."""
-        after: letters.Key | None = letters.START
+        after: dead_letters.Key | None = dead_letters.START
         while after is not None:
-            found, after = letters.page(self._connection, wanted, after)
+            found, after = dead_letters.page(self._connection, wanted, after)
             yield from found
 
     def get(self, message_id: str) -> Sequence[DeadLetter]:
         """Every dead letter of an identity, of its replays, or of a label, oldest first."""
-        return letters.of_message(self._connection, message_id)
+        return dead_letters.of_message(self._connection, message_id)
 
     def attempts(self, message_id: str) -> Sequence[AttemptEntry]:
         """Every attempt noted for an identity, oldest first."""

@@ -1,9 +1,9 @@
 """What is dropped when its time has come, in small steps between the commands of others."""
 
-from chaski_embedded import ledger
-from chaski_embedded.dedup import WINDOW_MS
-from chaski_embedded.sequence import first_sequence_at
-from chaski_embedded.session import Session
+from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.fifo.deduplication import WINDOW_MS
+from chaski_embedded.fifo.sequence import first_sequence_at
+from chaski_embedded.storage import ledger
 
 PAUSE_SECONDS = 10.0
 STEP_PAUSE_SECONDS = 0.02

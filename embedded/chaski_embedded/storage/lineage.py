@@ -9,7 +9,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from chaski_embedded.sequence import message_id
+from chaski_embedded.fifo.sequence import message_id
 
 _HOP_PARTS = 4  # <identity>:<rung>:<retry>:<hop>, and before identities <id>:<epoch>:<rung>:<number>
 

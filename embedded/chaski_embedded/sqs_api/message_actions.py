@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import MAX_BATCH_ENTRIES, MAX_HIDDEN_SECONDS, Failed, VisibilityChange
-from chaski_embedded import sqs_fields
 from chaski_embedded.queue import AttributedReceived
-from chaski_embedded.sqs_batches import batch_json, check_batch_size, check_fifo_batch, each_entry, read_entries
-from chaski_embedded.sqs_calls import Action, Call
-from chaski_embedded.sqs_errors import missing
-from chaski_embedded.sqs_fields import Fields
-from chaski_embedded.sqs_messages import (
+from chaski_embedded.sqs_api import fields as sqs_fields
+from chaski_embedded.sqs_api.batches import batch_json, check_batch_size, check_fifo_batch, each_entry, read_entries
+from chaski_embedded.sqs_api.calls import Action, Call
+from chaski_embedded.sqs_api.errors import missing
+from chaski_embedded.sqs_api.fields import Fields
+from chaski_embedded.sqs_api.messages import (
     Submission,
     check_size,
     check_token,

@@ -8,9 +8,9 @@ from enum import StrEnum
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.envelope import Envelope, read_envelope
 from chaski_core.ports import AttemptEntry
-from chaski_embedded import attempts, letters
-from chaski_embedded.lineage import Lineage
-from chaski_embedded.sequence import time_of
+from chaski_embedded.fifo.sequence import time_of
+from chaski_embedded.storage import attempts, dead_letters
+from chaski_embedded.storage.lineage import Lineage
 
 _DELIVERED = "delivered"  # AttemptEntry.outcome
 
@@ -49,7 +49,7 @@ def traces_of(connection: sqlite3.Connection, wanted: str) -> list[Trace]:
     lineage = Lineage(connection)
     known = [
         *attempts.identities(connection, wanted),
-        *(letter.message_id for letter in letters.of_message(connection, wanted)),
+        *(letter.message_id for letter in dead_letters.of_message(connection, wanted)),
         *_labelled(connection, lineage, wanted),
         wanted,
     ]
@@ -64,7 +64,7 @@ def described(connection: sqlite3.Connection, lineage: Lineage, identities: Iter
     before: dict[str, Sequence[AttemptEntry]] = {}  # a release before identities noted the producer's id
     for identity in wanted:
         noted = attempts.read_entries(connection, identity)
-        dead = letters.of_identity(connection, identity)
+        dead = dead_letters.of_identity(connection, identity)
         trace = _trace(identity, noted, dead, waiting.get(identity))
         if trace is not None:
             root = lineage.root(identity)

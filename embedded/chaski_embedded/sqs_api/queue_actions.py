@@ -5,33 +5,33 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from chaski_embedded import sqs_fields
-from chaski_embedded.sqs_calls import Action, Call
-from chaski_embedded.sqs_errors import invalid_value, missing
-from chaski_embedded.sqs_queues import told_attributes
+from chaski_embedded.sqs_api import fields
+from chaski_embedded.sqs_api.calls import Action, Call
+from chaski_embedded.sqs_api.errors import invalid_value, missing
+from chaski_embedded.sqs_api.queues import told_attributes
 
 MAX_LISTED = 1_000
 
 
 async def create_queue(call: Call) -> dict[str, Any]:
     """Makes a FIFO queue, or finds one with the very same attributes."""
-    name = sqs_fields.needed_text(call.fields, "QueueName")
-    attributes = sqs_fields.text_map(call.fields, "Attributes")
-    url = await call.broker.create_queue(name, attributes, sqs_fields.text_map(call.fields, "tags"))
+    name = fields.needed_text(call.fields, "QueueName")
+    attributes = fields.text_map(call.fields, "Attributes")
+    url = await call.broker.create_queue(name, attributes, fields.text_map(call.fields, "tags"))
     return {"QueueUrl": call.public_url(url)}
 
 
 async def get_queue_url(call: Call) -> dict[str, Any]:
     """The URL of a queue that exists."""
-    url = await call.broker.queue_url(sqs_fields.needed_text(call.fields, "QueueName"))
+    url = await call.broker.queue_url(fields.needed_text(call.fields, "QueueName"))
     return {"QueueUrl": call.public_url(url)}
 
 
 async def list_queues(call: Call) -> dict[str, Any]:
     """URLs of queues by name, `MaxResults` at a time; without it the first 1,000, and no token for more."""
-    prefix = sqs_fields.text(call.fields, "QueueNamePrefix") or ""
-    limit = sqs_fields.integer(call.fields, "MaxResults", range(1, MAX_LISTED + 1))
-    after = _read_token(sqs_fields.text(call.fields, "NextToken"))
+    prefix = fields.text(call.fields, "QueueNamePrefix") or ""
+    limit = fields.integer(call.fields, "MaxResults", range(1, MAX_LISTED + 1))
+    after = _read_token(fields.text(call.fields, "NextToken"))
     urls = [url for url in await call.broker.list_queues(prefix) if url > after]
     page = urls[: limit or MAX_LISTED]
     if not page:
@@ -44,7 +44,7 @@ async def list_queues(call: Call) -> dict[str, Any]:
 
 async def get_queue_attributes(call: Call) -> dict[str, Any]:
     """The attributes that were asked for."""
-    asked = sqs_fields.text_list(call.fields, "AttributeNames")
+    asked = fields.text_list(call.fields, "AttributeNames")
     told = told_attributes(asked, await call.settings())
     return {"Attributes": told} if told else {}
 
@@ -71,7 +71,7 @@ async def tag_queue(call: Call) -> None:
 
 async def untag_queue(call: Call) -> None:
     """Drops tags."""
-    await call.broker.untag(call.broker_url, sqs_fields.text_list(call.fields, "TagKeys"))
+    await call.broker.untag(call.broker_url, fields.text_list(call.fields, "TagKeys"))
 
 
 async def list_queue_tags(call: Call) -> dict[str, Any]:
@@ -97,7 +97,7 @@ QUEUE_ACTIONS: Mapping[str, Action] = {
 def _needed_map(call: Call, name: str) -> Mapping[str, str]:
     if call.fields.get(name) is None:
         raise missing(name)
-    return sqs_fields.text_map(call.fields, name)
+    return fields.text_map(call.fields, name)
 
 
 def _read_token(token: str | None) -> str:

@@ -9,7 +9,7 @@ from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, Lette
 from chaski_core.ports import RETENTION_SECONDS
 from chaski_core.retry.ladder import ErrorNote, Reason
 from chaski_core.retry.outcome import class_of_key
-from chaski_embedded import ledger
+from chaski_embedded.storage import ledger
 
 PAGE = 200  # rows in memory at a time
 DEFAULT_RETENTION_DAYS = 30  # of a route that is not in this folder: DESIGN's default
