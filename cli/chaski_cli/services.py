@@ -22,9 +22,9 @@ from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.control.server import open_control
 from chaski_embedded.provision import drop_drained, resolve
-from chaski_ingest.app import Ingest
-from chaski_ingest.auth import NoAuthentication
-from chaski_ingest.server import IngestServer
+from chaski_ingest.auth.authenticators import NoAuthentication
+from chaski_ingest.http.app import Ingest
+from chaski_ingest.http.server import IngestServer
 from chaski_ingest.settings import IngestSettings
 from chaski_runtime.observability.logs import Logs
 from chaski_runtime.observability.metrics.instruments import Metrics

@@ -11,10 +11,10 @@ import uvloop
 
 from chaski_core import __version__
 from chaski_core.errors import ChaskiError, InvalidInputError
-from chaski_ingest.access import Auth, authenticator_for
+from chaski_ingest.auth.access import Auth, authenticator_for
+from chaski_ingest.http.tls import ServerCertificate
 from chaski_ingest.process import Listen, RouteSource, serve
-from chaski_ingest.route_files import RouteFiles
-from chaski_ingest.tls import ServerCertificate
+from chaski_ingest.routes import RouteFiles
 from chaski_runtime.kube.client import KubeApi
 from chaski_runtime.kube.config import NoKubeAccessError, kube_access
 from chaski_runtime.kube.route_cache import KubeRoutes

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Protocol
 
 from chaski_aws.backend import open_backend
-from chaski_ingest.access import OpenAuthenticator
-from chaski_ingest.app import Ingest, RouteDirectory
-from chaski_ingest.server import IngestServer
+from chaski_ingest.auth.access import OpenAuthenticator
+from chaski_ingest.http.app import Ingest, RouteDirectory
+from chaski_ingest.http.server import IngestServer
+from chaski_ingest.http.tls import ServerCertificate
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.tls import ServerCertificate
 from chaski_runtime.observability.logs import Logs
 from chaski_runtime.observability.metrics.instruments import Metrics
 from chaski_runtime.observability.tracing import tracing_of

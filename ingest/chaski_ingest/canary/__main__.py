@@ -12,7 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from chaski_core import __version__
-from chaski_ingest.canary.beat import Canary, Flight, parse_routes
+from chaski_ingest.canary.probe import Canary, Flight, parse_routes
 from chaski_runtime.observability import logs
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock

@@ -13,7 +13,7 @@ from chaski_core import json_codec
 from chaski_core.message.envelope import Envelope, read_envelope
 from chaski_core.route.model import AllowRule
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission import Origin, Rejection, judge
+from chaski_ingest.submission.submission import Origin, Rejection, judge
 from chaski_runtime.http.client import Client
 from chaski_worker.addresses import AddressTables
 from chaski_worker.guard import Guard, Target

@@ -7,8 +7,8 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from chaski_ingest.app import Ingest
-from chaski_ingest.server import IngestServer
+from chaski_ingest.http.app import Ingest
+from chaski_ingest.http.server import IngestServer
 from unit.ingest.fakes import FakeBackend, make_ingest
 
 PATH = "/v1/routes/helpdesk/conversations/messages"
@@ -154,7 +154,7 @@ async def test_a_request_without_a_body_is_answered_400(wire: Wire) -> None:
 
 async def test_a_fault_of_ours_closes_the_connection(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is logged, and the client is not left waiting."""
-    monkeypatch.setattr("chaski_ingest.replies.Reply.as_bytes", lambda *_: 1 / 0)
+    monkeypatch.setattr("chaski_ingest.http.responses.Reply.as_bytes", lambda *_: 1 / 0)
     await wire.send(simple("a"))
     assert await wire.closed()
 

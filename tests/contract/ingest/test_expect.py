@@ -11,9 +11,9 @@ import orjson
 import pytest
 
 from chaski_core.route.model import Producer
-from chaski_ingest.auth import ProducerAuthenticator
-from chaski_ingest.rate_limit import RateLimits
-from chaski_ingest.server import IngestServer
+from chaski_ingest.auth.authenticators import ProducerAuthenticator
+from chaski_ingest.auth.rate_limit import RateLimits
+from chaski_ingest.http.server import IngestServer
 from chaski_ingest.settings import IngestSettings
 from unit.ingest.fakes import Directory, FakeBackend, FakeClock, make_ingest, resolved
 

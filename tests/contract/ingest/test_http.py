@@ -15,9 +15,9 @@ import pytest_asyncio
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_ingest.app import Ingest
-from chaski_ingest.auth import Admitted, Denied
-from chaski_ingest.server import IngestServer
+from chaski_ingest.auth.authenticators import Admitted, Denied
+from chaski_ingest.http.app import Ingest
+from chaski_ingest.http.server import IngestServer
 from chaski_ingest.settings import IngestSettings, SendingSettings
 from chaski_runtime.observability.metrics.instruments import Metrics
 from unit.ingest.fakes import Directory, FakeBackend, FakeQueue, make_ingest, resolved

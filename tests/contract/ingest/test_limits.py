@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from chaski_core.route.model import Route
-from chaski_ingest.app import Ingest
-from chaski_ingest.auth import Admitted, Denied
-from chaski_ingest.server import IngestServer
+from chaski_ingest.auth.authenticators import Admitted, Denied
+from chaski_ingest.http.app import Ingest
+from chaski_ingest.http.server import IngestServer
 from chaski_ingest.settings import IngestSettings, SendingSettings
 from unit.ingest.fakes import Directory, FakeBackend, make_ingest, resolved
 

@@ -19,10 +19,10 @@ from schemathesis.checks import CHECKS
 
 from chaski_core.route.model import Producer
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_ingest.auth import ProducerAuthenticator
-from chaski_ingest.openapi import document, document_bytes
-from chaski_ingest.rate_limit import RateLimits
-from chaski_ingest.server import IngestServer
+from chaski_ingest.auth.authenticators import ProducerAuthenticator
+from chaski_ingest.auth.rate_limit import RateLimits
+from chaski_ingest.http.openapi import document, document_bytes
+from chaski_ingest.http.server import IngestServer
 from unit.ingest.fakes import Directory, FakeBackend, make_ingest, resolved
 
 KEY = "a key of thirty-two random bytes"
@@ -95,7 +95,7 @@ def test_every_answer_is_as_the_document_says(case: Any, url: str) -> None:
 
 
 def test_the_document_is_served_and_kept(url: str) -> None:
-    """As `docs/openapi.json`, which `python -m chaski_ingest.openapi` writes."""
+    """As `docs/openapi.json`, which `python -m chaski_ingest.http.openapi` writes."""
     answer = requests.get(f"{url}/openapi.json", timeout=30)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
     assert orjson.loads(answer.content) == document()

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import http_parser
 from aiohttp.http_parser import HttpRequestParser
 
-from chaski_ingest.server import IngestServer
+from chaski_ingest.http.server import IngestServer
 from unit.ingest.fakes import FakeBackend, make_ingest
 
 BODY = b'{"subject":"s","body":{"url":"https://api.example/"}}'

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from chaski_ingest.__main__ import main
-from chaski_ingest.server import IngestServer
-from chaski_ingest.tls import ServerCertificate
+from chaski_ingest.http.server import IngestServer
+from chaski_ingest.http.tls import ServerCertificate
 from support.resolved import resolved_text
 from unit.ingest.fakes import FakeBackend, make_ingest
 

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from chaski_core.route.model import Producer
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_ingest.access import Auth, authenticator_for
-from chaski_ingest.server import IngestServer
+from chaski_ingest.auth.access import Auth, authenticator_for
+from chaski_ingest.http.server import IngestServer
 from chaski_runtime.observability.metrics.instruments import Metrics
 from chaski_runtime.process.clock import SystemClock
 from support.kubeapi import KubeApi

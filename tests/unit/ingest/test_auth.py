@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from chaski_core.route.model import Producer, Route
-from chaski_ingest.auth import Admitted, Denied, ProducerAuthenticator
-from chaski_ingest.denials import DenialLog
-from chaski_ingest.rate_limit import RateLimits
-from chaski_ingest.tokens import TokenReviewer
+from chaski_ingest.auth.authenticators import Admitted, Denied, ProducerAuthenticator
+from chaski_ingest.auth.denied_log import DenialLog
+from chaski_ingest.auth.rate_limit import RateLimits
+from chaski_ingest.auth.token_review import TokenReviewer
 from unit.ingest.fakes import FakeClock, resolved
 from unit.ingest.test_tokens import YES, FakeApi, token
 

@@ -5,8 +5,8 @@ import pytest
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, Sent
-from chaski_ingest.batching import Batcher, NotSent, Result
 from chaski_ingest.settings import SendingSettings
+from chaski_ingest.submission.queue_batching import Batcher, NotSent, Result
 from unit.ingest.fakes import FakeBackend, FakeQueue
 
 pytestmark = pytest.mark.looptime

@@ -1,6 +1,6 @@
 import pytest
 
-from chaski_ingest.budget import Budget, Hold
+from chaski_ingest.submission.capacity import Budget, Hold
 
 
 @pytest.mark.promise(12)

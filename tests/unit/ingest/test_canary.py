@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from chaski_ingest.canary.beat import SUBJECT, Canary, Flight, parse_routes
+from chaski_ingest.canary.probe import SUBJECT, Canary, Flight, parse_routes
 from support.metricpages import value
 from unit.console.fakes import FixedClock
 

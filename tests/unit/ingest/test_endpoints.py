@@ -1,6 +1,6 @@
 import pytest
 
-from chaski_ingest.endpoints import BATCH, SINGLE, Endpoint, find_endpoint
+from chaski_ingest.http.endpoints import BATCH, SINGLE, Endpoint, find_endpoint
 
 
 @pytest.mark.parametrize(

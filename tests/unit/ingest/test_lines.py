@@ -4,12 +4,12 @@ import orjson
 import pytest
 
 from chaski_core.ports import Failed, OutgoingMessage, Sent
-from chaski_ingest.acceptance import Acceptance
-from chaski_ingest.admission import Admission
-from chaski_ingest.lines import Batch, split
-from chaski_ingest.problems import Problem
+from chaski_ingest.auth.gate import Admission
+from chaski_ingest.http.problems import Problem
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission import Origin
+from chaski_ingest.submission.batch_request import Batch, split
+from chaski_ingest.submission.service import Acceptance
+from chaski_ingest.submission.submission import Origin
 from chaski_runtime.observability.metrics.instruments import Metrics
 from unit.ingest.fakes import NOW, FakeBackend, FakeQueue, resolved, subject_of
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaski_ingest.connections import Connections
+from chaski_ingest.http.connection_limit import Connections
 
 
 class FakeConnection:

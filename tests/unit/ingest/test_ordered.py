@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from chaski_core.ports import Failed, OutgoingMessage, Sent
-from chaski_ingest.batching import Batcher, NotSent
-from chaski_ingest.ordered import HeldBack, Line, OrderedSend
 from chaski_ingest.settings import SendingSettings
+from chaski_ingest.submission.ordered_send import HeldBack, Line, OrderedSend
+from chaski_ingest.submission.queue_batching import Batcher, NotSent
 from unit.ingest.fakes import Answer, FakeBackend, FakeQueue, accept, subject_of
 
 pytestmark = pytest.mark.looptime

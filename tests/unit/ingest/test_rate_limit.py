@@ -1,6 +1,6 @@
 """How many messages a producer may send."""
 
-from chaski_ingest.rate_limit import Bucket, RateLimits
+from chaski_ingest.auth.rate_limit import Bucket, RateLimits
 
 
 def test_a_bucket_gives_its_rate_and_says_when_there_is_more() -> None:

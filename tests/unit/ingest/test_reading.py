@@ -1,6 +1,6 @@
 import pytest
 
-from chaski_ingest.reading import JSON, NDJSON, type_problem
+from chaski_ingest.http.bodies import JSON, NDJSON, type_problem
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from chaski_core.errors import InvalidRouteError
 from chaski_ingest.__main__ import main
-from chaski_ingest.route_files import RouteFiles
+from chaski_ingest.routes import RouteFiles
 from support.resolved import resolved_text
 
 

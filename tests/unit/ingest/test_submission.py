@@ -9,7 +9,7 @@ from chaski_core.message import labels
 from chaski_core.message.envelope import Envelope, Metadata, http_request, read_envelope, write_envelope
 from chaski_core.message.traceparent import valid_traceparent
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission import Origin, Rejection, Submission, judge, key_fault
+from chaski_ingest.submission.submission import Origin, Rejection, Submission, judge, key_fault
 from unit.ingest.fakes import NOW
 
 ORIGIN = Origin("helpdesk/conversations", NOW)

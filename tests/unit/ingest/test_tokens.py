@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chaski_ingest.tokens import Denied, Identity, TokenReviewer, looks_like_token
+from chaski_ingest.auth.token_review import Denied, Identity, TokenReviewer, looks_like_token
 from chaski_runtime.kube.client import KubeRefusedError, KubeUnavailableError
 from unit.ingest.fakes import NOW, FakeClock
 

@@ -15,7 +15,7 @@ from chaski_runtime.http.transport import Connector
 
 ROOT = Path(__file__).resolve().parents[3]
 CONNECTIONS = ROOT / "runtime/chaski_runtime/http/transport.py"
-PROTOCOL = ROOT / "ingest/chaski_ingest/protocol.py"
+PROTOCOL = ROOT / "ingest/chaski_ingest/http/connection.py"
 
 RESPONSE_HANDLER = {
     "_exception",

@@ -8,9 +8,9 @@ from functools import partial
 
 from chaski_core import __version__
 from chaski_core.ports import Clock
-from chaski_ingest.auth import Authenticator, NoAuthentication, ProducerAuthenticator
-from chaski_ingest.rate_limit import RateLimits
-from chaski_ingest.tokens import REVIEW_PATH, TokenReviewer
+from chaski_ingest.auth.authenticators import Authenticator, NoAuthentication, ProducerAuthenticator
+from chaski_ingest.auth.rate_limit import RateLimits
+from chaski_ingest.auth.token_review import REVIEW_PATH, TokenReviewer
 from chaski_runtime.kube.client import KubeApi
 from chaski_runtime.kube.config import KubeAccess, kube_access
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chaski_core.ports import MAX_BATCH_ENTRIES, OutgoingMessage, Sent
-from chaski_ingest.batching import MAX_BATCH_BYTES, NotSent, Result, entry_size
+from chaski_ingest.submission.queue_batching import MAX_BATCH_BYTES, NotSent, Result, entry_size
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from chaski_core.message.traceparent import valid_traceparent
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.values import message_value
-from chaski_ingest import problems
-from chaski_ingest.auth import Authenticator, Denied
-from chaski_ingest.denials import DenialLog
-from chaski_ingest.problems import Problem
-from chaski_ingest.reading import type_problem
+from chaski_ingest.auth.authenticators import Authenticator, Denied
+from chaski_ingest.auth.denied_log import DenialLog
+from chaski_ingest.http import problems
+from chaski_ingest.http.bodies import type_problem
+from chaski_ingest.http.problems import Problem
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission import Origin, key_fault
+from chaski_ingest.submission.submission import Origin, key_fault
 from chaski_runtime.kube.route_cache import Unserved
 
 

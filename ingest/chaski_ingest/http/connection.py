@@ -16,10 +16,10 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from chaski_ingest import problems
-from chaski_ingest.connections import Connections
-from chaski_ingest.incoming import Arrived
-from chaski_ingest.replies import Reply, problem_reply
+from chaski_ingest.http import problems
+from chaski_ingest.http.connection_limit import Connections
+from chaski_ingest.http.request import Arrived
+from chaski_ingest.http.responses import Reply, problem_reply
 
 Answer = Callable[[Arrived], Awaitable[Reply]]
 

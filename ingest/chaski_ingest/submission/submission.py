@@ -17,7 +17,7 @@ from chaski_core.message.subject import MAX_SUBJECT_CHARACTERS, first_deduplicat
 from chaski_core.message.target_url import url_fault
 from chaski_core.ports import OutgoingMessage
 from chaski_core.values import message_value
-from chaski_ingest.problems import Problem, invalid, too_large
+from chaski_ingest.http.problems import Problem, invalid, too_large
 from chaski_ingest.settings import IngestSettings
 
 MAX_KEY_CHARACTERS = 255

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 
 from aiohttp import StreamReader, web
 
-from chaski_ingest import problems
-from chaski_ingest.budget import Hold
-from chaski_ingest.problems import Problem
+from chaski_ingest.http import problems
+from chaski_ingest.http.problems import Problem
 from chaski_ingest.settings import IngestSettings
+from chaski_ingest.submission.capacity import Hold
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"

@@ -17,11 +17,11 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from chaski_ingest import problems
-from chaski_ingest.app import Ingest
-from chaski_ingest.connections import Connections
-from chaski_ingest.protocol import Answer, Connection
-from chaski_ingest.replies import problem_reply
+from chaski_ingest.http import problems
+from chaski_ingest.http.app import Ingest
+from chaski_ingest.http.connection import Answer, Connection
+from chaski_ingest.http.connection_limit import Connections
+from chaski_ingest.http.responses import problem_reply
 from chaski_runtime.process.health import Judgement
 
 _OTHER_DESCRIPTORS = 256  # connections to AWS and the API server, files, and what a burst of accepts takes at once

@@ -9,18 +9,18 @@ from aiohttp import web
 
 from chaski_core.ports import Backend, Clock
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_ingest import openapi, problems
-from chaski_ingest.acceptance import Acceptance, Accepted
-from chaski_ingest.admission import Admission, Gate, RouteDirectory
-from chaski_ingest.auth import Authenticator
-from chaski_ingest.budget import Budget, Hold
-from chaski_ingest.endpoints import SINGLE, Endpoint, find_endpoint
-from chaski_ingest.incoming import CONTINUE, Arriving, Incoming
-from chaski_ingest.lines import Batch
-from chaski_ingest.problems import Problem
-from chaski_ingest.reading import JSON, NDJSON, no_room
-from chaski_ingest.replies import SERVER, Reply, problem_reply
+from chaski_ingest.auth.authenticators import Authenticator
+from chaski_ingest.auth.gate import Admission, Gate, RouteDirectory
+from chaski_ingest.http import openapi, problems
+from chaski_ingest.http.bodies import JSON, NDJSON, no_room
+from chaski_ingest.http.endpoints import SINGLE, Endpoint, find_endpoint
+from chaski_ingest.http.problems import Problem
+from chaski_ingest.http.request import CONTINUE, Arriving, Incoming
+from chaski_ingest.http.responses import SERVER, Reply, problem_reply
 from chaski_ingest.settings import IngestSettings
+from chaski_ingest.submission.batch_request import Batch
+from chaski_ingest.submission.capacity import Budget, Hold
+from chaski_ingest.submission.service import Acceptance, Accepted
 from chaski_runtime.kube.route_cache import Unserved
 from chaski_runtime.observability.metrics.instruments import Metrics
 from chaski_runtime.observability.tracing import Tracing

@@ -1,6 +1,6 @@
 """What ingest takes and answers, as an OpenAPI document: served at `/openapi.json`, and kept as `docs/openapi.json`.
 
-python -m chaski_ingest.openapi > docs/openapi.json
+python -m chaski_ingest.http.openapi > docs/openapi.json
 """
 
 import functools
@@ -13,9 +13,9 @@ from chaski_core import __version__
 from chaski_core.message.http_rules import MAX_HEADERS, METHODS
 from chaski_core.message.subject import MAX_SUBJECT_CHARACTERS
 from chaski_core.message.target_url import MAX_URL_CHARACTERS
-from chaski_ingest.problems import CONTENT_TYPE
-from chaski_ingest.reading import JSON, NDJSON
-from chaski_ingest.submission import MAX_KEY_CHARACTERS
+from chaski_ingest.http.bodies import JSON, NDJSON
+from chaski_ingest.http.problems import CONTENT_TYPE
+from chaski_ingest.submission.submission import MAX_KEY_CHARACTERS
 
 PATH = "/openapi.json"
 

@@ -6,11 +6,11 @@ from typing import Protocol
 from aiohttp import HttpVersion11, web
 from multidict import CIMultiDictProxy
 
-from chaski_ingest import problems
-from chaski_ingest.budget import Hold
-from chaski_ingest.problems import Problem
-from chaski_ingest.reading import read_body
+from chaski_ingest.http import problems
+from chaski_ingest.http.bodies import read_body
+from chaski_ingest.http.problems import Problem
 from chaski_ingest.settings import IngestSettings
+from chaski_ingest.submission.capacity import Hold
 
 CONTINUE = "100-continue"
 

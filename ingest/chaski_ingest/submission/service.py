@@ -8,12 +8,12 @@ from chaski_core.ports import Backend, Sent
 from chaski_core.route.model import SubjectGroup
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.values import message_value
-from chaski_ingest import problems
-from chaski_ingest.admission import Admission
-from chaski_ingest.batching import Batcher, NotSent
-from chaski_ingest.problems import Problem
+from chaski_ingest.auth.gate import Admission
+from chaski_ingest.http import problems
+from chaski_ingest.http.problems import Problem
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission import Origin, Rejection, Submission, judge
+from chaski_ingest.submission.queue_batching import Batcher, NotSent
+from chaski_ingest.submission.submission import Origin, Rejection, Submission, judge
 from chaski_runtime.observability.metrics.instruments import Metrics
 from chaski_runtime.observability.metrics.subject_groups import SubjectGroups
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import MAX_BATCH_ENTRIES, Backend, Failed, OutgoingMessage, Queue, Sent
 from chaski_core.values import message_value
-from chaski_ingest.budget import Budget
 from chaski_ingest.settings import SendingSettings
+from chaski_ingest.submission.capacity import Budget
 from chaski_runtime.observability.metrics.instruments import BufferReading
 
 MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch: the sum of all entries

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 
 from chaski_core import json_codec
 from chaski_core.ports import Sent
-from chaski_ingest import problems
-from chaski_ingest.acceptance import Acceptance, Accepted
-from chaski_ingest.admission import Admission
-from chaski_ingest.batching import NotSent
-from chaski_ingest.ordered import HeldBack, Line, OrderedSend
-from chaski_ingest.problems import Problem
+from chaski_ingest.auth.gate import Admission
+from chaski_ingest.http import problems
+from chaski_ingest.http.problems import Problem
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission import BYTE_ORDER_MARK, Rejection
+from chaski_ingest.submission.ordered_send import HeldBack, Line, OrderedSend
+from chaski_ingest.submission.queue_batching import NotSent
+from chaski_ingest.submission.service import Acceptance, Accepted
+from chaski_ingest.submission.submission import BYTE_ORDER_MARK, Rejection
 
 _BYTES_A_TURN = 50_000  # judged before other requests get their turn: about 2 ms
 _LINE_COSTS = 1_000  # of them, for a line of any length

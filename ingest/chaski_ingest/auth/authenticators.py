@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chaski_core.route.model import Producer, Route
-from chaski_ingest.rate_limit import RateLimits
-from chaski_ingest.tokens import Denied, Identity, TokenReviewer, looks_like_token
+from chaski_ingest.auth.rate_limit import RateLimits
+from chaski_ingest.auth.token_review import Denied, Identity, TokenReviewer, looks_like_token
 
 __all__ = ["Admitted", "Authenticator", "Denied", "NoAuthentication", "ProducerAuthenticator"]
 

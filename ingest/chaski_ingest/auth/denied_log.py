@@ -4,7 +4,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 
-from chaski_ingest.tokens import Denied
+from chaski_ingest.auth.token_review import Denied
 
 _log = logging.getLogger(__name__)
 _EVERY_SECONDS = 60.0

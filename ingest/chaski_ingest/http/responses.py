@@ -8,8 +8,8 @@ import orjson
 from aiohttp import web
 
 from chaski_core.values import message_value
-from chaski_ingest import problems
-from chaski_ingest.problems import Problem
+from chaski_ingest.http import problems
+from chaski_ingest.http.problems import Problem
 
 Headers = tuple[tuple[str, str], ...]
 SERVER = ("Server", "chaski")  # else aiohttp tells its own version and Python's
