@@ -11,10 +11,10 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.observability.logs import Logs
 from chaski_runtime.observability.metrics.instruments import Metrics
 from chaski_runtime.observability.tracing import Tracing
-from chaski_worker.assembly import Outside, make_deliverer
+from chaski_worker.consumer.factory import Outside, make_deliverer
+from chaski_worker.consumer.worker import Worker
+from chaski_worker.observability.tracing import TracedDeliverer
 from chaski_worker.settings import WorkerSettings, from_environment
-from chaski_worker.traced import TracedDeliverer
-from chaski_worker.worker import Worker
 
 _log = logging.getLogger(__name__)
 

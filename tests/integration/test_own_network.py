@@ -14,7 +14,7 @@ PORTS = "/proc/sys/net/ipv4/ip_local_port_range"
 NO_IPV6 = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
 PROGRAM = """
     import fcntl, socket, struct
-    from chaski_worker.addresses import Dialling, current, plain_socket
+    from chaski_worker.guard.addresses import Dialling, current, plain_socket
 
     SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41  # netdevice(7)
     with socket.socket() as any_socket:

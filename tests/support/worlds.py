@@ -12,8 +12,8 @@ from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_status
 from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_worker.consumer.worker import Worker
 from chaski_worker.settings import WorkerSettings
-from chaski_worker.worker import Worker
 from support.memory import LoopClock, MemoryBackend
 
 FAST, MEDIUM = Rung("fast", 5), Rung("medium", 60)

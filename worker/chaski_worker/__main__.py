@@ -13,9 +13,9 @@ from chaski_core import __version__
 from chaski_core.errors import ChaskiError, InvalidInputError
 from chaski_runtime.observability import logs
 from chaski_runtime.process import descriptors
+from chaski_worker.delivery.triage import Stage
 from chaski_worker.process import WorkerOptions, read_route, serve
 from chaski_worker.settings import from_environment
-from chaski_worker.triage import Stage
 
 _DESCRIPTION = """\
 Delivers one route's messages from SQS; what fails for good is kept in DynamoDB.

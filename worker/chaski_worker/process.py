@@ -19,11 +19,11 @@ from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
 from chaski_runtime.process.gc_tuning import keep_what_is_there
 from chaski_runtime.process.signals import stop_on_signals
-from chaski_worker.assembly import Outside, make_deliverer
+from chaski_worker.consumer.factory import Outside, make_deliverer
+from chaski_worker.consumer.worker import Worker
+from chaski_worker.delivery.triage import Stage
+from chaski_worker.observability.tracing import TracedDeliverer
 from chaski_worker.settings import WorkerSettings
-from chaski_worker.traced import TracedDeliverer
-from chaski_worker.triage import Stage
-from chaski_worker.worker import Worker
 
 _log = logging.getLogger(__name__)
 _STALE_POLL_SECONDS = 60.0  # three long polls

@@ -27,8 +27,8 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.timestamps import timestamp
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.signals import stop_on_signals
-from chaski_worker.guard import Guard
-from chaski_worker.refusal import Refusal
+from chaski_worker.guard.guard import Guard
+from chaski_worker.guard.refusal import Refusal
 
 SAMPLE = 10
 _RUN = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")

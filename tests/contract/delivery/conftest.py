@@ -12,12 +12,12 @@ from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import AllowRule
 from chaski_runtime.http.pool import MAX_AGE_SECONDS
-from chaski_worker.addresses import AddressPolicy, AddressTables, MakeSocket, plain_socket
-from chaski_worker.delivery import Deliverer
-from chaski_worker.guard import Guard, api_server_hosts
-from chaski_worker.refusal import RefusalReason
-from chaski_worker.session import Sessions
-from chaski_worker.tls import ClientCertificate
+from chaski_worker.delivery.clients import Sessions
+from chaski_worker.delivery.http_deliverer import Deliverer
+from chaski_worker.delivery.tls import ClientCertificate
+from chaski_worker.guard.addresses import AddressPolicy, AddressTables, MakeSocket, plain_socket
+from chaski_worker.guard.guard import Guard, api_server_hosts
+from chaski_worker.guard.refusal import RefusalReason
 from contract.delivery.targets import TIMEOUT_SECONDS, Certificates, FakeResolver, Handler, Lab, Target
 
 

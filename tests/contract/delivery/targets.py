@@ -11,8 +11,8 @@ from pathlib import Path
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from chaski_core.message.envelope import HttpRequest
-from chaski_worker.delivery import Deliverer
-from chaski_worker.refusal import RefusalReason
+from chaski_worker.delivery.http_deliverer import Deliverer
+from chaski_worker.guard.refusal import RefusalReason
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter, "Target"], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"

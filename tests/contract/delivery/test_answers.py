@@ -8,8 +8,8 @@ import pytest
 
 from chaski_core.message.envelope import HttpRequest
 from chaski_core.message.target_url import TargetUrl, parse_url
-from chaski_worker import addresses
-from chaski_worker.addresses import Dialling
+from chaski_worker.guard import addresses
+from chaski_worker.guard.addresses import Dialling
 from contract.delivery.targets import OK, TIMEOUT_SECONDS, Handler, Lab, Target, answering, post
 
 Serve = Callable[..., Awaitable[Target]]

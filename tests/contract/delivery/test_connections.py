@@ -9,8 +9,8 @@ import pytest
 from chaski_core.message.envelope import HttpRequest
 from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import AllowRule
-from chaski_worker.addresses import AddressPolicy, AddressTables
-from chaski_worker.refusal import Refusal, RefusalReason
+from chaski_worker.guard.addresses import AddressPolicy, AddressTables
+from chaski_worker.guard.refusal import Refusal, RefusalReason
 from contract.delivery.targets import OK, FakeResolver, Lab, Target, answering, post
 
 Serve = Callable[..., Awaitable[Target]]

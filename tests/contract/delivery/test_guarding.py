@@ -12,8 +12,8 @@ import pytest
 from aiohttp.connector import AddrInfoType
 
 from chaski_core.route.model import AllowRule
-from chaski_worker.addresses import AddressTables, plain_socket
-from chaski_worker.refusal import RefusalReason
+from chaski_worker.guard.addresses import AddressTables, plain_socket
+from chaski_worker.guard.refusal import RefusalReason
 from contract.delivery.targets import OK, FakeResolver, Lab, Target, answering, post
 
 Serve = Callable[..., Awaitable[Target]]

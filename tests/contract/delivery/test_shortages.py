@@ -18,10 +18,10 @@ from aiohttp.connector import AddrInfoType
 from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import AllowRule
 from chaski_runtime.process import descriptors
-from chaski_worker import addresses
-from chaski_worker.addresses import plain_socket
-from chaski_worker.shortage import Shortage, ShortageError, ShortageReason
-from chaski_worker.tls import ClientCertificate
+from chaski_worker.delivery.tls import ClientCertificate
+from chaski_worker.guard import addresses
+from chaski_worker.guard.addresses import plain_socket
+from chaski_worker.shortage.classify import Shortage, ShortageError, ShortageReason
 from contract.delivery.targets import OK, Certificates, FakeResolver, Lab, Target, answering, post
 
 Serve = Callable[..., Awaitable[Target]]

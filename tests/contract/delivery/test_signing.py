@@ -8,8 +8,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from chaski_core.message.envelope import HttpRequest
-from chaski_worker.delivery import MESSAGE_ID
-from chaski_worker.webhook_signing import SigningDeliverer, watch_keys
+from chaski_worker.delivery.http_deliverer import MESSAGE_ID
+from chaski_worker.delivery.signing import SigningDeliverer, watch_keys
 from contract.delivery.targets import Lab, Target, answering
 
 Serve = Callable[..., Awaitable[Target]]

@@ -10,7 +10,7 @@ import pytest
 
 from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import AllowRule
-from chaski_worker.tls import ClientCertificate
+from chaski_worker.delivery.tls import ClientCertificate
 from contract.delivery.targets import OK, Certificates, FakeResolver, Handler, Lab, Target, answering, post
 
 Serve = Callable[..., Awaitable[Target]]

@@ -24,8 +24,8 @@ from chaski_core.message.http_rules import MAX_HEADER_BYTES, MAX_HEADERS, METHOD
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission.submission import Origin, Rejection, Submission, judge
 from chaski_runtime.http.client import request_head
-from chaski_worker.guard import Guard
-from chaski_worker.refusal import Refusal
+from chaski_worker.guard.guard import Guard
+from chaski_worker.guard.refusal import Refusal
 from contract.fuzz.making import CASES, HOSTS, PATHS, PIECES, broken, printable, source
 
 pytestmark = pytest.mark.timeout(400)  # seconds of a machine with nothing else to do are minutes of a busy one

@@ -15,9 +15,9 @@ from chaski_core.route.model import AllowRule
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission.submission import Origin, Rejection, judge
 from chaski_runtime.http.client import Client
-from chaski_worker.addresses import AddressTables
-from chaski_worker.guard import Guard, Target
-from chaski_worker.session import Sessions
+from chaski_worker.delivery.clients import Sessions
+from chaski_worker.guard.addresses import AddressTables
+from chaski_worker.guard.guard import Guard, Target
 from contract.fuzz.making import CASES, HOSTS, PATHS, printable, source, urls
 
 ORIGIN = Origin("team/route", 1_764_000_000_000)

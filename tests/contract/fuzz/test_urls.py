@@ -17,11 +17,11 @@ from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, pars
 from chaski_core.retry.outcome import ErrorClass
 from chaski_core.route.model import AllowRule
 from chaski_runtime.http.client import origin_of
-from chaski_worker.addresses import AddressTables
-from chaski_worker.delivery import Deliverer
-from chaski_worker.guard import Guard, Target
-from chaski_worker.refusal import Refusal
-from chaski_worker.session import Sessions
+from chaski_worker.delivery.clients import Sessions
+from chaski_worker.delivery.http_deliverer import Deliverer
+from chaski_worker.guard.addresses import AddressTables
+from chaski_worker.guard.guard import Guard, Target
+from chaski_worker.guard.refusal import Refusal
 from contract.fuzz.making import CASES, PIECES, printable, source, urls
 
 pytestmark = pytest.mark.timeout(400)  # seconds of a machine with nothing else to do are minutes of a busy one

@@ -27,7 +27,7 @@ def test_there_are_no_traces_unless_they_are_asked_for(environment: dict[str, st
 def test_without_traces_nothing_of_them_is_imported() -> None:
     """A process that sends none pays nothing."""
     program = (
-        "import sys; from chaski_runtime.observability.tracing import open_tracing; import chaski_worker.traced; open_tracing('s', {});"
+        "import sys; from chaski_runtime.observability.tracing import open_tracing; import chaski_worker.observability.tracing; open_tracing('s', {});"
         "print([name for name in sys.modules if name.startswith(('opentelemetry.exporter.otlp', 'opentelemetry.sdk.trace'))])"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)

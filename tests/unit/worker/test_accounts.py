@@ -4,7 +4,7 @@ import pytest
 
 from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.route.model import Ordering
-from chaski_worker.reporting import origin_of
+from chaski_worker.observability.reporting import origin_of
 from support.memory import unavailable
 from support.metricpages import value
 from support.worlds import FakeTarget, World, make_route

@@ -7,10 +7,10 @@ import socket
 import pytest
 
 from chaski_core.route.model import AllowRule
-from chaski_worker import addresses
-from chaski_worker.address_tables import GLOBAL_IPV6, HARD, LOOPBACK, SOFT, plain_address
-from chaski_worker.addresses import AddressRefusedError, AddressTables, Dialling, own_addresses, socket_factory
-from chaski_worker.refusal import Refusal, RefusalReason
+from chaski_worker.guard import addresses
+from chaski_worker.guard.address_tables import GLOBAL_IPV6, HARD, LOOPBACK, SOFT, plain_address
+from chaski_worker.guard.addresses import AddressRefusedError, AddressTables, Dialling, own_addresses, socket_factory
+from chaski_worker.guard.refusal import Refusal, RefusalReason
 
 R = RefusalReason
 RULE = AllowRule("rule", "http://target.test/")

@@ -10,9 +10,9 @@ from chaski_core.errors import InvalidInputError
 from chaski_core.route.model import AllowRule
 from chaski_runtime.observability.metrics.instruments import Metrics
 from chaski_runtime.process.clock import SystemClock
-from chaski_worker.assembly import Outside, make_deliverer
-from chaski_worker.delivery import Deliverer
-from chaski_worker.webhook_signing import SigningDeliverer
+from chaski_worker.consumer.factory import Outside, make_deliverer
+from chaski_worker.delivery.http_deliverer import Deliverer
+from chaski_worker.delivery.signing import SigningDeliverer
 from support.worlds import make_route
 
 

@@ -8,7 +8,7 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
 from chaski_core.retry.outcome import ErrorClass
-from chaski_worker.classify import failure
+from chaski_worker.delivery.classify import failure
 
 KEY = ConnectionKey("target.test", 443, True, True, None, None, None)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_worker.content import STRUCK_OUT, shown_content
+from chaski_worker.observability.content import STRUCK_OUT, shown_content
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),

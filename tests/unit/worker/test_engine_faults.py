@@ -10,8 +10,8 @@ import pytest
 from chaski_core.ports import Failed, ReceivedMessage, VisibilityChange
 from chaski_core.retry.ladder import Reason
 from chaski_core.route.model import Ordering
-from chaski_worker.holder import Holder
-from chaski_worker.lanes import Lane
+from chaski_worker.lanes.lane import Lane
+from chaski_worker.lanes.visibility import Holder
 from chaski_worker.settings import WorkerSettings
 from support.memory import EPOCH_MS, LoopClock, unavailable
 from support.worlds import FakeTarget, World, make_route

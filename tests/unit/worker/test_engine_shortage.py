@@ -10,7 +10,7 @@ import pytest
 
 from chaski_core.route.model import Ordering
 from chaski_worker.settings import WorkerSettings
-from chaski_worker.shortage import Shortage, ShortageError, ShortageReason
+from chaski_worker.shortage.classify import Shortage, ShortageError, ShortageReason
 from support.metricpages import value
 from support.worlds import Answer, FakeTarget, World, make_route
 
@@ -159,7 +159,7 @@ async def test_a_shortage_is_logged_once_however_many_wait(caplog: pytest.LogCap
     world = World(make_route(), FakeTarget(lacking(lambda _: any(begin <= now() < end for begin, end in times))))
 
     def logged() -> list[str]:
-        return [each.getMessage() for each in caplog.records if each.name == "chaski_worker.shortages"]
+        return [each.getMessage() for each in caplog.records if each.name == "chaski_worker.shortage.reporting"]
 
     def gauge() -> float:
         return value(world.metrics, "chaski_shortage", reason="descriptors", target="all")

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chaski_core.route.model import AllowRule
-from chaski_worker.guard import Guard, Target
-from chaski_worker.refusal import Refusal, RefusalReason
+from chaski_worker.guard.guard import Guard, Target
+from chaski_worker.guard.refusal import Refusal, RefusalReason
 
 R = RefusalReason
 RULES = (

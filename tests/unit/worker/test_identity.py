@@ -13,9 +13,9 @@ from chaski_core.ports import OutgoingMessage, ReceivedMessage, Sent
 from chaski_core.retry.ladder import ErrorNote, Ladder, LadderState, Retry, RetryPolicy, Rung
 from chaski_core.retry.outcome import Outcome, class_of_status
 from chaski_core.route.model import Ordering
-from chaski_worker.attempts import extra_headers
-from chaski_worker.handoff import rung_message
-from chaski_worker.triage import Deliverable, Stage, triage
+from chaski_worker.delivery.attempt import extra_headers
+from chaski_worker.delivery.triage import Deliverable, Stage, triage
+from chaski_worker.lanes.handoff import rung_message
 from support.worlds import FakeTarget, World, make_route
 
 BOTH = pytest.mark.parametrize("ordering", list(Ordering))

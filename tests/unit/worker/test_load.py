@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from chaski_worker.load import RECENT_SECONDS, Load
+from chaski_worker.consumer.workload import RECENT_SECONDS, Load
 from support.clocks import StillClock
 from support.metricpages import value
 from support.worlds import FakeTarget, World, make_route

@@ -11,14 +11,14 @@ from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.ports import ReceivedMessage
 from chaski_core.retry.ladder import LadderState, Reason, Rung
 from chaski_core.route.resolved import Generation, RungQueue
-from chaski_worker.backoff import backoff_seconds
-from chaski_worker.batcher import Batcher
-from chaski_worker.lanes import Lane, LaneLostError, split
-from chaski_worker.lines import first_lines, gauge_urls, retry_line
-from chaski_worker.room import Room
+from chaski_worker.consumer.intake import Room
+from chaski_worker.consumer.queue_groups import first_lines, gauge_urls, retry_line
+from chaski_worker.delivery.backoff import backoff_seconds
+from chaski_worker.delivery.slots import Slots
+from chaski_worker.delivery.triage import Deliverable, Stage, Unfit, triage
+from chaski_worker.lanes.batcher import Batcher
+from chaski_worker.lanes.lane import Lane, LaneLostError, split
 from chaski_worker.settings import WorkerSettings, needed_hold, poll_seconds_for, visibility_for
-from chaski_worker.slots import Slots
-from chaski_worker.triage import Deliverable, Stage, Unfit, triage
 from support.worlds import make_route, resolve
 
 DAY_MS = 86_400_000

@@ -6,9 +6,9 @@ import pytest
 
 from chaski_core.errors import InvalidInputError, InvalidRouteError
 from chaski_worker.__main__ import main
+from chaski_worker.delivery.triage import Stage
 from chaski_worker.process import WorkerOptions, read_route, stale
 from chaski_worker.settings import SQS_SETTINGS, from_environment
-from chaski_worker.triage import Stage
 from support.resolved import resolved_text
 
 

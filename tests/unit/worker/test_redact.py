@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from chaski_worker.redact import excerpt, one_line, shown_origin
+from chaski_worker.observability.redact import excerpt, one_line, shown_origin
 
 
 @given(st.text(max_size=200), st.integers(1, 50))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from chaski_runtime.process import descriptors
-from chaski_worker.resolver import OwnThreadsResolver
-from chaski_worker.shortage import ShortageError, ShortageReason, shortage_in
+from chaski_worker.delivery.resolver import OwnThreadsResolver
+from chaski_worker.shortage.classify import ShortageError, ShortageReason, shortage_in
 
 
 async def test_addresses_come_with_family_and_port(monkeypatch: pytest.MonkeyPatch) -> None:

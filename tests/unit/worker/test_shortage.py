@@ -9,9 +9,9 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
 from chaski_runtime.process import descriptors
-from chaski_worker.capacity import too_few_descriptors
-from chaski_worker.shortage import Shortage, ShortageReason, names_a_server, shortage_in
-from chaski_worker.waiting import hidden_seconds, is_crowded
+from chaski_worker.shortage.capacity import too_few_descriptors
+from chaski_worker.shortage.classify import Shortage, ShortageReason, names_a_server, shortage_in
+from chaski_worker.shortage.waiting import hidden_seconds, is_crowded
 
 KEY = ConnectionKey("target.test", 443, True, True, None, None, None)
 

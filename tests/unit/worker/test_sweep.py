@@ -11,10 +11,10 @@ from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.ports import OutgoingMessage, ReceivedMessage
 from chaski_core.retry.ladder import Reason
 from chaski_core.route.resolved import Generation
+from chaski_worker.consumer.worker import Worker
+from chaski_worker.delivery.triage import Stage
 from chaski_worker.settings import WorkerSettings
-from chaski_worker.sightings import Sightings
-from chaski_worker.triage import Stage
-from chaski_worker.worker import Worker
+from chaski_worker.shortage.sightings import Sightings
 from support.memory import LoopClock, MemoryBackend
 from support.metricpages import value
 from support.worlds import FakeTarget, World, make_route

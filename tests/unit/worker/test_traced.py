@@ -8,8 +8,8 @@ import pytest
 from chaski_core.message.envelope import HttpRequest
 from chaski_core.retry.outcome import Outcome
 from chaski_runtime.observability.tracing import Tracing
-from chaski_worker.shortage import Shortage, ShortageError, ShortageReason
-from chaski_worker.traced import TracedDeliverer
+from chaski_worker.observability.tracing import TracedDeliverer
+from chaski_worker.shortage.classify import Shortage, ShortageError, ShortageReason
 from support.worlds import make_route
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from chaski_worker.webhook_signing import read_keys, sign, watch_keys
+from chaski_worker.delivery.signing import read_keys, sign, watch_keys
 
 OLD, NEW = base64.b64encode(b"o" * 24), base64.b64encode(b"n" * 64)
 

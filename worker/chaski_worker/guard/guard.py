@@ -1,0 +1,135 @@
+"""Which URLs may be called: those that an allow rule of the route covers, and nothing else.
+
+`Guard.check` answers with one parsed URL, and that very object is what is sent: there is no second parser to disagree
+with. The address behind a name is judged later, where it is about to be dialled (`addresses.py`).
+"""
+
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, is_ambiguous_path, parse_url
+from chaski_core.route.model import AllowRule
+from chaski_worker.guard.refusal import Refusal, RefusalReason
+
+_REMEMBERED = 1_024  # URLs of at most 2,048 characters: bounded, and most subjects call few
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes: the rule that allows it, and the URL exactly as it was judged."""
+
+    rule: AllowRule
+    url: TargetUrl
+
+
+class Guard:
+    """The allow-list of one route.
+
+    The first rule that covers a URL wins, and names the target. No rules, no targets.
+
+    Args:
+        rules: what the route allows.
+        denied_hosts: names that no rule opens.
+
+    Raises:
+        ValueError: a rule's URL is none.
+    """
+
+    def __init__(self, rules: Sequence[AllowRule], denied_hosts: Collection[str] = ()) -> None:
+        self._rules = tuple(_Compiled.of(rule) for rule in rules)
+        self._denied = frozenset(denied_hosts)
+        self._judged = functools.lru_cache(_REMEMBERED)(self._judge)
+
+    def check(self, url: str) -> Target | Refusal:
+        """Whether a URL may be called."""
+        return self._judged(url)
+
+    def _judge(self, text: str) -> Target | Refusal:
+        url = parse_url(text)
+        if isinstance(url, UrlFault):
+            return Refusal.of(url)
+        if url.name in self._denied:
+            return Refusal(RefusalReason.OWN, f"{url.name} is the API server, which no rule opens")
+        mismatches = []
+        for rule in self._rules:
+            mismatch = rule.mismatch(url)
+            if mismatch is None:
+                return Target(rule.rule, url)
+            mismatches.append(mismatch)
+        return _closest(mismatches, url)
+
+
+def api_server_hosts(environment: Mapping[str, str]) -> frozenset[str]:
+    """The names of the cluster's API server. Its address is refused as well, where it is dialled."""
+    host = environment.get("KUBERNETES_SERVICE_HOST", "").strip().lower().removesuffix(".")  # on some clouds a name
+    return _API_SERVER_NAMES | ({host} if host and not is_address(host) else frozenset())
+
+
+_API_SERVER_NAMES = frozenset(
+    {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    rule: AllowRule
+    scheme: str
+    host: str  # without the `*.` of a suffix rule
+    any_label_before: bool
+    port: int
+    segments: tuple[bytes, ...]  # of the path prefix
+
+    @classmethod
+    def of(cls, rule: AllowRule) -> "_Compiled":
+        scheme, sep, rest = rule.url.partition("://")
+        suffix = rest.startswith("*.")
+        url = parse_url(scheme + sep + rest.removeprefix("*."))
+        if isinstance(url, UrlFault):
+            raise ValueError(f'targets.allow "{rule.name}": the URL {url.detail}')  # noqa: TRY004 - a value, not a type
+        if url.query is not None or is_ambiguous_path(url.path):
+            raise ValueError(f'targets.allow "{rule.name}": a rule has a plain path prefix and no query')
+        if suffix and is_address(url.host):
+            raise ValueError(f'targets.allow "{rule.name}": an address has no subdomains')
+        return cls(rule, url.scheme, url.name, suffix, url.port, _segments(url.path.rstrip("/")))
+
+    def mismatch(self, url: TargetUrl) -> RefusalReason | None:
+        """The first part of the URL that this rule does not cover, or None."""
+        if not self._covers_host(url.name):
+            return RefusalReason.HOST
+        if url.scheme != self.scheme:
+            return RefusalReason.SCHEME
+        if url.port != self.port:
+            return RefusalReason.PORT
+        return None if self._covers_path(url.path) else RefusalReason.PATH
+
+    def _covers_host(self, host: str) -> bool:
+        if not self.any_label_before:
+            return host == self.host
+        return host.endswith("." + self.host) and not is_address(host)
+
+    def _covers_path(self, path: str) -> bool:
+        if not self.segments:
+            return True
+        # Where the prefix matters, a path that servers read in different ways could lead out of it.
+        return not is_ambiguous_path(path) and _segments(path)[: len(self.segments)] == self.segments
+
+
+def _segments(path: str) -> tuple[bytes, ...]:
+    return tuple(unquote_to_bytes(segment) for segment in path.split("/")[1:])
+
+
+_ORDER = (RefusalReason.PATH, RefusalReason.PORT, RefusalReason.SCHEME, RefusalReason.HOST)  # closest first
+
+
+def _closest(mismatches: Sequence[RefusalReason], url: TargetUrl) -> Refusal:
+    reason = next((reason for reason in _ORDER if reason in mismatches), RefusalReason.HOST)
+    host = url.name
+    sentences = {
+        RefusalReason.HOST: f"no allow rule covers the host {host}",
+        RefusalReason.SCHEME: f"no allow rule covers {url.scheme}:// on {host}",
+        RefusalReason.PORT: f"no allow rule covers port {url.port} of {host}",
+        RefusalReason.PATH: f"no allow rule covers this path of {host}",
+    }
+    return Refusal(reason, sentences[reason])
