@@ -10,20 +10,20 @@ from chaski_aws.provision.clients import Aws, BotoAws
 from chaski_aws.provision.drain import DrainRule
 from chaski_aws.provision.settings import ProvisionSettings
 from chaski_core.ports import Clock
-from chaski_operator.autoscaling import Autoscaling
-from chaski_operator.cloud import Cloud
-from chaski_operator.counting import CountedAws
-from chaski_operator.handlers import KopfThread, registry
+from chaski_operator.autoscaling.runner import Autoscaling
 from chaski_operator.installation import InstallationUnknownError, installation_of
-from chaski_operator.lease import Lease, LeaseLostError
-from chaski_operator.manifests import KINDS
-from chaski_operator.owned import OwnedObjects
-from chaski_operator.reconcile import Reconciler
-from chaski_operator.replays import Replays
-from chaski_operator.rounds import Rounds
-from chaski_operator.routes import Routes, key_of
+from chaski_operator.kube.cache import OwnedObjects
+from chaski_operator.kube.handlers import KopfThread, registry
+from chaski_operator.kube.informers import Watching
+from chaski_operator.kube.lease import Lease, LeaseLostError
+from chaski_operator.kube.route_cache import Routes, key_of
+from chaski_operator.kube.workqueue import Rounds
+from chaski_operator.manifests.manifests import KINDS
+from chaski_operator.replay.reconciler import Replays
+from chaski_operator.route.aws_resources import Cloud
+from chaski_operator.route.metered_aws import CountedAws
+from chaski_operator.route.reconciler import Reconciler
 from chaski_operator.settings import OperatorSettings, Pace
-from chaski_operator.watching import Watching
 from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError
 from chaski_runtime.kube.config import KubeAccess
 from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics

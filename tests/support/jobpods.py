@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from chaski_operator.replay_job import Object
+from chaski_operator.replay.job import Object
 from support.kubehttp import KubeHttp
 
 BIN = Path(sys.executable).parent

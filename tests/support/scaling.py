@@ -11,9 +11,9 @@ from chaski_core.route.loading import load_route
 from chaski_core.route.model import Ordering
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 from chaski_core.route.resolved_document import resolved_values
-from chaski_operator.events import News
-from chaski_operator.scaling import Pods
-from chaski_operator.scaling_route import Key, Object
+from chaski_operator.autoscaling.policy import Pods
+from chaski_operator.autoscaling.scaler import Key, Object
+from chaski_operator.kube.event_posting import News
 from chaski_runtime.kube.client import KubeRefusedError, KubeUnavailableError
 
 DENIED = BackendRejectedError("AccessDenied", "not allowed")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chaski_operator.names import config_map_name
-from chaski_operator.pods import RESOLVED_KEY
+from chaski_operator.manifests.names import config_map_name
+from chaski_operator.manifests.worker_pod import RESOLVED_KEY
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [

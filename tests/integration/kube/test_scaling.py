@@ -15,13 +15,13 @@ from aiohttp import web
 from chaski_core.ports import QueueCounts
 from chaski_core.route.resolved_document import resolved_values
 from chaski_core.route.validation.crd import GROUP_VERSION
-from chaski_operator.manifests import desired_objects, jobs_of, sweeper_of
-from chaski_operator.routes import Routes
-from chaski_operator.scaling import Pace
-from chaski_operator.scaling_cluster import KubeCluster, WorkerPods
-from chaski_operator.scaling_loop import Scaler
-from chaski_operator.scaling_route import LoopPace, Parts
-from chaski_operator.scraping import Scraper
+from chaski_operator.autoscaling.cluster_view import KubeCluster, WorkerPods
+from chaski_operator.autoscaling.loop import Scaler
+from chaski_operator.autoscaling.policy import Pace
+from chaski_operator.autoscaling.scaler import LoopPace, Parts
+from chaski_operator.kube.route_cache import Routes
+from chaski_operator.manifests.manifests import desired_objects, jobs_of, sweeper_of
+from chaski_operator.pods.metrics_client import Scraper
 from chaski_operator.settings import WorkerPods as PodSettings
 from chaski_runtime.kube.client import KubeApi, object_path
 from chaski_runtime.kube.config import kube_access

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chaski_operator.compare import difference
+from chaski_operator.kube.compare import difference
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chaski_operator.conditions import (
+from chaski_operator.route.conditions import (
     NEEDED,
     Verdict,
     bad,

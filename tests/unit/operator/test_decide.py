@@ -9,9 +9,9 @@ from chaski_aws.provision.errors import NotOursError, Problem, ProvisionError, p
 from chaski_aws.provision.settings import ProvisionSettings
 from chaski_aws.provision.state import Observed, ObservedQueue
 from chaski_core.errors import Fault
-from chaski_operator.apply import ForeignObjectError
-from chaski_operator.cloud import Settled
-from chaski_operator.decide import Found, cloud_verdicts, is_terminal, next_look, reason_of, verdicts
+from chaski_operator.kube.apply import ForeignObjectError
+from chaski_operator.route.aws_resources import Settled
+from chaski_operator.route.policy import Found, cloud_verdicts, is_terminal, next_look, reason_of, verdicts
 from chaski_operator.settings import Pace
 from chaski_runtime.kube.client import KubeApiError, KubeRefusedError, KubeUnavailableError
 from unit.operator.making import route_of

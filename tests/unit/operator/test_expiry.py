@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaski_operator.expiry import (
+from chaski_operator.expiry.policy import (
     SEEN_SECONDS,
     SETTLED_SECONDS,
     Bound,
@@ -15,7 +15,7 @@ from chaski_operator.expiry import (
     observed,
     restored,
 )
-from chaski_operator.expiry_status import is_sweeping, said_of_expiry
+from chaski_operator.expiry.status import is_sweeping, said_of_expiry
 
 HOUR, DAY = 3_600_000, 86_400_000
 NOW = 1_800_000_000_000

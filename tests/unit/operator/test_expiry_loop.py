@@ -9,10 +9,10 @@ import pytest
 
 from chaski_core.ports import QueueCounts
 from chaski_core.timestamps import milliseconds
-from chaski_operator.expiry_status import is_sweeping
-from chaski_operator.scaling import Pods
-from chaski_operator.scaling_loop import Scaler
-from chaski_operator.scaling_route import LoopPace, Parts
+from chaski_operator.autoscaling.loop import Scaler
+from chaski_operator.autoscaling.policy import Pods
+from chaski_operator.autoscaling.scaler import LoopPace, Parts
+from chaski_operator.expiry.status import is_sweeping
 from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
 from support.memory import LoopClock
 from support.metricpages import value

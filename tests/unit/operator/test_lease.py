@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chaski_operator.lease import Lease, LeaseLostError
+from chaski_operator.kube.lease import Lease, LeaseLostError
 from chaski_operator.settings import LeaseSettings
 from chaski_runtime.kube.client import KubeRefusedError, KubeUnavailableError
 from support.memory import LoopClock

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from chaski_core.route.resolved import Generation
-from chaski_operator.manifests import desired_objects, jobs_of
-from chaski_operator.names import ROUTE_HASH, consumer_name, retry_name
+from chaski_operator.manifests.manifests import desired_objects, jobs_of
+from chaski_operator.manifests.names import ROUTE_HASH, consumer_name, retry_name
 from chaski_operator.settings import ToolPods, WorkerPods
 from unit.operator.making import resolved_of, route_of
 

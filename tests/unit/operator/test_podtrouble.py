@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from chaski_operator.conditions import workers_available
-from chaski_operator.podtrouble import Trouble, trouble_of
+from chaski_operator.pods.failures import Trouble, trouble_of
+from chaski_operator.route.conditions import workers_available
 from unit.operator.making import deployment
 
 NO_ROOM = "0/1 nodes are available: 1 Insufficient cpu."

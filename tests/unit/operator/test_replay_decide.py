@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from chaski_operator.replay_decide import Act, Decision, Seen, decide, is_finished
-from chaski_operator.replay_reports import progress_url, read_report
+from chaski_operator.replay.policy import Act, Decision, Seen, decide, is_finished
+from chaski_operator.replay.reports import progress_url, read_report
 from unit.operator.test_replay_job import UID, replay
 
 NOW = 1_795_514_500.0  # 100 s after the creation

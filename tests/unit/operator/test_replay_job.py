@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chaski_operator.replay_job import arguments, replay_job, window
+from chaski_operator.replay.job import arguments, replay_job, window
 from chaski_operator.settings import ToolPods
 
 UID = "0e3cf89f-88e5-4fe7-9f3c-1f4d0a2b9c11"

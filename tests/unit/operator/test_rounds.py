@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from chaski_operator.rounds import Key, Rounds
+from chaski_operator.kube.workqueue import Key, Rounds
 from chaski_operator.settings import Pace
 
 pytestmark = pytest.mark.looptime

@@ -8,7 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaski_core.ports import QueueCounts
-from chaski_operator.scaling import PACE, Decision, Doubt, Limit, Limits, Look, Memory, Mode, Pace, Pods, decide, paced
+from chaski_operator.autoscaling.policy import (
+    PACE,
+    Decision,
+    Doubt,
+    Limit,
+    Limits,
+    Look,
+    Memory,
+    Mode,
+    Pace,
+    Pods,
+    decide,
+    paced,
+)
 
 LOOK_SECONDS = 10.0
 NOTHING = QueueCounts(0, 0, 0)

@@ -11,9 +11,9 @@ from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import QueueCounts
 from chaski_core.route.resolved import Generation
 from chaski_core.route.resolved_document import resolved_values
-from chaski_operator.scaling import Pods
-from chaski_operator.scaling_loop import Scaler
-from chaski_operator.scaling_route import LoopPace, Parts
+from chaski_operator.autoscaling.loop import Scaler
+from chaski_operator.autoscaling.policy import Pods
+from chaski_operator.autoscaling.scaler import LoopPace, Parts
 from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
 from support.memory import LoopClock
 from support.metricpages import value

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from chaski_operator.scaling import Pods
-from chaski_operator.scraping import PodFigures, Scraper, figures, pod_place, together
+from chaski_operator.autoscaling.policy import Pods
+from chaski_operator.pods.metrics_client import PodFigures, Scraper, figures, pod_place, together
 from chaski_runtime.observability.metrics.instruments import LaneReading, Metrics
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from chaski_core.route.resolved import Generation
-from chaski_operator.conditions import NEEDED, good
-from chaski_operator.status import Findings, is_current, rows_of, status_of
+from chaski_operator.route.conditions import NEEDED, good
+from chaski_operator.route.status import Findings, is_current, rows_of, status_of
 from unit.operator.making import resolved_of, route_of
 
 FINDINGS = Findings(7, [good(each, "Good") for each in NEEDED], resolved_of(route_of()), replicas=2)
