@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from chaski_cli.errors import wrong_input
-from chaski_console.passwords import WrongPasswordsError
-from chaski_console.security import Door, OpenDoor, ProxyDoor, is_loopback
-from chaski_console.signing_in import password_door
+from chaski_console.auth.authenticators import Door, OpenDoor, ProxyDoor, is_loopback
+from chaski_console.auth.login import password_door
+from chaski_console.auth.passwords import WrongPasswordsError
 from chaski_core.ports import Clock
 
 _log = logging.getLogger(__name__)

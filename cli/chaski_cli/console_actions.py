@@ -14,7 +14,7 @@ _PACE = running.Pace(retry_seconds=5.0)  # somebody waits for the page
 
 
 class LetterActions:
-    """Implements `chaski_console.views.Actions`; `opened` by the route of the letters."""
+    """Implements `chaski_console.data.views.Actions`; `opened` by the route of the letters."""
 
     def __init__(self, opened: Mapping[str, Opened], clock: Clock) -> None:
         self._opened = opened

@@ -15,11 +15,11 @@ from chaski_cli.console_actions import LetterActions
 from chaski_cli.console_routes import ClusterRoutes, FileRoutes, OpenedRoutes, RouteSource, cluster_access
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_console import server
-from chaski_console.boards import QueueBoard
-from chaski_console.merged import MergedLetters
-from chaski_console.prometheus_rates import PrometheusRates
-from chaski_console.security import Door
-from chaski_console.views import History, Sources
+from chaski_console.auth.authenticators import Door
+from chaski_console.data.dead_letter_index import MergedLetters
+from chaski_console.data.prometheus import PrometheusRates
+from chaski_console.data.route_status import QueueBoard
+from chaski_console.data.views import History, Sources
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Clock
 from chaski_runtime.observability import logs
@@ -159,7 +159,7 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 class _NoJournal:
-    """Implements `chaski_console.views.Histories`: on AWS attempts are in the workers' logs, and nowhere else."""
+    """Implements `chaski_console.data.views.Histories`: on AWS attempts are in the workers' logs, and nowhere else."""
 
     async def histories(self, _: str) -> Sequence[History]:
         """Nothing."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from chaski_cli.console_actions import LetterActions
 from chaski_cli.opened import Opened
-from chaski_console.boards import CounterRates, Known, QueueBoard
-from chaski_console.merged import OneStore
-from chaski_console.views import History, Sources
+from chaski_console.data.dead_letter_index import OneStore
+from chaski_console.data.route_status import CounterRates, Known, QueueBoard
+from chaski_console.data.views import History, Sources
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_embedded.backend import EmbeddedBackend
@@ -29,7 +29,7 @@ def dev_sources(
 
 
 class FolderHistories:
-    """Implements `chaski_console.views.Histories`: reads the folder on another thread, beside its owner."""
+    """Implements `chaski_console.data.views.Histories`: reads the folder on another thread, beside its owner."""
 
     def __init__(self, data: Path) -> None:
         self._data = data

@@ -12,9 +12,9 @@ from chaski_cli.dev_console import dev_sources
 from chaski_cli.errors import CommandError
 from chaski_cli.workers import Workers
 from chaski_console import server as console_server
-from chaski_console.security import is_loopback
+from chaski_console.auth.authenticators import is_loopback
+from chaski_console.data.views import Sources
 from chaski_console.server import ConsoleServer
-from chaski_console.views import Sources
 from chaski_core.ports import Clock
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute

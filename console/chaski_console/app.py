@@ -11,17 +11,17 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from chaski_console.answers import html, static
-from chaski_console.entrance import VISITOR, Entrance, Handler
-from chaski_console.live import Live
-from chaski_console.pages import letters as letter_pages
-from chaski_console.pages.letters import Found, Reader
+from chaski_console.auth.authenticators import HEADERS
+from chaski_console.auth.middleware import VISITOR, Entrance, Handler
+from chaski_console.data.live_updates import Live
+from chaski_console.data.search import Search, WrongSearchError, read_search
+from chaski_console.data.views import History, Sources
+from chaski_console.pages import dead_letters as letter_pages
+from chaski_console.pages.dead_letters import Found, Reader
+from chaski_console.pages.layout import Who
 from chaski_console.pages.message import history_page, wrong_page
 from chaski_console.pages.routes import routes_page, shape, updates
-from chaski_console.pages.shell import Who
-from chaski_console.search import Search, WrongSearchError, read_search
-from chaski_console.security import HEADERS
-from chaski_console.views import History, Sources
+from chaski_console.responses import html, static
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.ports import Clock

@@ -3,11 +3,11 @@
 from aiohttp import web
 
 from chaski_console.app import Console
-from chaski_console.entrance import Entrance
-from chaski_console.live import Live
-from chaski_console.security import Door, Forms, OpenDoor
-from chaski_console.traced import spans
-from chaski_console.views import Sources
+from chaski_console.auth.authenticators import Door, Forms, OpenDoor
+from chaski_console.auth.middleware import Entrance
+from chaski_console.data.live_updates import Live
+from chaski_console.data.views import Sources
+from chaski_console.tracing import spans
 from chaski_core.ports import Clock
 from chaski_runtime.observability.tracing import Tracing
 

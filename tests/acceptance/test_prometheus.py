@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from chaski_cli.demo import experiment
-from chaski_console.prometheus_rates import PrometheusRates
+from chaski_console.data.prometheus import PrometheusRates
 from chaski_core.ports import QueueCounts
 from chaski_runtime.observability.metrics.instruments import Metrics
 from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics

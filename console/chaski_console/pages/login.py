@@ -1,7 +1,7 @@
 """Signing in."""
 
 from chaski_console.html import Markup, el, join
-from chaski_console.pages.shell import LOGO, head, notice
+from chaski_console.pages.layout import LOGO, head, notice
 from chaski_core import __version__
 
 

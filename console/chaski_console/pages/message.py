@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from urllib.parse import quote
 
-from chaski_console import said
+from chaski_console import formatting
+from chaski_console.data.views import History
 from chaski_console.html import Markup, el
-from chaski_console.pages.letters import kind_of
-from chaski_console.pages.shell import NOBODY, Who, chip, fact, notice, page, plain
-from chaski_console.views import History
+from chaski_console.pages.dead_letters import kind_of
+from chaski_console.pages.layout import NOBODY, Who, chip, fact, notice, page, plain
 from chaski_core.ports import AttemptEntry
 
 _STATES = {"pending": "warn", "delivered": "good", "dead-lettered": "bad"}
@@ -82,7 +82,7 @@ def _attempt(entry: AttemptEntry, longest: float) -> Markup:
                 chip(answer, "good" if good else kind_of(entry.error_class)),
                 el("strong", entry.outcome),
                 el("span", f"{entry.stage} attempt" if entry.stage == "first" else "retry", class_="faint"),
-                el("time", said.moment(entry.at)),
+                el("time", formatting.moment(entry.at)),
                 class_="line",
             ),
             el(

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
 
-from chaski_console import said
+from chaski_console import formatting
+from chaski_console.data.live_updates import KEPT_READINGS, Reading
+from chaski_console.data.views import QueueView, RouteView
 from chaski_console.html import Markup, el
-from chaski_console.live import KEPT_READINGS, Reading
-from chaski_console.pages.shell import Who, chip, notice, page, plain
-from chaski_console.views import QueueView, RouteView
+from chaski_console.pages.layout import Who, chip, notice, page, plain
 
 _WIDTH, _HEIGHT = 300, 44
 _SLOW_SECONDS = 300  # an oldest message beyond this is marked
@@ -87,19 +87,19 @@ def _drawn(points: Sequence[str], *, filled: bool) -> str:
 
 
 def _most(backlogs: Sequence[int | None]) -> str:
-    return said.count(max((number for number in backlogs if number is not None), default=None))
+    return formatting.count(max((number for number in backlogs if number is not None), default=None))
 
 
 def _figures(view: RouteView) -> dict[str, tuple[str, bool]]:
     rates, age = view.rates, view.oldest_age_seconds
     failing = rates.failing if rates else None
     return {
-        "accepted": (said.rate(rates.accepted if rates else None), False),
-        "delivered": (said.rate(rates.delivered if rates else None), False),
-        "failing": (said.share(failing), failing is not None and failing > _FAILING),
-        "backlog": (said.count(view.backlog), False),
-        "oldest": (said.span(age), age is not None and age > _SLOW_SECONDS),
-        "given up": (said.rate(rates.dead_letters * 60 if rates else None), bool(rates and rates.dead_letters)),
+        "accepted": (formatting.rate(rates.accepted if rates else None), False),
+        "delivered": (formatting.rate(rates.delivered if rates else None), False),
+        "failing": (formatting.share(failing), failing is not None and failing > _FAILING),
+        "backlog": (formatting.count(view.backlog), False),
+        "oldest": (formatting.span(age), age is not None and age > _SLOW_SECONDS),
+        "given up": (formatting.rate(rates.dead_letters * 60 if rates else None), bool(rates and rates.dead_letters)),
     }
 
 
@@ -197,8 +197,8 @@ def _lines(view: RouteView) -> Iterator[QueueView]:
 def _cells(line: QueueView) -> dict[str, str]:
     counts = line.counts
     return {
-        "visible": said.count(counts.visible if counts else None),
-        "in_flight": said.count(counts.in_flight if counts else None),
-        "delayed": said.count(counts.delayed if counts else None),
-        "oldest": said.span(line.oldest_age_seconds) if counts and counts.total else said.UNKNOWN,
+        "visible": formatting.count(counts.visible if counts else None),
+        "in_flight": formatting.count(counts.in_flight if counts else None),
+        "delayed": formatting.count(counts.delayed if counts else None),
+        "oldest": formatting.span(line.oldest_age_seconds) if counts and counts.total else formatting.UNKNOWN,
     }

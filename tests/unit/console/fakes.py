@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chaski_console.merged import OneStore
-from chaski_console.views import History, QueueView, RouteRates, RouteView, Sources
+from chaski_console.data.dead_letter_index import OneStore
+from chaski_console.data.views import History, QueueView, RouteRates, RouteView, Sources
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import AttemptEntry, QueueCounts
 from chaski_core.retry.ladder import ErrorNote, Reason

@@ -12,8 +12,8 @@ import pytest
 
 from chaski_console import server
 from chaski_console.app import PAGE
-from chaski_console.security import HEADERS, ProxyDoor
-from chaski_console.views import History
+from chaski_console.auth.authenticators import HEADERS, ProxyDoor
+from chaski_console.data.views import History
 from chaski_core.errors import BackendUnavailableError
 from unit.console.fakes import NOW, FakeActions, FixedClock, World, attempt, letter, view
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaski_console.attempts import FROM_ALL, FROM_ONE, Attempts
+from chaski_console.auth.throttle import FROM_ALL, FROM_ONE, Attempts
 from support.clocks import StillClock
 
 

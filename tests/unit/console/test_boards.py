@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from chaski_console.boards import CounterRates, Known, QueueBoard
-from chaski_console.live import Live
-from chaski_console.views import RouteRates
+from chaski_console.data.live_updates import Live
+from chaski_console.data.route_status import CounterRates, Known, QueueBoard
+from chaski_console.data.views import RouteRates
 from chaski_core.ports import QueueCounts
 from chaski_runtime.observability.metrics.instruments import Metrics, RouteTotals
 from support.memory import unavailable

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import chaski_console
-from chaski_console import said
+from chaski_console import formatting
 from chaski_console.pages.routes import line_of
 
 CSS = (Path(chaski_console.__file__).parent / "static" / "console.css").read_text(encoding="utf-8")
@@ -41,20 +41,20 @@ def test_text_can_be_read(scheme: dict[str, str], front: str, back: str) -> None
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (said.span(None), "\u2013"),
-        (said.span(0), "0 s"),
-        (said.span(0.4), "<1 s"),
-        (said.span(59.4), "59 s"),
-        (said.span(180), "3 min"),
-        (said.span(7_200), "2 h"),
-        (said.span(200_000), "2 d"),
-        (said.rate(0), "0"),
-        (said.rate(0.25), "0.2"),
-        (said.rate(1234.5), "1,234"),
-        (said.share(None), "\u2013"),
-        (said.share(0.012), "1.2 %"),
-        (said.share(1), "100 %"),
-        (said.count(12_345), "12,345"),
+        (formatting.span(None), "\u2013"),
+        (formatting.span(0), "0 s"),
+        (formatting.span(0.4), "<1 s"),
+        (formatting.span(59.4), "59 s"),
+        (formatting.span(180), "3 min"),
+        (formatting.span(7_200), "2 h"),
+        (formatting.span(200_000), "2 d"),
+        (formatting.rate(0), "0"),
+        (formatting.rate(0.25), "0.2"),
+        (formatting.rate(1234.5), "1,234"),
+        (formatting.share(None), "\u2013"),
+        (formatting.share(0.012), "1.2 %"),
+        (formatting.share(1), "100 %"),
+        (formatting.count(12_345), "12,345"),
     ],
     ids=str,
 )

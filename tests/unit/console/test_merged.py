@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
-from chaski_console.merged import MergedLetters, OneStore
+from chaski_console.data.dead_letter_index import MergedLetters, OneStore
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.errors import BackendUnavailableError
 from support.memory import Faults, MemoryStore, unavailable

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_console.passwords import Passwords, WrongPasswordsError, read_passwords
+from chaski_console.auth.passwords import Passwords, WrongPasswordsError, read_passwords
 from support.clocks import StillClock
 
 ADA, BOB = "correct horse battery", "staple:with:colons"

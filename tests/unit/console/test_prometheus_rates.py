@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from chaski_console.prometheus_rates import PrometheusRates
-from chaski_console.views import RouteRates
+from chaski_console.data.prometheus import PrometheusRates
+from chaski_console.data.views import RouteRates
 from unit.console.fakes import FixedClock
 
 FIGURES = {

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from chaski_console.search import Search, WrongSearchError, read_search
+from chaski_console.data.search import Search, WrongSearchError, read_search
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.retry.ladder import Reason
 

@@ -2,7 +2,7 @@ from http import HTTPStatus
 
 import pytest
 
-from chaski_console.security import HEADERS, Forms, OpenDoor, ProxyDoor, Refused, Visitor, is_loopback
+from chaski_console.auth.authenticators import HEADERS, Forms, OpenDoor, ProxyDoor, Refused, Visitor, is_loopback
 
 OPEN = OpenDoor()
 PROXIED = ProxyDoor("X-Forwarded-User")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaski_console.sessions import Sessions
+from chaski_console.auth.sessions import Sessions
 
 NOW = 1_800_000_000_000
 

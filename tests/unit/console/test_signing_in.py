@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 
 from chaski_console import server
-from chaski_console.attempts import FROM_ONE
-from chaski_console.security import HEADERS
-from chaski_console.signing_in import own_path, password_door
+from chaski_console.auth.authenticators import HEADERS
+from chaski_console.auth.login import own_path, password_door
+from chaski_console.auth.throttle import FROM_ONE
 from support.clocks import StillClock
 from unit.console.fakes import FakeActions, World, letter
 

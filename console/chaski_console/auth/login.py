@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from chaski_console.attempts import Attempts
-from chaski_console.passwords import MAX_PASSWORD_CHARACTERS, Passwords
-from chaski_console.security import FOREIGN, Refused, Visitor, host_name, is_foreign, is_loopback
-from chaski_console.sessions import Session, Sessions
+from chaski_console.auth.authenticators import FOREIGN, Refused, Visitor, host_name, is_foreign, is_loopback
+from chaski_console.auth.passwords import MAX_PASSWORD_CHARACTERS, Passwords
+from chaski_console.auth.sessions import Session, Sessions
+from chaski_console.auth.throttle import Attempts
 from chaski_core.ports import Clock
 
 DEFAULT_SESSION_SECONDS = 43_200

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from chaski_console.views import Board, RouteView
+from chaski_console.data.views import Board, RouteView
 
 INTERVAL_SECONDS = 2.0
 KEPT_READINGS = 150  # five minutes

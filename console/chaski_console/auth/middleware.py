@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from chaski_console.answers import html
+from chaski_console.auth.authenticators import HEADERS, Door, Forms, Refused, Visitor
+from chaski_console.auth.login import Cookie, PasswordDoor, own_path
+from chaski_console.pages.layout import Who
 from chaski_console.pages.login import again_page, login_page
 from chaski_console.pages.message import wrong_page
-from chaski_console.pages.shell import Who
-from chaski_console.security import HEADERS, Door, Forms, Refused, Visitor
-from chaski_console.signing_in import Cookie, PasswordDoor, own_path
+from chaski_console.responses import html
 
 VISITOR = web.RequestKey("visitor", Visitor)
 _MAX_NAME_CHARACTERS = 1_024

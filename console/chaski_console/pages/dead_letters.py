@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from chaski_console import said
+from chaski_console import formatting
+from chaski_console.data.search import WINDOWS, Search
 from chaski_console.html import Markup, el
-from chaski_console.pages.shell import Who, chip, fact, notice, page, plain
-from chaski_console.search import WINDOWS, Search
+from chaski_console.pages.layout import Who, chip, fact, notice, page, plain
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.outcome import class_of_key
@@ -225,8 +225,8 @@ def _by_command(search: Search, reader: Reader) -> Markup:
 
 def _row(letter: DeadLetter, reader: Reader) -> Markup:
     at = el(
-        "time", said.ago(letter.dead_lettered_at, reader.now_ms), title=said.moment(letter.dead_lettered_at),
-        datetime=said.moment(letter.dead_lettered_at).replace(" ", "T"),
+        "time", formatting.ago(letter.dead_lettered_at, reader.now_ms), title=formatting.moment(letter.dead_lettered_at),
+        datetime=formatting.moment(letter.dead_lettered_at).replace(" ", "T"),
     )  # fmt: skip
     pick = el("input", type="checkbox", name="id", value=_picked(letter), aria_label=f"Select {letter.id}")
     return el(
@@ -245,7 +245,7 @@ def _row(letter: DeadLetter, reader: Reader) -> Markup:
 
 def _whole(letter: DeadLetter, reader: Reader) -> Markup:
     facts = [
-        *fact("given up", said.moment(letter.dead_lettered_at), el("span", f" · {said.ago(letter.dead_lettered_at, reader.now_ms)}", class_="faint")),
+        *fact("given up", formatting.moment(letter.dead_lettered_at), el("span", f" · {formatting.ago(letter.dead_lettered_at, reader.now_ms)}", class_="faint")),
         *fact("reason", letter.reason.value, f": {letter.detail}" if letter.detail else None),
         *fact("error", _class_chip(letter)),
         *fact("route", plain(letter.route)),
@@ -255,7 +255,7 @@ def _whole(letter: DeadLetter, reader: Reader) -> Markup:
         *fact("subject", plain(letter.subject)),
         *fact("target", plain(letter.target), el("span", " ", plain(letter.url), class_="faint")),
         *fact("attempts", letter.attempts),
-        *(fact("sent again", said.moment(letter.replay.at), f" by {letter.replay.run}") if letter.replay else ()),
+        *(fact("sent again", formatting.moment(letter.replay.at), f" by {letter.replay.run}") if letter.replay else ()),
     ]  # fmt: skip
     return el(
         "article",
@@ -274,7 +274,7 @@ def _errors(letter: DeadLetter) -> Markup | None:
     items = [
         el(
             "li",
-            el("div", chip(note.key, kind_of(note.key)), el("time", said.moment(note.at)), plain(note.detail), class_="line"),
+            el("div", chip(note.key, kind_of(note.key)), el("time", formatting.moment(note.at)), plain(note.detail), class_="line"),
             el("pre", note.excerpt) if note.excerpt else None,
         )
         for note in letter.errors

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from chaski_console.views import RouteRates
+from chaski_console.data.views import RouteRates
 from chaski_core.ports import Clock
 
 _SECONDS = 5.0  # an answer that takes longer is no use to who watches

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chaski_console.views import QueueView, Rates, RouteRates, RouteView
+from chaski_console.data.views import QueueView, Rates, RouteRates, RouteView
 from chaski_core.errors import BackendError
 from chaski_core.ports import Clock, QueueCounts
 from chaski_core.route.resolved import ResolvedRoute
