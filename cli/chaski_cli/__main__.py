@@ -70,7 +70,7 @@ def _system_sentence(error: OSError) -> str:
 
 
 def _tell(error: ChaskiError) -> Exit:
-    from chaski_cli.console import printable  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.output import printable  # noqa: PLC0415 - keeps help quick
 
     lines = [printable(line) for line in f"chaski: {error}".splitlines()]
     if isinstance(error, CommandError) and error.next_step:

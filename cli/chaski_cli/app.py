@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from chaski_cli.app_console import console
-from chaski_cli.app_letters import dead_letters
-from chaski_cli.app_provision import deprovision, provision
-from chaski_cli.app_send import send
+from chaski_cli.commands.console import console
+from chaski_cli.commands.dead_letters import dead_letters
+from chaski_cli.commands.provision import deprovision, provision
+from chaski_cli.commands.send import send
 from chaski_cli.options import DEFAULT_DATA, Data, Output, RouteFile
 from chaski_core import __version__
 
@@ -90,7 +90,7 @@ def dev(  # noqa: PLR0913 - one parameter for each option of the command
 
     [bold]Example:[/] chaski dev examples/first-route.yaml
     """
-    from chaski_cli.dev import DevOptions, run_dev  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.dev.command import DevOptions, run_dev  # noqa: PLC0415 - keeps help quick
 
     options = DevOptions(
         tuple(routes), data, host, port, metrics_port, console_port, log_format.value, log_level.value, secrets
@@ -125,7 +125,7 @@ def validate(
 
     [bold]Example:[/] chaski validate examples/*.yaml
     """
-    from chaski_cli.validate import run_validate  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.commands.validate import run_validate  # noqa: PLC0415 - keeps help quick
 
     raise typer.Exit(run_validate(routes, as_json=output is Output.json))
 
@@ -162,9 +162,9 @@ def ledger(
 
     [bold]Example:[/] chaski ledger --route resolved.yaml --metrics http://ingest:9090/metrics --metrics http://worker:9090/metrics
     """
-    from chaski_cli.ledger import run_folder, run_metrics  # noqa: PLC0415 - keeps help quick
-    from chaski_cli.ledger_ids import run_ids  # noqa: PLC0415 - as above
-    from chaski_cli.opened import Where  # noqa: PLC0415 - as above
+    from chaski_cli.backends import Where  # noqa: PLC0415 - as above
+    from chaski_cli.ledger.by_ids import run_ids  # noqa: PLC0415 - as above
+    from chaski_cli.ledger.command import run_folder, run_metrics  # noqa: PLC0415 - keeps help quick
 
     where = Where(data, route)
     as_json = output is Output.json
@@ -204,15 +204,15 @@ def trace(  # noqa: PLR0913 - one parameter for each option of the command
 
     [bold]Example:[/] chaski trace --text jane@example.com
     """
-    from chaski_cli.opened import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
 
     where, as_json = Where(data, route), output is Output.json
     if message_id is not None and subject is None and text is None:
-        from chaski_cli.stored import run_trace  # noqa: PLC0415 - as above
+        from chaski_cli.dead_letters.command import run_trace  # noqa: PLC0415 - as above
 
         raise typer.Exit(run_trace(where, logs, message_id, as_json=as_json))
     if message_id is not None or (subject is None and text is None):
         raise typer.BadParameter("give an ID, or --subject, --text or both")
-    from chaski_cli.trace_search import Sought, run_search  # noqa: PLC0415 - as above
+    from chaski_cli.trace.search import Sought, run_search  # noqa: PLC0415 - as above
 
     raise typer.Exit(run_search(where, logs, Sought(subject, text), as_json=as_json))

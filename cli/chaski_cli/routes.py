@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chaski_cli.console import fault_lines, printable
 from chaski_cli.errors import wrong_input
+from chaski_cli.output import fault_lines, printable
 from chaski_core.errors import Fault, InvalidRouteError
 from chaski_core.route.loading import load_routes
 from chaski_core.route.model import Route

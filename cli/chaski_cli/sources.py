@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Protocol
 
-from chaski_cli.opened import Opened, Where, open_folder_reader, open_where
+from chaski_cli.backends import Opened, Where, open_folder_reader, open_where
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 
 _CHUNK = 64

@@ -42,12 +42,12 @@ def test_the_tools_hold_all_that_the_commands_for_a_cluster_import() -> None:
 
 def test_a_command_that_the_image_leaves_out_says_so() -> None:
     """One sentence and the way on, as for every other fault, in place of a traceback."""
-    script = "import sys; sys.modules['chaski_cli.dev'] = None; from chaski_cli.__main__ import main; main()"
+    script = "import sys; sys.modules['chaski_cli.dev.command'] = None; from chaski_cli.__main__ import main; main()"
     given = [sys.executable, "-c", script, "dev", "route.yaml"]
     ended = subprocess.run(given, check=False, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr.splitlines()) == (
         1,
-        ["chaski: chaski_cli.dev is left out of this image", "next: run the command from a checkout"],
+        ["chaski: chaski_cli.dev.command is left out of this image", "next: run the command from a checkout"],
     )
 
 

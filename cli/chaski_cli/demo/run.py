@@ -14,13 +14,13 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from chaski_cli.console import emit_json, stderr, stdout
+from chaski_cli.backends import open_folder_reader
 from chaski_cli.demo import experiment
 from chaski_cli.demo.processes import Dev, dev_process, target_process
 from chaski_cli.demo.reading import read_metrics
 from chaski_cli.demo.show import show
 from chaski_cli.errors import CommandError, Exit, wrong_input
-from chaski_cli.opened import open_folder_reader
+from chaski_cli.output import emit_json, stderr, stdout
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 
 _LIMIT_SECONDS = 180.0

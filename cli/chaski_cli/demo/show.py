@@ -6,7 +6,6 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from chaski_cli.console import table
 from chaski_cli.demo.experiment import (
     EXPECTED,
     EXPECTED_ACCEPTED,
@@ -15,6 +14,7 @@ from chaski_cli.demo.experiment import (
     Row,
     total,
 )
+from chaski_cli.output import table
 
 _NONE = Row(0, 0, 0, 0)
 _NAMES = {"timeout": "nothing (timeout)"}

@@ -15,8 +15,8 @@ from chaski_aws.provision.plan import plan, plan_drained
 from chaski_aws.provision.resolve import resolved_route
 from chaski_aws.provision.settings import ProvisionSettings
 from chaski_aws.provision.state import Observed
-from chaski_cli.console import emit_json, printable, stderr
 from chaski_cli.errors import CommandError, Exit, wrong_input
+from chaski_cli.output import emit_json, printable, stderr
 from chaski_cli.provisioning import show
 from chaski_cli.provisioning.files import read_remembered, write_resolved
 from chaski_cli.provisioning.waiting import Watch, watch_drained

@@ -11,8 +11,8 @@ from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.errors import ProvisionError
 from chaski_aws.provision.observe import survey
 from chaski_aws.provision.plan import plan_drop
-from chaski_cli.console import emit_json, printable, stderr, stdout
 from chaski_cli.errors import CommandError, Exit, wrong_input
+from chaski_cli.output import emit_json, printable, stderr, stdout
 from chaski_cli.provisioning import show
 from chaski_cli.provisioning.command import Asked, connect
 from chaski_cli.routes import load

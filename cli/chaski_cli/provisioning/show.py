@@ -8,7 +8,7 @@ from rich.text import Text
 
 from chaski_aws.provision.actions import Action
 from chaski_aws.provision.errors import ProvisionError
-from chaski_cli.console import printable, stderr, stdout, table
+from chaski_cli.output import printable, stderr, stdout, table
 
 if TYPE_CHECKING:
     from chaski_cli.provisioning.command import Outcome

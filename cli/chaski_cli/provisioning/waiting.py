@@ -10,7 +10,7 @@ from chaski_aws.provision.drain import Look, is_drained, look_at, seconds_until_
 from chaski_aws.provision.observe import observe_queues
 from chaski_aws.provision.settings import GENERATION_TAG
 from chaski_aws.provision.state import Observed
-from chaski_cli.console import stderr
+from chaski_cli.output import stderr
 
 _PAUSE_SECONDS = 20.0
 

@@ -14,8 +14,8 @@ import aiohttp
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from chaski_cli.console import emit_json, printable, stderr, stdout
 from chaski_cli.errors import CommandError, Exit, wrong_input
+from chaski_cli.output import emit_json, printable, stderr, stdout
 from chaski_cli.sending.client import IngestClient
 from chaski_cli.sending.lines import Line, Rejected, give_up
 from chaski_cli.sending.message import Flags, message

@@ -1,7 +1,7 @@
 """The accounts of routes, out of the metrics of their processes."""
 
-from chaski_cli.ledger import Account, accounts
-from chaski_cli.ledger_ids import IdAccount, accepted_ids, delivered_ids
+from chaski_cli.ledger.by_ids import IdAccount, accepted_ids, delivered_ids
+from chaski_cli.ledger.command import Account, accounts
 
 INGEST = """
 # TYPE chaski_messages_accepted_total counter

@@ -8,8 +8,8 @@ import orjson
 import pytest
 from rich.console import Console
 
-from chaski_cli.console import printable
-from chaski_cli.letters import csv_header, csv_text, json_text, letter_view, letters_table
+from chaski_cli.dead_letters.show import csv_header, csv_text, json_text, letter_view, letters_table
+from chaski_cli.output import printable
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import ErrorNote, Reason
 

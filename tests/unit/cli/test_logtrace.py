@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from chaski_cli.backends import Where
 from chaski_cli.errors import CommandError
-from chaski_cli.logtrace import merged, read_attempts, traces, traces_from_logs
-from chaski_cli.opened import Where
+from chaski_cli.trace.logs import merged, read_attempts, traces, traces_from_logs
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter, ReplayMark
 from chaski_core.retry.ladder import ErrorNote, Reason

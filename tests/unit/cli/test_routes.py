@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from chaski_cli.dev import curl_line, is_loopback
+from chaski_cli.dev.command import curl_line, is_loopback
 from chaski_cli.errors import CommandError, Exit
 from chaski_cli.routes import check, load
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaski_cli.services import Addresses
+from chaski_cli.dev.services import Addresses
 
 
 @pytest.mark.parametrize(

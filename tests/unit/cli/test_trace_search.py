@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from chaski_cli import trace_search
-from chaski_cli.trace_search import Sought, found_in_logs
+from chaski_cli.trace import search
+from chaski_cli.trace.search import Sought, found_in_logs
 from chaski_core.retry.outcome import Outcome
 from chaski_runtime.observability.log_fields import Attempt, attempt_fields
 
@@ -55,5 +55,5 @@ def test_attempts_of_what_was_found_elsewhere_come_with_it_oldest_first() -> Non
 
 def test_a_log_of_any_size_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more messages than are shown, no more are kept."""
-    monkeypatch.setattr(trace_search, "MOST", 10)
+    monkeypatch.setattr(search, "MOST", 10)
     assert len(found_in_logs((line(f"m{n}") for n in range(1_000)), Sought(subject="s"), ())) <= 21

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from chaski_cli.traces import trace_view, traces_json
+from chaski_cli.trace.command import trace_view, traces_json
 from chaski_core.ports import AttemptEntry
 from chaski_embedded.storage.reader import State, Trace
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chaski_cli.replaying.choosing import Ready, Run, Skip, judge, rewritten_url
+from chaski_cli.replay.selection import Ready, Run, Skip, judge, rewritten_url
 from chaski_core.dead_letter import DeadLetter, ReplayMark
 from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
 from chaski_core.retry.ladder import ErrorNote, LadderState, Reason

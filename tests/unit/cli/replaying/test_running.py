@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from chaski_cli.opened import Opened
-from chaski_cli.replaying.choosing import Run, Skip
-from chaski_cli.replaying.running import Chosen, Pace, Progress, Replay, choose
-from chaski_cli.replaying.spool import Spool
+from chaski_cli.backends import Opened
+from chaski_cli.replay.engine import Chosen, Pace, Progress, Replay, choose
+from chaski_cli.replay.selection import Run, Skip
+from chaski_cli.replay.spool import Spool
 from chaski_core.dead_letter import CLAIM_MS, DeadLetter, DeadLetterFilter, ReplayClaim
 from chaski_core.errors import BackendRejectedError
 from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope

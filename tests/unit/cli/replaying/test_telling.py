@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from chaski_cli.errors import CommandError
-from chaski_cli.replaying.telling import progress_server, short_report, write_report
+from chaski_cli.replay.progress import progress_server, short_report, write_report
 from chaski_core import json_codec
 
 REPORT = {"found": 3, "sent": 1, "reason": None, "resume": "chaski dead-letters replay", "sample": []}

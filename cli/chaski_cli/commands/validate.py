@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.text import Text
 
-from chaski_cli.console import emit_json, fault_lines, printable, stdout
 from chaski_cli.errors import Exit
+from chaski_cli.output import emit_json, fault_lines, printable, stdout
 from chaski_cli.routes import Checked, check
 
 

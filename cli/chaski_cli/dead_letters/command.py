@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from chaski_cli import letters
-from chaski_cli.console import emit, emit_json, stderr, stdout
+from chaski_cli.backends import Where, open_folder_reader
+from chaski_cli.dead_letters import show
 from chaski_cli.errors import CommandError, Exit, wrong_input
-from chaski_cli.opened import Where, open_folder_reader
+from chaski_cli.output import emit, emit_json, stderr, stdout
 from chaski_cli.sources import open_source
 from chaski_cli.times import parse_time
-from chaski_cli.traces import trace_view, traces_json
+from chaski_cli.trace.command import trace_view, traces_json
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_runtime.process.clock import SystemClock
 
@@ -68,14 +68,14 @@ def run_show(where: Where, message_id: str, *, as_json: bool) -> Exit:
         _write_json(found)
     else:
         for letter in found:
-            stdout().print(letters.letter_view(letter))
+            stdout().print(show.letter_view(letter))
     return Exit.OK
 
 
 def run_trace(where: Where, logs: str | None, message_id: str, *, as_json: bool) -> Exit:
     """Shows every attempt of the messages of an identity or of a label, replays included."""
     if where.route is not None or logs is not None:
-        from chaski_cli.logtrace import traces_from_logs  # noqa: PLC0415 - what only this needs
+        from chaski_cli.trace.logs import traces_from_logs  # noqa: PLC0415 - what only this needs
 
         traces = traces_from_logs(where, logs, message_id)
         known = "--route and --logs" if logs is not None else "the table: attempts of other messages are in logs only"
@@ -121,23 +121,23 @@ def _moment(flag: str, text: str | None, now_ms: int) -> int | None:
 
 def _write_table(found: Iterable[DeadLetter]) -> None:
     listed = list(found)
-    stdout().print(letters.letters_table(listed) if listed else Text("no dead letter matches"))
+    stdout().print(show.letters_table(listed) if listed else Text("no dead letter matches"))
 
 
 def _write_json(found: Iterable[DeadLetter]) -> None:
-    emit(letters.json_list(found))
+    emit(show.json_list(found))
 
 
 def _write_ndjson(found: Iterable[DeadLetter]) -> None:
-    emit(letters.json_text(letter) + "\n" for letter in found)
+    emit(show.json_text(letter) + "\n" for letter in found)
 
 
 def _write_csv(found: Iterable[DeadLetter]) -> None:
-    emit(itertools.chain([letters.csv_header()], map(letters.csv_text, found)))
+    emit(itertools.chain([show.csv_header()], map(show.csv_text, found)))
 
 
 def _write_raw_csv(found: Iterable[DeadLetter]) -> None:
-    emit(itertools.chain([letters.csv_header()], (letters.csv_text(letter, raw=True) for letter in found)))
+    emit(itertools.chain([show.csv_header()], (show.csv_text(letter, raw=True) for letter in found)))
 
 
 _WRITERS: dict[str, Callable[[Iterable[DeadLetter]], None]] = {

@@ -13,14 +13,14 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from chaski_cli.console import cell, emit_json, printable, stderr, stdout, table
+from chaski_cli.backends import Opened, Where, open_where
+from chaski_cli.dead_letters.command import Search
 from chaski_cli.errors import CommandError, Exit, wrong_input
-from chaski_cli.opened import Opened, Where, open_where
-from chaski_cli.replaying import running
-from chaski_cli.replaying.choosing import Allowed, Ready, Run, Skip
-from chaski_cli.replaying.spool import Spool
-from chaski_cli.replaying.telling import Telling, progress_server, write_report
-from chaski_cli.stored import Search
+from chaski_cli.output import cell, emit_json, printable, stderr, stdout, table
+from chaski_cli.replay import engine
+from chaski_cli.replay.progress import Telling, progress_server, write_report
+from chaski_cli.replay.selection import Allowed, Ready, Run, Skip
+from chaski_cli.replay.spool import Spool
 from chaski_core.dead_letter import DeadLetterFilter
 from chaski_core.message.target_url import UrlFault, parse_url
 from chaski_core.route.resolved import ResolvedRoute
@@ -50,7 +50,7 @@ class Asked:
     search: Search
     ids: tuple[str, ...]
     run: Run
-    pace: running.Pace
+    pace: engine.Pace
     dry_run: bool
     yes: bool
     as_json: bool
@@ -85,17 +85,17 @@ async def _replay(where: Where, asked: Asked) -> Exit:
     if wanted.until is None or wanted.until > now:
         # What fails again while this runs is another dead letter, and not of this run.
         wanted = replace(wanted, until=now)
-    chosen = running.Chosen(wanted, asked.ids)
+    chosen = engine.Chosen(wanted, asked.ids)
     so_far = _SoFar(asked, wanted, _resume(where, asked, wanted))
     async with progress_server(asked.telling.port, so_far.report), open_where(where) as opened:
         with Spool() as spool, _bar() as bar:
             looking = bar.add_task("looking", total=None)
 
-            def tell(progress: running.Progress) -> None:
+            def tell(progress: engine.Progress) -> None:
                 so_far.progress = progress
                 bar.update(looking, completed=progress.found)
 
-            progress = await running.choose(opened, chosen, asked.run, allowed_by(opened.routes), spool, tell)
+            progress = await engine.choose(opened, chosen, asked.run, allowed_by(opened.routes), spool, tell)
             bar.remove_task(looking)
             so_far.sample += [each for each, _ in zip(spool, range(SAMPLE), strict=False)]
             if not asked.dry_run:
@@ -116,9 +116,9 @@ def _bar() -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 
 
-async def _send(opened: Opened, asked: Asked, spool: Spool, progress: running.Progress, bar: Progress) -> None:
+async def _send(opened: Opened, asked: Asked, spool: Spool, progress: engine.Progress, bar: Progress) -> None:
     task = bar.add_task("sending", total=progress.ready)
-    replay = running.Replay(
+    replay = engine.Replay(
         opened,
         asked.run,
         asked.pace,
@@ -135,7 +135,7 @@ def allowed_by(routes: Mapping[str, ResolvedRoute]) -> Allowed:
     return lambda route, url: not isinstance(guards[route].check(url), Refusal)
 
 
-def _refuse_foreign(asked: Asked, progress: running.Progress) -> None:
+def _refuse_foreign(asked: Asked, progress: engine.Progress) -> None:
     refused = progress.skipped[Skip.NOT_ALLOWED]
     if asked.run.to_url is not None and refused:
         raise wrong_input(
@@ -144,7 +144,7 @@ def _refuse_foreign(asked: Asked, progress: running.Progress) -> None:
         )
 
 
-def _agree(asked: Asked, progress: running.Progress, bar: Progress) -> None:
+def _agree(asked: Asked, progress: engine.Progress, bar: Progress) -> None:
     if asked.yes or not sys.stdin.isatty():
         return
     bar.stop()
@@ -179,7 +179,7 @@ class _SoFar:
     asked: Asked
     wanted: DeadLetterFilter
     resume: str
-    progress: running.Progress = field(default_factory=running.Progress)
+    progress: engine.Progress = field(default_factory=engine.Progress)
     sample: list[Ready] = field(default_factory=list)
 
     def report(self) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.text import Text
 
 from chaski_aws.backend import open_backend
-from chaski_cli.console import emit_json, printable, stderr, stdout, table
+from chaski_cli.backends import Where, open_folder_reader, read_resolved_file
 from chaski_cli.errors import CommandError, Exit
-from chaski_cli.opened import Where, open_folder_reader, read_resolved_file
+from chaski_cli.output import emit_json, printable, stderr, stdout, table
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock

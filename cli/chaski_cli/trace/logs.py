@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
+from chaski_cli.backends import Where
 from chaski_cli.errors import wrong_input
-from chaski_cli.opened import Where
 from chaski_cli.sources import open_source
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import AttemptEntry

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from chaski_cli.opened import Sender
-from chaski_cli.replaying.choosing import Ready
+from chaski_cli.backends import Sender
+from chaski_cli.replay.selection import Ready
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import MAX_BATCH_ENTRIES, Failed
 

@@ -13,10 +13,10 @@ import uvloop
 from rich.console import Console
 from rich.text import Text
 
-from chaski_cli.console import stdout
+from chaski_cli.dev.services import Addresses, Services, open_services
 from chaski_cli.errors import Exit
+from chaski_cli.output import stdout
 from chaski_cli.routes import load
-from chaski_cli.services import Addresses, Services, open_services
 from chaski_core import json_codec
 from chaski_core.route.model import Route
 from chaski_runtime.observability import logs

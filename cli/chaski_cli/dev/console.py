@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaski_cli.console_actions import LetterActions
-from chaski_cli.opened import Opened
+from chaski_cli.backends import Opened
+from chaski_cli.console.actions import LetterActions
 from chaski_console.data.dead_letter_index import OneStore
 from chaski_console.data.route_status import CounterRates, Known, QueueBoard
 from chaski_console.data.views import History, Sources

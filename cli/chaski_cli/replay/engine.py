@@ -8,10 +8,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 
-from chaski_cli.opened import Opened
-from chaski_cli.replaying.choosing import Allowed, Ready, Run, Skip, judge
-from chaski_cli.replaying.sending import Sending, send_window
-from chaski_cli.replaying.spool import Spool
+from chaski_cli.backends import Opened
+from chaski_cli.replay.selection import Allowed, Ready, Run, Skip, judge
+from chaski_cli.replay.sending import Sending, send_window
+from chaski_cli.replay.spool import Spool
 from chaski_core import json_codec
 from chaski_core.dead_letter import CLAIM_MS, Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendError, BackendUnavailableError

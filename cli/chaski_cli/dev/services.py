@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaski_cli.dev_console import dev_sources
+from chaski_cli.dev.console import dev_sources
+from chaski_cli.dev.workers import Workers
 from chaski_cli.errors import CommandError
-from chaski_cli.workers import Workers
 from chaski_console import server as console_server
 from chaski_console.auth.authenticators import is_loopback
 from chaski_console.data.views import Sources

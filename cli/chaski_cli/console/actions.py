@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from chaski_cli.opened import Opened
-from chaski_cli.replaying import running
-from chaski_cli.replaying.choosing import Run
-from chaski_cli.replaying.command import allowed_by, new_run
-from chaski_cli.replaying.spool import Spool
+from chaski_cli.backends import Opened
+from chaski_cli.replay import engine
+from chaski_cli.replay.command import allowed_by, new_run
+from chaski_cli.replay.selection import Run
+from chaski_cli.replay.spool import Spool
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.ports import Clock
 
-_PACE = running.Pace(retry_seconds=5.0)  # somebody waits for the page
+_PACE = engine.Pace(retry_seconds=5.0)  # somebody waits for the page
 
 
 class LetterActions:
@@ -37,11 +37,11 @@ class LetterActions:
         run = Run(new_run())
         ids = tuple(dict.fromkeys(letter.message_id for letter in picked))
         keys = frozenset(letter.key for letter in picked)
-        chosen = running.Chosen(DeadLetterFilter(until=self._clock.now_ms()), ids, keys)
+        chosen = engine.Chosen(DeadLetterFilter(until=self._clock.now_ms()), ids, keys)
         with Spool() as spool:
-            progress = await running.choose(opened, chosen, run, allowed_by(opened.routes), spool, _quietly)
+            progress = await engine.choose(opened, chosen, run, allowed_by(opened.routes), spool, _quietly)
             if progress.ready:
-                await running.Replay(opened, run, _PACE, self._clock, _quietly).send(spool, progress)
+                await engine.Replay(opened, run, _PACE, self._clock, _quietly).send(spool, progress)
         told = [f"{progress.sent} sent again"]
         told += [f"{count} left out ({skip.value})" for skip, count in progress.skipped.items() if count]
         told += [f"stopped early: {progress.failed}"] if progress.failed else []
@@ -56,5 +56,5 @@ class LetterActions:
         return list(places.values())
 
 
-def _quietly(_: running.Progress) -> None:
+def _quietly(_: engine.Progress) -> None:
     pass

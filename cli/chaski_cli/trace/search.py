@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from chaski_cli.console import emit_json, stderr, stdout, table
+from chaski_cli.backends import Where, open_folder_reader
 from chaski_cli.errors import CommandError, Exit
-from chaski_cli.logtrace import attempt_entry, fields_of, known_ids, opened_lines, traces
-from chaski_cli.opened import Where, open_folder_reader
+from chaski_cli.output import emit_json, stderr, stdout, table
 from chaski_cli.sources import open_source
-from chaski_cli.traces import trace_view, traces_json
+from chaski_cli.trace.command import trace_view, traces_json
+from chaski_cli.trace.logs import attempt_entry, fields_of, known_ids, opened_lines, traces
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.ports import AttemptEntry
 from chaski_core.timestamps import timestamp

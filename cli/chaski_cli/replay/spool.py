@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from chaski_cli.replaying.choosing import Ready
+from chaski_cli.replay.selection import Ready
 from chaski_core import json_codec
 from chaski_core.dead_letter import LetterKey, ReplayMark
 from chaski_core.ports import OutgoingMessage

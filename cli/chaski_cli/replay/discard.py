@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from chaski_cli.console import emit_json, stderr, stdout
+from chaski_cli.backends import Opened, Where, open_where
+from chaski_cli.dead_letters.command import Search
 from chaski_cli.errors import CommandError, Exit, wrong_input
-from chaski_cli.opened import Opened, Where, open_where
-from chaski_cli.replaying.running import Chosen, letters_of
-from chaski_cli.stored import Search
+from chaski_cli.output import emit_json, stderr, stdout
+from chaski_cli.replay.engine import Chosen, letters_of
 from chaski_core.dead_letter import LetterKey
 from chaski_runtime.process.clock import SystemClock
 

@@ -18,11 +18,11 @@ from typing import Any
 
 from rich.text import Text
 
-from chaski_cli.console import emit_json, printable, stderr, stdout, table
+from chaski_cli.backends import Where, open_where, read_resolved_file
 from chaski_cli.errors import CommandError, Exit
-from chaski_cli.ledger import COLUMNS, Account, pending_on_queues
-from chaski_cli.logtrace import fields_of, opened_lines
-from chaski_cli.opened import Where, open_where, read_resolved_file
+from chaski_cli.ledger.command import COLUMNS, Account, pending_on_queues
+from chaski_cli.output import emit_json, printable, stderr, stdout, table
+from chaski_cli.trace.logs import fields_of, opened_lines
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 
 _SHOWN = 20

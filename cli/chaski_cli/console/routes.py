@@ -8,8 +8,8 @@ from typing import Protocol
 
 from chaski_aws.account import AwsAccount
 from chaski_aws.backend import RouteTable
+from chaski_cli.backends import Opened, read_resolved_file
 from chaski_cli.errors import wrong_input
-from chaski_cli.opened import Opened, read_resolved_file
 from chaski_console.data.route_status import Known
 from chaski_core import __version__
 from chaski_core.ports import Clock

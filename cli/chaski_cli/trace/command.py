@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from chaski_cli.console import printable, table
+from chaski_cli.output import printable, table
 from chaski_core.ports import AttemptEntry
 from chaski_core.timestamps import timestamp
 from chaski_embedded.storage.reader import State, Trace

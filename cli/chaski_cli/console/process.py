@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from chaski_aws.account import AwsAccount, open_account
-from chaski_cli.console_access import Access
-from chaski_cli.console_actions import LetterActions
-from chaski_cli.console_routes import ClusterRoutes, FileRoutes, OpenedRoutes, RouteSource, cluster_access
+from chaski_cli.console.access import Access
+from chaski_cli.console.actions import LetterActions
+from chaski_cli.console.routes import ClusterRoutes, FileRoutes, OpenedRoutes, RouteSource, cluster_access
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_console import server
 from chaski_console.auth.authenticators import Door

@@ -66,8 +66,8 @@ def console(  # noqa: PLR0913 - one parameter for each option of the command
 
     chaski console --kubernetes --auth password --password-file users --host 0.0.0.0
     """
-    from chaski_cli.console_access import Access  # noqa: PLC0415 - keeps help quick
-    from chaski_cli.console_process import ConsoleOptions, Shown, run_console  # noqa: PLC0415 - as above
+    from chaski_cli.console.access import Access  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.console.process import ConsoleOptions, Shown, run_console  # noqa: PLC0415 - as above
 
     access = Access(auth.value, auth_header, password_file, session_seconds)
     shown = Shown(tuple(route or ()), kubernetes, tuple(namespace or ()))

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from chaski_cli.console import cell, printable, table
+from chaski_cli.output import cell, printable, table
 from chaski_cli.times import short_time
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter

@@ -71,8 +71,8 @@ def list_letters(  # noqa: PLR0913 - one parameter for each option of the comman
 
     [bold]Example:[/] chaski dead-letters list --since 2h --class 5xx
     """
-    from chaski_cli.opened import Where  # noqa: PLC0415 - keeps help quick
-    from chaski_cli.stored import Search, run_list  # noqa: PLC0415 - as above
+    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.dead_letters.command import Search, run_list  # noqa: PLC0415 - as above
 
     search = Search(since, until, subject, target, error_class, text, replayed)
     raise typer.Exit(run_list(Where(data, route), search, limit, _writer(output, raw_csv)))
@@ -89,8 +89,8 @@ def show_letter(
 
     [bold]Example:[/] chaski dead-letters show 019ab0c5-7d5e-7a39-8a6e-3f7c2d1b0a99
     """
-    from chaski_cli.opened import Where  # noqa: PLC0415 - keeps help quick
-    from chaski_cli.stored import run_show  # noqa: PLC0415 - as above
+    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.dead_letters.command import run_show  # noqa: PLC0415 - as above
 
     raise typer.Exit(run_show(Where(data, route), message_id, as_json=output is Output.json))
 
@@ -117,8 +117,8 @@ def export_letters(  # noqa: PLR0913 - one parameter for each option of the comm
 
     [bold]Example:[/] chaski dead-letters export --output csv > failed.csv
     """
-    from chaski_cli.opened import Where  # noqa: PLC0415 - keeps help quick
-    from chaski_cli.stored import Search, run_list  # noqa: PLC0415 - as above
+    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.dead_letters.command import Search, run_list  # noqa: PLC0415 - as above
 
     search = Search(since, until, subject, target, error_class, text, replayed)
     raise typer.Exit(run_list(Where(data, route), search, limit, _writer(output, raw_csv)))
@@ -156,12 +156,12 @@ def replay_letters(  # noqa: PLR0913 - one parameter for each option of the comm
 
     [bold]Example:[/] chaski dead-letters replay --target helpdesk --since 1d --dry-run
     """
-    from chaski_cli.opened import Where  # noqa: PLC0415 - keeps help quick
-    from chaski_cli.replaying.choosing import Run  # noqa: PLC0415 - as above
-    from chaski_cli.replaying.command import Asked, new_run, run_replay  # noqa: PLC0415 - as above
-    from chaski_cli.replaying.running import Pace  # noqa: PLC0415 - as above
-    from chaski_cli.replaying.telling import Telling  # noqa: PLC0415 - as above
-    from chaski_cli.stored import Search  # noqa: PLC0415 - as above
+    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.dead_letters.command import Search  # noqa: PLC0415 - as above
+    from chaski_cli.replay.command import Asked, new_run, run_replay  # noqa: PLC0415 - as above
+    from chaski_cli.replay.engine import Pace  # noqa: PLC0415 - as above
+    from chaski_cli.replay.progress import Telling  # noqa: PLC0415 - as above
+    from chaski_cli.replay.selection import Run  # noqa: PLC0415 - as above
 
     search = Search(since, until, subject, target, error_class, text)
     named = Run(run or new_run(), again, to_url)
@@ -191,9 +191,9 @@ def discard_letters(  # noqa: PLR0913 - one parameter for each option of the com
 
     [bold]Example:[/] chaski dead-letters discard --class 404 --until 7d
     """
-    from chaski_cli.opened import Where  # noqa: PLC0415 - keeps help quick
-    from chaski_cli.replaying.discarding import Discard, run_discard  # noqa: PLC0415 - as above
-    from chaski_cli.stored import Search  # noqa: PLC0415 - as above
+    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.dead_letters.command import Search  # noqa: PLC0415 - as above
+    from chaski_cli.replay.discard import Discard, run_discard  # noqa: PLC0415 - as above
 
     search = Search(since, until, subject, target, error_class, text, replayed)
     asked = Discard(search, tuple(ids or ()), dry_run, yes, output is Output.json)
