@@ -30,7 +30,7 @@ from chaski_core.retry.ladder import ErrorNote, Reason
 from chaski_core.route.loading import load_route
 from chaski_core.timestamps import timestamp
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.broker.unit_of_work import UnitOfWork
 from chaski_embedded.provision import resolve
 from chaski_embedded.storage import dead_letters as letters
 from chaski_runtime.process.clock import SystemClock
@@ -108,8 +108,8 @@ def month(count: int, end_ms: int, route_key: str = "ns/r") -> Iterator[DeadLett
 async def fill(folder: Path, count: int, end_ms: int) -> None:
     """Makes a data folder with so many dead letters."""
 
-    def insert(chunk: Sequence[DeadLetter]) -> Callable[[Session], None]:
-        def run(session: Session) -> None:
+    def insert(chunk: Sequence[DeadLetter]) -> Callable[[UnitOfWork], None]:
+        def run(session: UnitOfWork) -> None:
             for letter in chunk:
                 letters.insert(session.sql(), letter)
 

@@ -162,11 +162,11 @@ def ledger(
 
     [bold]Example:[/] chaski ledger --route resolved.yaml --metrics http://ingest:9090/metrics --metrics http://worker:9090/metrics
     """
-    from chaski_cli.backends import Where  # noqa: PLC0415 - as above
+    from chaski_cli.backends import BackendLocation  # noqa: PLC0415 - as above
     from chaski_cli.ledger.by_ids import run_ids  # noqa: PLC0415 - as above
     from chaski_cli.ledger.command import run_folder, run_metrics  # noqa: PLC0415 - keeps help quick
 
-    where = Where(data, route)
+    where = BackendLocation(data, route)
     as_json = output is Output.json
     if (logs and not accepted) or (accepted and (route is None or metrics)):
         raise typer.BadParameter("--accepted goes with --route and --logs, and not with --metrics")
@@ -204,9 +204,9 @@ def trace(  # noqa: PLR0913 - one parameter for each option of the command
 
     [bold]Example:[/] chaski trace --text jane@example.com
     """
-    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.backends import BackendLocation  # noqa: PLC0415 - keeps help quick
 
-    where, as_json = Where(data, route), output is Output.json
+    where, as_json = BackendLocation(data, route), output is Output.json
     if message_id is not None and subject is None and text is None:
         from chaski_cli.dead_letters.command import run_trace  # noqa: PLC0415 - as above
 

@@ -37,7 +37,7 @@ class Sender(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class BackendLocation:
     """What the command line names."""
 
     data: Path  # of `chaski dev`
@@ -55,7 +55,7 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenBackend:
     """Dead letters and queues."""
 
     dead_letters: DeadLetterStore
@@ -64,7 +64,7 @@ class Opened:
 
 
 @contextlib.asynccontextmanager
-async def open_where(where: Where) -> AsyncIterator[Opened]:
+async def open_location(where: BackendLocation) -> AsyncIterator[OpenBackend]:
     """Opens what the command line names, to read and to change; a `chaski dev` may be running on the folder.
 
     Raises:
@@ -77,7 +77,7 @@ async def open_where(where: Where) -> AsyncIterator[Opened]:
 
 
 @contextlib.asynccontextmanager
-async def _open_aws(file: Path) -> AsyncIterator[Opened]:
+async def _open_aws(file: Path) -> AsyncIterator[OpenBackend]:
     resolved = read_resolved_file(file)
     route = resolved.route
     try:
@@ -87,25 +87,25 @@ async def _open_aws(file: Path) -> AsyncIterator[Opened]:
     except BackendRejectedError as error:
         raise CommandError(str(error), next_step="set AWS_DEFAULT_REGION and credentials") from error
     try:
-        yield Opened(backend.dead_letters, backend.queue, {route.key: resolved})
+        yield OpenBackend(backend.dead_letters, backend.queue, {route.key: resolved})
     finally:
         await backend.close()
 
 
 @contextlib.asynccontextmanager
-async def _open_folder(folder: Path) -> AsyncIterator[Opened]:
+async def _open_folder(folder: Path) -> AsyncIterator[OpenBackend]:
     with open_folder_reader(folder):
         pass  # it is one, and of this release
     routes = _routes(folder)
     owner = await find_owner(folder)
     if owner is not None:
         async with owner:
-            yield Opened(owner.dead_letters, owner.queue, routes)
+            yield OpenBackend(owner.dead_letters, owner.queue, routes)
         return
     broker = await EmbeddedBroker.open(folder, SystemClock())
     try:
         backend = EmbeddedBackend(broker)
-        yield Opened(backend.dead_letters, backend.queue, routes)
+        yield OpenBackend(backend.dead_letters, backend.queue, routes)
     finally:
         await broker.close()
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chaski_core import json_codec
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 
 _WIDE = 200  # columns of a table that goes into a file or a pipe, where no terminal says how wide it is
 
@@ -62,6 +62,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
     return made
 
 
-def fault_lines(faults: Iterable[Fault]) -> str:
+def fault_lines(faults: Iterable[FieldError]) -> str:
     """Faults as indented lines."""
     return "\n".join(f"  {printable(str(fault))}" for fault in faults)

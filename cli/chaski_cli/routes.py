@@ -7,7 +7,7 @@ from typing import Any
 
 from chaski_cli.errors import wrong_input
 from chaski_cli.output import fault_lines, printable
-from chaski_core.errors import Fault, InvalidRouteError
+from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.route.loading import load_routes
 from chaski_core.route.model import Route
 
@@ -18,7 +18,7 @@ class Checked:
 
     path: Path
     routes: tuple[Route, ...]
-    faults: tuple[Fault, ...]
+    faults: tuple[FieldError, ...]
 
     def as_json(self) -> dict[str, Any]:
         """`{file, valid, routes: [namespace/name], faults: [{field, message}]}`."""
@@ -37,7 +37,7 @@ def check(paths: Sequence[Path]) -> list[Checked]:
     for path in paths:
         checked = _check_file(path)
         twice = [
-            Fault("metadata.name", f"{route.key} is in {seen[route.key]} already")
+            FieldError("metadata.name", f"{route.key} is in {seen[route.key]} already")
             for route in checked.routes
             if route.key in seen
         ]
@@ -66,6 +66,6 @@ def _check_file(path: Path) -> Checked:
     except InvalidRouteError as error:
         return Checked(path, (), error.faults)
     except OSError as error:
-        return Checked(path, (), (Fault("", f"can't be read: {error.strerror}"),))
+        return Checked(path, (), (FieldError("", f"can't be read: {error.strerror}"),))
     except UnicodeDecodeError as error:
-        return Checked(path, (), (Fault("", f"is not UTF-8 text: {error}"),))
+        return Checked(path, (), (FieldError("", f"is not UTF-8 text: {error}"),))

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Protocol
 
-from chaski_cli.backends import Opened, Where, open_folder_reader, open_where
+from chaski_cli.backends import BackendLocation, OpenBackend, open_folder_reader, open_location
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 
 _CHUNK = 64
@@ -24,7 +24,7 @@ class Source(Protocol):
 
 
 @contextlib.contextmanager
-def open_source(where: Where) -> Iterator[Source]:
+def open_source(where: BackendLocation) -> Iterator[Source]:
     """Opens what the command line names, to read only.
 
     Raises:
@@ -36,7 +36,7 @@ def open_source(where: Where) -> Iterator[Source]:
             yield reader
         return
     with asyncio.Runner() as runner:
-        opening = open_where(where)
+        opening = open_location(where)
         opened = runner.run(opening.__aenter__())
         try:
             yield _OnLoop(runner, opened)
@@ -44,14 +44,14 @@ def open_source(where: Where) -> Iterator[Source]:
             runner.run(_close(opening))
 
 
-async def _close(opening: contextlib.AbstractAsyncContextManager[Opened]) -> None:
+async def _close(opening: contextlib.AbstractAsyncContextManager[OpenBackend]) -> None:
     await opening.__aexit__(None, None, None)
 
 
 class _OnLoop:
     """An asynchronous store for whoever reads it step by step."""
 
-    def __init__(self, runner: asyncio.Runner, opened: Opened) -> None:
+    def __init__(self, runner: asyncio.Runner, opened: OpenBackend) -> None:
         self._runner = runner
         self._opened = opened
 

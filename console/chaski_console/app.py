@@ -12,13 +12,13 @@ from urllib.parse import quote
 from aiohttp import web
 
 from chaski_console.auth.authenticators import HEADERS
-from chaski_console.auth.middleware import VISITOR, Entrance, Handler
+from chaski_console.auth.middleware import VISITOR, AuthMiddleware, Handler
 from chaski_console.data.live_updates import Live
 from chaski_console.data.search import Search, WrongSearchError, read_search
 from chaski_console.data.views import History, Sources
 from chaski_console.pages import dead_letters as letter_pages
 from chaski_console.pages.dead_letters import Found, Reader
-from chaski_console.pages.layout import Who
+from chaski_console.pages.layout import CurrentUser
 from chaski_console.pages.message import history_page, wrong_page
 from chaski_console.pages.routes import routes_page, shape, updates
 from chaski_console.responses import html, static
@@ -39,7 +39,7 @@ class Console:
 
     sources: Sources
     live: Live
-    entrance: Entrance
+    entrance: AuthMiddleware
     clock: Clock
 
     def app(self) -> web.Application:
@@ -213,7 +213,7 @@ class Console:
             trouble=self.sources.board.trouble() or "",
         )
 
-    def _who(self, request: web.Request) -> Who:
+    def _who(self, request: web.Request) -> CurrentUser:
         return self.entrance.who(request)
 
 

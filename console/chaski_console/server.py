@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from chaski_console.app import Console
-from chaski_console.auth.authenticators import Door, Forms, OpenDoor
-from chaski_console.auth.middleware import Entrance
+from chaski_console.auth.authenticators import Authenticator, Forms, NoAuthentication
+from chaski_console.auth.middleware import AuthMiddleware
 from chaski_console.data.live_updates import Live
 from chaski_console.data.views import Sources
 from chaski_console.tracing import spans
@@ -31,7 +31,7 @@ async def start(
     port: int,
     sources: Sources,
     clock: Clock,
-    door: Door | None = None,
+    door: Authenticator | None = None,
     tracing: Tracing | None = None,
 ) -> ConsoleServer:
     """Serves until closed.
@@ -47,7 +47,7 @@ async def start(
     Raises:
         OSError: the address can't be listened on.
     """
-    console = Console(sources, Live(sources.board), Entrance(door or OpenDoor(host), Forms()), clock)
+    console = Console(sources, Live(sources.board), AuthMiddleware(door or NoAuthentication(host), Forms()), clock)
     app = console.app()
     if tracing is not None:
         app.middlewares.insert(0, spans(tracing))

@@ -13,7 +13,7 @@ from chaski_core.timestamps import timestamp
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class LetterKey:
+class DeadLetterKey:
     """What tells a dead letter from every other, and where it is stored."""
 
     dead_lettered_at: int  # epoch milliseconds
@@ -102,9 +102,9 @@ class DeadLetter:
     sequence_number: int | None = None  # that its first queue gave the message, where that is known
 
     @property
-    def key(self) -> LetterKey:
+    def key(self) -> DeadLetterKey:
         """What tells it from every other."""
-        return LetterKey(self.dead_lettered_at, self.message_id, self.subject, self.route)
+        return DeadLetterKey(self.dead_lettered_at, self.message_id, self.subject, self.route)
 
     @property
     def replay_of(self) -> str | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Fault:
+class FieldError:
     """One thing that is wrong with an input: where, and what."""
 
     field: str  # path as a user writes it: `body.headers.X-A`, `spec.retry.ladders[2].rungs[0]`; "" for the whole
@@ -34,7 +34,7 @@ class ChaskiError(Exception):
 class InvalidInputError(ChaskiError):
     """An input is wrong; `faults` names everything that is wrong with it, not only the first."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[FieldError]) -> None:
         super().__init__("; ".join(str(fault) for fault in faults))
         self.faults = tuple(faults)
 

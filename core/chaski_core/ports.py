@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, DeadLetterKey, ReplayClaim, ReplayMark
 from chaski_core.retry.ladder import LadderState
 from chaski_core.values import message_value
 
@@ -160,7 +160,7 @@ class DeadLetterStore(Protocol):
         ...
 
     async def claim(
-        self, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], claim: ReplayClaim
+        self, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], claim: ReplayClaim
     ) -> Sequence[Claimed]:
         """Claims dead letters for a run that is about to send them again, each by itself, by `claimable`.
 
@@ -168,14 +168,14 @@ class DeadLetterStore(Protocol):
         """
         ...
 
-    async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
+    async def mark(self, marks: Sequence[tuple[DeadLetterKey, ReplayMark]]) -> None:
         """Notes down, durably, that dead letters were sent again, and ends claims on them.
 
         One that is gone meanwhile is left out.
         """
         ...
 
-    async def discard(self, keys: Sequence[LetterKey]) -> None:
+    async def discard(self, keys: Sequence[DeadLetterKey]) -> None:
         """Deletes dead letters for good; one that is gone already is success."""
         ...
 

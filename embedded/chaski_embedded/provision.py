@@ -25,7 +25,7 @@ from chaski_core.route.resolved import (
 )
 from chaski_embedded.broker import catalog
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.broker.unit_of_work import UnitOfWork
 from chaski_embedded.queue import URL_SCHEME
 
 VISIBILITY_SECONDS = (
@@ -73,7 +73,7 @@ async def drop_drained(broker: EmbeddedBroker, resolved: ResolvedRoute) -> Resol
     return await broker.run(lambda session: _drop_drained(session, resolved))
 
 
-def _resolve(session: Session, route: Route, folder: str) -> ResolvedRoute:
+def _resolve(session: UnitOfWork, route: Route, folder: str) -> ResolvedRoute:
     _check_ordering(session, route, folder)
     generations = _generations(session, route)
     rungs, retired = _rungs(session, route)
@@ -92,7 +92,7 @@ def _resolve(session: Session, route: Route, folder: str) -> ResolvedRoute:
     return _drop_drained(session, ResolvedRoute(route, generations, rungs, retired))
 
 
-def _check_ordering(session: Session, route: Route, folder: str) -> None:
+def _check_ordering(session: UnitOfWork, route: Route, folder: str) -> None:
     row = session.sql().execute("SELECT ordering FROM routes WHERE key = ?", (route.key,)).fetchone()
     if row is not None and row[0] != route.ordering.value:
         raise RouteConflictError(
@@ -102,7 +102,7 @@ def _check_ordering(session: Session, route: Route, folder: str) -> None:
         )
 
 
-def _generations(session: Session, route: Route) -> tuple[Generation, ...]:
+def _generations(session: UnitOfWork, route: Route) -> tuple[Generation, ...]:
     known = _known_generations(session, route.key)
     row = session.sql().execute("SELECT map_fingerprint FROM routes WHERE key = ?", (route.key,)).fetchone()
     if known and row is not None and row[0] == map_fingerprint(route):
@@ -124,7 +124,7 @@ def _generations(session: Session, route: Route) -> tuple[Generation, ...]:
     return (*known, added)
 
 
-def _known_generations(session: Session, key: str) -> tuple[Generation, ...]:
+def _known_generations(session: UnitOfWork, key: str) -> tuple[Generation, ...]:
     rows = session.read("SELECT number, queues FROM generations WHERE route = ? ORDER BY number", (key,))
     return _as_generations(rows)
 
@@ -136,7 +136,7 @@ def _as_generations(rows: Sequence[tuple[int, str]]) -> tuple[Generation, ...]:
     )
 
 
-def _rungs(session: Session, route: Route) -> tuple[tuple[RungQueue, ...], tuple[RungQueue, ...]]:
+def _rungs(session: UnitOfWork, route: Route) -> tuple[tuple[RungQueue, ...], tuple[RungQueue, ...]]:
     wanted = route.retry.rungs if route.ordering is Ordering.RELAXED else ()
     rungs = tuple(RungQueue(rung, URL_SCHEME + rung_queue_name(route, rung.name)) for rung in wanted)
     for each in rungs:
@@ -150,13 +150,13 @@ def _rungs(session: Session, route: Route) -> tuple[tuple[RungQueue, ...], tuple
     return rungs, tuple(RungQueue(Rung(name, delay), url) for name, delay, url in known if name not in names)
 
 
-def _ensure(session: Session, generation: Generation) -> None:
+def _ensure(session: UnitOfWork, generation: Generation) -> None:
     for urls in generation.queues.values():
         for url in urls:
             _ensure_queue(session, url, 0)
 
 
-def _ensure_queue(session: Session, url: str, delay_seconds: int) -> None:
+def _ensure_queue(session: UnitOfWork, url: str, delay_seconds: int) -> None:
     name, wanted = url.removeprefix(URL_SCHEME), _attributes(delay_seconds)
     queue = session.queues.get(name)
     if queue is None:
@@ -177,7 +177,7 @@ def _attributes(delay_seconds: int) -> Mapping[str, str]:
     }
 
 
-def _drop_drained(session: Session, resolved: ResolvedRoute) -> ResolvedRoute:
+def _drop_drained(session: UnitOfWork, resolved: ResolvedRoute) -> ResolvedRoute:
     key, current = resolved.route.key, resolved.current
     kept = []
     for generation in resolved.generations[:-1]:
@@ -198,12 +198,12 @@ def _drop_drained(session: Session, resolved: ResolvedRoute) -> ResolvedRoute:
     return replace(resolved, generations=(*kept, current), retired_rungs=tuple(retired))
 
 
-def _holds_messages(session: Session, url: str) -> bool:
+def _holds_messages(session: UnitOfWork, url: str) -> bool:
     queue = session.queues.get(url.removeprefix(URL_SCHEME))
     return queue is not None and queue.fifo.counts(session.now).total > 0
 
 
-def _delete_queue(session: Session, url: str) -> None:
+def _delete_queue(session: UnitOfWork, url: str) -> None:
     name = url.removeprefix(URL_SCHEME)
     if name in session.queues:
         catalog.delete(session, name)

@@ -17,9 +17,9 @@ from chaski_core.ports import (
 )
 from chaski_embedded.broker import queue_operations
 from chaski_embedded.broker.queue_operations import AttributedMessage, AttributedReceived, Hold
-from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.broker.unit_of_work import UnitOfWork
 from chaski_embedded.broker.waiters import Waiters
-from chaski_embedded.broker.writer import Engine
+from chaski_embedded.broker.writer import Writer
 from chaski_embedded.fifo.sequence import read_handle
 
 __all__ = ["AttributedMessage", "AttributedReceived", "EmbeddedQueue"]
@@ -37,7 +37,7 @@ class EmbeddedQueue:
     A call on a queue that does not exist raises `BackendRejectedError` (`QueueDoesNotExist`).
     """
 
-    def __init__(self, url: str, engine: Engine, waiting: Callable[[str], AbstractContextManager[Waiters]]) -> None:
+    def __init__(self, url: str, engine: Writer, waiting: Callable[[str], AbstractContextManager[Waiters]]) -> None:
         self._url = url
         self._name = url.removeprefix(URL_SCHEME)
         self._engine = engine
@@ -77,7 +77,7 @@ class EmbeddedQueue:
         _check_range("VisibilityTimeout", visibility_seconds, 0, MAX_HIDDEN_SECONDS)
         name = self._name
 
-        def action(session: Session) -> list[AttributedReceived]:
+        def action(session: UnitOfWork) -> list[AttributedReceived]:
             return queue_operations.take(session, name, max_messages, visibility_seconds, attempt_id)
 
         if wait_seconds <= 0:
@@ -113,7 +113,7 @@ class EmbeddedQueue:
         """How many messages there are."""
         return await self._engine.submit(lambda session: queue_operations.counts(session, self._name))
 
-    def _undo(self, received: Sequence[AttributedReceived]) -> Callable[[Session], None] | None:
+    def _undo(self, received: Sequence[AttributedReceived]) -> Callable[[UnitOfWork], None] | None:
         if not received:
             return None
         return lambda session: queue_operations.give_back(session, self._name, received)

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, DeadLetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import AttemptEntry, AttemptRecord
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.broker.unit_of_work import UnitOfWork
 from chaski_embedded.storage import attempts, dead_letters, schema
 
 T = TypeVar("T")
@@ -59,16 +59,16 @@ class EmbeddedDeadLetters(BesideLetters):
         await self._broker.run(lambda session: dead_letters.insert(session.sql(), letter))
 
     async def claim(
-        self, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], claim: ReplayClaim
+        self, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], claim: ReplayClaim
     ) -> Sequence[Claimed]:
         """Claims dead letters for a run that is about to send them again, all in one transaction."""
         return await self._broker.run(lambda session: dead_letters.claim(session.sql(), wanted, claim))
 
-    async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
+    async def mark(self, marks: Sequence[tuple[DeadLetterKey, ReplayMark]]) -> None:
         """Notes down that dead letters were sent again."""
         await self._broker.run(lambda session: dead_letters.mark(session.sql(), marks))
 
-    async def discard(self, keys: Sequence[LetterKey]) -> None:
+    async def discard(self, keys: Sequence[DeadLetterKey]) -> None:
         """Deletes dead letters for good."""
         await self._broker.run(lambda session: dead_letters.discard(session.sql(), keys))
 
@@ -120,5 +120,5 @@ class EmbeddedJournal:
             self._broker.ride(lambda session: _note(session, entries), messages)
 
 
-def _note(session: Session, entries: Sequence[AttemptEntry]) -> None:
+def _note(session: UnitOfWork, entries: Sequence[AttemptEntry]) -> None:
     attempts.note_entries(session.settled_sql(), entries)  # a delete before it may be what makes room

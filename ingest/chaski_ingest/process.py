@@ -20,7 +20,7 @@ from chaski_runtime.observability.tracing import tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
-from chaski_runtime.process.gc_tuning import keep_what_is_there
+from chaski_runtime.process.gc_tuning import freeze_startup_objects
 from chaski_runtime.process.randomness import RandomBytes
 from chaski_runtime.process.signals import stop_on_signals
 
@@ -91,7 +91,7 @@ async def serve(
         certificate = listen.certificate
         port = await server.start(listen.host, listen.port, certificate.context if certificate else None)
         stack.push_async_callback(server.drain)
-        keep_what_is_there()
+        freeze_startup_objects()
         _tell(listen, port, side.port)
         for following in (routes.follow(), *([certificate.follow()] if certificate else [])):
             stack.push_async_callback(_end, asyncio.create_task(following))

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from chaski_core.errors import Fault, InvalidInputError, InvalidRouteError
+from chaski_core.errors import FieldError, InvalidInputError, InvalidRouteError
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import load_resolved
 
@@ -72,17 +72,17 @@ def _read(place: Path) -> Texts:
 
 def _routes(texts: Texts) -> dict[tuple[str, str], ResolvedRoute]:
     found: dict[tuple[str, str], ResolvedRoute] = {}
-    faults: list[Fault] = []
+    faults: list[FieldError] = []
     for file, text in texts.items():
         try:
             routes = load_resolved(text)
         except InvalidRouteError as error:
-            faults += [Fault(f"{file.name}: {fault.field}", fault.message) for fault in error.faults]
+            faults += [FieldError(f"{file.name}: {fault.field}", fault.message) for fault in error.faults]
             continue
         for resolved in routes:
             key = (resolved.route.namespace, resolved.route.name)
             if key in found:
-                faults.append(Fault(f"{file.name}: metadata.name", f"{resolved.route.key} is there already"))
+                faults.append(FieldError(f"{file.name}: metadata.name", f"{resolved.route.key} is there already"))
             found[key] = resolved
     if faults:
         raise InvalidRouteError(faults)

@@ -13,7 +13,7 @@ import uvloop
 from chaski_core import __version__
 from chaski_core.errors import ChaskiError
 from chaski_operator.process import Listening, serve
-from chaski_operator.settings import LeaseSettings, OperatorSettings, Pace, ToolPods, WorkerPods
+from chaski_operator.settings import LeaseSettings, OperatorSettings, ReconcileIntervals, ToolPods, WorkerPodTemplate
 from chaski_runtime.kube.config import NoKubeAccessError, kube_access
 from chaski_runtime.observability import logs
 
@@ -64,7 +64,7 @@ def settings_of(given: argparse.Namespace, environment: Mapping[str, str], names
         environment: of the process.
         namespace: of the Pod, or of the kubeconfig's context.
     """
-    pods = WorkerPods(
+    pods = WorkerPodTemplate(
         image=given.worker_image,
         pull_policy=given.worker_pull_policy,
         pull_secrets=tuple(given.worker_pull_secret),
@@ -72,7 +72,7 @@ def settings_of(given: argparse.Namespace, environment: Mapping[str, str], names
         environment=_passed_on(environment) | dict(given.worker_env),
         network_policy=given.worker_network_policy,
     )
-    pace = Pace(
+    pace = ReconcileIntervals(
         resync_seconds=given.resync_seconds,
         busy_seconds=min(given.busy_seconds, given.resync_seconds),
         drained_seconds=given.drained_seconds,

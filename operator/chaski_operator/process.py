@@ -17,13 +17,13 @@ from chaski_operator.kube.handlers import KopfThread, registry
 from chaski_operator.kube.informers import Watching
 from chaski_operator.kube.lease import Lease, LeaseLostError
 from chaski_operator.kube.route_cache import Routes, key_of
-from chaski_operator.kube.workqueue import Rounds
+from chaski_operator.kube.workqueue import WorkQueue
 from chaski_operator.manifests.manifests import KINDS
 from chaski_operator.replay.reconciler import Replays
-from chaski_operator.route.aws_resources import Cloud
-from chaski_operator.route.metered_aws import CountedAws
+from chaski_operator.route.aws_resources import AwsResources
+from chaski_operator.route.metered_aws import MeteredAws
 from chaski_operator.route.reconciler import Reconciler
-from chaski_operator.settings import OperatorSettings, Pace
+from chaski_operator.settings import OperatorSettings, ReconcileIntervals
 from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError
 from chaski_runtime.kube.config import KubeAccess
 from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
@@ -61,7 +61,7 @@ async def serve(settings: OperatorSettings, access: KubeAccess, listening: Liste
     metrics.observe_clock(clock.offset_seconds)
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(KubeApi(access, user_agent="chaski-operator"))
-        aws = CountedAws(BotoAws(clock=clock), metrics.aws_request)
+        aws = MeteredAws(BotoAws(clock=clock), metrics.aws_request)
         tracing = await stack.enter_async_context(tracing_of("chaski-operator"))
         operator = Operator(settings, access, api=api, aws=aws, metrics=metrics, clock=clock, tracing=tracing)
         stack.callback(operator.close)
@@ -94,7 +94,7 @@ class Operator:
         self._api = api
         self._clock = clock
         pace = settings.pace
-        self._cloud = Cloud(aws, threads=pace.aws_threads, rule=_rule(pace))
+        self._cloud = AwsResources(aws, threads=pace.aws_threads, rule=_rule(pace))
         self.routes, self.owned = Routes(), OwnedObjects()
         self._watching = Watching(api, self.routes, self.owned, settings.namespaces, clock)
         self._reconciler = Reconciler(
@@ -107,7 +107,7 @@ class Operator:
             clock=clock,
             tracing=tracing,
         )
-        self._rounds = Rounds(self._reconciler.look, pace, random.random)
+        self._rounds = WorkQueue(self._reconciler.look, pace, random.random)
         self._watching.wake = self._rounds.wake
         self._autoscaling = Autoscaling(
             settings,
@@ -255,5 +255,5 @@ class Operator:
         }
 
 
-def _rule(pace: Pace) -> DrainRule:
+def _rule(pace: ReconcileIntervals) -> DrainRule:
     return DrainRule(pace.drained_looks, pace.drained_seconds, pace.fence_seconds)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerPods:
+class WorkerPodTemplate:
     """What every worker Pod gets besides what its route says."""
 
     #: Image with `chaski-worker`.
@@ -52,7 +52,7 @@ class ToolPods:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ReconcileIntervals:
     """How often, how long, how many."""
 
     #: Seconds between two full looks at a route: drift of queues, tables and objects is found within this time.
@@ -111,7 +111,7 @@ class LeaseSettings:
 class OperatorSettings:
     """The settings of one operator process."""
 
-    workers: WorkerPods
+    workers: WorkerPodTemplate
     lease: LeaseSettings
 
     #: Namespaces that are served; none means all. With a list, Roles in these namespaces are enough.
@@ -121,7 +121,7 @@ class OperatorSettings:
     #: the UID of the Namespace kube-system, which no two clusters share.
     installation: str = ""
 
-    pace: Pace = Pace()
+    pace: ReconcileIntervals = ReconcileIntervals()
 
     #: Pods of replays; None: ChaskiReplays wait, and say why.
     tools: ToolPods | None = None

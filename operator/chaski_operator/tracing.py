@@ -9,7 +9,7 @@ from chaski_runtime.observability.tracing import Tracing, Value
 
 
 @dataclass(slots=True)
-class Looked:
+class ReconcileResult:
     """What a look came to, noted by whoever looks."""
 
     result: str = "ok"  # as in chaski_reconciles_total
@@ -17,9 +17,9 @@ class Looked:
 
 
 @contextmanager
-def look_span(tracing: Tracing | None, key: Key) -> Iterator[Looked]:
+def look_span(tracing: Tracing | None, key: Key) -> Iterator[ReconcileResult]:
     """Spans one look; what ends it is its error, and so is what it noted."""
-    looked = Looked()
+    looked = ReconcileResult()
     if tracing is None:
         yield looked
         return

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from chaski_core import json_codec
-from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark, claimable
+from chaski_core.dead_letter import (
+    Claimed,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterKey,
+    ReplayClaim,
+    ReplayMark,
+    claimable,
+)
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import (
     RETENTION_SECONDS,
@@ -183,7 +191,7 @@ class MemoryStore:
 
     faults: Faults
     kept: dict[str, DeadLetter] = field(default_factory=dict)  # by identity
-    claims: dict[LetterKey, ReplayClaim] = field(default_factory=dict)
+    claims: dict[DeadLetterKey, ReplayClaim] = field(default_factory=dict)
 
     async def put(self, letter: DeadLetter) -> None:
         """As the port says."""
@@ -207,13 +215,13 @@ class MemoryStore:
         return [each for each in self.letters if message_id in (each.message_id, each.id, each.replay_of)]
 
     async def claim(
-        self, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], claim: ReplayClaim
+        self, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], claim: ReplayClaim
     ) -> Sequence[Claimed]:
         """As the port says."""
         self.faults.before("claim")
         return [self._claim(key, judged, claim) for key, judged in wanted]
 
-    def _claim(self, key: LetterKey, judged: ReplayMark | None, claim: ReplayClaim) -> Claimed:
+    def _claim(self, key: DeadLetterKey, judged: ReplayMark | None, claim: ReplayClaim) -> Claimed:
         letter = self.kept.get(key.message_id)
         if letter is None:
             return Claimed.GONE
@@ -222,7 +230,7 @@ class MemoryStore:
             self.claims[key] = claim
         return found
 
-    async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
+    async def mark(self, marks: Sequence[tuple[DeadLetterKey, ReplayMark]]) -> None:
         """Notes down what was sent again."""
         self.faults.before("mark")
         for key, _ in marks:
@@ -232,7 +240,7 @@ class MemoryStore:
                 if letter.key == marked:
                     self.kept[key] = replace(letter, replay=mark)
 
-    async def discard(self, keys: Sequence[LetterKey]) -> None:
+    async def discard(self, keys: Sequence[DeadLetterKey]) -> None:
         """Deletes dead letters."""
         self.kept = {key: letter for key, letter in self.kept.items() if letter.key not in keys}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaski_aws.backend import AwsBackend, RouteTable, open_backend
-from chaski_core.errors import Fault, InvalidRouteError
+from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import load_resolved
@@ -17,9 +17,9 @@ from chaski_runtime.observability.tracing import tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
-from chaski_runtime.process.gc_tuning import keep_what_is_there
+from chaski_runtime.process.gc_tuning import freeze_startup_objects
 from chaski_runtime.process.signals import stop_on_signals
-from chaski_worker.consumer.factory import Outside, make_deliverer
+from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer
 from chaski_worker.consumer.worker import Worker
 from chaski_worker.delivery.triage import Stage
 from chaski_worker.observability.tracing import TracedDeliverer
@@ -53,17 +53,17 @@ def read_route(options: WorkerOptions) -> ResolvedRoute:
     """
     routes = load_resolved(options.route.read_text())
     if len(routes) != 1:
-        raise InvalidRouteError([Fault("", f"holds {len(routes)} routes; a worker takes one")])
+        raise InvalidRouteError([FieldError("", f"holds {len(routes)} routes; a worker takes one")])
     (resolved,) = routes
     # A queue that the route no longer has is worked off under its old name.
     older = [name for generation in resolved.generations for name in generation.queues]
     names = list(dict.fromkeys([*(queue.name for queue in resolved.route.queues), *older]))
     if options.queue is not None and options.queue not in names:
         raise InvalidRouteError(
-            [Fault("spec.queues", f'no queue is called "{options.queue}"; there are {_listed(names)}')]
+            [FieldError("spec.queues", f'no queue is called "{options.queue}"; there are {_listed(names)}')]
         )
     if resolved.dead_letter_table is None:
-        raise InvalidRouteError([Fault("resolved.deadLetterTable", "is missing: a worker has to keep what fails")])
+        raise InvalidRouteError([FieldError("resolved.deadLetterTable", "is missing: a worker has to keep what fails")])
     return resolved
 
 
@@ -80,7 +80,7 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
     metrics.observe_clock(clock.offset_seconds)
     route = resolved.route
     async with AsyncExitStack() as stack:
-        outside = Outside(
+        outside = DelivererDependencies(
             clock, permit_loopback=options.allow_loopback, secrets=None if options.sweep else options.secrets
         )
         deliverer = make_deliverer(route, metrics, outside)
@@ -107,7 +107,7 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
 
         side = await health.start(options.host, options.metrics_port, metrics=metrics, live=live, ready=live)
         stack.push_async_callback(side.close)
-        keep_what_is_there()
+        freeze_startup_objects()
         _tell(route.key, options, side.port)
         running = asyncio.create_task(worker.run())
         asked = asyncio.create_task(stop.wait())

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from chaski_core.errors import Fault, InvalidInputError
+from chaski_core.errors import FieldError, InvalidInputError
 
 MIN_VISIBILITY_SECONDS = 2
 MAX_VISIBILITY_SECONDS = 120
@@ -130,5 +130,5 @@ def _whole(environment: Mapping[str, str], name: str, least: int, most: int) -> 
     if given is None:
         return None
     if not given.isdecimal() or not least <= int(given) <= most:
-        raise InvalidInputError([Fault(name, f'"{given}" is no whole number from {least} to {most}')])
+        raise InvalidInputError([FieldError(name, f'"{given}" is no whole number from {least} to {most}')])
     return int(given)

@@ -24,7 +24,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chaski_core.dead_letter import DeadLetterFilter, LetterKey
+from chaski_core.dead_letter import DeadLetterFilter, DeadLetterKey
 from chaski_core.message.labels import is_label
 from chaski_core.message.subject import partition
 from chaski_core.timestamps import timestamp
@@ -48,7 +48,7 @@ class Key:
     pk: str
 
 
-def letter_key(letter: LetterKey) -> Key:
+def letter_key(letter: DeadLetterKey) -> Key:
     """Unlike that of any other dead letter of the route."""
     other = _digest(f"{letter.subject}\0{letter.route}")[:16]
     message_id = letter.message_id if is_label(letter.message_id) else f"sha256:{_digest(letter.message_id)}"

@@ -27,7 +27,15 @@ from chaski_aws.dynamodb.keys import letter_key
 from chaski_aws.dynamodb.marks import label_of_died, letter_of_died, mark_text, read_claim, read_mark
 from chaski_aws.dynamodb.queries import Caller, fetched, merged, walk
 from chaski_aws.dynamodb.values import Item
-from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark, claimable
+from chaski_core.dead_letter import (
+    Claimed,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterKey,
+    ReplayClaim,
+    ReplayMark,
+    claimable,
+)
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import AttemptRecord, Clock
 from chaski_core.retry.outcome import class_of_key
@@ -100,20 +108,20 @@ class DynamoDeadLetters:
         ]
 
     async def claim(
-        self, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], claim: ReplayClaim
+        self, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], claim: ReplayClaim
     ) -> Sequence[Claimed]:
         """Claims dead letters for a run that is about to send them again; several at once."""
         return await _side_by_side(self._claim(key, judged, claim) for key, judged in wanted)
 
-    async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
+    async def mark(self, marks: Sequence[tuple[DeadLetterKey, ReplayMark]]) -> None:
         """Notes down that dead letters were sent again; several at once."""
         await _side_by_side(self._mark(key, mark) for key, mark in marks)
 
-    async def discard(self, keys: Sequence[LetterKey]) -> None:
+    async def discard(self, keys: Sequence[DeadLetterKey]) -> None:
         """Deletes dead letters for good, with the pieces of their messages; several at once."""
         await _side_by_side(self._discard(key) for key in keys)
 
-    async def _claim(self, key: LetterKey, judged: ReplayMark | None, claim: ReplayClaim) -> Claimed:
+    async def _claim(self, key: DeadLetterKey, judged: ReplayMark | None, claim: ReplayClaim) -> Claimed:
         place, replay = letter_key(key), None if judged is None else mark_text(judged)
         for _ in range(_CLAIM_TRIES):
             try:
@@ -131,7 +139,7 @@ class DynamoDeadLetters:
                 return found
         raise BackendUnavailableError(f"{self._table}: a dead letter of {key.subject} changes all the time")
 
-    async def _mark(self, key: LetterKey, mark: ReplayMark) -> None:
+    async def _mark(self, key: DeadLetterKey, mark: ReplayMark) -> None:
         request = requests.mark_letter(self._table, letter_key(key), mark_text(mark))
         try:
             await self._caller.call("UpdateItem", request)
@@ -139,7 +147,7 @@ class DynamoDeadLetters:
             if error.code != _CONDITION_FAILED:  # it is gone
                 raise
 
-    async def _discard(self, key: LetterKey) -> None:
+    async def _discard(self, key: DeadLetterKey) -> None:
         answer = await self._caller.call("DeleteItem", requests.delete_letter(self._table, letter_key(key)))
         pk = parts_of(answer["Attributes"]) if answer.get("Attributes") else None
         if pk is not None:

@@ -77,7 +77,7 @@ _TRANSIENT = frozenset(
 
 
 @message_value
-class Answer:
+class Response:
     """An HTTP answer."""
 
     status: int
@@ -100,7 +100,7 @@ class Problem:
         return BackendUnavailableError(f"{self.code}: {self.reason}")
 
 
-def read_answer(service: Service, answer: Answer) -> Any | Problem:
+def read_answer(service: Service, answer: Response) -> Any | Problem:
     """The value that a service returned: the JSON document, `{}` where the body is empty; or the problem."""
     document = _json(answer.body)
     if 200 <= answer.status < 300 and document is not None:
@@ -118,7 +118,7 @@ def _json(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _spelt_code(answer: Answer, document: Mapping[str, Any] | None) -> str:
+def _spelt_code(answer: Response, document: Mapping[str, Any] | None) -> str:
     told = (document or {}).get("__type") or answer.headers.get("x-amzn-errortype", "")
     told = told if isinstance(told, str) else ""
     name = told.partition(":")[0].rpartition("#")[2]  # com.amazonaws.sqs#QueueDoesNotExist, Name:http://...
@@ -136,7 +136,7 @@ def _cancellation(document: Mapping[str, Any]) -> str:
     return next((code for code in codes if isinstance(code, str) and code != "None"), "")
 
 
-def _reason(answer: Answer, document: Mapping[str, Any] | None) -> str:
+def _reason(answer: Response, document: Mapping[str, Any] | None) -> str:
     told = (document or {}).get("message") or (document or {}).get("Message")
     if isinstance(told, str):
         return told[:_MAX_REASON_CHARACTERS]

@@ -21,7 +21,7 @@ from yarl import URL
 import chaski_core
 from chaski_aws.http.credentials import CredentialSource
 from chaski_aws.http.endpoints import Endpoint
-from chaski_aws.http.responses import CANCELLED, OK, Answer, Kind, Problem, read_answer
+from chaski_aws.http.responses import CANCELLED, OK, Kind, Problem, Response, read_answer
 from chaski_aws.http.retry import RetryBudget
 from chaski_aws.http.signing import Signer
 from chaski_core.errors import BackendUnavailableError
@@ -154,13 +154,13 @@ class AwsTransport:
             self._on_request(action, CANCELLED if result is None else _label(result))
         return result
 
-    def _read(self, answer: Answer, sent: float) -> Any | Problem:
+    def _read(self, answer: Response, sent: float) -> Any | Problem:
         result = read_answer(self._endpoint.service, answer)
         skewed = isinstance(result, Problem) and result.kind is Kind.SKEWED
         self._clock.observe(answer.headers.get("date", ""), sent, decisive=skewed)
         return result
 
-    async def _exchange(self, headers: Mapping[str, str], body: bytes, limits: CallLimits) -> Answer | Problem:
+    async def _exchange(self, headers: Mapping[str, str], body: bytes, limits: CallLimits) -> Response | Problem:
         if self._closed:
             return Problem(Kind.CONNECTION, "Closed", "this process has closed its connections")
         data = bytearray()
@@ -172,7 +172,7 @@ class AwsTransport:
                 response.close()  # what is longer is not read
         if len(data) > limits.answer_bytes:
             return Problem(Kind.SERVER, "AnswerTooLong", f"more than {limits.answer_bytes} bytes")
-        return Answer(response.status, response.headers, bytes(data))
+        return Response(response.status, response.headers, bytes(data))
 
     def _signer(self, action: str, credentials: ReadOnlyCredentials) -> Signer:
         if credentials is not self._signers_of:

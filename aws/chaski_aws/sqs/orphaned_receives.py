@@ -33,7 +33,7 @@ class _Abandoned:
     giving_back: bool = field(default=False)
 
 
-class AbandonedReceives:
+class OrphanedReceives:
     """The receives of one queue whose callers left. As many as there were callers at most, for seconds."""
 
     def __init__(self, give_back: GiveBack) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from chaski_aws.http.transport import AwsTransport, CallLimits
 from chaski_aws.sqs import batches
-from chaski_aws.sqs.orphaned_receives import AbandonedReceives
+from chaski_aws.sqs.orphaned_receives import OrphanedReceives
 from chaski_core.errors import BackendError, BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import (
     MAX_BATCH_ENTRIES,
@@ -53,7 +53,7 @@ class SqsQueue:
         self._url = url
         self._answer_seconds = answer_seconds
         self._limits = CallLimits(answer_seconds)
-        self._abandoned = AbandonedReceives(self._give_back)
+        self._abandoned = OrphanedReceives(self._give_back)
 
     @property
     def url(self) -> str:

@@ -71,11 +71,11 @@ def list_letters(  # noqa: PLR0913 - one parameter for each option of the comman
 
     [bold]Example:[/] chaski dead-letters list --since 2h --class 5xx
     """
-    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.backends import BackendLocation  # noqa: PLC0415 - keeps help quick
     from chaski_cli.dead_letters.command import Search, run_list  # noqa: PLC0415 - as above
 
     search = Search(since, until, subject, target, error_class, text, replayed)
-    raise typer.Exit(run_list(Where(data, route), search, limit, _writer(output, raw_csv)))
+    raise typer.Exit(run_list(BackendLocation(data, route), search, limit, _writer(output, raw_csv)))
 
 
 @dead_letters.command("show")
@@ -89,10 +89,10 @@ def show_letter(
 
     [bold]Example:[/] chaski dead-letters show 019ab0c5-7d5e-7a39-8a6e-3f7c2d1b0a99
     """
-    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.backends import BackendLocation  # noqa: PLC0415 - keeps help quick
     from chaski_cli.dead_letters.command import run_show  # noqa: PLC0415 - as above
 
-    raise typer.Exit(run_show(Where(data, route), message_id, as_json=output is Output.json))
+    raise typer.Exit(run_show(BackendLocation(data, route), message_id, as_json=output is Output.json))
 
 
 @dead_letters.command("export")
@@ -117,11 +117,11 @@ def export_letters(  # noqa: PLR0913 - one parameter for each option of the comm
 
     [bold]Example:[/] chaski dead-letters export --output csv > failed.csv
     """
-    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.backends import BackendLocation  # noqa: PLC0415 - keeps help quick
     from chaski_cli.dead_letters.command import Search, run_list  # noqa: PLC0415 - as above
 
     search = Search(since, until, subject, target, error_class, text, replayed)
-    raise typer.Exit(run_list(Where(data, route), search, limit, _writer(output, raw_csv)))
+    raise typer.Exit(run_list(BackendLocation(data, route), search, limit, _writer(output, raw_csv)))
 
 
 @dead_letters.command("replay")
@@ -156,18 +156,18 @@ def replay_letters(  # noqa: PLR0913 - one parameter for each option of the comm
 
     [bold]Example:[/] chaski dead-letters replay --target helpdesk --since 1d --dry-run
     """
-    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.backends import BackendLocation  # noqa: PLC0415 - keeps help quick
     from chaski_cli.dead_letters.command import Search  # noqa: PLC0415 - as above
-    from chaski_cli.replay.command import Asked, new_run, run_replay  # noqa: PLC0415 - as above
-    from chaski_cli.replay.engine import Pace  # noqa: PLC0415 - as above
-    from chaski_cli.replay.progress import Telling  # noqa: PLC0415 - as above
+    from chaski_cli.replay.command import ReplayOptions, new_run, run_replay  # noqa: PLC0415 - as above
+    from chaski_cli.replay.engine import Throttle  # noqa: PLC0415 - as above
+    from chaski_cli.replay.progress import ProgressReporting  # noqa: PLC0415 - as above
     from chaski_cli.replay.selection import Run  # noqa: PLC0415 - as above
 
     search = Search(since, until, subject, target, error_class, text)
     named = Run(run or new_run(), again, to_url)
-    telling = Telling(progress_port, report)
-    asked = Asked(search, tuple(ids or ()), named, Pace(rate), dry_run, yes, output is Output.json, telling)
-    raise typer.Exit(run_replay(Where(data, route), asked))
+    telling = ProgressReporting(progress_port, report)
+    asked = ReplayOptions(search, tuple(ids or ()), named, Throttle(rate), dry_run, yes, output is Output.json, telling)
+    raise typer.Exit(run_replay(BackendLocation(data, route), asked))
 
 
 @dead_letters.command("discard")
@@ -191,10 +191,10 @@ def discard_letters(  # noqa: PLR0913 - one parameter for each option of the com
 
     [bold]Example:[/] chaski dead-letters discard --class 404 --until 7d
     """
-    from chaski_cli.backends import Where  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.backends import BackendLocation  # noqa: PLC0415 - keeps help quick
     from chaski_cli.dead_letters.command import Search  # noqa: PLC0415 - as above
     from chaski_cli.replay.discard import Discard, run_discard  # noqa: PLC0415 - as above
 
     search = Search(since, until, subject, target, error_class, text, replayed)
     asked = Discard(search, tuple(ids or ()), dry_run, yes, output is Output.json)
-    raise typer.Exit(run_discard(Where(data, route), asked))
+    raise typer.Exit(run_discard(BackendLocation(data, route), asked))

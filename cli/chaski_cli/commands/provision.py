@@ -44,9 +44,9 @@ def provision(  # noqa: PLR0913 - one parameter for each option of the command
 
     [bold]Example:[/] chaski provision route.yaml --owner staging -o resolved.yaml
     """
-    from chaski_cli.provisioning.command import Asked, run_provision  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.provisioning.command import ProvisionOptions, run_provision  # noqa: PLC0415 - keeps help quick
 
-    asked = Asked(owner, tuple(tag or ()), kms_key, dry_run, as_json=output is Output.json)
+    asked = ProvisionOptions(owner, tuple(tag or ()), kms_key, dry_run, as_json=output is Output.json)
     raise typer.Exit(run_provision(routes, resolved, asked, wait=wait))
 
 
@@ -66,8 +66,8 @@ def deprovision(  # noqa: PLR0913 - one parameter for each option of the command
 
     [bold]Example:[/] chaski deprovision route.yaml --owner staging
     """
-    from chaski_cli.provisioning.command import Asked  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.provisioning.command import ProvisionOptions  # noqa: PLC0415 - keeps help quick
     from chaski_cli.provisioning.dropping import Consent, run_deprovision  # noqa: PLC0415 - as above
 
-    asked = Asked(owner, (), None, dry_run, as_json=output is Output.json)
+    asked = ProvisionOptions(owner, (), None, dry_run, as_json=output is Output.json)
     raise typer.Exit(run_deprovision(routes, asked, Consent(yes, force), keep_dead_letters=keep_dead_letters))

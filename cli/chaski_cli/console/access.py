@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from chaski_cli.errors import wrong_input
-from chaski_console.auth.authenticators import Door, OpenDoor, ProxyDoor, is_loopback
-from chaski_console.auth.login import password_door
+from chaski_console.auth.authenticators import Authenticator, NoAuthentication, ProxyHeaderAuthentication, is_loopback
+from chaski_console.auth.login import password_authentication
 from chaski_console.auth.passwords import WrongPasswordsError
 from chaski_core.ports import Clock
 
@@ -23,7 +23,7 @@ class Access:
     password_file: Path | None
     session_seconds: int
 
-    def door(self, host: str, clock: Clock) -> Door:
+    def door(self, host: str, clock: Clock) -> Authenticator:
         """What judges who asks, on a console that listens on that address.
 
         Raises:
@@ -32,7 +32,7 @@ class Access:
         if self.password_file is not None and self.auth != "password":
             raise wrong_input("--password-file goes with --auth password")
         if self.auth == "header":
-            return ProxyDoor(self.header)
+            return ProxyHeaderAuthentication(self.header)
         if self.auth == "password":
             return self._passwords(clock)
         if not is_loopback(host):
@@ -40,7 +40,7 @@ class Access:
                 f"--auth none: {host} is no address of this machine alone, and whoever reaches it could replay and discard",
                 "use --auth password with --password-file FILE, or --auth header behind a proxy that asks people who they are",
             )
-        return OpenDoor(host)
+        return NoAuthentication(host)
 
     def tell(self) -> None:
         """Says in the log what stands between strangers and the console, where that is little."""
@@ -50,11 +50,11 @@ class Access:
             told = "%s is believed: only the proxy that sets it, and drops it from what people send, may reach the port"
             _log.warning(told, self.header)
 
-    def _passwords(self, clock: Clock) -> Door:
+    def _passwords(self, clock: Clock) -> Authenticator:
         if self.password_file is None:
             raise wrong_input("--auth password needs --password-file FILE", "write lines of name:password into a file")
         try:
-            return password_door(self.password_file, clock, self.session_seconds)
+            return password_authentication(self.password_file, clock, self.session_seconds)
         except OSError as error:
             raise wrong_input(f"--password-file {self.password_file}: {error.strerror}") from error
         except WrongPasswordsError as error:

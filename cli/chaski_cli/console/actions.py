@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from chaski_cli.backends import Opened
+from chaski_cli.backends import OpenBackend
 from chaski_cli.replay import engine
 from chaski_cli.replay.command import allowed_by, new_run
 from chaski_cli.replay.selection import Run
@@ -10,13 +10,13 @@ from chaski_cli.replay.spool import Spool
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.ports import Clock
 
-_PACE = engine.Pace(retry_seconds=5.0)  # somebody waits for the page
+_PACE = engine.Throttle(retry_seconds=5.0)  # somebody waits for the page
 
 
 class LetterActions:
     """Implements `chaski_console.data.views.Actions`; `opened` by the route of the letters."""
 
-    def __init__(self, opened: Mapping[str, Opened], clock: Clock) -> None:
+    def __init__(self, opened: Mapping[str, OpenBackend], clock: Clock) -> None:
         self._opened = opened
         self._clock = clock
 
@@ -33,11 +33,11 @@ class LetterActions:
             dropped += len(picked)
         return f"{dropped} discarded"
 
-    async def _replay(self, opened: Opened, picked: Sequence[DeadLetter]) -> str:
+    async def _replay(self, opened: OpenBackend, picked: Sequence[DeadLetter]) -> str:
         run = Run(new_run())
         ids = tuple(dict.fromkeys(letter.message_id for letter in picked))
         keys = frozenset(letter.key for letter in picked)
-        chosen = engine.Chosen(DeadLetterFilter(until=self._clock.now_ms()), ids, keys)
+        chosen = engine.Selection(DeadLetterFilter(until=self._clock.now_ms()), ids, keys)
         with Spool() as spool:
             progress = await engine.choose(opened, chosen, run, allowed_by(opened.routes), spool, _quietly)
             if progress.ready:
@@ -47,8 +47,8 @@ class LetterActions:
         told += [f"stopped early: {progress.failed}"] if progress.failed else []
         return ", ".join(told)
 
-    def _by_place(self, letters: Sequence[DeadLetter]) -> list[tuple[Opened, list[DeadLetter]]]:
-        places: dict[int, tuple[Opened, list[DeadLetter]]] = {}
+    def _by_place(self, letters: Sequence[DeadLetter]) -> list[tuple[OpenBackend, list[DeadLetter]]]:
+        places: dict[int, tuple[OpenBackend, list[DeadLetter]]] = {}
         for letter in letters:
             opened = self._opened.get(letter.route)
             if opened is not None:

@@ -15,15 +15,15 @@ from chaski_cli.console.actions import LetterActions
 from chaski_cli.console.routes import ClusterRoutes, FileRoutes, OpenedRoutes, RouteSource, cluster_access
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_console import server
-from chaski_console.auth.authenticators import Door
-from chaski_console.data.dead_letter_index import MergedLetters
+from chaski_console.auth.authenticators import Authenticator
+from chaski_console.data.dead_letter_index import CombinedDeadLetters
 from chaski_console.data.prometheus import PrometheusRates
-from chaski_console.data.route_status import QueueBoard
+from chaski_console.data.route_status import RouteStatusReader
 from chaski_console.data.views import History, Sources
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Clock
 from chaski_runtime.observability import logs
-from chaski_runtime.observability.metrics.registry import Meters
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_runtime.observability.tracing import tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
@@ -94,7 +94,9 @@ def run_console(options: ConsoleOptions) -> Exit:
     return Exit.OK
 
 
-async def _serve(open_routes: Callable[[], RouteSource], door: Door, options: ConsoleOptions, clock: Clock) -> None:
+async def _serve(
+    open_routes: Callable[[], RouteSource], door: Authenticator, options: ConsoleOptions, clock: Clock
+) -> None:
     stop = stop_on_signals()
     async with AsyncExitStack() as stack:
         tracing = await stack.enter_async_context(tracing_of("chaski-console"))
@@ -111,7 +113,7 @@ async def _serve(open_routes: Callable[[], RouteSource], door: Door, options: Co
                 side = await health.start(
                     options.host,
                     options.metrics_port,
-                    metrics=Meters(),
+                    metrics=MetricsRegistry(),
                     live=partial(_live, following),
                     ready=routes.unready,
                 )
@@ -130,9 +132,9 @@ async def _serve(open_routes: Callable[[], RouteSource], door: Door, options: Co
 def _sources(routes: RouteSource, account: AwsAccount, options: ConsoleOptions, clock: Clock) -> Sources:
     opened = OpenedRoutes(routes, account)
     rates = PrometheusRates(options.prometheus, clock) if options.prometheus else None
-    letters = MergedLetters(lambda: {key: each.dead_letters for key, each in opened.items()})
+    letters = CombinedDeadLetters(lambda: {key: each.dead_letters for key, each in opened.items()})
     return Sources(
-        QueueBoard(routes.known, account, rates, clock),
+        RouteStatusReader(routes.known, account, rates, clock),
         letters,
         _NoJournal(),
         None if options.read_only else LetterActions(opened, clock),

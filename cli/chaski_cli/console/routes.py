@@ -8,9 +8,9 @@ from typing import Protocol
 
 from chaski_aws.account import AwsAccount
 from chaski_aws.backend import RouteTable
-from chaski_cli.backends import Opened, read_resolved_file
+from chaski_cli.backends import OpenBackend, read_resolved_file
 from chaski_cli.errors import wrong_input
-from chaski_console.data.route_status import Known
+from chaski_console.data.route_status import RouteSnapshot
 from chaski_core import __version__
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
@@ -26,7 +26,7 @@ class RouteSource(Protocol):
         """Those whose queues are known, by namespace/name."""
         ...
 
-    def known(self) -> Known:
+    def known(self) -> RouteSnapshot:
         """All of them, as the console shows them."""
         ...
 
@@ -57,9 +57,9 @@ class FileRoutes:
         """As they were read."""
         return self._routes
 
-    def known(self) -> Known:
+    def known(self) -> RouteSnapshot:
         """As they were read."""
-        return Known(self._routes.values())
+        return RouteSnapshot(self._routes.values())
 
     def unready(self) -> str | None:
         """Nothing."""
@@ -82,10 +82,10 @@ class ClusterRoutes:
         """Those whose queues the operator has made."""
         return {resolved.route.key: resolved for resolved in self._routes.served.values()}
 
-    def known(self) -> Known:
+    def known(self) -> RouteSnapshot:
         """Those that are not served too, with the reason."""
         unserved = {f"{namespace}/{name}": each.detail for (namespace, name), each in self._routes.unserved.items()}
-        return Known(self._routes.served.values(), unserved, self._trouble())
+        return RouteSnapshot(self._routes.served.values(), unserved, self._trouble())
 
     def unready(self) -> str | None:
         """Until the routes were listed once."""
@@ -111,20 +111,20 @@ def cluster_access() -> KubeAccess:
         raise wrong_input(f"--kubernetes: {error}") from error
 
 
-class OpenedRoutes(Mapping[str, Opened]):
+class OpenedRoutes(Mapping[str, OpenBackend]):
     """Dead letters and queues of the routes that there are at the moment, by namespace/name."""
 
     def __init__(self, source: RouteSource, account: AwsAccount) -> None:
         self._source = source
         self._account = account
-        self._kept: dict[str, Opened] = {}
+        self._kept: dict[str, OpenBackend] = {}
 
-    def __getitem__(self, key: str) -> Opened:
+    def __getitem__(self, key: str) -> OpenBackend:
         resolved = self._source.served()[key]
         kept = self._kept.get(key)
         if kept is None or kept.routes[key] is not resolved:
             table = RouteTable(_table(resolved), resolved.route.retention_days)
-            kept = Opened(self._account.dead_letters(table), self._account.queue, {key: resolved})
+            kept = OpenBackend(self._account.dead_letters(table), self._account.queue, {key: resolved})
             known = self._source.served()
             self._kept = {each: opened for each, opened in self._kept.items() if each in known} | {key: kept}
         return kept

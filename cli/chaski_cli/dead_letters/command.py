@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from chaski_cli.backends import Where, open_folder_reader
+from chaski_cli.backends import BackendLocation, open_folder_reader
 from chaski_cli.dead_letters import show
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.output import emit, emit_json, stderr, stdout
@@ -44,7 +44,7 @@ class Search:
         )
 
 
-def run_list(where: Where, search: Search, limit: int | None, output: str) -> Exit:
+def run_list(where: BackendLocation, search: Search, limit: int | None, output: str) -> Exit:
     """Writes the dead letters that match, oldest first."""
     wanted = search.filter(SystemClock().now_ms())
     with open_source(where) as source:
@@ -55,7 +55,7 @@ def run_list(where: Where, search: Search, limit: int | None, output: str) -> Ex
     return Exit.OK
 
 
-def run_show(where: Where, message_id: str, *, as_json: bool) -> Exit:
+def run_show(where: BackendLocation, message_id: str, *, as_json: bool) -> Exit:
     """Shows every dead letter of an identity or of a label; a replay that failed is one of them."""
     with open_source(where) as source:
         found = source.get(message_id)
@@ -72,7 +72,7 @@ def run_show(where: Where, message_id: str, *, as_json: bool) -> Exit:
     return Exit.OK
 
 
-def run_trace(where: Where, logs: str | None, message_id: str, *, as_json: bool) -> Exit:
+def run_trace(where: BackendLocation, logs: str | None, message_id: str, *, as_json: bool) -> Exit:
     """Shows every attempt of the messages of an identity or of a label, replays included."""
     if where.route is not None or logs is not None:
         from chaski_cli.trace.logs import traces_from_logs  # noqa: PLC0415 - what only this needs

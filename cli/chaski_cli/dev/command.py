@@ -21,7 +21,7 @@ from chaski_core import json_codec
 from chaski_core.route.model import Route
 from chaski_runtime.observability import logs
 from chaski_runtime.process import descriptors
-from chaski_runtime.process.gc_tuning import keep_what_is_there
+from chaski_runtime.process.gc_tuning import freeze_startup_objects
 from chaski_runtime.process.signals import stop_on_signals
 
 _log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ async def _serve(routes: Sequence[Route], options: DevOptions, log: logs.Logs) -
     stop = stop_on_signals()  # a second one ends it at once; what is in flight is released at the next start
     listen = Addresses(options.host, options.port, options.metrics_port, options.console_port)
     async with open_services(routes, options.data, listen, log, options.secrets) as services:
-        keep_what_is_there()
+        freeze_startup_objects()
         _tell(services, routes, options)
         failed = await services.workers.run_until(stop)
         _log.info("stopping: nothing new is taken, what is in flight finishes")

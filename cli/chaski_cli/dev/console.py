@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaski_cli.backends import Opened
+from chaski_cli.backends import OpenBackend
 from chaski_cli.console.actions import LetterActions
-from chaski_console.data.dead_letter_index import OneStore
-from chaski_console.data.route_status import CounterRates, Known, QueueBoard
+from chaski_console.data.dead_letter_index import SingleStore
+from chaski_console.data.route_status import CounterRates, RouteSnapshot, RouteStatusReader
 from chaski_console.data.views import History, Sources
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
@@ -21,11 +21,11 @@ def dev_sources(
 ) -> Sources:
     """The sources of one `chaski dev`."""
     rates = CounterRates(metrics.totals_by_route, clock)
-    board = QueueBoard(lambda: Known(routes), backend, rates, clock)
-    opened = Opened(backend.dead_letters, backend.queue, {each.route.key: each for each in routes})
+    board = RouteStatusReader(lambda: RouteSnapshot(routes), backend, rates, clock)
+    opened = OpenBackend(backend.dead_letters, backend.queue, {each.route.key: each for each in routes})
     actions = LetterActions(dict.fromkeys(opened.routes, opened), clock)
     command = ("chaski", "dead-letters", "replay", "--data", str(data))
-    return Sources(board, OneStore(backend.dead_letters), FolderHistories(data), actions, command=command)
+    return Sources(board, SingleStore(backend.dead_letters), FolderHistories(data), actions, command=command)
 
 
 class FolderHistories:

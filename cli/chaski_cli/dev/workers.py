@@ -11,7 +11,7 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.observability.logs import Logs
 from chaski_runtime.observability.metrics.instruments import Metrics
 from chaski_runtime.observability.tracing import Tracing
-from chaski_worker.consumer.factory import Outside, make_deliverer
+from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer
 from chaski_worker.consumer.worker import Worker
 from chaski_worker.observability.tracing import TracedDeliverer
 from chaski_worker.settings import WorkerSettings, from_environment
@@ -52,7 +52,7 @@ class Workers:
             InvalidInputError: a Secret that a route names, or a variable of the environment, can't be used.
         """
         settings = from_environment(os.environ, _SETTINGS)
-        outside = Outside(clock, permit_loopback=True, secrets=secrets)
+        outside = DelivererDependencies(clock, permit_loopback=True, secrets=secrets)
         self._deliverers = [make_deliverer(each.route, metrics, outside) for each in routes]
         self._workers = {
             resolved.route.key: Worker(

@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.text import Text
 
-from chaski_cli.backends import Where, open_where, read_resolved_file
+from chaski_cli.backends import BackendLocation, open_location, read_resolved_file
 from chaski_cli.errors import CommandError, Exit
 from chaski_cli.ledger.command import COLUMNS, Account, pending_on_queues
 from chaski_cli.output import emit_json, printable, stderr, stdout, table
@@ -60,7 +60,7 @@ class IdAccount:
         return self.sides.as_json() | {"onQueues": self.on_queues, "notFound": list(self.not_found)}
 
 
-def run_ids(where: Where, accepted: Sequence[str], logs: Sequence[str], *, as_json: bool) -> Exit:
+def run_ids(where: BackendLocation, accepted: Sequence[str], logs: Sequence[str], *, as_json: bool) -> Exit:
     """The accounts of one route by ids; exit code 1 where something is unaccounted.
 
     Args:
@@ -132,11 +132,11 @@ class _Dead:
     roots: dict[str, str]  # of replays: the message that was accepted
 
 
-async def _stored(where: Where, ids: AbstractSet[str]) -> tuple[str, int, _Dead]:
+async def _stored(where: BackendLocation, ids: AbstractSet[str]) -> tuple[str, int, _Dead]:
     assert where.route is not None  # noqa: S101 - judged by the command
     resolved = read_resolved_file(where.route)
     on_queues = await pending_on_queues(resolved)
-    async with open_where(where) as opened:
+    async with open_location(where) as opened:
         return resolved.route.key, on_queues, await _among(opened.dead_letters.find(DeadLetterFilter()), ids)
 
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.text import Text
 
 from chaski_aws.backend import open_backend
-from chaski_cli.backends import Where, open_folder_reader, read_resolved_file
+from chaski_cli.backends import BackendLocation, open_folder_reader, read_resolved_file
 from chaski_cli.errors import CommandError, Exit
 from chaski_cli.output import emit_json, printable, stderr, stdout, table
 from chaski_core.route.resolved import ResolvedRoute
@@ -50,7 +50,7 @@ class Account:
         return dict(zip(names, self.row, strict=True))
 
 
-def run_folder(where: Where, *, as_json: bool) -> Exit:
+def run_folder(where: BackendLocation, *, as_json: bool) -> Exit:
     """The accounts of a data folder: exact, over any crash."""
     with open_folder_reader(where.data) as reader:
         found = reader.ledger()
@@ -68,7 +68,7 @@ def run_folder(where: Where, *, as_json: bool) -> Exit:
     return Exit.OK if found.balanced else Exit.FAILED
 
 
-def run_metrics(pages: Sequence[str], where: Where, *, as_json: bool) -> Exit:
+def run_metrics(pages: Sequence[str], where: BackendLocation, *, as_json: bool) -> Exit:
     """The accounts by the metrics of all ingests and workers; pending from the queues of `where.route`, if it is given."""
     texts = asyncio.run(_fetch(pages))
     pending = {} if where.route is None else asyncio.run(_pending(where.route))

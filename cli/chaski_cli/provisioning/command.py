@@ -30,7 +30,7 @@ _PATIENCE_SECONDS = 150.0  # a name that was just deleted is taken for 60 s; a t
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProvisionOptions:
     """What is asked of all routes."""
 
     owner: str
@@ -80,7 +80,7 @@ class Outcome:
         }
 
 
-def run_provision(paths: Sequence[Path], file: Path, asked: Asked, *, wait: bool) -> Exit:
+def run_provision(paths: Sequence[Path], file: Path, asked: ProvisionOptions, *, wait: bool) -> Exit:
     """Makes what the routes need. One that can't be made does not hold up the others; its former document stays."""
     routes, settings = load(paths), asked.settings()
     aws = connect()
@@ -112,7 +112,7 @@ def connect() -> BotoAws:
 
 
 def _provision(
-    aws: Aws, route: Route, settings: ProvisionSettings, remembered: ResolvedRoute | None, asked: Asked
+    aws: Aws, route: Route, settings: ProvisionSettings, remembered: ResolvedRoute | None, asked: ProvisionOptions
 ) -> tuple[Outcome, Watch | None]:
     done: list[Action] = []
     try:

@@ -14,7 +14,7 @@ from chaski_aws.provision.plan import plan_drop
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.output import emit_json, printable, stderr, stdout
 from chaski_cli.provisioning import show
-from chaski_cli.provisioning.command import Asked, connect
+from chaski_cli.provisioning.command import ProvisionOptions, connect
 from chaski_cli.routes import load
 from chaski_core.route.model import Route
 
@@ -36,7 +36,9 @@ class _Drop:
     messages: int  # approximately, on all queues
 
 
-def run_deprovision(paths: Sequence[Path], asked: Asked, consent: Consent, *, keep_dead_letters: bool) -> Exit:
+def run_deprovision(
+    paths: Sequence[Path], asked: ProvisionOptions, consent: Consent, *, keep_dead_letters: bool
+) -> Exit:
     """Deletes what carries our tags for these routes."""
     routes = load(paths)
     aws = connect()
@@ -68,7 +70,7 @@ def run_deprovision(paths: Sequence[Path], asked: Asked, consent: Consent, *, ke
     return Exit.OK
 
 
-def _planned(aws: Aws, route: Route, asked: Asked, *, with_table: bool) -> _Drop:
+def _planned(aws: Aws, route: Route, asked: ProvisionOptions, *, with_table: bool) -> _Drop:
     settings = asked.settings()
     observed = survey(aws, route, settings)
     messages = sum(queue.counts.total for queue in observed.own_queues)

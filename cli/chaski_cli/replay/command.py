@@ -13,12 +13,12 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from chaski_cli.backends import Opened, Where, open_where
+from chaski_cli.backends import BackendLocation, OpenBackend, open_location
 from chaski_cli.dead_letters.command import Search
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.output import cell, emit_json, printable, stderr, stdout, table
 from chaski_cli.replay import engine
-from chaski_cli.replay.progress import Telling, progress_server, write_report
+from chaski_cli.replay.progress import ProgressReporting, progress_server, write_report
 from chaski_cli.replay.selection import Allowed, Ready, Run, Skip
 from chaski_cli.replay.spool import Spool
 from chaski_core.dead_letter import DeadLetterFilter
@@ -44,17 +44,17 @@ _NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReplayOptions:
     """What was asked for."""
 
     search: Search
     ids: tuple[str, ...]
     run: Run
-    pace: engine.Pace
+    pace: engine.Throttle
     dry_run: bool
     yes: bool
     as_json: bool
-    telling: Telling = field(default_factory=Telling)
+    telling: ProgressReporting = field(default_factory=ProgressReporting)
 
 
 def new_run() -> str:
@@ -62,14 +62,14 @@ def new_run() -> str:
     return f"replay-{os.urandom(4).hex()}"
 
 
-def run_replay(where: Where, asked: Asked) -> Exit:
+def run_replay(where: BackendLocation, asked: ReplayOptions) -> Exit:
     """Sends dead letters again, or says what would be sent."""
     _check(asked)
     with asyncio.Runner() as runner:
         return runner.run(_replay(where, asked))
 
 
-def _check(asked: Asked) -> None:
+def _check(asked: ReplayOptions) -> None:
     if not _RUN.match(asked.run.id):
         raise wrong_input(f'--run "{asked.run.id}": 1 to 64 letters, digits, dots, underscores, hyphens')
     if asked.run.to_url is not None:
@@ -78,16 +78,16 @@ def _check(asked: Asked) -> None:
             raise wrong_input(f"--to-url: the URL {judged.detail}")
 
 
-async def _replay(where: Where, asked: Asked) -> Exit:
+async def _replay(where: BackendLocation, asked: ReplayOptions) -> Exit:
     clock = SystemClock()
     now = clock.now_ms()
     wanted = asked.search.filter(now)
     if wanted.until is None or wanted.until > now:
         # What fails again while this runs is another dead letter, and not of this run.
         wanted = replace(wanted, until=now)
-    chosen = engine.Chosen(wanted, asked.ids)
+    chosen = engine.Selection(wanted, asked.ids)
     so_far = _SoFar(asked, wanted, _resume(where, asked, wanted))
-    async with progress_server(asked.telling.port, so_far.report), open_where(where) as opened:
+    async with progress_server(asked.telling.port, so_far.report), open_location(where) as opened:
         with Spool() as spool, _bar() as bar:
             looking = bar.add_task("looking", total=None)
 
@@ -116,7 +116,9 @@ def _bar() -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 
 
-async def _send(opened: Opened, asked: Asked, spool: Spool, progress: engine.Progress, bar: Progress) -> None:
+async def _send(
+    opened: OpenBackend, asked: ReplayOptions, spool: Spool, progress: engine.Progress, bar: Progress
+) -> None:
     task = bar.add_task("sending", total=progress.ready)
     replay = engine.Replay(
         opened,
@@ -135,7 +137,7 @@ def allowed_by(routes: Mapping[str, ResolvedRoute]) -> Allowed:
     return lambda route, url: not isinstance(guards[route].check(url), Refusal)
 
 
-def _refuse_foreign(asked: Asked, progress: engine.Progress) -> None:
+def _refuse_foreign(asked: ReplayOptions, progress: engine.Progress) -> None:
     refused = progress.skipped[Skip.NOT_ALLOWED]
     if asked.run.to_url is not None and refused:
         raise wrong_input(
@@ -144,7 +146,7 @@ def _refuse_foreign(asked: Asked, progress: engine.Progress) -> None:
         )
 
 
-def _agree(asked: Asked, progress: engine.Progress, bar: Progress) -> None:
+def _agree(asked: ReplayOptions, progress: engine.Progress, bar: Progress) -> None:
     if asked.yes or not sys.stdin.isatty():
         return
     bar.stop()
@@ -154,7 +156,7 @@ def _agree(asked: Asked, progress: engine.Progress, bar: Progress) -> None:
     bar.start()
 
 
-def _resume(where: Where, asked: Asked, wanted: DeadLetterFilter) -> str:
+def _resume(where: BackendLocation, asked: ReplayOptions, wanted: DeadLetterFilter) -> str:
     flags: dict[str, object | None] = {
         "--run": asked.run.id,
         "--since": None if wanted.since is None else timestamp(wanted.since),
@@ -176,7 +178,7 @@ def _resume(where: Where, asked: Asked, wanted: DeadLetterFilter) -> str:
 class _SoFar:
     """How far it is."""
 
-    asked: Asked
+    asked: ReplayOptions
     wanted: DeadLetterFilter
     resume: str
     progress: engine.Progress = field(default_factory=engine.Progress)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from chaski_cli.backends import Opened, Where, open_where
+from chaski_cli.backends import BackendLocation, OpenBackend, open_location
 from chaski_cli.dead_letters.command import Search
 from chaski_cli.errors import CommandError, Exit, wrong_input
 from chaski_cli.output import emit_json, stderr, stdout
-from chaski_cli.replay.engine import Chosen, letters_of
-from chaski_core.dead_letter import LetterKey
+from chaski_cli.replay.engine import Selection, letters_of
+from chaski_core.dead_letter import DeadLetterKey
 from chaski_runtime.process.clock import SystemClock
 
 _CHUNK = 100
@@ -29,19 +29,19 @@ class Discard:
     as_json: bool
 
 
-def run_discard(where: Where, asked: Discard) -> Exit:
+def run_discard(where: BackendLocation, asked: Discard) -> Exit:
     """Deletes dead letters for good, or says how many would be."""
     with asyncio.Runner() as runner:
         return runner.run(_discard(where, asked))
 
 
-async def _discard(where: Where, asked: Discard) -> Exit:
+async def _discard(where: BackendLocation, asked: Discard) -> Exit:
     now = SystemClock().now_ms()
     wanted = asked.search.filter(now)
     if wanted.until is None or wanted.until > now:
         wanted = replace(wanted, until=now)
-    chosen = Chosen(wanted, asked.ids)
-    async with open_where(where) as opened:
+    chosen = Selection(wanted, asked.ids)
+    async with open_location(where) as opened:
         found = await _count(opened, chosen)
         discarded = 0
         if found and not asked.dry_run:
@@ -54,7 +54,7 @@ async def _discard(where: Where, asked: Discard) -> Exit:
     return Exit.OK
 
 
-async def _count(opened: Opened, chosen: Chosen) -> int:
+async def _count(opened: OpenBackend, chosen: Selection) -> int:
     count = 0
     async with aclosing(letters_of(opened, chosen)) as letters:
         async for _ in letters:
@@ -72,13 +72,13 @@ def _agree(asked: Discard, found: int) -> None:
         raise CommandError("that is another number; nothing was deleted")
 
 
-async def _delete(opened: Opened, chosen: Chosen, found: int) -> int:
+async def _delete(opened: OpenBackend, chosen: Selection, found: int) -> int:
     console = stderr()
     discarded = 0
     columns = (TextColumn("deleting"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("deleting", total=found)
-        keys: list[LetterKey] = []
+        keys: list[DeadLetterKey] = []
         async with aclosing(letters_of(opened, chosen)) as letters:
             async for letter in letters:
                 keys.append(letter.key)

@@ -8,12 +8,20 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 
-from chaski_cli.backends import Opened
+from chaski_cli.backends import OpenBackend
 from chaski_cli.replay.selection import Allowed, Ready, Run, Skip, judge
 from chaski_cli.replay.sending import Sending, send_window
 from chaski_cli.replay.spool import Spool
 from chaski_core import json_codec
-from chaski_core.dead_letter import CLAIM_MS, Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import (
+    CLAIM_MS,
+    Claimed,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterKey,
+    ReplayClaim,
+    ReplayMark,
+)
 from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.ports import Clock
 
@@ -42,7 +50,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Throttle:
     """How fast, and how patient."""
 
     rate: float | None = None  # messages a second
@@ -50,18 +58,20 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class Selection:
     """Which dead letters."""
 
     wanted: DeadLetterFilter
     ids: tuple[str, ...] = ()  # only those of these identities or labels, and their replays
-    keys: frozenset[LetterKey] | None = None  # of these, only those
+    keys: frozenset[DeadLetterKey] | None = None  # of these, only those
 
 
 Tell = Callable[[Progress], None]
 
 
-async def choose(opened: Opened, chosen: Chosen, run: Run, allowed: Allowed, spool: Spool, tell: Tell) -> Progress:
+async def choose(
+    opened: OpenBackend, chosen: Selection, run: Run, allowed: Allowed, spool: Spool, tell: Tell
+) -> Progress:
     """The first pass: judges everything that the filter finds, and keeps what can be sent."""
     progress = Progress()
     ready: list[Ready] = []
@@ -88,9 +98,9 @@ async def choose(opened: Opened, chosen: Chosen, run: Run, allowed: Allowed, spo
 class Replay:
     """The second pass: sends what was kept, in its order, and marks each dead letter once its queue has the message."""
 
-    opened: Opened
+    opened: OpenBackend
     run: Run
-    pace: Pace
+    pace: Throttle
     clock: Clock
     tell: Tell
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -200,13 +210,13 @@ def _sendable(judged: Sequence[tuple[Ready, Claimed]]) -> tuple[list[Ready], int
     return claimed, held
 
 
-async def letters_of(opened: Opened, chosen: Chosen) -> AsyncGenerator[DeadLetter, None]:
+async def letters_of(opened: OpenBackend, chosen: Selection) -> AsyncGenerator[DeadLetter, None]:
     """The dead letters that were asked for, oldest first, or of each id in turn; each once."""
     if not chosen.ids:
         async for letter in opened.dead_letters.find(chosen.wanted):
             yield letter
         return
-    seen: set[LetterKey] = set()  # a replay is found by its own identity and by that of its original
+    seen: set[DeadLetterKey] = set()  # a replay is found by its own identity and by that of its original
     for message_id in chosen.ids:
         for letter in await opened.dead_letters.get(message_id):
             exactly = chosen.keys is None or letter.key in chosen.keys

@@ -23,7 +23,7 @@ Document = Callable[[], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class ProgressReporting:
     """Whom a replay tells how far it is, besides the person at the terminal."""
 
     port: int | None = None  # serves GET /progress on all addresses: counts only

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from chaski_core.dead_letter import DeadLetter, LetterKey, ReplayMark
+from chaski_core.dead_letter import DeadLetter, DeadLetterKey, ReplayMark
 from chaski_core.message.envelope import Metadata, metadata_of, write_envelope
 from chaski_core.message.subject import group_id, replay_deduplication_id
 from chaski_core.ports import OutgoingMessage
@@ -43,7 +43,7 @@ class Run:
 class Ready:
     """What is sent for a dead letter, and what decides its turn."""
 
-    key: LetterKey
+    key: DeadLetterKey
     id: str  # the label
     order: int  # epoch milliseconds: when it was accepted, as far as that is known
     sequence_number: int | None  # that its first queue gave it: decides within its subject, where it is known

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from chaski_cli.replay.selection import Ready
 from chaski_core import json_codec
-from chaski_core.dead_letter import LetterKey, ReplayMark
+from chaski_core.dead_letter import DeadLetterKey, ReplayMark
 from chaski_core.ports import OutgoingMessage
 
 _PAGE = 500
@@ -93,7 +93,7 @@ def _row(entry: Ready) -> tuple[object, ...]:
 def _entry(row: Sequence[Any]) -> Ready:
     turn, sequence, dead_lettered_at, message_id, subject, route, label, judged, url, target, epoch, *message = row
     return Ready(
-        LetterKey(dead_lettered_at, message_id, subject, route),
+        DeadLetterKey(dead_lettered_at, message_id, subject, route),
         label,
         turn,
         int(sequence) if sequence else None,

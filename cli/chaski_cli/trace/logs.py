@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from chaski_cli.backends import Where
+from chaski_cli.backends import BackendLocation
 from chaski_cli.errors import wrong_input
 from chaski_cli.sources import open_source
 from chaski_core.dead_letter import DeadLetter
@@ -22,7 +22,7 @@ from chaski_core.timestamps import milliseconds
 from chaski_embedded.storage.reader import State, Trace
 
 
-def traces_from_logs(where: Where, logs: str | None, message_id: str) -> list[Trace]:
+def traces_from_logs(where: BackendLocation, logs: str | None, message_id: str) -> list[Trace]:
     """What logs and dead letters say of the messages of an identity or of a label, oldest first.
 
     Args:

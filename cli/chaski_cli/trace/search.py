@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from chaski_cli.backends import Where, open_folder_reader
+from chaski_cli.backends import BackendLocation, open_folder_reader
 from chaski_cli.errors import CommandError, Exit
 from chaski_cli.output import emit_json, stderr, stdout, table
 from chaski_cli.sources import open_source
@@ -36,7 +36,7 @@ class Sought:
         return self.text is None or self.text.casefold() in str(fields.get(_CONTENT, "")).casefold()
 
 
-def run_search(where: Where, logs: str | None, sought: Sought, *, as_json: bool) -> Exit:
+def run_search(where: BackendLocation, logs: str | None, sought: Sought, *, as_json: bool) -> Exit:
     """Shows every message that is found: its trace where there is one, a list where there are several."""
     on_aws = where.route is not None or logs is not None
     found = list(islice(_on_aws(where, logs, sought) if on_aws else _in_folder(where, sought), MOST + 1))
@@ -54,12 +54,12 @@ def run_search(where: Where, logs: str | None, sought: Sought, *, as_json: bool)
     return Exit.OK
 
 
-def _in_folder(where: Where, sought: Sought) -> Iterator[Trace]:
+def _in_folder(where: BackendLocation, sought: Sought) -> Iterator[Trace]:
     with open_folder_reader(where.data) as reader:
         yield from reader.described(islice(reader.search(sought.subject, sought.text), 2 * MOST))
 
 
-def _on_aws(where: Where, logs: str | None, sought: Sought) -> Iterator[Trace]:
+def _on_aws(where: BackendLocation, logs: str | None, sought: Sought) -> Iterator[Trace]:
     letters: list[DeadLetter] = []
     if where.route is not None:
         with open_source(where) as source:

@@ -40,32 +40,32 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class Identity:
     """Who asks."""
 
     user: str = ""  # "" where nobody is asked
     session: str = ""  # of whoever has signed in here; ends with it
 
 
-class Door(Protocol):
+class Authenticator(Protocol):
     """Tells who asks."""
 
-    def visitor(self, headers: Mapping[str, str]) -> Visitor | Refused:
+    def visitor(self, headers: Mapping[str, str]) -> Identity | Refused:
         """Judged by the headers of a request."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class OpenDoor:
+class NoAuthentication:
     """Asks nobody who they are, so it is for addresses of this machine only."""
 
     host: str = "127.0.0.1"  # that the console listens on
 
-    def visitor(self, headers: Mapping[str, str]) -> Visitor | Refused:
+    def visitor(self, headers: Mapping[str, str]) -> Identity | Refused:
         """Anybody, by the console's addresses: a page of another site can make its own name point here."""
         if not self._is_own_host(headers.get("Host", "")):
             return Refused(HTTPStatus.FORBIDDEN, "this name is not the console's; use the address it listens on")
-        return Visitor()
+        return Identity()
 
     def _is_own_host(self, given: str) -> bool:
         name = host_name(given)
@@ -79,17 +79,17 @@ class OpenDoor:
 
 
 @dataclass(frozen=True, slots=True)
-class ProxyDoor:
+class ProxyHeaderAuthentication:
     """Takes the word of the proxy in front, which nobody else may go around."""
 
     header: str  # in which the proxy names the user
 
-    def visitor(self, headers: Mapping[str, str]) -> Visitor | Refused:
+    def visitor(self, headers: Mapping[str, str]) -> Identity | Refused:
         """The user that the proxy names."""
         user = headers.get(self.header, "").strip()
         if not user or len(user) > MAX_USER_CHARACTERS:
             return Refused(HTTPStatus.UNAUTHORIZED, "the proxy in front of the console has not said who you are")
-        return Visitor(user)
+        return Identity(user)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,11 @@ class Forms:
 
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
-    def token(self, visitor: Visitor) -> str:
+    def token(self, visitor: Identity) -> str:
         """What a form of this visitor carries."""
         return hmac.new(self.secret, f"{visitor.session}\0{visitor.user}".encode(), hashlib.sha256).hexdigest()
 
-    def refusal(self, visitor: Visitor, token: str, headers: Mapping[str, str]) -> Refused | None:
+    def refusal(self, visitor: Identity, token: str, headers: Mapping[str, str]) -> Refused | None:
         """Why a form does nothing. None: it comes from a page of ours."""
         if is_foreign(headers):
             return FOREIGN

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from chaski_console.auth.authenticators import FOREIGN, Refused, Visitor, host_name, is_foreign, is_loopback
+from chaski_console.auth.authenticators import FOREIGN, Identity, Refused, host_name, is_foreign, is_loopback
 from chaski_console.auth.passwords import MAX_PASSWORD_CHARACTERS, Passwords
 from chaski_console.auth.sessions import Session, Sessions
 from chaski_console.auth.throttle import Attempts
@@ -37,7 +37,7 @@ class Cookie:
 
 
 @dataclass(frozen=True, slots=True)
-class PasswordDoor:
+class PasswordAuthentication:
     """Lets in whoever has signed in here."""
 
     passwords: Passwords
@@ -48,12 +48,12 @@ class PasswordDoor:
     def __post_init__(self) -> None:
         object.__setattr__(self, "attempts", Attempts(self.clock.monotonic))
 
-    def visitor(self, headers: Mapping[str, str]) -> Visitor | Refused:
+    def visitor(self, headers: Mapping[str, str]) -> Identity | Refused:
         """By the session's cookie."""
         session = self._session(headers)
         if session is None:
             return Refused(HTTPStatus.UNAUTHORIZED, "sign in first")
-        return Visitor(session.user, session.id)
+        return Identity(session.user, session.id)
 
     def enter(self, name: str, password: str, headers: Mapping[str, str], address: str) -> Cookie | Refused:
         """Signs somebody in who asks from an address."""
@@ -93,7 +93,9 @@ class PasswordDoor:
         return next((session for session in read if session is not None), None)
 
 
-def password_door(file: Path, clock: Clock, session_seconds: int = DEFAULT_SESSION_SECONDS) -> PasswordDoor:
+def password_authentication(
+    file: Path, clock: Clock, session_seconds: int = DEFAULT_SESSION_SECONDS
+) -> PasswordAuthentication:
     """The door for the names and passwords of a file.
 
     Raises:
@@ -101,7 +103,7 @@ def password_door(file: Path, clock: Clock, session_seconds: int = DEFAULT_SESSI
         OSError: it can't be read.
     """
     passwords = Passwords(file, clock.monotonic)
-    return PasswordDoor(passwords, clock, Sessions(passwords.mark, session_seconds))
+    return PasswordAuthentication(passwords, clock, Sessions(passwords.mark, session_seconds))
 
 
 def own_path(asked: str) -> str:

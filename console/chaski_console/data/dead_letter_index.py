@@ -26,7 +26,7 @@ class Store(Protocol):
         ...
 
 
-class OneStore:
+class SingleStore:
     """Implements `views.Letters` over a store that holds the letters of all routes."""
 
     def __init__(self, store: Store) -> None:
@@ -41,7 +41,7 @@ class OneStore:
         return [letter for letter in await self._store.get(message_id) if route in (None, letter.route)]
 
 
-class MergedLetters:
+class CombinedDeadLetters:
     """Implements `views.Letters` over the stores of routes. One that fails leaves out its own letters only."""
 
     def __init__(self, stores: Callable[[], Mapping[str, Store]]) -> None:

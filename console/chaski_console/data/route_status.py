@@ -35,7 +35,7 @@ class Queues(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class RouteSnapshot:
     """The routes that there are."""
 
     served: Iterable[ResolvedRoute]
@@ -43,10 +43,10 @@ class Known:
     trouble: str | None = None  # why these may be others by now
 
 
-class QueueBoard:
+class RouteStatusReader:
     """Implements `views.Board`: asks every queue for its counts, the more rarely the more queues there are."""
 
-    def __init__(self, known: Callable[[], Known], queues: Queues, rates: Rates | None, clock: Clock) -> None:
+    def __init__(self, known: Callable[[], RouteSnapshot], queues: Queues, rates: Rates | None, clock: Clock) -> None:
         self._known = known
         self._queues = queues
         self._rates = rates

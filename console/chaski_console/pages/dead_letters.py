@@ -9,7 +9,7 @@ from urllib.parse import quote
 from chaski_console import formatting
 from chaski_console.data.search import WINDOWS, Search
 from chaski_console.html import Markup, el
-from chaski_console.pages.layout import Who, chip, fact, notice, page, plain
+from chaski_console.pages.layout import CurrentUser, chip, fact, notice, page, plain
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.outcome import class_of_key
@@ -34,7 +34,7 @@ class Found:
 class Reader:
     """Who looks, and what they may do."""
 
-    who: Who
+    who: CurrentUser
     token: str
     may_act: bool
     now_ms: int

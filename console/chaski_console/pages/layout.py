@@ -9,17 +9,17 @@ _PAGES = (("/", "Routes"), ("/dead-letters", "Dead letters"))
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class CurrentUser:
     """Who looks at a page."""
 
     user: str = ""  # "" where that is not known
     leave: str = ""  # token of the form that signs out; "" where nobody signs in
 
 
-NOBODY = Who()
+NOBODY = CurrentUser()
 
 
-def page(title: str, here: str, *content: Child, who: Who = NOBODY) -> Markup:
+def page(title: str, here: str, *content: Child, who: CurrentUser = NOBODY) -> Markup:
     """A whole page.
 
     Args:
@@ -67,7 +67,7 @@ def plain(value: object) -> Markup:
     return el("bdi", str(value))
 
 
-def _bar(here: str, who: Who) -> Markup:
+def _bar(here: str, who: CurrentUser) -> Markup:
     links = [el("a", name, href=path, aria_current="page" if path == here else None) for path, name in _PAGES]
     search = el(
         "form",

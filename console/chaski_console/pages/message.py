@@ -8,13 +8,13 @@ from chaski_console import formatting
 from chaski_console.data.views import History
 from chaski_console.html import Markup, el
 from chaski_console.pages.dead_letters import kind_of
-from chaski_console.pages.layout import NOBODY, Who, chip, fact, notice, page, plain
+from chaski_console.pages.layout import NOBODY, CurrentUser, chip, fact, notice, page, plain
 from chaski_core.ports import AttemptEntry
 
 _STATES = {"pending": "warn", "delivered": "good", "dead-lettered": "bad"}
 
 
-def history_page(asked: str, histories: Sequence[History], dead: AbstractSet[str], who: Who) -> Markup:
+def history_page(asked: str, histories: Sequence[History], dead: AbstractSet[str], who: CurrentUser) -> Markup:
     """What became of the messages of an identity or of a label, attempt by attempt.
 
     Args:
@@ -97,6 +97,6 @@ def _attempt(entry: AttemptEntry, longest: float) -> Markup:
     )  # fmt: skip
 
 
-def wrong_page(title: str, sentence: str, who: Who = NOBODY) -> Markup:
+def wrong_page(title: str, sentence: str, who: CurrentUser = NOBODY) -> Markup:
     """A page for what is not there, or may not be."""
     return page(title, "", el("div", el("h1", title), class_="title"), notice("bad", sentence), who=who)

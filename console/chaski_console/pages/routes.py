@@ -8,14 +8,14 @@ from chaski_console import formatting
 from chaski_console.data.live_updates import KEPT_READINGS, Reading
 from chaski_console.data.views import QueueView, RouteView
 from chaski_console.html import Markup, el
-from chaski_console.pages.layout import Who, chip, notice, page, plain
+from chaski_console.pages.layout import CurrentUser, chip, notice, page, plain
 
 _WIDTH, _HEIGHT = 300, 44
 _SLOW_SECONDS = 300  # an oldest message beyond this is marked
 _FAILING = 0.2  # a share beyond this is marked
 
 
-def routes_page(reading: Reading, who: Who) -> Markup:
+def routes_page(reading: Reading, who: CurrentUser) -> Markup:
     """The whole page."""
     cards = [_card(view, reading) for view in reading.routes]
     return page(

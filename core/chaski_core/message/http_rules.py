@@ -9,7 +9,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
 MAX_HEADERS = 64
@@ -54,30 +54,30 @@ _FORBIDDEN_PREFIXES: Mapping[str, str] = {
 _SUSPECTS = re.compile("|".join(re.escape(start) for start in _FORBIDDEN_PREFIXES))
 
 
-def method_faults(method: str) -> list[Fault]:
+def method_faults(method: str) -> list[FieldError]:
     """What is wrong with a method; case does not matter."""
     if method.upper() in METHODS and method.isascii():
         return []
-    return [Fault("body.method", f'"{_shown(method)}" is not one of {", ".join(sorted(METHODS))}')]
+    return [FieldError("body.method", f'"{_shown(method)}" is not one of {", ".join(sorted(METHODS))}')]
 
 
-def header_faults(headers: Iterable[tuple[str, str]]) -> list[Fault]:
+def header_faults(headers: Iterable[tuple[str, str]]) -> list[FieldError]:
     """Everything that is wrong with the headers a producer asks for. Values are never repeated in a fault."""
     given = list(headers)
-    faults: list[Fault] = []
+    faults: list[FieldError] = []
     size = 0
     for name, value in given:
         size += len(name) + len(value)
         if not (len(name) <= _REMEMBERED_CHARACTERS and _may_be_set(name) and _VALUE.fullmatch(value)):
             faults += _faults_of(name, value)
     if len(given) > MAX_HEADERS:
-        faults.append(Fault("body.headers", f"{len(given)} headers are more than {MAX_HEADERS}"))
+        faults.append(FieldError("body.headers", f"{len(given)} headers are more than {MAX_HEADERS}"))
     if size > MAX_HEADER_BYTES:
-        faults.append(Fault("body.headers", f"{size} characters are more than {MAX_HEADER_BYTES}"))
+        faults.append(FieldError("body.headers", f"{size} characters are more than {MAX_HEADER_BYTES}"))
     return faults
 
 
-def syntax_faults(headers: Iterable[tuple[str, str]]) -> list[Fault]:
+def syntax_faults(headers: Iterable[tuple[str, str]]) -> list[FieldError]:
     """What keeps headers from being written as they are, whoever wrote them."""
     return [
         fault
@@ -101,21 +101,23 @@ def _forbidden(name: str) -> str | None:
     return why
 
 
-def _faults_of(name: str, value: str) -> list[Fault]:
+def _faults_of(name: str, value: str) -> list[FieldError]:
     faults = _syntax_faults_of(name, value)
     why = _forbidden(name)
     if why is not None:
-        faults.append(Fault(f"body.headers.{name}", f"can't be set: {why}"))
+        faults.append(FieldError(f"body.headers.{name}", f"can't be set: {why}"))
     return faults
 
 
-def _syntax_faults_of(name: str, value: str) -> list[Fault]:
+def _syntax_faults_of(name: str, value: str) -> list[FieldError]:
     faults = []
     if not _TOKEN.fullmatch(name):
-        faults.append(Fault("body.headers", f'"{_shown(name)}" is no header name (RFC 9110: letters, digits, hyphens)'))
+        faults.append(
+            FieldError("body.headers", f'"{_shown(name)}" is no header name (RFC 9110: letters, digits, hyphens)')
+        )
     if not _VALUE.fullmatch(value):
         message = "holds a character that a header can't carry (visible ASCII, space and tab are allowed)"
-        faults.append(Fault(f"body.headers.{_shown(name)}", message))
+        faults.append(FieldError(f"body.headers.{_shown(name)}", message))
     return faults
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from chaski_core.errors import Fault, InvalidRouteError
+from chaski_core.errors import FieldError, InvalidRouteError
 
 _MAX_NODES = 50_000  # aliases counted each time, so that a small text can't become a huge document
 _MAX_DEPTH = 64
@@ -42,9 +42,9 @@ def read_documents(text: str) -> list[dict[str, Any]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f"line {mark.line + 1}: "
-        raise InvalidRouteError([Fault("", f"{line}no YAML: {error.problem or error.context}")]) from error
+        raise InvalidRouteError([FieldError("", f"{line}no YAML: {error.problem or error.context}")]) from error
     except yaml.YAMLError as error:
-        raise InvalidRouteError([Fault("", f"no YAML: {error}")]) from error
+        raise InvalidRouteError([FieldError("", f"no YAML: {error}")]) from error
     reader = _Reader()
     values = [(node, reader.value(node, 0)) for node in nodes]
     for node, value in values:
@@ -59,12 +59,12 @@ class _Reader:
     """Turns nodes into values and collects what is wrong with them."""
 
     def __init__(self) -> None:
-        self.faults: list[Fault] = []
+        self.faults: list[FieldError] = []
         self._nodes = 0
 
     def refuse(self, node: yaml.Node, sentence: str) -> None:
         """Notes a fault down at a node's line."""
-        self.faults.append(Fault("", f"line {node.start_mark.line + 1}: {sentence}"))
+        self.faults.append(FieldError("", f"line {node.start_mark.line + 1}: {sentence}"))
 
     def value(self, node: yaml.Node, depth: int) -> Any:
         """The value of a node; None where it holds a fault.

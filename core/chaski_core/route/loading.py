@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from chaski_core.errors import Fault, InvalidRouteError
+from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
 from chaski_core.route.documents import read_documents
 from chaski_core.route.model import (
@@ -32,9 +32,9 @@ def load_routes(text: str) -> list[Route]:
     """
     documents = read_documents(text)
     if not documents:
-        raise InvalidRouteError([Fault("", "holds no ChaskiRoute")])
+        raise InvalidRouteError([FieldError("", "holds no ChaskiRoute")])
     routes: dict[str, Route] = {}
-    faults: list[Fault] = []
+    faults: list[FieldError] = []
     for number, document in enumerate(documents, 1):
         try:
             route = load_route(document)
@@ -42,7 +42,7 @@ def load_routes(text: str) -> list[Route]:
             faults += error.faults if len(documents) == 1 else _numbered(error.faults, number)
             continue
         if route.key in routes:
-            faults += _numbered([Fault("metadata.name", f"{route.key} is there already")], number)
+            faults += _numbered([FieldError("metadata.name", f"{route.key} is there already")], number)
         routes[route.key] = route
     if faults:
         raise InvalidRouteError(faults)
@@ -78,8 +78,8 @@ def load_route(document: Mapping[str, Any]) -> Route:
     )
 
 
-def _numbered(faults: list[Fault] | tuple[Fault, ...], number: int) -> list[Fault]:
-    return [Fault(f"document {number}: {fault.field}".removesuffix(": "), fault.message) for fault in faults]
+def _numbered(faults: list[FieldError] | tuple[FieldError, ...], number: int) -> list[FieldError]:
+    return [FieldError(f"document {number}: {fault.field}".removesuffix(": "), fault.message) for fault in faults]
 
 
 def _queue(raw: Mapping[str, Any]) -> QueueSpec:

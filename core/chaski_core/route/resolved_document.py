@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from chaski_core.errors import Fault, InvalidRouteError
+from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.retry.ladder import Rung
 from chaski_core.route.documents import read_documents
 from chaski_core.route.loading import load_route
@@ -76,7 +76,7 @@ def load_resolved(text: str) -> list[ResolvedRoute]:
     """
     documents = read_documents(text)
     if not documents:
-        raise InvalidRouteError([Fault("", f"holds no {KIND}")])
+        raise InvalidRouteError([FieldError("", f"holds no {KIND}")])
     return [read_resolved_document(document) for document in documents]
 
 
@@ -88,10 +88,10 @@ def read_resolved_document(document: Mapping[str, Any]) -> ResolvedRoute:
     """
     if document.get("kind") != KIND:
         told = f'must be {KIND}, not "{document.get("kind")}": make one with `chaski provision`'
-        raise InvalidRouteError([Fault("kind", told)])
+        raise InvalidRouteError([FieldError("kind", told)])
     raw = document.get("route")
     if not isinstance(raw, dict):
-        raise InvalidRouteError([Fault("route", "is no ChaskiRoute")])
+        raise InvalidRouteError([FieldError("route", "is no ChaskiRoute")])
     return read_resolved_values(load_route(known_part(raw)), document.get("resolved"))
 
 
@@ -108,13 +108,13 @@ def read_resolved_values(route: Route, values: object) -> ResolvedRoute:
     try:
         resolved = _read(route, values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidRouteError([Fault("resolved", f"can't be read: {_told(error)}")]) from error
+        raise InvalidRouteError([FieldError("resolved", f"can't be read: {_told(error)}")]) from error
     if not resolved.generations:
-        raise InvalidRouteError([Fault("resolved.generations", "names no generation")])
+        raise InvalidRouteError([FieldError("resolved.generations", "names no generation")])
     for queue in route.queues:
         if not resolved.current.queues.get(queue.name):
             told = f'has no URLs for queue "{queue.name}": run `chaski provision` for the route as it is now'
-            raise InvalidRouteError([Fault("resolved.generations", told)])
+            raise InvalidRouteError([FieldError("resolved.generations", told)])
     return resolved
 
 

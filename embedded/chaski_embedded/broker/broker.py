@@ -12,7 +12,7 @@ from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Clock
 from chaski_embedded.broker import catalog, housekeeping, queue_operations
 from chaski_embedded.broker.waiters import Waiters
-from chaski_embedded.broker.writer import Action, Connect, Engine, News, T
+from chaski_embedded.broker.writer import Action, Connect, QueueChange, T, Writer
 from chaski_embedded.queue import URL_SCHEME, EmbeddedQueue
 from chaski_embedded.storage import schema
 from chaski_embedded.storage.folder_lock import FolderLock
@@ -32,7 +32,7 @@ class EmbeddedBroker:
         self._file = folder / schema.FILE_NAME
         self._lock = lock
         self._clock = clock
-        self._engine = Engine(self._file, clock, self._hear, connect)
+        self._engine = Writer(self._file, clock, self._hear, connect)
         self._waiters: dict[str, Waiters] = {}
         self._receivers: dict[str, int] = {}  # queue name -> long polls under way
         self._housekeeping: asyncio.Task[None] | None = None
@@ -165,7 +165,7 @@ class EmbeddedBroker:
                 waiters.close()
                 del self._receivers[name], self._waiters[name]
 
-    def _hear(self, news: News | None) -> None:
+    def _hear(self, news: QueueChange | None) -> None:
         if news is None:
             for waiters in self._waiters.values():
                 waiters.wake_all()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from chaski_core.errors import BackendRejectedError
-from chaski_embedded.broker.unit_of_work import HostedQueue, Session
+from chaski_embedded.broker.unit_of_work import HostedQueue, UnitOfWork
 from chaski_embedded.fifo.queue import FifoQueue
 from chaski_embedded.sqs_api import queues
 
@@ -13,7 +13,7 @@ RECREATE_AFTER_MS = 60_000  # API_CreateQueue, QueueDeletedRecently
 PURGE_EVERY_MS = 60_000  # API_PurgeQueue
 
 
-def create(session: Session, name: str, attributes: Mapping[str, str], tags: Mapping[str, str]) -> HostedQueue:
+def create(session: UnitOfWork, name: str, attributes: Mapping[str, str], tags: Mapping[str, str]) -> HostedQueue:
     """Makes a queue, or finds the one of that name with the same values for all attributes given.
 
     Raises:
@@ -36,7 +36,7 @@ def create(session: Session, name: str, attributes: Mapping[str, str], tags: Map
 
 
 def make(
-    session: Session, name: str, attributes: Mapping[str, str], tags: Mapping[str, str], *, keeps: bool = False
+    session: UnitOfWork, name: str, attributes: Mapping[str, str], tags: Mapping[str, str], *, keeps: bool = False
 ) -> HostedQueue:
     """Makes a queue that does not exist; attributes are not judged. `keeps`: it deletes no message by its age."""
     settings = queues.merge_settings(attributes, {})
@@ -54,7 +54,7 @@ def make(
     return session.queue(name)
 
 
-def attributes_of(session: Session, name: str) -> dict[str, str]:
+def attributes_of(session: UnitOfWork, name: str) -> dict[str, str]:
     """Every attribute of a queue. Raises BackendRejectedError (QueueDoesNotExist)."""
     queue = session.queue(name)
     counts = queue.fifo.counts(session.now)
@@ -73,7 +73,7 @@ def attributes_of(session: Session, name: str) -> dict[str, str]:
     }
 
 
-def set_attributes(session: Session, name: str, attributes: Mapping[str, str]) -> None:
+def set_attributes(session: UnitOfWork, name: str, attributes: Mapping[str, str]) -> None:
     """Changes the attributes given.
 
     Raises:
@@ -91,7 +91,7 @@ def set_attributes(session: Session, name: str, attributes: Mapping[str, str]) -
     queue.fifo.configure(queue.rules(), session.now)
 
 
-def delete(session: Session, name: str) -> None:
+def delete(session: UnitOfWork, name: str) -> None:
     """Deletes a queue with its messages. Raises BackendRejectedError (QueueDoesNotExist)."""
     queue = session.queue(name)
     _drop_messages(session, queue)
@@ -102,7 +102,7 @@ def delete(session: Session, name: str) -> None:
     session.touched[name] = None
 
 
-def purge(session: Session, name: str) -> None:
+def purge(session: UnitOfWork, name: str) -> None:
     """Deletes every message of a queue. Raises BackendRejectedError (QueueDoesNotExist, PurgeQueueInProgress)."""
     queue = session.queue(name)
     if 0 <= session.wall - queue.purged_at < PURGE_EVERY_MS:
@@ -115,7 +115,7 @@ def purge(session: Session, name: str) -> None:
     queue.fifo = FifoQueue(queue.rules())
 
 
-def set_tags(session: Session, name: str, tags: Mapping[str, str], dropped: Sequence[str] = ()) -> None:
+def set_tags(session: UnitOfWork, name: str, tags: Mapping[str, str], dropped: Sequence[str] = ()) -> None:
     """Adds or replaces tags, and drops some. Raises BackendRejectedError (QueueDoesNotExist)."""
     queue = session.queue(name)
     merged = {key: value for key, value in {**queue.tags, **tags}.items() if key not in dropped}
@@ -123,7 +123,7 @@ def set_tags(session: Session, name: str, tags: Mapping[str, str], dropped: Sequ
     queue.tags = merged
 
 
-def _drop_messages(session: Session, queue: HostedQueue) -> None:
+def _drop_messages(session: UnitOfWork, queue: HostedQueue) -> None:
     connection = session.settled_sql()
     connection.execute(
         "DELETE FROM bodies WHERE sequence IN (SELECT sequence FROM messages WHERE queue = ?)", (queue.id,)

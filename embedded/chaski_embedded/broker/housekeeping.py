@@ -1,6 +1,6 @@
 """What is dropped when its time has come, in small steps between the commands of others."""
 
-from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.broker.unit_of_work import UnitOfWork
 from chaski_embedded.fifo.deduplication import WINDOW_MS
 from chaski_embedded.fifo.sequence import first_sequence_at
 from chaski_embedded.storage import ledger
@@ -21,7 +21,7 @@ class Cursor:
         self._journal_rows = journal_rows
         self._passed = 0  # sequence number up to which no row of a message that is gone is left
 
-    def step(self, session: Session) -> bool:
+    def step(self, session: UnitOfWork) -> bool:
         """Drops some of what is over; whether there may be more."""
         more = [queue.fifo.expire(_STEP, session.now) for queue in map(session.queue, list(session.queues))]
         more.append(self._drop_dedup(session))
@@ -32,7 +32,7 @@ class Cursor:
         more.append(_drop_journal(session, self._journal_rows, may_expire))
         return any(more)
 
-    def _drop_dedup(self, session: Session) -> bool:
+    def _drop_dedup(self, session: UnitOfWork) -> bool:
         # Rows of deleted messages stay for deduplication; each row is looked at once after its five minutes.
         end = first_sequence_at(session.now - WINDOW_MS)
         rows = session.read(
@@ -47,7 +47,7 @@ class Cursor:
         return len(rows) == 4 * _STEP
 
 
-def _drop_letters(session: Session) -> bool:
+def _drop_letters(session: UnitOfWork) -> bool:
     before = session.connection.total_changes
     more = _drop(session, "dead_letters", "expires_at <= ?", session.wall)
     if dropped := session.connection.total_changes - before:
@@ -55,7 +55,7 @@ def _drop_letters(session: Session) -> bool:
     return more
 
 
-def _drop_records(session: Session) -> bool:
+def _drop_records(session: UnitOfWork) -> bool:
     # A queue keeps a message for as long as it takes, and the record of its attempts stays with it.
     rows = session.read(
         "SELECT rowid, message_id FROM attempt_records WHERE expires_at <= ? LIMIT ?", (session.wall, _STEP)
@@ -70,14 +70,14 @@ def _drop_records(session: Session) -> bool:
     return len(rows) == _STEP
 
 
-def _drop(session: Session, table: str, condition: str, value: int) -> bool:
+def _drop(session: UnitOfWork, table: str, condition: str, value: int) -> bool:
     rows = session.read(f"SELECT rowid FROM {table} WHERE {condition} LIMIT ?", (value, _STEP))  # noqa: S608 - constants
     if rows:
         session.sql().executemany(f"DELETE FROM {table} WHERE rowid = ?", rows)  # noqa: S608 - as above
     return len(rows) == _STEP
 
 
-def _drop_journal(session: Session, keep: int, may_expire: bool) -> bool:
+def _drop_journal(session: UnitOfWork, keep: int, may_expire: bool) -> bool:
     last = session.read("SELECT max(row) FROM journal")[0][0]
     if last is None:
         return False

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import MAX_HIDDEN_SECONDS, Failed, OutgoingMessage, QueueCounts, ReceivedMessage, Sent
 from chaski_core.values import message_value
-from chaski_embedded.broker.unit_of_work import HostedQueue, Session, StoredMessage
-from chaski_embedded.fifo.model import Refusal, Taken
+from chaski_embedded.broker.unit_of_work import HostedQueue, StoredMessage, UnitOfWork
+from chaski_embedded.fifo.model import Received, Refusal
 from chaski_embedded.fifo.sequence import Receipt, message_id, read_handle, time_of
 
 # The sentences that SQS uses (recorded from AWS in localstack/localstack, tests/aws/services/sqs).
@@ -46,7 +46,7 @@ class Hold:
     seconds: int = 0
 
 
-def send(session: Session, name: str, messages: Sequence[OutgoingMessage]) -> list[Sent]:
+def send(session: UnitOfWork, name: str, messages: Sequence[OutgoingMessage]) -> list[Sent]:
     """Puts messages on a queue, all or none.
 
     Raises:
@@ -72,7 +72,7 @@ def send(session: Session, name: str, messages: Sequence[OutgoingMessage]) -> li
     return sent
 
 
-def take(session: Session, name: str, limit: int, visibility_seconds: int, attempt: str) -> list[AttributedReceived]:
+def take(session: UnitOfWork, name: str, limit: int, visibility_seconds: int, attempt: str) -> list[AttributedReceived]:
     """Takes up to `limit` messages off a queue. Raises BackendRejectedError (QueueDoesNotExist)."""
     queue = session.queue(name)
     taken = queue.fifo.take(limit, visibility_seconds * 1000, attempt, session.now, session.wall)
@@ -80,7 +80,7 @@ def take(session: Session, name: str, limit: int, visibility_seconds: int, attem
     return [_received(session, queue, each, stored[each.sequence]) for each in taken]
 
 
-def give_back(session: Session, name: str, messages: Sequence[AttributedReceived]) -> None:
+def give_back(session: UnitOfWork, name: str, messages: Sequence[AttributedReceived]) -> None:
     """Makes messages visible whose receiver went away; those that moved on since are left alone."""
     queue = session.queue(name)
     for message in messages:
@@ -89,7 +89,7 @@ def give_back(session: Session, name: str, messages: Sequence[AttributedReceived
             queue.fifo.give_back(receipt.sequence, receipt.receive, message.claim, session.now)
 
 
-def delete(session: Session, name: str, holds: Sequence[Hold]) -> list[Failed | None]:
+def delete(session: UnitOfWork, name: str, holds: Sequence[Hold]) -> list[Failed | None]:
     """Deletes held messages. Raises BackendRejectedError (QueueDoesNotExist)."""
     queue = session.queue(name)
     results: list[Failed | None] = []
@@ -104,7 +104,7 @@ def delete(session: Session, name: str, holds: Sequence[Hold]) -> list[Failed | 
     return results
 
 
-def change(session: Session, name: str, holds: Sequence[Hold]) -> list[Failed | None]:
+def change(session: UnitOfWork, name: str, holds: Sequence[Hold]) -> list[Failed | None]:
     """Extends or ends holds. Raises BackendRejectedError (QueueDoesNotExist)."""
     queue = session.queue(name)
     results: list[Failed | None] = []
@@ -121,7 +121,7 @@ def change(session: Session, name: str, holds: Sequence[Hold]) -> list[Failed | 
     return results
 
 
-def counts(session: Session, name: str) -> QueueCounts:
+def counts(session: UnitOfWork, name: str) -> QueueCounts:
     """How many messages a queue has, and how old the oldest is. Raises BackendRejectedError (QueueDoesNotExist)."""
     fifo = session.queue(name).fifo
     counts, oldest = fifo.counts(session.now), fifo.oldest(session.now)
@@ -130,12 +130,12 @@ def counts(session: Session, name: str) -> QueueCounts:
     return replace(counts, oldest_sent_at=session.wall - (session.now - time_of(oldest)))
 
 
-def release_in_flight(session: Session) -> int:
+def release_in_flight(session: UnitOfWork) -> int:
     """Gives back every held message of every queue; returns how many."""
     return sum(session.queue(name).fifo.release_all(session.now) for name in list(session.queues))
 
 
-def _received(session: Session, queue: HostedQueue, taken: Taken, stored: StoredMessage) -> AttributedReceived:
+def _received(session: UnitOfWork, queue: HostedQueue, taken: Received, stored: StoredMessage) -> AttributedReceived:
     return AttributedReceived(
         message_id=message_id(session.salt, taken.sequence),
         receipt_handle=Receipt(queue.id, taken.sequence, taken.receives).handle(),

@@ -15,7 +15,7 @@ from chaski_core.errors import BackendRejectedError
 from chaski_core.message.subject import is_accepted, replayed_message
 from chaski_embedded.broker.queue_time import QueueTime
 from chaski_embedded.fifo.deduplication import WINDOW_MS
-from chaski_embedded.fifo.model import Held, Settings
+from chaski_embedded.fifo.model import InFlight, Settings
 from chaski_embedded.fifo.queue import FifoQueue
 from chaski_embedded.fifo.sequence import first_sequence_at, message_id, next_sequence
 from chaski_embedded.sqs_api.queues import DEFAULTS, denies_sending
@@ -71,7 +71,7 @@ class StoredMessage:
     attributes: bytes | None
 
 
-class Session:
+class UnitOfWork:
     """Gives actions the index, and collects what they change until `commit`."""
 
     def __init__(self, connection: sqlite3.Connection, time: QueueTime) -> None:
@@ -258,7 +258,7 @@ class Session:
             if sequence >= young:
                 fifo.remember(sequence, group, dedup)
             if not gone:
-                fifo.restore(sequence, group, Held(group, *record) if record[0] else None)
+                fifo.restore(sequence, group, InFlight(group, *record) if record[0] else None)
 
 
 def _record_rows(fifo: FifoQueue) -> Iterable[tuple[int, int, int, int, int]]:

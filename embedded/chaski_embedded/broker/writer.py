@@ -23,11 +23,11 @@ from typing import Any, TypeVar
 from chaski_core.errors import BackendError, BackendUnavailableError, ChaskiError
 from chaski_core.ports import Clock
 from chaski_embedded.broker.queue_time import QueueTime, Reached
-from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.broker.unit_of_work import UnitOfWork
 from chaski_embedded.storage import schema
 
 T = TypeVar("T")
-Action = Callable[[Session], T]
+Action = Callable[[UnitOfWork], T]
 
 _MAX_GROUP = 1_000  # commands in one commit: bounds how long the first waits for the last
 _RETRY_SECONDS = 1.0
@@ -54,7 +54,7 @@ class _Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class QueueChange:
     """What became of a queue in a group of commands."""
 
     queue: str
@@ -66,10 +66,12 @@ class News:
 Connect = Callable[[Path], sqlite3.Connection]
 
 
-class Engine:
+class Writer:
     """Runs actions on the session of a file. Made and used on one event loop."""
 
-    def __init__(self, file: Path, clock: Clock, on_news: Callable[[News | None], None], connect: Connect) -> None:
+    def __init__(
+        self, file: Path, clock: Clock, on_news: Callable[[QueueChange | None], None], connect: Connect
+    ) -> None:
         self._file, self._clock, self._on_news, self._connect = file, clock, on_news, connect
         self._loop = asyncio.get_running_loop()
         self._commands: queue.SimpleQueue[Sequence[_Command] | None] = queue.SimpleQueue()
@@ -80,7 +82,7 @@ class Engine:
         self.trouble: str | None = None  # why nothing can be stored; None: it can
         self._thread = threading.Thread(target=self._work, name="chaski-embedded", daemon=True)
         self._connection: sqlite3.Connection | None = None
-        self._session: Session | None = None
+        self._session: UnitOfWork | None = None
         self._time: QueueTime | None = None
         self._closed = False
 
@@ -147,7 +149,7 @@ class Engine:
             self._riders = []
             self._commands.put(group)
 
-    def _deliver(self, outcomes: Sequence[_Outcome], news: Sequence[News] | None) -> None:
+    def _deliver(self, outcomes: Sequence[_Outcome], news: Sequence[QueueChange] | None) -> None:
         for outcome in outcomes:
             future = outcome.command.future
             if isinstance(outcome.error, BackendUnavailableError):
@@ -257,7 +259,7 @@ class Engine:
             return [_Outcome(each, error=_unavailable(self._file, error)) for each in commands]
         return outcomes
 
-    def _take_along(self, session: Session, commands: Sequence[_Command]) -> list[_Command]:
+    def _take_along(self, session: UnitOfWork, commands: Sequence[_Command]) -> list[_Command]:
         """Carries out what is late of the messages that these commands delete; what the group has itself is not late."""
         if not session.deleted:
             return []
@@ -272,27 +274,29 @@ class Engine:
         rest = [command for command in commands if command is not broken]
         return [_Outcome(broken, error=error), *(self._carry_out(rest) if rest else ())]
 
-    def _news(self) -> list[News] | None:
+    def _news(self) -> list[QueueChange] | None:
         session = self._session
         if session is None:
             return None  # the file will be read anew: whatever was known of the queues is void
         news = []
         for name, hosted in session.touched.items():
             if hosted is None:
-                news.append(News(name, exists=False, ready_groups=0, next_event_ms=None))
+                news.append(QueueChange(name, exists=False, ready_groups=0, next_event_ms=None))
                 continue
             event = hosted.fifo.next_event(session.now)
             left = None if event is None else max(0, event - session.now)
-            news.append(News(name, exists=True, ready_groups=hosted.fifo.ready_groups(session.now), next_event_ms=left))
+            news.append(
+                QueueChange(name, exists=True, ready_groups=hosted.fifo.ready_groups(session.now), next_event_ms=left)
+            )
         return news
 
-    def _restore(self) -> Session:
+    def _restore(self) -> UnitOfWork:
         self._connection = self._connect(self._file)
         schema.migrate(self._connection, self._file, self._clock.now_ms())
         if self._time is None:
             row = self._connection.execute("SELECT queue_time, wall, monotonic, boot, hold_ms FROM state").fetchone()
             self._time = QueueTime(self._clock, Reached(*row), _boot())
-        self._session = Session(self._connection, self._time)
+        self._session = UnitOfWork(self._connection, self._time)
         return self._session
 
     def _discard(self) -> None:
@@ -302,11 +306,11 @@ class Engine:
                 connection.close()
 
 
-def _probe(session: Session) -> None:
+def _probe(session: UnitOfWork) -> None:
     session.sql().execute("UPDATE state SET probe = zeroblob(?)", (_PROBE_BYTES,))
 
 
-def _drop_probe(session: Session) -> None:
+def _drop_probe(session: UnitOfWork) -> None:
     session.sql().execute("UPDATE state SET probe = NULL")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
-from chaski_core.dead_letter import Claimed, DeadLetter, LetterKey, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, Sent
 from chaski_embedded.control import server
@@ -78,19 +78,19 @@ class RemoteDeadLetters(BesideLetters):
         raise BackendRejectedError("UnsupportedOperation", f"{letter.id}: only workers keep dead letters")
 
     async def claim(
-        self, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], claim: ReplayClaim
+        self, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], claim: ReplayClaim
     ) -> Sequence[Claimed]:
         """Claims dead letters for a run that is about to send them again."""
         judged = [[_values(key), None if mark is None else _mark_values(mark)] for key, mark in wanted]
         made = await self._owner.ask({"action": "claim", "wanted": judged, "claim": [claim.run, claim.at]})
         return [Claimed(each) for each in made]
 
-    async def mark(self, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
+    async def mark(self, marks: Sequence[tuple[DeadLetterKey, ReplayMark]]) -> None:
         """Notes down that dead letters were sent again."""
         sent = [[_values(key), _mark_values(mark)] for key, mark in marks]
         await self._owner.ask({"action": "mark", "marks": sent})
 
-    async def discard(self, keys: Sequence[LetterKey]) -> None:
+    async def discard(self, keys: Sequence[DeadLetterKey]) -> None:
         """Deletes dead letters for good."""
         await self._owner.ask({"action": "discard", "keys": [_values(key) for key in keys]})
 
@@ -125,7 +125,7 @@ async def find_owner(folder: Path) -> RemoteOwner | None:
     return owner
 
 
-def _values(key: LetterKey) -> list[Any]:
+def _values(key: DeadLetterKey) -> list[Any]:
     return [key.dead_lettered_at, key.message_id, key.subject, key.route]
 
 

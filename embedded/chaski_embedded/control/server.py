@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from chaski_core.dead_letter import LetterKey, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import DeadLetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendError, BackendRejectedError
 from chaski_core.ports import OutgoingMessage, Sent
 from chaski_embedded.broker.broker import EmbeddedBroker
@@ -96,13 +96,15 @@ class _Door:
         if asked["action"] == "send":
             return await self._send(asked["url"], asked["messages"])
         if asked["action"] == "claim":
-            wanted = [(LetterKey(*key), None if mark is None else ReplayMark(*mark)) for key, mark in asked["wanted"]]
+            wanted = [
+                (DeadLetterKey(*key), None if mark is None else ReplayMark(*mark)) for key, mark in asked["wanted"]
+            ]
             return [each.value for each in await self._store.claim(wanted, ReplayClaim(*asked["claim"]))]
         if asked["action"] == "mark":
-            await self._store.mark([(LetterKey(*key), ReplayMark(*mark)) for key, mark in asked["marks"]])
+            await self._store.mark([(DeadLetterKey(*key), ReplayMark(*mark)) for key, mark in asked["marks"]])
             return None
         if asked["action"] == "discard":
-            await self._store.discard([LetterKey(*key) for key in asked["keys"]])
+            await self._store.discard([DeadLetterKey(*key) for key in asked["keys"]])
             return None
         raise ValueError("no such action")
 

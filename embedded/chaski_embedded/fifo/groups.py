@@ -5,7 +5,7 @@ import heapq
 from array import array
 from collections.abc import Iterator, Mapping
 
-from chaski_embedded.fifo.model import Held, Place
+from chaski_embedded.fifo.model import InFlight, Place
 from chaski_embedded.fifo.sequence import time_of
 
 _SLACK = 16  # free places kept in front: at most 10 messages of a group are held, and come back there
@@ -79,7 +79,7 @@ class ReadyGroups:
     that were. An entry counts only while a group is known to be ready at it.
     """
 
-    def __init__(self, records: Mapping[int, Held]) -> None:
+    def __init__(self, records: Mapping[int, InFlight]) -> None:
         """`records`: of the messages that were ever received, by sequence number; only read."""
         self._records = records
         self._sent: list[int] = []

@@ -29,7 +29,7 @@ class Settings:
 
 
 @dataclass(slots=True)
-class Held:
+class InFlight:
     """A message that was received at least once. It is held while `until` lies in the future."""
 
     group: str
@@ -43,7 +43,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Received:
     """A message handed out."""
 
     sequence: int

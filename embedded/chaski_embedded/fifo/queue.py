@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from chaski_core.ports import MAX_HIDDEN_SECONDS, QueueCounts
 from chaski_embedded.fifo.deduplication import DedupWindow
 from chaski_embedded.fifo.groups import Group, ReadyGroups
-from chaski_embedded.fifo.model import Held, Refusal, Settings, Taken
+from chaski_embedded.fifo.model import InFlight, Received, Refusal, Settings
 from chaski_embedded.fifo.sequence import first_sequence_at, time_of
 
 ATTEMPT_WINDOW_MS = 300_000  # API_ReceiveMessage, ReceiveRequestAttemptId
@@ -55,7 +55,7 @@ class FifoQueue:
         self._delayed = _Line()  # not due yet
         self._beyond = _Line()  # due, but outside the scan window
         self._groups: dict[str, Group] = {}
-        self._records: dict[int, Held] = {}
+        self._records: dict[int, InFlight] = {}
         self._ready = ReadyGroups(self._records)
         self._expiries: list[tuple[int, int]] = []  # heap of (until, sequence), with lazy deletion
         self._attempts: dict[str, tuple[int, tuple[int, ...]]] = {}  # attempt id -> (at, messages), while unmodified
@@ -78,7 +78,7 @@ class FifoQueue:
         """Restores what deduplication knows, in the order of sending."""
         self._dedup.remember(group, dedup_id, sequence)
 
-    def restore(self, sequence: int, group: str, record: Held | None) -> None:
+    def restore(self, sequence: int, group: str, record: InFlight | None) -> None:
         """Puts a stored message back, in the order of sending; `record` if it was ever received."""
         if record is None:
             self._delayed.append(sequence, group)
@@ -93,7 +93,7 @@ class FifoQueue:
 
     # ---- receiving
 
-    def take(self, limit: int, hide_ms: int, attempt: str, now: int, wall: int) -> list[Taken]:
+    def take(self, limit: int, hide_ms: int, attempt: str, now: int, wall: int) -> list[Received]:
         """Hands out up to `limit` messages, group by group, and holds them for `hide_ms`.
 
         `attempt` names the attempt to receive, "" for none: repeated within five minutes it returns the same messages
@@ -106,7 +106,7 @@ class FifoQueue:
             return [self._hold_again(sequence, hide_ms, now) for sequence in repeated[1]]
         self._forget_attempt(attempt)
         room, delay_ms = min(limit, self.settings.max_in_flight - self._in_flight), self.settings.delay_ms
-        taken: list[Taken] = []
+        taken: list[Received] = []
         groups: list[Group] = []
         while len(taken) < room and (group := self._ready.pop(delay_ms)) is not None:
             groups.append(group)
@@ -251,7 +251,7 @@ class FifoQueue:
         """Sequence numbers of the messages that were received at least once and are not gone."""
         return self._records.keys()
 
-    def record(self, sequence: int) -> Held | None:
+    def record(self, sequence: int) -> InFlight | None:
         """What is known of a message that was received; None if it never was, or is gone."""
         return self._records.get(sequence)
 
@@ -299,9 +299,9 @@ class FifoQueue:
         record = self._records.get(entry[1])
         return record is None or record.until != entry[0]
 
-    def _take_from(self, group: Group, limit: int, now: int, wall: int) -> list[Taken]:
+    def _take_from(self, group: Group, limit: int, now: int, wall: int) -> list[Received]:
         oldest = self._oldest(now)
-        taken: list[Taken] = []
+        taken: list[Received] = []
         while len(taken) < limit and group.deliverable is not None:
             sequence = group.pop()
             if sequence < oldest:
@@ -309,23 +309,23 @@ class FifoQueue:
                 continue
             before = self._records.get(sequence)
             receives, first_at = (before.receives + 1, before.first_at) if before else (1, wall)
-            taken.append(Taken(sequence, group.id, receives, first_at))
+            taken.append(Received(sequence, group.id, receives, first_at))
         return taken
 
-    def _hold(self, taken: Taken, hide_ms: int, now: int) -> None:
-        record = Held(taken.group, taken.receives, taken.first_at, now, now + hide_ms)
+    def _hold(self, taken: Received, hide_ms: int, now: int) -> None:
+        record = InFlight(taken.group, taken.receives, taken.first_at, now, now + hide_ms)
         self._records[taken.sequence] = record
         self._groups[taken.group].hold(taken.sequence)
         self._in_flight += 1
         self._hide(taken.sequence, record, record.until)
 
-    def _hold_again(self, sequence: int, hide_ms: int, now: int) -> Taken:
+    def _hold_again(self, sequence: int, hide_ms: int, now: int) -> Received:
         record = self._records[sequence]
         record.claim += 1
         self._hide(sequence, record, min(now + hide_ms, record.since + _MAX_HIDDEN_MS))
-        return Taken(sequence, record.group, record.receives, record.first_at, record.claim)
+        return Received(sequence, record.group, record.receives, record.first_at, record.claim)
 
-    def _hide(self, sequence: int, record: Held, until: int) -> None:
+    def _hide(self, sequence: int, record: InFlight, until: int) -> None:
         record.until = until
         self.changed.add(sequence)
         self._expire_at(until, sequence)

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from chaski_core import json_codec
-from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark, claimable
+from chaski_core.dead_letter import (
+    Claimed,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterKey,
+    ReplayClaim,
+    ReplayMark,
+    claimable,
+)
 from chaski_core.ports import RETENTION_SECONDS
 from chaski_core.retry.ladder import ErrorNote, Reason
 from chaski_core.retry.outcome import class_of_key
@@ -81,13 +89,13 @@ def of_identity(connection: sqlite3.Connection, message_id: str) -> list[DeadLet
 
 
 def claim(
-    connection: sqlite3.Connection, wanted: Sequence[tuple[LetterKey, ReplayMark | None]], made: ReplayClaim
+    connection: sqlite3.Connection, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], made: ReplayClaim
 ) -> list[Claimed]:
     """Claims dead letters for a run that is about to send them again."""
     return [_claim(connection, key, judged, made) for key, judged in wanted]
 
 
-def _claim(connection: sqlite3.Connection, key: LetterKey, judged: ReplayMark | None, made: ReplayClaim) -> Claimed:
+def _claim(connection: sqlite3.Connection, key: DeadLetterKey, judged: ReplayMark | None, made: ReplayClaim) -> Claimed:
     row = connection.execute(f"SELECT replay, claim FROM dead_letters WHERE {_IS_KEY}", _values(key)).fetchone()  # noqa: S608 - constants
     if row is None:
         return Claimed.GONE
@@ -99,7 +107,7 @@ def _claim(connection: sqlite3.Connection, key: LetterKey, judged: ReplayMark | 
     return found
 
 
-def mark(connection: sqlite3.Connection, marks: Sequence[tuple[LetterKey, ReplayMark]]) -> None:
+def mark(connection: sqlite3.Connection, marks: Sequence[tuple[DeadLetterKey, ReplayMark]]) -> None:
     """Notes down that dead letters were sent again, and ends claims on them."""
     connection.executemany(
         f"UPDATE dead_letters SET replay = ?, claim = NULL WHERE {_IS_KEY}",  # noqa: S608 - constants
@@ -107,13 +115,13 @@ def mark(connection: sqlite3.Connection, marks: Sequence[tuple[LetterKey, Replay
     )
 
 
-def discard(connection: sqlite3.Connection, keys: Sequence[LetterKey]) -> None:
+def discard(connection: sqlite3.Connection, keys: Sequence[DeadLetterKey]) -> None:
     """Deletes dead letters."""
     deleted = connection.executemany(f"DELETE FROM dead_letters WHERE {_IS_KEY}", [_values(key) for key in keys])  # noqa: S608 - as above
     ledger.note_dropped(connection, deleted.rowcount)
 
 
-def _values(key: LetterKey) -> Key:
+def _values(key: DeadLetterKey) -> Key:
     return key.dead_lettered_at, key.message_id, key.subject, key.route
 
 

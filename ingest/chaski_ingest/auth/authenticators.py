@@ -10,7 +10,7 @@ from chaski_core.route.model import Producer, Route
 from chaski_ingest.auth.rate_limit import RateLimits
 from chaski_ingest.auth.token_review import Denied, Identity, TokenReviewer, looks_like_token
 
-__all__ = ["Admitted", "Authenticator", "Denied", "NoAuthentication", "ProducerAuthenticator"]
+__all__ = ["Authenticated", "Authenticator", "Denied", "NoAuthentication", "ProducerAuthenticator"]
 
 _SCHEME = "bearer "
 _MAX_CREDENTIAL_CHARACTERS = 8_190
@@ -18,7 +18,7 @@ _SHOWN_DIGITS = 8  # of a key's hash, to tell keys apart
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class Authenticated:
     """The request may go on; `producer` is noted in each message's metadata."""
 
     producer: str | None
@@ -28,7 +28,7 @@ class Admitted:
 class Authenticator(Protocol):
     """Decides who may send."""
 
-    async def authenticate(self, headers: Mapping[str, str], route: Route) -> Admitted | Denied:
+    async def authenticate(self, headers: Mapping[str, str], route: Route) -> Authenticated | Denied:
         """Judges one request by its headers, whose names are looked up case-insensitively."""
         ...
 
@@ -39,11 +39,11 @@ class NoAuthentication:
     A page that somebody looks at on that machine may not: browsers say on each request that writes where it comes from.
     """
 
-    async def authenticate(self, headers: Mapping[str, str], route: Route) -> Admitted | Denied:  # noqa: ARG002 - the protocol's arguments
+    async def authenticate(self, headers: Mapping[str, str], route: Route) -> Authenticated | Denied:  # noqa: ARG002 - the protocol's arguments
         """Admits."""
         if headers.get("Origin") is not None:
             return Denied(403, "the request comes from a web page; without authentication only programs may send")
-        return Admitted(None)
+        return Authenticated(None)
 
 
 class ProducerAuthenticator:
@@ -60,7 +60,7 @@ class ProducerAuthenticator:
         self._reviewer = reviewer
         self._limits = limits
 
-    async def authenticate(self, headers: Mapping[str, str], route: Route) -> Admitted | Denied:
+    async def authenticate(self, headers: Mapping[str, str], route: Route) -> Authenticated | Denied:
         """Judges one request."""
         credential = _credential(headers)
         if isinstance(credential, Denied):
@@ -81,15 +81,15 @@ class ProducerAuthenticator:
             return Denied(401, _NEITHER if self._reviewer is not None else _NO_KEY)
         return await self._reviewer.identity(credential)
 
-    def _limited(self, route: Route, producer: Producer, name: str) -> Admitted | Denied:
+    def _limited(self, route: Route, producer: Producer, name: str) -> Authenticated | Denied:
         if producer.rate_per_second is None:
-            return Admitted(name)
+            return Authenticated(name)
         bucket = self._limits.of(route.key, producer, producer.rate_per_second)
         wait = bucket.take(1)
         if wait > 0:
             detail = f"{name} may send {producer.rate_per_second} messages a second to this route, and has sent more"
             return Denied(429, detail, wait)
-        return Admitted(name, bucket.charge)
+        return Authenticated(name, bucket.charge)
 
 
 _NO_KEY = "the credential is no API key of this route"

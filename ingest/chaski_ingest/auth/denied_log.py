@@ -11,7 +11,7 @@ _EVERY_SECONDS = 60.0
 _MAX_REMEMBERED = 1_000
 
 
-class DenialLog:
+class DeniedRequestLog:
     """One line for each route and cause in a minute: a producer that goes on asking fills no disk."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:

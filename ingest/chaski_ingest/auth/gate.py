@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 from chaski_core.message.traceparent import valid_traceparent
 from chaski_core.ports import Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.values import message_value
 from chaski_ingest.auth.authenticators import Authenticator, Denied
-from chaski_ingest.auth.denied_log import DenialLog
+from chaski_ingest.auth.denied_log import DeniedRequestLog
 from chaski_ingest.http import problems
 from chaski_ingest.http.bodies import type_problem
 from chaski_ingest.http.problems import Problem
@@ -27,7 +27,7 @@ class RouteDirectory(Protocol):
 
 
 @message_value
-class Admission:
+class RequestContext:
     """A request that may send."""
 
     resolved: ResolvedRoute
@@ -40,16 +40,16 @@ class Admission:
         return self.origin.route, self.origin.producer
 
 
-class Gate:
+class RequestGate:
     """Judges requests by their headers."""
 
     def __init__(self, authenticator: Authenticator, clock: Clock, settings: IngestSettings) -> None:
         self._authenticator = authenticator
         self._clock = clock
         self._settings = settings
-        self._denials = DenialLog(clock.monotonic)
+        self._denials = DeniedRequestLog(clock.monotonic)
 
-    async def admit(self, resolved: ResolvedRoute, kind: str, headers: Mapping[str, str]) -> Admission | Problem:
+    async def admit(self, resolved: ResolvedRoute, kind: str, headers: Mapping[str, str]) -> RequestContext | Problem:
         """What is known of the messages to come, or why they can't be taken; `kind` is the body's expected type."""
         route = resolved.route
         admitted = await self._authenticator.authenticate(headers, route)
@@ -62,7 +62,7 @@ class Gate:
             return problem
         key = headers.get("Idempotency-Key")
         if key is not None and (fault := key_fault(key)):
-            return problems.invalid((Fault("Idempotency-Key", fault),))
+            return problems.invalid((FieldError("Idempotency-Key", fault),))
         traceparent = valid_traceparent(headers.get("traceparent"))
         origin = Origin(route.key, self._clock.now_ms(), admitted.producer, traceparent, key)
-        return Admission(resolved, origin, admitted.charge)
+        return RequestContext(resolved, origin, admitted.charge)

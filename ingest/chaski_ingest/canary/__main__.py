@@ -12,7 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from chaski_core import __version__
-from chaski_ingest.canary.probe import Canary, Flight, parse_routes
+from chaski_ingest.canary.probe import Canary, CanaryConfig, parse_routes
 from chaski_runtime.observability import logs
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"chaski-canary: {error}\n")
         return 2
-    flight = Flight(given.ingest, given.sink_url, routes, given.interval, given.token_file, given.ca_file)
+    flight = CanaryConfig(given.ingest, given.sink_url, routes, given.interval, given.token_file, given.ca_file)
     log = logs.configure(given.log_format, given.log_level, service="chaski-canary")
     try:
         asyncio.run(_serve(flight, given))
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _serve(flight: Flight, given: argparse.Namespace) -> None:
+async def _serve(flight: CanaryConfig, given: argparse.Namespace) -> None:
     stop = stop_on_signals()
     canary = Canary(flight, SystemClock())
     async with AsyncExitStack() as stack:

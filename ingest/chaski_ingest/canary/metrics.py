@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from chaski_runtime.observability.metrics.registry import ROUTE, Meters
+from chaski_runtime.observability.metrics.registry import ROUTE, MetricsRegistry
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600)
 
 RouteKey = tuple[str, str]  # namespace, name
 
 
-class CanaryMetrics(Meters):
+class CanaryMetrics(MetricsRegistry):
     """The metrics of one canary."""
 
     def __init__(self, ages: Callable[[], Mapping[tuple[str, ...], float]]) -> None:

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Flight:
+class CanaryConfig:
     """Where a canary sends, and where its messages arrive."""
 
     ingest: str  # base URL
@@ -36,7 +36,7 @@ class Flight:
 class Canary:
     """One for a process."""
 
-    def __init__(self, flight: Flight, clock: Clock) -> None:
+    def __init__(self, flight: CanaryConfig, clock: Clock) -> None:
         self.metrics = CanaryMetrics(self._ages)
         self._flight = flight
         self._clock = clock

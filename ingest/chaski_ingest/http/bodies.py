@@ -8,7 +8,7 @@ from aiohttp import StreamReader, web
 from chaski_ingest.http import problems
 from chaski_ingest.http.problems import Problem
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission.capacity import Hold
+from chaski_ingest.submission.capacity import CapacityHold
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -33,7 +33,7 @@ def type_problem(headers: Mapping[str, str], expected: str) -> Problem | None:
 
 
 async def read_body(
-    request: web.BaseRequest, limit: int, settings: IngestSettings, hold: Hold, begin: Callable[[], None]
+    request: web.BaseRequest, limit: int, settings: IngestSettings, hold: CapacityHold, begin: Callable[[], None]
 ) -> bytes | Problem:
     """The body, if it is at most `limit` bytes and arrives in time.
 
@@ -58,7 +58,9 @@ async def read_body(
         return problems.of_status(400, f"the body broke off or is malformed: {error}"[:_MAX_CAUSE_CHARACTERS])
 
 
-async def _read_paced(content: StreamReader, limit: int, settings: IngestSettings, hold: Hold) -> bytes | Problem:
+async def _read_paced(
+    content: StreamReader, limit: int, settings: IngestSettings, hold: CapacityHold
+) -> bytes | Problem:
     body, mark = bytearray(), 0
     loop = asyncio.get_running_loop()
     end, pace = loop.time() + settings.body_timeout_seconds, settings.body_pace_seconds

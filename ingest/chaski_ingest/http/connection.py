@@ -18,10 +18,10 @@ from aiohttp.web_protocol import RequestHandler
 
 from chaski_ingest.http import problems
 from chaski_ingest.http.connection_limit import Connections
-from chaski_ingest.http.request import Arrived
-from chaski_ingest.http.responses import Reply, problem_reply
+from chaski_ingest.http.request import BufferedRequest
+from chaski_ingest.http.responses import Response, problem_reply
 
-Answer = Callable[[Arrived], Awaitable[Reply]]
+Answer = Callable[[BufferedRequest], Awaitable[Response]]
 
 
 class Connection(RequestHandler):
@@ -122,7 +122,7 @@ class Connection(RequestHandler):
                 self._manager.requests_count += 1
             self._request_in_progress = True  # what a shutdown waits for
             try:
-                reply = await self._answer(Arrived(message.method, message.path, message.headers, body))
+                reply = await self._answer(BufferedRequest(message.method, message.path, message.headers, body))
             finally:
                 self._answered()
             if self.transport is None:

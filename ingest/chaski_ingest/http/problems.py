@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -17,7 +17,7 @@ class Problem:
     reason: str  # a short word of a closed list: end of `type`, and the metric label
     title: str
     detail: str
-    errors: tuple[Fault, ...] = ()
+    errors: tuple[FieldError, ...] = ()
     retry_after_seconds: int | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -43,12 +43,12 @@ class Problem:
         }
 
 
-def errors_json(faults: tuple[Fault, ...]) -> list[dict[str, str]]:
+def errors_json(faults: tuple[FieldError, ...]) -> list[dict[str, str]]:
     """Faults as both kinds of answer list them."""
     return [{"field": fault.field, "message": fault.message} for fault in faults]
 
 
-def invalid(faults: tuple[Fault, ...]) -> Problem:
+def invalid(faults: tuple[FieldError, ...]) -> Problem:
     """A message that can't be accepted as it is."""
     detail = "; ".join(str(fault) for fault in faults)
     return Problem(400, "invalid", "The message is not valid", detail, faults)

@@ -10,12 +10,12 @@ from chaski_ingest.http import problems
 from chaski_ingest.http.bodies import read_body
 from chaski_ingest.http.problems import Problem
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission.capacity import Hold
+from chaski_ingest.submission.capacity import CapacityHold
 
 CONTINUE = "100-continue"
 
 
-class Incoming(Protocol):
+class Request(Protocol):
     """What has to be known of a request to answer it."""
 
     @property
@@ -43,12 +43,12 @@ class Incoming(Protocol):
         """What the Expect header says, in lower case (RFC 9110 section 10.1.1); "" where there is none."""
         ...
 
-    async def body(self, limit: int, settings: IngestSettings, hold: Hold) -> bytes | Problem:
+    async def body(self, limit: int, settings: IngestSettings, hold: CapacityHold) -> bytes | Problem:
         """The body, if it is at most `limit` bytes, arrives in time, and `hold` can grow by it."""
         ...
 
 
-class Arriving:
+class StreamedRequest:
     """A request of aiohttp's server, whose body may still be on its way."""
 
     def __init__(self, request: web.BaseRequest) -> None:
@@ -61,7 +61,7 @@ class Arriving:
         """Whether the client holds its body back until it is answered; then only 100 makes it send it."""
         self._request = request
 
-    async def body(self, limit: int, settings: IngestSettings, hold: Hold) -> bytes | Problem:
+    async def body(self, limit: int, settings: IngestSettings, hold: CapacityHold) -> bytes | Problem:
         """Reads it."""
         return await read_body(self._request, limit, settings, hold, self._begin)
 
@@ -71,7 +71,7 @@ class Arriving:
         self.awaits_continue = False
 
 
-class Arrived:
+class BufferedRequest:
     """A request that is here as a whole."""
 
     __slots__ = ("_body", "content_length", "expectation", "headers", "method", "target")
@@ -84,7 +84,7 @@ class Arrived:
         self.content_length: int | None = len(body)
         self._body = body
 
-    async def body(self, limit: int, settings: IngestSettings, hold: Hold) -> bytes | Problem:
+    async def body(self, limit: int, settings: IngestSettings, hold: CapacityHold) -> bytes | Problem:
         """It is here already, and a single message goes on to the queue's buffer at once: nothing is held in between."""
         del settings, hold
         return self._body if len(self._body) <= limit else problems.body_too_large(limit)

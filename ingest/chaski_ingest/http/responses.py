@@ -16,7 +16,7 @@ SERVER = ("Server", "chaski")  # else aiohttp tells its own version and Python's
 
 
 @message_value
-class Reply:
+class Response:
     """One answer."""
 
     status: int
@@ -37,7 +37,7 @@ class Reply:
         return b"%b%d\r\nDate: %b\r\n\r\n%b" % (head, len(self.body), _date(int(now)), self.body)
 
 
-def problem_reply(problem: Problem, *, close: bool = False, allow: str = "POST") -> Reply:
+def problem_reply(problem: Problem, *, close: bool = False, allow: str = "POST") -> Response:
     """A problem as an HTTP answer; `allow` is the method that a 405 names."""
     headers = [("Content-Type", problems.CONTENT_TYPE), SERVER]
     if problem.retry_after_seconds is not None:
@@ -46,7 +46,7 @@ def problem_reply(problem: Problem, *, close: bool = False, allow: str = "POST")
         headers.append(("Allow", allow))
     if problem.status == 401:
         headers.append(("WWW-Authenticate", 'Bearer realm="chaski"'))
-    return Reply(problem.status, orjson.dumps(problem.as_json()), tuple(headers), close)
+    return Response(problem.status, orjson.dumps(problem.as_json()), tuple(headers), close)
 
 
 @functools.lru_cache(64)

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from chaski_runtime.process.file_reloader import Contents, Watched
+from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
 
 _EVERY_SECONDS = 5.0
 
@@ -28,7 +28,7 @@ class ServerCertificate:
         self._files = certificate, key
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.context.set_alpn_protocols(["http/1.1"])
-        self._watched = Watched(self._files, self._load, monotonic, every_seconds=0.0)
+        self._watched = ReloadedFiles(self._files, self._load, monotonic, every_seconds=0.0)
 
     async def follow(self) -> None:
         """Looks for changes every five seconds, until cancelled."""

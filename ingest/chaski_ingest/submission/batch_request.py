@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from chaski_core import json_codec
 from chaski_core.ports import Sent
-from chaski_ingest.auth.gate import Admission
+from chaski_ingest.auth.gate import RequestContext
 from chaski_ingest.http import problems
 from chaski_ingest.http.problems import Problem
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission.ordered_send import HeldBack, Line, OrderedSend
+from chaski_ingest.submission.ordered_send import BlockedByEarlierLine, Line, OrderedSend
 from chaski_ingest.submission.queue_batching import NotSent
-from chaski_ingest.submission.service import Acceptance, Accepted
+from chaski_ingest.submission.service import AcceptedMessage, SubmissionService
 from chaski_ingest.submission.submission import BYTE_ORDER_MARK, Rejection
 
 _BYTES_A_TURN = 50_000  # judged before other requests get their turn: about 2 ms
@@ -62,7 +62,11 @@ class Batch:
     """One batch request."""
 
     def __init__(
-        self, acceptance: Acceptance, admission: Admission, settings: IngestSettings, expired: Callable[[], bool]
+        self,
+        acceptance: SubmissionService,
+        admission: RequestContext,
+        settings: IngestSettings,
+        expired: Callable[[], bool],
     ) -> None:
         """Takes what it needs.
 
@@ -125,19 +129,23 @@ class Batch:
         judged.sendable.append(Line(number, url, verdict.message))
         return _Sendable(verdict.id, verdict.subject, queue, partition)
 
-    def _final(self, line: _Sendable, result: Sent | NotSent | HeldBack) -> Accepted | Problem:
+    def _final(self, line: _Sendable, result: Sent | NotSent | BlockedByEarlierLine) -> AcceptedMessage | Problem:
         if isinstance(result, Sent):
-            return Accepted(line.id, result.message_id, line.subject, line.queue, line.partition)
-        return problems.not_sent(result.line) if isinstance(result, HeldBack) else self._acceptance.unsent(result)
+            return AcceptedMessage(line.id, result.message_id, line.subject, line.queue, line.partition)
+        return (
+            problems.not_sent(result.line)
+            if isinstance(result, BlockedByEarlierLine)
+            else self._acceptance.unsent(result)
+        )
 
-    def _count(self, answer: Accepted | Problem) -> None:
-        if isinstance(answer, Accepted):
+    def _count(self, answer: AcceptedMessage | Problem) -> None:
+        if isinstance(answer, AcceptedMessage):
             self._acceptance.count_accepted(self._admission.resolved, answer.queue, answer.subject)
         else:
             self._acceptance.count_rejected(self._admission.resolved, answer)
 
 
-def _line_json(number: int, answer: Accepted | Problem) -> dict[str, object]:
-    if isinstance(answer, Accepted):
+def _line_json(number: int, answer: AcceptedMessage | Problem) -> dict[str, object]:
+    if isinstance(answer, AcceptedMessage):
         return {"line": number, "status": 202, **answer.as_json()}
     return answer.as_line(number)

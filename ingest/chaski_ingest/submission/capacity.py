@@ -10,7 +10,7 @@ from collections.abc import Hashable
 _REMEMBERED = 1_024  # holders that have nothing now; most will again
 
 
-class Budget:
+class Capacity:
     """So many things and so many bytes for all holders; what does not fit is refused, never waited for."""
 
     def __init__(self, things: int, size: int) -> None:
@@ -56,12 +56,12 @@ class Budget:
         self.bytes_held -= size
 
 
-class Hold:
+class CapacityHold:
     """What one request has of a budget: more and more while it arrives, nothing after its end."""
 
     __slots__ = ("_budget", "_holder", "size")
 
-    def __init__(self, budget: Budget, holder: Hashable) -> None:
+    def __init__(self, budget: Capacity, holder: Hashable) -> None:
         self._budget = budget
         self._holder = holder
         self.size = 0

@@ -25,13 +25,13 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldBack:
+class BlockedByEarlierLine:
     """A line that was not sent because an earlier one of its subject, `line`, was not accepted."""
 
     line: int
 
 
-class Together(Protocol):
+class BatchSender(Protocol):
     """What sends; `Batcher` does."""
 
     def atomic(self, url: str) -> bool:
@@ -46,7 +46,7 @@ class Together(Protocol):
 class OrderedSend:
     """One batch request's lines on their way to the queues."""
 
-    def __init__(self, sender: Together, lines: Iterable[Line], expired: Callable[[], bool]) -> None:
+    def __init__(self, sender: BatchSender, lines: Iterable[Line], expired: Callable[[], bool]) -> None:
         """Sorts the lines by subject.
 
         Args:
@@ -54,7 +54,7 @@ class OrderedSend:
             lines: in the order of the request.
             expired: whether the request's time is over, so that no further line is sent.
         """
-        self.results: dict[int, Result | HeldBack] = {}  # by line number
+        self.results: dict[int, Result | BlockedByEarlierLine] = {}  # by line number
         self._sender = sender
         self._expired = expired
         chains: dict[tuple[str, str], deque[Line]] = {}
@@ -88,7 +88,7 @@ class OrderedSend:
                 if failed is None and not isinstance(result, Sent):
                     failed = line.number
             if failed is not None:
-                self.results.update((line.number, HeldBack(failed)) for line in chain)
+                self.results.update((line.number, BlockedByEarlierLine(failed)) for line in chain)
                 return
 
 

@@ -15,7 +15,7 @@ from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import MAX_BATCH_ENTRIES, Backend, Failed, OutgoingMessage, Queue, Sent
 from chaski_core.values import message_value
 from chaski_ingest.settings import SendingSettings
-from chaski_ingest.submission.capacity import Budget
+from chaski_ingest.submission.capacity import Capacity
 from chaski_runtime.observability.metrics.instruments import BufferReading
 
 MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch: the sum of all entries
@@ -60,7 +60,7 @@ class Batcher:
         self._backend = backend
         self._settings = settings
         self._observe = observe
-        self._budget = Budget(settings.max_waiting_messages, settings.max_waiting_bytes)
+        self._budget = Capacity(settings.max_waiting_messages, settings.max_waiting_bytes)
         self._senders: dict[str, _Sender] = {}
 
     @property

@@ -8,7 +8,7 @@ from chaski_core.ports import Backend, Sent
 from chaski_core.route.model import SubjectGroup
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.values import message_value
-from chaski_ingest.auth.gate import Admission
+from chaski_ingest.auth.gate import RequestContext
 from chaski_ingest.http import problems
 from chaski_ingest.http.problems import Problem
 from chaski_ingest.settings import IngestSettings
@@ -22,7 +22,7 @@ _NO_ROUTE = "none"  # what a stranger asks for is no label
 
 
 @message_value
-class Accepted:
+class AcceptedMessage:
     """A message that its queue has, durably."""
 
     id: str  # the label
@@ -42,7 +42,7 @@ class Accepted:
         }
 
 
-class Acceptance:
+class SubmissionService:
     """Takes messages for everyone in this process."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Acceptance:
         """Judges one message's JSON."""
         return judge(data, origin, self._random(_RANDOM_BYTES), self._settings)
 
-    async def submit(self, admission: Admission, data: bytes) -> Accepted | Problem:
+    async def submit(self, admission: RequestContext, data: bytes) -> AcceptedMessage | Problem:
         """Judges one message and puts it on its queue; returns after the queue has acknowledged it."""
         verdict = self.judge(data, admission.origin)
         if isinstance(verdict, Rejection):
@@ -77,7 +77,7 @@ class Acceptance:
         if not isinstance(result, Sent):
             return self.unsent(result)
         self.count_accepted(admission.resolved, queue, verdict.subject)
-        return Accepted(verdict.id, result.message_id, verdict.subject, queue, partition)
+        return AcceptedMessage(verdict.id, result.message_id, verdict.subject, queue, partition)
 
     def unsent(self, result: NotSent) -> Problem:
         """What a message is answered that the queue has not acknowledged."""

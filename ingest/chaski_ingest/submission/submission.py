@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaski_core import json_codec
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 from chaski_core.message import labels
 from chaski_core.message.envelope import Metadata, add_metadata
 from chaski_core.message.http_rules import header_faults, method_faults
@@ -66,9 +66,11 @@ def judge(data: bytes, origin: Origin, random: bytes, settings: IngestSettings) 
     try:
         document, compact, duplicates = _read(data)
     except json_codec.JsonError as error:
-        return Rejection(_oversize(data, settings) or invalid((Fault("", f"is no JSON that can be carried: {error}"),)))
+        return Rejection(
+            _oversize(data, settings) or invalid((FieldError("", f"is no JSON that can be carried: {error}"),))
+        )
     if not isinstance(document, dict):
-        return Rejection(invalid((Fault("", "is no JSON object with `subject` and `body`"),)))
+        return Rejection(invalid((FieldError("", "is no JSON object with `subject` and `body`"),)))
     given = document.get("subject")
     subject = given if isinstance(given, str) else ""
     if oversize := _oversize(data, settings):
@@ -103,12 +105,12 @@ def _label_and_key(document: dict[str, Any], origin: Origin, random: bytes) -> t
     return label, deduplication_key(origin.route, origin.producer, subject, token, document["body"])
 
 
-def _read(data: bytes) -> tuple[Any, bytes, Sequence[Fault]]:
+def _read(data: bytes) -> tuple[Any, bytes, Sequence[FieldError]]:
     """The value, the same as compact JSON, and what makes it ambiguous."""
     try:
         return *json_codec.loads_compact(data), ()
     except json_codec.DuplicateKeyError as error:
-        fault = Fault(error.path, "stands here twice; readers differ in which one counts, so leave one out")
+        fault = FieldError(error.path, "stands here twice; readers differ in which one counts, so leave one out")
         return json_codec.loads(data), data, (fault,)
 
 
@@ -128,81 +130,87 @@ def _grown(size: int, settings: IngestSettings) -> str:
 # ---- what is wrong with it
 
 
-def _subject_faults(document: dict[str, Any]) -> list[Fault]:
+def _subject_faults(document: dict[str, Any]) -> list[FieldError]:
     subject = document.get("subject")
     if not isinstance(subject, str):
         what = f"is {_kind(subject)}, not text" if "subject" in document else "is missing"
-        return [Fault("subject", f"{what}: the subject is what messages are ordered by")]
+        return [FieldError("subject", f"{what}: the subject is what messages are ordered by")]
     if not 1 <= len(subject) <= MAX_SUBJECT_CHARACTERS:
-        return [Fault("subject", f"has {len(subject)} characters; 1 to {MAX_SUBJECT_CHARACTERS} are allowed")]
+        return [FieldError("subject", f"has {len(subject)} characters; 1 to {MAX_SUBJECT_CHARACTERS} are allowed")]
     return []
 
 
-def _id_faults(document: dict[str, Any]) -> list[Fault]:
+def _id_faults(document: dict[str, Any]) -> list[FieldError]:
     faults = []
     given = document.get("id")
     if given is not None and (not isinstance(given, str) or not labels.is_label(given)):
-        faults.append(Fault("id", "has to be 1 to 64 characters of A-Z, a-z, 0-9, `.`, `_` and `-`"))
+        faults.append(FieldError("id", "has to be 1 to 64 characters of A-Z, a-z, 0-9, `.`, `_` and `-`"))
     if "metadata" in document:
-        faults.append(Fault("metadata", "is set by Chaski; leave it out"))
+        faults.append(FieldError("metadata", "is set by Chaski; leave it out"))
     return faults
 
 
-def _body_faults(body: object) -> list[Fault]:
+def _body_faults(body: object) -> list[FieldError]:
     if body is None:
-        return [Fault("body", "is missing: it says which request to make, with `url` at least")]
+        return [FieldError("body", "is missing: it says which request to make, with `url` at least")]
     if not isinstance(body, dict):
-        return [Fault("body", f"is {_kind(body)}, not an object")]
+        return [FieldError("body", f"is {_kind(body)}, not an object")]
     return [*_url_faults(body), *_method_faults(body), *_header_faults(body), *_content_faults(body)]
 
 
-def _url_faults(body: dict[str, Any]) -> list[Fault]:
+def _url_faults(body: dict[str, Any]) -> list[FieldError]:
     url = body.get("url")
     if not isinstance(url, str):
-        return [Fault("body.url", f"is {_kind(url)}, not text" if "url" in body else "is missing")]
+        return [FieldError("body.url", f"is {_kind(url)}, not text" if "url" in body else "is missing")]
     fault = url_fault(url)
-    return [Fault("body.url", fault.detail)] if fault is not None else []
+    return [FieldError("body.url", fault.detail)] if fault is not None else []
 
 
-def _method_faults(body: dict[str, Any]) -> list[Fault]:
+def _method_faults(body: dict[str, Any]) -> list[FieldError]:
     method = body.get("method")
     if method is None:
         return []
-    return method_faults(method) if isinstance(method, str) else [Fault("body.method", f"is {_kind(method)}, not text")]
+    return (
+        method_faults(method)
+        if isinstance(method, str)
+        else [FieldError("body.method", f"is {_kind(method)}, not text")]
+    )
 
 
-def _header_faults(body: dict[str, Any]) -> list[Fault]:
+def _header_faults(body: dict[str, Any]) -> list[FieldError]:
     headers = body.get("headers")
     if not headers and (headers is None or isinstance(headers, dict)):
         return []
     if not isinstance(headers, dict):
-        return [Fault("body.headers", f"is {_kind(headers)}, not an object")]
+        return [FieldError("body.headers", f"is {_kind(headers)}, not an object")]
     texts = [(name, value) for name, value in headers.items() if isinstance(value, str)]
     faults = header_faults(texts)
     if len(texts) < len(headers):
         others = (name for name, value in headers.items() if not isinstance(value, str))
-        faults += [Fault(f"body.headers.{name}", f"is {_kind(headers[name])}, not text") for name in others]
+        faults += [FieldError(f"body.headers.{name}", f"is {_kind(headers[name])}, not text") for name in others]
     if len(headers) > 1 and len({name.lower() for name in headers}) < len(headers):
         counted = Counter(name.lower() for name in headers)
         twice = (name for name in headers if counted[name.lower()] > 1)
-        faults += [Fault(f"body.headers.{name}", "is given more than once, in different capitals") for name in twice]
+        faults += [
+            FieldError(f"body.headers.{name}", "is given more than once, in different capitals") for name in twice
+        ]
     return faults
 
 
-def _content_faults(body: dict[str, Any]) -> list[Fault]:
+def _content_faults(body: dict[str, Any]) -> list[FieldError]:
     encoding, content = body.get("contentEncoding"), body.get("content")
     if encoding is None:
         return []
     if encoding != "base64":
-        return [Fault("body.contentEncoding", 'is not known; leave it out, or use "base64"')]
+        return [FieldError("body.contentEncoding", 'is not known; leave it out, or use "base64"')]
     if content is None:
         return []
     if not isinstance(content, str):
-        return [Fault("body.contentEncoding", f"is for text, but body.content is {_kind(content)}")]
+        return [FieldError("body.contentEncoding", f"is for text, but body.content is {_kind(content)}")]
     try:
         base64.b64decode(content, validate=True)
     except ValueError as error:  # binascii.Error is one; characters beyond ASCII raise the plain one
-        return [Fault("body.content", f"is not base64: {error}")]
+        return [FieldError("body.content", f"is not base64: {error}")]
     return []
 
 

@@ -11,20 +11,20 @@ from chaski_operator.kube.event_posting import News, post
 from chaski_operator.manifests.names import ROUTE_LABEL
 from chaski_operator.pods.metrics_client import PodPlace, pod_place
 from chaski_runtime.kube.client import KubeApi, KubeRefusedError, object_path
-from chaski_runtime.kube.informer import Mirror
+from chaski_runtime.kube.informer import Informer
 
 MANAGER = "chaski-autoscaler"  # field manager of its part of the status
 _WORKERS = "app.kubernetes.io/name=chaski-worker"
 
 
-class WorkerPods:
+class WorkerPodWatcher:
     """The worker Pods of one namespace, or of all, by route. `run` follows them."""
 
     def __init__(self, api: KubeApi, namespace: str | None, clock: Clock, random: Callable[[], float]) -> None:
         self._by_route: dict[tuple[str, str], dict[str, PodPlace]] = {}
         self._routes: dict[Key, tuple[str, str]] = {}
         path = object_path("v1", "pods", namespace)
-        self.mirror = Mirror(api, path, pod_place, clock, random, selector=_WORKERS, on_change=self._changed)
+        self.mirror = Informer(api, path, pod_place, clock, random, selector=_WORKERS, on_change=self._changed)
 
     def ready(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
         """URLs of the metrics of ready Pods with all these labels."""
@@ -51,7 +51,7 @@ class KubeCluster:
         *,
         routes: Callable[[], Mapping[Key, Object]],
         deployment: Callable[[str, str], Object | None],
-        pods: Sequence[WorkerPods],
+        pods: Sequence[WorkerPodWatcher],
         reconcile: Callable[[Key], None],
         noted: Callable[[dict[str, Any]], object],
         identity: str,

@@ -30,7 +30,7 @@ class Limit(StrEnum):
     MAX_REPLICAS = "MaxReplicas"
 
 
-class Doubt(StrEnum):
+class UnknownReason(StrEnum):
     """What was not known in a look."""
 
     DENIED = "MetricsAccessDenied"
@@ -39,7 +39,7 @@ class Doubt(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ScalingLimits:
     """How fast numbers of Pods change."""
 
     #: Pods are taken away when they were not wanted for so many seconds, and so many seconds apart: a quarter, at
@@ -60,10 +60,10 @@ class Pace:
     most_per_second: float = 500.0
 
 
-PACE = Pace()
+PACE = ScalingLimits()
 
 
-def paced(down_window_seconds: float) -> Pace:
+def paced(down_window_seconds: float) -> ScalingLimits:
     """The usual pace with another window; where that is shorter than a step, steps are as short."""
     step = min(PACE.down_step_seconds, down_window_seconds)
     return replace(PACE, down_window_seconds=down_window_seconds, down_step_seconds=step)
@@ -98,18 +98,18 @@ class Pods:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observation:
     """One look at a queue."""
 
     replicas: int  # what its Deployment asks for
     counts: QueueCounts | None  # `delayed`: only what is due soon; None: unknown
     pods: Pods | None = None  # None: not asked, as there are none or `counts` failed
-    doubt: Doubt | None = None  # why `counts` is None
+    doubt: UnknownReason | None = None  # why `counts` is None
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What later looks need of earlier ones. A new operator begins with `Memory(now)`."""
+class ScalerState:
+    """What later looks need of earlier ones. A new operator begins with `ScalerState(now)`."""
 
     since: float
     empty_since: float | None = None
@@ -128,10 +128,10 @@ class Decision:
 
     replicas: int | None  # to set; None: leave it as it is
     wanted: int | None  # what the figures alone ask for; None: unknown
-    memory: Memory
+    memory: ScalerState
     limit: Limit | None = None
     most_useful: int | None = None  # Pods beyond this would find no subject
-    doubt: Doubt | None = None
+    doubt: UnknownReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +139,16 @@ class _Size:
     wanted: int
     limit: Limit | None = None
     most_useful: int | None = None
-    doubt: Doubt | None = None
+    doubt: UnknownReason | None = None
 
 
-def decide(limits: Limits, look: Look, memory: Memory, now: float, pace: Pace = PACE) -> Decision:
+def decide(limits: Limits, look: Observation, memory: ScalerState, now: float, pace: ScalingLimits = PACE) -> Decision:
     """The next number of Pods.
 
     Args:
         limits: what the route says.
         look: what is seen now.
-        memory: of the decision before, or `Memory(now)`.
+        memory: of the decision before, or `ScalerState(now)`.
         now: monotonic seconds.
         pace: how fast numbers change.
     """
@@ -165,7 +165,7 @@ def decide(limits: Limits, look: Look, memory: Memory, now: float, pace: Pace = 
     return Decision(changed, size.wanted, memory, size.limit, size.most_useful, size.doubt)
 
 
-def _in_doubt(limits: Limits, look: Look, memory: Memory, now: float, pace: Pace) -> Decision:
+def _in_doubt(limits: Limits, look: Observation, memory: ScalerState, now: float, pace: ScalingLimits) -> Decision:
     """Holds, but starts one where there is none."""
     failed = memory.failed_looks + 1
     memory = replace(memory, failed_looks=failed, empty_since=None, empty_looks=0, attempts=None)
@@ -173,10 +173,12 @@ def _in_doubt(limits: Limits, look: Look, memory: Memory, now: float, pace: Pace
     floor = max(limits.min_replicas, wanted or 0)
     target = max(look.replicas, floor) if limits.mode is Mode.BUILT_IN else look.replicas
     memory = _noted(memory, look.replicas, target, now)
-    return Decision(None if target == look.replicas else target, wanted, memory, doubt=look.doubt or Doubt.UNAVAILABLE)
+    return Decision(
+        None if target == look.replicas else target, wanted, memory, doubt=look.doubt or UnknownReason.UNAVAILABLE
+    )
 
 
-def _remember(look: Look, counts: QueueCounts, memory: Memory, now: float) -> Memory:
+def _remember(look: Observation, counts: QueueCounts, memory: ScalerState, now: float) -> ScalerState:
     attempts = look.pods.attempts if look.pods and not look.pods.silent else None
     seconds = look.pods.attempt_seconds if look.pods else None
     worked = None not in (attempts, memory.attempts) and attempts != memory.attempts
@@ -192,7 +194,7 @@ def _remember(look: Look, counts: QueueCounts, memory: Memory, now: float) -> Me
     )
 
 
-def _size(limits: Limits, look: Look, counts: QueueCounts, memory: Memory, pace: Pace) -> _Size:
+def _size(limits: Limits, look: Observation, counts: QueueCounts, memory: ScalerState, pace: ScalingLimits) -> _Size:
     """How many Pods the figures of now ask for, within the route's limits."""
     work = counts.visible + counts.in_flight
     if limits.suspended or work == 0:
@@ -204,13 +206,13 @@ def _size(limits: Limits, look: Look, counts: QueueCounts, memory: Memory, pace:
     return replace(size, wanted=max(size.wanted, limits.min_replicas))
 
 
-def _for_work(limits: Limits, look: Look, work: int, memory: Memory, pace: Pace) -> _Size:
+def _for_work(limits: Limits, look: Observation, work: int, memory: ScalerState, pace: ScalingLimits) -> _Size:
     now_there = max(1, look.replicas)
     pods = look.pods
     if pods is None or pods.told == 0:  # none, or none that has begun: nothing is known of subjects
-        return _Size(now_there, doubt=Doubt.PODS if pods is not None and pods.silent else None)
+        return _Size(now_there, doubt=UnknownReason.PODS if pods is not None and pods.silent else None)
     if pods.silent:  # what they hold is unknown, so neither up nor down
-        return _Size(now_there, doubt=Doubt.PODS)
+        return _Size(now_there, doubt=UnknownReason.PODS)
     by_drain = _by_drain(limits, work, memory.attempt_seconds, pace) or now_there
     subjects = max(pods.lanes, pods.subjects)
     by_subjects = max(1, math.ceil(subjects / limits.concurrency_per_pod))
@@ -221,7 +223,7 @@ def _for_work(limits: Limits, look: Look, work: int, memory: Memory, pace: Pace)
     return _Size(by_drain, most_useful=by_subjects)
 
 
-def _by_drain(limits: Limits, work: int, attempt_seconds: float | None, pace: Pace) -> int | None:
+def _by_drain(limits: Limits, work: int, attempt_seconds: float | None, pace: ScalingLimits) -> int | None:
     """Pods that work off the backlog in time; None where it is not known yet how fast a Pod is."""
     if attempt_seconds is None:
         return None
@@ -229,7 +231,9 @@ def _by_drain(limits: Limits, work: int, attempt_seconds: float | None, pace: Pa
     return max(1, math.ceil(work / (rate * limits.target_drain_seconds)))
 
 
-def _kept_awake(limits: Limits, look: Look, size: _Size, memory: Memory, now: float, pace: Pace) -> _Size:
+def _kept_awake(
+    limits: Limits, look: Observation, size: _Size, memory: ScalerState, now: float, pace: ScalingLimits
+) -> _Size:
     """The last Pod stays until it is certain that there is nothing to do."""
     if size.wanted or not look.replicas:
         return size
@@ -237,7 +241,7 @@ def _kept_awake(limits: Limits, look: Look, size: _Size, memory: Memory, now: fl
     return size if quiet and memory.empty_looks >= pace.empty_looks else replace(size, wanted=1)
 
 
-def _step(limits: Limits, current: int, memory: Memory, now: float, pace: Pace) -> int:
+def _step(limits: Limits, current: int, memory: ScalerState, now: float, pace: ScalingLimits) -> int:
     """From the current number towards the wanted one, no further than a step."""
     wanted = memory.wanted[-1][1]
     if current > limits.max_replicas:
@@ -251,7 +255,7 @@ def _step(limits: Limits, current: int, memory: Memory, now: float, pace: Pace) 
     return current
 
 
-def _step_down(current: int, wanted: int, memory: Memory, now: float, pace: Pace) -> int:
+def _step_down(current: int, wanted: int, memory: ScalerState, now: float, pace: ScalingLimits) -> int:
     if memory.lowered_at is not None and now - memory.lowered_at < pace.down_step_seconds:
         return current
     if current == 1:
@@ -262,7 +266,7 @@ def _step_down(current: int, wanted: int, memory: Memory, now: float, pace: Pace
     return max(highest, current - max(1, current // 4), 1) if highest < current else current
 
 
-def _noted(memory: Memory, current: int, target: int, now: float) -> Memory:
+def _noted(memory: ScalerState, current: int, target: int, now: float) -> ScalerState:
     if target > current:
         return replace(memory, raised_at=now)
     if target < current:

@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack
 
 from chaski_aws.backend import open_backend
 from chaski_core.ports import Clock
-from chaski_operator.autoscaling.cluster_view import KubeCluster, WorkerPods
+from chaski_operator.autoscaling.cluster_view import KubeCluster, WorkerPodWatcher
 from chaski_operator.autoscaling.loop import Scaler
 from chaski_operator.autoscaling.policy import paced
-from chaski_operator.autoscaling.scaler import LoopPace, Parts
+from chaski_operator.autoscaling.scaler import Parts, ScalerIntervals
 from chaski_operator.kube.cache import OwnedObjects
 from chaski_operator.kube.route_cache import Routes
-from chaski_operator.kube.workqueue import Key, Rounds
+from chaski_operator.kube.workqueue import Key, WorkQueue
 from chaski_operator.manifests.manifests import DEPLOYMENT, jobs_of, sweeper_of
 from chaski_operator.pods.metrics_client import Scraper
 from chaski_operator.route.reconciler import Reconciler
@@ -33,7 +33,7 @@ class Autoscaling:
         routes: Routes,
         owned: OwnedObjects,
         reconciler: Reconciler,
-        rounds: Rounds,
+        rounds: WorkQueue,
         metrics: OperatorMetrics,
         clock: Clock,
     ) -> None:
@@ -67,7 +67,7 @@ class Autoscaling:
                 return await backend.queue(url).attributes()
 
             pods = [
-                WorkerPods(self._api, namespace, self._clock, random.random)
+                WorkerPodWatcher(self._api, namespace, self._clock, random.random)
                 for namespace in self._settings.namespaces or (None,)
             ]
             parts = Parts(
@@ -85,11 +85,11 @@ class Autoscaling:
                     tasks.create_task(each.mirror.run())
                 tasks.create_task(Scaler(parts, random.random).run())
 
-    def _pace(self) -> LoopPace:
+    def _pace(self) -> ScalerIntervals:
         pace = self._settings.pace
-        return LoopPace(look_seconds=pace.scaling_seconds, scaling=paced(pace.down_window_seconds))
+        return ScalerIntervals(look_seconds=pace.scaling_seconds, scaling=paced(pace.down_window_seconds))
 
-    def _cluster(self, pods: list[WorkerPods]) -> KubeCluster:
+    def _cluster(self, pods: list[WorkerPodWatcher]) -> KubeCluster:
         return KubeCluster(
             self._api,
             routes=self._routes.by_key,

@@ -13,9 +13,20 @@ from chaski_core.route.loading import load_route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
 from chaski_core.route.validation.crd import known_part
-from chaski_operator.autoscaling.policy import PACE, Decision, Doubt, Limits, Look, Memory, Mode, Pace, Pods, decide
+from chaski_operator.autoscaling.policy import (
+    PACE,
+    Decision,
+    Limits,
+    Mode,
+    Observation,
+    Pods,
+    ScalerState,
+    ScalingLimits,
+    UnknownReason,
+    decide,
+)
 from chaski_operator.autoscaling.status import (
-    Judged,
+    LineResult,
     conditions,
     conditions_differ,
     figures,
@@ -79,7 +90,7 @@ class Cluster(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class LoopPace:
+class ScalerIntervals:
     """How often is looked."""
 
     #: Seconds between two looks at a route.
@@ -105,7 +116,7 @@ class LoopPace:
     same_figures_seconds: float = 21_600.0
 
     #: How numbers of Pods change.
-    scaling: Pace = PACE
+    scaling: ScalingLimits = PACE
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,7 @@ class Parts:
     sweeper_of: Callable[[ResolvedRoute], Workers]  # keeps what is about to expire, where it runs
     metrics: OperatorMetrics
     clock: Clock
-    pace: LoopPace = field(default_factory=LoopPace)
+    pace: ScalerIntervals = field(default_factory=ScalerIntervals)
 
 
 class RouteScaler:
@@ -132,13 +143,13 @@ class RouteScaler:
         self._source: tuple[Any, ...] = ()
         self._lines: list[Line] = []
         self._limits = Limits()
-        self._memories: dict[str, Memory] = {}
+        self._memories: dict[str, ScalerState] = {}
         self._settings: dict[str, tuple[tuple[str, str], ...]] = {}  # URL -> as last seen
         self._written_at = float("-inf")
         self._created: dict[str, int] = {}  # URL -> epoch milliseconds at which the queue was made
         self._sweeper: Mapping[str, str] = {}  # labels
         self.ages = RouteAges(parts.clock)
-        self.judged: dict[str, Judged] = {}  # by Deployment, the last decision
+        self.judged: dict[str, LineResult] = {}  # by Deployment, the last decision
         self.ready: dict[str, int] = {}  # by Deployment
         self.counts: dict[str, QueueCounts] = {}  # by row, as far as known
 
@@ -193,26 +204,26 @@ class RouteScaler:
         known = {name: each for name, each in found.items() if each is not None}
         return known if len(known) == len(found) else None
 
-    async def _ask_queues(self, urls: Iterable[str]) -> dict[str, QueueCounts | Doubt]:
+    async def _ask_queues(self, urls: Iterable[str]) -> dict[str, QueueCounts | UnknownReason]:
         slots = asyncio.Semaphore(self._parts.pace.queues_at_once)
 
-        async def ask(url: str) -> tuple[str, QueueCounts | Doubt]:
+        async def ask(url: str) -> tuple[str, QueueCounts | UnknownReason]:
             async with slots:
                 return url, await self._ask_queue(url)
 
         return dict(await asyncio.gather(*(ask(url) for url in urls)))
 
-    async def _ask_queue(self, url: str) -> QueueCounts | Doubt:
+    async def _ask_queue(self, url: str) -> QueueCounts | UnknownReason:
         try:
             attributes = await self._parts.read_queue(url)
             counts = counts_of(attributes)
         except BackendRejectedError as error:
             if "Denied" in error.code:
-                return Doubt.DENIED
+                return UnknownReason.DENIED
             self._compare(url, ((error.code, ""),))  # it is gone, say
-            return Doubt.UNAVAILABLE
+            return UnknownReason.UNAVAILABLE
         except (BackendError, ValueError):
-            return Doubt.UNAVAILABLE
+            return UnknownReason.UNAVAILABLE
         self._compare(url, settings_of(attributes))
         created = attributes.get("CreatedTimestamp", "")
         self._created[url] = int(created) * 1000 if created.isdecimal() else 0
@@ -231,31 +242,31 @@ class RouteScaler:
         return await self._parts.ask_pods(urls) if urls else None
 
     async def _scale(
-        self, line: Line, deployment: Object, found: Mapping[str, QueueCounts | Doubt], status: Object
+        self, line: Line, deployment: Object, found: Mapping[str, QueueCounts | UnknownReason], status: Object
     ) -> None:
         known = {url: each for url, each in found.items() if isinstance(each, QueueCounts)}
-        doubts = [each for source in line.sources if isinstance(each := found[source.url], Doubt)]
+        doubts = [each for source in line.sources if isinstance(each := found[source.url], UnknownReason)]
         self._note_counts(line, known)
         replicas = int(deployment["spec"].get("replicas", 1))
         self.ready[line.deployment] = len(self._parts.cluster.ready_pods(self.key[0], line.labels))
         pods = await self._ask_pods(line.labels)
         self.ages.look(line, {row: each.total for row, each in self.counts.items()}, pods, status, self._created)
         if doubts:
-            look = Look(replicas, None, doubt=min(doubts, key=list(Doubt).index))
+            look = Observation(replicas, None, doubt=min(doubts, key=list(UnknownReason).index))
         else:
-            look = Look(replicas, due_soon(line, known, self._limits), pods)
+            look = Observation(replicas, due_soon(line, known, self._limits), pods)
         now = self._parts.clock.monotonic()
-        memory = self._memories.get(line.deployment) or Memory(now)
+        memory = self._memories.get(line.deployment) or ScalerState(now)
         decision = decide(self._limits, look, memory, now, self._parts.pace.scaling)
         self._memories[line.deployment] = decision.memory
         target = await self._apply(line, replicas, decision)
-        self.judged[line.deployment] = Judged(line.queue, target, decision, pods.shortages if pods else frozenset())
+        self.judged[line.deployment] = LineResult(line.queue, target, decision, pods.shortages if pods else frozenset())
 
     async def _apply(self, line: Line, replicas: int, decision: Decision) -> int:
         namespace, route = self.key
         tell = self._parts.metrics.scaling_failed
         if decision.doubt is not None:
-            reason = "pods" if decision.doubt is Doubt.PODS else "counts"
+            reason = "pods" if decision.doubt is UnknownReason.PODS else "counts"
             tell(namespace=namespace, route=route, queue=line.queue, reason=reason)
         target = replicas
         if decision.replicas is not None:

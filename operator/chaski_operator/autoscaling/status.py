@@ -6,7 +6,7 @@ from typing import Any
 
 from chaski_core.ports import QueueCounts
 from chaski_core.route.validation.crd import GROUP_VERSION, KIND
-from chaski_operator.autoscaling.policy import Decision, Doubt, Limit, Limits, Mode
+from chaski_operator.autoscaling.policy import Decision, Limit, Limits, Mode, UnknownReason
 from chaski_operator.kube.event_posting import NORMAL, WARNING, News
 
 AUTOSCALING = "Autoscaling"
@@ -26,14 +26,14 @@ FIGURES = (
 Status = dict[str, Any]
 
 _DOUBTS = {
-    Doubt.DENIED: ("False", "may not be read, which is not zero: check the operator's IAM permissions"),
-    Doubt.UNAVAILABLE: ("Unknown", "can't be read now, which is not zero"),
-    Doubt.PODS: ("Unknown", "has Pods that do not answer on their metrics port, so their number is held"),
+    UnknownReason.DENIED: ("False", "may not be read, which is not zero: check the operator's IAM permissions"),
+    UnknownReason.UNAVAILABLE: ("Unknown", "can't be read now, which is not zero"),
+    UnknownReason.PODS: ("Unknown", "has Pods that do not answer on their metrics port, so their number is held"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class LineResult:
     """One line's last decision."""
 
     queue: str  # as in the metrics: the queue's name, or `rungs`
@@ -43,7 +43,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ScalingCondition:
     """A condition without its times."""
 
     type: str
@@ -52,7 +52,7 @@ class Said:
     message: str
 
 
-def said_of(limits: Limits, lines: Sequence[Judged]) -> list[Said]:
+def said_of(limits: Limits, lines: Sequence[LineResult]) -> list[ScalingCondition]:
     """The conditions. No message holds a figure that changes at every look: that would be a write for each."""
     return [_autoscaling(limits, lines), _limited(limits, lines), _shortage(lines)]
 
@@ -67,44 +67,48 @@ _LACKS = {  # by the label `reason` of chaski_shortage
 }
 
 
-def _shortage(lines: Sequence[Judged]) -> Said:
+def _shortage(lines: Sequence[LineResult]) -> ScalingCondition:
     lacking = sorted({(line.queue, *each) for line in lines for each in line.shortages})
     if not lacking:
-        return Said(SHORTAGE, "False", "NoShortage", "workers have what they need to call targets")
+        return ScalingCondition(SHORTAGE, "False", "NoShortage", "workers have what they need to call targets")
     told = [
         f'the workers of "{queue}" lack {_LACKS.get(reason, reason)}{"" if target == "all" else f" (rule {target})"}'
         for queue, reason, target in lacking
     ]
     reasons = {reason for _, reason, _ in lacking}
     name = reasons.pop().capitalize() if len(reasons) == 1 else "Several"
-    return Said(SHORTAGE, "True", name, f"{'; '.join(told)}. Messages wait, and no retry is used up")
+    return ScalingCondition(SHORTAGE, "True", name, f"{'; '.join(told)}. Messages wait, and no retry is used up")
 
 
-def _autoscaling(limits: Limits, lines: Sequence[Judged]) -> Said:
+def _autoscaling(limits: Limits, lines: Sequence[LineResult]) -> ScalingCondition:
     if limits.mode is Mode.DISABLED:
-        return Said(AUTOSCALING, "False", "Disabled", "spec.autoscaling.mode is Disabled: nobody scales")
+        return ScalingCondition(AUTOSCALING, "False", "Disabled", "spec.autoscaling.mode is Disabled: nobody scales")
     doubtful = [line for line in lines if line.decision.doubt is not None]
     if doubtful:
-        worst = min(doubtful, key=lambda line: list(Doubt).index(line.decision.doubt or Doubt.PODS))
-        doubt = worst.decision.doubt or Doubt.PODS
+        worst = min(doubtful, key=lambda line: list(UnknownReason).index(line.decision.doubt or UnknownReason.PODS))
+        doubt = worst.decision.doubt or UnknownReason.PODS
         status, told = _DOUBTS[doubt]
-        return Said(AUTOSCALING, status, doubt, f'"{worst.queue}" {told}; it stays at {worst.replicas} Pods or more')
+        return ScalingCondition(
+            AUTOSCALING, status, doubt, f'"{worst.queue}" {told}; it stays at {worst.replicas} Pods or more'
+        )
     if limits.mode is Mode.EXTERNAL:
         told = 'another autoscaler sets the replicas; chaski_replicas{state="wanted"} is what the backlog asks for'
-        return Said(AUTOSCALING, "True", "External", told)
-    return Said(AUTOSCALING, "True", "Scaling", "the backlog is read and decides")
+        return ScalingCondition(AUTOSCALING, "True", "External", told)
+    return ScalingCondition(AUTOSCALING, "True", "Scaling", "the backlog is read and decides")
 
 
-def _limited(limits: Limits, lines: Sequence[Judged]) -> Said:
+def _limited(limits: Limits, lines: Sequence[LineResult]) -> ScalingCondition:
     told = [text for line in lines if (text := _why_limited(limits, line)) is not None]
     reasons = [line.decision.limit for line in lines if line.decision.limit is not None]
     if not told:
-        return Said(SCALING_LIMITED, "False", "NotLimited", "there are as many Pods as the backlog asks for")
+        return ScalingCondition(
+            SCALING_LIMITED, "False", "NotLimited", "there are as many Pods as the backlog asks for"
+        )
     reason = Limit.GROUPS if Limit.GROUPS in reasons else Limit.MAX_REPLICAS
-    return Said(SCALING_LIMITED, "True", reason, "; ".join(told))
+    return ScalingCondition(SCALING_LIMITED, "True", reason, "; ".join(told))
 
 
-def _why_limited(limits: Limits, line: Judged) -> str | None:
+def _why_limited(limits: Limits, line: LineResult) -> str | None:
     if line.decision.limit is Limit.GROUPS:
         pods = "1 Pod" if line.decision.most_useful == 1 else f"{line.decision.most_useful} Pods"
         return (
@@ -116,7 +120,7 @@ def _why_limited(limits: Limits, line: Judged) -> str | None:
     return None
 
 
-def news_of(known: Iterable[Mapping[str, Any]], said: Iterable[Said]) -> list[News]:
+def news_of(known: Iterable[Mapping[str, Any]], said: Iterable[ScalingCondition]) -> list[News]:
     """Events: once when a figure is lost and once when it is back, and when more Pods stop to help."""
     before = {each["type"]: (each["status"], each["reason"]) for each in known}
     news = []
@@ -124,15 +128,17 @@ def news_of(known: Iterable[Mapping[str, Any]], said: Iterable[Said]) -> list[Ne
         was = before.get(each.type)
         if was == (each.status, each.reason):
             continue
-        lost = each.type == AUTOSCALING and each.reason in list(Doubt)
-        back = each.type == AUTOSCALING and was is not None and was[1] in list(Doubt)
+        lost = each.type == AUTOSCALING and each.reason in list(UnknownReason)
+        back = each.type == AUTOSCALING and was is not None and was[1] in list(UnknownReason)
         warned = lost or (each.type in {NEAR_EXPIRY, SHORTAGE} and each.status == "True")
         if warned or back or (each.type == SCALING_LIMITED and each.status == "True"):
             news.append(News(WARNING if warned else NORMAL, str(each.reason), each.message))
     return news
 
 
-def conditions(said: Iterable[Said], known: Iterable[Mapping[str, Any]], generation: int, now: str) -> list[Status]:
+def conditions(
+    said: Iterable[ScalingCondition], known: Iterable[Mapping[str, Any]], generation: int, now: str
+) -> list[Status]:
     """Conditions with their times.
 
     Args:

@@ -7,7 +7,7 @@ from chaski_core.ports import Clock
 from chaski_core.timestamps import milliseconds, timestamp
 from chaski_operator.autoscaling.policy import Pods
 from chaski_operator.autoscaling.targets import Line
-from chaski_operator.expiry.policy import Bound, Row, Seen, Served, observed, restored
+from chaski_operator.expiry.policy import Bound, QueueObservation, Row, Served, observed, restored
 
 
 class RouteAges:
@@ -61,7 +61,7 @@ class RouteAges:
                 if begun is None:
                     continue  # nothing is known of it
                 self._bounds[row] = begun
-            self._bounds[row] = observed(self._bounds[row], Seen(total, attended, oldest), now, monotonic)
+            self._bounds[row] = observed(self._bounds[row], QueueObservation(total, attended, oldest), now, monotonic)
 
     def rows(self) -> list[Row]:
         """All rows that were counted once."""

@@ -26,7 +26,7 @@ SETTLED_SECONDS = 1_800.0  # that a queue must have, or lack, workers before any
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class QueueObservation:
     """One look at one row of `status.queues`."""
 
     total: int | None  # messages; None: unknown
@@ -78,7 +78,7 @@ def restored(
     return Bound(max(created_at, now - SWEEP_MS))
 
 
-def observed(before: Bound, seen: Seen, now: int, monotonic: float) -> Bound:
+def observed(before: Bound, seen: QueueObservation, now: int, monotonic: float) -> Bound:
     """What is known after a look. `now`: epoch milliseconds; `monotonic`: seconds."""
     if seen.total is None:  # unknown is not zero, and nothing gets younger by it
         return replace(before, empty_looks=0, seen_from=None, seen_oldest=None)
@@ -98,7 +98,7 @@ def _empty(before: Bound, now: int, monotonic: float) -> Bound:
     return bound
 
 
-def _seen(bound: Bound, seen: Seen, monotonic: float) -> Bound:
+def _seen(bound: Bound, seen: QueueObservation, monotonic: float) -> Bound:
     """Follows what workers receive; after 13 hours without a gap the oldest of it is the oldest there is."""
     if not seen.attended:
         return replace(bound, seen_from=None, seen_oldest=None)

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chaski_core.timestamps import timestamp
-from chaski_operator.autoscaling.status import NEAR_EXPIRY, Said
+from chaski_operator.autoscaling.status import NEAR_EXPIRY, ScalingCondition
 from chaski_operator.expiry.policy import SWEEP_MS, WARN_MS, Row, needs_sweep, unserved
 
 SWEEPING, UNSERVED, NOT_NEAR = "Sweeping", "Unserved", "NotNear"
 
 
-def said_of_expiry(rows: Sequence[Row], now: int, *, sweeping: bool) -> Said:
+def said_of_expiry(rows: Sequence[Row], now: int, *, sweeping: bool) -> ScalingCondition:
     """The condition. Its message holds no figure that changes at every look.
 
     Args:
@@ -20,7 +20,7 @@ def said_of_expiry(rows: Sequence[Row], now: int, *, sweeping: bool) -> Said:
     """
     if needs_sweep(rows, now, sweeping=sweeping):
         queues = _listed(unserved(rows, SWEEP_MS, now))
-        return Said(
+        return ScalingCondition(
             NEAR_EXPIRY, "True", SWEEPING,
             f"no worker serves {queues}: SQS deletes messages after 14 days, so a worker that attempts nothing keeps what "
             "reaches 13 as dead letters",
@@ -28,8 +28,8 @@ def said_of_expiry(rows: Sequence[Row], now: int, *, sweeping: bool) -> Said:
     old = [row for row in unserved(rows, WARN_MS, now) if row.served is False]
     if old:
         queues = f"no worker serves {_listed(old)}: SQS deletes messages after 14 days, and from 13 on they become dead letters"
-        return Said(NEAR_EXPIRY, "True", UNSERVED, queues)
-    return Said(NEAR_EXPIRY, "False", NOT_NEAR, "no queue without workers has held messages for a week")
+        return ScalingCondition(NEAR_EXPIRY, "True", UNSERVED, queues)
+    return ScalingCondition(NEAR_EXPIRY, "False", NOT_NEAR, "no queue without workers has held messages for a week")
 
 
 def is_sweeping(status: Mapping[str, Any]) -> bool:

@@ -6,14 +6,16 @@ from typing import Any
 from chaski_aws.provision.apply import Done
 from chaski_operator.kube.event_posting import NORMAL, WARNING, News
 from chaski_operator.route.conditions import NEEDED, READY
-from chaski_operator.route.policy import Found
+from chaski_operator.route.policy import RouteObservation
 
 # Passing states of something that goes well.
 _UNDER_WAY = frozenset({"Pending", "Progressing", "TableCreating", "TableUpdating", "RecentlyDeleted"})
 _RENEWED = 3  # things named in one event; the rest is counted
 
 
-def news_of(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]], found: Found) -> list[News]:
+def news_of(
+    before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]], found: RouteObservation
+) -> list[News]:
     """Events for one look.
 
     Args:
@@ -40,7 +42,7 @@ def _of_conditions(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[
             yield News(WARNING, "BacklogLimit", each["message"])
 
 
-def _of_aws(found: Found) -> Iterator[News]:
+def _of_aws(found: RouteObservation) -> Iterator[News]:
     if found.settled is None or not found.is_fresh:
         return
     done = found.settled.done

@@ -9,18 +9,18 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from chaski_core.errors import ChaskiError
-from chaski_operator.settings import Pace
+from chaski_operator.settings import ReconcileIntervals
 
 _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]  # namespace, name
-Look = Callable[[Key], Awaitable[float | None]]  # seconds until the next look; None: the route is gone
+Reconcile = Callable[[Key], Awaitable[float | None]]  # seconds until the next look; None: the route is gone
 
 
-class Rounds:
+class WorkQueue:
     """Calls `look` for every route that was woken, never twice at a time for one."""
 
-    def __init__(self, look: Look, pace: Pace, random: Callable[[], float]) -> None:
+    def __init__(self, look: Reconcile, pace: ReconcileIntervals, random: Callable[[], float]) -> None:
         self._look = look
         self._pace = pace
         self._random = random

@@ -32,8 +32,8 @@ from chaski_operator.manifests.names import (
     service_account_name,
     sweeper_name,
 )
-from chaski_operator.manifests.worker_pod import METRICS_PORT, RESOLVED_KEY, SWEEP, Job, pod_template
-from chaski_operator.settings import ToolPods, WorkerPods
+from chaski_operator.manifests.worker_pod import METRICS_PORT, RESOLVED_KEY, SWEEP, WorkerDeployment, pod_template
+from chaski_operator.settings import ToolPods, WorkerPodTemplate
 
 Object = dict[str, Any]
 
@@ -57,7 +57,7 @@ KINDS = (CONFIG_MAP, SERVICE_ACCOUNT, NETWORK_POLICY, BUDGET, DEPLOYMENT)
 
 
 def desired_objects(
-    resolved: ResolvedRoute, uid: str, pods: WorkerPods, tools: ToolPods | None = None, *, sweep: bool = False
+    resolved: ResolvedRoute, uid: str, pods: WorkerPodTemplate, tools: ToolPods | None = None, *, sweep: bool = False
 ) -> list[Object]:
     """All objects of a route, in the order in which they are made.
 
@@ -81,24 +81,26 @@ def desired_objects(
     return [_sealed(_owned(each, route, uid)) for each in objects]
 
 
-def jobs_of(resolved: ResolvedRoute) -> list[Job]:
+def jobs_of(resolved: ResolvedRoute) -> list[WorkerDeployment]:
     """The Deployments of a route: one for each queue, those running empty included, and one for all retries."""
     route = resolved.route
     names = [queue.name for queue in route.queues]
     older = [name for generation in resolved.generations for name in generation.queues]
     jobs = [
-        Job(consumer_name(route.name, name), "first", name, _labels(route, {STAGE_LABEL: "first", QUEUE_LABEL: name}))
+        WorkerDeployment(
+            consumer_name(route.name, name), "first", name, _labels(route, {STAGE_LABEL: "first", QUEUE_LABEL: name})
+        )
         for name in dict.fromkeys([*names, *older])
     ]
     if route.ordering is Ordering.RELAXED and (resolved.rungs or resolved.retired_rungs):
-        jobs.append(Job(retry_name(route.name), "retry", None, _labels(route, {STAGE_LABEL: "retry"})))
+        jobs.append(WorkerDeployment(retry_name(route.name), "retry", None, _labels(route, {STAGE_LABEL: "retry"})))
     return jobs
 
 
-def sweeper_of(resolved: ResolvedRoute) -> Job:
+def sweeper_of(resolved: ResolvedRoute) -> WorkerDeployment:
     """The Deployment that attempts nothing and keeps what is about to expire, of all queues and rungs."""
     route = resolved.route
-    return Job(sweeper_name(route.name), SWEEP, None, _labels(route, {STAGE_LABEL: SWEEP}))
+    return WorkerDeployment(sweeper_name(route.name), SWEEP, None, _labels(route, {STAGE_LABEL: SWEEP}))
 
 
 def kind_of(document: Mapping[str, Any]) -> Kind:
@@ -123,7 +125,7 @@ def _object(kind: Kind, name: str, route: Route, content: Mapping[str, Any]) -> 
     }
 
 
-def _service_account(route: Route, pods: WorkerPods) -> list[Object]:
+def _service_account(route: Route, pods: WorkerPodTemplate) -> list[Object]:
     if (route.document["spec"].get("workers") or {}).get("serviceAccountName"):
         return []  # somebody else's: not ours to make or to change
     made = _object(SERVICE_ACCOUNT, service_account_name(route.name), route, {"automountServiceAccountToken": False})
@@ -145,12 +147,12 @@ def _of_replays(route: Route, tools: ToolPods) -> list[Object]:
     return [account, policy]
 
 
-def _budget(job: Job, route: Route) -> Object:
+def _budget(job: WorkerDeployment, route: Route) -> Object:
     spec = {"maxUnavailable": 1, "selector": {"matchLabels": dict(job.labels)}}
     return _with_labels(_object(BUDGET, job.name, route, {"spec": spec}), job)
 
 
-def _deployment(job: Job, resolved: ResolvedRoute, pods: WorkerPods) -> Object:
+def _deployment(job: WorkerDeployment, resolved: ResolvedRoute, pods: WorkerPodTemplate) -> Object:
     spec = {
         "revisionHistoryLimit": 3,
         "selector": {"matchLabels": dict(job.labels)},
@@ -188,7 +190,7 @@ def _network_spec(labels: Mapping[str, str], ports: Collection[int] = ()) -> Obj
     }
 
 
-def _with_labels(document: Object, job: Job) -> Object:
+def _with_labels(document: Object, job: WorkerDeployment) -> Object:
     document["metadata"]["labels"].update(job.labels)
     return document
 

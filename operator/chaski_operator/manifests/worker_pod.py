@@ -11,7 +11,7 @@ from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import resolved_document
 from chaski_operator.manifests.names import ROUTE_HASH, config_map_name, service_account_name
-from chaski_operator.settings import WorkerPods
+from chaski_operator.settings import WorkerPodTemplate
 
 METRICS_PORT = 9090
 SWEEP = "sweep"
@@ -39,7 +39,7 @@ _NOT_FOR_WORKERS = ("autoscaling", "deletionPolicy", "producers", "workers")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class WorkerDeployment:
     """What one Deployment's Pods do."""
 
     name: str  # of the Deployment
@@ -57,7 +57,7 @@ def route_hash(resolved: ResolvedRoute) -> str:
     return hashlib.sha256(told).hexdigest()[:16]
 
 
-def pod_template(job: Job, resolved: ResolvedRoute, pods: WorkerPods) -> dict[str, Any]:
+def pod_template(job: WorkerDeployment, resolved: ResolvedRoute, pods: WorkerPodTemplate) -> dict[str, Any]:
     """`{metadata, spec}`: fit for namespaces that enforce the restricted Pod security standard."""
     route = resolved.route
     workers = route.document["spec"].get("workers") or {}
@@ -89,7 +89,7 @@ def secrets_of(route: Route) -> list[str]:
     return list(dict.fromkeys(name for name in (signing, *clients) if name))
 
 
-def _secrets_for(job: Job, route: Route) -> list[str]:
+def _secrets_for(job: WorkerDeployment, route: Route) -> list[str]:
     return [] if job.stage == SWEEP else secrets_of(route)  # it calls no target, and must run where a Secret is missing
 
 
@@ -101,7 +101,7 @@ _OWN_ADDRESSES = [
 _ZONE = "topology.kubernetes.io/zone"
 
 
-def _container(job: Job, route: Route, pods: WorkerPods) -> dict[str, Any]:
+def _container(job: WorkerDeployment, route: Route, pods: WorkerPodTemplate) -> dict[str, Any]:
     command = [
         "chaski-worker",
         _COMMANDS[job.stage],

@@ -9,7 +9,7 @@ _START = ("CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerErro
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class PodFailure:
     """What keeps a Pod from running."""
 
     reason: str  # ImagePull | Unschedulable | one of the kubelet's words
@@ -19,7 +19,7 @@ class Trouble:
 _ADVICE = "add nodes, or lower spec.workers.resources"
 
 
-def trouble_of(pods: Sequence[Mapping[str, Any]], *, advice: str = _ADVICE) -> Trouble | None:
+def trouble_of(pods: Sequence[Mapping[str, Any]], *, advice: str = _ADVICE) -> PodFailure | None:
     """The first thing that keeps one of the Pods from running; None where none says any.
 
     Args:
@@ -33,7 +33,7 @@ def trouble_of(pods: Sequence[Mapping[str, Any]], *, advice: str = _ADVICE) -> T
     return None
 
 
-def _unscheduled(pod: Mapping[str, Any], advice: str) -> Trouble | None:
+def _unscheduled(pod: Mapping[str, Any], advice: str) -> PodFailure | None:
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if (condition["type"], condition["status"], condition.get("reason")) == (
             "PodScheduled",
@@ -41,11 +41,11 @@ def _unscheduled(pod: Mapping[str, Any], advice: str) -> Trouble | None:
             "Unschedulable",
         ):
             told = f"{pod['metadata']['name']} finds no node: {condition.get('message', '')}"
-            return Trouble("Unschedulable", f"{told} ({advice})")
+            return PodFailure("Unschedulable", f"{told} ({advice})")
     return None
 
 
-def _waiting(pod: Mapping[str, Any]) -> Trouble | None:
+def _waiting(pod: Mapping[str, Any]) -> PodFailure | None:
     for container in (pod.get("status") or {}).get("containerStatuses") or ():
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, name = waiting.get("reason", ""), pod["metadata"]["name"]
@@ -53,9 +53,9 @@ def _waiting(pod: Mapping[str, Any]) -> Trouble | None:
             told = waiting.get("message", reason).rpartition("ErrImagePull: ")[
                 2
             ]  # the same while it waits and while it tries
-            return Trouble("ImagePull", f"{name} can't get the image {container['image']}: {told}")
+            return PodFailure("ImagePull", f"{name} can't get the image {container['image']}: {told}")
         if reason in _START:
-            return Trouble(reason, f"{name} does not start: {_of(waiting, reason)}{_last(container)}")
+            return PodFailure(reason, f"{name} does not start: {_of(waiting, reason)}{_last(container)}")
     return None
 
 

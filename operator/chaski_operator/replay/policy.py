@@ -32,7 +32,7 @@ class Act(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReplayObservation:
     """All that one look found."""
 
     replay: Object
@@ -68,7 +68,7 @@ def is_finished(status: Mapping[str, Any]) -> bool:
     )
 
 
-def decide(seen: Seen, running_seconds: float) -> Decision:
+def decide(seen: ReplayObservation, running_seconds: float) -> Decision:
     """What is to be done.
 
     Args:
@@ -85,7 +85,7 @@ def decide(seen: Seen, running_seconds: float) -> Decision:
     return Decision(status, standing.act, _WAIT_SECONDS if seen.job is None else running_seconds)
 
 
-def _after_the_end(seen: Seen, known: Mapping[str, Any]) -> Decision:
+def _after_the_end(seen: ReplayObservation, known: Mapping[str, Any]) -> Decision:
     ttl = seen.replay["spec"].get("ttlSecondsAfterFinished")
     if ttl is None or "completionTime" not in known:
         return Decision(None, None, None)
@@ -96,7 +96,7 @@ def _after_the_end(seen: Seen, known: Mapping[str, Any]) -> Decision:
 # ---- before there is a Job
 
 
-def _waiting(seen: Seen) -> _Standing:
+def _waiting(seen: ReplayObservation) -> _Standing:
     try:
         window(seen.replay)
     except ValueError as error:
@@ -109,7 +109,7 @@ def _waiting(seen: Seen) -> _Standing:
     return _Standing("Pending", good(PROGRESSING, "Starting", "its Job is made"), act=Act.CREATE_JOB)
 
 
-def _hindrance(seen: Seen) -> Verdict | None:
+def _hindrance(seen: ReplayObservation) -> Verdict | None:
     metadata, name = seen.replay["metadata"], seen.replay["spec"]["routeRef"]["name"]
     if not seen.has_tools:
         told = "the operator knows no image with the command chaski: set tools.image of the chart (--tools-image)"
@@ -130,7 +130,7 @@ def _hindrance(seen: Seen) -> Verdict | None:
 # ---- with a Job
 
 
-def _of_job(seen: Seen, job: Object) -> _Standing:
+def _of_job(seen: ReplayObservation, job: Object) -> _Standing:
     over = ended(seen.pods)
     told = {each["type"] for each in (job.get("status") or {}).get("conditions") or () if each["status"] == "True"}
     if "Complete" in told:
@@ -148,7 +148,7 @@ def _of_job(seen: Seen, job: Object) -> _Standing:
     return _Standing(phase, verdict, seen.progress or _last_report(over), act)
 
 
-def _completed(seen: Seen, report: Report | None) -> Verdict:
+def _completed(seen: ReplayObservation, report: Report | None) -> Verdict:
     dry_run = bool(seen.replay["spec"].get("dryRun"))
     reason = "DryRun" if dry_run else "Replayed"
     if report is None:
@@ -162,7 +162,7 @@ def _completed(seen: Seen, report: Report | None) -> Verdict:
     return good(COMPLETE, reason, f"{said}, of {counts['selected']} that the filter finds")
 
 
-def _failed(seen: Seen, job: Object, over: Sequence[Ended]) -> Verdict:
+def _failed(seen: ReplayObservation, job: Object, over: Sequence[Ended]) -> Verdict:
     conditions_ = (job.get("status") or {}).get("conditions") or ()
     found = next(each for each in conditions_ if each["type"] == "Failed")
     if not over:
@@ -176,7 +176,7 @@ def _failed(seen: Seen, job: Object, over: Sequence[Ended]) -> Verdict:
     return good(FAILED, str(found.get("reason") or "JobFailed"), f"{_hinted(seen, last.why)}; {going_on}")
 
 
-def _at_work(seen: Seen, job: Object, over: Sequence[Ended]) -> Verdict:
+def _at_work(seen: ReplayObservation, job: Object, over: Sequence[Ended]) -> Verdict:
     phases = [(pod.get("status") or {}).get("phase") for pod in seen.pods]
     if "Running" in phases:
         return good(PROGRESSING, "Running", "its Pod is at work")
@@ -192,7 +192,7 @@ def _at_work(seen: Seen, job: Object, over: Sequence[Ended]) -> Verdict:
     return good(PROGRESSING, "Starting", "its Pod is about to start")
 
 
-def _hinted(seen: Seen, why: str) -> str:
+def _hinted(seen: ReplayObservation, why: str) -> str:
     if not any(word in why for word in ("AccessDenied", "not authorized", "credentials")):
         return why
     account = replay_account_name(seen.replay["spec"]["routeRef"]["name"])
@@ -206,7 +206,7 @@ def _last_report(over: Sequence[Ended]) -> Report | None:
 # ---- the status
 
 
-def _status(seen: Seen, known: Mapping[str, Any], standing: _Standing) -> Status:
+def _status(seen: ReplayObservation, known: Mapping[str, Any], standing: _Standing) -> Status:
     metadata, verdict = seen.replay["metadata"], standing.verdict
     now = rfc3339(seen.now)
     status: Status = {
@@ -225,7 +225,7 @@ def _status(seen: Seen, known: Mapping[str, Any], standing: _Standing) -> Status
     return status | _counted(seen, known, standing)
 
 
-def _counted(seen: Seen, known: Mapping[str, Any], standing: _Standing) -> Status:
+def _counted(seen: ReplayObservation, known: Mapping[str, Any], standing: _Standing) -> Status:
     """What was counted. A Pod that begins anew counts from zero until it knows what those before it have sent."""
     before = {name: known[name] for name in ("counts", "refusals", "sample") if name in known}
     if standing.report is None:

@@ -16,15 +16,15 @@ import aiohttp
 from chaski_core.ports import Clock
 from chaski_core.route.validation.crd import GROUP_VERSION
 from chaski_operator.kube.route_cache import Routes
-from chaski_operator.kube.workqueue import Key, Rounds
+from chaski_operator.kube.workqueue import Key, WorkQueue
 from chaski_operator.manifests.names import MANAGER, replay_job_name
 from chaski_operator.pods.address import read_answer
 from chaski_operator.replay.job import KIND, replay_job
-from chaski_operator.replay.policy import Act, Decision, Seen, decide, is_finished
+from chaski_operator.replay.policy import Act, Decision, ReplayObservation, decide, is_finished
 from chaski_operator.replay.reports import Report, progress_url, read_report
 from chaski_operator.settings import OperatorSettings
 from chaski_runtime.kube.client import KubeApi, KubeRefusedError, object_path
-from chaski_runtime.kube.informer import Mirror
+from chaski_runtime.kube.informer import Informer
 
 _log = logging.getLogger(__name__)
 _PLURAL = "chaskireplays"
@@ -43,19 +43,19 @@ class Replays:
         self._routes = routes
         self._settings = settings
         self._clock = clock
-        self._mirrors: list[Mirror[Object]] = []
+        self._mirrors: list[Informer[Object]] = []
         self._written: dict[Key, Object] = {}  # our own writes, until a watch tells of them
         self._session: aiohttp.ClientSession | None = None
 
     async def run(self) -> None:
         """Works until cancelled."""
-        rounds = Rounds(self.look, self._settings.pace, random.random)
+        rounds = WorkQueue(self.look, self._settings.pace, random.random)
 
         def changed(key: Key, _: Object | None) -> None:
             rounds.wake(key)
 
         self._mirrors = [
-            Mirror(
+            Informer(
                 self._api,
                 object_path(GROUP_VERSION, _PLURAL, namespace),
                 _kept,
@@ -98,7 +98,7 @@ class Replays:
             return found
         return written
 
-    async def _gather(self, replay: Object) -> Seen:
+    async def _gather(self, replay: Object) -> ReplayObservation:
         metadata = replay["metadata"]
         namespace, name = metadata["namespace"], replay_job_name(metadata["name"], metadata["uid"])
         job: Object | None = None
@@ -111,7 +111,7 @@ class Replays:
             listed = (await self._api.get(path, labelSelector=selector, limit=_MAX_PODS))["items"]
             pods = [each for each in listed if _belongs(each, job)]
             progress = await self._ask(progress_url(pods))
-        return Seen(
+        return ReplayObservation(
             replay=replay,
             route=self._routes.get((namespace, replay["spec"]["routeRef"]["name"])),
             job=job,
@@ -134,7 +134,7 @@ class Replays:
 
     # ---- apply
 
-    async def _act(self, seen: Seen, act: Act) -> bool:
+    async def _act(self, seen: ReplayObservation, act: Act) -> bool:
         """Does it; False where what was seen is no longer so."""
         metadata = seen.replay["metadata"]
         path = object_path(GROUP_VERSION, _PLURAL, metadata["namespace"], metadata["name"])
@@ -147,7 +147,7 @@ class Replays:
             await self._api.merge_patch(job, {"spec": {"suspend": act is Act.SUSPEND_JOB}})
         return True
 
-    async def _create_job(self, seen: Seen, path: str) -> bool:
+    async def _create_job(self, seen: ReplayObservation, path: str) -> bool:
         tools = self._settings.tools
         live = await self._api.find(path)  # a replay that ended is never run again, whatever a watch has not told yet
         if tools is None or seen.route is None or live is None or _uid(live) != _uid(seen.replay):

@@ -28,7 +28,7 @@ _MOST_LOOKS = 100  # kept for each queue that runs empty
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class ProvisionResult:
     """What one look at a route on AWS found and did."""
 
     observed: Observed  # before anything was done
@@ -44,7 +44,7 @@ class Settled:
         return tuple(queue for queue in self.observed.own_queues if queue.name not in self.wanted.names | deleted)
 
 
-class Cloud:
+class AwsResources:
     """Queues and tables of all routes."""
 
     def __init__(self, aws: Aws, *, threads: int, rule: DrainRule) -> None:
@@ -56,7 +56,9 @@ class Cloud:
         self._rule = rule
         self._looks: dict[str, dict[str, list[Look]]] = {}  # route -> queue -> looks, oldest first
 
-    async def settle(self, route: Route, remembered: ResolvedRoute | None, now: float, *, may_drop: bool) -> Settled:
+    async def settle(
+        self, route: Route, remembered: ResolvedRoute | None, now: float, *, may_drop: bool
+    ) -> ProvisionResult:
         """Makes what is missing, mends what differs, deletes what ran empty.
 
         Args:
@@ -90,7 +92,7 @@ class Cloud:
     async def _in_thread(self, work: Callable[[], _Answer]) -> _Answer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    def _settle(self, route: Route, remembered: ResolvedRoute | None, now: float, may_drop: bool) -> Settled:
+    def _settle(self, route: Route, remembered: ResolvedRoute | None, now: float, may_drop: bool) -> ProvisionResult:
         settings = self._known_settings()
         observed = survey(self._aws, route, settings, remembered)
         wanted = desired(route, observed.generations, settings)
@@ -106,7 +108,7 @@ class Cloud:
         dropped = {each.action.resource for each in done if each.action.operation == "DeleteQueue"}
         whole = wanted.names <= {*observed.ours, *made}
         resolved = resolved_route(wanted, observed, made, dropped) if whole else None
-        return Settled(observed, wanted, tuple(done), error, resolved)
+        return ProvisionResult(observed, wanted, tuple(done), error, resolved)
 
     def _drained(self, key: str, wanted: Desired, observed: Observed, now: float) -> set[str]:
         """Names of the queues that ran empty for good; counting begins anew with each process."""

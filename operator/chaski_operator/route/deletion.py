@@ -12,14 +12,14 @@ from chaski_operator.kube.apply import owner_of
 from chaski_operator.kube.cache import OwnedObjects
 from chaski_operator.manifests.manifests import DEPLOYMENT
 from chaski_operator.manifests.names import FINALIZER
-from chaski_operator.route.aws_resources import Cloud
+from chaski_operator.route.aws_resources import AwsResources
 from chaski_operator.route.policy import has_finalizer, wants_finalizer
 from chaski_runtime.kube.client import KubeApi, KubeRefusedError, object_path
 
 _log = logging.getLogger(__name__)
 
 
-async def delete_route(api: KubeApi, cloud: Cloud, owned: OwnedObjects, document: Mapping[str, Any]) -> None:
+async def delete_route(api: KubeApi, cloud: AwsResources, owned: OwnedObjects, document: Mapping[str, Any]) -> None:
     """Does what the route's deletionPolicy says, and takes the finalizer away. May be repeated.
 
     What the route owns in the cluster is left to the garbage collector; its Deployments go first where queues go, so that

@@ -9,7 +9,7 @@ from chaski_aws.provision.errors import ProvisionError
 Count = Callable[[str, str, str], None]  # service, operation, result
 
 
-class CountedAws:
+class MeteredAws:
     """Implements `Aws` by another one, and counts. Threads may share it: a count is one addition."""
 
     def __init__(self, aws: Aws, count: Count) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 from chaski_aws.provision.errors import NotOursError, ProvisionError
 from chaski_aws.provision.settings import GENERATION_TAG, QUEUE_TAG, RUNG_TAG
 from chaski_aws.provision.state import Observed, ObservedQueue
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 from chaski_core.route.model import Route
 from chaski_operator.kube.apply import ForeignObjectError
 from chaski_operator.manifests.names import FINALIZER
-from chaski_operator.route.aws_resources import Settled
+from chaski_operator.route.aws_resources import ProvisionResult
 from chaski_operator.route.conditions import (
     ACCEPTED,
     BACKLOG_LIMIT,
@@ -29,7 +29,7 @@ from chaski_operator.route.conditions import (
     unknown,
     workers_available,
 )
-from chaski_operator.settings import Pace
+from chaski_operator.settings import ReconcileIntervals
 from chaski_runtime.kube.client import KubeApiError, KubeRefusedError
 
 NEAR_LIMIT = 96_000  # messages of one queue: 80 % of those in which SQS looks for groups that can be delivered
@@ -44,12 +44,12 @@ Failure = ProvisionError | KubeApiError | ForeignObjectError
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RouteObservation:
     """All that one look at a route found."""
 
-    faults: Sequence[Fault] = ()
+    faults: Sequence[FieldError] = ()
     route: Route | None = None  # None: it has faults
-    settled: Settled | None = None  # None: AWS could not be looked at
+    settled: ProvisionResult | None = None  # None: AWS could not be looked at
     cloud_error: ProvisionError | None = None
     corrected: Sequence[str] = ()  # what somebody else had changed, and was put right, since AWS was last looked at
     apply_error: KubeApiError | ForeignObjectError | None = None
@@ -64,7 +64,7 @@ class Found:
         return [error for error in (self.cloud_error, self.apply_error) if error is not None]
 
 
-def verdicts(found: Found) -> list[Verdict]:
+def verdicts(found: RouteObservation) -> list[Verdict]:
     """The operator's conditions but Ready, which is their sum."""
     if found.route is None:
         told = "; ".join(str(fault) for fault in found.faults)
@@ -79,7 +79,7 @@ def verdicts(found: Found) -> list[Verdict]:
     ]
 
 
-def cloud_verdicts(settled: Settled | None, error: ProvisionError | None) -> list[Verdict]:
+def cloud_verdicts(settled: ProvisionResult | None, error: ProvisionError | None) -> list[Verdict]:
     """QueuesReady and TablesReady."""
     return [_queues(settled, error), _tables(settled, error)]
 
@@ -118,7 +118,7 @@ def draining_rows(queues: Iterable[ObservedQueue]) -> dict[str, str]:
             for row, total in totals.items()}  # fmt: skip
 
 
-def next_look(found: Found, failures: int, pace: Pace) -> float:
+def next_look(found: RouteObservation, failures: int, pace: ReconcileIntervals) -> float:
     """Seconds until the route is looked at again, unless something happens before.
 
     Args:
@@ -138,7 +138,7 @@ def next_look(found: Found, failures: int, pace: Pace) -> float:
     return max(backoff, min(pace.retry_most_seconds, max((each for each in asked if each), default=0.0)))
 
 
-def waits_for_pods(found: Found) -> bool:
+def waits_for_pods(found: RouteObservation) -> bool:
     """Whether there are Deployments whose Pods do not run as they should: their Pods say why, and no event tells of it."""
     return bool(found.deployments) and not workers_available(found.deployments, found.wanted_deployments).holds
 
@@ -168,7 +168,7 @@ def rfc3339(seconds: float) -> str:
 # ---- one condition each
 
 
-def _queues(settled: Settled | None, error: ProvisionError | None) -> Verdict:
+def _queues(settled: ProvisionResult | None, error: ProvisionError | None) -> Verdict:
     if settled is not None and settled.resolved is not None:
         queues = len(settled.wanted.queues)
         if settled.draining:
@@ -183,7 +183,7 @@ def _queues(settled: Settled | None, error: ProvisionError | None) -> Verdict:
     return _failed(QUEUES_READY, error)
 
 
-def _tables(settled: Settled | None, error: ProvisionError | None) -> Verdict:
+def _tables(settled: ProvisionResult | None, error: ProvisionError | None) -> Verdict:
     if error is not None and error.problem.service != "sqs":
         return _failed(TABLES_READY, error)
     if settled is None or (error is not None and settled.observed.table is None):
@@ -198,7 +198,7 @@ def _failed(type_: str, error: ProvisionError) -> Verdict:
     return bad(type_, reason_of(error), told(error))
 
 
-def _workers(found: Found) -> Verdict:
+def _workers(found: RouteObservation) -> Verdict:
     error = found.apply_error
     if isinstance(error, ForeignObjectError):
         return bad("WorkersAvailable", "ObjectNotOwned", str(error))
@@ -216,13 +216,13 @@ def _suspended(route: Route) -> Verdict:
     return bad(SUSPENDED, "NotSuspended", "")
 
 
-def _drifted(found: Found) -> Verdict:
+def _drifted(found: RouteObservation) -> Verdict:
     if found.corrected:
         return good(DRIFTED, "Corrected", "put right: " + ", ".join(found.corrected))
     return bad(DRIFTED, "NoDrift", "")
 
 
-def drift_of(settled: Settled) -> list[str]:
+def drift_of(settled: ProvisionResult) -> list[str]:
     """What a look found changed or gone on AWS, and put right."""
     return [
         f"{each.action.resource} ({', '.join(drift.attribute for drift in each.action.drift) or 'was gone'})"
@@ -241,7 +241,7 @@ def is_whole(status: Mapping[str, Any], generation: int) -> bool:
     return {QUEUES_READY, TABLES_READY} <= held
 
 
-def _backlog(settled: Settled | None) -> Verdict:
+def _backlog(settled: ProvisionResult | None) -> Verdict:
     if settled is None:
         return unknown(BACKLOG_LIMIT)
     full = [queue.name for queue in settled.observed.own_queues if queue.counts.total > NEAR_LIMIT]

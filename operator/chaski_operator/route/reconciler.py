@@ -26,13 +26,13 @@ from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.manifests import DEPLOYMENT, desired_objects
 from chaski_operator.manifests.names import FINALIZER, MANAGER, PAUSED, RECONCILE_AT, ROUTE_LABEL
 from chaski_operator.route import policy
-from chaski_operator.route.aws_resources import Cloud, Settled, remembered_route
+from chaski_operator.route.aws_resources import AwsResources, ProvisionResult, remembered_route
 from chaski_operator.route.conditions import rolled_out
 from chaski_operator.route.deletion import delete_route, finalizer_patch, route_to_delete
-from chaski_operator.route.policy import Found
+from chaski_operator.route.policy import RouteObservation
 from chaski_operator.route.status import Findings, is_current, status_document, status_of
 from chaski_operator.settings import OperatorSettings
-from chaski_operator.tracing import Looked, look_span
+from chaski_operator.tracing import ReconcileResult, look_span
 from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError, object_path
 from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
 from chaski_runtime.observability.tracing import Tracing
@@ -41,12 +41,12 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Memory:
+class RouteState:
     """What one process remembers of a route between two looks; losing it costs one full look."""
 
     generation: int = 0
     asked_at: str = ""  # the annotation that asks for a look
-    settled: Settled | None = None
+    settled: ProvisionResult | None = None
     settled_at: float = 0.0  # monotonic
     applied: bool = False  # the objects are those of `settled`
     corrected: list[str] = field(default_factory=list)  # what was other than it should be since AWS was looked at
@@ -60,7 +60,7 @@ class Reconciler:
         self,
         *,
         api: KubeApi,
-        cloud: Cloud,
+        cloud: AwsResources,
         routes: Routes,
         owned: OwnedObjects,
         settings: OperatorSettings,
@@ -77,7 +77,7 @@ class Reconciler:
         self._metrics = metrics
         self._clock = clock
         self._tracing = tracing
-        self._memories: dict[Key, Memory] = {}
+        self._memories: dict[Key, RouteState] = {}
 
     def doubt(self, key: Key) -> None:
         """Something on AWS is not as it was: the next look goes there, however recent the last one is."""
@@ -94,9 +94,9 @@ class Reconciler:
         with look_span(self._tracing, key) as looked:
             return await self._look(key, document, looked)
 
-    async def _look(self, key: Key, document: dict[str, Any], looked: Looked) -> float:
+    async def _look(self, key: Key, document: dict[str, Any], looked: ReconcileResult) -> float:
         begun = self._clock.monotonic()
-        memory = self._memories.setdefault(key, Memory())
+        memory = self._memories.setdefault(key, RouteState())
         if document["metadata"].get("deletionTimestamp"):
             return await self._delete(key, document, memory, looked)
         if (document["metadata"].get("annotations") or {}).get(PAUSED) == "disabled":
@@ -113,16 +113,16 @@ class Reconciler:
 
     # ---- gather and apply
 
-    async def _find(self, document: Mapping[str, Any], memory: Memory) -> Found:
+    async def _find(self, document: Mapping[str, Any], memory: RouteState) -> RouteObservation:
         try:
             route = load_route(known_part(document))
         except InvalidRouteError as error:
-            return Found(faults=error.faults)
+            return RouteObservation(faults=error.faults)
         before = memory.settled_at
         try:
             settled = await self._settled(route, document, memory)
         except ProvisionError as error:
-            return Found(route=route, cloud_error=error, deployments=self._deployments(route))
+            return RouteObservation(route=route, cloud_error=error, deployments=self._deployments(route))
         applied = Applied()
         refusal: KubeApiError | ForeignObjectError | None = None
         jobs = 0
@@ -141,7 +141,7 @@ class Reconciler:
         memory.corrected += applied.corrected
         for told in applied.corrected:
             self._metrics.drift(namespace=route.namespace, route=route.name, kind=told.partition(" ")[0])
-        return Found(
+        return RouteObservation(
             route=route,
             settled=settled,
             is_fresh=memory.settled_at != before,
@@ -152,7 +152,7 @@ class Reconciler:
             wanted_deployments=jobs,
         )
 
-    async def _settled(self, route: Route, document: Mapping[str, Any], memory: Memory) -> Settled:
+    async def _settled(self, route: Route, document: Mapping[str, Any], memory: RouteState) -> ProvisionResult:
         """What is on AWS: looked at, unless that was done a moment ago and nothing has changed since."""
         metadata = document["metadata"]
         asked = (metadata.get("annotations") or {}).get(RECONCILE_AT, "")
@@ -184,7 +184,7 @@ class Reconciler:
     def _deployments(self, route: Route) -> list[dict[str, Any]]:
         return [each for each in self._owned.of_route(route.namespace, route.name) if each["kind"] == DEPLOYMENT.kind]
 
-    async def _with_pods(self, found: Found) -> Found:
+    async def _with_pods(self, found: RouteObservation) -> RouteObservation:
         """With the Pods of workers that do not run, which say why; nothing is asked as long as all of them run."""
         if found.route is None or not policy.waits_for_pods(found):
             return found
@@ -210,7 +210,7 @@ class Reconciler:
 
     # ---- say what was found
 
-    async def _report(self, key: Key, document: dict[str, Any], found: Found) -> None:
+    async def _report(self, key: Key, document: dict[str, Any], found: RouteObservation) -> None:
         known = document.get("status") or {}
         now = policy.rfc3339(self._clock.now_ms() / 1000)
         status = status_of(self._findings(document, found), known, now)
@@ -221,7 +221,7 @@ class Reconciler:
             _log.log(logging.WARNING if each.type == WARNING else logging.INFO, "%s/%s: %s", *key, each.message)
         await post(self._api, document["metadata"], news, now=now, identity=self._settings.lease.identity)
 
-    def _findings(self, document: Mapping[str, Any], found: Found) -> Findings:
+    def _findings(self, document: Mapping[str, Any], found: RouteObservation) -> Findings:
         settled = found.settled
         resolved: ResolvedRoute | None = settled.resolved if settled is not None else None
         fenced: dict[int, str] = {}
@@ -247,7 +247,7 @@ class Reconciler:
             if error.status != 404:  # it was deleted meanwhile
                 raise
 
-    async def _delete(self, key: Key, document: dict[str, Any], memory: Memory, looked: Looked) -> float:
+    async def _delete(self, key: Key, document: dict[str, Any], memory: RouteState, looked: ReconcileResult) -> float:
         """Deletes what is to be deleted, then lets the route go."""
         try:
             await delete_route(self._api, self._cloud, self._owned, document)
@@ -255,7 +255,7 @@ class Reconciler:
             memory.failures += 1
             looked.result, looked.failures = "error", [error]
             route = route_to_delete(document)
-            found = Found(
+            found = RouteObservation(
                 route=route,
                 cloud_error=error if isinstance(error, ProvisionError) else None,
                 apply_error=error if isinstance(error, KubeApiError) else None,

@@ -17,7 +17,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from chaski_core.message.target_url import TargetUrl
-from chaski_runtime.http.pool import MAX_AGE_SECONDS, Link, Pool
+from chaski_runtime.http.pool import MAX_AGE_SECONDS, Pool, PooledConnection
 from chaski_runtime.http.transport import Connector, Headed
 
 Headers = Sequence[tuple[str, str]]
@@ -27,12 +27,12 @@ _USER_AGENT_LENGTH = len("User-Agent")  # looked at first: it is cheaper than sm
 _REMEMBERED_ORIGINS = 256  # of one client: more than one only where a rule covers many hosts
 
 
-class Answer:
+class Response:
     """Complete headers, and the body to come. To be closed, however much of the body was read."""
 
     __slots__ = ("_content", "_link", "headers", "reason", "status", "url")
 
-    def __init__(self, url: TargetUrl, headed: Headed, link: Link) -> None:
+    def __init__(self, url: TargetUrl, headed: Headed, link: PooledConnection) -> None:
         message, self._content = headed
         self.url = url
         self.status = message.code
@@ -103,7 +103,7 @@ class Client:
             functools.partial(origin_of, proxy=URL(proxy) if proxy else None)
         )
 
-    async def request(self, method: str, url: TargetUrl, headers: Headers, body: bytes | None) -> Answer:
+    async def request(self, method: str, url: TargetUrl, headers: Headers, body: bytes | None) -> Response:
         """Sends one request; returns when the headers of its answer are complete.
 
         Raises:
@@ -124,7 +124,7 @@ class Client:
         except BaseException:
             link.close()
             raise
-        return Answer(url, headed, link)
+        return Response(url, headed, link)
 
     async def close(self) -> None:
         """Closes every connection."""

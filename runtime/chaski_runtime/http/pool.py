@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable
 import aiohttp
 from aiohttp.connector import Connection
 
-from chaski_runtime.http.transport import DNS_CACHE_SECONDS, AnswerHandler, Connector
+from chaski_runtime.http.transport import DNS_CACHE_SECONDS, Connector, HttpResponseHandler
 
 #: So long after a name has moved, requests may still begin at its old address: the age of a connection, and of the lookup
 #: that it was made with. Beside this there is only what the system's own resolver remembers.
@@ -21,14 +21,14 @@ MAX_AGE_SECONDS = MOVED_WITHIN_SECONDS - DNS_CACHE_SECONDS
 _AGE_SPREAD = 0.2  # of the age: those that were made together do not all end together
 
 
-class Link:
+class PooledConnection:
     """One connection to one origin. To be given back or closed."""
 
     __slots__ = ("_connection", "_pool", "handler", "idle_since", "origin", "retires_at")
 
     def __init__(self, pool: "Pool", origin: Hashable, connection: Connection, retires_at: float) -> None:
         handler = connection.protocol
-        assert isinstance(handler, AnswerHandler)  # noqa: S101 - the connector makes no others
+        assert isinstance(handler, HttpResponseHandler)  # noqa: S101 - the connector makes no others
         self.handler = handler
         self.origin = origin
         self.idle_since = 0.0  # loop time
@@ -78,11 +78,11 @@ class Pool:
         self._max_age_seconds = max_age_seconds
         self._random = random
         self._loop = asyncio.get_running_loop()
-        self._idle: dict[Hashable, deque[Link]] = {}  # oldest first
+        self._idle: dict[Hashable, deque[PooledConnection]] = {}  # oldest first
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def take(self, origin: Hashable, key: aiohttp.ClientRequest) -> Link:
+    async def take(self, origin: Hashable, key: aiohttp.ClientRequest) -> PooledConnection:
         """A connection to an origin: one that waits, or a new one.
 
         Args:
@@ -101,9 +101,9 @@ class Pool:
             link.close()
         # Counted from before the name is looked up.
         retires_at = now + self._max_age_seconds * (1 - _AGE_SPREAD * self._random())
-        return Link(self, origin, await self._connector.connect(key, [], self._timeout), retires_at)
+        return PooledConnection(self, origin, await self._connector.connect(key, [], self._timeout), retires_at)
 
-    def keep(self, link: Link) -> None:
+    def keep(self, link: PooledConnection) -> None:
         """A connection has nothing to do."""
         link.idle_since = self._loop.time()
         if self._closed or link.idle_since >= link.retires_at:

@@ -42,11 +42,11 @@ _BYTES = re.compile(r"[:\n]|b?['\"]")  # where a text of aiohttp's may go on wit
 Headed = tuple[RawResponseMessage, StreamReader]
 
 
-class AnswerTooLongError(aiohttp.ClientPayloadError):
+class ResponseTooLongError(aiohttp.ClientPayloadError):
     """More came than any answer needs."""
 
 
-class AnswerHandler(ResponseHandler):
+class HttpResponseHandler(ResponseHandler):
     """One connection.
 
     Until the first `ask` it is a plain handler of aiohttp's, which speaks with a proxy on the way to a tunnel.
@@ -218,7 +218,7 @@ class AnswerHandler(ResponseHandler):
             self.transport.close()
 
     def _cut_off(self) -> None:
-        self._break_off(AnswerTooLongError(f"the answer has more than {self._answer_bytes} bytes"))
+        self._break_off(ResponseTooLongError(f"the answer has more than {self._answer_bytes} bytes"))
 
     def _has_unread(self) -> bool:
         # Readable without having been asked means closed by the server, or an answer to nothing.
@@ -248,7 +248,7 @@ def _in_own_words(error: HttpProcessingError) -> str:
 
 
 def _new_parser(
-    handler: AnswerHandler, loop: asyncio.AbstractEventLoop, *, without_body: bool
+    handler: HttpResponseHandler, loop: asyncio.AbstractEventLoop, *, without_body: bool
 ) -> "HttpParser[RawResponseMessage]":
     return HttpResponseParser(
         handler,
@@ -274,4 +274,4 @@ class Connector(aiohttp.TCPConnector):
 
 
 def _handler(loop: asyncio.AbstractEventLoop, answer_bytes: int) -> ResponseHandler:
-    return AnswerHandler(loop, answer_bytes)
+    return HttpResponseHandler(loop, answer_bytes)

@@ -23,7 +23,7 @@ Key = tuple[str, str]  # namespace ("" for what has none), name
 OnChange = Callable[[Key, T | None], None]  # None: it is gone
 
 
-class Mirror(Generic[T]):
+class Informer(Generic[T]):
     """Objects of one collection, as far as they are kept. Use `run` once; read at any time."""
 
     def __init__(  # noqa: PLR0913 - what it follows, how, and who is told

@@ -17,7 +17,7 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
 from chaski_core.route.validation.crd import GROUP_VERSION, KIND, known_part
 from chaski_runtime.kube.client import KubeApi, Object, object_path
-from chaski_runtime.kube.informer import Key, Mirror
+from chaski_runtime.kube.informer import Informer, Key
 
 _log = logging.getLogger(__name__)
 _PLURAL = "chaskiroutes"
@@ -64,7 +64,7 @@ class KubeRoutes:
         self._unserved: dict[Key, Unserved] = {}
         self._seen: dict[Key, _Seen] = {}
         self._mirrors = [
-            Mirror(api, object_path(GROUP_VERSION, _PLURAL, each), _seen_of, clock, random, on_change=self._changed)
+            Informer(api, object_path(GROUP_VERSION, _PLURAL, each), _seen_of, clock, random, on_change=self._changed)
             for each in namespaces or (None,)
         ]
 

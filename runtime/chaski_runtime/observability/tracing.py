@@ -28,7 +28,7 @@ _SPOKEN = "http/protobuf"
 _CLOSE_SECONDS = 5.0  # for spans that are not sent yet; a collector that is away must not hold up a stop
 
 
-class Spanned:
+class StartedSpan:
     """Something under way that is traced."""
 
     def __init__(self, span: "Span", traceparent: str) -> None:
@@ -57,7 +57,7 @@ class Tracing:
 
     def begin(
         self, name: str, kind: Kind, traceparent: str | None, attributes: Mapping[str, Value], *, linked: bool = False
-    ) -> Spanned:
+    ) -> StartedSpan:
         """Starts a span.
 
         Args:
@@ -80,7 +80,7 @@ class Tracing:
         )
         carrier: dict[str, str] = {}
         self._propagator.inject(carrier, trace.set_span_in_context(span))
-        return Spanned(span, carrier["traceparent"])
+        return StartedSpan(span, carrier["traceparent"])
 
     async def close(self) -> None:
         """Sends what is left, for at most some seconds."""

@@ -12,7 +12,7 @@ T = TypeVar("T")
 Contents = Sequence[bytes | None]  # in the files' order; None: there is no such file
 
 
-class Watched(Generic[T]):
+class ReloadedFiles(Generic[T]):
     """A value that is made of files, and made anew when they change.
 
     Looked at when asked for, at most every few seconds: a kubelet brings a changed Secret in about a minute. What can't

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from chaski_runtime.observability.metrics.registry import Meters
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
 
 _METRICS_TYPE = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 _STOP_SECONDS = 1.0  # a scrape under way may finish
@@ -26,7 +26,7 @@ class HealthServer:
         await self._runner.cleanup()
 
 
-async def start(host: str, port: int, *, metrics: Meters, live: Judgement, ready: Judgement) -> HealthServer:
+async def start(host: str, port: int, *, metrics: MetricsRegistry, live: Judgement, ready: Judgement) -> HealthServer:
     """Serves until closed.
 
     Args:
@@ -63,7 +63,7 @@ def _answer(judge: Judgement) -> Handler:
     return handler
 
 
-def _scrape(metrics: Meters) -> Handler:
+def _scrape(metrics: MetricsRegistry) -> Handler:
     async def handler(_: web.Request) -> web.Response:
         return web.Response(body=await metrics.scrape(), headers=_METRICS_TYPE)
 

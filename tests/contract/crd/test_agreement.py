@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 from chaski_core.route.validation.crd import definition_path
 from chaski_core.route.validation.validate import validate, validate_change
 from contract.crd.making import Manifest
@@ -21,7 +21,7 @@ _BUILD = Path(__file__).parents[3] / "hack" / "crdcheck" / "build"
 Said = Sequence[Mapping[str, str]]
 
 
-def _judged(manifest: Manifest) -> list[Fault]:
+def _judged(manifest: Manifest) -> list[FieldError]:
     """What `chaski validate` says of a manifest."""
     if manifest.old is not None:
         return validate_change(manifest.old, manifest.document)

@@ -12,8 +12,8 @@ from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import AllowRule
 from chaski_runtime.http.pool import MAX_AGE_SECONDS
-from chaski_worker.delivery.clients import Sessions
-from chaski_worker.delivery.http_deliverer import Deliverer
+from chaski_worker.delivery.clients import TargetClients
+from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.delivery.tls import ClientCertificate
 from chaski_worker.guard.addresses import AddressPolicy, AddressTables, MakeSocket, plain_socket
 from chaski_worker.guard.guard import Guard, api_server_hosts
@@ -66,7 +66,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Target]]]:
 @pytest.fixture
 async def lab() -> AsyncIterator[Callable[..., Lab]]:
     """Makes deliverers: `lab(*rules, policy=..., resolver=..., ...)`; a rule is an AllowRule or a URL."""
-    made: list[Deliverer] = []
+    made: list[HttpDeliverer] = []
 
     def make(
         *rules: AllowRule | str,
@@ -80,7 +80,7 @@ async def lab() -> AsyncIterator[Callable[..., Lab]]:
     ) -> Lab:
         named = [rule if isinstance(rule, AllowRule) else AllowRule(f"rule{i}", rule) for i, rule in enumerate(rules)]
         refusals: list[RefusalReason] = []
-        sessions = Sessions(
+        sessions = TargetClients(
             policy or AddressTables(permit_loopback=True),
             user_agent="chaski/test",
             resolver=resolver or FakeResolver({}),
@@ -89,7 +89,7 @@ async def lab() -> AsyncIterator[Callable[..., Lab]]:
             ceiling=ceiling,
             max_age_seconds=max_age,
         )
-        deliverer = Deliverer(
+        deliverer = HttpDeliverer(
             Guard(named, api_server_hosts({})), sessions, timeout_seconds=timeout, on_refusal=refusals.append
         )
         made.append(deliverer)

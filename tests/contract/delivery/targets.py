@@ -11,7 +11,7 @@ from pathlib import Path
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from chaski_core.message.envelope import HttpRequest
-from chaski_worker.delivery.http_deliverer import Deliverer
+from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.guard.refusal import RefusalReason
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter, "Target"], Awaitable[None]]
@@ -86,7 +86,7 @@ def _result(host: str, address: str, port: int) -> ResolveResult:
 class Lab:
     """A deliverer that may dial loopback, and what it refused."""
 
-    deliverer: Deliverer
+    deliverer: HttpDeliverer
     refusals: list[RefusalReason]
 
 

@@ -15,7 +15,7 @@ from chaski_core.route.model import AllowRule
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission.submission import Origin, Rejection, judge
 from chaski_runtime.http.client import Client
-from chaski_worker.delivery.clients import Sessions
+from chaski_worker.delivery.clients import TargetClients
 from chaski_worker.guard.addresses import AddressTables
 from chaski_worker.guard.guard import Guard, Target
 from contract.fuzz.making import CASES, HOSTS, PATHS, printable, source, urls
@@ -52,7 +52,7 @@ KEPT = [
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     """The client of a worker; it opens nothing here."""
-    sessions = Sessions(AddressTables(), user_agent="chaski/test")
+    sessions = TargetClients(AddressTables(), user_agent="chaski/test")
     yield sessions.of(AllowRule("any", "https://allowed.example/"))
     await sessions.close()
 

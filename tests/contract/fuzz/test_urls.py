@@ -17,8 +17,8 @@ from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, pars
 from chaski_core.retry.outcome import ErrorClass
 from chaski_core.route.model import AllowRule
 from chaski_runtime.http.client import origin_of
-from chaski_worker.delivery.clients import Sessions
-from chaski_worker.delivery.http_deliverer import Deliverer
+from chaski_worker.delivery.clients import TargetClients
+from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.guard.addresses import AddressTables
 from chaski_worker.guard.guard import Guard, Target
 from chaski_worker.guard.refusal import Refusal
@@ -170,8 +170,8 @@ async def test_what_is_asked_of_resolver_and_socket_is_what_was_judged(report: C
         raise ConnectionRefusedError(111, "Connection refused")
 
     guard, dialled = Guard(RULES), 0
-    sessions = Sessions(AddressTables(), user_agent="chaski/test", resolver=resolver, make_socket=refuse)
-    deliverer = Deliverer(guard, sessions, timeout_seconds=30)
+    sessions = TargetClients(AddressTables(), user_agent="chaski/test", resolver=resolver, make_socket=refuse)
+    deliverer = HttpDeliverer(guard, sessions, timeout_seconds=30)
     for text in urls(CASES["dialled"], source("dialled"), [rule.url.replace("*", "a.b") for rule in RULES]):
         resolver.asked.clear()
         sockets.clear()

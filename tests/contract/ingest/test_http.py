@@ -15,7 +15,7 @@ import pytest_asyncio
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_ingest.auth.authenticators import Admitted, Denied
+from chaski_ingest.auth.authenticators import Authenticated, Denied
 from chaski_ingest.http.app import Ingest
 from chaski_ingest.http.server import IngestServer
 from chaski_ingest.settings import IngestSettings, SendingSettings
@@ -281,11 +281,11 @@ async def test_the_same_idempotency_key_gets_the_same_ids(start: Starter) -> Non
 class Doorkeeper:
     """Knows one key, and one key that may not send."""
 
-    async def authenticate(self, headers: Mapping[str, str], route: Route) -> Admitted | Denied:
+    async def authenticate(self, headers: Mapping[str, str], route: Route) -> Authenticated | Denied:
         """Judges by the Authorization header."""
         given = headers.get("authorization")
         if given == "Bearer good":
-            return Admitted(f"channels of {route.namespace}")
+            return Authenticated(f"channels of {route.namespace}")
         return Denied(401, "no token") if given is None else Denied(403, "may not send")
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from chaski_core.route.model import Route
-from chaski_ingest.auth.authenticators import Admitted, Denied
+from chaski_ingest.auth.authenticators import Authenticated, Denied
 from chaski_ingest.http.app import Ingest
 from chaski_ingest.http.server import IngestServer
 from chaski_ingest.settings import IngestSettings, SendingSettings
@@ -22,10 +22,10 @@ Start = Callable[[IngestSettings], "asyncio.Future[Running]"]
 class ByHeader:
     """Takes a producer at its word; tests only."""
 
-    async def authenticate(self, headers: Mapping[str, str], route: Route) -> Admitted | Denied:
+    async def authenticate(self, headers: Mapping[str, str], route: Route) -> Authenticated | Denied:
         """The producer that a header names."""
         del route
-        return Admitted(headers.get("X-Producer"))
+        return Authenticated(headers.get("X-Producer"))
 
 
 class Running:

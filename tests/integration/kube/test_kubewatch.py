@@ -11,7 +11,7 @@ from aiohttp import web
 
 from chaski_runtime.kube.client import KubeApi, object_path
 from chaski_runtime.kube.config import KubeAccess, kube_access
-from chaski_runtime.kube.informer import Key, Mirror
+from chaski_runtime.kube.informer import Informer, Key
 from chaski_runtime.process.clock import SystemClock
 from support.kubeapi import KubeApi as Server
 from support.until import until
@@ -26,7 +26,7 @@ def kept(document: dict[str, Any]) -> str:
 
 
 @contextlib.asynccontextmanager
-async def mirroring(access: KubeAccess, path: str) -> AsyncIterator[tuple[Mirror[str], list[Change]]]:
+async def mirroring(access: KubeAccess, path: str) -> AsyncIterator[tuple[Informer[str], list[Change]]]:
     """A mirror that runs, and what it told of."""
     changes: list[Change] = []
 
@@ -34,7 +34,7 @@ async def mirroring(access: KubeAccess, path: str) -> AsyncIterator[tuple[Mirror
         changes.append((key[1], value))
 
     async with KubeApi(access, user_agent="test") as api:
-        mirror = Mirror(api, path, kept, SystemClock(), lambda: 0.0, selector="mirrored=yes", on_change=note)
+        mirror = Informer(api, path, kept, SystemClock(), lambda: 0.0, selector="mirrored=yes", on_change=note)
         task = asyncio.create_task(mirror.run())
         try:
             yield mirror, changes
@@ -176,7 +176,7 @@ async def test_an_object_that_can_not_be_read_stops_no_other() -> None:
         raise ValueError
 
     async with served(server) as access, KubeApi(access, user_agent="test") as api:
-        mirror = Mirror(api, "/things", keep, SystemClock(), lambda: 0.0, on_change=tell)
+        mirror = Informer(api, "/things", keep, SystemClock(), lambda: 0.0, on_change=tell)
         task = asyncio.create_task(mirror.run())
         await until(lambda: len(server.asked) == 2)
         task.cancel()

@@ -15,17 +15,17 @@ from aiohttp import web
 from chaski_core.ports import QueueCounts
 from chaski_core.route.resolved_document import resolved_values
 from chaski_core.route.validation.crd import GROUP_VERSION
-from chaski_operator.autoscaling.cluster_view import KubeCluster, WorkerPods
+from chaski_operator.autoscaling.cluster_view import KubeCluster, WorkerPodWatcher
 from chaski_operator.autoscaling.loop import Scaler
-from chaski_operator.autoscaling.policy import Pace
-from chaski_operator.autoscaling.scaler import LoopPace, Parts
+from chaski_operator.autoscaling.policy import ScalingLimits
+from chaski_operator.autoscaling.scaler import Parts, ScalerIntervals
 from chaski_operator.kube.route_cache import Routes
 from chaski_operator.manifests.manifests import desired_objects, jobs_of, sweeper_of
 from chaski_operator.pods.metrics_client import Scraper
-from chaski_operator.settings import WorkerPods as PodSettings
+from chaski_operator.settings import WorkerPodTemplate as PodSettings
 from chaski_runtime.kube.client import KubeApi, object_path
 from chaski_runtime.kube.config import kube_access
-from chaski_runtime.kube.informer import Key, Mirror, OnChange
+from chaski_runtime.kube.informer import Informer, Key, OnChange
 from chaski_runtime.observability.metrics.instruments import LaneReading, Metrics
 from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
 from chaski_runtime.process.clock import SystemClock
@@ -34,13 +34,13 @@ from support.scaling import DENIED, FakeQueues, resolve
 from support.until import until
 
 # A hundred times as fast as by default.
-QUICK = LoopPace(
+QUICK = ScalerIntervals(
     look_seconds=0.2,
     retries_every=1,
     figures_seconds=1.0,
-    scaling=Pace(down_window_seconds=3.0, down_step_seconds=0.6, up_step_seconds=0.3),
+    scaling=ScalingLimits(down_window_seconds=3.0, down_step_seconds=0.6, up_step_seconds=0.3),
 )
-PATIENT = replace(QUICK, scaling=Pace())
+PATIENT = replace(QUICK, scaling=ScalingLimits())
 DEPLOYMENT = "chaski-a-messages"
 URL = "https://q/a-messages-0"
 CONCURRENCY = 64
@@ -105,7 +105,7 @@ class World:
 
     # ---- in place of the Deployment controller and the kubelet
 
-    async def run_pods(self, deployments: Mirror[dict[str, Any]]) -> None:
+    async def run_pods(self, deployments: Informer[dict[str, Any]]) -> None:
         """Makes and ends Pods, as each Deployment asks for."""
         while True:
             for (_, name), deployment in list(deployments.items.items()):
@@ -145,7 +145,7 @@ class World:
     # ---- the autoscaler
 
     @contextlib.asynccontextmanager
-    async def autoscaler(self, user: str, pace: LoopPace = QUICK) -> AsyncIterator[OperatorMetrics]:
+    async def autoscaler(self, user: str, pace: ScalerIntervals = QUICK) -> AsyncIterator[OperatorMetrics]:
         """One, which has the rights that the chart gives the operator."""
         access = kube_access({"KUBECONFIG": str(self.server.user_kubeconfig(user))})
         clock, metrics, scraper = SystemClock(), OperatorMetrics(), Scraper(seconds=60.0)
@@ -160,7 +160,7 @@ class World:
 
             routes = self.mirror(api, GROUP_VERSION, "chaskiroutes", note)
             deployments = self.mirror(api, "apps/v1", "deployments")
-            pods = WorkerPods(api, self.namespace, clock, lambda: 0.5)
+            pods = WorkerPodWatcher(api, self.namespace, clock, lambda: 0.5)
             cluster = KubeCluster(
                 api,
                 routes=known.by_key,
@@ -191,10 +191,10 @@ class World:
 
     def mirror(
         self, api: KubeApi, version: str, plural: str, on_change: OnChange[dict[str, Any]] | None = None
-    ) -> Mirror[dict[str, Any]]:
+    ) -> Informer[dict[str, Any]]:
         """All of one kind in the namespace."""
         path = object_path(version, plural, self.namespace)
-        return Mirror(api, path, dict, SystemClock(), lambda: 0.5, on_change=on_change)
+        return Informer(api, path, dict, SystemClock(), lambda: 0.5, on_change=on_change)
 
     def note(self, name: str, deployment: dict[str, Any] | None) -> None:
         """Every number that the watch told of."""

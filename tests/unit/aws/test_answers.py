@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from chaski_aws.http.endpoints import DYNAMODB, SQS
-from chaski_aws.http.responses import Answer, Kind, Problem, read_answer
+from chaski_aws.http.responses import Kind, Problem, Response, read_answer
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 
 
@@ -13,7 +13,7 @@ def problem(status: int, code: str = "", query: str = "", body: bytes | None = N
     headers = {"x-amzn-query-error": query} if query else {}
     if body is None:
         body = b'{"__type": "%s", "message": "why"}' % code.encode() if code else b""
-    read = read_answer(SQS, Answer(status, headers, body))
+    read = read_answer(SQS, Response(status, headers, body))
     assert isinstance(read, Problem)
     return read
 
@@ -21,7 +21,7 @@ def problem(status: int, code: str = "", query: str = "", body: bytes | None = N
 @pytest.mark.parametrize(("body", "value"), [(b'{"a": [1]}', {"a": [1]}), (b"{}", {}), (b"", {})], ids=str)
 def test_success_is_its_document(body: bytes, value: object) -> None:
     """An empty body says nothing, as that of DeleteMessage."""
-    assert read_answer(SQS, Answer(200, {}, body)) == value
+    assert read_answer(SQS, Response(200, {}, body)) == value
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_odd_error_bodies_are_quoted_in_short(body: bytes) -> None:
 def test_codes_of_dynamodb_stay_as_documented() -> None:
     """Its callers compare with the names in its documentation."""
     body = b'{"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", "message": "no"}'
-    read = read_answer(DYNAMODB, Answer(400, {}, body))
+    read = read_answer(DYNAMODB, Response(400, {}, body))
     assert isinstance(read, Problem)
     assert (read.code, read.reason, read.kind) == ("ConditionalCheckFailedException", "no", Kind.REJECTED)
 
@@ -113,7 +113,7 @@ def test_a_cancelled_transaction_is_its_reason(reasons: list[str], code: str, ki
         "Message": "Transaction cancelled, please refer cancellation reasons for specific reasons",
         "CancellationReasons": [{"Code": each} for each in reasons],
     }
-    read = read_answer(DYNAMODB, Answer(400, {}, orjson.dumps(told)))
+    read = read_answer(DYNAMODB, Response(400, {}, orjson.dumps(told)))
     assert isinstance(read, Problem)
     assert (read.code, read.kind) == (code, kind)
 

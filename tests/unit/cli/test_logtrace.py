@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_cli.backends import Where
+from chaski_cli.backends import BackendLocation
 from chaski_cli.errors import CommandError
 from chaski_cli.trace.logs import merged, read_attempts, traces, traces_from_logs
 from chaski_core import json_codec
@@ -96,10 +96,10 @@ def test_logs_alone_are_enough(tmp_path: Path) -> None:
     file = tmp_path / "worker.log"
     file.write_bytes(line(1, 200, NOON) + b"\n")
     for asked in ("m1", "order-1"):
-        (trace,) = traces_from_logs(Where(tmp_path), str(file), asked)
+        (trace,) = traces_from_logs(BackendLocation(tmp_path), str(file), asked)
         assert (trace.message_id, trace.id, trace.state) == ("m1", "order-1", State.DELIVERED)
     with pytest.raises(CommandError, match="No such file"):
-        traces_from_logs(Where(tmp_path), str(tmp_path / "none"), "m1")
+        traces_from_logs(BackendLocation(tmp_path), str(tmp_path / "none"), "m1")
 
 
 @pytest.mark.promise(13)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chaski_console.data.dead_letter_index import OneStore
+from chaski_console.data.dead_letter_index import SingleStore
 from chaski_console.data.views import History, QueueView, RouteRates, RouteView, Sources
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import AttemptEntry, QueueCounts
@@ -143,4 +143,4 @@ class World:
     @property
     def sources(self) -> Sources:
         """As the console takes them."""
-        return Sources(self.board, OneStore(self.store), self.histories, self.actions, lambda: self.missing)
+        return Sources(self.board, SingleStore(self.store), self.histories, self.actions, lambda: self.missing)

@@ -12,7 +12,7 @@ import pytest
 
 from chaski_console import server
 from chaski_console.app import PAGE
-from chaski_console.auth.authenticators import HEADERS, ProxyDoor
+from chaski_console.auth.authenticators import HEADERS, ProxyHeaderAuthentication
 from chaski_console.data.views import History
 from chaski_core.errors import BackendUnavailableError
 from unit.console.fakes import NOW, FakeActions, FixedClock, World, attempt, letter, view
@@ -291,7 +291,9 @@ async def test_a_console_that_only_shows_has_no_buttons() -> None:
 
 async def test_behind_a_proxy_nobody_gets_in_without_a_name(world: World) -> None:
     """And who is in is named on the page."""
-    running = await server.start("127.0.0.1", 0, world.sources, FixedClock(), ProxyDoor("X-Forwarded-User"))
+    running = await server.start(
+        "127.0.0.1", 0, world.sources, FixedClock(), ProxyHeaderAuthentication("X-Forwarded-User")
+    )
     try:
         async with aiohttp.ClientSession() as http:
             async with http.get(f"http://127.0.0.1:{running.port}/") as answer:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from chaski_console.data.live_updates import Live
-from chaski_console.data.route_status import CounterRates, Known, QueueBoard
+from chaski_console.data.route_status import CounterRates, RouteSnapshot, RouteStatusReader
 from chaski_console.data.views import RouteRates
 from chaski_core.ports import QueueCounts
 from chaski_runtime.observability.metrics.instruments import Metrics, RouteTotals
@@ -64,7 +64,7 @@ async def test_queues_are_asked_for_their_counts() -> None:
     world = World(make_route(partitions=2), FakeTarget(lambda *_: 200))
     for number in range(6):
         await world.send(f"s{number}", 0)
-    board = QueueBoard(lambda: Known([world.resolved]), world.backend, None, world.clock)
+    board = RouteStatusReader(lambda: RouteSnapshot([world.resolved]), world.backend, None, world.clock)
     (shown,) = await board.routes()
     assert [line.name for line in (*shown.queues, *shown.rungs)] == ["messages", "fast", "medium"]
     assert shown.backlog == 6
@@ -81,7 +81,9 @@ async def test_a_queue_that_does_not_answer_is_unknown() -> None:
         raise unavailable()
 
     world.backend.faults.before = refuse
-    (shown,) = await QueueBoard(lambda: Known([world.resolved]), world.backend, None, world.clock).routes()
+    (shown,) = await RouteStatusReader(
+        lambda: RouteSnapshot([world.resolved]), world.backend, None, world.clock
+    ).routes()
     assert shown.backlog is None
     assert shown.oldest_age_seconds is None
 
@@ -118,7 +120,7 @@ async def test_ages_that_no_queue_tells_come_from_elsewhere() -> None:
     """SQS does not know how old its oldest message is; Prometheus may."""
     world = World(make_route(), FakeTarget(lambda *_: 200))
     assert world.resolved.route.key == "ns/r"
-    (shown,) = await QueueBoard(lambda: Known([world.resolved]), Counting(), Told(), Steps()).routes()
+    (shown,) = await RouteStatusReader(lambda: RouteSnapshot([world.resolved]), Counting(), Told(), Steps()).routes()
     ages = {line.name: line.oldest_age_seconds for line in (*shown.queues, *shown.rungs)}
     assert ages == {"messages": 40.0, "fast": 7.0, "medium": None}
     assert shown.oldest_age_seconds == 40.0
@@ -128,7 +130,7 @@ async def test_the_more_queues_there_are_the_more_rarely_they_are_asked() -> Non
     """Each costs a call, and thousands of them every two seconds would cost money; pages side by side ask once."""
     world = World(make_route(partitions=64), FakeTarget(lambda *_: 200))
     queues, clock = Counting(), Steps()
-    board = QueueBoard(lambda: Known([world.resolved]), queues, None, clock)
+    board = RouteStatusReader(lambda: RouteSnapshot([world.resolved]), queues, None, clock)
     both = await asyncio.gather(board.routes(), board.routes())
     assert queues.asked == 66
     assert both[0] == both[1]
@@ -143,8 +145,8 @@ async def test_the_more_queues_there_are_the_more_rarely_they_are_asked() -> Non
 async def test_a_route_that_is_not_served_is_shown_with_the_reason() -> None:
     """Among the others, by name; its backlog is unknown."""
     world = World(make_route(), FakeTarget(lambda *_: 200))
-    known = Known([world.resolved], {"a/new": "the operator has not made the route's queues yet"}, "away")
-    board = QueueBoard(lambda: known, Counting(), None, Steps())
+    known = RouteSnapshot([world.resolved], {"a/new": "the operator has not made the route's queues yet"}, "away")
+    board = RouteStatusReader(lambda: known, Counting(), None, Steps())
     shown = await board.routes()
     assert [view.key for view in shown] == list(board.keys()) == ["a/new", world.resolved.route.key]
     assert (shown[0].backlog, "not made" in shown[0].trouble) == (None, True)

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
-from chaski_console.data.dead_letter_index import MergedLetters, OneStore
+from chaski_console.data.dead_letter_index import CombinedDeadLetters, SingleStore
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.errors import BackendUnavailableError
 from support.memory import Faults, MemoryStore, unavailable
@@ -40,9 +40,9 @@ async def stores() -> dict[str, Moody]:
     return made
 
 
-def merging(made: dict[str, Moody]) -> MergedLetters:
+def merging(made: dict[str, Moody]) -> CombinedDeadLetters:
     """All of them as one."""
-    return MergedLetters(lambda: made)
+    return CombinedDeadLetters(lambda: made)
 
 
 async def test_they_come_oldest_first_over_all_stores() -> None:
@@ -73,7 +73,7 @@ async def test_every_store_is_asked_for_an_id() -> None:
     await made["n/b"].put(letter("a-0", NOW - 1, route="n/b"))
     assert [each.route for each in await merging(made).get("a-0")] == ["n/b", "n/a"]
     assert [each.route for each in await merging(made).get("a-0", "n/a")] == ["n/a"]
-    one = OneStore(made["n/b"])
+    one = SingleStore(made["n/b"])
     assert [len(await one.get("a-0", route)) for route in (None, "n/b", "n/a")] == [1, 1, 0]
 
 

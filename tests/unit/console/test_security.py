@@ -2,17 +2,25 @@ from http import HTTPStatus
 
 import pytest
 
-from chaski_console.auth.authenticators import HEADERS, Forms, OpenDoor, ProxyDoor, Refused, Visitor, is_loopback
+from chaski_console.auth.authenticators import (
+    HEADERS,
+    Forms,
+    Identity,
+    NoAuthentication,
+    ProxyHeaderAuthentication,
+    Refused,
+    is_loopback,
+)
 
-OPEN = OpenDoor()
-PROXIED = ProxyDoor("X-Forwarded-User")
-ADA, BOB = Visitor("ada"), Visitor("bob")
+OPEN = NoAuthentication()
+PROXIED = ProxyHeaderAuthentication("X-Forwarded-User")
+ADA, BOB = Identity("ada"), Identity("bob")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost:8081", "[::1]:8081", "127.0.0.1", "10.0.0.5:80"])
 def test_without_a_proxy_the_console_answers_to_its_addresses(host: str) -> None:
     """And to localhost."""
-    assert OPEN.visitor({"Host": host}) == Visitor()
+    assert OPEN.visitor({"Host": host}) == Identity()
 
 
 @pytest.mark.parametrize("host", ["attacker.example", "localhost.attacker.example:8081", "", "[", "127.0.0.1.example"])
@@ -38,7 +46,7 @@ def test_a_form_needs_the_token_of_its_visitor_and_process() -> None:
     token = forms.token(ADA)
     assert forms.refusal(ADA, token, {}) is None
     assert forms.refusal(BOB, token, {}) is not None
-    assert forms.refusal(Visitor("ada", "session"), token, {}) is not None
+    assert forms.refusal(Identity("ada", "session"), token, {}) is not None
     assert forms.refusal(ADA, Forms().token(ADA), {}) is not None
     assert forms.refusal(ADA, "", {}) is not None
     assert forms.refusal(ADA, "ü", {}) is not None

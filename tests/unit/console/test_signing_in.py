@@ -11,7 +11,7 @@ import pytest
 
 from chaski_console import server
 from chaski_console.auth.authenticators import HEADERS
-from chaski_console.auth.login import own_path, password_door
+from chaski_console.auth.login import own_path, password_authentication
 from chaski_console.auth.throttle import FROM_ONE
 from support.clocks import StillClock
 from unit.console.fakes import FakeActions, World, letter
@@ -62,7 +62,7 @@ async def console(tmp_path: Path) -> AsyncIterator[Console]:
     """Ada and Bob may sign in."""
     file, clock, world = tmp_path / "users", StillClock(), World(actions=FakeActions())
     file.write_text(f"ada:{PASSWORD}\nbob:another {PASSWORD}\n")
-    running = await server.start("127.0.0.1", 0, world.sources, clock, password_door(file, clock, 3_600))
+    running = await server.start("127.0.0.1", 0, world.sources, clock, password_authentication(file, clock, 3_600))
     yield Console(f"http://127.0.0.1:{running.port}", file, clock, world)
     await running.close()
 

@@ -8,7 +8,7 @@ import aiohttp
 import orjson
 import pytest
 
-from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, LetterKey, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, DeadLetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import OutgoingMessage, QueueCounts, Sent
 from chaski_core.retry.ladder import Reason
@@ -74,7 +74,7 @@ async def test_nobody_else_gets_in(tmp_path: Path) -> None:
                 assert answer.status == 403
     async with RemoteOwner(tmp_path, where["url"], "another") as stranger:
         with pytest.raises(BackendRejectedError, match="AccessDenied"):
-            await stranger.dead_letters.discard([LetterKey(LETTER.dead_lettered_at, "m1", "s", "ns/r")])
+            await stranger.dead_letters.discard([DeadLetterKey(LETTER.dead_lettered_at, "m1", "s", "ns/r")])
     assert len(await EmbeddedBackend(broker).dead_letters.get("m1")) == 1
     await control.close()
     await broker.close()

@@ -18,7 +18,7 @@ from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import AttemptEntry, OutgoingMessage
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.broker.unit_of_work import UnitOfWork
 from chaski_embedded.queue import EmbeddedQueue
 from chaski_embedded.storage import schema
 from support import sender
@@ -340,7 +340,7 @@ async def test_a_note_that_comes_while_storing_is_tried_again_is_stored(tmp_path
     await wait_for(lambda: broker.trouble() is not None)
     tries = 0
 
-    def note_one_more(_: Session) -> None:
+    def note_one_more(_: UnitOfWork) -> None:
         nonlocal tries
         tries += 1
         loop.call_soon_threadsafe(journal.note, entry(f"late-{tries}"))

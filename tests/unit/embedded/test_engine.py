@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.broker.unit_of_work import Session
+from chaski_embedded.broker.unit_of_work import UnitOfWork
 
 
 class Groups:
@@ -13,7 +13,7 @@ class Groups:
     def __init__(self) -> None:
         self.seen: list[Any] = []
 
-    def __call__(self, session: Session) -> None:
+    def __call__(self, session: UnitOfWork) -> None:
         """Is the action."""
         self.seen.append(session.touched)
 

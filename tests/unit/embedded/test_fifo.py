@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_embedded.fifo.model import Held, Settings
+from chaski_embedded.fifo.model import InFlight, Settings
 from chaski_embedded.fifo.queue import FifoQueue
 from chaski_embedded.fifo.sequence import first_sequence_at
 from support.fifoscript import FifoScript
@@ -512,7 +512,7 @@ def test_restored_queue_goes_on_where_it_was() -> None:
     """Held messages stay held until their time, received ones keep their count, order and deduplication are the same."""
     queue, now = FifoQueue(Settings()), 1_000_000
     sequences = [first_sequence_at(now) + n for n in range(4)]
-    records = [Held("a", 1, 5, now, now + 30_000), Held("a", 3, 5, now, now), None, None]
+    records = [InFlight("a", 1, 5, now, now + 30_000), InFlight("a", 3, 5, now, now), None, None]
     for sequence, group, record in zip(sequences, "aaab", records, strict=True):
         queue.remember(sequence, group, str(sequence))
         queue.restore(sequence, group, record)
@@ -527,7 +527,7 @@ def test_restored_queue_keeps_its_line() -> None:
     """A restart changes nothing about who is next: what was given back stands behind what was sent before that."""
     queue, now = FifoQueue(Settings()), 1_000_000
     sequences = [first_sequence_at(now + n * 1_000) for n in range(3)]
-    back = Held("a", 1, 5, now, now + 1_500)  # visible again after b was sent, and before c
+    back = InFlight("a", 1, 5, now, now + 1_500)  # visible again after b was sent, and before c
     for sequence, group, record in zip(sequences, "abc", [back, None, None], strict=True):
         queue.restore(sequence, group, record)
     taken = [each.group for _ in range(3) for each in queue.take(1, 30_000, "", now + 5_000, now)]

@@ -9,13 +9,13 @@ from chaski_core.ports import Failed, OutgoingMessage, Sent
 from chaski_core.retry.ladder import RetryPolicy
 from chaski_core.route.model import Delivery, Ordering, QueueSpec, Route, SubjectGroup, Suspend
 from chaski_core.route.resolved import Generation, ResolvedRoute
-from chaski_ingest.auth.authenticators import Admitted, Authenticator, NoAuthentication
+from chaski_ingest.auth.authenticators import Authenticated, Authenticator, NoAuthentication
 from chaski_ingest.http.app import Ingest
 from chaski_ingest.settings import IngestSettings
 from chaski_runtime.observability.metrics.instruments import Metrics
 
 NOW = 1_795_500_000_000
-ADMITTED = Admitted(None)
+ADMITTED = Authenticated(None)
 Answer = Callable[[int, OutgoingMessage], Sent | Failed]  # called with the number of the call, from 0
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from chaski_core.route.model import Producer, Route
-from chaski_ingest.auth.authenticators import Admitted, Denied, ProducerAuthenticator
-from chaski_ingest.auth.denied_log import DenialLog
+from chaski_ingest.auth.authenticators import Authenticated, Denied, ProducerAuthenticator
+from chaski_ingest.auth.denied_log import DeniedRequestLog
 from chaski_ingest.auth.rate_limit import RateLimits
 from chaski_ingest.auth.token_review import TokenReviewer
 from unit.ingest.fakes import FakeClock, resolved
@@ -54,7 +54,7 @@ def bearer(credential: str) -> dict[str, str]:
 async def test_a_producer_of_the_route_is_admitted(credential: str, producer: str) -> None:
     """By its token, or by either of its keys; the name is noted in the messages."""
     admitted = await authenticator().authenticate(bearer(credential), route())
-    assert isinstance(admitted, Admitted)
+    assert isinstance(admitted, Authenticated)
     assert admitted.producer == producer
 
 
@@ -107,7 +107,7 @@ async def test_a_route_without_producers_takes_nothing() -> None:
 async def test_without_an_api_server_only_keys_are_taken() -> None:
     """`--auth keys`."""
     keys = ProducerAuthenticator(None, RateLimits(lambda: 0.0))
-    assert isinstance(await keys.authenticate(bearer("old key"), route()), Admitted)
+    assert isinstance(await keys.authenticate(bearer("old key"), route()), Authenticated)
     denied = await keys.authenticate(bearer(token()), route())
     assert denied == Denied(401, "the credential is no API key of this route")
 
@@ -116,16 +116,16 @@ async def test_a_producer_beyond_its_rate_is_told_when_to_come_back() -> None:
     """Whichever credential it shows; others are not held up."""
     clock = FakeClock()
     auth = authenticator(FakeApi({**YES, "user": {"username": "system:serviceaccount:shop:orders"}}), clock)
-    assert isinstance(await auth.authenticate(bearer("shop key"), route()), Admitted)
+    assert isinstance(await auth.authenticate(bearer("shop key"), route()), Authenticated)
     second = await auth.authenticate(bearer(token()), route())
-    assert isinstance(second, Admitted)
+    assert isinstance(second, Authenticated)
     denied = await auth.authenticate(bearer(token()), route())
     assert isinstance(denied, Denied)
     assert (denied.status, denied.retry_after_seconds) == (429, 1)
-    assert isinstance(await auth.authenticate(bearer("old key"), route()), Admitted)
+    assert isinstance(await auth.authenticate(bearer("old key"), route()), Authenticated)
     clock.seconds = 0.5
     third = await auth.authenticate(bearer("shop key"), route())
-    assert isinstance(third, Admitted)
+    assert isinstance(third, Authenticated)
     assert third.charge is not None
     third.charge(9)
     clock.seconds = 1.0
@@ -137,7 +137,7 @@ async def test_a_producer_beyond_its_rate_is_told_when_to_come_back() -> None:
 def test_a_cause_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     """Each route and each cause by itself; what is remembered of it is bounded."""
     now = 0.0
-    log = DenialLog(lambda: now)
+    log = DeniedRequestLog(lambda: now)
     for later in (0.0, 1.0, 59.0, 60.0):
         now = later
         log.tell("a/b", Denied(403, "not you"))

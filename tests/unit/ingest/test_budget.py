@@ -1,12 +1,12 @@
 import pytest
 
-from chaski_ingest.submission.capacity import Budget, Hold
+from chaski_ingest.submission.capacity import Capacity, CapacityHold
 
 
 @pytest.mark.promise(12)
 def test_what_does_not_fit_is_refused_until_there_is_room() -> None:
     """Both the number of things and their bytes are bounded."""
-    budget = Budget(things=2, size=10)
+    budget = Capacity(things=2, size=10)
     assert budget.reserve("a", 6)
     assert not budget.reserve("b", 5)
     assert budget.reserve("b", 4)
@@ -20,8 +20,8 @@ def test_what_does_not_fit_is_refused_until_there_is_room() -> None:
 @pytest.mark.parametrize(("others", "most"), [(0, 50), (1, 33), (2, 25), (7, 11)])
 def test_no_holder_takes_more_than_it_leaves_for_others(others: int, most: int) -> None:
     """Alone half, beside one that has as much a third; and there is always room for who has nothing yet."""
-    budget = Budget(things=1_000, size=100)
-    holders = [Hold(budget, number) for number in range(others + 1)]
+    budget = Capacity(things=1_000, size=100)
+    holders = [CapacityHold(budget, number) for number in range(others + 1)]
     for _ in range(100):
         for hold in holders:
             hold.grow(1)
@@ -31,8 +31,8 @@ def test_no_holder_takes_more_than_it_leaves_for_others(others: int, most: int) 
 
 def test_what_a_hold_has_goes_back_at_its_end() -> None:
     """However it grew, and where it could not grow any more."""
-    budget = Budget(things=1, size=100)
-    hold = Hold(budget, "a")
+    budget = Capacity(things=1, size=100)
+    hold = CapacityHold(budget, "a")
     assert hold.grow(30)
     assert hold.grow(20)
     assert not hold.fits(1)
@@ -46,7 +46,7 @@ def test_what_a_hold_has_goes_back_at_its_end() -> None:
 @pytest.mark.promise(12)
 def test_holders_that_have_nothing_are_not_remembered_without_bound() -> None:
     """However many producers there were."""
-    budget = Budget(things=10, size=100)
+    budget = Capacity(things=10, size=100)
     for number in range(5_000):
         assert budget.reserve(number, 50)
         budget.release(number, 50)

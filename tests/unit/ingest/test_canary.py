@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from chaski_ingest.canary.probe import SUBJECT, Canary, Flight, parse_routes
+from chaski_ingest.canary.probe import SUBJECT, Canary, CanaryConfig, parse_routes
 from support.metricpages import value
 from unit.console.fakes import FixedClock
 
@@ -72,7 +72,7 @@ async def test_a_message_is_timed_from_its_sending_to_its_arrival(tmp_path: Path
     token.write_text("secret\n")
     ingest, clock = Ingest(), Moving()
     async with served(ingest) as base:
-        canary = Canary(Flight(base, "http://sink.example/", (ROUTE,), 60.0, token), clock)
+        canary = Canary(CanaryConfig(base, "http://sink.example/", (ROUTE,), 60.0, token), clock)
         await run_until(canary, "chaski_canary_messages_total", 1, **LABELS, result="accepted")
     ((path, authorization, message),) = ingest.asked
     assert (path, authorization) == ("/v1/routes/n/r/messages", "Bearer secret")
@@ -93,7 +93,7 @@ async def test_what_ingest_refuses_is_counted() -> None:
     ingest = Ingest()
     ingest.status = 403
     async with served(ingest) as base:
-        canary = Canary(Flight(base, "http://sink.example/", (ROUTE,), 60.0), Moving())
+        canary = Canary(CanaryConfig(base, "http://sink.example/", (ROUTE,), 60.0), Moving())
         await run_until(canary, "chaski_canary_messages_total", 1, **LABELS, result="rejected")
 
 
@@ -106,7 +106,7 @@ async def test_ingests_certificate_is_judged_by_the_authority_that_is_named(tmp_
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(made, tmp_path / "tls.key")
     async with served(Ingest(), tls) as base:
-        canary = Canary(Flight(base, "http://sink.example/", (ROUTE,), 0.05, ca_file=named), Moving())
+        canary = Canary(CanaryConfig(base, "http://sink.example/", (ROUTE,), 0.05, ca_file=named), Moving())
         await run_until(canary, "chaski_canary_messages_total", 1, **LABELS, result="unreachable")
         assert value(canary.metrics, "chaski_canary_messages_total", **LABELS, result="accepted") == 0
         made.rename(named)
@@ -115,7 +115,7 @@ async def test_ingests_certificate_is_judged_by_the_authority_that_is_named(tmp_
 
 async def test_an_ingest_that_is_away_ends_nothing() -> None:
     """It is counted, and tried again at the next beat."""
-    canary = Canary(Flight("http://127.0.0.1:9", "http://sink.example/", (ROUTE,), 0.05), Moving())
+    canary = Canary(CanaryConfig("http://127.0.0.1:9", "http://sink.example/", (ROUTE,), 0.05), Moving())
     await run_until(canary, "chaski_canary_messages_total", 3, **LABELS, result="unreachable")
 
 

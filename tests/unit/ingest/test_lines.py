@@ -4,11 +4,11 @@ import orjson
 import pytest
 
 from chaski_core.ports import Failed, OutgoingMessage, Sent
-from chaski_ingest.auth.gate import Admission
+from chaski_ingest.auth.gate import RequestContext
 from chaski_ingest.http.problems import Problem
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission.batch_request import Batch, split
-from chaski_ingest.submission.service import Acceptance
+from chaski_ingest.submission.service import SubmissionService
 from chaski_ingest.submission.submission import Origin
 from chaski_runtime.observability.metrics.instruments import Metrics
 from unit.ingest.fakes import NOW, FakeBackend, FakeQueue, resolved, subject_of
@@ -26,8 +26,8 @@ async def take(
 ) -> list[dict[str, Any]]:
     """The answers to a batch."""
     settings = IngestSettings()
-    acceptance = Acceptance(backend or FakeBackend(), metrics or Metrics(), settings, lambda n: b"z" * n)  # type: ignore[arg-type]  # the fake has what ingest uses
-    admission = Admission(resolved(), Origin("helpdesk/conversations", NOW, idempotency_key=key))
+    acceptance = SubmissionService(backend or FakeBackend(), metrics or Metrics(), settings, lambda n: b"z" * n)  # type: ignore[arg-type]  # the fake has what ingest uses
+    admission = RequestContext(resolved(), Origin("helpdesk/conversations", NOW, idempotency_key=key))
     answer = await Batch(acceptance, admission, settings, lambda: False).take(body)
     assert isinstance(answer, bytes)
     assert answer.endswith(b"\n")

@@ -6,7 +6,7 @@ import pytest
 
 from chaski_core.ports import Failed, OutgoingMessage, Sent
 from chaski_ingest.settings import SendingSettings
-from chaski_ingest.submission.ordered_send import HeldBack, Line, OrderedSend
+from chaski_ingest.submission.ordered_send import BlockedByEarlierLine, Line, OrderedSend
 from chaski_ingest.submission.queue_batching import Batcher, NotSent
 from unit.ingest.fakes import Answer, FakeBackend, FakeQueue, accept, subject_of
 
@@ -67,7 +67,7 @@ async def test_after_a_failure_no_later_line_of_that_subject_is_sent() -> None:
     queue = FakeQueue(answer=failing(3))
     results = await send(queue, ["a", "b", "a", "a", "b", "a"])
     assert isinstance(results[3], NotSent)
-    assert results[4] == results[6] == HeldBack(3)
+    assert results[4] == results[6] == BlockedByEarlierLine(3)
     assert all(isinstance(results[n], Sent) for n in (1, 2, 5))
     assert sorted(message.deduplication_id for call in queue.calls for message in call) == ["1", "2", "3", "5"]
 
@@ -78,7 +78,7 @@ async def test_a_failed_atomic_batch_holds_back_the_rest_of_its_subject() -> Non
     queue = FakeQueue(atomic_batches=True, answer=failing(*range(1, 11)))
     results = await send(queue, ["a"] * 12)
     assert all(isinstance(results[n], NotSent) for n in range(1, 11))
-    assert results[11] == results[12] == HeldBack(1)
+    assert results[11] == results[12] == BlockedByEarlierLine(1)
     assert len(queue.calls) == 1
 
 

@@ -8,15 +8,15 @@ from chaski_aws.provision.desired import desired
 from chaski_aws.provision.errors import NotOursError, Problem, ProvisionError, problem_of
 from chaski_aws.provision.settings import ProvisionSettings
 from chaski_aws.provision.state import Observed, ObservedQueue
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 from chaski_operator.kube.apply import ForeignObjectError
-from chaski_operator.route.aws_resources import Settled
-from chaski_operator.route.policy import Found, cloud_verdicts, is_terminal, next_look, reason_of, verdicts
-from chaski_operator.settings import Pace
+from chaski_operator.route.aws_resources import ProvisionResult
+from chaski_operator.route.policy import RouteObservation, cloud_verdicts, is_terminal, next_look, reason_of, verdicts
+from chaski_operator.settings import ReconcileIntervals
 from chaski_runtime.kube.client import KubeApiError, KubeRefusedError, KubeUnavailableError
 from unit.operator.making import route_of
 
-PACE = Pace()
+PACE = ReconcileIntervals()
 FOREIGN = NotOursError(Problem("sqs", "CreateQueue", "q", "NotOurs", "somebody's", None, "rename"))
 OBJECT: dict[str, Any] = {"kind": "Deployment", "metadata": {"namespace": "n", "name": "d"}}
 
@@ -52,7 +52,7 @@ def test_a_fault_of_aws_is_told_where_it_is(
 
 def test_of_a_route_with_faults_nothing_else_is_known() -> None:
     """All conditions are there from the first look on."""
-    verdict, *others = verdicts(Found(faults=[Fault("spec.queues", "is missing")]))
+    verdict, *others = verdicts(RouteObservation(faults=[FieldError("spec.queues", "is missing")]))
     assert {each.status for each in others} == {"Unknown"}
     assert (verdict.type, verdict.status, verdict.reason) == ("Accepted", "False", "InvalidSpec")
     assert "spec.queues: is missing" in verdict.message
@@ -76,7 +76,9 @@ def test_what_only_a_person_can_mend_is_told_from_what_passes(error: Any, termin
     """The first is looked at every five minutes, the second soon."""
     assert is_terminal(error) == terminal
     is_aws = isinstance(error, ProvisionError)
-    found = Found(route=route_of(), cloud_error=error if is_aws else None, apply_error=None if is_aws else error)
+    found = RouteObservation(
+        route=route_of(), cloud_error=error if is_aws else None, apply_error=None if is_aws else error
+    )
     assert (next_look(found, 1, PACE) == PACE.terminal_retry_seconds) == terminal
 
 
@@ -84,13 +86,13 @@ def test_what_only_a_person_can_mend_is_told_from_what_passes(error: Any, termin
 def test_a_passing_fault_is_tried_again_later_and_later(failures: int, seconds: float) -> None:
     """Doubling, up to a minute."""
     error: KubeApiError = KubeUnavailableError("away")
-    assert next_look(Found(route=route_of(), apply_error=error), failures, PACE) == seconds
+    assert next_look(RouteObservation(route=route_of(), apply_error=error), failures, PACE) == seconds
 
 
 def test_aws_may_ask_for_more_time() -> None:
     """But never for more than the most."""
-    assert next_look(Found(route=route_of(), cloud_error=aws("RequestThrottled")), 1, PACE) == 5
-    assert next_look(Found(route=route_of(), cloud_error=aws("QueueDeletedRecently")), 1, PACE) == 60
+    assert next_look(RouteObservation(route=route_of(), cloud_error=aws("RequestThrottled")), 1, PACE) == 5
+    assert next_look(RouteObservation(route=route_of(), cloud_error=aws("QueueDeletedRecently")), 1, PACE) == 60
 
 
 def test_reasons_fit_into_a_condition() -> None:
@@ -116,8 +118,10 @@ def test_a_queue_near_what_sqs_looks_at_is_told(visible: int, in_flight: int, de
 
     queues = {each.name: each for each in (queue("deep", visible), queue("small", 5), queue("others", 200_000))}
     observed = Observed(queues, ours=frozenset({"deep", "small"}))
-    settled = Settled(observed, desired(route_of(), (), ProvisionSettings("chaski")), (), None, None)
-    (verdict,) = [each for each in verdicts(Found(route=route_of(), settled=settled)) if each.type == "BacklogLimit"]
+    settled = ProvisionResult(observed, desired(route_of(), (), ProvisionSettings("chaski")), (), None, None)
+    (verdict,) = [
+        each for each in verdicts(RouteObservation(route=route_of(), settled=settled)) if each.type == "BacklogLimit"
+    ]
     assert verdict.status == status
     assert verdict.message.startswith("deep: ") == (status == "True")
     assert "small" not in verdict.message

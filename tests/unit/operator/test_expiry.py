@@ -8,8 +8,8 @@ from chaski_operator.expiry.policy import (
     SEEN_SECONDS,
     SETTLED_SECONDS,
     Bound,
+    QueueObservation,
     Row,
-    Seen,
     Served,
     needs_sweep,
     observed,
@@ -38,7 +38,7 @@ class Watch:
     def look(self, total: int | None, attended: bool, oldest: int | None) -> None:
         """One, ten minutes later. `oldest`: epoch milliseconds."""
         self.now += HOUR // 6
-        self.bound = observed(self.bound, Seen(total, attended, oldest), self.now, self.now / 1000)
+        self.bound = observed(self.bound, QueueObservation(total, attended, oldest), self.now, self.now / 1000)
 
     @property
     def age(self) -> float:
@@ -72,9 +72,9 @@ def test_looks_over_two_minutes_that_find_nothing_end_it() -> None:
     """Three of them, none in between that finds something."""
     bound = Bound(NOW - 5 * DAY)
     for at in (0, 60, 119):
-        bound = observed(bound, Seen(0, attended=False), NOW, at)
+        bound = observed(bound, QueueObservation(0, attended=False), NOW, at)
     assert bound.since == NOW - 5 * DAY
-    assert observed(bound, Seen(0, attended=False), NOW, 121).since is None
+    assert observed(bound, QueueObservation(0, attended=False), NOW, 121).since is None
 
 
 @pytest.mark.promise(2)

@@ -11,7 +11,7 @@ from chaski_core.ports import QueueCounts
 from chaski_core.timestamps import milliseconds
 from chaski_operator.autoscaling.loop import Scaler
 from chaski_operator.autoscaling.policy import Pods
-from chaski_operator.autoscaling.scaler import LoopPace, Parts
+from chaski_operator.autoscaling.scaler import Parts, ScalerIntervals
 from chaski_operator.expiry.status import is_sweeping
 from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
 from support.memory import LoopClock
@@ -51,7 +51,7 @@ class Scene:
             sweeper_of=sweeper_of,
             metrics=self.metrics,
             clock=LoopClock(),
-            pace=LoopPace(look_seconds=600, roster_seconds=600),
+            pace=ScalerIntervals(look_seconds=600, roster_seconds=600),
         )
         task = asyncio.create_task(Scaler(parts, lambda: 0.5).run())
         try:

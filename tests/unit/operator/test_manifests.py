@@ -7,13 +7,13 @@ import pytest
 from chaski_core.route.resolved import Generation
 from chaski_operator.manifests.manifests import desired_objects, jobs_of
 from chaski_operator.manifests.names import ROUTE_HASH, consumer_name, retry_name
-from chaski_operator.settings import ToolPods, WorkerPods
+from chaski_operator.settings import ToolPods, WorkerPodTemplate
 from unit.operator.making import resolved_of, route_of
 
-PODS = WorkerPods("image:1")
+PODS = WorkerPodTemplate("image:1")
 
 
-def objects_of(kind: str, pods: WorkerPods = PODS, **spec: Any) -> list[dict[str, Any]]:
+def objects_of(kind: str, pods: WorkerPodTemplate = PODS, **spec: Any) -> list[dict[str, Any]]:
     """The objects of one kind that a route becomes."""
     return [each for each in desired_objects(resolved_of(route_of(**spec)), "uid", pods) if each["kind"] == kind]
 
@@ -108,7 +108,7 @@ def test_a_service_account_that_the_route_names_is_not_made() -> None:
     named = {"workers": {"serviceAccountName": "mine"}}
     assert objects_of("ServiceAccount", **named) == []
     assert objects_of("Deployment", **named)[0]["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
-    (made,) = objects_of("ServiceAccount", WorkerPods("i", role_arn="arn:x"))
+    (made,) = objects_of("ServiceAccount", WorkerPodTemplate("i", role_arn="arn:x"))
     assert made["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == "arn:x"
 
 
@@ -116,7 +116,7 @@ def test_replays_have_an_account_of_their_own() -> None:
     """With a role of its own: workers may not read dead letters. Without an image for replays nothing is made."""
 
     def made(tools: ToolPods | None) -> list[tuple[str, str]]:
-        objects = desired_objects(resolved_of(route_of("x")), "uid", WorkerPods("i"), tools)
+        objects = desired_objects(resolved_of(route_of("x")), "uid", WorkerPodTemplate("i"), tools)
         return [
             (each["kind"], each["metadata"]["name"]) for each in objects if each["metadata"]["name"].endswith(".replay")
         ]
@@ -127,7 +127,7 @@ def test_replays_have_an_account_of_their_own() -> None:
     assert made(shut) == [("ServiceAccount", "chaski-x.replay"), ("NetworkPolicy", "chaski-x.replay")]
     account, policy = (
         each
-        for each in desired_objects(resolved_of(route_of("x")), "uid", WorkerPods("i"), shut)
+        for each in desired_objects(resolved_of(route_of("x")), "uid", WorkerPodTemplate("i"), shut)
         if each["metadata"]["name"].endswith(".replay")
     )
     assert account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == "arn:x"
@@ -148,9 +148,9 @@ def test_secrets_are_mounted_by_name() -> None:
 
 def test_workers_are_told_their_own_addresses() -> None:
     """So that no route leads a worker to itself; beside what the operator was told to pass on."""
-    (container,) = objects_of("Deployment", WorkerPods("image:1", environment={"A": "b"}))[0]["spec"]["template"][
-        "spec"
-    ]["containers"]
+    (container,) = objects_of("Deployment", WorkerPodTemplate("image:1", environment={"A": "b"}))[0]["spec"][
+        "template"
+    ]["spec"]["containers"]
     assert [each["name"] for each in container["env"]] == ["A", "POD_IP", "POD_IPS"]
     assert container["env"][1]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
 
@@ -158,7 +158,7 @@ def test_workers_are_told_their_own_addresses() -> None:
 def test_a_network_policy_is_made_where_that_is_asked_for() -> None:
     """And only there."""
     assert objects_of("NetworkPolicy") == []
-    (policy,) = objects_of("NetworkPolicy", WorkerPods("i", network_policy=True))
+    (policy,) = objects_of("NetworkPolicy", WorkerPodTemplate("i", network_policy=True))
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
 
 
@@ -171,7 +171,7 @@ def test_a_network_policy_lets_workers_out_to_the_ports_of_the_rules() -> None:
         "https://a.example/",
     ]
     allow = [{"name": f"t{number}", "url": url} for number, url in enumerate(urls)]
-    (policy,) = objects_of("NetworkPolicy", WorkerPods("i", network_policy=True), targets={"allow": allow})
+    (policy,) = objects_of("NetworkPolicy", WorkerPodTemplate("i", network_policy=True), targets={"allow": allow})
     (anywhere,) = [rule for rule in policy["spec"]["egress"] if {"namespaceSelector": {}} in rule.get("to", [])]
     assert [each["port"] for each in anywhere["ports"]] == [80, 99, 443, 8082, 8443]
     blocks = [each["ipBlock"] for each in anywhere["to"] if "ipBlock" in each]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chaski_operator.pods.failures import Trouble, trouble_of
+from chaski_operator.pods.failures import PodFailure, trouble_of
 from chaski_operator.route.conditions import workers_available
 from unit.operator.making import deployment
 
@@ -77,7 +77,9 @@ def test_how_long_the_kubelet_waits_is_left_out() -> None:
     """Otherwise the condition would be written anew with every try."""
     first, second = (pod(waiting={"reason": "CrashLoopBackOff", "message": f"back-off {n}0s"}) for n in (1, 2))
     assert (
-        trouble_of([first]) == trouble_of([second]) == Trouble("CrashLoopBackOff", "p does not start: CrashLoopBackOff")
+        trouble_of([first])
+        == trouble_of([second])
+        == PodFailure("CrashLoopBackOff", "p does not start: CrashLoopBackOff")
     )
 
 

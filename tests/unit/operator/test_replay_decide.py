@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chaski_operator.replay.policy import Act, Decision, Seen, decide, is_finished
+from chaski_operator.replay.policy import Act, Decision, ReplayObservation, decide, is_finished
 from chaski_operator.replay.reports import progress_url, read_report
 from unit.operator.test_replay_job import UID, replay
 
@@ -28,13 +28,13 @@ def ready_route(**status: str) -> dict[str, Any]:
     return {"metadata": {"name": "orders", "namespace": "shop"}, "spec": {}, "status": {"conditions": listed}}
 
 
-def seen(document: dict[str, Any] | None = None, **more: Any) -> Seen:
+def seen(document: dict[str, Any] | None = None, **more: Any) -> ReplayObservation:
     """A look at a replay whose route is ready."""
     whole: dict[str, Any] = {
         "replay": document or replay(), "route": ready_route(), "job": None, "pods": (), "progress": None, "has_tools": True,
         "now": NOW,
     }  # fmt: skip
-    return Seen(**(whole | more))
+    return ReplayObservation(**(whole | more))
 
 
 def job(*told: str, suspend: bool = False, reason: str = "") -> dict[str, Any]:
@@ -79,7 +79,7 @@ def said(decision: Decision, type_: str = "Progressing") -> tuple[str, str, str]
     ],
     ids=["no image", "no route", "a new route", "a table that is being made", "suspended"],
 )
-def test_what_is_in_the_way_is_told_and_nothing_is_made(look: Seen, reason: str, words: str) -> None:
+def test_what_is_in_the_way_is_told_and_nothing_is_made(look: ReplayObservation, reason: str, words: str) -> None:
     """It waits, and is looked at again."""
     decision = decide(look, 3.0)
     status, told, message = said(decision)
@@ -180,7 +180,7 @@ _DENIED = "Traceback\nchaski: UpdateItem: AccessDeniedException: not yours\n"
     ],
     ids=["a target that is not allowed", "wrong input", "no rights", "no Pod is left"],
 )  # fmt: skip
-def test_a_failure_says_what_to_mend(look: Seen, reason: str, words: str) -> None:
+def test_a_failure_says_what_to_mend(look: ReplayObservation, reason: str, words: str) -> None:
     """In the words of the Pod that failed last."""
     decision = decide(look, 3.0)
     status, told, message = said(decision, "Failed")

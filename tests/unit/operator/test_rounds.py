@@ -5,17 +5,17 @@ import itertools
 
 import pytest
 
-from chaski_operator.kube.workqueue import Key, Rounds
-from chaski_operator.settings import Pace
+from chaski_operator.kube.workqueue import Key, WorkQueue
+from chaski_operator.settings import ReconcileIntervals
 
 pytestmark = pytest.mark.looptime
 
 A, B = ("ns", "a"), ("ns", "b")
 
 
-def rounds(look: object, **pace: float) -> Rounds:
+def rounds(look: object, **pace: float) -> WorkQueue:
     """Without chance."""
-    return Rounds(look, Pace(**pace), lambda: 0.5)  # type: ignore[arg-type]  # a function of the test
+    return WorkQueue(look, ReconcileIntervals(**pace), lambda: 0.5)  # type: ignore[arg-type]  # a function of the test
 
 
 @pytest.mark.promise(9)

@@ -11,21 +11,21 @@ from chaski_core.ports import QueueCounts
 from chaski_operator.autoscaling.policy import (
     PACE,
     Decision,
-    Doubt,
     Limit,
     Limits,
-    Look,
-    Memory,
     Mode,
-    Pace,
+    Observation,
     Pods,
+    ScalerState,
+    ScalingLimits,
+    UnknownReason,
     decide,
     paced,
 )
 
 LOOK_SECONDS = 10.0
 NOTHING = QueueCounts(0, 0, 0)
-UNKNOWN = Look(0, None, doubt=Doubt.DENIED)
+UNKNOWN = Observation(0, None, doubt=UnknownReason.DENIED)
 
 
 @dataclass
@@ -35,13 +35,17 @@ class Scene:
     limits: Limits = field(default_factory=Limits)
     replicas: int = 1
     now: float = 1_000.0
-    memory: Memory = field(default_factory=lambda: Memory(1_000.0))
+    memory: ScalerState = field(default_factory=lambda: ScalerState(1_000.0))
     history: list[int] = field(default_factory=list)
-    pace: Pace = PACE
+    pace: ScalingLimits = PACE
 
-    def look(self, counts: QueueCounts | None, pods: Pods | None = None, doubt: Doubt | None = None) -> Decision:
+    def look(
+        self, counts: QueueCounts | None, pods: Pods | None = None, doubt: UnknownReason | None = None
+    ) -> Decision:
         """One look; the Deployment does what is decided."""
-        decision = decide(self.limits, Look(self.replicas, counts, pods, doubt), self.memory, self.now, self.pace)
+        decision = decide(
+            self.limits, Observation(self.replicas, counts, pods, doubt), self.memory, self.now, self.pace
+        )
         self.memory = decision.memory
         self.now += LOOK_SECONDS
         if decision.replicas is not None:
@@ -67,7 +71,7 @@ class Scene:
 
     def restart(self) -> None:
         """A new operator knows nothing of earlier looks."""
-        self.memory = Memory(self.now)
+        self.memory = ScalerState(self.now)
 
 
 def steps(history: Sequence[int]) -> list[int]:
@@ -112,8 +116,8 @@ def test_a_backlog_gets_no_more_pods_than_drain_it_in_time() -> None:
 
 
 @pytest.mark.promise(8)
-@pytest.mark.parametrize("doubt", [Doubt.DENIED, Doubt.UNAVAILABLE])
-def test_what_is_not_known_changes_nothing(doubt: Doubt) -> None:
+@pytest.mark.parametrize("doubt", [UnknownReason.DENIED, UnknownReason.UNAVAILABLE])
+def test_what_is_not_known_changes_nothing(doubt: UnknownReason) -> None:
     """AccessDenied in the middle of the work, for an hour."""
     scene = Scene(replicas=7)
     scene.looks(60, QueueCounts(50_000, 100, 0), subjects=100_000)
@@ -128,7 +132,7 @@ def test_from_zero_what_is_not_known_starts_one() -> None:
     """Not at the first failure, which may be a hiccup, and never a second one."""
     scene = Scene(replicas=0)
     for _ in range(100):
-        scene.look(None, doubt=Doubt.DENIED)
+        scene.look(None, doubt=UnknownReason.DENIED)
     assert scene.history[:3] == [0, 0, 1]
     assert scene.replicas == 1
 
@@ -213,7 +217,7 @@ def test_a_pod_that_does_not_answer_holds_the_number() -> None:
     scene = Scene(replicas=5)
     for _ in range(100):
         decision = scene.look(QueueCounts(10_000, 10, 0), replace(scene.pods(1), told=4, silent=1))
-        assert decision.doubt is Doubt.PODS
+        assert decision.doubt is UnknownReason.PODS
     assert set(scene.history) == {5}
 
 
@@ -299,10 +303,12 @@ def test_whatever_is_seen_the_rules_hold(
     limits: Limits, replicas: int, seen: list[tuple[QueueCounts | None, Pods | None, float]]
 ) -> None:
     """Steps, bounds, unknown is not zero, and zero only after three looks that found nothing."""
-    memory, now, empty = Memory(0.0), 0.0, 0
+    memory, now, empty = ScalerState(0.0), 0.0, 0
     for counts, pods, seconds in seen:
         now += seconds
-        decision = decide(limits, Look(replicas, counts, pods, Doubt.DENIED if counts is None else None), memory, now)
+        decision = decide(
+            limits, Observation(replicas, counts, pods, UnknownReason.DENIED if counts is None else None), memory, now
+        )
         memory = decision.memory
         empty = empty + 1 if counts == NOTHING else 0
         target = replicas if decision.replicas is None else decision.replicas
@@ -329,5 +335,5 @@ def test_no_look_of_a_new_operator_takes_a_pod_away(
 ) -> None:
     """Whatever it sees first; only a maximum that was lowered counts at once."""
     for counts, pods, _ in seen:
-        decision = decide(limits, Look(replicas, counts, pods), Memory(0.0), 0.0)
+        decision = decide(limits, Observation(replicas, counts, pods), ScalerState(0.0), 0.0)
         assert decision.replicas is None or decision.replicas >= min(replicas, limits.max_replicas)

@@ -13,7 +13,7 @@ from chaski_core.route.resolved import Generation
 from chaski_core.route.resolved_document import resolved_values
 from chaski_operator.autoscaling.loop import Scaler
 from chaski_operator.autoscaling.policy import Pods
-from chaski_operator.autoscaling.scaler import LoopPace, Parts
+from chaski_operator.autoscaling.scaler import Parts, ScalerIntervals
 from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
 from support.memory import LoopClock
 from support.metricpages import value
@@ -34,7 +34,7 @@ class Scene:
         self.metrics = OperatorMetrics()
 
     @asynccontextmanager
-    async def running(self, pace: LoopPace | None = None) -> AsyncIterator[None]:
+    async def running(self, pace: ScalerIntervals | None = None) -> AsyncIterator[None]:
         """While the autoscaler runs."""
         parts = Parts(
             cluster=self.cluster,
@@ -44,7 +44,7 @@ class Scene:
             sweeper_of=sweeper_of,
             metrics=self.metrics,
             clock=LoopClock(),
-            pace=pace or LoopPace(),
+            pace=pace or ScalerIntervals(),
         )
         task = asyncio.create_task(Scaler(parts, lambda: 0.5).run())
         try:

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from chaski_runtime.process.gc_tuning import keep_what_is_there
+from chaski_runtime.process.gc_tuning import freeze_startup_objects
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def test_what_was_there_is_left_alone_and_what_comes_is_collected() -> None:
     """A cycle from before stays uncollected; one from after goes."""
     before = Thing()
     before.itself = before
-    keep_what_is_there()
+    freeze_startup_objects()
     assert gc.get_freeze_count() > 1_000
     after = Thing()
     after.itself = after

@@ -10,7 +10,7 @@ from chaski_core.ports import QueueCounts
 from chaski_ingest.canary.metrics import CanaryMetrics
 from chaski_runtime.observability.metrics.instruments import BufferReading, LaneReading, Metrics, QueueReading
 from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
-from chaski_runtime.observability.metrics.registry import Meters
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
 
 QUEUE = {"namespace": "n", "route": "r", "queue": "q"}
 ROUTE = {"namespace": "n", "route": "r"}
@@ -67,7 +67,7 @@ def all_of_the_canary() -> CanaryMetrics:
     return metrics
 
 
-def samples(metrics: Meters) -> dict[str, list[tuple[dict[str, str], float]]]:
+def samples(metrics: MetricsRegistry) -> dict[str, list[tuple[dict[str, str], float]]]:
     """What Prometheus would read: labels and values by name."""
     found: dict[str, list[tuple[dict[str, str], float]]] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):

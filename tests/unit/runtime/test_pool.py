@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from chaski_runtime.http.pool import MAX_AGE_SECONDS, MOVED_WITHIN_SECONDS, Link, Pool
-from chaski_runtime.http.transport import DNS_CACHE_SECONDS, AnswerHandler, Connector
+from chaski_runtime.http.pool import MAX_AGE_SECONDS, MOVED_WITHIN_SECONDS, Pool, PooledConnection
+from chaski_runtime.http.transport import DNS_CACHE_SECONDS, Connector, HttpResponseHandler
 
 pytestmark = pytest.mark.looptime
 
@@ -24,7 +24,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-class Handler(AnswerHandler):
+class Handler(HttpResponseHandler):
     """A connection to one address, over which everything goes well."""
 
     answered_whole = True
@@ -65,12 +65,12 @@ def pool_of(connector: MovingName, chance: Callable[[], float] = lambda: 0.0) ->
     return Pool(cast("Connector", connector), timeout, 4.0, MAX_AGE_SECONDS, chance)
 
 
-async def take(pool: Pool) -> Link:
+async def take(pool: Pool) -> PooledConnection:
     """A connection for one request."""
     return await pool.take(ORIGIN, aiohttp.ClientRequest("GET", URL("http://t.test/")))
 
 
-def address(link: Link) -> str:
+def address(link: PooledConnection) -> str:
     """Where it leads."""
     return cast("Handler", link.handler).address
 

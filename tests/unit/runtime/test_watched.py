@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_runtime.process.file_reloader import Contents, Watched
+from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
 
 
 class Files:
@@ -18,7 +18,7 @@ class Files:
         self.now = 0.0
         self.error: Exception | None = None
         self.made = 0
-        self.watched = Watched((self.file,), self.make, lambda: self.now)
+        self.watched = ReloadedFiles((self.file,), self.make, lambda: self.now)
 
     def make(self, contents: Contents) -> bytes:
         """The file's content."""

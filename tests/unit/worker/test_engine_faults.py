@@ -11,7 +11,7 @@ from chaski_core.ports import Failed, ReceivedMessage, VisibilityChange
 from chaski_core.retry.ladder import Reason
 from chaski_core.route.model import Ordering
 from chaski_worker.lanes.lane import Lane
-from chaski_worker.lanes.visibility import Holder
+from chaski_worker.lanes.visibility import VisibilityManager
 from chaski_worker.settings import WorkerSettings
 from support.memory import EPOCH_MS, LoopClock, unavailable
 from support.worlds import FakeTarget, World, make_route
@@ -226,7 +226,7 @@ class SlowQueue:
 async def test_a_heartbeat_under_way_never_overwrites_a_backoff_or_lands_after_a_delete() -> None:
     """Both wait for it; and once the lane was put back, no heartbeat touches it any more."""
     queue = SlowQueue()
-    holder = Holder(queue, clock=LoopClock(), random=lambda: 0.5, visibility_seconds=60)  # type: ignore[arg-type]
+    holder = VisibilityManager(queue, clock=LoopClock(), random=lambda: 0.5, visibility_seconds=60)  # type: ignore[arg-type]
     messages = [ReceivedMessage(str(n), f"h{n}", b"", "g", f"d{n}", n, 0, 1, 0) for n in range(3)]
     lane = Lane("slow", messages, 0.0, 60.0)
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from chaski_worker.consumer.workload import RECENT_SECONDS, Load
+from chaski_worker.consumer.workload import RECENT_SECONDS, WorkloadStats
 from support.clocks import StillClock
 from support.metricpages import value
 from support.worlds import FakeTarget, World, make_route
@@ -13,7 +13,7 @@ from support.worlds import FakeTarget, World, make_route
 def test_a_subject_counts_while_it_is_held_and_for_a_minute() -> None:
     """Each once, however often it comes."""
     clock = StillClock()
-    load = Load(clock)
+    load = WorkloadStats(clock)
     for subject in "aab":
         load.met(("queue", subject))
     assert load.subjects(set()) == 2
@@ -27,7 +27,7 @@ def test_a_subject_counts_while_it_is_held_and_for_a_minute() -> None:
 
 def test_the_number_of_subjects_is_bounded() -> None:
     """The memory for them is."""
-    load = Load(StillClock())
+    load = WorkloadStats(StillClock())
     for number in range(10_050):
         load.met(("queue", str(number)))
     assert load.subjects(set()) == 10_000
@@ -35,7 +35,7 @@ def test_the_number_of_subjects_is_bounded() -> None:
 
 def test_the_mean_follows_the_last_dozens_of_attempts() -> None:
     """It is unknown before the first."""
-    load = Load(StillClock())
+    load = WorkloadStats(StillClock())
     assert load.attempt_seconds is None
     load.attempted(1.0)
     assert load.attempt_seconds == 1.0

@@ -11,11 +11,11 @@ from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.ports import ReceivedMessage
 from chaski_core.retry.ladder import LadderState, Reason, Rung
 from chaski_core.route.resolved import Generation, RungQueue
-from chaski_worker.consumer.intake import Room
+from chaski_worker.consumer.intake import IntakeLimiter
 from chaski_worker.consumer.queue_groups import first_lines, gauge_urls, retry_line
 from chaski_worker.delivery.backoff import backoff_seconds
 from chaski_worker.delivery.slots import Slots
-from chaski_worker.delivery.triage import Deliverable, Stage, Unfit, triage
+from chaski_worker.delivery.triage import Deliverable, Stage, Undeliverable, triage
 from chaski_worker.lanes.batcher import Batcher
 from chaski_worker.lanes.lane import Lane, LaneLostError, split
 from chaski_worker.settings import WorkerSettings, needed_hold, poll_seconds_for, visibility_for
@@ -178,7 +178,7 @@ async def test_a_cancelled_wait_takes_no_slot() -> None:
 
 async def test_polling_waits_at_either_cap() -> None:
     """Lanes or bytes: whichever is reached first."""
-    room = Room(max_lanes=2, max_bytes=100)
+    room = IntakeLimiter(max_lanes=2, max_bytes=100)
     room.enter(10)
     assert not room.full
     room.enter(10)
@@ -245,7 +245,7 @@ def test_an_attempt_needs_a_hold_beyond_its_timeout(timeout: int, visibility: in
 def test_what_can_not_be_attempted_says_why(body: bytes, stage: Stage, reason: Reason) -> None:
     """Each kind of unfit message has its own reason."""
     verdict = triage(received(body), stage, 0, 13 * 86_400)
-    assert isinstance(verdict, Unfit)
+    assert isinstance(verdict, Undeliverable)
     assert reason == verdict.reason
 
 
@@ -268,7 +268,7 @@ def test_an_id_that_can_not_be_a_key_is_replaced_by_the_queues() -> None:
 def test_expiry_begins_after_13_days(age_ms: int, *, expired: bool) -> None:
     """A day before the queue would delete it."""
     verdict = triage(received(b'{"subject":"s","body":{}}', sent_at=1_000), Stage.FIRST, 1_000 + age_ms, 13 * 86_400)
-    assert expired == (isinstance(verdict, Unfit) and verdict.reason is Reason.EXPIRED)
+    assert expired == (isinstance(verdict, Undeliverable) and verdict.reason is Reason.EXPIRED)
 
 
 @pytest.mark.promise(2)

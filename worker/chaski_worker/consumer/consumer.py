@@ -9,13 +9,13 @@ from uuid import uuid4
 
 from chaski_core.errors import BackendError
 from chaski_core.ports import MAX_BATCH_ENTRIES, Clock, Queue, ReceivedMessage
-from chaski_worker.consumer.intake import Room
-from chaski_worker.consumer.workload import Load
+from chaski_worker.consumer.intake import IntakeLimiter
+from chaski_worker.consumer.workload import WorkloadStats
 from chaski_worker.delivery.backoff import backoff_seconds
 from chaski_worker.delivery.slots import Slots
 from chaski_worker.lanes.base import LaneRunner
 from chaski_worker.lanes.lane import Lane, LaneKey, split
-from chaski_worker.lanes.visibility import Holder
+from chaski_worker.lanes.visibility import VisibilityManager
 from chaski_worker.shortage.sightings import Sightings
 
 _log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ _ATTEMPT_ID_SECONDS = 240  # a receive attempt id is good for five minutes: API_
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PollingSettings:
     """How a queue is polled; see `WorkerSettings`."""
 
     wait_seconds: float
@@ -44,14 +44,14 @@ class Consumer:
         name: str,
         runners: Sequence[LaneRunner],
         *,
-        room: Room,
+        room: IntakeLimiter,
         slots: Slots,
-        load: Load,
+        load: WorkloadStats,
         clock: Clock,
         random: Callable[[], float],
         visibility_seconds: int,
         renew_below: float,
-        pace: Pace,
+        pace: PollingSettings,
         sightings: Sightings,
     ) -> None:
         self.name = name
@@ -215,5 +215,5 @@ class Consumer:
         if not task.cancelled() and (error := task.exception()):
             _log.error("a lane ended by a fault; its messages come again", exc_info=error)
 
-    def _holder_of(self, lane: Lane) -> Holder:
+    def _holder_of(self, lane: Lane) -> VisibilityManager:
         return next(runner.holder for runner in self._runners if runner.holder.queue.url == lane.key[0])

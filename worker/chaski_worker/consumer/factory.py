@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from chaski_core import __version__
-from chaski_core.errors import Fault, InvalidInputError
+from chaski_core.errors import FieldError, InvalidInputError
 from chaski_core.ports import Clock
 from chaski_core.route.model import AllowRule, Route
 from chaski_runtime.observability.metrics.instruments import Metrics
 from chaski_runtime.process import descriptors
-from chaski_worker.delivery.clients import Sessions
-from chaski_worker.delivery.http_deliverer import Deliverer
+from chaski_worker.delivery.clients import TargetClients
+from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.delivery.signing import SigningDeliverer, watch_keys
 from chaski_worker.delivery.tls import ClientCertificate
 from chaski_worker.guard.addresses import AddressTables, own_addresses
@@ -27,7 +27,7 @@ _UNUSABLE = {"ecs": {"event.action": "certificate-unusable"}}
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class DelivererDependencies:
     """What a deliverer gets from its process, and not from the route."""
 
     clock: Clock
@@ -35,7 +35,7 @@ class Outside:
     secrets: Path | None = None  # folder with one folder for each Secret; None: what needs one goes without
 
 
-def make_deliverer(route: Route, metrics: Metrics, outside: Outside) -> Deliverer | SigningDeliverer:
+def make_deliverer(route: Route, metrics: Metrics, outside: DelivererDependencies) -> HttpDeliverer | SigningDeliverer:
     """What calls the route's targets, and counts what it refuses to call.
 
     Raises:
@@ -43,9 +43,9 @@ def make_deliverer(route: Route, metrics: Metrics, outside: Outside) -> Delivere
     """
     policy = AddressTables(permit_loopback=outside.permit_loopback, own=own_addresses(os.environ))
     certificates = _certificates(route, outside)
-    deliverer = Deliverer(
+    deliverer = HttpDeliverer(
         Guard(route.allow, api_server_hosts(os.environ)),
-        Sessions(
+        TargetClients(
             policy,
             user_agent=f"chaski/{__version__}",
             certificates=certificates,
@@ -61,7 +61,7 @@ def make_deliverer(route: Route, metrics: Metrics, outside: Outside) -> Delivere
     return SigningDeliverer(deliverer, keys, outside.clock.now_ms)
 
 
-def _certificates(route: Route, outside: Outside) -> dict[AllowRule, ClientCertificate]:
+def _certificates(route: Route, outside: DelivererDependencies) -> dict[AllowRule, ClientCertificate]:
     found: dict[AllowRule, ClientCertificate] = {}
     for number, rule in enumerate(route.allow):
         if rule.client_cert_secret_name is not None and outside.secrets is not None:
@@ -85,7 +85,7 @@ def _named(field: str, folder: Path) -> Iterator[Path]:
     try:
         yield folder
     except (OSError, ValueError) as error:
-        raise InvalidInputError([Fault(field, f"{folder} can't be used: {error}")]) from error
+        raise InvalidInputError([FieldError(field, f"{folder} can't be used: {error}")]) from error
 
 
 def _counted(metrics: Metrics, route: Route) -> Callable[[RefusalReason], None]:

@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Room:
+class IntakeLimiter:
     """Counts held lanes and bytes; polling waits while either is at its cap.
 
     A poll can bring ten messages, so what is held exceeds a cap by at most ten messages for each poll under way.

@@ -7,7 +7,7 @@ from chaski_worker.delivery.triage import Stage
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class QueueGroup:
     """Queues that share a consumer: the partitions of one named queue, or all rungs of a route."""
 
     name: str
@@ -18,11 +18,11 @@ class Line:
 RETRY_LINE = "rungs"
 
 
-def first_lines(resolved: ResolvedRoute, only: str | None = None) -> list[list[Line]]:
+def first_lines(resolved: ResolvedRoute, only: str | None = None) -> list[list[QueueGroup]]:
     """The lines of first attempts, generation by generation, oldest first. `only`: one queue's name."""
     return [
         [
-            Line(name, Stage.FIRST, tuple(urls))
+            QueueGroup(name, Stage.FIRST, tuple(urls))
             for name, urls in generation.queues.items()
             if only is None or name == only
         ]
@@ -30,10 +30,10 @@ def first_lines(resolved: ResolvedRoute, only: str | None = None) -> list[list[L
     ]
 
 
-def retry_line(resolved: ResolvedRoute) -> Line | None:
+def retry_line(resolved: ResolvedRoute) -> QueueGroup | None:
     """The line of retries: every rung, those that the route has no more as well, because they may hold messages."""
     urls = tuple(rung.url for rung in resolved.every_rung)
-    return Line(RETRY_LINE, Stage.RETRY, urls) if urls else None
+    return QueueGroup(RETRY_LINE, Stage.RETRY, urls) if urls else None
 
 
 def gauge_urls(resolved: ResolvedRoute) -> dict[str, list[str]]:

@@ -12,20 +12,20 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.observability.logs import Logs
 from chaski_runtime.observability.metrics.instruments import LaneReading, Metrics
 from chaski_runtime.process import descriptors
-from chaski_worker.consumer.consumer import Consumer, Pace
-from chaski_worker.consumer.intake import Room
+from chaski_worker.consumer.consumer import Consumer, PollingSettings
+from chaski_worker.consumer.intake import IntakeLimiter
 from chaski_worker.consumer.observer import Observer
-from chaski_worker.consumer.queue_groups import Line, first_lines, retry_line
-from chaski_worker.consumer.workload import Load
+from chaski_worker.consumer.queue_groups import QueueGroup, first_lines, retry_line
+from chaski_worker.consumer.workload import WorkloadStats
 from chaski_worker.delivery.attempt import Attempts, Deliverer
 from chaski_worker.delivery.slots import Slots
 from chaski_worker.delivery.triage import Stage
-from chaski_worker.lanes.base import Job, LaneRunner, RelaxedRunner
-from chaski_worker.lanes.expire import SweepRunner
-from chaski_worker.lanes.handoff import Handoff, Insistence
+from chaski_worker.lanes.base import LaneContext, LaneRunner, RelaxedRunner
+from chaski_worker.lanes.expire import ExpireOnlyRunner
+from chaski_worker.lanes.handoff import BackendRetry, Handoff
 from chaski_worker.lanes.lane import Lane
 from chaski_worker.lanes.strict import StrictRunner
-from chaski_worker.lanes.visibility import Holder
+from chaski_worker.lanes.visibility import VisibilityManager
 from chaski_worker.observability.reporting import Reporter
 from chaski_worker.settings import WorkerSettings, needed_hold, poll_seconds_for, visibility_for
 from chaski_worker.shortage.capacity import too_few_descriptors
@@ -85,7 +85,7 @@ class Worker:
         self._shortages = Shortages(resolved.route, metrics, clock)
         self._observer = Observer(resolved, backend, clock, metrics, self._held, self._oldest_waiting)
         metrics.observe_lanes(self._lane_readings)
-        self._insistence = Insistence(clock, random, self._reporter.handover_failed)
+        self._insistence = BackendRetry(clock, random, self._reporter.handover_failed)
 
     async def run(self) -> None:
         """Works until `stop`, then drains."""
@@ -239,14 +239,14 @@ class Worker:
 
     # ---- how it is put together
 
-    def _consumer(self, line: Line, *, sweep: bool = False) -> Consumer:
+    def _consumer(self, line: QueueGroup, *, sweep: bool = False) -> Consumer:
         route, settings = self._resolved.route, self._settings
-        room = Room(route.delivery.concurrency_per_pod * settings.lanes_per_slot, settings.max_held_bytes)
+        room = IntakeLimiter(route.delivery.concurrency_per_pod * settings.lanes_per_slot, settings.max_held_bytes)
         slots = Slots(route.delivery.concurrency_per_pod, len(route.allow))
-        load = Load(self._clock)
+        load = WorkloadStats(self._clock)
         attempts = Attempts(self._deliverer, slots, load, self._clock.now_ms, lambda: room.full)
         visibility = visibility_for(route.delivery.timeout_seconds, settings)
-        job = Job(
+        job = LaneContext(
             route=route,
             stage=line.stage,
             attempts=PatientAttempts(attempts, self._shortages, room, self._stopping, self._random),
@@ -274,12 +274,14 @@ class Worker:
             random=self._random,
             visibility_seconds=visibility,
             renew_below=settings.renew_below,
-            pace=Pace(poll_seconds_for(visibility, settings), settings.poll_gap_seconds, settings.polls_per_queue),
+            pace=PollingSettings(
+                poll_seconds_for(visibility, settings), settings.poll_gap_seconds, settings.polls_per_queue
+            ),
             sightings=self._sightings,
         )
 
-    def _runner(self, job: Job, queue: Queue, visibility: int, *, sweep: bool) -> LaneRunner:
-        holder = Holder(
+    def _runner(self, job: LaneContext, queue: Queue, visibility: int, *, sweep: bool) -> LaneRunner:
+        holder = VisibilityManager(
             queue,
             clock=self._clock,
             random=self._random,
@@ -287,7 +289,7 @@ class Worker:
             linger_seconds=self._settings.delete_linger_seconds,
         )
         if sweep:
-            return SweepRunner(job, holder)
+            return ExpireOnlyRunner(job, holder)
         if self._resolved.route.ordering is Ordering.STRICT:
             return StrictRunner(job, holder, self._backend.attempt_records, self._insistence)
         return RelaxedRunner(job, holder)

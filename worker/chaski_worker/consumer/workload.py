@@ -8,7 +8,7 @@ _MAX_KEYS = 10_000  # more subjects a minute than this are as good as any number
 _WEIGHT = 0.05  # of the newest attempt in the mean: the last few dozen count
 
 
-class Load:
+class WorkloadStats:
     """The subjects that came lately, and how long an attempt takes on average."""
 
     def __init__(self, clock: Clock) -> None:

@@ -7,7 +7,7 @@ from chaski_core.message.envelope import HttpRequest, http_request
 from chaski_core.message.labels import is_label
 from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_core.values import message_value
-from chaski_worker.consumer.workload import Load
+from chaski_worker.consumer.workload import WorkloadStats
 from chaski_worker.delivery.http_deliverer import LABEL, MESSAGE_ID, REPLAY_OF
 from chaski_worker.delivery.slots import Slots
 from chaski_worker.delivery.triage import Deliverable
@@ -49,7 +49,7 @@ class Attempts:
         self,
         deliverer: Deliverer,
         slots: Slots,
-        load: Load,
+        load: WorkloadStats,
         now_ms: Callable[[], int],
         crowded: Callable[[], bool],
     ) -> None:

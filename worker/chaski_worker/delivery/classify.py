@@ -11,7 +11,7 @@ import ssl
 import aiohttp
 
 from chaski_core.retry.outcome import ErrorClass
-from chaski_runtime.http.transport import AnswerTooLongError
+from chaski_runtime.http.transport import ResponseTooLongError
 from chaski_worker.observability.redact import one_line
 from chaski_worker.shortage.classify import causes
 
@@ -56,7 +56,7 @@ def _others(error: BaseException) -> tuple[ErrorClass, str] | None:  # noqa: PLR
             return ErrorClass.CONNECTION, f"no connection to {error.host}:{error.port}: {_words(error.os_error)}"
         case aiohttp.ServerDisconnectedError():
             return ErrorClass.CONNECTION, "the connection was closed before the answer's headers were complete"
-        case AnswerTooLongError():
+        case ResponseTooLongError():
             return ErrorClass.CONNECTION, str(error)
         case aiohttp.ClientResponseError():
             return ErrorClass.CONNECTION, f"the answer is not HTTP: {error.message}"

@@ -59,7 +59,7 @@ def open_client(
 _NO_CERTIFICATES: Mapping[AllowRule, ClientCertificate] = {}
 
 
-class Sessions:
+class TargetClients:
     """The clients of one route, opened when first asked for.
 
     Args:

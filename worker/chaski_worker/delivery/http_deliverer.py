@@ -13,10 +13,10 @@ from chaski_core.message.envelope import HttpRequest
 from chaski_core.message.http_rules import header_faults, method_faults, syntax_faults
 from chaski_core.message.target_url import TargetUrl
 from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_status
-from chaski_runtime.http.client import Answer, Headers
+from chaski_runtime.http.client import Headers, Response
 from chaski_runtime.process import descriptors
 from chaski_worker.delivery import classify
-from chaski_worker.delivery.clients import Sessions
+from chaski_worker.delivery.clients import TargetClients
 from chaski_worker.delivery.deadlines import Deadlines
 from chaski_worker.guard import addresses
 from chaski_worker.guard.addresses import Dialling
@@ -44,7 +44,7 @@ def _ignore(_: RefusalReason) -> None:
     pass
 
 
-class Deliverer:
+class HttpDeliverer:
     """Makes a route's requests. Every request that a target sees is one call of `deliver`, and no more.
 
     Args:
@@ -58,7 +58,7 @@ class Deliverer:
     def __init__(
         self,
         guard: Guard,
-        sessions: Sessions,
+        sessions: TargetClients,
         *,
         timeout_seconds: float,
         on_refusal: Callable[[RefusalReason], None] = _ignore,
@@ -103,7 +103,7 @@ class Deliverer:
     async def _attempt(self, target: Target, request: HttpRequest, headers: Headers) -> Outcome:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        response: Answer | None = None
+        response: Response | None = None
         body = bytearray()
         dialling = Dialling()
         token = addresses.current.set(dialling)
@@ -181,7 +181,7 @@ def _merged(given: Headers, own: Headers) -> Headers:
     return [*[header for header in given if header[0].lower() not in taken], *own]
 
 
-def _answered(response: Answer, body: bytes, target: str, seconds: float) -> Outcome:
+def _answered(response: Response, body: bytes, target: str, seconds: float) -> Outcome:
     error_class = class_of_status(response.status)
     detail = _status_line(response.status, response.reason or "")
     if error_class is ErrorClass.REDIRECT and (location := response.headers.get("Location")):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from chaski_core.message.envelope import HttpRequest
 from chaski_core.retry.outcome import Outcome
-from chaski_runtime.process.file_reloader import Contents, Watched
-from chaski_worker.delivery.http_deliverer import MESSAGE_ID, Deliverer
+from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
+from chaski_worker.delivery.http_deliverer import MESSAGE_ID, HttpDeliverer
 
 CURRENT, PREVIOUS = "current", "previous"  # keys of the Secret, so names of its files
 _PREFIX = b"whsec_"
@@ -24,14 +24,14 @@ _KEY_BYTES = range(24, 65)
 Keys = tuple[bytes, ...]
 
 
-def watch_keys(folder: Path, monotonic: Callable[[], float]) -> Watched[Keys]:
+def watch_keys(folder: Path, monotonic: Callable[[], float]) -> ReloadedFiles[Keys]:
     """The signing keys of a mounted Secret: `current`, and `previous` where there is one.
 
     Raises:
         ValueError: one is no signing key, or there is no current one.
         OSError: a file can't be read.
     """
-    return Watched((folder / CURRENT, folder / PREVIOUS), read_keys, monotonic)
+    return ReloadedFiles((folder / CURRENT, folder / PREVIOUS), read_keys, monotonic)
 
 
 def read_keys(contents: Contents) -> Keys:
@@ -74,19 +74,19 @@ def sign(keys: Keys, message_id: str, timestamp: int, body: bytes) -> list[tuple
 class SigningDeliverer:
     """A deliverer that signs what it sends: each attempt afresh."""
 
-    def __init__(self, inner: Deliverer, keys: Watched[Keys], now_ms: Callable[[], int]) -> None:
+    def __init__(self, inner: HttpDeliverer, keys: ReloadedFiles[Keys], now_ms: Callable[[], int]) -> None:
         self._inner = inner
         self._keys = keys
         self._now_ms = now_ms
 
     async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]] = ()) -> Outcome:
-        """As `Deliverer.deliver`; `headers` names the message."""
+        """As `HttpDeliverer.deliver`; `headers` names the message."""
         message_id = next(value for name, value in headers if name == MESSAGE_ID)
         signature = sign(self._keys.value(), message_id, self._now_ms() // 1000, request.body or b"")
         return await self._inner.deliver(request, (*headers, *signature))
 
     def target_name(self, url: str) -> str:
-        """As `Deliverer.target_name`."""
+        """As `HttpDeliverer.target_name`."""
         return self._inner.target_name(url)
 
     async def close(self) -> None:

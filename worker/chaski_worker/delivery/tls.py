@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaski_core.route.model import AllowRule
-from chaski_runtime.process.file_reloader import Contents, Watched
+from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
 from chaski_worker.shortage.classify import Shortage, ShortageReason, shortage_in
 
 CERTIFICATE, KEY = "tls.crt", "tls.key"  # keys of a Secret of type kubernetes.io/tls, so names of its files
@@ -47,7 +47,7 @@ class ClientCertificate:
         self._folder = folder
         self._monotonic = monotonic
         self._trusted: ssl.SSLContext | None = None
-        self._watched: Watched[ssl.SSLContext] | None = None
+        self._watched: ReloadedFiles[ssl.SSLContext] | None = None
 
     def context(self) -> ssl.SSLContext:
         """The context, with the certificate of now; where a renewed one can't be used, with the one before.
@@ -58,7 +58,7 @@ class ClientCertificate:
         """
         if self._watched is None:
             files = (self._folder / CERTIFICATE, self._folder / KEY)
-            self._watched = Watched(files, self._load, self._monotonic)
+            self._watched = ReloadedFiles(files, self._load, self._monotonic)
         return self._watched.value()
 
     def _load(self, contents: Contents) -> ssl.SSLContext:

@@ -33,7 +33,7 @@ class Deliverable:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
+class Undeliverable:
     """A message that goes to the dead letters unattempted."""
 
     message_id: str  # the identity
@@ -67,7 +67,7 @@ def identity_of(message: ReceivedMessage, metadata: Metadata | None, stage: Stag
 
 def triage(
     message: ReceivedMessage, stage: Stage, now_ms: int, expire_after_seconds: int | None
-) -> Deliverable | Unfit:
+) -> Deliverable | Undeliverable:
     """Judges one received message.
 
     Args:
@@ -79,15 +79,15 @@ def triage(
     """
     envelope = read_envelope(message.body)
     if isinstance(envelope, Malformed):
-        return Unfit(message.message_id, Reason.MALFORMED, envelope.reason, None)
+        return Undeliverable(message.message_id, Reason.MALFORMED, envelope.reason, None)
     metadata = envelope.metadata
     message_id, sequence_number = identity_of(message, metadata, stage)
     ladder = metadata.ladder if metadata and stage is Stage.RETRY else None
     if expire_after_seconds is not None and now_ms - message.sent_at > expire_after_seconds * 1000:
         days = expire_after_seconds / 86_400
         detail = f"older than {days:g} days, and its queue deletes it without a word after 14"
-        return Unfit(message_id, Reason.EXPIRED, detail, envelope, ladder)
+        return Undeliverable(message_id, Reason.EXPIRED, detail, envelope, ladder)
     if stage is Stage.RETRY and ladder is None:
         detail = "lay on a rung queue without saying how far it has climbed"
-        return Unfit(message_id, Reason.NO_METADATA, detail, envelope)
+        return Undeliverable(message_id, Reason.NO_METADATA, detail, envelope)
     return Deliverable(message_id, envelope, ladder, sequence_number)

@@ -14,12 +14,12 @@ from chaski_core.retry.ladder import Delivered, ErrorNote, GiveUp, LadderState, 
 from chaski_core.route.model import Route
 from chaski_core.values import message_value
 from chaski_worker.delivery.attempt import Attempted, SaturatedError
-from chaski_worker.delivery.triage import Deliverable, Stage, Unfit, triage
+from chaski_worker.delivery.triage import Deliverable, Stage, Undeliverable, triage
 from chaski_worker.lanes import dead_letters
-from chaski_worker.lanes.deletes import BegunDelete, refused_delete
+from chaski_worker.lanes.deletes import PipelinedDelete, refused_delete
 from chaski_worker.lanes.handoff import Handoff
 from chaski_worker.lanes.lane import Lane, LaneLostError
-from chaski_worker.lanes.visibility import Holder
+from chaski_worker.lanes.visibility import VisibilityManager
 from chaski_worker.observability.reporting import Reporter
 from chaski_worker.settings import WorkerSettings
 from chaski_worker.shortage.waiting import PatientAttempts, PutBackError
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Job:
+class LaneContext:
     """What the lanes of one consumer share."""
 
     route: Route
@@ -43,7 +43,7 @@ class Job:
 
 
 @message_value
-class Made:
+class AttemptMade:
     """An attempt was made, and this is what follows from it."""
 
     task: Deliverable
@@ -52,14 +52,14 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class NotYet:
+class NotDue:
     """Strict: the head was received before its time; it is hidden again, and that counts as nothing."""
 
     seconds: int
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class AlreadyExhausted:
     """Strict: the ladder had ended before a crash; only the dead letter is still to be kept."""
 
     task: Deliverable
@@ -67,15 +67,15 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Stopping:
     """The worker is stopping: what is left of the lane goes back."""
 
 
-Step = Made | NotYet | Finish | Stop | Unfit
+Step = AttemptMade | NotDue | AlreadyExhausted | Stopping | Undeliverable
 
 
 @message_value
-class Settled:
+class Disposition:
     """The message has reached its next home and is to be deleted where it lies."""
 
     task: Deliverable | None
@@ -86,7 +86,7 @@ class Settled:
 class LaneRunner(ABC):
     """Works one lane off. What the two orderings do differently is in `_look` and `_fail`."""
 
-    def __init__(self, job: Job, holder: Holder) -> None:
+    def __init__(self, job: LaneContext, holder: VisibilityManager) -> None:
         self.job = job
         self.holder = holder
 
@@ -128,30 +128,30 @@ class LaneRunner(ABC):
         """Judges the next message and, where it should be, attempts it."""
 
     @abstractmethod
-    async def _fail(self, lane: Lane, message: ReceivedMessage, made: Made) -> Settled | None:
+    async def _fail(self, lane: Lane, message: ReceivedMessage, made: AttemptMade) -> Disposition | None:
         """Settles a failed attempt; None where the message stays in its queue."""
 
-    def _begin_delete(self, lane: Lane, message: ReceivedMessage, settled: Settled) -> BegunDelete | None:
+    def _begin_delete(self, lane: Lane, message: ReceivedMessage, settled: Disposition) -> PipelinedDelete | None:
         """Deletes a settled message without a task, where the delete is all that is to be done."""
         return self.holder.begin_delete(lane, message, partial(self._deleted, settled))
 
-    async def _delete(self, lane: Lane, message: ReceivedMessage, settled: Settled) -> None:
+    async def _delete(self, lane: Lane, message: ReceivedMessage, settled: Disposition) -> None:
         await self.holder.delete(lane, message)
         self._deleted(settled)
 
-    def _deleted(self, settled: Settled) -> None:
+    def _deleted(self, settled: Disposition) -> None:
         if settled.letter is not None:
             self.job.reporter.dead_lettered(settled.letter)
         elif settled.delivered_to is not None and settled.task is not None:
             self.job.reporter.delivered(settled.task, settled.delivered_to)
 
-    def _triage(self, message: ReceivedMessage) -> Deliverable | Unfit:
+    def _triage(self, message: ReceivedMessage) -> Deliverable | Undeliverable:
         job = self.job
         keeps = self.holder.queue.retention_seconds is None
         expire_after = None if keeps else job.settings.expire_after_seconds
         return triage(message, job.stage, job.clock.now_ms(), expire_after)
 
-    async def _attempt(self, lane: Lane, task: Deliverable) -> Made | Stop:
+    async def _attempt(self, lane: Lane, task: Deliverable) -> AttemptMade | Stopping:
         job = self.job
 
         async def may_dial() -> bool:
@@ -160,38 +160,38 @@ class LaneRunner(ABC):
             return not job.stopping.is_set()
 
         if job.stopping.is_set():
-            return Stop()
+            return Stopping()
         attempted = await job.attempts.make(task, may_dial)
         if attempted is None:
-            return Stop()
+            return Stopping()
         decision = decide(job.route.retry, attempted.outcome, task.ladder, job.clock.now_ms())
         job.reporter.attempted(job.stage, task, attempted, decision)
-        return Made(task, attempted, decision)
+        return AttemptMade(task, attempted, decision)
 
-    async def _settle(self, lane: Lane, message: ReceivedMessage, step: Step) -> Settled | None:
+    async def _settle(self, lane: Lane, message: ReceivedMessage, step: Step) -> Disposition | None:
         match step:
-            case Made(task=task, attempted=attempted, decision=Delivered()):
-                return Settled(task, delivered_to=attempted.outcome.target)
-            case Made():
+            case AttemptMade(task=task, attempted=attempted, decision=Delivered()):
+                return Disposition(task, delivered_to=attempted.outcome.target)
+            case AttemptMade():
                 return await self._fail(lane, message, step)
-            case NotYet(seconds=seconds):
+            case NotDue(seconds=seconds):
                 await self.holder.put_back(lane, seconds)
                 return None
-            case Finish(task=task, state=state):
+            case AlreadyExhausted(task=task, state=state):
                 target = self.job.attempts.target_of(dead_letters.url_of(task.envelope))
                 return await self._give_up(lane, task, GiveUp(Reason.EXHAUSTED, state), target)
-            case Unfit():
+            case Undeliverable():
                 target = self.job.attempts.target_of(dead_letters.url_of(step.envelope))
                 letter = dead_letters.of_unfit(self.job.route.key, message, step, target, self.job.clock.now_ms())
                 await self.job.handoff.to_dead_letters(lane, letter)
-                return Settled(None, letter)
-            case Stop():
+                return Disposition(None, letter)
+            case Stopping():
                 return None
 
-    async def _give_up(self, lane: Lane, task: Deliverable, decision: GiveUp, target: str) -> Settled:
+    async def _give_up(self, lane: Lane, task: Deliverable, decision: GiveUp, target: str) -> Disposition:
         letter = dead_letters.of_failure(self.job.route.key, task, decision, target, self.job.clock.now_ms())
         await self.job.handoff.to_dead_letters(lane, letter)
-        return Settled(task, letter)
+        return Disposition(task, letter)
 
 
 class RelaxedRunner(LaneRunner):
@@ -201,14 +201,14 @@ class RelaxedRunner(LaneRunner):
         if message.receive_count > 1:
             self.job.reporter.repeated(self.job.stage, message)
         task = self._triage(message)
-        return task if isinstance(task, Unfit) else await self._attempt(lane, task)
+        return task if isinstance(task, Undeliverable) else await self._attempt(lane, task)
 
-    async def _fail(self, lane: Lane, message: ReceivedMessage, made: Made) -> Settled | None:  # noqa: ARG002 - Strict needs it
+    async def _fail(self, lane: Lane, message: ReceivedMessage, made: AttemptMade) -> Disposition | None:  # noqa: ARG002 - Strict needs it
         task, decision = made.task, made.decision
         if isinstance(decision, Retry):
             refused = await self.job.handoff.to_rung(lane, task, decision)
             if refused is None:
-                return Settled(task)
+                return Disposition(task)
             note = f"rung {decision.rung.name} refused it: {refused.reason}"
             state = replace(decision.state, errors=(*decision.state.errors[:-1], _noted(decision.state, note)))
             decision = GiveUp(Reason.UNSENDABLE, state)
@@ -225,7 +225,7 @@ class _Trailing:
     """The one delete of a lane that may be under way beside the next attempt."""
 
     def __init__(self) -> None:
-        self._begun: BegunDelete | None = None
+        self._begun: PipelinedDelete | None = None
         self._again: Callable[[], Coroutine[None, None, None]] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -235,7 +235,7 @@ class _Trailing:
         under_way = self._begun or self._task
         return under_way is not None and not under_way.done()
 
-    def start(self, begun: BegunDelete | None, again: Callable[[], Coroutine[None, None, None]]) -> None:
+    def start(self, begun: PipelinedDelete | None, again: Callable[[], Coroutine[None, None, None]]) -> None:
         """There is a delete.
 
         Args:

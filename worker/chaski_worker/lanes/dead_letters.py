@@ -4,10 +4,10 @@ from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.envelope import Envelope
 from chaski_core.ports import ReceivedMessage
 from chaski_core.retry.ladder import GiveUp, LadderState
-from chaski_worker.delivery.triage import Deliverable, Unfit
+from chaski_worker.delivery.triage import Deliverable, Undeliverable
 
 
-def of_unfit(route: str, message: ReceivedMessage, unfit: Unfit, target: str, at_ms: int) -> DeadLetter:
+def of_unfit(route: str, message: ReceivedMessage, unfit: Undeliverable, target: str, at_ms: int) -> DeadLetter:
     """The dead letter of a message that was not attempted."""
     ladder = unfit.ladder
     return DeadLetter(
@@ -50,7 +50,7 @@ def of_failure(route: str, task: Deliverable, decision: GiveUp, target: str, at_
     )
 
 
-def _sequence_number(message: ReceivedMessage, unfit: Unfit) -> int | None:
+def _sequence_number(message: ReceivedMessage, unfit: Undeliverable) -> int | None:
     if message.message_id == unfit.message_id:
         return message.sequence_number
     metadata = unfit.envelope.metadata if unfit.envelope else None

@@ -8,7 +8,7 @@ from chaski_core.ports import Failed
 from chaski_worker.lanes.lane import Lane, LaneLostError
 
 
-class BegunDelete:
+class PipelinedDelete:
     """The delete of a lane's head, asked for and not yet answered. The lane's `deleting` until then.
 
     Args:

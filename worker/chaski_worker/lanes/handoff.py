@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
-class Insistence:
+class BackendRetry:
     """Tries something on a backend until it succeeds or the lane is lost; the lane waits meanwhile."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Handoff:
         route: str,
         rungs: Mapping[str, Queue],
         store: DeadLetterStore,
-        insistence: Insistence,
+        insistence: BackendRetry,
         clock: Clock,
         *,
         linger_seconds: float = 0.0,

@@ -8,18 +8,20 @@ from dataclasses import replace
 
 from chaski_core.ports import AttemptRecord, AttemptRecords, ReceivedMessage
 from chaski_core.retry.ladder import GiveUp, LadderState, Retry
-from chaski_worker.delivery.triage import Unfit
-from chaski_worker.lanes.base import Finish, Job, LaneRunner, Made, NotYet, Settled, Step
-from chaski_worker.lanes.deletes import BegunDelete
-from chaski_worker.lanes.handoff import Insistence
+from chaski_worker.delivery.triage import Undeliverable
+from chaski_worker.lanes.base import AlreadyExhausted, AttemptMade, Disposition, LaneContext, LaneRunner, NotDue, Step
+from chaski_worker.lanes.deletes import PipelinedDelete
+from chaski_worker.lanes.handoff import BackendRetry
 from chaski_worker.lanes.lane import Lane
-from chaski_worker.lanes.visibility import Holder
+from chaski_worker.lanes.visibility import VisibilityManager
 
 
 class StrictRunner(LaneRunner):
     """The head backs off in place."""
 
-    def __init__(self, job: Job, holder: Holder, records: AttemptRecords, insistence: Insistence) -> None:
+    def __init__(
+        self, job: LaneContext, holder: VisibilityManager, records: AttemptRecords, insistence: BackendRetry
+    ) -> None:
         super().__init__(job, holder)
         self._records = records
         self._insistence = insistence
@@ -28,19 +30,19 @@ class StrictRunner(LaneRunner):
     async def _look(self, lane: Lane, message: ReceivedMessage) -> Step:
         task = self._triage(message)
         record = await self._read(lane, message)
-        if isinstance(task, Unfit):
+        if isinstance(task, Undeliverable):
             return replace(task, ladder=record.state) if record else task
         if record is None:
             self._count_repeat(lane, message, 0)
             return await self._attempt(lane, task)
         task = replace(task, ladder=record.state)
         if record.exhausted_at is not None:
-            return Finish(task, record.state)
+            return AlreadyExhausted(task, record.state)
         wait_ms = record.due_at - self.job.clock.now_ms()
         # A wait that no rung is as long as comes of a clock that was set back, and would hold the subject up for as long.
         # The queue itself has hidden the head for its rung.
         if 0 < wait_ms <= self._longest_ms:
-            return NotYet(-(-wait_ms // 1000))
+            return NotDue(-(-wait_ms // 1000))
         self._count_repeat(lane, message, record.receives)
         return await self._attempt(lane, task)
 
@@ -57,7 +59,7 @@ class StrictRunner(LaneRunner):
         if again and lane.repeats and position <= 1:
             self.job.reporter.repeated(self.job.stage, message)
 
-    async def _fail(self, lane: Lane, message: ReceivedMessage, made: Made) -> Settled | None:
+    async def _fail(self, lane: Lane, message: ReceivedMessage, made: AttemptMade) -> Disposition | None:
         now = self.job.clock.now_ms()
         match made.decision:
             case Retry(rung=rung, state=state):
@@ -71,10 +73,10 @@ class StrictRunner(LaneRunner):
             case delivered:
                 raise TypeError(f"a failed attempt is never {delivered}")
 
-    def _begin_delete(self, lane: Lane, message: ReceivedMessage, settled: Settled) -> BegunDelete | None:
+    def _begin_delete(self, lane: Lane, message: ReceivedMessage, settled: Disposition) -> PipelinedDelete | None:
         return None if _may_have_record(message, settled) else super()._begin_delete(lane, message, settled)
 
-    async def _delete(self, lane: Lane, message: ReceivedMessage, settled: Settled) -> None:
+    async def _delete(self, lane: Lane, message: ReceivedMessage, settled: Disposition) -> None:
         await super()._delete(lane, message, settled)
         if _may_have_record(message, settled):
             await self._insistence.attempt_once(
@@ -94,7 +96,7 @@ class StrictRunner(LaneRunner):
         )
 
 
-def _may_have_record(message: ReceivedMessage, settled: Settled) -> bool:
+def _may_have_record(message: ReceivedMessage, settled: Disposition) -> bool:
     return message.receive_count > 1 or settled.letter is not None
 
 

@@ -16,14 +16,14 @@ from chaski_core.errors import BackendError
 from chaski_core.ports import MAX_HIDDEN_SECONDS, Clock, Failed, Queue, ReceivedMessage, VisibilityChange
 from chaski_worker.delivery.backoff import backoff_seconds
 from chaski_worker.lanes.batcher import Batcher
-from chaski_worker.lanes.deletes import BegunDelete, refused_delete
+from chaski_worker.lanes.deletes import PipelinedDelete, refused_delete
 from chaski_worker.lanes.lane import Lane
 
 _log = logging.getLogger(__name__)
 _TOTAL_MARGIN_SECONDS = 60  # of the twelve hours in all, never asked for
 
 
-class Holder:
+class VisibilityManager:
     """All calls on receipt handles of one queue."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Holder:
         """A lane waits for a delete before it can go on: those that linger now get only a moment more."""
         self._deletes.hurry()
 
-    def begin_delete(self, lane: Lane, message: ReceivedMessage, then: Callable[[], None]) -> BegunDelete | None:
+    def begin_delete(self, lane: Lane, message: ReceivedMessage, then: Callable[[], None]) -> PipelinedDelete | None:
         """Deletes the lane's head beside whatever comes next; None where a call on the lane is under way.
 
         Args:
@@ -97,7 +97,7 @@ class Holder:
         if lane.busy:
             return None
         lane.check(self._clock.monotonic())
-        return BegunDelete(lane, self._deletes.put([message.receipt_handle]), then)
+        return PipelinedDelete(lane, self._deletes.put([message.receipt_handle]), then)
 
     async def delete(self, lane: Lane, message: ReceivedMessage) -> None:
         """Deletes the lane's head. Tries until it is gone, or raises LaneLostError."""

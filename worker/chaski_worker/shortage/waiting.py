@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from chaski_worker.consumer.intake import Room
+from chaski_worker.consumer.intake import IntakeLimiter
 from chaski_worker.delivery.attempt import Attempted, Attempts
 from chaski_worker.delivery.backoff import backoff_seconds
 from chaski_worker.delivery.triage import Deliverable
@@ -35,7 +35,7 @@ class PatientAttempts:
         self,
         attempts: Attempts,
         shortages: Shortages,
-        room: Room,
+        room: IntakeLimiter,
         stopping: asyncio.Event,
         random: Callable[[], float],
     ) -> None:

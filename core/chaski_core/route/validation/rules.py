@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 from chaski_core.route.validation.cel import Expression, RuleError
 from chaski_core.route.validation.crd import route_schema
 from chaski_core.route.validation.schema import Path, path_text
@@ -44,7 +44,7 @@ def route_rules() -> Node:
     return _compiled(route_schema())
 
 
-def rule_faults(new: Any, old: Any, blocked: Sequence[Path]) -> list[Fault]:
+def rule_faults(new: Any, old: Any, blocked: Sequence[Path]) -> list[FieldError]:
     """Every breach of a rule.
 
     Args:
@@ -55,7 +55,7 @@ def rule_faults(new: Any, old: Any, blocked: Sequence[Path]) -> list[Fault]:
     return list(_walk(route_rules(), new, old, (), blocked))
 
 
-def _walk(node: Node, new: Any, old: Any, path: Path, blocked: Sequence[Path]) -> Iterator[Fault]:
+def _walk(node: Node, new: Any, old: Any, path: Path, blocked: Sequence[Path]) -> Iterator[FieldError]:
     if not any(place[: len(path)] == path for place in blocked):
         for rule in node.rules:
             if not rule.is_transition or old is not None:
@@ -89,7 +89,7 @@ class _Case:
     path: Path  # of the node
     old: Any
 
-    def faults(self, value: Any) -> list[Fault]:
+    def faults(self, value: Any) -> list[FieldError]:
         """Every breach of the rule by a node's value."""
         try:
             if not self._fails(value):
@@ -99,9 +99,9 @@ class _Case:
                 return [self._fault(self.rule.names, value)]
             return self._in_list(value, self.rule.names, self.rule.names)
         except RuleError as error:
-            return [Fault(path_text((*self.path, *self.rule.names)), f"can't be judged: {error}")]
+            return [FieldError(path_text((*self.path, *self.rule.names)), f"can't be judged: {error}")]
 
-    def _in_list(self, value: Any, at: Path, shown: Path) -> list[Fault]:
+    def _in_list(self, value: Any, at: Path, shown: Path) -> list[FieldError]:
         """The faults in the list at `at`; `shown` is the same place in the whole document."""
         items = _get(value, at)
         if self._fails(_put(value, at, [])):
@@ -116,7 +116,7 @@ class _Case:
                 return [self._fault((*shown, index), value)]  # about neighbours, such as an order
         return found or [self._fault(shown, value)]
 
-    def _in_entry(self, value: Any, at: Path, shown: Path) -> list[Fault]:
+    def _in_entry(self, value: Any, at: Path, shown: Path) -> list[FieldError]:
         entry = _get(value, at)
         for name, nested in entry.items() if isinstance(entry, dict) else ():
             if isinstance(nested, list) and nested and not self._fails(_put(value, (*at, name), [])):
@@ -126,8 +126,8 @@ class _Case:
     def _fails(self, value: Any) -> bool:
         return self.rule.expression.value(self._variables(value)) is not True
 
-    def _fault(self, shown: Path, value: Any) -> Fault:
-        return Fault(path_text((*self.path, *shown)), self._message(value))
+    def _fault(self, shown: Path, value: Any) -> FieldError:
+        return FieldError(path_text((*self.path, *shown)), self._message(value))
 
     def _message(self, value: Any) -> str:
         """As the API server: the expression's text, unless it is none, is empty or has several lines."""

@@ -11,7 +11,7 @@ import re2
 from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.protocols import Validator
 
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 from chaski_core.route.validation.crd import route_schema
 
 Path = tuple[str | int, ...]
@@ -49,9 +49,9 @@ class SchemaFault:
     message: str
     blocking: bool  # rules over this place can't be judged
 
-    def as_fault(self) -> Fault:
+    def as_fault(self) -> FieldError:
         """The fault as users see it."""
-        return Fault(path_text(self.path), self.message)
+        return FieldError(path_text(self.path), self.message)
 
 
 def schema_faults(document: Mapping[str, Any]) -> list[SchemaFault]:

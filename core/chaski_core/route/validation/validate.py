@@ -6,23 +6,23 @@ Nothing about the route is written down here: the schema and the rules are those
 from collections.abc import Mapping
 from typing import Any
 
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 from chaski_core.route.validation.crd import GROUP_VERSION, KIND, with_defaults
 from chaski_core.route.validation.rules import rule_faults
 from chaski_core.route.validation.schema import schema_faults
 
 
-def validate(document: Mapping[str, Any]) -> list[Fault]:
+def validate(document: Mapping[str, Any]) -> list[FieldError]:
     """Everything that is wrong with a new ChaskiRoute; empty if nothing is."""
     return _faults(document, None)
 
 
-def validate_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Fault]:
+def validate_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[FieldError]:
     """Everything that is wrong with a ChaskiRoute that is to replace a valid one, immutable fields included."""
     return _faults(new, with_defaults(old))
 
 
-def _faults(document: Mapping[str, Any], old: Mapping[str, Any] | None) -> list[Fault]:
+def _faults(document: Mapping[str, Any], old: Mapping[str, Any] | None) -> list[FieldError]:
     kind = _kind_faults(document)
     if kind:
         return kind  # some other thing; what it holds says nothing
@@ -32,10 +32,12 @@ def _faults(document: Mapping[str, Any], old: Mapping[str, Any] | None) -> list[
     return [*(fault.as_fault() for fault in structural), *rule_faults(full, old, blocked)]
 
 
-def _kind_faults(document: Mapping[str, Any]) -> list[Fault]:
+def _kind_faults(document: Mapping[str, Any]) -> list[FieldError]:
     wanted = {"apiVersion": GROUP_VERSION, "kind": KIND}
     return [
-        Fault(field, f'must be {value}, not "{document[field]}"' if field in document else f"is missing; it is {value}")
+        FieldError(
+            field, f'must be {value}, not "{document[field]}"' if field in document else f"is missing; it is {value}"
+        )
         for field, value in wanted.items()
         if document.get(field) != value
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from chaski_runtime.observability.metrics.counters import CounterTally, HistogramTally
 from chaski_runtime.observability.metrics.prometheus import Values
 from chaski_runtime.observability.metrics.queue_gauges import QueueGauges, QueueReading, readings
-from chaski_runtime.observability.metrics.registry import MANY_SERIES, QUEUE, ROUTE, Meters
+from chaski_runtime.observability.metrics.registry import MANY_SERIES, QUEUE, ROUTE, MetricsRegistry
 from chaski_runtime.observability.metrics.subject_groups import SubjectGroups
 
 __all__ = ["BufferReading", "LaneReading", "Metrics", "QueueReading", "RouteTotals", "SubjectGroups"]
@@ -62,7 +62,7 @@ class BufferReading:
 _STATUS_CLASSES = tuple(f"{number}xx" for number in range(10))
 
 
-class Metrics(Meters):
+class Metrics(MetricsRegistry):
     """The metrics of ingest and workers. A call takes about a microsecond; labels are texts of the route, never free."""
 
     def __init__(self) -> None:

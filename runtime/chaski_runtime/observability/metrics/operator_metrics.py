@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from chaski_runtime.observability.metrics.queue_gauges import QueueGauges, QueueReading
-from chaski_runtime.observability.metrics.registry import QUEUE, ROUTE, Meters
+from chaski_runtime.observability.metrics.registry import QUEUE, ROUTE, MetricsRegistry
 
 _RECONCILE_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
-class OperatorMetrics(Meters):
+class OperatorMetrics(MetricsRegistry):
     """The metrics of the operator. Its gauges are functions that are asked at each scrape and must not wait."""
 
     def __init__(self) -> None:

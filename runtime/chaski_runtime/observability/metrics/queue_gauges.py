@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from chaski_core.ports import QueueCounts
 from chaski_runtime.observability.metrics.prometheus import Values
-from chaski_runtime.observability.metrics.registry import QUEUE, Meters
+from chaski_runtime.observability.metrics.registry import QUEUE, MetricsRegistry
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class QueueReading:
 class QueueGauges:
     """Messages by state, and the age of the oldest."""
 
-    def __init__(self, meters: Meters) -> None:
+    def __init__(self, meters: MetricsRegistry) -> None:
         self.sources: list[Callable[[], Iterable[QueueReading]]] = []
         self._queues: tuple[QueueReading, ...] = ()
         meters.gauge("chaski_queue_messages", "Messages by state.", (*QUEUE, "state"), self._messages)

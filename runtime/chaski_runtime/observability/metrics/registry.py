@@ -14,7 +14,7 @@ ROUTE = ("namespace", "route")
 QUEUE = (*ROUTE, "queue")
 
 
-class Meters:
+class MetricsRegistry:
     """The metrics of one process. Nothing is global."""
 
     def __init__(self) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from chaski_cli.backends import Opened
-from chaski_cli.replay.engine import Chosen, Pace, Progress, Replay, choose
+from chaski_cli.backends import OpenBackend
+from chaski_cli.replay.engine import Progress, Replay, Selection, Throttle, choose
 from chaski_cli.replay.selection import Run, Skip
 from chaski_cli.replay.spool import Spool
 from chaski_core.dead_letter import CLAIM_MS, DeadLetter, DeadLetterFilter, ReplayClaim
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.looptime
 ROUTES = {"ns/r": resolve(make_route(partitions=3))}
 
 
-async def world(count: int = 300, subjects: int = 10) -> tuple[MemoryBackend, Opened]:
+async def world(count: int = 300, subjects: int = 10) -> tuple[MemoryBackend, OpenBackend]:
     """So many dead letters, given up in another order than accepted."""
     backend = MemoryBackend(LoopClock())
     turns = list(range(count))
@@ -51,11 +51,11 @@ async def world(count: int = 300, subjects: int = 10) -> tuple[MemoryBackend, Op
                 envelope.document,
             )
         )
-    return backend, Opened(backend.dead_letters, backend.queue, ROUTES)
+    return backend, OpenBackend(backend.dead_letters, backend.queue, ROUTES)
 
 
 async def run(
-    opened: Opened, stop_after: int | None = None, pace: Pace | None = None, name: str = "run", **wanted: str
+    opened: OpenBackend, stop_after: int | None = None, pace: Throttle | None = None, name: str = "run", **wanted: str
 ) -> Progress:
     """Both passes."""
     stop = asyncio.Event()
@@ -65,9 +65,9 @@ async def run(
             stop.set()
 
     with Spool() as spool:
-        chosen = Chosen(DeadLetterFilter(until=EPOCH_MS, **wanted))
+        chosen = Selection(DeadLetterFilter(until=EPOCH_MS, **wanted))
         progress = await choose(opened, chosen, Run(name), lambda _route, _url: True, spool, lambda _progress: None)
-        replay = Replay(opened, Run(name), pace or Pace(), LoopClock(), tell, stop)
+        replay = Replay(opened, Run(name), pace or Throttle(), LoopClock(), tell, stop)
         await replay.send(spool, progress)
     return progress
 
@@ -160,7 +160,7 @@ async def test_a_queue_that_stays_away_ends_the_run_with_its_reason() -> None:
             raise unavailable()
 
     backend.faults.before = away
-    progress = await run(opened, pace=Pace(rate=20))
+    progress = await run(opened, pace=Throttle(rate=20))
     assert progress.failed
     assert 0 < progress.sent < 300
     backend.faults.before = lambda _action: None
@@ -172,7 +172,7 @@ async def test_a_rate_is_kept() -> None:
     """300 messages at 30 a second take ten seconds."""
     _, opened = await world()
     began = asyncio.get_running_loop().time()
-    await run(opened, pace=Pace(rate=30))
+    await run(opened, pace=Throttle(rate=30))
     assert 9.5 <= asyncio.get_running_loop().time() - began <= 10.5
 
 
@@ -186,7 +186,7 @@ async def test_a_refusal_ends_the_run_at_once() -> None:
         async def send(self, _messages: Sequence[object]) -> Sequence[Failed]:
             raise BackendRejectedError("AccessDenied", "no")
 
-    refusing = Opened(opened.dead_letters, lambda _url: Refusing(), ROUTES)
+    refusing = OpenBackend(opened.dead_letters, lambda _url: Refusing(), ROUTES)
     with pytest.raises(BackendRejectedError, match="AccessDenied"):
         await run(refusing)
 
@@ -205,7 +205,7 @@ async def test_two_runs_at_once_send_each_once() -> None:
 async def test_a_slow_run_leaves_out_what_another_sends_meanwhile() -> None:
     """Long after the five minutes for which a queue knows a repeat: it looks again right before it sends."""
     backend, opened = await world(5, 1)
-    slow = asyncio.create_task(run(opened, pace=Pace(rate=0.01), name="slow"))
+    slow = asyncio.create_task(run(opened, pace=Throttle(rate=0.01), name="slow"))
     await asyncio.sleep(5)
     fast = await run(opened, name="fast")
     assert (fast.sent, fast.skipped[Skip.REPLAYED]) == (4, 1)
@@ -239,7 +239,7 @@ async def test_a_run_that_ends_early_gives_back_what_it_held() -> None:
     backend.faults.before = away
     assert (await run(opened, name="one")).failed
     backend.faults.before = lambda _action: None
-    other = await run(opened, pace=Pace(retry_seconds=0), name="two")
+    other = await run(opened, pace=Throttle(retry_seconds=0), name="two")
     assert (other.sent, other.failed) == (20, "")
 
 
@@ -261,7 +261,7 @@ async def test_a_window_that_takes_long_is_claimed_again_before_its_claim_is_ove
             return await backend.queue("q").send(messages)
 
     backend.faults.before = slowly
-    progress = await run(Opened(opened.dead_letters, lambda _url: Slow(), ROUTES))
+    progress = await run(OpenBackend(opened.dead_letters, lambda _url: Slow(), ROUTES))
     assert (progress.sent, progress.failed) == (40, "")
     assert len(claims) == 4  # 800 s, 240 s each
     assert (await on_queues(backend)) == expected(40, 1)

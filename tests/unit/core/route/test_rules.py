@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 from chaski_core.route.validation.rules import _compiled, _walk
 
 
@@ -17,7 +17,7 @@ def _schema(rule: Mapping[str, str]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "x-kubernetes-validations": [rule]}
 
 
-def _faults(rule: Mapping[str, str], value: Any, old: Any = None) -> list[Fault]:
+def _faults(rule: Mapping[str, str], value: Any, old: Any = None) -> list[FieldError]:
     """What a rule says of a value."""
     return list(_walk(_compiled(_schema(rule)), value, old, ("spec",), []))
 
@@ -34,9 +34,9 @@ def test_entries_inside_entries_are_all_found() -> None:
     """Each offending inner entry is named at its own place, in its own message."""
     value = {"known": ["a"], "entries": [{"names": ["a"]}, {"names": ["b", "a", "c"]}, {"names": ["d"]}]}
     assert _faults(_KNOWN, value) == [
-        Fault("spec.entries[1].names[0]", "b?"),
-        Fault("spec.entries[1].names[2]", "c?"),
-        Fault("spec.entries[2].names[0]", "d?"),
+        FieldError("spec.entries[1].names[0]", "b?"),
+        FieldError("spec.entries[1].names[2]", "c?"),
+        FieldError("spec.entries[2].names[0]", "d?"),
     ]
 
 
@@ -44,14 +44,14 @@ def test_a_rule_about_the_entry_itself_stays_at_the_entry() -> None:
     """An entry that fails even with its lists emptied is itself the fault."""
     rule = {"rule": "self.entries.all(e, e.n < 5)", "fieldPath": ".entries", "message": "too much"}
     value = {"entries": [{"n": 1, "names": ["x"]}, {"n": 9, "names": ["x"]}]}
-    assert _faults(rule, value) == [Fault("spec.entries[1]", "too much")]
+    assert _faults(rule, value) == [FieldError("spec.entries[1]", "too much")]
 
 
 def test_a_rule_about_neighbours_is_found_at_the_later_one() -> None:
     """Where no entry fails alone, the first pair that does is the place."""
     rule = {"rule": "self.entries.map(e, e.n).isSorted()", "fieldPath": ".entries", "message": "disorder"}
     value = {"entries": [{"n": 1}, {"n": 5}, {"n": 2}]}
-    assert _faults(rule, value) == [Fault("spec.entries[2]", "disorder")]
+    assert _faults(rule, value) == [FieldError("spec.entries[2]", "disorder")]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,9 @@ def test_a_rule_about_neighbours_is_found_at_the_later_one() -> None:
 )
 def test_a_rule_about_the_whole_list_stays_at_the_list(rule: str, value: Any) -> None:
     """What no entry is to blame for is not blamed on one."""
-    assert _faults({"rule": rule, "fieldPath": ".entries", "message": "no"}, value) == [Fault("spec.entries", "no")]
+    assert _faults({"rule": rule, "fieldPath": ".entries", "message": "no"}, value) == [
+        FieldError("spec.entries", "no")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_a_rule_about_the_whole_list_stays_at_the_list(rule: str, value: Any) ->
 )
 def test_the_message_is_chosen_as_the_api_server_does(raw: dict[str, str], message: str) -> None:
     """The expression's text, else the message, else the rule."""
-    assert _faults({"rule": "self.n < 5", "fieldPath": ".n", **raw}, {"n": 7}) == [Fault("spec.n", message)]
+    assert _faults({"rule": "self.n < 5", "fieldPath": ".n", **raw}, {"n": 7}) == [FieldError("spec.n", message)]
 
 
 def test_rules_about_changes_need_something_to_compare_with() -> None:
@@ -88,7 +90,7 @@ def test_rules_about_changes_need_something_to_compare_with() -> None:
     rule = {"rule": "self.n == oldSelf.n", "messageExpression": "'%d, not %d'.format([oldSelf.n, self.n])"}
     assert _faults(rule, {"n": 1}) == []
     assert _faults(rule, {"n": 1}, {"n": 1}) == []
-    assert _faults(rule, {"n": 1}, {"n": 2}) == [Fault("spec", "2, not 1")]
+    assert _faults(rule, {"n": 1}, {"n": 2}) == [FieldError("spec", "2, not 1")]
 
 
 def test_entries_of_a_list_map_are_compared_by_their_key() -> None:
@@ -101,7 +103,7 @@ def test_entries_of_a_list_map_are_compared_by_their_key() -> None:
     schema = {"type": "array", "items": item, "x-kubernetes-list-map-keys": ["name"]}
     new = [{"name": "b", "n": 1}, {"name": "c", "n": 0}, {"name": "a", "n": 5}]
     old = [{"name": "a", "n": 1}, {"name": "b", "n": 2}]
-    assert list(_walk(_compiled(schema), new, old, ("l",), [])) == [Fault("l[0]", "shrinks")]
+    assert list(_walk(_compiled(schema), new, old, ("l",), [])) == [FieldError("l[0]", "shrinks")]
 
 
 def test_a_rule_over_a_place_that_the_schema_refuses_is_skipped() -> None:
@@ -109,7 +111,7 @@ def test_a_rule_over_a_place_that_the_schema_refuses_is_skipped() -> None:
     schema = {"type": "object", "properties": {"a": _schema(_KNOWN), "b": _schema(_KNOWN)}}
     bad = {"known": [], "entries": [{"names": ["x"]}]}
     faults = list(_walk(_compiled(schema), {"a": bad, "b": bad}, None, (), [("a", "known")]))
-    assert faults == [Fault("b.entries[0].names[0]", "x?")]
+    assert faults == [FieldError("b.entries[0].names[0]", "x?")]
 
 
 def test_a_rule_that_can_not_be_judged_is_a_fault() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaski_core.errors import Fault
+from chaski_core.errors import FieldError
 from chaski_core.route.validation.validate import validate, validate_change
 from contract.crd.making import ABSENT, base, changed
 
@@ -15,12 +15,12 @@ from contract.crd.making import ABSENT, base, changed
 @pytest.mark.parametrize(
     ("path", "value", "fault"),
     [
-        ("kind", "Deployment", Fault("kind", 'must be ChaskiRoute, not "Deployment"')),
-        ("kind", ABSENT, Fault("kind", "is missing; it is ChaskiRoute")),
-        ("apiVersion", "chaski.dev/v1", Fault("apiVersion", 'must be chaski.dev/v1alpha1, not "chaski.dev/v1"')),
+        ("kind", "Deployment", FieldError("kind", 'must be ChaskiRoute, not "Deployment"')),
+        ("kind", ABSENT, FieldError("kind", "is missing; it is ChaskiRoute")),
+        ("apiVersion", "chaski.dev/v1", FieldError("apiVersion", 'must be chaski.dev/v1alpha1, not "chaski.dev/v1"')),
     ],
 )
-def test_another_kind_of_document_is_refused_in_one_sentence(path: str, value: Any, fault: Fault) -> None:
+def test_another_kind_of_document_is_refused_in_one_sentence(path: str, value: Any, fault: FieldError) -> None:
     """Nothing else is said about a document that is something else."""
     assert validate(changed({path: value, "spec.queues": []})) == [fault]
 
