@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from support.kubeapi import KubeApi, kube_api
+from support.kube.api_server import KubeApi, kube_api
 
 # Properties are checked with the same examples in every run, and never against a clock.
 settings.register_profile("chaski", deadline=None, derandomize=True, max_examples=100)

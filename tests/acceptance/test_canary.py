@@ -10,8 +10,8 @@ from pathlib import Path
 import aiohttp
 import orjson
 
-from support.devs import dev_server, route
-from support.metricpages import value
+from support.metric_pages import value
+from support.processes.dev import dev_server, route
 
 WITHIN = 60.0
 

@@ -11,8 +11,8 @@ from chaski_aws.provision.clients import BotoAws
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import queue_name
 from chaski_core.route.resolved_document import load_resolved
-from support.motoserver import MotoServer
-from support.provisioning import boto, route_of
+from support.aws.moto_server import MotoServer
+from support.operator.provisioning import boto, route_of
 
 pytestmark = pytest.mark.timeout(180)
 KEY = "helpdesk/conversations"

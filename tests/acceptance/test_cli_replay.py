@@ -30,12 +30,12 @@ from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.provision import resolve
 from chaski_embedded.storage.reader import open_reader
 from chaski_runtime.process.clock import SystemClock
-from support.aws import FixedCredentials
-from support.dynamodblocal import DynamoDbLocal
-from support.lettertable import fill
-from support.provisioning import boto, provision
-from support.replayed import queued
-from support.sqsserver import ServerProcess
+from support.aws.adapters import FixedCredentials
+from support.aws.dynamodb_local import DynamoDbLocal
+from support.aws.embedded_sqs import ServerProcess
+from support.dead_letters.replays import queued
+from support.dead_letters.table import fill
+from support.operator.provisioning import boto, provision
 
 PATIENCE_SECONDS = 100.0
 SIDE_BY_SIDE = 100

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from support.browsers import Watched, chromium, open_page
-from support.devs import CHASKI, DevServer, dev_server, recording_target, route, settled_total
+from support.processes.browser import Watched, chromium, open_page
+from support.processes.dev import CHASKI, DevServer, dev_server, recording_target, route, settled_total
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 

@@ -13,12 +13,12 @@ from playwright.async_api import Browser, Page, expect
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
 from chaski_runtime.process.clock import SystemClock
-from support.browsers import chromium, open_page
-from support.consoles import console_process
-from support.devs import route
-from support.processes import Cloud
-from support.prometheus import documented_queries
-from support.standins import standins
+from support.aws.emulators import standins
+from support.processes.browser import chromium, open_page
+from support.processes.console import console_process
+from support.processes.dev import route
+from support.processes.prometheus import documented_queries
+from support.processes.services import Cloud
 from support.tools import need
 
 pytestmark = pytest.mark.timeout(240)

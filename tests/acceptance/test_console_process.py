@@ -10,10 +10,10 @@ from acceptance.cli_process import chaski
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
 from chaski_runtime.process.clock import SystemClock
-from support.consoles import console_process
-from support.devs import route
-from support.processes import Cloud
-from support.standins import standins
+from support.aws.emulators import standins
+from support.processes.console import console_process
+from support.processes.dev import route
+from support.processes.services import Cloud
 
 HEADER = {"X-Forwarded-User": "ada"}
 

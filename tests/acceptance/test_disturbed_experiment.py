@@ -8,9 +8,9 @@ import pytest
 
 from chaski_cli.demo.experiment import EXPECTED, route_document
 from chaski_cli.demo.target import ENDPOINTS
-from support.devs import RecordingTarget, recording_target
-from support.disturbed import MAKERS, disturbed_cluster
-from support.experiment import answer, send
+from support.faults.disrupted_workers import MAKERS, disturbed_cluster
+from support.processes.dev import RecordingTarget, recording_target
+from support.worker.experiment import answer, send
 
 
 @pytest.mark.timeout(300)

@@ -10,9 +10,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from support import oddload
-from support.devs import RecordingTarget, recording_target, route, send_batch
-from support.disturbed import MAKERS, DisturbedCluster, disturbed_cluster
+from support.faults.disrupted_workers import MAKERS, DisturbedCluster, disturbed_cluster
+from support.processes.dev import RecordingTarget, recording_target, route, send_batch
+from support.worker import malformed_traffic
 
 HOT, OTHERS, OTHER_SUBJECTS = 500, 106, 50  # in the predecessor's proportion
 HOT_SECONDS = 0.06  # for one answer: half a minute for all
@@ -32,17 +32,17 @@ async def test_odd_input_bears_kills_and_pauses(
     relaxed = ordering == "Relaxed"
     async with recording_target(slowly) as target:
         target.count_arrivals = target.keep_bodies = True
-        document = route("odd", target.url, ordering=ordering, retry=oddload.RETRY, delivery=DELIVERY)
+        document = route("odd", target.url, ordering=ordering, retry=malformed_traffic.RETRY, delivery=DELIVERY)
         document["spec"]["queues"] = [{"name": "messages", "partitions": 1}]
         async with disturbed_cluster(maker, tmp_path, document) as disturbed:
-            old, second = (oddload.old_message(f"{target.url}200", content) for content in ("old", "2nd"))
+            old, second = (malformed_traffic.old_message(f"{target.url}200", content) for content in ("old", "2nd"))
             await disturbed.cloud.put("-messages-", [old, b"no envelope", b'{"subject": 1}', second])
             if relaxed:
                 await disturbed.cloud.put("-rung-fast", [old])
-            failing = oddload.unknown_fields(target.url)
+            failing = malformed_traffic.unknown_fields(target.url)
             await post(disturbed, json.dumps({"id": "failing", **failing}).encode(), "failing")
             expected: dict[str, bytes] = {}
-            for name, message, body in oddload.odd_messages(target.url):
+            for name, message, body in malformed_traffic.odd_messages(target.url):
                 if maker == "elasticmq" and name == "large":
                     continue  # 1.6.12 knows no message of more than 262,144 bytes; AWS's limit is 1 MiB since 2025
                 await post(disturbed, message, name)
@@ -67,7 +67,7 @@ async def test_odd_input_bears_kills_and_pauses(
 
 def slowly(path: str, message_id: str, attempt: int) -> tuple[float, int]:
     """So that a kill or a pause meets attempts under way."""
-    return 1.5, oddload.answer(path, message_id, attempt)[1]
+    return 1.5, malformed_traffic.answer(path, message_id, attempt)[1]
 
 
 def seen(target: RecordingTarget) -> set[tuple[str, int]]:

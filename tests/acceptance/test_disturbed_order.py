@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from support.devs import recording_target, route, send_batch
-from support.disturbed import MAKERS, disturbed_cluster
-from support.orderload import RETRY, OrderLoad, answer, begun
+from support.faults.disrupted_workers import MAKERS, disturbed_cluster
+from support.processes.dev import recording_target, route, send_batch
+from support.worker.ordered_traffic import RETRY, OrderLoad, answer, begun
 
 LOAD = OrderLoad(subjects=150, messages=15)
 SECONDS_BETWEEN_NUMBERS = 1.0  # so that every subject is under way while the workers are disturbed

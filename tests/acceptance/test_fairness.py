@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from support.devs import Seen, dev_server, recording_target, route, send_batch, wait_until
+from support.processes.dev import Seen, dev_server, recording_target, route, send_batch, wait_until
 
 BAD, HEALTHY, SLOTS, TIMEOUT = 200, 20, 64, 5
 # A healthy subject waits at most until every subject before it had its turn, and some for the machine.

@@ -18,10 +18,10 @@ from chaski_core.retry.ladder import Reason
 from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_runtime.observability.log_fields import Attempt, attempt_fields
 from chaski_runtime.process.clock import SystemClock
-from support.devs import route
-from support.processes import Cloud
-from support.prometheus import documented_queries
-from support.standins import standins
+from support.aws.emulators import standins
+from support.processes.dev import route
+from support.processes.prometheus import documented_queries
+from support.processes.services import Cloud
 from support.tools import need
 
 COMMANDS = documented_queries(Path(__file__).parents[2] / "docs" / "logs.md")

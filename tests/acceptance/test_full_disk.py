@@ -13,7 +13,7 @@ import pytest
 
 from acceptance.cli_process import chaski, status_of
 from chaski_embedded.storage.reader import State, open_reader
-from support.devs import DevServer, recording_target, route, send_batch, wait_until
+from support.processes.dev import DevServer, recording_target, route, send_batch, wait_until
 
 MESSAGES = 100  # before the disk is full, and again after it
 SUBJECTS = 10

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from support.devs import RecordingTarget, recording_target, route, wait_until
-from support.processes import Cloud, Service
-from support.standins import standins
+from support.aws.emulators import standins
+from support.processes.dev import RecordingTarget, recording_target, route, wait_until
+from support.processes.services import Cloud, Service
 
 BILLING, STRANGER = "a key of billing, thirty-two bytes", "a key of the stranger, 32 bytes.."
 BOTH = pytest.mark.parametrize("ordering", ["Relaxed", "Strict"])

@@ -17,8 +17,8 @@ import pytest
 from chaski_core.route.loading import load_route
 from chaski_core.route.resolved import Generation, ResolvedRoute
 from chaski_core.route.resolved_document import resolved_yaml
-from support.processes import BIN, Service
-from support.sqsserver import ServerProcess, connect
+from support.aws.embedded_sqs import ServerProcess, connect
+from support.processes.services import BIN, Service
 
 pytestmark = [pytest.mark.timeout(180)]
 KEYS = {"attacker": "the attacker's key of 32 bytes..", "other": "the other producer's key of 32 .."}

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from chaski_embedded.storage.reader import open_reader
-from support.devs import DevServer, Seen, dead_letters, dev_server, recording_target, route, wait_until
+from support.processes.dev import DevServer, Seen, dead_letters, dev_server, recording_target, route, wait_until
 
 KILLS = 24
 SUBJECTS = 20

@@ -30,11 +30,11 @@ from chaski_aws.http.endpoints import DYNAMODB, Endpoint
 from chaski_aws.http.transport import AwsTransport
 from chaski_core.route.resolved_document import resolved_yaml
 from chaski_runtime.process.clock import SystemClock
-from support.aws import FixedCredentials
-from support.dynamodblocal import DynamoDbLocal
-from support.lettertable import fill
-from support.provisioning import boto, provision
-from support.sqsserver import ServerProcess
+from support.aws.adapters import FixedCredentials
+from support.aws.dynamodb_local import DynamoDbLocal
+from support.aws.embedded_sqs import ServerProcess
+from support.dead_letters.table import fill
+from support.operator.provisioning import boto, provision
 
 RETENTION_DAYS = 40
 

@@ -12,8 +12,8 @@ import pytest
 from chaski_core.ports import OutgoingMessage
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_runtime.process.clock import SystemClock
-from support.devs import dead_letters, dev_server, recording_target, route, settled_total, wait_until
-from support.oddload import LIMIT, RETRY, answer, odd_messages, old_message, sized, unknown_fields
+from support.processes.dev import dead_letters, dev_server, recording_target, route, settled_total, wait_until
+from support.worker.malformed_traffic import LIMIT, RETRY, answer, odd_messages, old_message, sized, unknown_fields
 
 
 async def post(http: aiohttp.ClientSession, server_url: str, body: bytes) -> tuple[int, dict[str, Any]]:

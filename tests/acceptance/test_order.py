@@ -6,8 +6,16 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from support.devs import RecordingTarget, dead_letters, dev_server, recording_target, route, send_batch, wait_until
-from support.orderload import RETRY, OrderLoad, answer, by_subject
+from support.processes.dev import (
+    RecordingTarget,
+    dead_letters,
+    dev_server,
+    recording_target,
+    route,
+    send_batch,
+    wait_until,
+)
+from support.worker.ordered_traffic import RETRY, OrderLoad, answer, by_subject
 
 LOAD = OrderLoad(subjects=1_000, messages=20)
 LINES_PER_REQUEST = 1_000

@@ -17,10 +17,10 @@ import aiohttp
 import orjson
 import pytest
 
-from support.devs import RecordingTarget, recording_target, route, send_batch, wait_until
-from support.faultproxy import FaultProxy, keeping_time
-from support.processes import Cloud, Cluster, cluster
-from support.standins import standins
+from support.aws.emulators import standins
+from support.faults.proxy import FaultProxy, keeping_time
+from support.processes.dev import RecordingTarget, recording_target, route, send_batch, wait_until
+from support.processes.services import Cloud, Cluster, cluster
 
 HOUR, DAY = 3_600, 86_400
 OFF = {"two hours behind": -2 * HOUR, "305 s ahead": 305, "20 days ahead": 20 * DAY, "400 days ahead": 400 * DAY}

@@ -12,12 +12,12 @@ import pytest
 
 from chaski_cli.demo.experiment import EXPECTED, SUBJECT, route_document
 from chaski_cli.demo.target import ENDPOINTS
-from support.devs import RecordingTarget, recording_target, wait_until
-from support.disturbed import MAKERS
-from support.experiment import answer, send
-from support.ledgers import ledger_by_ids, ledger_by_metrics
-from support.processes import Cloud, Service, cluster
-from support.standins import standins
+from support.aws.emulators import standins
+from support.dead_letters.ledgers import ledger_by_ids, ledger_by_metrics
+from support.faults.disrupted_workers import MAKERS
+from support.processes.dev import RecordingTarget, recording_target, wait_until
+from support.processes.services import Cloud, Service, cluster
+from support.worker.experiment import answer, send
 
 
 @pytest.mark.timeout(170)

@@ -10,12 +10,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from support.chaos import chaos
-from support.devs import RecordingTarget, recording_target, route, wait_until
-from support.faultproxy import FaultProxy, cut
-from support.orderload import RETRY, OrderLoad, answer, begun
-from support.processes import Cloud, Cluster, cluster
-from support.standins import standins
+from support.aws.emulators import standins
+from support.faults.chaos import chaos
+from support.faults.proxy import FaultProxy, cut
+from support.processes.dev import RecordingTarget, recording_target, route, wait_until
+from support.processes.services import Cloud, Cluster, cluster
+from support.worker.ordered_traffic import RETRY, OrderLoad, answer, begun
 
 LOAD = OrderLoad(subjects=40, messages=12)
 HARMED_SECONDS = 15.0

@@ -12,11 +12,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from support.devs import RecordingTarget, recording_target, route, send_batch, wait_until
-from support.faultproxy import FaultProxy, delay, swallow
-from support.orderload import begun
-from support.processes import Cloud, Cluster, cluster
-from support.standins import standins
+from support.aws.emulators import standins
+from support.faults.proxy import FaultProxy, delay, swallow
+from support.processes.dev import RecordingTarget, recording_target, route, send_batch, wait_until
+from support.processes.services import Cloud, Cluster, cluster
+from support.worker.ordered_traffic import begun
 
 SUBJECTS, MESSAGES = 5, 6
 TIMEOUT_SECONDS = 2

@@ -22,8 +22,8 @@ from chaski_runtime.observability.metrics.operator_metrics import OperatorMetric
 from chaski_runtime.observability.metrics.queue_gauges import QueueReading
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
-from support.devs import DevServer, dev_server, queued_total, route, send_batch, settled_total
-from support.prometheus import Prometheus, documented_queries, prometheus
+from support.processes.dev import DevServer, dev_server, queued_total, route, send_batch, settled_total
+from support.processes.prometheus import Prometheus, documented_queries, prometheus
 from support.tools import need
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]

@@ -11,8 +11,16 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from support.devs import DevServer, dead_letters, recording_target, route, send_batch, settled_total, wait_until
-from support.metricpages import value
+from support.metric_pages import value
+from support.processes.dev import (
+    DevServer,
+    dead_letters,
+    recording_target,
+    route,
+    send_batch,
+    settled_total,
+    wait_until,
+)
 
 BOTH = pytest.mark.parametrize("ordering", ["Relaxed", "Strict"])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from support.devs import DevServer, RecordingTarget, dev_server, recording_target, route
+from support.processes.dev import DevServer, RecordingTarget, dev_server, recording_target, route
 
 HOT_MESSAGES, OTHER_MESSAGES, OTHER_SUBJECTS = 5_938, 1_262, 200
 HOT_ANSWER_SECONDS = 0.04

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from support.collector import Seen, collector
-from support.devs import dev_server, route, wait_until
+from support.processes.collector import Seen, collector
+from support.processes.dev import dev_server, route, wait_until
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 RETRY = {

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from acceptance.cli_process import chaski
-from support import devs
-from support.devs import DevServer, recording_target, route, send_batch, wait_until
+from support.processes import dev
+from support.processes.dev import DevServer, recording_target, route, send_batch, wait_until
 
 MESSAGES = 30
 DAY = 86_400
@@ -50,7 +50,7 @@ async def test_what_was_accepted_is_delivered_after_starts_with_wrong_clocks(
         server = DevServer(tmp_path, route("clocks", target.url, suspend={"delivery": True}))
         try:
             for run, off in enumerate(days):
-                monkeypatch.setattr(devs, "CHASKI", command(tmp_path, off))
+                monkeypatch.setattr(dev, "CHASKI", command(tmp_path, off))
                 await server.start()
                 if run == 0:
                     lines = [

@@ -17,7 +17,7 @@ import orjson
 
 from campaign.machine import clock_library, forget_clock, free_ports, mount, unmount
 from campaign.plan import MAIN, WAITING, route
-from support.standins import standins
+from support.aws.emulators import standins
 
 BIN = Path(sys.executable).parent
 VISIBILITY_SECONDS = 15  # instead of a minute, so that what a kill left is soon had by others

@@ -20,11 +20,11 @@ from chaski_core.ports import AttemptRecords, DeadLetterStore, OutgoingMessage, 
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.sqs_api.server import start_server
-from support.aws import FixedCredentials
+from support.aws.adapters import FixedCredentials
+from support.aws.dynamodb_local import DynamoDbLocal
+from support.aws.elasticmq import ElasticMq
+from support.aws.sqs_wire import WireQueue
 from support.clocks import SteppedClock
-from support.dynamodblocal import DynamoDbLocal
-from support.elasticmq import ElasticMq
-from support.sqswire import WireQueue
 
 FIFO = {"FifoQueue": "true"}
 RETENTION_DAYS = 30

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import SYSTEM, Cluster, bring_up, load_images, take_down
-from support.clusterpods import Team
-from support.clustertide import tide as tides
+from support.cluster.cluster import SYSTEM, Cluster, bring_up, load_images, take_down
+from support.cluster.pods import Team
+from support.cluster.scale_to_zero import tide as tides
 
 LAST = ("test_tide", "test_failures", "test_removal", "test_upheaval")
 
@@ -50,7 +50,7 @@ def team(installed: Cluster, request: pytest.FixtureRequest) -> Iterator[Team]:
 
 @pytest.fixture(scope="session")
 def tide(installed: Cluster) -> Iterator[Future[tuple[Team, int]]]:
-    """What `support.clustertide` brings, once it is over."""
+    """What `support.cluster.scale_to_zero` brings, once it is over."""
     with ThreadPoolExecutor(1, "tide") as threads:
         yield threads.submit(tides, installed)
 

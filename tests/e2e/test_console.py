@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
-from support.cluster import SYSTEM, Cluster
-from support.clusterpods import Team
+from support.cluster.cluster import SYSTEM, Cluster
+from support.cluster.pods import Team
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from chaski_cli.demo.experiment import EXPECTED, EXPECTED_FAILED_RETRIES, SUBJECT
-from support.cluster import SYSTEM, Cluster
-from support.clusterpods import PRIVATE, Team
+from support.cluster.cluster import SYSTEM, Cluster
+from support.cluster.pods import PRIVATE, Team
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from support.cluster import ROOT, Cluster
+from support.cluster.cluster import ROOT, Cluster
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.cluster import Cluster
-from support.clusterpods import Team
+from support.cluster.cluster import Cluster
+from support.cluster.pods import Team
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import SYSTEM, Cluster
-from support.clusterpods import PRIVATE, Team
+from support.cluster.cluster import SYSTEM, Cluster
+from support.cluster.pods import PRIVATE, Team
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import STATE, Cluster
+from support.cluster.cluster import STATE, Cluster
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from e2e.test_delivery import letters, table_of
-from support.clusterpods import PRIVATE, Team
+from support.cluster.pods import PRIVATE, Team
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 

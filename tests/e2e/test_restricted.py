@@ -2,8 +2,8 @@
 
 import pytest
 
-from support.cluster import SYSTEM
-from support.clusterpods import Team
+from support.cluster.cluster import SYSTEM
+from support.cluster.pods import Team
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 

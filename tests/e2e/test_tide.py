@@ -5,8 +5,8 @@ from concurrent.futures import Future
 
 import pytest
 
-from support.clusterpods import Team
-from support.clustertide import OF_EACH, SUBJECTS
+from support.cluster.pods import Team
+from support.cluster.scale_to_zero import OF_EACH, SUBJECTS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from support.cluster import SYSTEM, Cluster
-from support.clusterpods import Team
+from support.cluster.cluster import SYSTEM, Cluster
+from support.cluster.pods import Team
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 

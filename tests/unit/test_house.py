@@ -107,7 +107,7 @@ def test_the_wheel_holds_every_package_whole(wheel: list[str]) -> None:
     wanted = {file.relative_to(file.parents[len(file.relative_to(ROOT).parts) - 2]).as_posix() for file in SOURCES}
     wanted |= {f"{package.name}/py.typed" for package in PACKAGES}
     wanted |= {f"chaski_console/static/{name}" for name in ("console.css", "console.js", "icon.svg")}
-    assert {"chaski_core/envelope.py", "chaski_core/route/model.py"} <= wanted
+    assert {"chaski_core/message/envelope.py", "chaski_core/route/model.py"} <= wanted
     assert sorted(wanted - set(wheel)) == []
 
 

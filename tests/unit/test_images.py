@@ -33,7 +33,14 @@ def test_an_image_holds_its_own_package_and_what_that_may_import(component: str)
 def test_the_tools_hold_all_that_the_commands_for_a_cluster_import() -> None:
     """Console, dead letters and provisioning start with the packages that the image holds; ingest and operator are left out."""
     held = copied("tools")
-    commands = ("console_process", "ledger", "provisioning.dropping", "replaying.command", "stored", "validate")
+    commands = (
+        "console.process",
+        "ledger.command",
+        "provisioning.dropping",
+        "replay.command",
+        "dead_letters.command",
+        "commands.validate",
+    )
     script = f"import sys; import {', '.join(f'chaski_cli.{each}' for each in commands)}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
     assert {each for each in loaded if each.startswith("chaski_") and "." not in each} == held

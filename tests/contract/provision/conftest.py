@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from moto import mock_aws
 
-from support.provisioning import Counted, boto
+from support.operator.provisioning import Counted, boto
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from chaski_aws.provision.observe import survey
 from chaski_aws.provision.plan import plan_drained
 from chaski_aws.provision.settings import ProvisionSettings
 from chaski_cli.provisioning.waiting import Watch, watch_drained
-from support.provisioning import Counted, provision, route_of
+from support.operator.provisioning import Counted, provision, route_of
 
 SETTINGS = ProvisionSettings("chaski")
 CHANGED = route_of(queues=[{"name": "messages", "partitions": 1}])

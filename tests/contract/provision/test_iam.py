@@ -8,7 +8,7 @@ from chaski_aws.provision.apply import apply
 from chaski_aws.provision.observe import survey
 from chaski_aws.provision.plan import plan_drop
 from chaski_aws.provision.settings import ProvisionSettings
-from support.provisioning import Counted, provision, route_of
+from support.operator.provisioning import Counted, provision, route_of
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "iam"
 SETTINGS = ProvisionSettings("chaski")

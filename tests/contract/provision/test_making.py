@@ -18,7 +18,7 @@ from chaski_core.ports import QueueCounts
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import queue_name, table_name
 from chaski_core.route.resolved_document import load_resolved, resolved_yaml
-from support.provisioning import Counted, Killed, provision, route_of
+from support.operator.provisioning import Counted, Killed, provision, route_of
 
 SETTINGS = ProvisionSettings("chaski")
 FIRST = queue_name(route_of(), "urgent", 1, 0)

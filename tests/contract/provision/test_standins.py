@@ -17,8 +17,8 @@ from chaski_aws.provision.observe import observe_queue, observe_table, survey
 from chaski_aws.provision.plan import plan, plan_drop
 from chaski_aws.provision.settings import ProvisionSettings
 from chaski_core.route.resolved import queue_name, table_name
-from support.provisioning import Counted, boto, provision, route_of
-from support.sqsserver import ServerProcess
+from support.aws.embedded_sqs import ServerProcess
+from support.operator.provisioning import Counted, boto, provision, route_of
 
 SETTINGS = ProvisionSettings("chaski")
 

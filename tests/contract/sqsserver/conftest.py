@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.sqsserver import ServerProcess, connect
+from support.aws.embedded_sqs import ServerProcess, connect
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

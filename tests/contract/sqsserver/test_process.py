@@ -14,7 +14,7 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from support.sqsserver import ServerProcess, connect
+from support.aws.embedded_sqs import ServerProcess, connect
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

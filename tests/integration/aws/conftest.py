@@ -14,9 +14,9 @@ from chaski_aws.sqs.queue import SqsQueue
 from chaski_core.ports import OutgoingMessage, Queue, ReceivedMessage, Sent
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.sqs_api.server import start_server
-from support.aws import FixedCredentials
+from support.aws.adapters import FixedCredentials
 from support.clocks import SteppedClock
-from support.faultproxy import FaultProxy
+from support.faults.proxy import FaultProxy
 
 ANSWER_SECONDS = 2.0  # of one try: far above what an answer takes, even on a busy machine; short enough to wait for
 

@@ -10,7 +10,7 @@ from chaski_aws.backend import AwsBackend, RouteTable, open_backend
 from chaski_core.errors import BackendRejectedError
 from integration.aws.conftest import Harmed
 from support.clocks import SteppedClock
-from support.faultproxy import swallow_answer
+from support.faults.proxy import swallow_answer
 
 
 @pytest.fixture(autouse=True)

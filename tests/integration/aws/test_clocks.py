@@ -20,9 +20,9 @@ from chaski_aws.provision.errors import ProvisionError
 from chaski_core.errors import BackendUnavailableError
 from chaski_runtime.process.corrected_clock import CorrectedClock
 from integration.aws.conftest import Harmed
-from support.aws import FixedCredentials
+from support.aws.adapters import FixedCredentials
 from support.clocks import SteppedClock
-from support.faultproxy import Exchange, keeping_time, refuse
+from support.faults.proxy import Exchange, keeping_time, refuse
 
 DAY = 86_400
 OFF = [-7_200, 1_000, 20 * DAY, 400 * DAY]

@@ -9,7 +9,7 @@ import pytest
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, QueueCounts, ReceivedMessage, Sent, VisibilityChange
 from integration.aws.conftest import ANSWER_SECONDS, Harmed
-from support.faultproxy import (
+from support.faults.proxy import (
     Exchange,
     Fault,
     cut,

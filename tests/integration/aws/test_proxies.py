@@ -9,7 +9,7 @@ import pytest
 from chaski_aws.http.endpoints import SQS, Endpoint
 from chaski_aws.http.transport import AwsTransport
 from chaski_core.errors import BackendUnavailableError
-from support.aws import FixedCredentials
+from support.aws.adapters import FixedCredentials
 
 
 @asynccontextmanager

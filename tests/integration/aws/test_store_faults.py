@@ -18,10 +18,10 @@ from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, Repla
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import AttemptRecord
 from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
-from support.aws import FixedCredentials
+from support.aws.adapters import FixedCredentials
+from support.aws.dynamodb_local import DynamoDbLocal
 from support.clocks import SteppedClock
-from support.dynamodblocal import DynamoDbLocal
-from support.faultproxy import (
+from support.faults.proxy import (
     Exchange,
     Fault,
     FaultProxy,

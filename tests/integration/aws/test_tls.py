@@ -11,8 +11,8 @@ import pytest
 from chaski_aws.http.endpoints import SQS, Endpoint
 from chaski_aws.http.transport import AwsTransport
 from chaski_core.errors import BackendUnavailableError
-from support.aws import FixedCredentials
-from support.faultproxy import as_http
+from support.aws.adapters import FixedCredentials
+from support.faults.proxy import as_http
 
 
 @pytest.fixture(scope="module")

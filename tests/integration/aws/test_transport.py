@@ -13,8 +13,8 @@ from chaski_aws.http.transport import AwsTransport, CallLimits
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, Sent
 from integration.aws.conftest import Harmed
-from support.aws import FixedCredentials
-from support.faultproxy import Exchange, Fault, cut, fail_entries, pass_on, refuse, swallow
+from support.aws.adapters import FixedCredentials
+from support.faults.proxy import Exchange, Fault, cut, fail_entries, pass_on, refuse, swallow
 
 OLD, NEW = ReadOnlyCredentials("AKOLD", "s", "old"), ReadOnlyCredentials("AKNEW", "s", "new")
 FIELDS: Mapping[str, Any] = {"QueueName": "q.fifo"}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from support.charts import write_schemas
-from support.kubeapi import KubeApi
+from support.kube.api_server import KubeApi
+from support.kube.charts import write_schemas
 
 
 @pytest.fixture(scope="session")

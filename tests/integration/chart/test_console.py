@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from integration.chart.test_rendering import CONSOLE, MATRIX
-from support.charts import helm, of_kind, render
-from support.kubeapi import KubeApi
+from support.kube.api_server import KubeApi
+from support.kube.charts import helm, of_kind, render
 
 PROXIED, FULL = MATRIX["console behind a proxy"], MATRIX["console"]
 

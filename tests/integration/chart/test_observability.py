@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from support.charts import CHART, of_kind, render
+from support.kube.charts import CHART, of_kind, render
 from support.tools import need
 
 

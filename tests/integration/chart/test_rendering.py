@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from support.charts import ROOT, conform, helm, of_kind, render
-from support.kubeapi import KubeApi
+from support.kube.api_server import KubeApi
+from support.kube.charts import ROOT, conform, helm, of_kind, render
 
 _ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/chaski"}
 _PROXY = [{"podSelector": {"matchLabels": {"app": "oauth2-proxy"}}}]

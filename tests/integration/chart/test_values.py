@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.charts import CHART, ROOT, helm
+from support.kube.charts import CHART, ROOT, helm
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a typing error": ({"ingest": {"replica": 3}}, "replica"),

@@ -22,7 +22,7 @@ from chaski_ingest.auth.access import Auth, authenticator_for
 from chaski_ingest.http.server import IngestServer
 from chaski_runtime.observability.metrics.instruments import Metrics
 from chaski_runtime.process.clock import SystemClock
-from support.kubeapi import KubeApi
+from support.kube.api_server import KubeApi
 from support.until import until
 from unit.ingest.fakes import Directory, FakeBackend, make_ingest, resolved
 

@@ -17,11 +17,11 @@ from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
 from chaski_core.route.resolved_document import load_resolved, resolved_values
 from chaski_runtime.process.clock import SystemClock
-from support.consoles import ConsoleProcess, console_process
-from support.devs import route
-from support.kubeapi import KubeApi
-from support.processes import Cloud
-from support.standins import standins
+from support.aws.emulators import standins
+from support.kube.api_server import KubeApi
+from support.processes.console import ConsoleProcess, console_process
+from support.processes.dev import route
+from support.processes.services import Cloud
 from support.until import until
 
 pytestmark = pytest.mark.timeout(240)

@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from support.kubeapi import KubeApi
-from support.processes import BIN, Service
-from support.sqsserver import ServerProcess, connect
+from support.aws.embedded_sqs import ServerProcess, connect
+from support.kube.api_server import KubeApi
+from support.processes.services import BIN, Service
 from support.until import until
 
 DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "sqs:SendMessage"}]}

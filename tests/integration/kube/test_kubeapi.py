@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from support.kubeapi import CONTROLLERS, ROOT, KubeApi
+from support.kube.api_server import CONTROLLERS, ROOT, KubeApi
 
 DEADLINE_SECONDS = 60.0
 
@@ -95,7 +95,7 @@ def test_it_comes_back_with_what_it_knew(own_kube: KubeApi) -> None:
 
 _USER = """
 import sys, pathlib
-from support.kubeapi import kube_api
+from support.kube.api_server import kube_api
 with kube_api(pathlib.Path(sys.argv[1]), sys.argv[2]) as api:
     print(api.server, flush=True)
     sys.stdin.readline()

@@ -13,7 +13,7 @@ from chaski_runtime.kube.client import KubeApi, object_path
 from chaski_runtime.kube.config import KubeAccess, kube_access
 from chaski_runtime.kube.informer import Informer, Key
 from chaski_runtime.process.clock import SystemClock
-from support.kubeapi import KubeApi as Server
+from support.kube.api_server import KubeApi as Server
 from support.until import until
 
 LABEL = {"mirrored": "yes"}

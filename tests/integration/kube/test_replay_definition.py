@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from support.kubeapi import KubeApi
-from support.kubehttp import ROUTES, KubeHttp
-from support.replayed import replay
+from support.dead_letters.replays import replay
+from support.kube.api_server import KubeApi
+from support.kube.http import ROUTES, KubeHttp
 
 FULL: dict[str, Any] = {
     "filter": {

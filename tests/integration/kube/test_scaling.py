@@ -29,8 +29,8 @@ from chaski_runtime.kube.informer import Informer, Key, OnChange
 from chaski_runtime.observability.metrics.instruments import LaneReading, Metrics
 from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
 from chaski_runtime.process.clock import SystemClock
-from support.kubeapi import KubeApi as Server
-from support.scaling import DENIED, FakeQueues, resolve
+from support.kube.api_server import KubeApi as Server
+from support.operator.scaling import DENIED, FakeQueues, resolve
 from support.until import until
 
 # A hundred times as fast as by default.

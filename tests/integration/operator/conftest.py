@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.kubeapi import KubeApi
-from support.motoserver import MotoServer
-from support.operators import Operator, kubelets, operator
+from support.aws.moto_server import MotoServer
+from support.kube.api_server import KubeApi
+from support.operator.processes import Operator, kubelets, operator
 
 _NAMESPACES = 12  # more than a file has tests
 

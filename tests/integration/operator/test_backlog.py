@@ -11,9 +11,9 @@ import orjson
 import pytest
 from aiohttp import web
 
-from support.gates import Asked
-from support.operated import Operated
-from support.operators import Operator, until
+from support.faults.gate import Asked
+from support.operator.processes import Operator, until
+from support.operator.routes import Operated
 
 pytestmark = pytest.mark.timeout(400)
 

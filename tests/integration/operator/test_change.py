@@ -6,10 +6,10 @@ from urllib.request import urlopen
 import pytest
 
 from chaski_aws.provision.send_block import is_fenced
-from support.kubeapi import KubeApi
-from support.metricpages import value
-from support.operated import Operated
-from support.operators import Operator, until
+from support.kube.api_server import KubeApi
+from support.metric_pages import value
+from support.operator.processes import Operator, until
+from support.operator.routes import Operated
 
 pytestmark = pytest.mark.timeout(400)  # many waits with deadlines of their own, on a machine that others use too
 

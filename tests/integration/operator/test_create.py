@@ -9,8 +9,8 @@ import yaml
 
 from chaski_core.route.loading import load_route
 from chaski_core.route.resolved_document import load_resolved
-from support.kubeapi import ROOT
-from support.operators import Operator, until
+from support.kube.api_server import ROOT
+from support.operator.processes import Operator, until
 
 pytestmark = pytest.mark.timeout(400)  # many waits with deadlines of their own, on a machine that others use too
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from support.kubeapi import KubeApi
-from support.operated import Operated
-from support.operators import Operator, until
+from support.kube.api_server import KubeApi
+from support.operator.processes import Operator, until
+from support.operator.routes import Operated
 
 pytestmark = pytest.mark.timeout(400)  # many waits with deadlines of their own, on a machine that others use too
 

@@ -9,9 +9,9 @@ import time
 import pytest
 
 from chaski_core.timestamps import timestamp
-from support.kubehttp import DEPLOYMENTS, ROUTES, KubeHttp
-from support.operated import NAME, Operated
-from support.operators import Operator, until
+from support.kube.http import DEPLOYMENTS, ROUTES, KubeHttp
+from support.operator.processes import Operator, until
+from support.operator.routes import NAME, Operated
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.promise(2)]
 

@@ -7,11 +7,11 @@ import pytest
 
 from chaski_aws.provision.settings import OWNER_TAG, ProvisionSettings
 from chaski_core.route.loading import load_route
-from support.kubeapi import KubeApi
-from support.kubehttp import KubeHttp
-from support.operated import Operated, route
-from support.operators import QUICK, Operator, kubelets, operator
-from support.provisioning import provision
+from support.kube.api_server import KubeApi
+from support.kube.http import KubeHttp
+from support.operator.processes import QUICK, Operator, kubelets, operator
+from support.operator.provisioning import provision
+from support.operator.routes import Operated, route
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.promise(7)]
 

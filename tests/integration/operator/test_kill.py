@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from support.gates import Asked
-from support.kubeapi import KubeApi
-from support.operated import Operated
-from support.operators import Operator, kubelets, operator, until
+from support.faults.gate import Asked
+from support.kube.api_server import KubeApi
+from support.operator.processes import Operator, kubelets, operator, until
+from support.operator.routes import Operated
 
 LIFE_SECONDS = 60.0  # one process, from its start to its write
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from support.gates import Asked
-from support.kubeapi import KubeApi
-from support.operators import Operator, kubelets, operator, until
+from support.faults.gate import Asked
+from support.kube.api_server import KubeApi
+from support.operator.processes import Operator, kubelets, operator, until
 
 DENIED = {"__type": "com.amazon.coral.service#AccessDeniedException", "message": "not allowed"}
 BROKEN = ("denied-a", "denied-b", "hanging-a", "foreign-a")

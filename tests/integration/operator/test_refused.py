@@ -9,8 +9,8 @@ import pytest
 from chaski_core.route.validation.validate import validate, validate_change
 from contract.crd.making import Manifest
 from contract.crd.manifests import INVALID, VALID
-from support.kubeapi import KubeApi
-from support.kubehttp import ROUTES, KubeHttp
+from support.kube.api_server import KubeApi
+from support.kube.http import ROUTES, KubeHttp
 
 STRICT = "fieldValidation=Strict"
 

@@ -10,12 +10,12 @@ from aiohttp import web
 
 from chaski_core.dead_letter import DeadLetterFilter
 from chaski_runtime.process.clock import SystemClock
-from support.jobpods import JobPod, jobs_path
-from support.kubeapi import KubeApi
-from support.operated import NAME, Operated
-from support.operators import QUICK, Operator, kubelets, operator, until
-from support.replayed import Replayed, letters_of, made, on_queues, report_line
-from support.sqsserver import ServerProcess
+from support.aws.embedded_sqs import ServerProcess
+from support.dead_letters.replays import Replayed, letters_of, made, on_queues, report_line
+from support.kube.api_server import KubeApi
+from support.kube.job_pods import JobPod, jobs_path
+from support.operator.processes import QUICK, Operator, kubelets, operator, until
+from support.operator.routes import NAME, Operated
 
 pytestmark = pytest.mark.timeout(600)  # many waits with deadlines of their own, on a machine that others use too
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from support.collector import Seen, collector
-from support.gates import Asked
-from support.kubeapi import KubeApi
-from support.operated import NAME, Operated
-from support.operators import Operator, kubelets, operator
+from support.faults.gate import Asked
+from support.kube.api_server import KubeApi
+from support.operator.processes import Operator, kubelets, operator
+from support.operator.routes import NAME, Operated
+from support.processes.collector import Seen, collector
 
 pytestmark = pytest.mark.timeout(400)
 

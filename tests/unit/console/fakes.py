@@ -8,7 +8,7 @@ from chaski_console.data.views import History, QueueView, RouteRates, RouteView,
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import AttemptEntry, QueueCounts
 from chaski_core.retry.ladder import ErrorNote, Reason
-from support.memory import Faults, MemoryStore
+from support.worker.memory_backend import Faults, MemoryStore
 
 NOW = 1_800_000_000_000
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support.mavenjars import JavaProcess, jars
+from support.aws.java_emulators import JavaProcess, jars
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,155 @@
+"""A real one-node cluster that `hack/cluster/up` makes, and what tests do in it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import yaml
+from botocore.config import Config
+
+from support.aws.java_emulators import unavailable
+
+ROOT = Path(__file__).resolve().parents[3]
+STATE = Path(
+    os.environ.get("CHASKI_CLUSTER")
+    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chaski" / "cluster"
+)
+SYSTEM = "chaski-system"
+_SECONDS = 120
+_CANNOT = 3  # exit status of hack/cluster/up where this machine can't run a cluster
+T = TypeVar("T")
+
+
+class Cluster:
+    """The cluster that runs."""
+
+    def __init__(self) -> None:
+        lines = (STATE / "info").read_text().splitlines()
+        self.info = dict(line.split("=", 1) for line in lines)
+        self._environment = os.environ | {"KUBECONFIG": self.info["KUBECONFIG"]}
+        self._helm = Path(self.info["KUBECTL"]).with_name("helm")
+
+    def kubectl(self, *arguments: str, document: Any = None, seconds: float = _SECONDS) -> str:
+        """What kubectl prints; `document` (one or a list) goes to its stdin."""
+        ran = self.try_kubectl(*arguments, document=document, seconds=seconds)
+        assert ran.returncode == 0, f"kubectl {' '.join(arguments)}: {ran.stderr[-2000:]}"
+        return ran.stdout
+
+    def try_kubectl(
+        self, *arguments: str, document: Any = None, seconds: float = _SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        """The same, where it may be refused."""
+        items = document if isinstance(document, list) else [document]
+        text = "" if document is None else yaml.safe_dump_all(items)
+        return self._run([self.info["KUBECTL"], *arguments], text, seconds)
+
+    def apply(self, *documents: Mapping[str, Any]) -> None:
+        """`kubectl apply`."""
+        self.kubectl("apply", "-f", "-", document=list(documents))
+
+    def get(self, *arguments: str) -> Any:
+        """`kubectl get -o json`."""
+        return json.loads(self.kubectl("get", "-o", "json", *arguments))
+
+    def helm(self, *arguments: str, seconds: float = 400) -> str:
+        """What helm prints."""
+        ran = self._run([str(self._helm), *arguments], "", seconds)
+        assert ran.returncode == 0, (
+            f"helm {' '.join(arguments)}: {ran.stdout[-1000:]}{ran.stderr[-2000:]}\n{self.state()}"
+        )
+        return ran.stdout
+
+    def install(self, *more: str) -> None:
+        """Installs or upgrades the release `chaski` from this checkout; `more` are further arguments for helm."""
+        chart, values = ROOT / "charts" / "chaski", STATE / "values.yaml"
+        arguments = ("upgrade", "--install", "chaski", str(chart), "-n", SYSTEM, "-f", str(values))
+        self.helm(*arguments, *more, "--wait", "--timeout", "5m")
+
+    def namespace(self, name: str) -> None:
+        """A namespace that takes only Pods that Pod security calls restricted."""
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+
+    def state(self) -> str:
+        """What a person would look at first when something does not come."""
+        pods = self.try_kubectl("get", "pods", "--all-namespaces", "-o", "wide").stdout
+        routes = self.try_kubectl("get", "chaskiroutes", "--all-namespaces").stdout
+        events = self.try_kubectl("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp").stdout
+        logs = self.try_kubectl("logs", "-n", SYSTEM, "-l", "app.kubernetes.io/part-of=chaski", "--tail=15").stdout
+        return "\n".join((pods, routes, *events.splitlines()[-25:], logs))
+
+    def until(self, what: str, look: Callable[[], T | None], seconds: float = 180) -> T:
+        """Looks again and again until there is something; that."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if found := look():
+                return found
+            time.sleep(1)
+        raise AssertionError(f"not within {seconds:g} s: {what}\n{self.state()}")
+
+    def ready(self, namespace: str, route: str, seconds: float = 180) -> None:
+        """Waits until a route is Ready, as `kubectl wait` sees it."""
+        arguments = (
+            "wait",
+            "-n",
+            namespace,
+            "--for=condition=Ready",
+            f"chaskiroute/{route}",
+            f"--timeout={seconds:g}s",
+        )
+        waited = self.try_kubectl(*arguments, seconds=seconds + 30)
+        described = self.try_kubectl("describe", "chaskiroute", "-n", namespace, route).stdout
+        assert waited.returncode == 0, f"{waited.stderr}\n{described}\n{self.state()}"
+
+    def aws(self, service: str) -> Any:
+        """A boto3 client for the stand-in of `sqs` or `dynamodb`."""
+        port = self.info["SQS_PORT" if service == "sqs" else "DYNAMODB_PORT"]
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=f"http://127.0.0.1:{port}",
+            region_name="us-east-1",
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+            config=Config(retries={"mode": "standard"}),
+        )
+
+    def _run(self, command: Sequence[str], text: str, seconds: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=seconds, check=False, env=self._environment
+        )
+
+
+def bring_up() -> bool:
+    """Brings the cluster up where it is not, and says on stderr how far it is.
+
+    Where this machine can't run one the test is skipped, or fails in CI, with what is missing.
+
+    Returns:
+        Whether it was not up: then whoever asked ends it too.
+    """
+    said: list[str] = []
+    with subprocess.Popen([str(ROOT / "hack" / "cluster" / "up")], stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr or ():
+            said.append(line)
+            sys.stderr.write(line)
+            sys.stderr.flush()
+    if process.returncode == _CANNOT:
+        unavailable("".join(said))
+    assert process.returncode == 0, "".join(said[-60:])
+    return "it is up already" not in "".join(said)
+
+
+def take_down() -> None:
+    """Ends it and removes its state."""
+    subprocess.run([str(ROOT / "hack" / "cluster" / "down")], check=True, timeout=600)
+
+
+def load_images() -> None:
+    """Builds the images of this checkout and brings them into the cluster; writes the chart's values."""
+    subprocess.run([str(ROOT / "hack" / "cluster" / "load")], check=True, timeout=1200)

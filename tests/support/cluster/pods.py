@@ -1,0 +1,173 @@
+"""Targets and producers that tests put into a cluster, as Pods that namespaces with restricted Pod security take."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from support.cluster.cluster import SYSTEM, Cluster
+
+_SCRIPTS = Path(__file__).resolve().parents[2] / "e2e" / "pods"
+_IMAGE = "docker.io/library/python:3.11-slim"
+_POD_SECURITY = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+_CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
+PRODUCER = "producer"
+
+
+class Team:
+    """A namespace of a team: a target, a producer's ServiceAccount, the team's routes."""
+
+    def __init__(self, cluster: Cluster, prefix: str) -> None:
+        """Makes it, and waits for the target."""
+        self.cluster = cluster
+        self.namespace = f"{prefix}-{os.urandom(3).hex()}"
+        cluster.namespace(self.namespace)
+        scripts = {file.name: file.read_text() for file in _SCRIPTS.glob("*.py")}
+        cluster.apply(
+            self._named("ConfigMap", "scripts", data=scripts),
+            self._named("ServiceAccount", PRODUCER),
+            *self._server("target", "target.py"),
+        )
+        cluster.kubectl("wait", "-n", self.namespace, "--for=condition=Ready", "pod/target", "--timeout=90s")
+
+    def end(self) -> None:
+        """Removes the routes, and lets the namespace go."""
+        self.cluster.try_kubectl(
+            "delete", "chaskiroutes", "--all", "-n", self.namespace, "--wait=true", "--timeout=60s"
+        )
+        self.cluster.try_kubectl("delete", "namespace", self.namespace, "--wait=false")
+
+    def serve(self, name: str, script: str) -> str:
+        """Another server beside the target; its URL."""
+        self.cluster.apply(*self._server(name, script))
+        self.cluster.kubectl("wait", "-n", self.namespace, "--for=condition=Ready", f"pod/{name}", "--timeout=90s")
+        return f"http://{name}.{self.namespace}.svc.cluster.local:8080"
+
+    @property
+    def target(self) -> str:
+        """The target's URL, without a slash at the end."""
+        return f"http://target.{self.namespace}.svc.cluster.local:8080"
+
+    def route(self, name: str, **spec: Any) -> None:
+        """Applies a route to the target, with one queue unless it says otherwise."""
+        allow = [{"name": "target", "url": f"{self.target}/", "cidrs": PRIVATE}]
+        given = {
+            "queues": [{"name": "messages"}],
+            "targets": {"allow": allow},
+            "producers": [{"namespace": self.namespace, "serviceAccount": PRODUCER}],
+            **spec,
+        }
+        document = self._named("ChaskiRoute", name, apiVersion="chaski.dev/v1alpha1", spec=given)
+        self.cluster.apply(document)
+
+    def seen(self) -> dict[str, Any]:
+        """What came to the target: requests by path, sequence numbers by subject."""
+        answer: dict[str, Any] = self._asked("seen")
+        return answer
+
+    def hurry(self) -> None:
+        """Lets a producer that keeps a pace send the rest at once."""
+        self._asked("hurry/now")
+
+    def _asked(self, path: str) -> Any:
+        whole = f"/api/v1/namespaces/{self.namespace}/pods/target:8080/proxy/{path}"
+        return json.loads(self.cluster.kubectl("get", "--raw", whole))
+
+    def begin_sending(
+        self, route: str, plan: Sequence[tuple[str, str, int, int]], retry_seconds: float = 120, pace_seconds: float = 0
+    ) -> str:
+        """Starts a producer; its Pod's name.
+
+        Args:
+            route: to which it sends.
+            plan: subject, target URL, first sequence number, how many; side by side.
+            retry_seconds: how long one message is tried.
+            pace_seconds: above 0, messages become the rarer the fewer are left, and the last ones wait for `hurry`.
+        """
+        name = f"sender-{os.urandom(3).hex()}"
+        url = f"http://chaski-ingest.{SYSTEM}.svc.cluster.local/v1/routes/{self.namespace}/{route}/messages"
+        environment = {"URL": url, "PLAN": json.dumps(plan), "RUN": name, "RETRY_SECONDS": str(retry_seconds)}
+        if pace_seconds:
+            environment |= {"PACE_SECONDS": str(pace_seconds), "HURRY_URL": f"{self.target}/hurry"}
+        self.cluster.apply(self._pod(name, "sender.py", environment))
+        return name
+
+    def sending(self, sender: str) -> dict[str, int]:
+        """What a producer says that is under way."""
+        last = self.cluster.kubectl("logs", "-n", self.namespace, sender, "--tail=1")
+        found: dict[str, int] = json.loads(last or "{}")
+        return found
+
+    def sent(self, sender: str, seconds: float = 300) -> dict[str, Any]:
+        """What a producer says once it is done."""
+
+        def phase() -> str | None:
+            found: str = self.cluster.get("pod", "-n", self.namespace, sender)["status"].get("phase", "")
+            return found if found in ("Succeeded", "Failed") else None
+
+        ended = self.cluster.until(f"the end of {sender}", phase, seconds)
+        log = self.cluster.kubectl("logs", "-n", self.namespace, sender)
+        assert ended == "Succeeded", log[-2000:]
+        result: dict[str, Any] = json.loads(log.splitlines()[-1])
+        return result
+
+    def replicas(self, route: str) -> int:
+        """Worker Pods of a route that its Deployments ask for."""
+        items = self.cluster.get("deployments", "-n", self.namespace, "-l", f"chaski.dev/route={route}")["items"]
+        return sum(each["spec"]["replicas"] for each in items)
+
+    def status(self, route: str) -> dict[str, Any]:
+        """A route's status."""
+        found: dict[str, Any] = self.cluster.get("chaskiroute", "-n", self.namespace, route).get("status", {})
+        return found
+
+    def described(self, route: str) -> str:
+        """What `kubectl describe` tells of a route."""
+        return self.cluster.kubectl("describe", "chaskiroute", "-n", self.namespace, route)
+
+    def _named(self, kind: str, name: str, *, apiVersion: str = "v1", **content: Any) -> dict[str, Any]:  # noqa: N803 - Kubernetes' own word
+        return {
+            "apiVersion": apiVersion,
+            "kind": kind,
+            "metadata": {"name": name, "namespace": self.namespace},
+            **content,
+        }
+
+    def _server(self, name: str, script: str) -> list[dict[str, Any]]:
+        service = self._named("Service", name, spec={"selector": {"pod": name}, "ports": [{"port": 8080}]})
+        pod = self._pod(name, script, {})
+        pod["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+        return [pod, service]
+
+    def _pod(self, name: str, script: str, environment: Mapping[str, str]) -> dict[str, Any]:
+        token = {"audience": "chaski", "path": "token", "expirationSeconds": 3600}
+        container = {
+            "name": "main",
+            "image": _IMAGE,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["python3", f"/scripts/{script}"],
+            "env": [{"name": key, "value": value} for key, value in environment.items()],
+            "securityContext": _CONTAINER_SECURITY,
+            "volumeMounts": [{"name": "scripts", "mountPath": "/scripts"}, {"name": "token", "mountPath": "/token"}],
+        }
+        spec = {
+            "restartPolicy": "Never",
+            "serviceAccountName": PRODUCER,
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": _POD_SECURITY,
+            "containers": [container],
+            "volumes": [
+                {"name": "scripts", "configMap": {"name": "scripts"}},
+                {"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}},
+            ],
+        }
+        pod = self._named("Pod", name, spec=spec)
+        pod["metadata"]["labels"] = {"pod": name}
+        return pod

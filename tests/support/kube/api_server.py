@@ -1,0 +1,188 @@
+"""A real Kubernetes API server for tests: kube-apiserver and etcd, with RBAC and an audit log, on ports of their own.
+
+One is shared by all test processes of a run; a test that stops it asks for one of its own. Tests make namespaces of
+their own in it. No kubelet runs: Pods stay pending, Deployments are only stored, owner references are followed.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support.aws.java_emulators import unavailable
+from support.kube import certificates
+from support.kube.server_keeper import START_SECONDS
+
+ROOT = Path(__file__).resolve().parents[3]
+NEEDED = ("kube-apiserver", "etcd", "kubectl")
+CONTROLLER_MANAGER = "kube-controller-manager"
+# What follows owner references and empties namespaces; nothing that would fight with a test for a Deployment's status.
+CONTROLLERS = "garbage-collector-controller,namespace-controller,serviceaccount-controller,root-ca-certificate-publisher-controller"
+_STOP_SECONDS = 30.0
+_KUBECTL_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class KubeApi:
+    """A running API server."""
+
+    folder: Path
+    server: str  # its URL
+    programs: Path
+    controllers: str  # which of Kubernetes' controllers run beside it
+
+    def need_controllers(self) -> None:
+        """Skips a test of what controllers do where `KUBEBUILDER_ASSETS` holds none (`setup-envtest` brings none)."""
+        if not self.controllers:
+            unavailable(f"{self.programs} has no {CONTROLLER_MANAGER}")
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The admin's."""
+        return self.folder / "admin.kubeconfig"
+
+    @property
+    def ca(self) -> Path:
+        """The certificate of the server's authority."""
+        return self.folder / "ca.crt"
+
+    def user_kubeconfig(self, user: str, groups: Sequence[str] = ()) -> Path:
+        """The kubeconfig of a user that RBAC knows by that name."""
+        return certificates.user_kubeconfig(self.folder, self.server, user, groups)
+
+    def kubectl(self, *arguments: str, document: Any = None) -> str:
+        """What kubectl prints, as the admin. `document` goes to its stdin: `kubectl("apply", "-f", "-", document=...)`."""
+        ran = self.try_kubectl(*arguments, document=document)
+        assert ran.returncode == 0, f"kubectl {' '.join(arguments)}: {ran.stderr}"
+        return ran.stdout
+
+    def try_kubectl(self, *arguments: str, document: Any = None) -> subprocess.CompletedProcess[str]:
+        """The same, where it may be refused."""
+        command = [str(self.programs / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
+        stdin = "" if document is None else json.dumps(document)
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=_KUBECTL_SECONDS, check=False
+        )
+
+    def get(self, *arguments: str) -> Any:
+        """`kubectl get -o json`."""
+        return json.loads(self.kubectl("get", "-o", "json", *arguments))
+
+    def make_namespace(self, prefix: str = "test") -> str:
+        """A namespace that no other test has, with the ServiceAccount `default`."""
+        name = f"{prefix}-{os.urandom(4).hex()}"
+        self.kubectl("create", "namespace", name)
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
+        self.kubectl("apply", "--server-side", "-f", "-", document=account)
+        return name
+
+    def install_crds(self) -> None:
+        """The ChaskiRoute's definition, served when this returns."""
+        self.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+        deadline = time.monotonic() + START_SECONDS
+        # `kubectl wait` ends with an error as long as a definition has no conditions at all.
+        while self.try_kubectl(
+            "wait", "--for=condition=Established", "--timeout=1s", "-f", str(ROOT / "crds")
+        ).returncode:
+            assert time.monotonic() < deadline, "the ChaskiRoute's definition was not established"
+            time.sleep(0.1)
+
+    def token(self, namespace: str, account: str, audience: str) -> str:
+        """A token of a ServiceAccount for an audience, as a projected volume holds one."""
+        return self.kubectl("create", "token", account, "-n", namespace, f"--audience={audience}").strip()
+
+    def requests(self, user: str | None = None) -> list[dict[str, Any]]:
+        """What the audit log says of requests so far, watches when they end: verb, user, objectRef, userAgent and so on."""
+        lines = (self.folder / "audit.log").read_bytes().splitlines(keepends=True)
+        entries = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        return [each for each in entries if user is None or each["user"]["username"] == user]
+
+    def down(self) -> None:
+        """Kills the API server with SIGKILL; it stays down. Not for the shared one."""
+        (self.folder / "down").touch()
+        self._wait_for(up=False)
+
+    def up(self) -> None:
+        """Starts it again, on the same port, with all that it knew."""
+        (self.folder / "down").unlink()
+        self._wait_for(up=True)
+
+    def _wait_for(self, *, up: bool) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while (self.try_kubectl("get", "--raw", "/readyz").returncode == 0) != up:
+            assert time.monotonic() < deadline, f"the API server did not {'start' if up else 'end'}"
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def kube_api(folder: Path, controllers: str = CONTROLLERS) -> Iterator[KubeApi]:
+    """The API server that runs in a folder, begun by whoever is first and ended after the last, whatever ends that.
+
+    Where its programs can't be had, the test is skipped on a laptop, and fails where `CI=true`.
+    """
+    programs, controllers = _programs(controllers)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "users").open("a") as users:
+        with (folder / "start.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(users, fcntl.LOCK_SH)  # waits while one that nobody used any more is being ended
+            if not (folder / "ready.json").exists():
+                _start(folder, {"programs": programs, "controllers": controllers})
+        server = json.loads((folder / "ready.json").read_text())["server"]
+        try:
+            yield KubeApi(folder, server, Path(programs), controllers)
+        finally:
+            fcntl.flock(users, fcntl.LOCK_UN)
+            _wait_ended(folder)
+
+
+def _programs(controllers: str) -> tuple[str, str]:
+    """The folder of the programs, and which controllers can run."""
+    found = _built(*NEEDED, *([CONTROLLER_MANAGER] if controllers else []))
+    if found.returncode and controllers:
+        controllers = ""
+        found = _built(*NEEDED)
+    if found.returncode:
+        unavailable(found.stderr.strip())
+    return found.stdout.strip(), controllers
+
+
+def _built(*programs: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "hack" / "kube" / "build.py"), "--if-built", *programs]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def _start(folder: Path, wanted: dict[str, str]) -> None:
+    (folder / "failed").unlink(missing_ok=True)
+    (folder / "wanted.json").write_text(json.dumps(wanted))
+    command = [sys.executable, "-m", "support.kube.server_keeper", str(folder)]
+    with (folder / "keeper.log").open("ab") as log:
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+        subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, timeout=60, check=True
+        )
+    deadline = time.monotonic() + 2 * START_SECONDS
+    while not (folder / "ready.json").exists():
+        assert not (folder / "failed").exists(), (folder / "failed").read_text()
+        assert time.monotonic() < deadline, (folder / "keeper.log").read_text()[-2000:]
+        time.sleep(0.05)
+
+
+def _wait_ended(folder: Path) -> None:
+    """Until it is ended, or another process uses it."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    with (folder / "users").open("a") as users:
+        while (folder / "ready.json").exists() and time.monotonic() < deadline:
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(users, fcntl.LOCK_UN)
+            except BlockingIOError:
+                return
+            time.sleep(0.05)

@@ -1,0 +1,152 @@
+"""Routes that an operator works on in tests, and how they stand."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from support.kube.http import DEPLOYMENTS, ROUTES, KubeHttp
+from support.operator.processes import Operator, until
+
+NAME = "orders"
+_ATTRIBUTES = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+
+
+def route(namespace: str, name: str = NAME, **spec: Any) -> dict[str, Any]:
+    """A small route without retries; `spec` says what is different."""
+    whole = {
+        "queues": [{"name": "messages"}],
+        "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
+        "retry": {"rungs": [], "ladders": []},
+    }
+    return {
+        "apiVersion": "chaski.dev/v1alpha1",
+        "kind": "ChaskiRoute",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": whole | spec,
+    }
+
+
+class Operated:
+    """One route in a namespace, with an operator at work."""
+
+    def __init__(self, op: Operator, namespace: str, name: str = NAME) -> None:
+        self.op = op
+        self.namespace = namespace
+        self.name = name
+        self._aws = op.boto()
+        self._http = KubeHttp(op.kube)
+
+    def apply(self, **spec: Any) -> None:
+        """`kubectl apply` of the route."""
+        self.op.kube.kubectl("apply", "-f", "-", document=route(self.namespace, self.name, **spec))
+
+    def delete(self) -> None:
+        """`kubectl delete`, until it is gone."""
+        self.op.kube.kubectl("delete", "chaskiroute", self.name, "-n", self.namespace, "--wait=false")
+        until(lambda: self.get() is None, "the route stayed")
+
+    def get(self) -> dict[str, Any] | None:
+        """The route as it is."""
+        found: dict[str, Any] | None = self._http.get(f"{ROUTES}/namespaces/{self.namespace}/chaskiroutes/{self.name}")
+        return found
+
+    def condition(self, type_: str) -> dict[str, Any]:
+        """A condition, if it speaks of the route of now."""
+        document = self.get() or {"metadata": {"generation": -1}}
+        listed = document.get("status", {}).get("conditions", ())
+        found = next((each for each in listed if each["type"] == type_), {})
+        return found if found.get("observedGeneration") == document["metadata"]["generation"] else {}
+
+    def await_condition(self, type_: str, status: str, reason: str | None = None) -> dict[str, Any]:
+        """Waits until a condition says so of the route of now."""
+
+        def said() -> dict[str, Any] | None:
+            found = self.condition(type_)
+            return found if found.get("status") == status and reason in (None, found["reason"]) else None
+
+        found: dict[str, Any] = until(said, f"{type_} is not {status} {reason}: {self.condition(type_)}")
+        return found
+
+    def ready(self) -> None:
+        """Waits until it is Ready."""
+        self.await_condition("Ready", "True")
+
+    def whole(self) -> None:
+        """Waits until it is Ready and nothing runs empty any more."""
+        self.ready()
+        until(lambda: "Draining" not in self.rows().values(), "something runs empty for ever")
+
+    def rows(self) -> dict[str, str]:
+        """State by row of the status; rows of which only the autoscaler speaks have none."""
+        document = self.get() or {}
+        rows = document.get("status", {}).get("queues", ())
+        return {each["name"]: each["state"] for each in rows if "state" in each}
+
+    def resolved(self) -> dict[str, Any]:
+        """`status.resolved`."""
+        document = self.get()
+        assert document is not None
+        found: dict[str, Any] = document["status"]["resolved"]
+        return found
+
+    def names(self, plural: str = "deployments") -> list[str]:
+        """Names of its objects of a kind."""
+        group = {"deployments": "apis/apps/v1", "configmaps": "api/v1", "poddisruptionbudgets": "apis/policy/v1"}[
+            plural
+        ]
+        path = f"/{group}/namespaces/{self.namespace}/{plural}?labelSelector=chaski.dev/route={self.name}"
+        return sorted(each["metadata"]["name"] for each in self._http.items(path))
+
+    def generations(self) -> dict[str, int]:
+        """How often each Deployment's spec was changed, by its name."""
+        items = self._http.items(f"{DEPLOYMENTS}/namespaces/{self.namespace}/deployments")
+        return {each["metadata"]["name"]: each["metadata"]["generation"] for each in items}
+
+    def events(self) -> set[str]:
+        """Reasons of the events in its namespace."""
+        return {each["reason"] for each in self._http.items(f"/api/v1/namespaces/{self.namespace}/events")}
+
+    # ---- on AWS
+
+    def queues(self) -> list[str]:
+        """Names of the queues that begin as its own do."""
+        prefix = f"chaski-{self.namespace}-{self.name}-"
+        found = self._aws.call("sqs", "ListQueues", {"QueueNamePrefix": prefix}).get("QueueUrls", ())
+        return sorted(url.rpartition("/")[2] for url in found)
+
+    def queue(self, part: str) -> str:
+        """The URL of the queue whose name holds that."""
+        (name,) = [each for each in self.queues() if part in each]
+        return str(self._aws.call("sqs", "GetQueueUrl", {"QueueName": name})["QueueUrl"])
+
+    def attributes(self, url: str) -> dict[str, str]:
+        """All attributes of a queue."""
+        return dict(
+            self._aws.call("sqs", "GetQueueAttributes", {"QueueUrl": url, "AttributeNames": ["All"]})["Attributes"]
+        )
+
+    def set_attributes(self, url: str, **attributes: str) -> None:
+        """As somebody at the console would."""
+        self._aws.call("sqs", "SetQueueAttributes", {"QueueUrl": url, "Attributes": attributes})
+
+    def send(self, url: str) -> None:
+        """Puts a message on a queue."""
+        request = {"QueueUrl": url, "MessageBody": "x", "MessageGroupId": "s", "MessageDeduplicationId": "d"}
+        self._aws.call("sqs", "SendMessage", request)
+
+    def purge(self, url: str) -> None:
+        """Empties it, as workers would."""
+        self._aws.call("sqs", "PurgeQueue", {"QueueUrl": url})
+
+    def make_foreign(self, name: str) -> str:
+        """A queue of somebody else; its URL."""
+        request = {"QueueName": name, "Attributes": _ATTRIBUTES, "tags": {"team": "other"}}
+        return str(self._aws.call("sqs", "CreateQueue", request)["QueueUrl"])
+
+    def drop_queue(self, url: str) -> None:
+        """Deletes it."""
+        self._aws.call("sqs", "DeleteQueue", {"QueueUrl": url})
+
+    def tables(self) -> list[str]:
+        """Names of the tables that begin as its own does."""
+        listed: Sequence[str] = self._aws.call("dynamodb", "ListTables", {})["TableNames"]
+        return [each for each in listed if each.startswith(f"chaski-{self.namespace}-{self.name}-")]

@@ -1,0 +1,68 @@
+"""A `chaski console` process."""
+
+import asyncio
+import contextlib
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from support.processes.dev import CHASKI
+
+WITHIN = 90.0
+
+
+@dataclass
+class ConsoleProcess:
+    """One that has said that it is ready."""
+
+    process: Process
+    log: Path
+    url: str = ""  # with a slash at the end
+    metrics_url: str = ""  # where it was asked for
+
+    def lines(self, action: str) -> list[dict[str, Any]]:
+        """Lines of its log that tell of that action."""
+        read = [orjson.loads(line) for line in self.log.read_bytes().splitlines() if line.endswith(b"}")]
+        return [line for line in read if line.get("event.action") == action]
+
+    async def told(self, action: str) -> list[dict[str, Any]]:
+        """The same, once there are such lines: a log is written a moment after what it tells of."""
+        async with asyncio.timeout(WITHIN):
+            while not (found := self.lines(action)):
+                await asyncio.sleep(0.1)
+        return found
+
+    async def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        self.process.terminate()
+        return await asyncio.wait_for(self.process.wait(), WITHIN)
+
+
+@contextlib.asynccontextmanager
+async def console_process(
+    folder: Path, environment: Mapping[str, str], *arguments: object
+) -> AsyncIterator[ConsoleProcess]:
+    """A console on a free port, ended at the end."""
+    log = folder / "console.log"
+    with log.open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            CHASKI, "console", *map(str, arguments), "--port", "0", "--log-format", "json",
+            stdin=DEVNULL, stdout=out, stderr=out, env=environment,
+        )  # fmt: skip
+    running = ConsoleProcess(process, log)
+    try:
+        async with asyncio.timeout(WITHIN):
+            while not (ready := running.lines("ready")):
+                assert process.returncode is None, log.read_text()
+                await asyncio.sleep(0.1)
+        running.url = ready[0]["chaski.console.url"]
+        running.metrics_url = ready[0].get("chaski.metrics.url", "")
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,189 @@
+"""A worker with everything around it in memory, and a target that answers as the test says."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from chaski_core.message.envelope import HttpRequest, Metadata, write_envelope
+from chaski_core.message.subject import first_deduplication_id, group_id
+from chaski_core.ports import OutgoingMessage, Sent
+from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
+from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_status
+from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
+from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
+from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_worker.consumer.worker import Worker
+from chaski_worker.settings import WorkerSettings
+from support.worker.memory_backend import LoopClock, MemoryBackend
+
+FAST, MEDIUM = Rung("fast", 5), Rung("medium", 60)
+POLICY = RetryPolicy(
+    (FAST, MEDIUM),
+    (
+        Ladder("4xx", 2, ("fast", "medium")),
+        Ladder("5xx", 5, ("fast",)),
+        Ladder("timeout", 1, ("fast", "medium")),
+    ),
+)
+
+
+def make_route(
+    ordering: Ordering = Ordering.RELAXED,
+    *,
+    policy: RetryPolicy = POLICY,
+    partitions: int = 1,
+    concurrency: int = 64,
+    targets: int = 1,
+    suspended: bool = False,
+) -> Route:
+    """A route with one queue and so many targets."""
+    return Route(
+        namespace="ns",
+        name="r",
+        ordering=ordering,
+        queues=(QueueSpec("messages", partitions),),
+        allow=tuple(AllowRule(f"t{index}", f"http://t{index}.example/") for index in range(targets)),
+        delivery=Delivery(timeout_seconds=30, concurrency_per_pod=concurrency),
+        retry=policy,
+        retention_days=30,
+        producers=(),
+        subject_group=None,
+        suspend=Suspend(delivery=suspended),
+        document={},
+    )
+
+
+def resolve(route: Route) -> ResolvedRoute:
+    """The route's queues in memory."""
+    urls = tuple(f"mem://p{index}" for index in range(route.queues[0].partitions))
+    rungs = route.retry.rungs if route.ordering is Ordering.RELAXED else ()
+    return ResolvedRoute(
+        route,
+        (Generation(1, {"messages": urls}),),
+        tuple(RungQueue(rung, f"mem://rung-{rung.name}") for rung in rungs),
+    )
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the target saw."""
+
+    at: float  # loop seconds at the start
+    done: float
+    subject: str
+    number: int  # of the message within its subject
+    status: int
+
+
+Answer = Callable[[str, int, int], Awaitable[int] | int]  # subject, number, attempt -> status; 0 means no answer
+
+
+@dataclass
+class FakeTarget:
+    """A deliverer whose answers the test gives."""
+
+    answer: Answer
+    calls: list[Call] = field(default_factory=list)
+    running: int = 0
+    most_running: int = 0
+
+    async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]]) -> Outcome:
+        """One call."""
+        loop = asyncio.get_running_loop()
+        at = loop.time()
+        subject, _, number = dict(headers)["Chaski-Id"].rpartition("-")
+        attempt = int(dict(headers)["Chaski-Attempt"])
+        self.running += 1
+        self.most_running = max(self.running, self.most_running)
+        try:
+            answered = self.answer(subject, int(number), attempt)
+            status = answered if isinstance(answered, int) else await answered
+        finally:
+            self.running -= 1
+        self.calls.append(Call(at, loop.time(), subject, int(number), status))
+        target = self.target_name(request.url)
+        if not status:
+            return Outcome(ErrorClass.TIMEOUT, detail="no answer", target=target, duration_seconds=loop.time() - at)
+        seconds = loop.time() - at
+        return Outcome(
+            class_of_status(status), status=status, detail=f"HTTP {status}", target=target, duration_seconds=seconds
+        )
+
+    def target_name(self, url: str) -> str:
+        """`t0` for http://t0.example/."""
+        return url.removeprefix("http://").partition(".")[0]
+
+    def of(self, subject: str) -> list[Call]:
+        """The calls of one subject in the order they began."""
+        return sorted((call for call in self.calls if call.subject == subject), key=lambda call: call.at)
+
+
+@dataclass
+class World:
+    """A route, its queues, and as many workers as the test starts."""
+
+    route: Route
+    target: FakeTarget
+    settings: WorkerSettings = field(default_factory=lambda: WorkerSettings(observe_interval_seconds=0))
+    keeps: bool = False  # its queues delete nothing by its age
+
+    def __post_init__(self) -> None:
+        self.clock = LoopClock()
+        self.backend = MemoryBackend(self.clock, keeps=self.keeps)
+        self.resolved = resolve(self.route)
+        for rung in self.resolved.rungs:
+            self.backend.delayed_queue(rung.url, rung.rung.delay_seconds)
+        self.metrics = Metrics()
+        self.running: list[tuple[Worker, asyncio.Task[None]]] = []
+
+    def worker(self, only_queue: str | None = None) -> Worker:
+        """A worker, not started; of all queues, or of one."""
+        return Worker(
+            self.resolved,
+            backend=self.backend,
+            deliverer=self.target,
+            metrics=self.metrics,
+            clock=self.clock,
+            settings=self.settings,
+            only_queue=only_queue,
+            random=lambda: 0.5,
+        )
+
+    def start(self, only_queue: str | None = None) -> Worker:
+        """A worker that runs."""
+        worker = self.worker(only_queue)
+        self.running.append((worker, asyncio.create_task(worker.run())))
+        return worker
+
+    async def stop(self) -> None:
+        """Stops every worker and waits for them."""
+        for worker, _ in self.running:
+            worker.stop()
+        await asyncio.gather(*(task for _, task in self.running))
+        self.running.clear()
+
+    async def send(self, subject: str, number: int, target: int = 0) -> str:
+        """Puts message `number` of a subject on its queue as ingest would; its id."""
+        message_id = f"{subject}-{number}"
+        url = self.resolved.place(subject)[2]
+        document = {"subject": subject, "body": {"url": f"http://t{target}.example/"}}
+        metadata = Metadata(id=message_id, route=self.route.key, accepted_at=self.clock.now_ms())
+        message = OutgoingMessage(
+            write_envelope(document, metadata), group_id(subject), first_deduplication_id(message_id)
+        )
+        (result,) = await self.backend.queue(url).send([message])
+        assert isinstance(result, Sent)
+        return message_id
+
+    async def put(self, url: str, body: bytes, group: str = "g", key: str = "k") -> None:
+        """Puts raw bytes on a queue."""
+        await self.backend.queue(url).send([OutgoingMessage(body, group, key)])
+
+    async def settled(self, within: float = 100_000, look_every: float = 0.5) -> None:
+        """Waits until no queue holds a message."""
+        async with asyncio.timeout(within):
+            while True:
+                counts = [await queue.counts() for queue in list(self.backend.queues.values())]
+                if not any(count.total for count in counts):
+                    return
+                await asyncio.sleep(look_every)

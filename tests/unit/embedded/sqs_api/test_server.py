@@ -1,0 +1,278 @@
+"""The SQS server over real sockets, with a queue whose answers the tests decide."""
+
+import asyncio
+import io
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import aiohttp
+import pytest
+
+import chaski_embedded.sqs_api.server
+from chaski_core.errors import BackendUnavailableError
+from chaski_embedded.__main__ import welcome
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.queue import AttributedReceived
+from chaski_embedded.sqs_api.server import MAX_REQUEST_BYTES, SqsServer, start_server
+
+URL = "http://elsewhere.example/000000000000/orders.fifo"
+ATTRIBUTES = {
+    "ContentBasedDeduplication": "false",
+    "MaximumMessageSize": "1048576",
+    "ReceiveMessageWaitTimeSeconds": "0",
+    "VisibilityTimeout": "30",
+}
+HEAD = AttributedReceived("id-1", "handle-1", b"1", "g", "d1", 1, 1_000, 1, 1_000)
+FOLLOWER = AttributedReceived("id-2", "handle-2", b"2", "g", "d2", 2, 1_000, 1, 1_000)
+
+
+class FakeQueue:
+    """A queue that hands its messages out when the test lets it, cancelled or not."""
+
+    def __init__(self) -> None:
+        self.messages: Sequence[AttributedReceived] = ()
+        self.asked = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.heeds_cancel = True
+        self.given_back: list[AttributedReceived] = []
+        self.gave_back = asyncio.Event()
+        self.waits: list[float] = []
+        self.failure: Exception | None = None
+
+    async def receive(self, *, wait_seconds: float, **_: Any) -> Sequence[AttributedReceived]:
+        """Waits for the test's word; taken messages are lost to a caller that was cancelled, or come all the same."""
+        self.waits.append(wait_seconds)
+        if self.failure:
+            raise self.failure
+        self.asked.set()
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            if self.heeds_cancel:
+                raise
+        return self.messages
+
+    async def give_back(self, messages: Sequence[AttributedReceived]) -> None:
+        """Notes what was given back."""
+        self.given_back.extend(messages)
+        self.gave_back.set()
+
+
+class FakeBroker:
+    """A broker of one queue."""
+
+    def __init__(self) -> None:
+        self.fake = FakeQueue()
+        self.opened: list[str] = []
+
+    def queue(self, url: str) -> FakeQueue:
+        """The one queue, whatever it is called."""
+        self.opened.append(url)
+        return self.fake
+
+    def now_ms(self) -> int:
+        """The wall clock."""
+        return time.time_ns() // 1_000_000
+
+    async def attributes(self, url: str) -> Mapping[str, str]:
+        """What a queue has by default."""
+        self.opened.append(url)
+        return ATTRIBUTES
+
+
+@asynccontextmanager
+async def _serving(broker: FakeBroker) -> AsyncIterator[SqsServer]:
+    server = await start_server(cast("EmbeddedBroker", broker))
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+async def _post(url: str, action: str, fields: Any = None, data: bytes | None = None) -> tuple[int, Any, str]:
+    headers = {"X-Amz-Target": action, "Content-Type": "application/x-amz-json-1.0"}
+    body = io.BytesIO(json.dumps(fields).encode() if data is None else data)
+    async with aiohttp.ClientSession() as session, session.post(url, data=body, headers=headers) as response:
+        text = await response.text()
+        return response.status, json.loads(text) if text else None, response.headers.get("x-amzn-query-error", "")
+
+
+@pytest.mark.parametrize("url", [URL, "https://[::1/orders.fifo", "embedded://orders.fifo", "orders.fifo"])
+async def test_only_the_name_in_a_queue_url_matters(url: str) -> None:
+    """A queue is found whatever host and port the caller knew it by."""
+    broker = FakeBroker()
+    broker.fake.may_answer.set()
+    async with _serving(broker) as server:
+        status, answer, _ = await _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": url})
+    assert (status, answer) == (200, {})
+    assert set(broker.opened) == {"embedded://orders.fifo"}
+
+
+async def test_a_caller_that_hangs_up_ends_its_long_poll() -> None:
+    """The waiting receive is cancelled, so that it takes nothing for nobody."""
+    broker = FakeBroker()
+    async with _serving(broker) as server:
+        call = asyncio.create_task(
+            _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": URL, "WaitTimeSeconds": 20})
+        )
+        await asyncio.wait_for(broker.fake.asked.wait(), 5)
+        call.cancel()
+        await asyncio.wait_for(broker.fake.cancelled.wait(), 5)
+    assert broker.fake.waits == [20]
+    assert broker.fake.given_back == []
+
+
+async def test_messages_taken_for_a_caller_that_hung_up_are_given_back() -> None:
+    """A receive that could no longer be stopped brought messages that nobody will handle."""
+    broker = FakeBroker()
+    broker.fake.heeds_cancel = False
+    broker.fake.messages = (HEAD, FOLLOWER)
+    async with _serving(broker) as server:
+        call = asyncio.create_task(
+            _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": URL, "WaitTimeSeconds": 20})
+        )
+        await asyncio.wait_for(broker.fake.asked.wait(), 5)
+        call.cancel()
+        await asyncio.wait_for(broker.fake.gave_back.wait(), 5)
+    assert broker.fake.given_back == [HEAD, FOLLOWER]
+
+
+async def test_closing_ends_long_polls_with_an_empty_answer() -> None:
+    """A server that ends does not make its callers wait, and takes nothing for them."""
+    broker = FakeBroker()
+    async with _serving(broker) as server:
+        call = asyncio.create_task(
+            _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": URL, "WaitTimeSeconds": 20})
+        )
+        await asyncio.wait_for(broker.fake.asked.wait(), 5)
+        await asyncio.wait_for(server.close(), 5)
+        assert await asyncio.wait_for(call, 5) == (200, {}, "")
+    assert broker.fake.cancelled.is_set()
+
+
+async def test_what_a_receive_brings_while_the_server_closes_still_reaches_the_caller() -> None:
+    """The caller is there, so nothing needs to be given back."""
+    broker = FakeBroker()
+    broker.fake.heeds_cancel = False
+    broker.fake.messages = (HEAD,)
+    async with _serving(broker) as server:
+        call = asyncio.create_task(
+            _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": URL, "WaitTimeSeconds": 20})
+        )
+        await asyncio.wait_for(broker.fake.asked.wait(), 5)
+        await server.close()
+        _, answer, _ = await asyncio.wait_for(call, 5)
+    assert [each["Body"] for each in answer["Messages"]] == ["1"]
+    assert broker.fake.given_back == []
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "code"),
+    [
+        pytest.param("AmazonSQS.Nothing", 404, "InvalidAction;Sender", id="unknown action"),
+        pytest.param("DynamoDB_20120810.ListTables", 404, "InvalidAction;Sender", id="another service"),
+        pytest.param("", 404, "InvalidAction;Sender", id="no action: the former Query protocol"),
+        pytest.param(
+            "AmazonSQS.StartMessageMoveTask",
+            400,
+            "AWS.SimpleQueueService.UnsupportedOperation;Sender",
+            id="not offered",
+        ),
+    ],
+)
+async def test_an_action_that_is_not_offered_is_refused(action: str, status: int, code: str) -> None:
+    """The header names the code in the way of the former protocol."""
+    async with _serving(FakeBroker()) as server:
+        answered, _, told = await _post(server.url, action, {})
+    assert (answered, told) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        pytest.param({}, "MissingParameter;Sender", id="no queue"),
+        pytest.param({"QueueUrl": URL, "MaxNumberOfMessages": 0}, "InvalidParameterValue;Sender", id="no messages"),
+        pytest.param(
+            {"QueueUrl": URL, "MaxNumberOfMessages": 11}, "InvalidParameterValue;Sender", id="eleven messages"
+        ),
+        pytest.param({"QueueUrl": URL, "WaitTimeSeconds": 21}, "InvalidParameterValue;Sender", id="long wait"),
+        pytest.param({"QueueUrl": URL, "VisibilityTimeout": 43_201}, "InvalidParameterValue;Sender", id="long hold"),
+        pytest.param({"QueueUrl": URL, "ReceiveRequestAttemptId": ""}, "InvalidParameterValue;Sender", id="attempt id"),
+        pytest.param({"QueueUrl": URL, "AttributeNames": ["Foobar"]}, "InvalidAttributeName;Sender", id="attribute"),
+        pytest.param({"QueueUrl": URL, "WaitTimeSeconds": "1"}, "MalformedInput;Sender", id="text for a number"),
+        pytest.param([], "MalformedInput;Sender", id="no object"),
+    ],
+)
+async def test_a_receive_that_is_not_allowed_is_refused_before_the_queue_is_asked(fields: Any, code: str) -> None:
+    """Nothing is taken for a request that can't be answered."""
+    broker = FakeBroker()
+    async with _serving(broker) as server:
+        status, _, told = await _post(server.url, "AmazonSQS.ReceiveMessage", fields)
+    assert (status, told) == (400, code)
+    assert broker.fake.waits == []
+
+
+async def test_a_request_beyond_the_limit_is_refused() -> None:
+    """Memory is bounded: 8 MiB is more than any allowed batch needs."""
+    async with _serving(FakeBroker()) as server:
+        status, _, told = await _post(server.url, "AmazonSQS.SendMessage", data=b" " * (MAX_REQUEST_BYTES + 1))
+    assert (status, told) == (413, "RequestEntityTooLarge;Sender")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that stops in the middle of its request holds nothing for longer than the limit."""
+    monkeypatch.setattr(chaski_embedded.sqs_api.server, "BODY_TIMEOUT_SECONDS", 0.2)
+    async with _serving(FakeBroker()) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 10\r\n\r\n{")
+        answer = await asyncio.wait_for(reader.readline(), 5)
+        writer.close()
+        await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_broker_that_is_away_answers_503() -> None:
+    """SDKs retry a 503; they would not retry a 400."""
+    broker = FakeBroker()
+    broker.fake.failure = BackendUnavailableError("the disk is full")
+    async with _serving(broker) as server:
+        status, answer, told = await _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": URL})
+    assert (status, told) == (503, "ServiceUnavailable;Receiver")
+    assert answer["message"] == "the disk is full"
+
+
+async def test_an_unforeseen_failure_answers_500_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The caller is told nothing of the inside; the log holds the traceback."""
+    broker = FakeBroker()
+    broker.fake.failure = KeyError("inside")
+    with caplog.at_level(logging.ERROR):
+        async with _serving(broker) as server:
+            status, answer, told = await _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": URL})
+    assert (status, told) == (500, "InternalFailure;Receiver")
+    assert "inside" not in answer["message"]
+    assert "KeyError: 'inside'" in caplog.text
+
+
+async def test_an_address_that_is_taken_is_told() -> None:
+    """The second server fails at once and leaves nothing running."""
+    async with _serving(FakeBroker()) as server:
+        port = int(server.url.rpartition(":")[2])
+        with pytest.raises(OSError, match=str(port)):
+            await start_server(cast("EmbeddedBroker", FakeBroker()), port=port)
+
+
+@pytest.mark.parametrize(
+    ("host", "warned"), [("127.0.0.1", False), ("::1", False), ("localhost", False), ("0.0.0.0", True)]
+)
+def test_the_welcome_says_who_can_reach_the_server(host: str, warned: bool) -> None:
+    """There is no authentication, so an address that others can reach is told loudly."""
+    text = welcome("http://127.0.0.1:9324", host)
+    assert ("EVERYONE" in text) is warned
+    assert "AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324" in text
+    assert "aws sqs --endpoint-url http://127.0.0.1:9324" in text  # version 1 of the CLI reads no variable for it
