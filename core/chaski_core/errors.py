@@ -1,13 +1,13 @@
-"""Every error that Chaski raises on purpose.
+"""The exceptions of Chaski.
 
     ChaskiError
-    ├── InvalidInputError        what a person or program gave is wrong; carries every fault
+    ├── InvalidInputError        an input is invalid; has every fault
     │   ├── InvalidMessageError
     │   └── InvalidRouteError
-    ├── BackendError             the queue or the store did not do what was asked
-    │   ├── BackendUnavailableError   away or overloaded: try again later
-    │   └── BackendRejectedError      refused for good: the same call would fail again
-    └── RouteConflictError       a change that the data on disk or in the queues does not allow
+    ├── BackendError             a call to the queue or the store failed
+    │   ├── BackendUnavailableError   unreachable or overloaded: try again later
+    │   └── BackendRejectedError      refused permanently: the same call would fail again
+    └── RouteConflictError       a change that the existing data or queues do not allow
 
 The outcome of an HTTP attempt is never an exception; it is a value (`outcome.py`).
 """
@@ -18,21 +18,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class FieldError:
-    """One thing that is wrong with an input: where, and what."""
+    """One fault of an input: the field and the reason."""
 
     field: str  # path as a user writes it: `body.headers.X-A`, `spec.retry.ladders[2].rungs[0]`; "" for the whole
-    message: str  # a sentence that names the value and what would be right
+    message: str  # names the value and what would be valid
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message
 
 
 class ChaskiError(Exception):
-    """The base of all errors below."""
+    """The base of all exceptions below."""
 
 
 class InvalidInputError(ChaskiError):
-    """An input is wrong; `faults` names everything that is wrong with it, not only the first."""
+    """An input is invalid; `faults` has all its faults, not only the first."""
 
     def __init__(self, faults: Sequence[FieldError]) -> None:
         super().__init__("; ".join(str(fault) for fault in faults))
@@ -40,7 +40,7 @@ class InvalidInputError(ChaskiError):
 
 
 class InvalidMessageError(InvalidInputError):
-    """A message can't be accepted as it is."""
+    """A message is invalid."""
 
 
 class InvalidRouteError(InvalidInputError):
@@ -48,11 +48,11 @@ class InvalidRouteError(InvalidInputError):
 
 
 class BackendError(ChaskiError):
-    """The queue or the store did not do what was asked."""
+    """A call to the queue or the store failed."""
 
 
 class BackendUnavailableError(BackendError):
-    """The backend is away or overloaded; nothing is known to be wrong with the call."""
+    """The backend is unreachable or overloaded; the call itself may be valid."""
 
     def __init__(self, reason: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(reason)
@@ -60,7 +60,7 @@ class BackendUnavailableError(BackendError):
 
 
 class BackendRejectedError(BackendError):
-    """The backend refused the call for good; `code` is the backend's own word for it."""
+    """The backend refused the call permanently; `code` is the backend's own error code."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
@@ -69,4 +69,4 @@ class BackendRejectedError(BackendError):
 
 
 class RouteConflictError(ChaskiError):
-    """A changed route contradicts what exists already, for example an immutable field."""
+    """A changed route contradicts existing data, for example in an immutable field."""

@@ -1,11 +1,11 @@
-"""JSON that comes out as it went in, in bytes that SQS takes.
+"""JSON that is written as it was read, in bytes that SQS accepts.
 
 orjson is fast, but it reads every number with a fraction or an exponent as a double, and integers beyond 64 bits as well.
-So what it has read is written again and compared with what was given: where both are the same but for white space between
-the tokens, nothing was lost. The rest, one document in many, is read by the standard library's parser, which keeps long
-integers, and a `Number` keeps the digits of what a double would change: an amount of `1.10` arrives as `1.10`.
+So every value that it has read is written again and compared with the input: where both are equal but for white space
+between the tokens, nothing was lost. Other documents, one in many, are read by the standard library's parser, which keeps
+long integers, and a `Number` keeps digits that a double would change: an amount of `1.10` arrives as `1.10`.
 
-SQS takes only #x9 #xA #xD #x20-#xD7FF #xE000-#xFFFD #x10000-#x10FFFF
+SQS accepts only #x9 #xA #xD #x20-#xD7FF #xE000-#xFFFD #x10000-#x10FFFF
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html), so U+FFFE and U+FFFF are
 written as escapes; orjson escapes the control characters, and refuses lone surrogates.
 """
@@ -17,35 +17,35 @@ from typing import Any, Self
 
 import orjson
 
-MAX_DEPTH = 200  # orjson writes 254 levels; a few are left for what wraps a message: a dead letter, a list of them
+MAX_DEPTH = 200  # orjson writes 254 levels; the rest is for documents around a message: a dead letter, a list of them
 _MAX_SHOWN_KEY = 80  # characters
 _WHITE_SPACE = b" \t\r\n"
-_INTEGERS = range(-(2**63), 2**64)  # what orjson writes
-_NONCHARACTER_START = b"\xef"  # one byte is looked for faster than three
+_INTEGERS = range(-(2**63), 2**64)  # that orjson writes
+_NONCHARACTER_START = b"\xef"  # searching for one byte is faster than for three
 _NONCHARACTERS = ((b"\xef\xbf\xbe", b"\\ufffe"), (b"\xef\xbf\xbf", b"\\uffff"))
 
 Pairs = list[tuple[str, Any]]
 
 
 class JsonError(ValueError):
-    """The bytes are no JSON text that can be carried."""
+    """The bytes are not JSON, or JSON that can't be transported."""
 
 
 class DuplicateKeyError(JsonError):
     """An object has a key twice; `path` leads to the second one: `body.content.lines[3].amount`."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"{path}: the key stands here twice")
+        super().__init__(f"{path}: duplicate key")
         self.path = path
 
 
 class Number(float):
-    """A number that is written with the digits that were read, where a double would be written with others."""
+    """A number that is written with the digits that were read, where a double would be written with other digits."""
 
     __slots__ = ("text",)
 
     def __new__(cls, text: str) -> Self:
-        """A number of this text, which has to be one of JSON's (RFC 8259 section 6)."""
+        """`text`: a number of JSON (RFC 8259 section 6)."""
         number = super().__new__(cls, text)
         number.text = text
         return number
@@ -58,61 +58,60 @@ class Number(float):
 
 
 def loads(data: bytes) -> Any:
-    """The value of a JSON text in UTF-8. Where an object has a key twice, the last one counts.
+    """The value of a JSON text in UTF-8. Of duplicate keys the last one counts.
 
     Raises:
-        JsonError: with what is wrong and where. Also where it nests more than `MAX_DEPTH` levels, or holds a number
-            beyond what a double can hold (about 1.8e308): few readers could take it (RFC 8259 section 6).
+        JsonError: with the reason and the position. Also for more than `MAX_DEPTH` nested levels, and for a number beyond
+            the range of a double (about 1.8e308), which few readers accept (RFC 8259 section 6).
     """
     return _loads(data, json.loads)[0]
 
 
 def loads_unique(data: bytes) -> Any:
-    """As `loads`, but no object may have a key twice: readers differ in which one counts (RFC 8259 section 4).
+    """As `loads`, but duplicate keys are an error: readers differ in which one counts (RFC 8259 section 4).
 
     Raises:
-        DuplicateKeyError: an object has a key twice.
+        DuplicateKeyError: an object has a duplicate key.
         JsonError: as `loads`.
     """
     return _loads(data, _loads_pairs)[0]
 
 
 def loads_compact(data: bytes) -> tuple[Any, bytes]:
-    """As `loads_unique`, and the value as `dumps` writes it, which costs next to nothing here.
+    """As `loads_unique`, and the value as `dumps` writes it, almost without extra cost.
 
     Raises:
-        DuplicateKeyError: an object has a key twice.
+        DuplicateKeyError: an object has a duplicate key.
         JsonError: as `loads`.
     """
     value, compact = _loads(data, _loads_pairs)
-    return value, dumps(value) if compact is None else _carried(compact)
+    return value, dumps(value) if compact is None else _escape_noncharacters(compact)
 
 
-def _loads(data: bytes, exactly: Callable[..., Any]) -> tuple[Any, bytes | None]:
-    """The value, and what orjson writes for it, unless another parser read it."""
+def _loads(data: bytes, parse_exactly: Callable[..., Any]) -> tuple[Any, bytes | None]:
+    """The value, and its text by orjson; None in place of the text where `parse_exactly` read the value."""
     try:
-        value = orjson.loads(data)  # the stricter judge of the grammar: no NaN, no lone surrogates
+        value = orjson.loads(data)  # the stricter parser: no NaN, no lone surrogates
     except orjson.JSONDecodeError as error:
         raise JsonError(str(error)) from error
-    levels = data.count(b"{") + (
-        data.count(b"[") if b"[" in data else 0
-    )  # at most: one is looked for faster than counted
+    # An upper bound. Searching is faster than counting.
+    levels = data.count(b"{") + (data.count(b"[") if b"[" in data else 0)
     if levels > MAX_DEPTH and _depth_exceeds(MAX_DEPTH, value):
-        raise JsonError(f"nested more than {MAX_DEPTH} levels deep")  # what is read must be writable later, anywhere
+        raise JsonError(f"nested more than {MAX_DEPTH} levels deep")  # every value that is read must be writable later
     compact = orjson.dumps(value)
     if _is_verbatim(data, compact):
         return value, compact
     try:
-        return exactly(data, parse_float=_number, parse_int=_integer if b"-0" in data else int), None
-    except _TwiceError:
+        return parse_exactly(data, parse_float=_number, parse_int=_integer if b"-0" in data else int), None
+    except _DuplicateError:
         raise DuplicateKeyError(_path_of_duplicate(data)) from None
 
 
 def _is_verbatim(data: bytes, written: bytes) -> bool:
-    """Whether what was read, written again, is the very text, white space aside.
+    """Whether the value, written again, equals the text, white space aside.
 
-    Then each token is the same one: no digit was lost, and no key was dropped. White space inside of strings is left out on
-    both sides; strings are read exactly in any case.
+    Then every token is the same: no digit was lost and no key was dropped. White space inside strings is ignored on both
+    sides; strings are read exactly in any case.
     """
     if b" " not in written and data.replace(b" ", b"") == written:
         return True
@@ -128,14 +127,14 @@ def _integer(text: str) -> float:
     return Number(text) if text == "-0" else int(text)
 
 
-class _TwiceError(Exception):
-    """Some object has a key twice."""
+class _DuplicateError(Exception):
+    """An object has a duplicate key."""
 
 
 def _unique(pairs: Pairs) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise _TwiceError
+        raise _DuplicateError
     return value
 
 
@@ -143,11 +142,11 @@ _loads_pairs = partial(json.loads, object_pairs_hook=_unique)
 
 
 class _Object(Pairs):
-    """An object as it is written, each key as often as it stands there."""
+    """An object with all its keys, duplicates included."""
 
 
 def _path_of_duplicate(data: bytes) -> str:
-    """Where the first key is that stands in its object twice; "" where there is none."""
+    """The path of the first duplicate key; "" if there is none."""
     waiting: list[tuple[str, Any]] = [("", json.loads(data, object_pairs_hook=_Object))]
     while waiting:
         path, value = waiting.pop()
@@ -155,18 +154,18 @@ def _path_of_duplicate(data: bytes) -> str:
         if isinstance(value, _Object):
             seen: set[str] = set()
             for key, each in value:
-                there = f"{path}.{_shown(key)}" if path else _shown(key)
+                inner_path = f"{path}.{_shown_key(key)}" if path else _shown_key(key)
                 if key in seen:
-                    return there
+                    return inner_path
                 seen.add(key)
-                inner.append((there, each))
+                inner.append((inner_path, each))
         elif isinstance(value, list):
             inner = [(f"{path}[{position}]", each) for position, each in enumerate(value)]
         waiting += [pair for pair in reversed(inner) if isinstance(pair[1], list)]
     return ""
 
 
-def _shown(key: str) -> str:
+def _shown_key(key: str) -> str:
     return json.dumps(key[:_MAX_SHOWN_KEY])[1:-1]
 
 
@@ -179,16 +178,16 @@ def _depth_exceeds(limit: int, value: Any) -> bool:
 
 
 def dumps(value: Any, *, indented: bool = False) -> bytes:
-    """JSON in UTF-8, only of characters that SQS carries; compact, unless it is `indented` by two spaces for people.
+    """JSON in UTF-8, only with characters that SQS accepts; compact, or `indented` by two spaces for people.
 
     Raises:
-        JsonError: the value holds something that JSON or UTF-8 can't say.
+        JsonError: JSON or UTF-8 can't represent the value.
     """
-    return _carried(_written(value, orjson.OPT_INDENT_2 if indented else 0))
+    return _escape_noncharacters(_written(value, orjson.OPT_INDENT_2 if indented else 0))
 
 
-def _carried(data: bytes) -> bytes:
-    """The same JSON, only of characters that SQS carries."""
+def _escape_noncharacters(data: bytes) -> bytes:
+    """The same JSON, only with characters that SQS accepts."""
     if _NONCHARACTER_START in data:
         for raw, escaped in _NONCHARACTERS:
             data = data.replace(raw, escaped)
@@ -196,10 +195,10 @@ def _carried(data: bytes) -> bytes:
 
 
 def canonical(value: Any) -> bytes:
-    """JSON in which the order of keys and white space have no part: equal for two texts that say the same.
+    """JSON with sorted keys and without white space: equal for two texts with the same value.
 
     Raises:
-        JsonError: the value holds something that JSON or UTF-8 can't say.
+        JsonError: JSON or UTF-8 can't represent the value.
     """
     return _written(value, orjson.OPT_SORT_KEYS)
 
@@ -214,7 +213,7 @@ def _written(value: Any, option: int) -> bytes:
 def _as_written(value: Any) -> orjson.Fragment:
     if isinstance(value, Number):
         return orjson.Fragment(value.text)
-    raise TypeError(f"{type(value).__name__} is nothing that JSON can say")
+    raise TypeError(f"JSON can't represent {type(value).__name__}")
 
 
 def _dumps_with_long_integers(value: Any, option: int, error: orjson.JSONEncodeError) -> bytes:
@@ -225,7 +224,7 @@ def _dumps_with_long_integers(value: Any, option: int, error: orjson.JSONEncodeE
 
 
 def _with_fragments(value: Any) -> Any:
-    """A copy in which integers beyond 64 bits are text that is written as it is."""
+    """A copy in which integers beyond 64 bits are fragments, which orjson writes unchanged."""
     whole: list[Any] = [value]
     waiting: list[Any] = [whole]
     while waiting:

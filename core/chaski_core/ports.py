@@ -1,4 +1,4 @@
-"""What a backend is: a queue that keeps SQS FIFO's rules, a store of failures, and a journal of attempts.
+"""The interfaces of a backend: a queue with SQS FIFO's rules, a store of dead letters, and a journal of attempts.
 
 `aws` and `embedded` implement these and pass the same contract tests. All times on the wire are epoch milliseconds.
 """
@@ -20,14 +20,14 @@ RETENTION_SECONDS = 1_209_600  # 14 days
 class OutgoingMessage:
     """A message to put on a queue."""
 
-    body: bytes  # UTF-8 of the characters that SQS takes
+    body: bytes  # UTF-8, only characters that SQS accepts
     group_id: str
     deduplication_id: str
 
 
 @message_value
 class Sent:
-    """The queue has the message, durably. A duplicate gets the first one's values."""
+    """The queue has stored the message durably. A duplicate gets the values of the first one."""
 
     message_id: str
     sequence_number: int
@@ -35,7 +35,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """One entry of a batch was not done. AWS reports these inside an HTTP 200."""
+    """One entry of a batch failed. AWS reports these inside an HTTP 200."""
 
     code: str  # the service's code, such as ReceiptHandleIsInvalid or InternalError
     reason: str
@@ -44,7 +44,7 @@ class Failed:
 
 @message_value
 class ReceivedMessage:
-    """A message that is now in flight for this receiver."""
+    """A message that is now in flight."""
 
     message_id: str
     receipt_handle: str
@@ -53,13 +53,13 @@ class ReceivedMessage:
     deduplication_id: str
     sequence_number: int
     sent_at: int  # epoch milliseconds: SentTimestamp
-    receive_count: int  # this receive included
+    receive_count: int  # including this receive
     first_received_at: int  # epoch milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class VisibilityChange:
-    """Hide a held message for so many seconds from now; 0 gives it back."""
+    """Hides a message in flight for `seconds` from now; 0 makes it visible again."""
 
     receipt_handle: str
     seconds: int
@@ -69,19 +69,19 @@ class VisibilityChange:
 class QueueCounts:
     """Messages of one queue by state."""
 
-    visible: int  # includes those blocked behind an in-flight message of their group, as on AWS
+    visible: int  # including those blocked behind an in-flight message of their group, as on AWS
     in_flight: int
     delayed: int
-    oldest_sent_at: int | None = field(default=None, compare=False)  # epoch milliseconds; None: none, or not known
+    oldest_sent_at: int | None = field(default=None, compare=False)  # epoch milliseconds; None: empty, or unknown
 
     @property
     def total(self) -> int:
-        """All messages of the queue."""
+        """The sum of all states."""
         return self.visible + self.in_flight + self.delayed
 
     @classmethod
     def of(cls, queues: Sequence["QueueCounts"]) -> "QueueCounts":
-        """The counts of several queues together."""
+        """The sum of several queues."""
         return cls(
             visible=sum(each.visible for each in queues),
             in_flight=sum(each.in_flight for each in queues),
@@ -93,129 +93,130 @@ class QueueCounts:
 class Queue(Protocol):
     """One SQS FIFO queue.
 
-    Every call raises `BackendUnavailableError` where the queue is away and `BackendRejectedError` where it refuses the
-    whole call. Batches hold 1 to 10 entries; results come in the order of the entries.
+    Every call raises `BackendUnavailableError` where the queue is unreachable and `BackendRejectedError` where it refuses
+    the whole call. Batches have 1 to 10 entries; results are in the order of the entries.
     """
 
     @property
     def url(self) -> str:
-        """What names the queue."""
+        """The queue's URL."""
         ...
 
     @property
     def atomic_batches(self) -> bool:
-        """Whether a batch is sent as a whole or not at all. SQS can take a later entry and fail an earlier one."""
+        """Whether a batch is sent as a whole or not at all. SQS can accept a later entry and fail an earlier one."""
         ...
 
     @property
     def retention_seconds(self) -> int | None:
-        """Age at which the queue deletes a message without a word; None: it keeps it until it is deleted."""
+        """Age at which the queue silently deletes a message; None: never."""
         ...
 
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
-        """Puts messages on the queue, in order. Returns after the queue has them durably."""
+        """Sends messages, in order. Returns after the queue has stored them durably."""
         ...
 
     async def receive(
         self, *, max_messages: int, wait_seconds: float, visibility_seconds: int, attempt_id: str
     ) -> Sequence[ReceivedMessage]:
-        """Takes up to 10 messages, group by group and in order within a group; waits for the first one.
+        """Receives up to 10 messages, group by group and in order within a group; waits for the first one.
 
-        `attempt_id` names this attempt to receive: the same id within five minutes returns the same messages again
-        (ReceiveRequestAttemptId), so that an answer that was lost on its way locks nothing. A call that is cancelled
-        leaves nothing locked either: what it may have taken is given back.
+        The same `attempt_id` within five minutes returns the same messages again (ReceiveRequestAttemptId), so a lost
+        response leaves no messages in flight. Neither does a cancelled call: messages that it received are released.
         """
         ...
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Failed | None]:
-        """Deletes held messages; None for each that is gone. An expired handle fails (FIFO)."""
+        """Deletes messages in flight; None for each deleted one. An expired handle fails (FIFO)."""
         ...
 
     async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
-        """Extends or ends the hold on messages, in the order given."""
+        """Extends or ends the visibility timeout of messages, in the order given."""
         ...
 
     async def counts(self) -> QueueCounts:
-        """How many messages there are."""
+        """Counts the messages by state."""
         ...
 
 
 class DeadLetterStore(Protocol):
-    """The failures of a route, kept until their retention ends."""
+    """The dead letters of a route, stored until their retention ends."""
 
-    async def put(self, letter: DeadLetter) -> None:
-        """Keeps a dead letter, durably, for the route's retention from `dead_lettered_at` on.
+    async def put(self, dead_letter: DeadLetter) -> None:
+        """Stores a dead letter durably, for the route's retention from `dead_lettered_at` on.
 
-        A message (`message_id`) is kept once: where it was kept before, even if that one was discarded since, nothing
-        changes, and that is success. Which time is stored is so decided by the first put that succeeds.
+        A message (`message_id`) is stored once: where it was stored before, even if it was discarded since, nothing
+        changes, and that is success. So the first successful put determines the stored time.
         """
         ...
 
     def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
-        """Dead letters that pass the filter, oldest first, read page by page."""
+        """Dead letters that match the filter, oldest first, read page by page."""
         ...
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
-        """Every dead letter of an identity, of its replays (`replayOf`), or of a label, oldest first."""
+        """All dead letters of an identity, of its replays (`replayOf`), or of a label, oldest first."""
         ...
 
     async def claim(
         self, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], claim: ReplayClaim
     ) -> Sequence[Claimed]:
-        """Claims dead letters for a run that is about to send them again, each by itself, by `claimable`.
+        """Claims dead letters for a run that is about to send them again, each one separately, by `claimable`.
 
-        `wanted`: keys, each with the mark by which the run decided to send it. A run may claim what it holds again.
+        `wanted`: keys, each with the mark by which the run decided to send it. A run may repeat its own claim.
         """
         ...
 
     async def mark(self, marks: Sequence[tuple[DeadLetterKey, ReplayMark]]) -> None:
-        """Notes down, durably, that dead letters were sent again, and ends claims on them.
+        """Records durably that dead letters were sent again, and ends the claims on them.
 
-        One that is gone meanwhile is left out.
+        A dead letter that was deleted meanwhile is skipped.
         """
         ...
 
     async def discard(self, keys: Sequence[DeadLetterKey]) -> None:
-        """Deletes dead letters for good; one that is gone already is success."""
+        """Deletes dead letters permanently; an already deleted one is success."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """Strict: how far the message at the head of its subject has climbed, while it stays in its queue."""
+    """Strict: the progress of the message at the head of its subject, which stays in its queue."""
 
     state: LadderState
-    due_at: int  # epoch milliseconds; an attempt before this is not made
-    exhausted_at: int | None = None  # the ladder has ended; only the dead letter is still to be kept
-    receives: int = 0  # the message's receive count when this was written; one more is due, what is beyond is a repeat
+    due_at: int  # epoch milliseconds; no attempt is made earlier
+    exhausted_at: int | None = None  # epoch milliseconds; the ladder has ended, only the dead letter has to be stored
+    receives: int = (
+        0  # receive count of the message when this was written; the next receive is expected, further ones are repeats
+    )
 
 
 class AttemptRecords(Protocol):
-    """Strict: attempt records by the SQS MessageId of the message at the head."""
+    """Strict: attempt records, by the SQS MessageId of the message at the head."""
 
     async def read(self, message_id: str) -> AttemptRecord | None:
-        """The record, consistently: what was written before is seen."""
+        """The record, by a consistent read: earlier writes are visible."""
         ...
 
     async def write(self, message_id: str, record: AttemptRecord) -> None:
-        """Keeps the record, durably, for at least the queue's retention."""
+        """Stores the record durably, for at least the queue's retention."""
         ...
 
     async def delete(self, message_id: str) -> None:
-        """Drops the record, if there is one."""
+        """Deletes the record, if it exists."""
         ...
 
 
 @message_value
 class AttemptEntry:
-    """One attempt, for people: what `chaski trace` shows."""
+    """One attempt, as `chaski trace` shows it."""
 
     message_id: str  # the identity
     id: str  # the label
     subject: str
     route: str
     number: int  # from 1
-    at: int  # epoch milliseconds at the start
+    at: int  # epoch milliseconds at its start
     stage: str  # first | retry
     outcome: str  # delivered | failed | refused
     error_class: str  # most specific name, "" if delivered
@@ -225,29 +226,29 @@ class AttemptEntry:
 
 
 class AttemptJournal(Protocol):
-    """Where attempts are noted down; losing the newest entries in a crash is allowed, losing messages is not."""
+    """A log of attempts; losing the newest entries in a crash is allowed, losing messages is not."""
 
     def note(self, entry: AttemptEntry) -> None:
-        """Notes an attempt down without waiting."""
+        """Adds an entry without waiting."""
         ...
 
 
 class Backend(Protocol):
-    """All that a worker or an ingest needs of the world behind it."""
+    """The queues and stores of a worker or an ingest."""
 
     @property
     def dead_letters(self) -> DeadLetterStore:
-        """The store of failures."""
+        """The store of dead letters."""
         ...
 
     @property
     def attempt_records(self) -> AttemptRecords:
-        """Where Strict keeps how far a head has climbed."""
+        """The attempt records of Strict."""
         ...
 
     @property
     def journal(self) -> AttemptJournal | None:
-        """Where attempts are noted, if the backend keeps them."""
+        """The journal of attempts, if the backend has one."""
         ...
 
     def queue(self, url: str) -> Queue:
@@ -256,12 +257,12 @@ class Backend(Protocol):
 
 
 class Clock(Protocol):
-    """Time, given as an argument so that tests own it. Sleeping is asyncio's, whose loop clock tests own as well."""
+    """Time, given as an argument so that tests control it. For sleeping, tests control the clock of asyncio's loop."""
 
     def now_ms(self) -> int:
-        """Wall clock, epoch milliseconds: for what is stored and compared between processes."""
+        """Wall clock, epoch milliseconds: for stored times and times of other processes."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never go back and count on while the process is paused: for what this process holds."""
+        """Seconds that never go back and count on while the process is paused: for durations within this process."""
         ...

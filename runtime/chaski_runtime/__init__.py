@@ -1,1 +1,1 @@
-"""What every service process needs around its job: clock, logs, metrics, health. Imports only core."""
+"""Parts that every service process shares: clock, logs, metrics, health, HTTP and Kubernetes clients. Imports only core."""

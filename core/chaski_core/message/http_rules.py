@@ -1,8 +1,8 @@
-"""Which methods and headers a message may ask for: judged at ingest, and again at the worker.
+"""The methods and headers that a message may use: checked at ingest, and again at the worker.
 
-What lies on a queue is not trusted, so both judge by the same lists. Header syntax: RFC 9110 §5.1 and §5.5, in visible
-ASCII only. Refused are the headers by which a producer could change where a request goes, where it ends, or who seems
-to have sent it (RFC 9110 §7.6.1; cloud metadata services' own headers), and those that Chaski writes itself.
+The content of a queue is not trusted, so both check by the same lists. Header syntax: RFC 9110 §5.1 and §5.5, in visible
+ASCII only. Refused are headers by which a producer could change the destination, the end or the apparent sender of a
+request (RFC 9110 §7.6.1; the headers of cloud metadata services), and those that Chaski writes itself.
 """
 
 import functools
@@ -13,20 +13,20 @@ from chaski_core.errors import FieldError
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
 MAX_HEADERS = 64
-_REMEMBERED_CHARACTERS = 64  # longer names are judged anew each time
-MAX_HEADER_BYTES = 8_192  # names and values, in all
+_REMEMBERED_CHARACTERS = 64  # longer names are checked each time
+MAX_HEADER_BYTES = 8_192  # sum of names and values
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
-_WHERE = "it decides where the request goes, and the URL does that"
-_FRAMING = "it decides where the request ends, and the content does that"
-_HOP = "it is between two neighbours on the way, not for the target (hop-by-hop)"
-_ORIGIN = "it says who asked, and only a proxy may"
-_METADATA = "it opens cloud metadata services"
+_TARGET = "it sets the destination of the request, which the URL does"
+_FRAMING = "it sets the end of the request, which the content does"
+_HOP = "it is hop-by-hop, not for the target"
+_ORIGIN = "it names the sender, which only a proxy may"
+_METADATA = "it gives access to cloud metadata services"
 _OWN = "Chaski writes it itself"
 _FORBIDDEN: Mapping[str, str] = {
-    "host": _WHERE,
+    "host": _TARGET,
     "content-length": _FRAMING,
     "transfer-encoding": _FRAMING,
     "trailer": _FRAMING,
@@ -42,7 +42,7 @@ _FORBIDDEN: Mapping[str, str] = {
     "metadata": _METADATA,
     "metadata-flavor": _METADATA,
     "accept-encoding": _OWN,
-    "cookie": "no session is kept between requests",
+    "cookie": "requests have no session",
 }
 _FORBIDDEN_PREFIXES: Mapping[str, str] = {
     "proxy-": _HOP,
@@ -55,14 +55,14 @@ _SUSPECTS = re.compile("|".join(re.escape(start) for start in _FORBIDDEN_PREFIXE
 
 
 def method_faults(method: str) -> list[FieldError]:
-    """What is wrong with a method; case does not matter."""
+    """The faults of a method; case does not matter."""
     if method.upper() in METHODS and method.isascii():
         return []
-    return [FieldError("body.method", f'"{_shown(method)}" is not one of {", ".join(sorted(METHODS))}')]
+    return [FieldError("body.method", f'"{_escaped(method)}" is not one of {", ".join(sorted(METHODS))}')]
 
 
 def header_faults(headers: Iterable[tuple[str, str]]) -> list[FieldError]:
-    """Everything that is wrong with the headers a producer asks for. Values are never repeated in a fault."""
+    """All faults of the headers of a producer. No fault repeats a value."""
     given = list(headers)
     faults: list[FieldError] = []
     size = 0
@@ -78,7 +78,7 @@ def header_faults(headers: Iterable[tuple[str, str]]) -> list[FieldError]:
 
 
 def syntax_faults(headers: Iterable[tuple[str, str]]) -> list[FieldError]:
-    """What keeps headers from being written as they are, whoever wrote them."""
+    """Faults of the syntax of any headers."""
     return [
         fault
         for name, value in headers
@@ -87,13 +87,13 @@ def syntax_faults(headers: Iterable[tuple[str, str]]) -> list[FieldError]:
     ]
 
 
-@functools.lru_cache(1_024)  # few names are on nearly all messages
+@functools.lru_cache(1_024)  # nearly all messages have the same few names
 def _may_be_set(name: str) -> bool:
     return _TOKEN.fullmatch(name) is not None and _forbidden(name) is None
 
 
 def _forbidden(name: str) -> str | None:
-    """Why a producer may not set a header; None where it may."""
+    """Why a producer may not set a header; None if it may."""
     lowered = name.lower()
     why = _FORBIDDEN.get(lowered)
     if why is None and (start := _SUSPECTS.match(lowered)):
@@ -113,15 +113,15 @@ def _syntax_faults_of(name: str, value: str) -> list[FieldError]:
     faults = []
     if not _TOKEN.fullmatch(name):
         faults.append(
-            FieldError("body.headers", f'"{_shown(name)}" is no header name (RFC 9110: letters, digits, hyphens)')
+            FieldError("body.headers", f'"{_escaped(name)}" is not a header name (RFC 9110: letters, digits, hyphens)')
         )
     if not _VALUE.fullmatch(value):
-        message = "holds a character that a header can't carry (visible ASCII, space and tab are allowed)"
-        faults.append(FieldError(f"body.headers.{_shown(name)}", message))
+        message = "contains a character that a header can't carry (visible ASCII, space and tab are allowed)"
+        faults.append(FieldError(f"body.headers.{_escaped(name)}", message))
     return faults
 
 
-def _shown(text: str) -> str:
+def _escaped(text: str) -> str:
     return text[:80].encode("ascii", "backslashreplace").decode().translate(_ESCAPES)
 
 

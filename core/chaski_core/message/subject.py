@@ -1,4 +1,4 @@
-"""From a subject to the keys that SQS FIFO understands: group id, deduplication id, partition.
+"""The SQS FIFO keys of a subject: group id, deduplication id, partition.
 
 Limits: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 (MessageGroupId and MessageDeduplicationId: 1 to 128 characters, letters, digits and ASCII punctuation, no space).
@@ -16,14 +16,14 @@ _SQS_TOKEN = re.compile(r"[!-~]{1,128}\Z")
 
 
 def group_id(subject: str) -> str:
-    """The message group of a subject: the subject itself where SQS can carry it, else a stable hash of it."""
+    """The message group of a subject: the subject itself if SQS accepts it, else a stable hash of it."""
     return _token(subject)
 
 
 def first_deduplication_id(key: str) -> str:
-    """The deduplication id of a message that ingest accepts: within five minutes SQS takes the same one once.
+    """The deduplication id of an accepted message: SQS accepts the same one once within five minutes.
 
-    `key`: what makes a repeat a repeat, at most 120 characters; see `chaski_core.message.identity.deduplication_key`.
+    `key`: at most 120 characters; see `chaski_core.message.identity.deduplication_key`.
     """
     return _token(key + _ACCEPTED)
 
@@ -34,21 +34,21 @@ def is_accepted(deduplication_id: str) -> bool:
 
 
 def hop_deduplication_id(message_id: str, rung: str, retry: int, hop: int) -> str:
-    """Names one hop of one message to a rung, so that a hop repeated after a crash within five minutes is one message.
+    """The deduplication id of one hop of a message to a rung: repeated after a crash, it makes no second message.
 
     Args:
         message_id: the identity of the message.
-        rung: where the hop goes.
-        retry: number of the retry that the hop leads to, from 0.
-        hop: number of the hop, from 1: a message that is put on the same rung for the same retry again is not a repeat.
+        rung: the destination of the hop.
+        retry: number of the retry after the hop, from 0.
+        hop: number of the hop, from 1: sending a message to the same rung for the same retry again is not a repeat.
 
-    What SQS can't carry (a long MessageId of another queue, a long name) becomes a stable hash.
+    An id that SQS does not accept (a long MessageId of another queue, a long name) is replaced by a stable hash.
     """
     return _token(f"{message_id}:{rung}:{retry}:{hop}")
 
 
 def replay_deduplication_id(message_id: str, number: int) -> str:
-    """Names one replay of a dead letter: two runs that send the same one at once send one message.
+    """The deduplication id of one replay of a dead letter: two runs that send it at the same time send one message.
 
     Args:
         message_id: the identity of the dead letter.
@@ -73,7 +73,7 @@ def partition(subject: str, partitions: int) -> int:
 
 
 def matches_pattern(pattern: str, subject: str) -> bool:
-    """Whether a subject fits a queue's pattern, in which `*` stands for any characters, none included."""
+    """Whether a subject matches a queue's pattern, in which `*` matches any characters, or none."""
     head, *rest = pattern.split("*")
     if not rest:
         return subject == pattern

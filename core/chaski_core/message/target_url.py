@@ -1,8 +1,8 @@
-"""A message's URL, parsed once and strictly: by ingest before a message is accepted, and by the worker before it is dialled.
+"""The URL of a message, parsed strictly: by ingest before a message is accepted, and by the worker before it is dialled.
 
-Everything that parsers are known to read in different ways is refused: backslashes, spaces and control characters,
-user names, fragments, numbers that only look like addresses, characters that fold into others. What is left keeps the
-producer's own spelling of path and query, since a target may have signed those bytes. Grammar: RFC 3986, hosts as in RFC 1123
+Anything that parsers are known to read in different ways is refused: backslashes, spaces and control characters, user
+names, fragments, numbers that resemble addresses, characters that fold into others. Path and query keep the producer's
+own spelling, because a target may have signed those bytes. Grammar: RFC 3986, hosts as in RFC 1123
 with underscores, other letters by IDNA.
 """
 
@@ -20,7 +20,7 @@ MAX_URL_CHARACTERS = 2_048
 _PORTS = {"http": 80, "https": 443}
 _MAX_PORT = 65_535
 _MAX_HOST_CHARACTERS = 253
-_USUAL = re.compile(  # what nearly every URL is like: nothing in it needs encoding; `_parse_any` reads it alike
+_USUAL = re.compile(  # nearly all URLs: nothing needs encoding; `_parse_any` gives the same result
     r"(https?)://([a-z0-9._:-]{1,260})([/?][!$-;=?-Z_a-z~]*)?"
 )
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\\\ud800-\udfff]|\s")
@@ -28,13 +28,13 @@ _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(?P<port>[0-
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _NUMBER = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\.?")  # the URL Standard, "ends in a number checker"
-_FOREIGN = re.compile(r"[^!$%&'()*+,/:;=?@\[\]A-Za-z0-9._~-]+")  # RFC 3986 §2: a URL can't carry these as they are
+_FOREIGN = re.compile(r"[^!$%&'()*+,/:;=?@\[\]A-Za-z0-9._~-]+")  # RFC 3986 §2: characters that a URL must encode
 _ENCODED_SEPARATOR = re.compile(r"%(?:25)*(?:2e|2f|5c)", re.IGNORECASE)
 _DOT_SEGMENT = re.compile(r"/\.\.?(?:[/;]|$)")
 
 
 class UrlPart(StrEnum):
-    """The part of a URL that is at fault."""
+    """The invalid part of a URL."""
 
     MALFORMED = "malformed"  # no one part
     SCHEME = "scheme"
@@ -45,7 +45,7 @@ class UrlPart(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UrlFault:
-    """Why a text is not a target's URL; `detail` goes on from "the URL", and repeats neither path nor password."""
+    """Why a text is not a target's URL; `detail` continues "the URL", and repeats neither path nor password."""
 
     part: UrlPart
     detail: str
@@ -56,14 +56,14 @@ class TargetUrl:
     """An absolute http(s) URL."""
 
     scheme: str  # "http" | "https"
-    host: str  # a name in lower case and ASCII, with the dot that may end it, or an address without brackets
+    host: str  # a name in lower-case ASCII, with its final dot if any, or an address without brackets
     port: int
-    path: str  # begins with a slash; as written, but for characters that a URL can't carry
-    query: str | None = None  # the same; None where there is no question mark
+    path: str  # starts with a slash; as written, but with characters encoded that a URL must encode
+    query: str | None = None  # like `path`; None if the URL has no question mark
 
     @property
     def name(self) -> str:
-        """The host as rules compare it: without the dot that may end a full name."""
+        """The host as rules compare it: without a final dot."""
         return self.host.removesuffix(".")
 
     @property
@@ -73,13 +73,13 @@ class TargetUrl:
 
     @property
     def authority(self) -> str:
-        """What the Host header says (RFC 9112 section 3.2): host, and the port where it is not the scheme's own."""
+        """The Host header (RFC 9112 section 3.2): host, and the port unless it is the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
     def origin(self) -> str:
-        """`https://host:port` and nothing more: paths may hold secrets as well as queries do."""
+        """`https://host:port` only: paths and queries may contain secrets."""
         return f"{self.scheme}://{self.authority}"
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ class TargetUrl:
 
 
 def parse_url(text: str) -> TargetUrl | UrlFault:
-    """The URL of a text, or what is wrong with it. The port is the scheme's where the text names none."""
+    """The URL of a text, or its fault. The default port is the scheme's."""
     if len(text) <= MAX_URL_CHARACTERS and (usual := _USUAL.fullmatch(text)):
         scheme, authority, rest = usual.groups()
         return _joined(scheme, authority, rest or "/")
@@ -95,12 +95,12 @@ def parse_url(text: str) -> TargetUrl | UrlFault:
 
 
 def url_fault(text: str) -> UrlFault | None:
-    """What is wrong with a URL, by the same reading, for who needs not its parts; None where nothing is."""
+    """The fault of a URL, as by `parse_url`; None for a valid one."""
     if len(text) <= MAX_URL_CHARACTERS and (usual := _USUAL.fullmatch(text)):
-        judged: object = _origin(usual[1], usual[2])
+        result: object = _origin(usual[1], usual[2])
     else:
-        judged = _parse_any(text)
-    return judged if isinstance(judged, UrlFault) else None
+        result = _parse_any(text)
+    return result if isinstance(result, UrlFault) else None
 
 
 def _parse_any(text: str) -> TargetUrl | UrlFault:
@@ -121,7 +121,7 @@ def _text_fault(text: str) -> UrlFault | None:
     if len(text) > MAX_URL_CHARACTERS:
         return _malformed(f"has {len(text)} characters; {MAX_URL_CHARACTERS} are allowed")
     if unsafe := _UNSAFE.search(text):
-        return _malformed(f"holds {unsafe.group()!a} at position {unsafe.start()}; write it percent-encoded")
+        return _malformed(f"contains {unsafe.group()!a} at position {unsafe.start()}; write it percent-encoded")
     if "#" in text:
         return UrlFault(UrlPart.FRAGMENT, 'has a fragment (after "#"), which is not part of a request; leave it out')
     return None
@@ -143,20 +143,20 @@ def _joined(scheme: str, authority: str, rest: str) -> TargetUrl | UrlFault:
 @functools.lru_cache(1_024)  # of at most 2,048 characters each
 def _origin(scheme: str, authority: str) -> tuple[str, int] | UrlFault:
     if "@" in authority:
-        return UrlFault(UrlPart.USERINFO, "holds a user name or password; send an Authorization header instead")
+        return UrlFault(UrlPart.USERINFO, "contains a user name or password; send an Authorization header instead")
     if not authority:
-        return _malformed("names no host")
+        return _malformed("has no host")
     match = _AUTHORITY.fullmatch(authority)
     if match is None or "%" in authority:
         return _malformed("has a host and port that can't be parsed")
     port = int(match["port"] or _PORTS[scheme])
     if not 0 < port <= _MAX_PORT:
-        return _malformed(f"has port {port}, which can't be parsed as one of 1 to {_MAX_PORT}" if port else _PORT_0)
+        return _malformed(f"has port {port}, which is not between 1 and {_MAX_PORT}" if port else _PORT_0)
     host = _host(match["host"])
     return host if isinstance(host, UrlFault) else (host, port)
 
 
-_PORT_0 = f"has port 0; there are 1 to {_MAX_PORT}"
+_PORT_0 = f"has port 0, which is not between 1 and {_MAX_PORT}"
 
 
 def _host(written: str) -> str | UrlFault:
@@ -171,22 +171,22 @@ def _host(written: str) -> str | UrlFault:
     if host is None:
         return _malformed("has a host that can't be written in ASCII (IDNA)")
     if not _is_host(host):
-        return UrlFault(UrlPart.HOST, "has a host that is neither a host name nor a plainly written address")
+        return UrlFault(UrlPart.HOST, "has a host that is neither a host name nor an address in plain notation")
     return host
 
 
 def _idna(written: str) -> str | None:
-    """A host's name in ASCII; "" where IDNA folds a letter into a plain one (①②⑦.⓪.⓪.①)."""
+    """The ASCII form of a host name; "" where IDNA folds a character into an ASCII one (①②⑦.⓪.⓪.①)."""
     try:
         host = URL.build(scheme="http", host=written).raw_host or ""
     except ValueError:
         return None
-    judged, given = host.split("."), written.split(".")
-    plainly = len(judged) == len(given) and all(
+    encoded, given = host.split("."), written.split(".")
+    unfolded = len(encoded) == len(given) and all(
         label == text.lower() if text.isascii() else label.startswith("xn--")
-        for label, text in zip(judged, given, strict=True)
+        for label, text in zip(encoded, given, strict=True)
     )
-    return host if plainly else ""
+    return host if unfolded else ""
 
 
 def _is_host(host: str) -> bool:
@@ -212,5 +212,5 @@ def is_address(host: str) -> bool:
 
 
 def is_ambiguous_path(path: str) -> bool:
-    """Whether servers may take a path for another: dot segments, encoded slashes, backslashes or dots."""
+    """Whether servers may read a path as another one: dot segments, encoded slashes, backslashes or dots."""
     return _ENCODED_SEPARATOR.search(path) is not None or _DOT_SEGMENT.search(path) is not None

@@ -1,15 +1,26 @@
-"""The retry ladder: a pure decision about where a message goes after an attempt.
+"""The retry ladder: a pure decision about where a message goes after an attempt, and the JSON form of its state.
 
 The class of the FIRST error fixes the ladder. Retry number r (from 0) goes to `rungs[r // retries_per_rung]`, and a
-message gets exactly `retries_per_rung * len(rungs)` retries. The ladder is looked up in the route of now, so a
-message that was under way when the route changed follows the new ladder of its first error's class.
+message gets exactly `retries_per_rung * len(rungs)` retries. The ladder is that of the current route, so a message that
+was in flight when the route changed follows the new ladder of its first error's class.
+
+The JSON form is part of an envelope's metadata, of an attempt record, and, for each error, of a dead letter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
+from chaski_core import json_codec
 from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_key
+from chaski_core.timestamps import milliseconds, timestamp
+
+_MAX_LADDER_BYTES = 12_288  # of the envelope's metadata; the rest is for ids, producer and fields of other releases
+_MAX_NOTES = 120  # errors listed; a route's ladder can't have more retries than this
+_LONG_CHARACTERS = 1_000
+_CUTS = ((_LONG_CHARACTERS, 80), (250, 20), (40, 0), (0, 0))  # characters: first and last error, each one listed
+_TEXTS = ("detail", "excerpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +33,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """For one error class: which rungs, and how many retries on each."""
+    """The retry schedule of one error class: its rungs, and the number of retries on each."""
 
     error_class: str  # a class, a status such as "404", or "any"
     retries_per_rung: int
@@ -30,7 +41,7 @@ class Ladder:
 
     @property
     def retries(self) -> int:
-        """How many retries a message gets in all."""
+        """The number of retries of a message."""
         return self.retries_per_rung * len(self.rungs)
 
 
@@ -42,7 +53,7 @@ class RetryPolicy:
     ladders: tuple[Ladder, ...]
 
     def rung(self, name: str) -> Rung:
-        """The rung of that name. Raises KeyError where the route has none."""
+        """The rung of that name. Raises KeyError for an unknown one."""
         for rung in self.rungs:
             if rung.name == name:
                 return rung
@@ -59,7 +70,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ErrorNote:
-    """What one failed attempt leaves behind for people."""
+    """The record of one failed attempt."""
 
     key: str  # status or class
     at: int  # epoch milliseconds
@@ -69,7 +80,7 @@ class ErrorNote:
 
 @dataclass(frozen=True, slots=True)
 class LadderState:
-    """How far a message has climbed. Absent (None) before its first error."""
+    """The progress of a message on its ladder. None before its first error."""
 
     key: str  # most specific name of the first error: fixes the ladder
     retries: int  # retries made so far
@@ -87,10 +98,10 @@ class Reason(StrEnum):
     EXHAUSTED = "exhausted"  # the ladder has no retry left
     NO_LADDER = "no-ladder"  # the route has no ladder for the class of the first error
     REFUSED = "refused"  # the route does not allow the target
-    MALFORMED = "malformed"  # the bytes on the queue are no envelope
-    NO_METADATA = "no-metadata"  # lay on a rung queue without saying how far it has climbed
+    MALFORMED = "malformed"  # the bytes on the queue are not an envelope
+    NO_METADATA = "no-metadata"  # was on a rung queue without a ladder state
     EXPIRED = "expired"  # about to be deleted by the queue's retention
-    UNSENDABLE = "unsendable"  # the next rung's queue refuses it for good, for example because it is too large
+    UNSENDABLE = "unsendable"  # the next rung's queue refuses it permanently, for example because it is too large
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +120,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Put the message to the dead letters."""
+    """Store the message as a dead letter."""
 
     reason: Reason
     state: LadderState
@@ -121,9 +132,9 @@ def decide(
     """Where a message goes after an attempt.
 
     Args:
-        policy: the route's rungs and ladders as they are now.
-        outcome: what the attempt came to.
-        before: how far the message had climbed before this attempt; None if this was its first.
+        policy: the current rungs and ladders of the route.
+        outcome: the outcome of the attempt.
+        before: the state before this attempt; None if it was the first.
         now_ms: epoch milliseconds at the end of the attempt.
     """
     if outcome.delivered:
@@ -140,3 +151,98 @@ def decide(
         return GiveUp(Reason.EXHAUSTED, state)
     rung = policy.rung(ladder.rungs[state.retries // ladder.retries_per_rung])
     return Retry(rung, state.retries, state)
+
+
+# ---- state <-> JSON
+
+
+def ladder_json(state: LadderState, written: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A state as JSON: `{class, retries, firstError, lastError, errors}`.
+
+    Texts are cut, or even dropped, until everything fits, so that metadata stays below `MAX_METADATA_BYTES`.
+
+    Args:
+        state: the state.
+        written: the JSON of the state before; fields that this release does not know, also in its errors, are kept.
+    """
+    kept = written or {}
+    before = read_ladder(kept)
+    known = before.errors if before else ()
+    if state.errors[: len(known)] != known:
+        known = ()
+    listed = _listed(kept, known, state.errors)
+    first = kept.get("firstError") if known else None
+    last = kept.get("lastError") if known and len(known) == len(state.errors) else None
+    ladder: dict[str, Any] = {}
+    for long, short in _CUTS:
+        ladder = {**kept, "class": state.key, "retries": state.retries}
+        if state.errors:
+            pairs = list(zip(state.errors, listed, strict=True))[-_MAX_NOTES:]
+            ladder["errors"] = [_note_json(note, short, 0, old) for note, old in pairs]
+            ladder["firstError"] = _note_json(state.errors[0], long, long, first)
+            ladder["lastError"] = _note_json(state.errors[-1], long, long, last)
+        if len(json_codec.dumps(ladder)) <= _MAX_LADDER_BYTES:
+            break
+    return ladder
+
+
+def read_ladder(raw: object) -> LadderState | None:
+    """The state in a message or a record; None where it is missing or invalid."""
+    if not isinstance(raw, dict):
+        return None
+    key, retries = raw.get("class"), raw.get("retries")
+    if not isinstance(key, str) or not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        return None
+    return LadderState(key, retries, tuple(_read_notes(raw, retries)))
+
+
+def note_json(note: ErrorNote) -> dict[str, Any]:
+    """One error as in dead letters: `{class, at, detail, excerpt}`, the last two only if not empty."""
+    return _note_json(note, _LONG_CHARACTERS, _LONG_CHARACTERS)
+
+
+def _listed(kept: Mapping[str, Any], known: Sequence[ErrorNote], errors: Sequence[ErrorNote]) -> list[object]:
+    # For each error, the JSON in `kept` that it was read from. The newest notes of `known` are the ones listed.
+    listed = kept.get("errors")
+    olds: list[object] = listed[-len(known) :] if known and isinstance(listed, list) else []
+    missing = len(known) - len(olds)
+    return [None] * missing + olds + [None] * (len(errors) - len(known))
+
+
+def _read_notes(raw: Mapping[str, Any], retries: int) -> list[ErrorNote]:
+    listed = raw.get("errors")
+    notes = [_read_note(note) for note in listed] if isinstance(listed, list) else []
+    first, last = (None if raw.get(name) is None else _read_note(raw[name]) for name in ("firstError", "lastError"))
+    if not notes:
+        ends = [first] if retries == 0 and first else [first, last]
+        return [note for note in ends if note]
+    if last:
+        notes[-1] = last
+    if first and len(notes) > retries:
+        notes[0] = first
+    elif first and (first.key, first.at) != (notes[0].key, notes[0].at):
+        notes.insert(0, first)  # the list holds only the newest errors
+    return notes
+
+
+def _note_json(note: ErrorNote, detail_characters: int, excerpt_characters: int, old: object = None) -> dict[str, Any]:
+    values: dict[str, Any] = {"class": note.key, "at": timestamp(note.at)}
+    if isinstance(old, dict):
+        values = {name: value for name, value in old.items() if not (name in _TEXTS and isinstance(value, str))}
+    if note.detail and detail_characters:
+        values["detail"] = _encodable(note.detail[:detail_characters])
+    if note.excerpt and excerpt_characters:
+        values["excerpt"] = _encodable(note.excerpt[:excerpt_characters])
+    return values
+
+
+def _encodable(text: str) -> str:
+    # A received text may contain lone surrogates (a header decoded leniently), which SQS does not accept.
+    return text.encode("utf-8", "replace").decode()
+
+
+def _read_note(raw: object) -> ErrorNote:
+    if not isinstance(raw, dict):
+        return ErrorNote("unknown", 0, str(raw))
+    key, detail, excerpt = (value if isinstance(value, str) else "" for value in map(raw.get, ("class", *_TEXTS)))
+    return ErrorNote(key or "unknown", milliseconds(raw.get("at")) or 0, detail, excerpt)

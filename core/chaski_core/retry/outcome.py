@@ -1,4 +1,4 @@
-"""What an attempt came to. An HTTP failure is data here, never an exception."""
+"""The outcome of an attempt. An HTTP failure is data here, never an exception."""
 
 from enum import StrEnum
 
@@ -6,10 +6,10 @@ from chaski_core.values import message_value
 
 
 class ErrorClass(StrEnum):
-    """What went wrong: a closed list."""
+    """The closed list of error classes."""
 
     CONNECTION = "connection"  # DNS, TCP, or broken HTTP before the response headers were complete
-    TIMEOUT = "timeout"  # no complete answer within the route's `delivery.timeoutSeconds`
+    TIMEOUT = "timeout"  # no complete response within the route's `delivery.timeoutSeconds`
     TLS = "tls"  # handshake or certificate
     REFUSED = "refused"  # not dialled: the route does not allow the target
     REDIRECT = "3xx"  # never followed
@@ -21,24 +21,24 @@ class ErrorClass(StrEnum):
 class Outcome:
     """The result of one attempt.
 
-    `error_class` None means delivered: the target answered 2xx.
+    `error_class` None means delivered: the target responded with 2xx.
     """
 
     error_class: ErrorClass | None
-    status: int | None = None  # HTTP status, once there were complete response headers
-    detail: str = ""  # one line for people: what happened, without secrets and query strings
-    excerpt: str = ""  # the first bytes of the answer's body, decoded leniently
+    status: int | None = None  # HTTP status, if the response headers were complete
+    detail: str = ""  # one line for people, without secrets and query strings
+    excerpt: str = ""  # the first bytes of the response's body, decoded leniently
     target: str = "none"  # name of the first allow rule that matched
     duration_seconds: float = 0.0
 
     @property
     def delivered(self) -> bool:
-        """Whether the target took the message."""
+        """Whether the target accepted the message."""
         return self.error_class is None
 
     @property
     def key(self) -> str:
-        """The most specific name of the error: the status where there is one, else the class; "" if delivered."""
+        """The most specific name of the error: the status if known, else the class; "" if delivered."""
         if self.error_class is None:
             return ""
         if self.status is not None and self.error_class in _BY_STATUS.values():
@@ -59,7 +59,7 @@ _BY_STATUS = {3: ErrorClass.REDIRECT, 4: ErrorClass.CLIENT_ERROR, 5: ErrorClass.
 def class_of_status(status: int) -> ErrorClass | None:
     """The class of a final HTTP status; None for 2xx.
 
-    A status outside 200..599 can't be a final answer (RFC 9110 §15), so it counts as broken framing.
+    A status outside 200..599 can't be final (RFC 9110 §15), so it counts as broken framing.
     """
     if 200 <= status <= 299:
         return None
@@ -67,5 +67,5 @@ def class_of_status(status: int) -> ErrorClass | None:
 
 
 def class_of_key(key: str) -> str:
-    """The class that an error's most specific name belongs to: `404` -> `4xx`, `timeout` -> `timeout`."""
+    """The class of an error's most specific name: `404` -> `4xx`, `timeout` -> `timeout`."""
     return f"{key[0]}xx" if len(key) == 3 and key.isdigit() else key

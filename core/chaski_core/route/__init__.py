@@ -1,1 +1,1 @@
-"""The ChaskiRoute: its model, its schema and rules, and what was made for it."""
+"""The ChaskiRoute: its model, its schema and rules, its queues and its table."""

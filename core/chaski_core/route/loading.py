@@ -1,11 +1,13 @@
-"""From the text of a route file to routes."""
+"""Routes from the text of a route file, and the validation that the API server would do.
+
+The schema and the rules are those of `crds/chaskiroutes.yaml`; nothing is repeated here.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
-from chaski_core.route.documents import read_documents
 from chaski_core.route.model import (
     AllowRule,
     Delivery,
@@ -16,10 +18,10 @@ from chaski_core.route.model import (
     SubjectGroup,
     Suspend,
 )
-from chaski_core.route.validation.crd import with_defaults
-from chaski_core.route.validation.validate import validate, validate_change
-
-__all__ = ["load_route", "load_routes", "read_documents", "validate", "validate_change"]
+from chaski_core.route.validation.crd import GROUP_VERSION, KIND, with_defaults
+from chaski_core.route.validation.rules import rule_faults
+from chaski_core.route.validation.schema import schema_faults
+from chaski_core.route.yaml_documents import read_documents
 
 _DEFAULT_NAMESPACE = "default"
 
@@ -28,11 +30,11 @@ def load_routes(text: str) -> list[Route]:
     """The routes of a YAML text with one or several documents.
 
     Raises:
-        InvalidRouteError: with every fault of every document; where there are several, each fault names its own.
+        InvalidRouteError: with every fault of every document; with several documents each fault names its own.
     """
     documents = read_documents(text)
     if not documents:
-        raise InvalidRouteError([FieldError("", "holds no ChaskiRoute")])
+        raise InvalidRouteError([FieldError("", "has no ChaskiRoute")])
     routes: dict[str, Route] = {}
     faults: list[FieldError] = []
     for number, document in enumerate(documents, 1):
@@ -42,7 +44,7 @@ def load_routes(text: str) -> list[Route]:
             faults += error.faults if len(documents) == 1 else _numbered(error.faults, number)
             continue
         if route.key in routes:
-            faults += _numbered([FieldError("metadata.name", f"{route.key} is there already")], number)
+            faults += _numbered([FieldError("metadata.name", f"{route.key} is declared twice")], number)
         routes[route.key] = route
     if faults:
         raise InvalidRouteError(faults)
@@ -53,7 +55,7 @@ def load_route(document: Mapping[str, Any]) -> Route:
     """The route that a document declares, defaults filled in.
 
     Raises:
-        InvalidRouteError: with everything that is wrong with it.
+        InvalidRouteError: with all faults.
     """
     faults = validate(document)
     if faults:
@@ -76,6 +78,37 @@ def load_route(document: Mapping[str, Any]) -> Route:
         document=full,
         signing_secret=spec["signing"]["secretName"] if "signing" in spec else None,
     )
+
+
+def validate(document: Mapping[str, Any]) -> list[FieldError]:
+    """All faults of a new ChaskiRoute; empty for a valid one."""
+    return _faults(document, None)
+
+
+def validate_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[FieldError]:
+    """All faults of a ChaskiRoute that replaces a valid one, including changes of immutable fields."""
+    return _faults(new, with_defaults(old))
+
+
+def _faults(document: Mapping[str, Any], old: Mapping[str, Any] | None) -> list[FieldError]:
+    kind = _kind_faults(document)
+    if kind:
+        return kind  # another kind of document: its fields have no meaning here
+    full = with_defaults(document)
+    structural = schema_faults(full)
+    blocked = [fault.path for fault in structural if fault.blocking]
+    return [*(fault.as_fault() for fault in structural), *rule_faults(full, old, blocked)]
+
+
+def _kind_faults(document: Mapping[str, Any]) -> list[FieldError]:
+    wanted = {"apiVersion": GROUP_VERSION, "kind": KIND}
+    return [
+        FieldError(
+            field, f'must be {value}, not "{document[field]}"' if field in document else f"is missing; it is {value}"
+        )
+        for field, value in wanted.items()
+        if document.get(field) != value
+    ]
 
 
 def _numbered(faults: list[FieldError] | tuple[FieldError, ...], number: int) -> list[FieldError]:

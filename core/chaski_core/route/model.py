@@ -1,4 +1,4 @@
-"""A ChaskiRoute as values. Built only from a document that passed validation (`validation.py`)."""
+"""A ChaskiRoute as values, built only from a valid document (`loading.py`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,22 +10,22 @@ from chaski_core.retry.ladder import RetryPolicy
 
 
 class Ordering(StrEnum):
-    """What a failing message does to the later ones of its subject."""
+    """The effect of a failing message on the later ones of its subject."""
 
-    RELAXED = "Relaxed"  # it moves to a rung; the later ones go on
+    RELAXED = "Relaxed"  # it moves to a rung; the later ones are attempted
     STRICT = "Strict"  # it stays at the head; the later ones wait
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSpec:
-    """A named line: the subjects that match one of its patterns, or, without patterns, all that match no other."""
+    """A named queue: of the subjects that match one of its patterns, or, without patterns, that match no other queue."""
 
     name: str
     partitions: int
     subjects: tuple[str, ...] = ()
 
-    def takes(self, subject: str) -> bool:
-        """Whether a subject goes to this queue, were it the only one."""
+    def accepts(self, subject: str) -> bool:
+        """Whether a subject matches this queue, regardless of other queues."""
         return not self.subjects or any(matches_pattern(pattern, subject) for pattern in self.subjects)
 
 
@@ -40,7 +40,7 @@ class AllowRule:
     client_cert_secret_name: str | None = None
 
     def __hash__(self) -> int:
-        """Of the name, which is its own in a route: asked for with every attempt."""
+        """Hash of the name, which is unique in a route: every attempt needs it."""
         return hash(self.name)
 
 
@@ -54,7 +54,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Producer:
-    """Who may send."""
+    """A producer that may send to the route."""
 
     namespace: str | None = None
     service_account: str | None = None
@@ -64,7 +64,7 @@ class Producer:
 
 @dataclass(frozen=True, slots=True)
 class SubjectGroup:
-    """A bounded metric label cut out of the subject by capture group 1 of an RE2 pattern."""
+    """A bounded metric label: capture group 1 of an RE2 pattern in the subject."""
 
     pattern: str
     max_values: int
@@ -72,7 +72,7 @@ class SubjectGroup:
 
 @dataclass(frozen=True, slots=True)
 class Suspend:
-    """What is held back: messages stay where they are."""
+    """Suspended parts of a route; its messages stay in their queues."""
 
     delivery: bool = False
     ingest: bool = False
@@ -106,8 +106,8 @@ class Route:
         return f"{self.namespace}/{self.name}"
 
     def queue_for(self, subject: str) -> QueueSpec:
-        """The first queue with a pattern that fits, else the default queue (the one without patterns)."""
+        """The first queue with a matching pattern, else the default queue (the one without patterns)."""
         for queue in self.queues:
-            if queue.subjects and queue.takes(subject):
+            if queue.subjects and queue.accepts(subject):
                 return queue
         return self._default_queue

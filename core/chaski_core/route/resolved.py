@@ -1,7 +1,7 @@
-"""A resolved route: a route plus what was made for it. Ingest and workers read only this.
+"""A resolved route: a route plus the queues and the table made for it. Ingest and workers read only this.
 
-Whatever changes which queue a subject goes to (partitions, the list of queues, their order, their patterns) makes a
-new *generation*: ingest writes only to the newest, and workers take from it only when the older ones are empty.
+Any change of the queue that a subject goes to (partitions, the list of queues, their order, their patterns) makes a new
+*generation*: ingest sends only to the newest, and workers receive from it only once the older ones are empty.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from chaski_core.route.model import Route
 
 MAX_QUEUE_NAME_CHARACTERS = 80  # .fifo included: API_CreateQueue, QueueName
 MAX_TABLE_NAME_CHARACTERS = 255  # API_CreateTable, TableName
-_COMMON_CHARACTERS = 50  # what is left of a readable name beside generation and partition of up to 16 characters
+_COMMON_CHARACTERS = 50  # of a readable name, beside generation and partition of up to 16 characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class RungQueue:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRoute:
-    """A route and the queues made for it."""
+    """A route, its queues and its table."""
 
     route: Route
     generations: tuple[Generation, ...]  # oldest first; the last one takes new messages, the others drain
@@ -52,7 +52,7 @@ class ResolvedRoute:
 
     @property
     def queue_urls(self) -> dict[str, list[str]]:
-        """URLs by the queue's name, those of older generations included."""
+        """URLs by the queue's name, including those of older generations."""
         named: dict[str, list[str]] = {}
         for generation in self.generations:
             for name, urls in generation.queues.items():
@@ -61,11 +61,11 @@ class ResolvedRoute:
 
     @property
     def every_rung(self) -> tuple[RungQueue, ...]:
-        """Those of now, and those that the route has no more but that may hold messages."""
+        """The current rungs, and removed ones whose queues may still hold messages."""
         return (*self.rungs, *self.retired_rungs)
 
     def place(self, subject: str) -> tuple[str, int, str]:
-        """Where a new message of a subject goes: queue name, partition index, queue URL."""
+        """The place of a new message of a subject: queue name, partition index, queue URL."""
         queue = self.route.queue_for(subject)
         urls = self.current.queues[queue.name]
         index = partition(subject, len(urls))
@@ -75,45 +75,45 @@ class ResolvedRoute:
 def map_fingerprint(route: Route) -> str:
     """Equal for two routes only if every subject goes to the same queue and partition in both.
 
-    Queues in another order, or patterns spelt in another way, count as a change even where they mean the same.
+    Another order of queues or another spelling of patterns counts as a change even where the meaning is the same.
     """
     lines = [[queue.name, queue.partitions, list(queue.subjects)] for queue in route.queues]
     return hashlib.sha256(json_codec.dumps(lines)).hexdigest()
 
 
 def queue_name(route: Route, queue: str, generation: int, index: int) -> str:
-    """Name of the SQS queue of one partition: readable, at most 80 characters, unlike any other."""
-    return _fitted(f"chaski-{route.namespace}-{route.name}-{queue}-g{generation}-p{index}", route, queue)
+    """Name of the SQS queue of one partition: readable, at most 80 characters, unique."""
+    return _truncate_with_hash(f"chaski-{route.namespace}-{route.name}-{queue}-g{generation}-p{index}", route, queue)
 
 
 def rung_queue_name(route: Route, rung: str) -> str:
     """Name of the SQS queue of one rung."""
-    return _fitted(f"chaski-{route.namespace}-{route.name}-rung-{rung}", route, rung)
+    return _truncate_with_hash(f"chaski-{route.namespace}-{route.name}-rung-{rung}", route, rung)
 
 
 def queue_name_prefix(route: Route) -> str:
-    """How the name of every queue of the route begins; those of other routes may begin so too."""
-    return _said(f"chaski-{route.namespace}-{route.name}-")[:_COMMON_CHARACTERS]
+    """A prefix of the names of all queues of the route; queues of other routes may have the same prefix."""
+    return _sanitize(f"chaski-{route.namespace}-{route.name}-")[:_COMMON_CHARACTERS]
 
 
 def table_name(route: Route) -> str:
-    """Name of the route's DynamoDB table: readable, at most 255 characters, unlike any other."""
-    readable = _said(f"chaski-{route.namespace}-{route.name}")
+    """Name of the route's DynamoDB table: readable, at most 255 characters, unique."""
+    readable = _sanitize(f"chaski-{route.namespace}-{route.name}")
     suffix = "-" + hashlib.sha256(f"{route.namespace}\0{route.name}".encode()).hexdigest()[:8]
     return readable[: MAX_TABLE_NAME_CHARACTERS - len(suffix)] + suffix
 
 
-def _said(readable: str) -> str:
+def _sanitize(readable: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", readable)
 
 
-def _fitted(readable: str, route: Route, last: str) -> str:
-    # Namespace, name and queue may hold hyphens themselves ("a-b"/"c" and "a"/"b-c" read alike), so the exact parts
-    # are told apart by a short hash, always.
+def _truncate_with_hash(readable: str, route: Route, last: str) -> str:
+    # Namespace, name and queue may contain hyphens ("a-b"/"c" and "a"/"b-c" give the same name), so a short hash of the
+    # exact parts always follows.
     parts = f"{route.namespace}\0{route.name}\0{last}\0{readable}"
     suffix = "-" + hashlib.sha256(parts.encode()).hexdigest()[:8] + ".fifo"
-    readable = _said(readable)
+    readable = _sanitize(readable)
     tail = re.search(r"(-g\d+-p\d+)?\Z", readable)
-    keep = tail.group() if tail else ""
-    room = MAX_QUEUE_NAME_CHARACTERS - len(suffix) - len(keep)
-    return readable[: len(readable) - len(keep)][:room] + keep + suffix
+    kept = tail.group() if tail else ""
+    limit = MAX_QUEUE_NAME_CHARACTERS - len(suffix) - len(kept)
+    return readable[: len(readable) - len(kept)][:limit] + kept + suffix

@@ -1,12 +1,13 @@
-"""A resolved route as a document: what `chaski provision` and the operator write, and ingest and workers read.
+"""A resolved route as a document: `chaski provision` and the operator write it, ingest and workers read it.
 
     apiVersion: chaski.dev/v1alpha1
     kind: ResolvedRoute
     route: <the ChaskiRoute>
-    resolved: <what was made for it, in the form of a ChaskiRoute's `status.resolved`>
+    resolved: <queues and table, in the form of a ChaskiRoute's `status.resolved`>
 
-Fields that this release does not know are ignored on both levels, so that a document of the next release can be read,
-and what this release adds must be optional, so that documents of the last one can.
+Fields that this release does not know are ignored on both levels, so that it can read a document of the next release;
+fields that this release adds must be optional, so that it can read documents of the last one. This is a module of its own
+because it imports the validators, which the users of `resolved` do not need.
 """
 
 import re
@@ -17,17 +18,17 @@ import yaml
 
 from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.retry.ladder import Rung
-from chaski_core.route.documents import read_documents
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 from chaski_core.route.validation.crd import GROUP_VERSION, known_part
+from chaski_core.route.yaml_documents import read_documents
 
 KIND = "ResolvedRoute"
 
 
 def resolved_values(resolved: ResolvedRoute) -> dict[str, Any]:
-    """What was made for a route, as it stands in `status.resolved`."""
+    """The queues and the table of a route, in the form of `status.resolved`."""
     values: dict[str, Any] = {
         "generation": resolved.current.number,
         "generations": [
@@ -46,7 +47,7 @@ def resolved_values(resolved: ResolvedRoute) -> dict[str, Any]:
 
 
 def resolved_document(resolved: ResolvedRoute) -> dict[str, Any]:
-    """`{apiVersion, kind, route, resolved}`; of the route only what was declared, no status."""
+    """`{apiVersion, kind, route, resolved}`; the route without its status."""
     route = resolved.route
     declared = {
         "apiVersion": route.document["apiVersion"],
@@ -72,31 +73,31 @@ def load_resolved(text: str) -> list[ResolvedRoute]:
     """The resolved routes of a YAML or JSON text.
 
     Raises:
-        InvalidRouteError: it holds none, or one of them can't be used.
+        InvalidRouteError: the text has none, or one of them is invalid.
     """
     documents = read_documents(text)
     if not documents:
-        raise InvalidRouteError([FieldError("", f"holds no {KIND}")])
+        raise InvalidRouteError([FieldError("", f"has no {KIND}")])
     return [read_resolved_document(document) for document in documents]
 
 
 def read_resolved_document(document: Mapping[str, Any]) -> ResolvedRoute:
-    """The resolved route that a document holds.
+    """The resolved route of a document.
 
     Raises:
-        InvalidRouteError: it is no resolved route; what is wrong and where.
+        InvalidRouteError: the document is not a resolved route; names each invalid field.
     """
     if document.get("kind") != KIND:
-        told = f'must be {KIND}, not "{document.get("kind")}": make one with `chaski provision`'
-        raise InvalidRouteError([FieldError("kind", told)])
+        message = f'must be {KIND}, not "{document.get("kind")}": make one with `chaski provision`'
+        raise InvalidRouteError([FieldError("kind", message)])
     raw = document.get("route")
     if not isinstance(raw, dict):
-        raise InvalidRouteError([FieldError("route", "is no ChaskiRoute")])
+        raise InvalidRouteError([FieldError("route", "is not a ChaskiRoute")])
     return read_resolved_values(load_route(known_part(raw)), document.get("resolved"))
 
 
 def read_resolved_values(route: Route, values: object) -> ResolvedRoute:
-    """A route with what was made for it.
+    """A route with its queues and its table.
 
     Args:
         route: the route.
@@ -108,13 +109,13 @@ def read_resolved_values(route: Route, values: object) -> ResolvedRoute:
     try:
         resolved = _read(route, values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidRouteError([FieldError("resolved", f"can't be read: {_told(error)}")]) from error
+        raise InvalidRouteError([FieldError("resolved", f"is invalid: {_error_text(error)}")]) from error
     if not resolved.generations:
-        raise InvalidRouteError([FieldError("resolved.generations", "names no generation")])
+        raise InvalidRouteError([FieldError("resolved.generations", "has no generation")])
     for queue in route.queues:
         if not resolved.current.queues.get(queue.name):
-            told = f'has no URLs for queue "{queue.name}": run `chaski provision` for the route as it is now'
-            raise InvalidRouteError([FieldError("resolved.generations", told)])
+            message = f'has no URLs for queue "{queue.name}": run `chaski provision` for the current route'
+            raise InvalidRouteError([FieldError("resolved.generations", message)])
     return resolved
 
 
@@ -138,7 +139,7 @@ def _read(route: Route, values: Any) -> ResolvedRoute:
 
 def _urls(values: Any) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(url, str) for url in values):
-        raise TypeError("`urls` is no list of texts")
+        raise TypeError("`urls` is not a list of texts")
     return tuple(values)
 
 
@@ -150,11 +151,11 @@ def _rung_values(rungs: Iterable[RungQueue]) -> list[dict[str, Any]]:
     return [{"name": each.rung.name, "delaySeconds": each.rung.delay_seconds, "url": each.url} for each in rungs]
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
-# ---- YAML that kubectl's rules and PyYAML's read alike: whatever could be more than a text is quoted
+# ---- YAML that kubectl and PyYAML read alike: every text that could be another type is quoted
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9./_-]*\Z")
 _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
@@ -162,7 +163,7 @@ _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null")
 
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's own protocol
-        """Writes a value that occurs twice twice."""
+        """Repeats a value instead of writing an alias."""
         return True
 
 

@@ -1,13 +1,13 @@
-"""One HTTP/1.1 request and its answer over one of aiohttp's connections.
+"""An HTTP/1.1 client over aiohttp's connections.
 
-Dialling, TLS, proxies and the parsing of answers are aiohttp's; what is left out is its ClientSession, which
-takes most of the time of a request for things that neither deliveries nor calls to AWS have: redirects, cookies,
-authentication, compression, bodies of any kind, a second try of its own.
+aiohttp dials, does TLS and proxies, and parses responses. Its ClientSession is not used, because it spends most of the
+time of a request on features that neither deliveries nor calls to AWS need: redirects, cookies, authentication,
+compression, bodies of any kind, retries.
 """
 
 import base64
 import functools
-import random as randomness
+import random as random_module
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,33 +18,33 @@ from yarl import URL
 
 from chaski_core.message.target_url import TargetUrl
 from chaski_runtime.http.pool import MAX_AGE_SECONDS, Pool, PooledConnection
-from chaski_runtime.http.transport import Connector, Headed
+from chaski_runtime.http.transport import Connector, ResponseHead
 
 Headers = Sequence[tuple[str, str]]
 _NOT_COMPRESSED = ("Accept-Encoding", "identity")
-_WITHOUT_BODY = frozenset({"GET", "HEAD"})  # unless there is one; the others say that theirs is empty
-_USER_AGENT_LENGTH = len("User-Agent")  # looked at first: it is cheaper than small letters
-_REMEMBERED_ORIGINS = 256  # of one client: more than one only where a rule covers many hosts
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})  # without a body they send no Content-Length; other methods send 0
+_USER_AGENT_LENGTH = len("User-Agent")  # compared first: cheaper than lower()
+_REMEMBERED_ORIGINS = 256  # of one client; it has several only where a rule covers many hosts
 
 
 class Response:
-    """Complete headers, and the body to come. To be closed, however much of the body was read."""
+    """A response with complete headers, whose body may still arrive. Close it, however much of the body was read."""
 
-    __slots__ = ("_content", "_link", "headers", "reason", "status", "url")
+    __slots__ = ("_connection", "_content", "headers", "reason", "status", "url")
 
-    def __init__(self, url: TargetUrl, headed: Headed, link: PooledConnection) -> None:
-        message, self._content = headed
+    def __init__(self, url: TargetUrl, head: ResponseHead, connection: PooledConnection) -> None:
+        message, self._content = head
         self.url = url
         self.status = message.code
         self.reason = message.reason
         self.headers: CIMultiDictProxy[str] = message.headers
-        self._link = link
+        self._connection = connection
 
     async def read_into(self, body: bytearray, limit: int) -> None:
-        """Adds to the body what comes, until it ends or there are at least so many bytes.
+        """Appends to `body` until the response ends or `body` has at least `limit` bytes.
 
         Raises:
-            aiohttp.ClientError, OSError: it broke off; what came before is in `body`.
+            aiohttp.ClientError, OSError: the connection broke; `body` has what arrived before.
         """
         content = self._content
         while not content.at_eof() and len(body) < limit:
@@ -54,23 +54,23 @@ class Response:
             body += chunk
 
     def close(self) -> None:
-        """Lets go of the connection: kept for another where request and answer went over it whole, else closed."""
-        self._link.release()
+        """Releases the connection: kept for another request where this one is complete, else closed."""
+        self._connection.release()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Origin:
-    """Where connections lead."""
+    """The endpoint of connections."""
 
-    key: aiohttp.ClientRequest  # what aiohttp's connector wants to be asked with; never sent
-    host: str  # as the Host header says it
-    proxy_headers: Headers | None  # for a proxy that passes the request on itself; None: there is no such
+    key: aiohttp.ClientRequest  # argument of aiohttp's connector; never sent
+    host: str  # value of the Host header
+    proxy_headers: Headers | None  # for a proxy that forwards the request itself; None: no such proxy
 
 
 class Client:
-    """Makes requests over the connections of one connector, which it closes. Needs a running loop.
+    """Sends requests over the connections of one connector, which it closes. Needs a running loop.
 
-    There is no timeout here but the connector's; callers have one for everything. Nothing is ever sent a second time.
+    It has no timeout but the connector's; callers limit the whole request. Nothing is ever sent a second time.
     """
 
     def __init__(  # noqa: PLR0913 - settings, each with a reason of its own
@@ -82,17 +82,17 @@ class Client:
         max_age_seconds: float = MAX_AGE_SECONDS,
         connect_seconds: float | None = None,
         proxy: str | None = None,
-        random: Callable[[], float] = randomness.random,
+        random: Callable[[], float] = random_module.random,
     ) -> None:
-        """Opens nothing yet.
+        """Opens no connection yet.
 
         Args:
             connector: dials.
             user_agent: sent where the request has none.
-            idle_seconds: how long a connection is kept that has nothing to do.
-            max_age_seconds: how long a connection is used at most; what is under way on it finishes.
+            idle_seconds: how long an idle connection is kept.
+            max_age_seconds: how long a connection is used at most; a request under way finishes.
             connect_seconds: for one address.
-            proxy: URL of an HTTP proxy that everything goes through.
+            proxy: URL of an HTTP proxy for all requests.
             random: in [0, 1); spreads the ages.
         """
         self.connector = connector
@@ -104,27 +104,27 @@ class Client:
         )
 
     async def request(self, method: str, url: TargetUrl, headers: Headers, body: bytes | None) -> Response:
-        """Sends one request; returns when the headers of its answer are complete.
+        """Sends one request; returns when the headers of its response are complete.
 
         Raises:
-            aiohttp.ClientError, OSError: there is no such answer.
-            ValueError: it is no request that can be sent; nothing was.
+            aiohttp.ClientError, OSError: no response.
+            ValueError: the request is invalid; nothing was sent.
         """
         origin = self._origin(url.scheme, url.host, url.port)
         method = method.upper()
         head = self._head(method, url, origin, headers, body)
-        link = await self._pool.take(origin, origin.key)
+        connection = await self._pool.take(origin, origin.key)
         try:
-            headed = await link.handler.ask(head + body if body else head, without_body=method == "HEAD")
+            response_head = await connection.handler.send(head + body if body else head, without_body=method == "HEAD")
         except HttpProcessingError as error:
-            link.close()
+            connection.close()
             raise aiohttp.ClientResponseError(
                 origin.key.request_info, (), status=error.code, message=error.message
             ) from error
         except BaseException:
-            link.close()
+            connection.close()
             raise
-        return Response(url, headed, link)
+        return Response(url, response_head, connection)
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -141,13 +141,13 @@ class Client:
 
 
 def origin_of(scheme: str, host: str, port: int | None, proxy: URL | None = None) -> Origin:
-    """Where a URL's connections lead."""
+    """The endpoint for a URL."""
     url = URL.build(scheme=scheme, host=host, port=port)
     key = aiohttp.ClientRequest("GET", url, proxy=proxy)
-    passed_on: Headers | None = None
-    if proxy is not None and not key.is_ssl():  # with TLS the connection is a tunnel, and aiohttp's matter
-        passed_on = _proxy_headers(proxy)
-    return Origin(key, _authority(url), passed_on)
+    proxy_headers: Headers | None = None
+    if proxy is not None and not key.is_ssl():  # with TLS the connection is a tunnel, which aiohttp opens
+        proxy_headers = _proxy_headers(proxy)
+    return Origin(key, _authority(url), proxy_headers)
 
 
 def _authority(url: URL) -> str:
@@ -159,8 +159,8 @@ def _authority(url: URL) -> str:
 def _proxy_headers(proxy: URL) -> Headers:
     if proxy.user is None:
         return []
-    told = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
-    return [("Proxy-Authorization", f"Basic {told}")]
+    credentials = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+    return [("Proxy-Authorization", f"Basic {credentials}")]
 
 
 def _length(method: str, body: bytes | None) -> int | None:
@@ -175,10 +175,10 @@ def request_head(start: str, headers: Headers, length: int | None) -> bytes:
     Args:
         start: method and target.
         headers: names and values, the Host header among them.
-        length: of the body; None: there is none.
+        length: of the body; None: no Content-Length.
 
     Raises:
-        ValueError: one of them would be read as more than one line, or is not ASCII.
+        ValueError: one of them contains a line break or a NUL, or is not ASCII.
     """
     lines = [f"{start} HTTP/1.1", *[f"{name}: {value}" for name, value in headers]]
     if length is not None:
@@ -186,5 +186,5 @@ def request_head(start: str, headers: Headers, length: int | None) -> bytes:
     text = "\r\n".join(lines)
     breaks = len(lines) - 1
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
-        raise ValueError("a line of the request holds a line break or a NUL")
+        raise ValueError("a line of the request contains a line break or a NUL")
     return f"{text}\r\n\r\n".encode("ascii")

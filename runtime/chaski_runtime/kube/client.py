@@ -1,6 +1,6 @@
-"""A small client of the Kubernetes API on aiohttp: what the operator and ingest need of it, and no more.
+"""A small client of the Kubernetes API on aiohttp, with the few calls that the operator and ingest need.
 
-The official client takes 150 MB and blocks; kopf is no client (`kopf/docs/hierarchies.rst`).
+The official client takes 150 MB and blocks; kopf is not a client (`kopf/docs/hierarchies.rst`).
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -17,17 +17,17 @@ _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
-_MAX_EVENT_BYTES = 8 * 1024 * 1024  # above what etcd takes
+_MAX_EVENT_BYTES = 8 * 1024 * 1024  # above the limit of etcd
 
 Object = dict[str, Any]  # a Kubernetes object as JSON
 
 
 class KubeApiError(ChaskiError):
-    """The API server did not do what was asked."""
+    """A call to the API server failed."""
 
 
 class KubeUnavailableError(KubeApiError):
-    """It is away, overloaded or failed: try again later."""
+    """The API server is unreachable, overloaded or failed: try again later."""
 
     def __init__(self, reason: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ class KubeUnavailableError(KubeApiError):
 
 
 class KubeRefusedError(KubeApiError):
-    """It refused the call: `status` 404, 409, 403, 422 ...; `reason` is its word for it, such as NotFound."""
+    """The API server refused the call: `status` 404, 409, 403, 422 ...; `reason` as it names it, such as NotFound."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{reason}: {message}")
@@ -45,7 +45,7 @@ class KubeRefusedError(KubeApiError):
 
 
 class WatchExpiredError(KubeApiError):
-    """The resource version is too old to watch from; list anew."""
+    """The resource version is too old to watch from: list again."""
 
 
 def object_path(
@@ -61,7 +61,7 @@ def object_path(
 
 
 class KubeApi:
-    """One API server. Use it as an asynchronous context; calls may run side by side.
+    """One API server. Use it as an asynchronous context; calls may run concurrently.
 
     Each call raises `KubeUnavailableError` or `KubeRefusedError`.
     """
@@ -85,7 +85,7 @@ class KubeApi:
         await self.close()
 
     async def close(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         await self._session.close()
 
     async def get(self, path: str, **parameters: str) -> Object:
@@ -93,7 +93,7 @@ class KubeApi:
         return await self._call("GET", path, parameters)
 
     async def find(self, path: str) -> Object | None:
-        """An object, or None where there is none."""
+        """An object, or None where it does not exist."""
         try:
             return await self.get(path)
         except KubeRefusedError as error:
@@ -102,7 +102,7 @@ class KubeApi:
             raise
 
     async def create(self, path: str, body: Object) -> Object:
-        """Makes an object; 409 where it is there."""
+        """Creates an object; 409 where it exists."""
         return await self._call("POST", path, {}, body)
 
     async def replace(self, path: str, body: Object) -> Object:
@@ -110,7 +110,7 @@ class KubeApi:
         return await self._call("PUT", path, {}, body)
 
     async def apply(self, path: str, body: Object, *, manager: str, force: bool = True) -> Object:
-        """Server-side apply: makes the object, or sets the fields of `body` and takes back those no longer in it."""
+        """Server-side apply: creates the object, or sets the fields of `body` and removes those no longer in it."""
         parameters = {"fieldManager": manager, "force": "true" if force else "false"}
         return await self._call("PATCH", path, parameters, body, _APPLY)
 
@@ -119,11 +119,11 @@ class KubeApi:
         return await self._call("PATCH", path, {}, body, _MERGE)
 
     async def json_patch(self, path: str, operations: list[Object]) -> Object:
-        """Does a list of operations, all or none; 422 where a `test` among them fails."""
+        """Applies a list of operations, all or none; 422 where a `test` among them fails."""
         return await self._call("PATCH", path, {}, operations, _JSON_PATCH)
 
     async def delete(self, path: str, *, uid: str | None = None) -> bool:
-        """Deletes an object, only that with the uid if one is given; False where there was none, or another."""
+        """Deletes an object, with a uid only that very one; False where it does not exist, or has another uid."""
         body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         if uid is not None:
             body["preconditions"] = {"uid": uid}
@@ -142,9 +142,9 @@ class KubeApi:
 
         Raises:
             WatchExpiredError: the version is too old.
-            KubeUnavailableError: the stream broke; or nothing came, not even a bookmark, for 75 s.
+            KubeUnavailableError: the stream broke, or was silent for 75 s, without even a bookmark.
         """
-        asked = parameters | {
+        query = parameters | {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
@@ -153,7 +153,7 @@ class KubeApi:
         timeout = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=75.0)  # bookmarks come every minute
         try:
             async with self._session.get(
-                self.access.server + path, params=asked, headers=self._identity(), timeout=timeout
+                self.access.server + path, params=query, headers=self._authorization(), timeout=timeout
             ) as response:
                 if response.status == 410:
                     raise WatchExpiredError(resource_version)
@@ -163,13 +163,13 @@ class KubeApi:
                     async for event in _events(response.content):
                         yield event
                 finally:
-                    # Left in the middle: TLS would wait up to 30 s for the server's goodbye, beyond the loop's end.
+                    # The caller left the stream: TLS would wait up to 30 s for the server's close_notify, beyond the loop's end.
                     if response.connection is not None and response.connection.transport is not None:
                         response.connection.transport.abort()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise KubeUnavailableError(f"watch of {path}: {_told(error)}") from error
+            raise KubeUnavailableError(f"watch of {path}: {error_text(error)}") from error
 
-    def _identity(self) -> dict[str, str]:
+    def _authorization(self) -> dict[str, str]:
         token = self.access.bearer_token()
         return {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -182,7 +182,7 @@ class KubeApi:
         content_type: str = _JSON,
     ) -> Object:
         try:
-            headers = self._identity()
+            headers = self._authorization()
             if body is not None:
                 headers["Content-Type"] = content_type
             async with self._session.request(
@@ -197,12 +197,12 @@ class KubeApi:
                 if response.status >= 300:
                     raise _error(response, content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise KubeUnavailableError(f"{method} {path}: {_told(error)}") from error
+            raise KubeUnavailableError(f"{method} {path}: {error_text(error)}") from error
         try:
-            answer: Object = orjson.loads(content)
-        except orjson.JSONDecodeError as error:  # something in between answered
-            raise KubeUnavailableError(f"{method} {path}: the answer is no JSON: {error}") from error
-        return answer
+            document: Object = orjson.loads(content)
+        except orjson.JSONDecodeError as error:  # a proxy answered
+            raise KubeUnavailableError(f"{method} {path}: the response is not valid JSON: {error}") from error
+        return document
 
 
 async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[Object]:
@@ -212,14 +212,14 @@ async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[Object]:
         *lines, last = rest.split(b"\n")
         rest = bytearray(last)
         if len(rest) > _MAX_EVENT_BYTES:
-            raise KubeUnavailableError("watch: an event without an end")
+            raise KubeUnavailableError(f"watch: an event has more than {_MAX_EVENT_BYTES} bytes")
         for line in lines:
             if not line:
                 continue
             try:
                 event: Object = orjson.loads(line)
             except orjson.JSONDecodeError as error:
-                raise KubeUnavailableError(f"watch: an event is no JSON: {error}") from error
+                raise KubeUnavailableError(f"watch: an event is not valid JSON: {error}") from error
             if event["type"] == "ERROR":
                 status = event["object"]
                 if status.get("code") == 410:
@@ -240,5 +240,6 @@ def _error(response: aiohttp.ClientResponse, content: bytes) -> KubeApiError:
     return KubeRefusedError(response.status, reason, message)
 
 
-def _told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
+    """The message of an exception, or its type where it has none."""
     return str(error) or type(error).__name__

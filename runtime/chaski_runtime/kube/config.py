@@ -1,4 +1,4 @@
-"""Where the Kubernetes API server is and how to show who we are: a Pod's ServiceAccount, else a kubeconfig file."""
+"""The address and credentials of the Kubernetes API server: a Pod's ServiceAccount, or a kubeconfig file."""
 
 import base64
 import os
@@ -17,12 +17,12 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class NoKubeAccessError(ChaskiError):
-    """There is neither a ServiceAccount nor a kubeconfig that can be used; says what was looked for."""
+    """Neither a ServiceAccount nor a kubeconfig can be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class KubeAccess:
-    """One API server and one identity."""
+    """One API server and the credentials for it."""
 
     server: str  # https://host:port, without a slash at the end
     namespace: str  # of the Pod or the context
@@ -34,11 +34,11 @@ class KubeAccess:
     insecure: bool = False
 
     def bearer_token(self) -> str | None:
-        """The token of now, if tokens are used."""
+        """The current token, if tokens are used."""
         return self.token_file.read_text().strip() if self.token_file else self.token
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """How TLS is checked; None for plain HTTP."""
+        """How the server is verified; None for plain HTTP."""
         if not self.server.startswith("https://"):
             return None
         context = ssl.create_default_context(cadata=self.ca_pem)
@@ -46,7 +46,8 @@ class KubeAccess:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.client_cert_pem and self.client_key_pem:
-            with tempfile.NamedTemporaryFile("w") as file:  # the ssl module takes files only; 0600, gone at once
+            # The ssl module takes files only. This one has mode 0600 and is deleted at once.
+            with tempfile.NamedTemporaryFile("w") as file:
                 file.write(self.client_cert_pem + "\n" + self.client_key_pem)
                 file.flush()
                 context.load_cert_chain(file.name)
@@ -57,7 +58,7 @@ def kube_access(environment: Mapping[str, str] | None = None) -> KubeAccess:
     """Access by `KUBECONFIG` where it is set, else by the Pod's ServiceAccount, else by `~/.kube/config`.
 
     Raises:
-        NoKubeAccessError: there is none, or it uses what is not supported (exec plugins).
+        NoKubeAccessError: none of them exists, or it uses an exec plugin, which is not supported.
     """
     given = os.environ if environment is None else environment
     if given.get("KUBECONFIG"):
@@ -74,7 +75,7 @@ def kube_access(environment: Mapping[str, str] | None = None) -> KubeAccess:
     if usual.exists():
         return _from_kubeconfig(usual)
     raise NoKubeAccessError(
-        f"no Kubernetes API server is known: neither KUBECONFIG, nor {_SERVICE_ACCOUNT}, nor {usual}"
+        f"no Kubernetes API server is configured: KUBECONFIG is not set, {_SERVICE_ACCOUNT} and {usual} do not exist"
     )
 
 
@@ -85,7 +86,7 @@ def _from_kubeconfig(path: Path) -> KubeAccess:
         cluster = _named(config, "clusters", context["cluster"])["cluster"]
         user = _named(config, "users", context["user"])["user"]
         if "exec" in user or "auth-provider" in user:
-            raise NoKubeAccessError(f"{path}: plugins that fetch credentials are not supported; use a token")
+            raise NoKubeAccessError(f"{path}: credential plugins (exec, auth-provider) are not supported; use a token")
         token_file = user.get("tokenFile")
         return KubeAccess(
             server=cluster["server"].rstrip("/"),
@@ -106,7 +107,7 @@ def _named(config: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]
         if each["name"] == name:
             found: Mapping[str, Any] = each
             return found
-    raise ValueError(f'{kind} holds no "{name}"')
+    raise ValueError(f'{kind} has no entry "{name}"')
 
 
 def _pem(path: Path, entry: Mapping[str, Any], key: str) -> str | None:

@@ -1,6 +1,6 @@
-"""Keeps what the API server holds of one kind: a list, then a watch, for ever.
+"""Mirrors the objects of one collection: a list, then a watch, until cancelled.
 
-While the API server is away the last state stays; when it is back, what was missed is seen as changes.
+While the API server is unreachable the last state is kept; missed changes are reported once it answers again.
 """
 
 import asyncio
@@ -9,48 +9,55 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from chaski_core.ports import Clock
-from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeUnavailableError, Object, WatchExpiredError
+from chaski_runtime.kube.client import (
+    KubeApi,
+    KubeApiError,
+    KubeUnavailableError,
+    Object,
+    WatchExpiredError,
+    error_text,
+)
 
 _log = logging.getLogger(__name__)
 
 _PAGE = "500"
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
-_SHORTEST_WATCH_SECONDS = 1.0  # one that ends sooner is followed by a pause
+_SHORTEST_WATCH_SECONDS = 1.0  # a watch that ends sooner is followed by a pause
 
 T = TypeVar("T")
-Key = tuple[str, str]  # namespace ("" for what has none), name
-OnChange = Callable[[Key, T | None], None]  # None: it is gone
+Key = tuple[str, str]  # namespace ("" for cluster-wide objects), name
+OnChange = Callable[[Key, T | None], None]  # None: it was deleted
 
 
 class Informer(Generic[T]):
-    """Objects of one collection, as far as they are kept. Use `run` once; read at any time."""
+    """The objects of one collection. Call `run` once; read at any time."""
 
-    def __init__(  # noqa: PLR0913 - what it follows, how, and who is told
+    def __init__(  # noqa: PLR0913 - what it follows, how, and the callback
         self,
         api: KubeApi,
         path: str,
-        keep: Callable[[Object], T],
+        extract: Callable[[Object], T],
         clock: Clock,
         random: Callable[[], float],
         *,
         selector: str = "",
         on_change: OnChange[T] | None = None,
     ) -> None:
-        """Asks nothing yet.
+        """Makes no call yet.
 
         Args:
             api: the API server.
             path: of the collection, from `object_path`.
-            keep: what of an object is kept.
+            extract: returns the part of an object that is kept.
             clock: time.
             random: a number from 0 to below 1, for jitter.
             selector: labels that the objects must have.
-            on_change: told of each object that came, changed or went.
+            on_change: called for each object that was added, changed or deleted.
         """
         self._api = api
         self._path = path
-        self._keep = keep
+        self._extract = extract
         self._clock = clock
         self._random = random
         self._selector = selector
@@ -58,16 +65,15 @@ class Informer(Generic[T]):
         self._items: dict[Key, T] = {}
         self._versions: dict[Key, str] = {}
         self.synced = False  # a first list was read
-        self.heard_at: float | None = None  # monotonic seconds of the last answer or event
-        self.trouble: str | None = None  # why nothing is heard now
+        self.error: str | None = None  # why the API server can't be followed now; None: it is followed
 
     @property
     def items(self) -> Mapping[Key, T]:
-        """What is known, of the moment."""
+        """The current objects."""
         return self._items
 
     async def run(self) -> None:
-        """Follows until cancelled; never raises for what the API server does."""
+        """Follows until cancelled; never raises for an error of the API server."""
         failures = 0
         while True:
             try:
@@ -79,43 +85,43 @@ class Informer(Generic[T]):
                     if self._clock.monotonic() - began < _SHORTEST_WATCH_SECONDS:
                         await self._pause(1, None)
             except WatchExpiredError:
-                _log.info("%s: what happened since the last event is no longer told; listing again", self._path)
+                _log.info("%s: watch expired (410 Gone); relisting", self._path)
                 failures += 1
                 if failures > 1:
                     await self._pause(failures, None)
-            except (KubeApiError, ValueError, KeyError, TypeError) as error:  # an answer may also be nonsense
+            except (KubeApiError, ValueError, KeyError, TypeError) as error:  # a response may be malformed
                 failures += 1
-                self._tell(str(error) or type(error).__name__)
+                self._on_failure(error_text(error))
                 await self._pause(failures, error)
 
     async def _list(self) -> str:
         listed: dict[Key, Object] = {}
-        asked = {"labelSelector": self._selector, "limit": _PAGE}
+        query = {"labelSelector": self._selector, "limit": _PAGE}
         while True:
-            page = await self._api.get(self._path, **asked)
+            page = await self._api.get(self._path, **query)
             listed |= {_key(each): each for each in page.get("items") or ()}
             more = page["metadata"].get("continue")
             if not more:
                 break
-            asked["continue"] = more
+            query["continue"] = more
         for key in [key for key in self._items if key not in listed]:
             self._remove(key)
         for key, each in listed.items():
             self._put(key, each)
         self.synced = True
-        self._heard()
+        self._on_answer()
         return str(page["metadata"]["resourceVersion"])
 
     async def _watch(self, version: str) -> str:
         async for event in self._api.watch(self._path, version, labelSelector=self._selector):
-            self._heard()
+            self._on_answer()
             changed = event["object"]
             version = str(changed["metadata"]["resourceVersion"])
             if event["type"] == "DELETED":
                 self._remove(_key(changed))
             elif event["type"] in ("ADDED", "MODIFIED"):
                 self._put(_key(changed), changed)
-        self._heard()
+        self._on_answer()
         return version
 
     def _put(self, key: Key, document: Object) -> None:
@@ -123,40 +129,39 @@ class Informer(Generic[T]):
         if key in self._items and self._versions[key] == version:
             return
         try:
-            kept = self._keep(document)
-        except Exception:  # noqa: BLE001 - one object that can't be read must not stop the others
-            _log.exception("%s: %s/%s can't be read", self._path, *key)
+            kept = self._extract(document)
+        except Exception:  # noqa: BLE001 - one unreadable object must not stop the others
+            _log.exception("%s: could not read %s/%s", self._path, *key)
             return
         self._items[key] = kept
         self._versions[key] = version
-        self._tell_change(key, kept)
+        self._notify(key, kept)
 
     def _remove(self, key: Key) -> None:
         if key in self._items:
             del self._items[key], self._versions[key]
-            self._tell_change(key, None)
+            self._notify(key, None)
 
-    def _tell_change(self, key: Key, kept: T | None) -> None:
+    def _notify(self, key: Key, kept: T | None) -> None:
         try:
             self._on_change(key, kept)
         except Exception:  # noqa: BLE001 - as above
-            _log.exception("%s: a change of %s/%s could not be followed", self._path, *key)
+            _log.exception("%s: could not handle a change of %s/%s", self._path, *key)
 
-    def _heard(self) -> None:
-        self.heard_at = self._clock.monotonic()
-        if self.trouble is not None:
+    def _on_answer(self) -> None:
+        if self.error is not None:
             _log.info("%s: the API server answers again", self._path)
-            self.trouble = None
+            self.error = None
 
-    def _tell(self, reason: str) -> None:
-        if self.trouble is None:
-            _log.warning("%s: going on with what is known, %d objects: %s", self._path, len(self._items), reason)
-        self.trouble = reason
+    def _on_failure(self, reason: str) -> None:
+        if self.error is None:
+            _log.warning("%s: keeping the last state of %d objects: %s", self._path, len(self._items), reason)
+        self.error = reason
 
     async def _pause(self, failures: int, error: Exception | None) -> None:
         seconds = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 10))
-        asked = error.retry_after_seconds if isinstance(error, KubeUnavailableError) else None
-        await asyncio.sleep(max(seconds, asked or 0.0) * (0.5 + self._random()))
+        retry_after = error.retry_after_seconds if isinstance(error, KubeUnavailableError) else None
+        await asyncio.sleep(max(seconds, retry_after or 0.0) * (0.5 + self._random()))
 
     def __iter__(self) -> Iterator[T]:
         return iter(tuple(self._items.values()))

@@ -1,6 +1,6 @@
-"""The routes of a cluster: every ChaskiRoute whose queues the operator has made, followed by a watch.
+"""The routes of a cluster: every ChaskiRoute whose queues the operator has created, followed by a watch.
 
-A route is served from `status.resolved`. While the API server is away, what is known goes on being served.
+A route is served from `status.resolved`. While the API server is unreachable, the last known routes are served.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ _PLURAL = "chaskiroutes"
 
 @dataclass(frozen=True, slots=True)
 class Unserved:
-    """A route that is known, but can't be used now."""
+    """A route that exists, but can't be used now."""
 
-    status: int  # as HTTP says it. 404: not accepted, or going; 503: soon
+    status: int  # of HTTP. 404: not accepted, or being deleted; 503: ask again
     detail: str  # why
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What of a ChaskiRoute decides whether and how it is served."""
+class _RouteState:
+    """The parts of a ChaskiRoute that decide whether and how it is served."""
 
     generation: int
     deleted: bool
@@ -41,76 +41,76 @@ class _Seen:
     resolved: Mapping[str, Any] | None
     document: Mapping[str, Any]  # for its spec; the same for the same generation
 
-    def like(self, other: "_Seen") -> bool:
-        """Whether nothing that matters has changed: the counts in the status do every minute."""
-        mine = (self.generation, self.deleted, self.refused, self.resolved)
-        return mine == (other.generation, other.deleted, other.refused, other.resolved)
+    def same_as(self, other: "_RouteState") -> bool:
+        """Whether these parts are the same; the counts in the status, which change every minute, are not among them."""
+        own = (self.generation, self.deleted, self.refused, self.resolved)
+        return own == (other.generation, other.deleted, other.refused, other.resolved)
 
 
 class KubeRoutes:
-    """What the API server has, for processes that serve or show it."""
+    """The routes of a cluster, for processes that serve or show them."""
 
     def __init__(self, api: KubeApi, namespaces: Sequence[str], clock: Clock, random: Callable[[], float]) -> None:
-        """Asks nothing yet.
+        """Makes no call yet.
 
         Args:
             api: the API server; closed by `follow`.
-            namespaces: whose routes are served; none means all.
+            namespaces: where the routes are; empty means all namespaces.
             clock: time.
             random: a number from 0 to below 1.
         """
         self._api = api
         self._served: dict[Key, ResolvedRoute] = {}
         self._unserved: dict[Key, Unserved] = {}
-        self._seen: dict[Key, _Seen] = {}
-        self._mirrors = [
-            Informer(api, object_path(GROUP_VERSION, _PLURAL, each), _seen_of, clock, random, on_change=self._changed)
+        self._states: dict[Key, _RouteState] = {}
+        self._informers = [
+            Informer(api, object_path(GROUP_VERSION, _PLURAL, each), _state_of, clock, random, on_change=self._changed)
             for each in namespaces or (None,)
         ]
 
     def find(self, namespace: str, name: str) -> ResolvedRoute | Unserved | None:
-        """The route as it is served, why it is not, or None where there is none."""
+        """The route as it is served, or why it is not; None where it does not exist."""
         key = (namespace, name)
         known = self._served.get(key) or self._unserved.get(key)
-        if known is None and self.trouble() is not None:
-            return Unserved(503, "the routes are not known yet; ask again")
+        if known is None and self.unready_reason() is not None:
+            return Unserved(503, "the routes are not loaded yet; try again")
         return known
 
     @property
     def served(self) -> Mapping[Key, ResolvedRoute]:
-        """The routes that are served, of the moment."""
+        """The routes that are served now."""
         return self._served
 
     @property
     def unserved(self) -> Mapping[Key, Unserved]:
-        """Those that are known but not served, and why."""
+        """The routes that exist but are not served, and why."""
         return self._unserved
 
-    def deaf(self) -> str | None:
-        """Why changes are not heard of now; None while they are."""
-        return next((mirror.trouble for mirror in self._mirrors if mirror.trouble is not None), None)
+    def stale_reason(self) -> str | None:
+        """Why the watch is stale; None while changes are received."""
+        return next((informer.error for informer in self._informers if informer.error is not None), None)
 
-    def trouble(self) -> str | None:
-        """Why requests should not come here: no list was read yet."""
-        return None if all(mirror.synced for mirror in self._mirrors) else "the routes were not listed yet"
+    def unready_reason(self) -> str | None:
+        """Why the routes can't be served yet: no list was read; None once they can."""
+        return None if all(informer.synced for informer in self._informers) else "the routes were not listed yet"
 
     async def follow(self) -> None:
         """Follows until cancelled."""
         async with self._api, asyncio.TaskGroup() as tasks:
-            for mirror in self._mirrors:
-                tasks.create_task(mirror.run())
+            for informer in self._informers:
+                tasks.create_task(informer.run())
 
-    def _changed(self, key: Key, seen: _Seen | None) -> None:
-        before = self._seen.pop(key, None)
-        if seen is None:
+    def _changed(self, key: Key, state: _RouteState | None) -> None:
+        before = self._states.pop(key, None)
+        if state is None:
             self._served.pop(key, None)
             self._unserved.pop(key, None)
-            _log.info("%s/%s is gone", *key)
+            _log.info("%s/%s was deleted", *key)
             return
-        self._seen[key] = seen
-        if before is not None and before.like(seen):
+        self._states[key] = state
+        if before is not None and before.same_as(state):
             return
-        result = _judge(seen, self._served.get(key))
+        result = _decide(state, self._served.get(key))
         self._served.pop(key, None)
         self._unserved.pop(key, None)
         if isinstance(result, ResolvedRoute):
@@ -121,7 +121,7 @@ class KubeRoutes:
             _log.warning("%s/%s is not served: %s", *key, result.detail)
 
 
-def _seen_of(document: Object) -> _Seen:
+def _state_of(document: Object) -> _RouteState:
     metadata, status = document["metadata"], document.get("status") or {}
     generation = int(metadata.get("generation", 0))
     refusals = [
@@ -130,7 +130,7 @@ def _seen_of(document: Object) -> _Seen:
         if (each.get("type"), each.get("status"), each.get("observedGeneration")) == ("Accepted", "False", generation)
     ]
     named = {"name": metadata["name"], "namespace": metadata["namespace"]}
-    return _Seen(
+    return _RouteState(
         generation,
         deleted="deletionTimestamp" in metadata,
         refused=refusals[0] if refusals else None,
@@ -139,30 +139,31 @@ def _seen_of(document: Object) -> _Seen:
     )
 
 
-def _judge(seen: _Seen, served: ResolvedRoute | None) -> ResolvedRoute | Unserved:
-    """What becomes of a route.
+def _decide(state: _RouteState, served: ResolvedRoute | None) -> ResolvedRoute | Unserved:
+    """How a route is served, or why it is not.
 
-    Spec and `status.resolved` belong together only where the latter was made for the former: a subject that went to
-    another queue, before the operator has fenced the old ones, would overtake itself. Until then the old map holds,
-    and of the new spec all that is no map: who may send, whether ingest is suspended.
+    A spec is served with the `status.resolved` that the operator wrote for it. Until the operator has followed a change
+    of the spec, the old queues stay in use, because a subject that moved to another queue before the operator blocked
+    the old ones would overtake itself; everything else of the new spec applies at once: who may send, whether ingest is
+    suspended.
     """
-    if seen.deleted:
+    if state.deleted:
         return Unserved(404, "the route is being deleted")
-    if seen.refused is not None:
-        return served or Unserved(404, f"the operator does not accept the route: {seen.refused}")
-    if seen.resolved is None:
-        return Unserved(404, "the operator has not made the route's queues yet")
+    if state.refused is not None:
+        return served or Unserved(404, f"the operator does not accept the route: {state.refused}")
+    if state.resolved is None:
+        return Unserved(404, "the operator has not created the queues of the route yet")
     try:
-        return _resolve(load_route(known_part(seen.document)), seen, seen.resolved, served)
+        return _resolve(load_route(known_part(state.document)), state, state.resolved, served)
     except InvalidRouteError as error:
-        return served or Unserved(404, f"the route can't be used: {error}")
+        return served or Unserved(404, f"the route is invalid: {error}")
 
 
 def _resolve(
-    route: Route, seen: _Seen, resolved: Mapping[str, Any], served: ResolvedRoute | None
+    route: Route, state: _RouteState, resolved: Mapping[str, Any], served: ResolvedRoute | None
 ) -> ResolvedRoute | Unserved:
-    if resolved.get("observedGeneration", seen.generation) == seen.generation:
+    if resolved.get("observedGeneration", state.generation) == state.generation:
         return read_resolved_values(route, resolved)
     if served is None:
-        return Unserved(503, "the route was changed, and the operator has not followed yet; ask again")
+        return Unserved(503, "the route has changed and the operator has not reconciled it yet; try again")
     return replace(served, route=replace(route, queues=served.route.queues))

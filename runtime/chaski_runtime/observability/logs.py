@@ -1,65 +1,64 @@
-"""The process's log: one JSON line per attempt and per event, or lines for people."""
+"""The log of a process: one line for each event, as JSON in Elastic Common Schema names or as text for people.
+
+Keys are dotted and flat, as ECS writes them: Elasticsearch reads both forms alike, and `grep` and `jq` read this one
+better.
+"""
 
 import logging
 import os
 import sys
-import time
+import traceback
 from collections.abc import Callable
 from typing import Any, Literal
 
 import orjson
 
 from chaski_core import __version__
-from chaski_runtime.observability.attempt_log import DeliveredLines, Render
+from chaski_core.timestamps import timestamp
 from chaski_runtime.observability.line_writer import LineWriter
-from chaski_runtime.observability.log_fields import Attempt, attempt_fields, record_fields
 
-__all__ = ["Attempt", "Format", "Logs", "configure"]
-
-# A producer chooses subjects, and a target its error texts: neither may forge a line or steer a terminal.
+ECS_VERSION = "8.17.0"
+LEVELS = {
+    logging.DEBUG: "debug",
+    logging.INFO: "info",
+    logging.WARNING: "warn",
+    logging.ERROR: "error",
+    logging.CRITICAL: "fatal",
+}
+# A producer chooses subjects, and a target its error texts: neither may forge a line or control a terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 Format = Literal["json", "console"]
+Render = Callable[[dict[str, Any]], bytes]  # fields -> line, newline included
 
 
 class Logs:
-    """Where attempts are logged. Takes about 10 µs a line, and never waits for whoever reads the log."""
+    """Writes lines without ever blocking on the reader of the log."""
 
-    def __init__(self, writer: LineWriter, render: Render, level: int, delivered: DeliveredLines | None = None) -> None:
-        """Writes what is at or above a level.
-
-        Args:
-            writer: where the lines go.
-            render: makes a line, newline included, of its fields.
-            level: as `logging` counts.
-            delivered: makes the same lines of delivered attempts.
-        """
-        self._delivered = delivered
+    def __init__(self, writer: LineWriter, render: Render, level: int, *, format: Format = "json") -> None:  # noqa: A002 - the option's name
+        """Logs everything at or above `level`, as `logging` counts."""
+        self.render = render
+        self.format = format
         self._writer = writer
-        self._render = render
         self._level = level
         self._handler: logging.Handler | None = None
 
     @property
     def dropped(self) -> int:
-        """Lines dropped since the start, because nobody read them."""
+        """Lines dropped since the start, because the log's reader was too slow."""
         return self._writer.dropped
 
-    def attempt(self, attempt: Attempt) -> None:
-        """Logs one attempt that has just ended."""
-        if attempt.level >= self._level:
-            self._writer.write(self._line(attempt, time.time_ns() // 1_000_000))
+    def is_enabled(self, level: int) -> bool:
+        """Whether lines of that level are logged."""
+        return level >= self._level
 
-    def _line(self, attempt: Attempt, now_ms: int) -> bytes:
-        try:
-            line = self._delivered.line(attempt, now_ms) if self._delivered is not None else None
-        except orjson.JSONEncodeError:  # a lone surrogate, which `render` knows how to show
-            line = None
-        return self._render(attempt_fields(attempt, now_ms)) if line is None else line
+    def write(self, line: bytes) -> None:
+        """Writes a rendered line, newline included."""
+        self._writer.write(line)
 
     def take_over_logging(self) -> None:
-        """Sends all that comes by Python's `logging` to the same place."""
-        handler = _Handler(self._writer, self._render)
+        """Sends the records of Python's `logging` to the same place."""
+        handler = _Handler(self._writer, self.render)
         root = logging.getLogger()
         root.handlers[:] = [handler]
         root.setLevel(self._level)
@@ -67,7 +66,7 @@ class Logs:
         self._handler = handler
 
     def close(self) -> None:
-        """Writes what is buffered; nothing is logged after it."""
+        """Writes the buffered lines; nothing is logged afterwards."""
         if self._handler is not None:
             logging.getLogger().removeHandler(self._handler)
         self._writer.close()
@@ -89,20 +88,20 @@ def configure(
         descriptor: where to write; standard output if not given.
 
     Raises:
-        ValueError: there is no such level.
+        ValueError: the level does not exist.
     """
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
-        raise ValueError(f'"{level}" is no log level; there are debug, info, warning, error')
+        raise ValueError(f'"{level}" is not a log level; use debug, info, warning or error')
     out = sys.stdout.fileno() if descriptor is None else descriptor
     render = json_renderer(service) if format == "json" else console_renderer(colour=os.isatty(out))
-    writer = LineWriter(out, tell_of_drops=lambda dropped: render(_drop_fields(dropped)))
-    logs = Logs(writer, render, number, DeliveredLines(render) if format == "json" else None)
+    writer = LineWriter(out, drop_line=lambda dropped: render(_drop_fields(dropped)))
+    logs = Logs(writer, render, number, format=format)
     logs.take_over_logging()
     return logs
 
 
-def json_renderer(service: str) -> Callable[[dict[str, Any]], bytes]:
+def json_renderer(service: str) -> Render:
     """Lines of JSON that name the service."""
     fixed = {"service.name": service, "service.version": __version__}
 
@@ -110,22 +109,22 @@ def json_renderer(service: str) -> Callable[[dict[str, Any]], bytes]:
         fields |= fixed
         try:
             return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
-        except orjson.JSONEncodeError:  # something unusual in an event's own fields; lone surrogates in a text
+        except orjson.JSONEncodeError:  # an unusual value in an event's own fields; a lone surrogate in a text
             safe = {name: str(value).encode("utf-8", "backslashreplace").decode() for name, value in fields.items()}
             return orjson.dumps(safe, option=orjson.OPT_APPEND_NEWLINE)
 
     return render
 
 
-def console_renderer(*, colour: bool) -> Callable[[dict[str, Any]], bytes]:
-    """Lines for people: time, level, what happened, to which message."""
+def console_renderer(*, colour: bool) -> Render:
+    """Lines for people: time, level, event, message."""
     marks = {"warn": "\x1b[33m", "error": "\x1b[31m", "fatal": "\x1b[31m", "debug": "\x1b[2m"} if colour else {}
 
     def render(fields: dict[str, Any]) -> bytes:
         level = fields["log.level"]
         mark = marks.get(level, "")
-        told = _told(fields).translate(_CONTROLS)
-        text = f"{fields['@timestamp'][11:23]} {mark}{level.upper():<5}{mark and chr(27) + '[0m'} {told}"
+        event = _event_text(fields).translate(_CONTROLS)
+        text = f"{fields['@timestamp'][11:23]} {mark}{level.upper():<5}{mark and chr(27) + '[0m'} {event}"
         if "error.stack_trace" in fields:
             text += "\n" + "\n".join(line.translate(_CONTROLS) for line in fields["error.stack_trace"].splitlines())
         return text.encode("utf-8", "backslashreplace") + b"\n"
@@ -133,7 +132,25 @@ def console_renderer(*, colour: bool) -> Callable[[dict[str, Any]], bytes]:
     return render
 
 
-def _told(fields: dict[str, Any]) -> str:
+def record_fields(record: logging.LogRecord) -> dict[str, Any]:
+    """The fields of a record of Python's `logging`; `extra={"ecs": {...}}` adds to them."""
+    fields: dict[str, Any] = {
+        "@timestamp": timestamp(int(record.created * 1000)),
+        "log.level": LEVELS.get(record.levelno, record.levelname.lower()),
+        "message": record.getMessage(),
+        "ecs.version": ECS_VERSION,
+        "log.logger": record.name,
+    }
+    if record.exc_info and record.exc_info[0] is not None:
+        kind, error, trace = record.exc_info
+        fields["error.type"] = kind.__name__
+        fields["error.message"] = str(error)
+        fields["error.stack_trace"] = "".join(traceback.format_exception(kind, error, trace))
+    fields.update(getattr(record, "ecs", {}))
+    return fields
+
+
+def _event_text(fields: dict[str, Any]) -> str:
     if fields.get("event.action") != "delivery":
         return f"{fields['message']}"
     return (
@@ -149,7 +166,7 @@ def _drop_fields(dropped: int) -> dict[str, Any]:
         logging.WARNING,
         __file__,
         0,
-        "%d log lines were dropped: nobody read the log fast enough",
+        "%d log lines were dropped: the log's reader was too slow",
         (dropped,),
         None,
     )
@@ -157,7 +174,7 @@ def _drop_fields(dropped: int) -> dict[str, Any]:
 
 
 class _Handler(logging.Handler):
-    def __init__(self, writer: LineWriter, render: Callable[[dict[str, Any]], bytes]) -> None:
+    def __init__(self, writer: LineWriter, render: Render) -> None:
         super().__init__()
         self._writer = writer
         self._render = render
@@ -165,5 +182,5 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._writer.write(self._render(record_fields(record)))
-        except Exception:  # noqa: BLE001 - a line that can't be made must not stop the work that it tells of
+        except Exception:  # noqa: BLE001 - a line that can't be made must not stop the work that it describes
             self.handleError(record)

@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry, where the standard environment variables name a collector; else nothing is even imported.
+"""Traces by OpenTelemetry, if the standard environment variables name a collector; otherwise it is not even imported.
 
-A message's context travels as `metadata.traceparent`: ingest's span is the parent of every attempt's, whose own context
-goes to the target. So one trace id leads from the producer to the target, over queues and retries.
+The context of a message travels as `metadata.traceparent`: the span of ingest is the parent of the span of every attempt,
+whose own context is sent to the target. So one trace id leads from the producer to the target, over queues and retries.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ Kind = Literal["server", "client", "internal"]
 _log = logging.getLogger(__name__)
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_SPOKEN = "http/protobuf"
-_CLOSE_SECONDS = 5.0  # for spans that are not sent yet; a collector that is away must not hold up a stop
+_SUPPORTED_PROTOCOL = "http/protobuf"
+_CLOSE_SECONDS = 5.0  # to send the remaining spans; an unreachable collector must not delay the stop
 
 
 class StartedSpan:
-    """Something under way that is traced."""
+    """A span that has not ended."""
 
     def __init__(self, span: "Span", traceparent: str) -> None:
         self._span = span
-        self.traceparent = traceparent  # of this span, for whoever comes next
+        self.traceparent = traceparent  # of this span, for its children
 
     def end(self, attributes: Mapping[str, Value], error: str | None = None) -> None:
-        """It ended. `error`: what went wrong, in a sentence; None: nothing."""
+        """Ends the span. `error`: what went wrong, as a text; None: nothing."""
         from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 - only where traces are on
 
         self._span.set_attributes(attributes)
@@ -46,7 +46,7 @@ class StartedSpan:
 
 
 class Tracing:
-    """Makes spans and has them sent, in batches, by a thread of its own."""
+    """Starts spans; a thread of the SDK exports them in batches."""
 
     def __init__(self, provider: "TracerProvider") -> None:
         from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415 - only where traces are on
@@ -55,17 +55,17 @@ class Tracing:
         self._tracer: Tracer = provider.get_tracer("chaski")
         self._propagator = tracecontext.TraceContextTextMapPropagator()
 
-    def begin(
+    def start(
         self, name: str, kind: Kind, traceparent: str | None, attributes: Mapping[str, Value], *, linked: bool = False
     ) -> StartedSpan:
         """Starts a span.
 
         Args:
-            name: of few different values.
-            kind: server: somebody asked us; client: we ask somebody; internal: nobody else sees it.
-            traceparent: context of the parent; None begins a trace.
-            attributes: what is known at the start.
-            linked: whether the parent is linked to as well: it ended long ago, in another process.
+            name: one of few different names.
+            kind: server: a request to this process; client: a request of this process; internal: neither.
+            traceparent: context of the parent; None starts a trace.
+            attributes: those that are known at the start.
+            linked: adds a link to the parent, which ended long ago in another process.
         """
         from opentelemetry import trace  # noqa: PLC0415 - only where traces are on
 
@@ -83,7 +83,7 @@ class Tracing:
         return StartedSpan(span, carrier["traceparent"])
 
     async def close(self) -> None:
-        """Sends what is left, for at most some seconds."""
+        """Sends the remaining spans, for at most five seconds."""
         sending = threading.Thread(target=self._provider.shutdown, name="chaski-traces", daemon=True)
         sending.start()
         await asyncio.to_thread(sending.join, _CLOSE_SECONDS)
@@ -91,7 +91,7 @@ class Tracing:
 
 @contextlib.asynccontextmanager
 async def tracing_of(service: str) -> AsyncIterator[Tracing | None]:
-    """As `open_tracing` with the process's environment; at the end what is left is sent."""
+    """As `open_tracing` with the process's environment; sends the remaining spans at the end."""
     tracing = open_tracing(service, os.environ)
     try:
         yield tracing
@@ -101,21 +101,19 @@ async def tracing_of(service: str) -> AsyncIterator[Tracing | None]:
 
 
 def open_tracing(service: str, environment: Mapping[str, str]) -> Tracing | None:
-    """Tracing as the environment asks for it; None where it does not.
+    """Tracing as the environment configures it; None where it is off.
 
     Args:
-        service: `service.name`, unless OTEL_SERVICE_NAME says otherwise.
+        service: `service.name`, unless OTEL_SERVICE_NAME is set.
         environment: the OTEL_* variables.
     """
     if not any(environment.get(name) for name in _ENDPOINTS):
         return None
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or environment.get("OTEL_TRACES_EXPORTER") == "none":
         return None
-    protocol = next((environment[name] for name in _PROTOCOLS if environment.get(name)), _SPOKEN)
-    if protocol != _SPOKEN:
-        _log.warning(
-            "no traces are sent: the collector is to be spoken to by %s, but only %s is known", protocol, _SPOKEN
-        )
+    protocol = next((environment[name] for name in _PROTOCOLS if environment.get(name)), _SUPPORTED_PROTOCOL)
+    if protocol != _SUPPORTED_PROTOCOL:
+        _log.warning("tracing disabled: OTLP protocol %s is not supported (only %s)", protocol, _SUPPORTED_PROTOCOL)
         return None
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - as above
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - as above

@@ -1,4 +1,4 @@
-"""What is made of files that change while the process runs, such as a mounted Secret."""
+"""Values made of files that change while the process runs, such as a mounted Secret."""
 
 import logging
 import ssl
@@ -9,14 +9,14 @@ from typing import Generic, TypeVar
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-Contents = Sequence[bytes | None]  # in the files' order; None: there is no such file
+Contents = Sequence[bytes | None]  # in the files' order; None: the file does not exist
 
 
 class ReloadedFiles(Generic[T]):
-    """A value that is made of files, and made anew when they change.
+    """A value made of files, and made again when they change.
 
-    Looked at when asked for, at most every few seconds: a kubelet brings a changed Secret in about a minute. What can't
-    be used leaves the value as it was, and is told of, once.
+    The files are checked when the value is read, at most every few seconds: a kubelet updates a changed Secret in about a
+    minute. If the new contents are invalid, the old value is kept and one error is logged.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class ReloadedFiles(Generic[T]):
 
         Args:
             files: their paths.
-            make: makes the value of their contents; raises ValueError or OSError where it can't.
+            make: makes the value of their contents; raises ValueError or OSError for invalid ones.
             monotonic: seconds.
-            every_seconds: between two looks.
+            every_seconds: between two checks.
 
         Raises:
-            ValueError, OSError: the value can't be made of what is there now.
+            ValueError, OSError: the current contents are invalid.
         """
         self._files = tuple(files)
         self._make = make
@@ -46,33 +46,33 @@ class ReloadedFiles(Generic[T]):
         self._next = monotonic() + every_seconds
 
     def value(self) -> T:
-        """The value of now."""
+        """The current value."""
         if self._monotonic() >= self._next:
             self._next = self._monotonic() + self._every
-            self._look()
+            self._check()
         return self._value
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         try:
             contents = self._read()
         except OSError as error:
-            self._log_unusable(error)
+            self._log_error(error)
             return
         if contents == self._contents:
             return
         try:
             self._value = self._make(contents)
         except (OSError, ValueError) as error:
-            # Contents that can't be used are logged once; a file that could not be opened is opened again at the next check.
+            # Invalid contents are logged once; a file that could not be opened is opened again at the next check.
             if isinstance(error, ValueError | ssl.SSLError):
                 self._contents = contents
-            self._log_unusable(error)
+            self._log_error(error)
         else:
             self._contents = contents
-            _log.info("%s has changed and is used from now on", self._files[0].parent)
+            _log.info("%s has changed; using the new contents", self._files[0].parent)
 
-    def _log_unusable(self, error: Exception) -> None:
-        _log.error("%s can't be used, going on with what was there before: %s", self._files[0].parent, error)
+    def _log_error(self, error: Exception) -> None:
+        _log.error("could not use the new contents of %s, keeping the old ones: %s", self._files[0].parent, error)
 
     def _read(self) -> list[bytes | None]:
         return [file.read_bytes() if file.is_file() else None for file in self._files]

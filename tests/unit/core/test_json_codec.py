@@ -1,4 +1,4 @@
-"""JSON comes out as it went in, in characters that SQS takes, or is refused with a reason."""
+"""JSON is written as it was read, in characters that SQS accepts, or refused with a reason."""
 
 import json
 import re
@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from chaski_core.json_codec import MAX_DEPTH, JsonError, dumps, loads
 from unit.core.json_values import VALUES
 
-SQS_TAKES = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
+SQS_ACCEPTS = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
 
 
 def exactly(value: object) -> str:
-    """A text that tells 1 from 1.0 and from true, and 0.0 from -0.0."""
+    """A text that differs for 1, 1.0 and true, and for 0.0 and -0.0."""
     return repr(value)
 
 
 @given(VALUES)
 def test_every_value_survives_being_written_and_read(value: object) -> None:
-    """Types included, and in the standard library's eyes as well."""
+    """With its types, also for the standard library's parser."""
     data = dumps(value)
     assert exactly(loads(data)) == exactly(value)
     assert exactly(json.loads(data)) == exactly(value)
@@ -30,9 +30,9 @@ def test_every_value_survives_being_written_and_read(value: object) -> None:
 
 @pytest.mark.promise(5)
 @given(VALUES)
-def test_only_characters_that_sqs_takes_are_written(value: object) -> None:
+def test_only_characters_that_sqs_accepts_are_written(value: object) -> None:
     """Else SQS would refuse the message with InvalidMessageContents."""
-    assert SQS_TAKES.fullmatch(dumps(value).decode())
+    assert SQS_ACCEPTS.fullmatch(dumps(value).decode())
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def test_integers_are_exact_however_long(number: int) -> None:
 
 @pytest.mark.parametrize("text", ["0.1", "1.0", "-0.0", "5e-324", "1.7976931348623157e308", "123456789.123456789"])
 def test_floats_are_the_nearest_double(text: str) -> None:
-    """As in every other JSON reader, beside a long integer too."""
+    """As in every other JSON reader, also beside a long integer."""
     assert exactly(loads(text.encode())) == exactly(float(text))
     assert exactly(loads(f"[{text}, {2**80}]".encode())) == exactly([float(text), 2**80])
 
 
 @pytest.mark.parametrize("character", ["\ufffe", "\uffff"], ids=["U+FFFE", "U+FFFF"])
 def test_noncharacters_are_escaped_in_keys_and_values(character: str) -> None:
-    """SQS takes every character of the planes above, but not these two."""
+    """SQS accepts every character above U+FFFF, but not these two."""
     value = {character: f"a{character}{character}b"}
     assert dumps(value).isascii()
     assert loads(dumps(value)) == value
@@ -92,8 +92,8 @@ def test_noncharacters_are_escaped_in_keys_and_values(character: str) -> None:
         b"{} {}",
     ],
 )
-def test_what_can_not_be_carried_is_refused_with_a_reason(data: bytes) -> None:
-    """One kind of error, with words, for all that is no JSON or can't be written again."""
+def test_invalid_json_is_refused_with_a_reason(data: bytes) -> None:
+    """One type of error, also for JSON that can't be written again."""
     with pytest.raises(JsonError, match=r"\w"):
         loads(data)
 
@@ -110,10 +110,10 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
 
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
 @pytest.mark.parametrize("inner", [b"0", b"12345678901234567890"], ids=["short number", "long number"])
-def test_what_nests_to_the_limit_can_be_written_and_what_nests_deeper_is_refused(
+def test_json_up_to_the_depth_limit_can_be_written_and_deeper_json_is_refused(
     opening: bytes, closing: bytes, inner: bytes
 ) -> None:
-    """A message that could be read once but never written again would be stuck at its first failure."""
+    """A message that can be read but not written again could not be moved to a rung."""
     levels = opening.count(b"[") + opening.count(b"{")
     times = MAX_DEPTH // levels
     data = opening * times + inner + closing * times
@@ -123,8 +123,8 @@ def test_what_nests_to_the_limit_can_be_written_and_what_nests_deeper_is_refused
             loads(opening * deeper + inner + closing * deeper)
 
 
-def test_what_nests_to_the_limit_can_be_written_from_deep_in_a_program() -> None:
-    """Whoever reads a message and whoever writes it stand at other depths of the stack."""
+def test_json_at_the_depth_limit_can_be_written_at_any_stack_depth() -> None:
+    """Reader and writer of a message have different stack depths."""
     value = loads(b"[" * MAX_DEPTH + b"123456789012345678901" + b"]" * MAX_DEPTH)
 
     def deep(levels: int) -> bytes:
@@ -138,14 +138,14 @@ def test_what_nests_to_the_limit_can_be_written_from_deep_in_a_program() -> None
     [b"[" * 200 * 1024, b'{"a":' * 40_000, b"[" * 200 * 1024 + b"12345678901234567890"],
     ids=["arrays", "objects", "arrays around a long number"],
 )
-def test_two_hundred_kilobytes_of_brackets_are_an_error_and_no_crash(data: bytes) -> None:
-    """Hostile nesting costs the sender an error, not this process its stack."""
+def test_two_hundred_kilobytes_of_brackets_are_an_error(data: bytes) -> None:
+    """Hostile nesting does not overflow the stack."""
     with pytest.raises(JsonError):
         loads(data)
 
 
 def test_wide_is_not_deep() -> None:
-    """Many values side by side are no nesting, and brackets in a text are none either."""
+    """Neither many values side by side nor brackets in a text count as depth."""
     wide = b"[" + b",".join([b'{"a":[]}'] * 5_000) + b"]"
     assert dumps(loads(wide)) == wide
     assert loads(b'"' + b"[{" * 5_000 + b'"') == "[{" * 5_000
@@ -156,7 +156,7 @@ def test_wide_is_not_deep() -> None:
     [object(), {"a": {1, 2}}, "\ud800", {"\udfff": 1}, ["\ud800", 2**70], b"bytes"],
     ids=["object", "set", "lone surrogate", "lone surrogate in a key", "beside a long integer", "bytes"],
 )
-def test_a_value_that_json_can_not_say_is_refused(value: object) -> None:
-    """With the one error that callers know."""
+def test_a_value_that_json_can_not_represent_is_refused(value: object) -> None:
+    """With a JsonError."""
     with pytest.raises(JsonError, match=r"\w"):
         dumps(value)

@@ -1,17 +1,17 @@
-"""Times survive being written and read, and what can't be written again is not read."""
+"""Times are written and read without a change, and times that can't be written again are not read."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.timestamps import milliseconds, timestamp
+from chaski_core.timestamps import milliseconds, parse_time, timestamp
 
 OLDEST, NEWEST = -62_135_596_800_000, 253_402_300_799_999
 
 
 @given(st.integers(OLDEST, NEWEST))
 def test_a_time_survives_being_written_and_read(moment: int) -> None:
-    """To the millisecond, over every year that can be written."""
+    """To the millisecond, in the years 1 to 9999."""
     assert milliseconds(timestamp(moment)) == moment
 
 
@@ -52,12 +52,36 @@ def test_times_are_written_in_utc_with_milliseconds(moment: int, text: str) -> N
     ],
 )
 def test_times_of_other_writers_are_read_leniently(text: object, expected: int | None) -> None:
-    """Any offset and precision; None for what is no time, or lies beyond what can be written."""
+    """Any offset and precision; None for other texts and for years that can't be written."""
     assert milliseconds(text) == expected
 
 
 @given(st.text(max_size=40) | st.text("0123456789-:TZW+. ", max_size=30))
 def test_no_text_breaks_the_reading_of_times(text: str) -> None:
-    """A time or None, never an exception, and a time that is read can be written."""
+    """The result is None or a time that can be written, never an exception."""
     value = milliseconds(text)
     assert value is None or milliseconds(timestamp(value)) == value
+
+
+NOW = 1_764_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("90s", NOW - 90_000, id="seconds ago"),
+        pytest.param("1w", NOW - 604_800_000, id="weeks ago"),
+        pytest.param("2025-11-24T17:00:00+01:00", NOW, id="RFC 3339 with an offset"),
+        pytest.param("2025-11-24", NOW - 57_600_000, id="a date is its first moment in UTC"),
+    ],
+)
+def test_a_time_of_a_person_is_rfc_3339_a_date_or_a_time_ago(text: str, expected: int) -> None:
+    """All give epoch milliseconds."""
+    assert parse_time(text, NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2x", "-2h", "2h ago"])
+def test_another_text_is_not_a_time(text: str) -> None:
+    """The error has an example."""
+    with pytest.raises(ValueError, match="2026-11-24T10:00:00Z"):
+        parse_time(text, NOW)

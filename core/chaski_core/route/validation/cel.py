@@ -1,6 +1,6 @@
-"""The rules' language: CEL, with those of Kubernetes' functions that the ChaskiRoute's rules use.
+"""The language of rules: CEL, with the functions of Kubernetes that the ChaskiRoute's rules use.
 
-Rules in the definition may use only what is here and in CEL itself, so that they mean the same in the API server.
+Rules in the definition may use only these functions and those of CEL itself, so that they mean the same in the API server.
 Functions: https://kubernetes.io/docs/reference/using-api/cel/#cel-options-language-features-and-libraries
 """
 
@@ -15,14 +15,15 @@ import re2
 
 
 class RuleError(Exception):
-    """An expression has no value for what it was given."""
+    """An expression can't be evaluated."""
 
 
-_ESCAPED = re.compile(r"\b__(namespace|in|for|if|import|package|return|var)__\b")  # Kubernetes' way with CEL's words
+# Kubernetes' escapes of CEL's keywords.
+_ESCAPED = re.compile(r"\b__(namespace|in|for|if|import|package|return|var)__\b")
 
 
 class Expression:
-    """A compiled CEL expression. Raises ValueError where the text is no CEL."""
+    """A compiled CEL expression. Raises ValueError for an invalid text."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -32,7 +33,7 @@ class Expression:
         """The expression's value.
 
         Raises:
-            RuleError: a key is missing, a type does not fit, or the like.
+            RuleError: for example a key is missing or a type does not match.
         """
         context = cel.Context(variables=dict(variables), functions=dict(_FUNCTIONS))
         try:
@@ -55,7 +56,7 @@ def _is_sorted(values: list[Any]) -> bool:
 
 
 def _find(text: str, pattern: str) -> str:
-    """The first match, or "". A pattern that is none errs in Kubernetes; here it comes back as if it were found."""
+    """The first match, or "". An invalid pattern is an error in Kubernetes; here it is returned as if it matched."""
     try:
         found = re2.search(pattern, text)
     except re2.error:
@@ -71,7 +72,7 @@ _PREFIX = re.compile(r"[0-9A-Fa-f:.]+/(0|[1-9][0-9]{0,2})\Z")
 
 
 def _is_cidr(text: str) -> bool:
-    """As Go's netip.ParsePrefix, without IPv4 addresses written as IPv6 (k8s.io/apiserver/pkg/cel/library/cidr.go)."""
+    """As Go's netip.ParsePrefix, without IPv4-mapped IPv6 addresses (k8s.io/apiserver/pkg/cel/library/cidr.go)."""
     if not _PREFIX.match(text):
         return False
     try:
@@ -89,7 +90,7 @@ def _masked(prefix: str) -> str:
     return str(ipaddress.ip_interface(prefix).network)
 
 
-# A method's receiver is the function's first argument. A CIDR value is held as its canonical text.
+# A method's receiver is the function's first argument. A CIDR value is its canonical text.
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "format": _format,
     "isSorted": _is_sorted,

@@ -1,6 +1,6 @@
 """The ChaskiRoute's definition: one file for the API server, `chaski validate` and `chaski dev`.
 
-In a wheel it lies inside this package; in an editable checkout it is read from the checkout's `crds/`.
+In a wheel the file is part of this package; in an editable checkout it is read from the checkout's `crds/`.
 """
 
 import copy
@@ -19,7 +19,7 @@ _FILE = Path("crds") / "chaskiroutes.yaml"
 
 
 def definition_path() -> Path:
-    """Where the CustomResourceDefinition lies. Raises FileNotFoundError for a broken installation."""
+    """The path of the CustomResourceDefinition. Raises FileNotFoundError for an incomplete installation."""
     places = (_PACKAGE / _FILE, _PACKAGE.parents[1] / _FILE)
     for place in places:
         if place.is_file():
@@ -35,17 +35,17 @@ def definition_text() -> str:
 @cache
 def route_schema() -> Mapping[str, Any]:
     """The structural schema of a ChaskiRoute (`openAPIV3Schema`). Shared: read it only."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one where libyaml is there; ten times as fast
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # with libyaml the C one, ten times as fast
     definition = yaml.load(definition_text(), Loader=loader)  # noqa: S506 - both are safe loaders
     schema: Mapping[str, Any] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return schema
 
 
 def with_defaults(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a document as the API server would store it: nulls dropped, then defaults filled in.
+    """A copy of a document as the API server would store it: without nulls, then with defaults.
 
     Rules: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#defaulting
-    Values of the wrong type are left for the schema to refuse.
+    Values of the wrong type stay; the schema refuses them.
     """
     filled: dict[str, Any] = _filled(copy.deepcopy(dict(document)), route_schema())
     if isinstance(filled.get("metadata"), dict):
@@ -54,10 +54,10 @@ def with_defaults(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _decoded_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata without nulls, as the API server's decoder takes them: null is an absent field, and an empty text in a map.
+    """Metadata without nulls, as the API server decodes it: null is an absent field, and an empty text in a map.
 
     It decodes `metadata` into Go's ObjectMeta before anything is validated (`GetObjectMetaWithOptions` of
-    k8s.io/apiextensions-apiserver), and Go's JSON leaves what is null at its zero value.
+    k8s.io/apiextensions-apiserver), and Go's JSON leaves a null field at its zero value.
     """
     kept = {name: item for name, item in metadata.items() if item is not None}
     for name in ("labels", "annotations"):
@@ -97,8 +97,8 @@ def _filled_object(value: dict[str, Any], node: Mapping[str, Any]) -> dict[str, 
 def known_part(document: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a document without the fields that the definition does not describe, as the API server prunes them.
 
-    For what another release wrote: its fields would otherwise count as faults. `apiVersion`, `kind` and `metadata` are
-    kept as they are.
+    For documents of another release, whose unknown fields would be faults. `apiVersion`, `kind` and `metadata` are kept
+    unchanged.
     """
     schema = route_schema()
     known = _pruned(copy.deepcopy(dict(document)), schema)

@@ -1,8 +1,8 @@
-"""The rules' half of validation: the definition's `x-kubernetes-validations`, each fault found to the very entry.
+"""Validation by rules: the definition's `x-kubernetes-validations`, each fault located at its entry.
 
-The API server reports a rule's fault at the rule's `fieldPath` and names the first offending value. To name all of
-them, with their place, a rule that fails is tried again on copies in which the list at `fieldPath` holds one entry
-only, then on the lists inside that entry likewise; the message is taken from the copy, so it speaks of that entry.
+The API server reports a rule's fault at the rule's `fieldPath` and names the first offending value. To report all of
+them, with their place, a rule that fails is evaluated again on copies in which the list at `fieldPath` has only one entry,
+then on the lists inside that entry likewise; the message is that of the copy, so it names that entry.
 """
 
 import re
@@ -23,19 +23,19 @@ class Rule:
 
     expression: Expression
     names: tuple[str, ...]  # the fieldPath, relative to the node
-    message: str  # "" where only the expression says it
+    message: str  # "" if only the expression is given
     message_expression: Expression | None
     is_transition: bool  # compares with the old object
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A schema node as far as rules are concerned; parts without rules are left out."""
+    """The rules of a schema node and of its parts; parts without rules are left out."""
 
     rules: tuple[Rule, ...]
     properties: Mapping[str, "Node"]
     items: "Node | None"
-    keys: tuple[str, ...]  # of a list-map: entries of the old and the new list belong together by these
+    keys: tuple[str, ...]  # of a list-map: they match entries of the old and the new list
 
 
 @cache
@@ -45,12 +45,12 @@ def route_rules() -> Node:
 
 
 def rule_faults(new: Any, old: Any, blocked: Sequence[Path]) -> list[FieldError]:
-    """Every breach of a rule.
+    """All breaches of rules.
 
     Args:
-        new: the document, defaults filled in.
-        old: what it replaces, likewise, or None: then rules about changes are skipped.
-        blocked: places that the schema refuses; rules that see one of them are skipped.
+        new: the document with defaults.
+        old: the replaced document with defaults, or None: then rules about changes are skipped.
+        blocked: places that the schema refuses; rules that can read one of them are skipped.
     """
     return list(_walk(route_rules(), new, old, (), blocked))
 
@@ -71,7 +71,7 @@ def _walk(node: Node, new: Any, old: Any, path: Path, blocked: Sequence[Path]) -
 
 
 def _same_entry(keys: tuple[str, ...], item: Any, old: Any) -> Any:
-    """The entry of an old list-map with an entry's keys, or None."""
+    """The entry of an old list-map with the keys of `item`, or None."""
     if not keys or not isinstance(item, dict) or not isinstance(old, list):
         return None
     wanted = [item.get(key) for key in keys]
@@ -90,7 +90,7 @@ class _Case:
     old: Any
 
     def faults(self, value: Any) -> list[FieldError]:
-        """Every breach of the rule by a node's value."""
+        """All breaches of the rule by a node's value."""
         try:
             if not self._fails(value):
                 return []
@@ -99,10 +99,10 @@ class _Case:
                 return [self._fault(self.rule.names, value)]
             return self._in_list(value, self.rule.names, self.rule.names)
         except RuleError as error:
-            return [FieldError(path_text((*self.path, *self.rule.names)), f"can't be judged: {error}")]
+            return [FieldError(path_text((*self.path, *self.rule.names)), f"can't be evaluated: {error}")]
 
     def _in_list(self, value: Any, at: Path, shown: Path) -> list[FieldError]:
-        """The faults in the list at `at`; `shown` is the same place in the whole document."""
+        """The faults in the list at `at`, which is at `shown` in the whole document."""
         items = _get(value, at)
         if self._fails(_put(value, at, [])):
             return [self._fault(shown, value)]  # about the list as a whole: even an empty one fails
@@ -130,7 +130,7 @@ class _Case:
         return FieldError(path_text((*self.path, *shown)), self._message(value))
 
     def _message(self, value: Any) -> str:
-        """As the API server: the expression's text, unless it is none, is empty or has several lines."""
+        """As the API server: the message expression's text, unless it is missing, empty or has several lines."""
         fallback = self.rule.message or f"failed rule: {self.rule.expression.text}"
         if self.rule.message_expression is None:
             return fallback
@@ -151,7 +151,7 @@ def _get(value: Any, path: Path) -> Any:
 
 
 def _put(value: Any, path: Path, replacement: Any) -> Any:
-    """A copy of a value with another one at a place."""
+    """A copy of a value with a replacement at a path."""
     if not path:
         return replacement
     step, *rest = path

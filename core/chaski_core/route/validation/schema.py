@@ -1,4 +1,4 @@
-"""The structural half of validation: the definition's schema, judged by jsonschema with the API server's patterns."""
+"""Structural validation: the definition's schema, by jsonschema with the API server's patterns."""
 
 import difflib
 import json
@@ -20,12 +20,12 @@ _COPIED = (
     *("type", "enum", "required", "pattern", "minimum", "maximum"),
     *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"),
 )
-# After one of these a rule could meet what it does not expect, or repeat what is said already. The API server likewise
-# looks at no rule of the whole object then.
+# After one of these a rule could fail unexpectedly or repeat a reported fault. The API server skips all rules of the
+# whole object then.
 _BLOCKING = frozenset({"type", "enum", "required", "maxLength", "maxItems", "maxProperties", "minItems"})
 
 _TEXTS: Mapping[str, Any] = {"type": "object", "additionalProperties": {"type": "string"}}
-# What the API server itself knows of `metadata`; a definition can restrict the name only.
+# The API server's own schema of `metadata`; a definition can restrict the name only.
 _METADATA: Mapping[str, Any] = {
     "type": "object",
     "required": ["name"],
@@ -43,11 +43,11 @@ _METADATA: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class SchemaFault:
-    """One way in which a document breaks the schema."""
+    """One fault of a document by the schema."""
 
     path: Path
     message: str
-    blocking: bool  # rules over this place can't be judged
+    blocking: bool  # rules about this place can't be evaluated
 
     def as_fault(self) -> FieldError:
         """The fault as users see it."""
@@ -55,9 +55,9 @@ class SchemaFault:
 
 
 def schema_faults(document: Mapping[str, Any]) -> list[SchemaFault]:
-    """Every way in which a document with its defaults filled in breaks the schema."""
+    """All faults of a document with defaults by the schema."""
     return [
-        SchemaFault(tuple(error.absolute_path), _sentence(error), error.validator in _BLOCKING)
+        SchemaFault(tuple(error.absolute_path), _message(error), error.validator in _BLOCKING)
         for error in _validator().iter_errors(document)
     ]
 
@@ -72,30 +72,30 @@ def _validator() -> Validator:
     root = _translated(route_schema())
     name = route_schema()["properties"]["metadata"]["properties"]["name"]
     metadata = _translated({**_METADATA, "properties": {"name": name, **_METADATA["properties"]}})
-    root["properties"] |= {"metadata": metadata, "status": True}  # what a file says of the status is not read
+    root["properties"] |= {"metadata": metadata, "status": True}  # the status in a file is not read
     root["required"] = ["metadata", *root["required"]]
-    made: Validator = _CLASS(root)
-    return made
+    validator: Validator = _CLASS(root)
+    return validator
 
 
 def _translated(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A structural schema's node as JSON Schema: what is not described is refused, list types are keywords."""
-    made: dict[str, Any] = {name: node[name] for name in _COPIED if name in node}
+    """A structural schema's node as JSON Schema: unknown fields are refused, list types are keywords."""
+    translated: dict[str, Any] = {name: node[name] for name in _COPIED if name in node}
     if node.get("x-kubernetes-int-or-string"):
-        made["type"] = ["integer", "string"]
+        translated["type"] = ["integer", "string"]
     if "properties" in node:
-        made["properties"] = {name: _translated(child) for name, child in node["properties"].items()}
-        made["known"] = list(node["properties"])
+        translated["properties"] = {name: _translated(child) for name, child in node["properties"].items()}
+        translated["known"] = list(node["properties"])
     if isinstance(node.get("additionalProperties"), Mapping):
-        made["additionalProperties"] = _translated(node["additionalProperties"])
+        translated["additionalProperties"] = _translated(node["additionalProperties"])
     if "items" in node:
-        made["items"] = _translated(node["items"])
+        translated["items"] = _translated(node["items"])
     if node.get("x-kubernetes-list-type") in {"map", "set"}:
-        made["unlike"] = node.get("x-kubernetes-list-map-keys", [])
-    return made
+        translated["uniqueItemsByKeys"] = node.get("x-kubernetes-list-map-keys", [])
+    return translated
 
 
-# ---- keywords that JSON Schema has not, or words otherwise
+# ---- keywords that JSON Schema does not have, or with other messages
 
 
 def _required(_: Validator, names: list[str], value: Any, __: Any) -> Iterator[ValidationError]:
@@ -110,16 +110,16 @@ def _known(_: Validator, names: list[str], value: Any, __: Any) -> Iterator[Vali
     if isinstance(value, dict):
         for name in value.keys() - set(names):
             near = difflib.get_close_matches(str(name), names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+            hint = f"did you mean {near[0]}?" if near else f"known fields are {', '.join(names)}"
             yield ValidationError(f"unknown field; {hint}", path=[str(name)])
 
 
 def _pattern(_: Validator, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
     if isinstance(value, str) and not re2.search(pattern, value):
-        yield ValidationError(f"{_shown(value)} does not fit the pattern {pattern}")
+        yield ValidationError(f"{_repr(value)} does not match the pattern {pattern}")
 
 
-def _unlike(_: Validator, keys: list[str], value: Any, __: Any) -> Iterator[ValidationError]:
+def _unique_items_by_keys(_: Validator, keys: list[str], value: Any, __: Any) -> Iterator[ValidationError]:
     """Refuses an entry that equals an earlier one, in its keys if there are any."""
     if not isinstance(value, list):
         return
@@ -129,32 +129,33 @@ def _unlike(_: Validator, keys: list[str], value: Any, __: Any) -> Iterator[Vali
             continue
         mark = json.dumps([item[key] for key in keys] if keys else item, sort_keys=True)
         if mark in seen:
-            what = " and ".join(f"{key} {_shown(item[key])}" for key in keys) if keys else _shown(item)
-            yield ValidationError(f"{what} is there already", path=[index])
+            what = " and ".join(f"{key} {_repr(item[key])}" for key in keys) if keys else _repr(item)
+            yield ValidationError(f"{what} is a duplicate", path=[index])
         seen.add(mark)
 
 
 _CLASS = validators.extend(  # type: ignore[no-untyped-call]  # its stub leaves the arguments open
-    Draft202012Validator, {"required": _required, "known": _known, "pattern": _pattern, "unlike": _unlike}
+    Draft202012Validator,
+    {"required": _required, "known": _known, "pattern": _pattern, "uniqueItemsByKeys": _unique_items_by_keys},
 )
 
 
-# ---- sentences
+# ---- messages
 
 
-def _sentence(error: ValidationError) -> str:
-    worded = _SENTENCES.get(str(error.validator))
-    return worded(error.instance, error.validator_value) if worded else error.message
+def _message(error: ValidationError) -> str:
+    formatter = _FORMATTERS.get(str(error.validator))
+    return formatter(error.instance, error.validator_value) if formatter else error.message
 
 
-def _type_sentence(value: Any, wanted: Any) -> str:
+def _type_message(value: Any, wanted: Any) -> str:
     names = [_TYPE_NAMES[name] for name in ([wanted] if isinstance(wanted, str) else wanted)]
     hint = ""
     if names == ["text"] and isinstance(value, (bool, int, float)):
         hint = '; put it in quotes: "true"' if value is True else f'; put it in quotes: "{json.dumps(value)}"'
     if names == ["text"] and isinstance(value, bool):
-        hint = "; put it in quotes (YAML takes on, off, yes, no, y and n for true and false)"
-    return f"must be {' or '.join(names)}, not {_shown(value)}{hint}"
+        hint = "; put it in quotes (YAML reads on, off, yes, no, y and n as true and false)"
+    return f"must be {' or '.join(names)}, not {_repr(value)}{hint}"
 
 
 _TYPE_NAMES = {
@@ -164,21 +165,21 @@ _TYPE_NAMES = {
     "array": "a list",
     "object": "a mapping",
 }
-_SENTENCES: Mapping[str, Callable[[Any, Any], str]] = {
-    "type": _type_sentence,
-    "enum": lambda value, allowed: f"{_shown(value)} is not one of {', '.join(allowed)}",
-    "minimum": lambda value, least: f"{_shown(value)} is less than {least}",
-    "maximum": lambda value, most: f"{_shown(value)} is more than {most}",
-    "minLength": lambda value, least: f"{_shown(value)} is shorter than {least} characters",
-    "maxLength": lambda value, most: f"{_shown(value)} is longer than {most} characters",
+_FORMATTERS: Mapping[str, Callable[[Any, Any], str]] = {
+    "type": _type_message,
+    "enum": lambda value, allowed: f"{_repr(value)} is not one of {', '.join(allowed)}",
+    "minimum": lambda value, least: f"{_repr(value)} is less than {least}",
+    "maximum": lambda value, most: f"{_repr(value)} is more than {most}",
+    "minLength": lambda value, least: f"{_repr(value)} is shorter than {least} characters",
+    "maxLength": lambda value, most: f"{_repr(value)} is longer than {most} characters",
     "minItems": lambda value, least: f"{len(value)} entries are fewer than {least}",
     "maxItems": lambda value, most: f"{len(value)} entries are more than {most}",
     "minProperties": lambda value, least: f"{len(value)} keys are fewer than {least}",
     "maxProperties": lambda value, most: f"{len(value)} keys are more than {most}",
 }
-_SHOWN_CHARACTERS = 120
+_MAX_REPR_CHARACTERS = 120
 
 
-def _shown(value: Any) -> str:
+def _repr(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+    return text if len(text) <= _MAX_REPR_CHARACTERS else text[:_MAX_REPR_CHARACTERS] + "…"

@@ -1,4 +1,4 @@
-"""The gauges of queues, which workers and the operator both show."""
+"""The gauges of queues, which workers and the operator both show, and readings of gauges in general."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from chaski_core.ports import QueueCounts
-from chaski_runtime.observability.metrics.prometheus import Values
-from chaski_runtime.observability.metrics.registry import QUEUE, MetricsRegistry
+from chaski_runtime.observability.metrics.registry import QUEUE, MetricsRegistry, Values
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -15,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class QueueReading:
-    """What is known of one line. None is unknown, and shows no series: unknown is not zero."""
+    """The state of one queue. None is unknown, and shows no series: unknown is not zero."""
 
     namespace: str
     route: str
@@ -27,42 +26,46 @@ class QueueReading:
 class QueueGauges:
     """Messages by state, and the age of the oldest."""
 
-    def __init__(self, meters: MetricsRegistry) -> None:
-        self.sources: list[Callable[[], Iterable[QueueReading]]] = []
+    def __init__(self, registry: MetricsRegistry) -> None:
+        self._sources: list[Callable[[], Iterable[QueueReading]]] = []
         self._queues: tuple[QueueReading, ...] = ()
-        meters.gauge("chaski_queue_messages", "Messages by state.", (*QUEUE, "state"), self._messages)
-        meters.gauge(
+        registry.before_scrape(self._take)
+        registry.gauge("chaski_queue_messages", "Messages by state.", (*QUEUE, "state"), self._messages)
+        registry.gauge(
             "chaski_queue_oldest_message_age_seconds",
             "Age of the oldest message known.",
             QUEUE,
             lambda: {
-                (line.namespace, line.route, line.queue): line.oldest_message_age_seconds
-                for line in self._queues
-                if line.oldest_message_age_seconds is not None
+                (each.namespace, each.route, each.queue): each.oldest_message_age_seconds
+                for each in self._queues
+                if each.oldest_message_age_seconds is not None
             },
         )
 
-    def take(self) -> None:
-        """Asks every source."""
-        self._queues = tuple(readings(self.sources))
+    def observe(self, read: Callable[[], Iterable[QueueReading]]) -> None:
+        """Calls `read` at each scrape, on the scraper's thread; it must return what is known without waiting."""
+        self._sources.append(read)
+
+    def _take(self) -> None:
+        self._queues = tuple(readings(self._sources))
 
     def _messages(self) -> Values:
         return {
-            (line.namespace, line.route, line.queue, state): number
-            for line in self._queues
-            if line.counts is not None
+            (each.namespace, each.route, each.queue, state): number
+            for each in self._queues
+            if each.counts is not None
             for state, number in (
-                ("visible", line.counts.visible),
-                ("in_flight", line.counts.in_flight),
-                ("delayed", line.counts.delayed),
+                ("visible", each.counts.visible),
+                ("in_flight", each.counts.in_flight),
+                ("delayed", each.counts.delayed),
             )
         }
 
 
 def readings(sources: Iterable[Callable[[], Iterable[T]]]) -> Iterator[T]:
-    """What every source says; one that fails is told of and left out."""
+    """The readings of every source; one that fails is logged and left out."""
     for read in sources:
         try:
             yield from read()
         except Exception:
-            _logger.exception("a gauge could not be read; it is left out of this scrape")
+            _logger.exception("could not read a gauge; it is left out of this scrape")

@@ -1,54 +1,82 @@
-"""What every set of metrics is made of: tallies and gauges with names, and the page that shows them."""
+"""The metrics of one process: counters, histograms and gauges with names, and the page that shows them to Prometheus.
+
+Nothing is global: each `MetricsRegistry` has a registry of its own. Counters and gauges are observable OpenTelemetry
+instruments. The SDK has no observable histogram, so histograms are collected by `prometheus_client` directly.
+"""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider, ObservableCounter, ObservableGauge
+from opentelemetry.sdk.resources import Resource
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from chaski_core import __version__
 from chaski_runtime.observability.metrics.counters import CounterTally, HistogramTally
-from chaski_runtime.observability.metrics.prometheus import Exposition, Values
 
-FEW_SERIES = 2_000  # label sets of a metric that are told apart
+FEW_SERIES = 2_000  # label sets of a metric that are kept apart
 MANY_SERIES = 10_000  # where the subject group is among the labels: routes x queues x up to 200 groups
+_SDK_LIMIT = 20_000  # series of an instrument; above the tallies' own limits, which fold the rest into `other`
 
 ROUTE = ("namespace", "route")
 QUEUE = (*ROUTE, "queue")
 
+Values = Mapping[tuple[str, ...], float]  # by label values
+
 
 class MetricsRegistry:
-    """The metrics of one process. Nothing is global."""
+    """The metrics of one process as Prometheus reads them."""
 
     def __init__(self) -> None:
-        self._exposition = Exposition()
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._meter = _meter_provider(self._registry).get_meter("chaski")
+        self._rendering = threading.Lock()  # the exporter hands collected data over through one shared queue
         self._tallies: dict[str, CounterTally | HistogramTally] = {}
+        self._before_scrape: list[Callable[[], None]] = []
         self.gauge("chaski_build_info", "The release that runs.", ("version",), lambda: {(__version__,): 1})
-        self._exposition.counter(
+        self.observed_counter(
             "chaski_metric_overflows",
             "Observations counted under `other`, because the metric has too many label sets.",
             ("metric",),
             lambda: {(name,): tally.overflowed for name, tally in self._tallies.items() if tally.overflowed},
         )
 
+    # ---- definitions
+
     def counter(self, name: str, description: str, labels: Sequence[str], limit: int = FEW_SERIES) -> CounterTally:
         """A new counter, shown as `<name>_total`."""
         tally = CounterTally(labels, limit)
         self._tallies[f"{name}_total"] = tally
-        self._exposition.counter(name, description, labels, tally.totals)
+        self.observed_counter(name, description, labels, tally.totals)
         return tally
+
+    def observed_counter(self, name: str, description: str, labels: Sequence[str], read: Callable[[], Values]) -> None:
+        """A new counter, shown as `<name>_total`; `read` returns its totals by label values."""
+        self._meter.create_observable_counter(name, [_observer(labels, read)], description=description)
 
     def histogram(self, name: str, description: str, labels: Sequence[str], bounds: Sequence[float]) -> HistogramTally:
         """A new histogram with these upper bounds of buckets."""
         tally = HistogramTally(labels, bounds, FEW_SERIES)
         self._tallies[name] = tally
-        self._exposition.histogram(name, description, tally)
+        self._registry.register(_HistogramCollector(name, description, tally))
         return tally
 
     def gauge(self, name: str, description: str, labels: Sequence[str], read: Callable[[], Values]) -> None:
         """A new gauge: what `read` returns by label values; a label set that it leaves out is unknown, not zero."""
-        self._exposition.gauge(name, description, labels, read)
+        self._meter.create_observable_gauge(name, [_observer(labels, read)], description=description)
 
-    def observed_counter(self, name: str, description: str, labels: Sequence[str], read: Callable[[], Values]) -> None:
-        """A new counter whose totals somebody else keeps."""
-        self._exposition.counter(name, description, labels, read)
+    def before_scrape(self, take: Callable[[], None]) -> None:
+        """Calls `take` before each page is rendered, on the scraper's thread."""
+        self._before_scrape.append(take)
+
+    # ---- what every process shows
 
     def observe_clock(self, read: Callable[[], float | None]) -> None:
         """Shows by how many seconds this machine's clock is corrected; `read` returns None while that is unknown."""
@@ -60,15 +88,85 @@ class MetricsRegistry:
         text = "Seconds that are added to this machine's wall clock, because AWS's differs; 0 while it is right."
         self.gauge("chaski_clock_offset_seconds", text, (), offsets)
 
+    def observe_log_drops(self, read: Callable[[], int]) -> None:
+        """Shows how many log lines were dropped since the start because the log's reader was too slow."""
+        self.observed_counter("chaski_log_lines_dropped", "Log lines lost to a full pipe.", (), lambda: {(): read()})
+
+    # ---- the page
+
     def render(self) -> bytes:
-        """All metrics in Prometheus' text format 0.0.4."""
-        self.take_readings()
-        return self._exposition.render()
+        """All metrics in Prometheus' text format 0.0.4. Safe to call from any thread."""
+        self._take_readings()
+        return self._page()
 
     async def scrape(self) -> bytes:
         """As `render`, but only the readings are taken on the event loop; the text is made on another thread."""
-        self.take_readings()
-        return await asyncio.to_thread(self._exposition.render)
+        self._take_readings()
+        return await asyncio.to_thread(self._page)
 
-    def take_readings(self) -> None:
-        """Called on the scraper's thread before a page is made."""
+    def _take_readings(self) -> None:
+        for take in self._before_scrape:
+            take()
+
+    def _page(self) -> bytes:
+        with self._rendering:
+            return generate_latest(self._registry)
+
+
+class BackendMetrics:
+    """Counts the calls to SQS and DynamoDB of a process."""
+
+    def __init__(self, registry: MetricsRegistry) -> None:
+        labels = ("action", "result")
+        self._sqs = registry.counter("chaski_sqs_requests", "Calls to the queue service.", labels)
+        self._dynamodb = registry.counter("chaski_dynamodb_requests", "Calls to the store of failures.", labels)
+
+    def sqs_request(self, action: str, result: str, n: int = 1) -> None:
+        """Counts `n` calls. `action`: as SQS names it; `result`: ok, or a short word for what failed."""
+        self._sqs.add((action, result), n)
+
+    def dynamodb_request(self, action: str, result: str) -> None:
+        """Counts a call. `action`: as DynamoDB names it; `result`: as for `sqs_request`."""
+        self._dynamodb.add((action, result))
+
+
+def _meter_provider(registry: CollectorRegistry) -> MeterProvider:
+    reader = PrometheusMetricReader(
+        disable_target_info=True,  # one process, one scrape target: the scrape names it
+        scope_info_enabled=False,  # would add three labels to every series
+        registry=registry,
+        cardinality_limits={ObservableCounter: _SDK_LIMIT, ObservableGauge: _SDK_LIMIT},
+    )
+    return MeterProvider(
+        [reader],
+        resource=Resource({}),
+        exemplar_filter=AlwaysOffExemplarFilter(),  # the exporter drops exemplars anyway
+        shutdown_on_exit=False,
+    )
+
+
+def _observer(labels: Sequence[str], read: Callable[[], Values]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(_: CallbackOptions) -> Iterator[Observation]:
+        for values, value in read().items():
+            yield Observation(value, dict(zip(labels, values, strict=True)))
+
+    return observe
+
+
+class _HistogramCollector(Collector):
+    def __init__(self, name: str, description: str, tally: HistogramTally) -> None:
+        self._name = name
+        self._description = description
+        self._tally = tally
+
+    def describe(self) -> Iterable[Metric]:
+        """The histogram without values: lets the registry check names without a scrape."""
+        return [HistogramMetricFamily(self._name, self._description, labels=self._tally.labels)]
+
+    def collect(self) -> Iterable[Metric]:
+        """The histogram with its current values."""
+        family = HistogramMetricFamily(self._name, self._description, labels=self._tally.labels)
+        bounds = [*(str(float(bound)) for bound in self._tally.bounds), "+Inf"]
+        for values, (counts, total) in self._tally.distributions().items():
+            family.add_metric(values, list(zip(bounds, accumulate(counts), strict=True)), total)
+        return [family]

@@ -1,4 +1,4 @@
-"""The metric label `subject_group`: bounded, whatever subjects come."""
+"""The metric label `subject_group`: its number of values is bounded, whatever the subjects are."""
 
 from functools import lru_cache
 
@@ -12,24 +12,20 @@ OTHER = "other"
 
 
 class SubjectGroups:
-    """Cuts the label out of subjects; tells apart at most `max_values` values, those that came first."""
+    """Extracts the label from subjects; keeps at most `max_values` values apart, the first ones."""
 
     def __init__(self, subject_group: SubjectGroup | None) -> None:
-        """Prepares the pattern of a route.
-
-        Args:
-            subject_group: the route's setting; None labels every subject `none`.
-        """
+        """`subject_group`: the route's setting; None labels every subject `none`."""
         self._pattern = re2.compile(subject_group.pattern) if subject_group is not None else None
         self._max_values = subject_group.max_values if subject_group is not None else 0
         self._seen: set[str] = set()
-        self._remembered = lru_cache(_REMEMBERED_SUBJECTS)(self._cut)  # a subject's label never changes
+        self._cached = lru_cache(_REMEMBERED_SUBJECTS)(self._extract)  # a subject's label never changes
 
     def label(self, subject: str) -> str:
-        """Capture group 1 of the pattern's first match; `none` without one, `other` beyond the bound."""
-        return self._remembered(subject)
+        """Capture group 1 of the pattern's first match; `none` without one, `other` beyond the limit."""
+        return self._cached(subject)
 
-    def _cut(self, subject: str) -> str:
+    def _extract(self, subject: str) -> str:
         if self._pattern is None:
             return NONE
         match = self._pattern.search(subject)

@@ -1,4 +1,4 @@
-"""Every envelope ever accepted stays readable, and what this release does not know travels on untouched."""
+"""Every envelope ever accepted stays readable, and unknown fields travel on untouched."""
 
 import json
 from dataclasses import replace
@@ -37,7 +37,7 @@ def read(data: bytes) -> Envelope:
 
 
 def climb(data: bytes, retries: int) -> bytes:
-    """The message after so many more failures, written and read at every hop as workers do."""
+    """The message after `retries` more failures, written and read at every hop as workers do."""
     for number in range(retries):
         envelope = read(data)
         known = envelope.metadata or Metadata(route="ns/r", id="m-1")
@@ -49,7 +49,7 @@ def climb(data: bytes, retries: int) -> bytes:
 
 
 def merged(old: Any, new: Any) -> bool:
-    """Whether `new` holds all that `old` holds, at any depth of objects."""
+    """Whether `new` contains `old`, at any depth of objects."""
     if isinstance(old, dict):
         return isinstance(new, dict) and all(name in new and merged(value, new[name]) for name, value in old.items())
     return repr(old) == repr(new)
@@ -57,7 +57,7 @@ def merged(old: Any, new: Any) -> bool:
 
 @pytest.mark.promise(5)
 def test_the_predecessors_json_is_read() -> None:
-    """It had no metadata, and needs none."""
+    """It has no metadata."""
     envelope = read(PREDECESSOR)
     assert envelope.subject == "pc_send_88_519"
     assert envelope.body == {"url": "https://api.example/hooks/1", "content": {"text": "hi"}}
@@ -66,7 +66,7 @@ def test_the_predecessors_json_is_read() -> None:
 
 @pytest.mark.promise(5)
 def test_the_predecessors_json_climbs_a_ladder() -> None:
-    """At its first failure it gets metadata, and keeps all that it had."""
+    """At its first failure it gets metadata, and keeps all its fields."""
     envelope = read(climb(PREDECESSOR, 3))
     assert envelope.metadata is not None
     assert envelope.metadata.id == "m-1"
@@ -96,7 +96,7 @@ def test_unknown_fields_travel_on_untouched_at_every_level(
 @pytest.mark.promise(5)
 @given(STRANGE_FIELDS, STRANGE_FIELDS)
 def test_unknown_fields_of_errors_travel_on_untouched(first: dict[str, Any], second: dict[str, Any]) -> None:
-    """A newer release may say more about an error, or write its time in a form not known here."""
+    """A newer release may add fields to an error, or write its time in an unknown form."""
     errors = [
         {"class": "500", "at": "2026-11-24T04:00:00.123Z", **first},
         {"class": "timeout", "at": {"epoch": 1}, "detail": "slow", **second},
@@ -116,8 +116,8 @@ def test_unknown_fields_of_errors_travel_on_untouched(first: dict[str, Any], sec
 
 
 @given(VALUES)
-def test_writing_what_was_read_changes_nothing(metadata: object) -> None:
-    """Whatever lies there as metadata, known to this release or not."""
+def test_writing_an_unchanged_envelope_changes_nothing(metadata: object) -> None:
+    """With any metadata, known to this release or not."""
     data = json_codec.dumps({"subject": "s", "body": {}, "metadata": {"x": metadata}})
     envelope = read(data)
     assert envelope.metadata is not None
@@ -138,7 +138,7 @@ FORMS: dict[str, list[object]] = {
 @pytest.mark.promise(5)
 @pytest.mark.parametrize(("name", "form"), [(name, form) for name, forms in FORMS.items() for form in forms], ids=str)
 def test_metadata_in_any_form_is_read_and_kept(name: str, form: object) -> None:
-    """A form that only another release understands is no reason to refuse, and is not lost."""
+    """A form of another release is neither refused nor lost."""
     data = json_codec.dumps({"subject": "s", "body": {}, "metadata": {name: form}})
     envelope = read(data)
     assert envelope.metadata is not None
@@ -147,8 +147,8 @@ def test_metadata_in_any_form_is_read_and_kept(name: str, form: object) -> None:
     assert moved["metadata"] == {name: form, "producer": "new"} | {"producer": "new"}
 
 
-def test_metadata_says_what_it_says() -> None:
-    """Every field of the wire has its place in `Metadata`, and comes out as it went in."""
+def test_metadata_has_every_field_of_the_wire() -> None:
+    """`Metadata` is written and read without a change."""
     state = LadderState("404", 1, (ErrorNote("404", NOW, "gone", "<p>"), ErrorNote("timeout", NOW + 1)))
     metadata = Metadata(
         "m-1", "ns/r", NOW, "ns/sa", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", 2, state
@@ -179,8 +179,8 @@ def test_metadata_says_what_it_says() -> None:
     }
 
 
-def test_a_replay_starts_afresh() -> None:
-    """A new epoch and no ladder: the old climb is gone, everything else is kept."""
+def test_a_replay_has_no_ladder() -> None:
+    """A new epoch and no ladder; everything else is kept."""
     envelope = read(climb(PREDECESSOR, 3))
     assert envelope.metadata is not None
     again = read(write_envelope(envelope.document, replace(envelope.metadata, epoch=1, ladder=None)))
@@ -188,8 +188,8 @@ def test_a_replay_starts_afresh() -> None:
     assert again.document["metadata"] == {"route": "ns/r", "id": "m-1", "epoch": 1}
 
 
-def test_a_field_that_is_none_is_left_out() -> None:
-    """What a producer smuggled in as metadata does not outlive what ingest knows."""
+def test_a_field_that_is_none_is_removed() -> None:
+    """Metadata that a producer has sent is replaced by that of ingest."""
     document = {
         "subject": "s",
         "body": {},
@@ -200,8 +200,8 @@ def test_a_field_that_is_none_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("kept", [None, "text", 5, [1]], ids=str)
-def test_metadata_that_is_no_object_counts_as_none(kept: object) -> None:
-    """It can't be kept beside Chaski's own, and it does not make the message unreadable."""
+def test_metadata_that_is_not_an_object_is_ignored(kept: object) -> None:
+    """The message stays readable; Chaski's own metadata replaces it."""
     envelope = read(json_codec.dumps({"subject": "s", "body": {}, "metadata": kept}))
     assert envelope.metadata is None
     assert read(write_envelope(envelope.document, Metadata(id="m"))).metadata == Metadata(id="m")
@@ -225,16 +225,16 @@ def test_metadata_that_is_no_object_counts_as_none(kept: object) -> None:
         pytest.param(b"1.5", "a JSON number", id="float"),
         pytest.param(b"{}", "has no `subject`", id="empty object"),
         pytest.param(b'{"body": {}}', "has no `subject`", id="no subject"),
-        pytest.param(b'{"subject": 5, "body": {}}', "`subject` is no text", id="subject is a number"),
-        pytest.param(b'{"subject": null, "body": {}}', "`subject` is no text", id="subject is null"),
+        pytest.param(b'{"subject": 5, "body": {}}', "`subject` is not a text", id="subject is a number"),
+        pytest.param(b'{"subject": null, "body": {}}', "`subject` is not a text", id="subject is null"),
         pytest.param(b'{"subject": "", "body": {}}', "`subject` is empty", id="subject is empty"),
         pytest.param(b'{"subject": "s"}', "has no `body`", id="no body"),
-        pytest.param(b'{"subject": "s", "body": null}', "`body` is no object", id="body is null"),
-        pytest.param(b'{"subject": "s", "body": []}', "`body` is no object", id="body is an array"),
+        pytest.param(b'{"subject": "s", "body": null}', "`body` is not an object", id="body is null"),
+        pytest.param(b'{"subject": "s", "body": []}', "`body` is not an object", id="body is an array"),
     ],
 )
-def test_what_is_no_envelope_is_malformed_with_a_reason(data: bytes, reason: str) -> None:
-    """A value, not an exception, whose reason a person can act on."""
+def test_other_bytes_are_malformed_with_a_reason(data: bytes, reason: str) -> None:
+    """A value, not an exception."""
     result = read_envelope(data)
     assert isinstance(result, Malformed)
     assert reason in result.reason
@@ -243,14 +243,14 @@ def test_what_is_no_envelope_is_malformed_with_a_reason(data: bytes, reason: str
 @pytest.mark.promise(5)
 @given(st.binary(max_size=80))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
-    """Whatever lies on a queue: an envelope or Malformed."""
+    """The result is an envelope or Malformed."""
     assert isinstance(read_envelope(data), Envelope | Malformed)
 
 
 @pytest.mark.promise(5)
 @given(VALUES, VALUES, VALUES, VALUES)
 def test_no_json_breaks_the_reader_or_the_writer(subject: object, body: object, metadata: object, at: object) -> None:
-    """Every JSON value in every place: what is readable can go on to a rung."""
+    """Any JSON value in any field: a readable message can be sent to a rung."""
     errors = [metadata, {"class": at, "at": at, "detail": body}]
     ladder = {"class": "500", "retries": 0, "errors": errors, "firstError": at, "lastError": metadata}
     for stranger in ({"subject": subject, "body": body, "metadata": metadata}, {"subject": "s", "body": {}}):
@@ -266,7 +266,7 @@ def test_no_json_breaks_the_reader_or_the_writer(subject: object, body: object, 
 )  # fmt: skip
 @pytest.mark.parametrize("failures", [1, 2, 40, 120])
 def test_metadata_stays_below_its_limit_for_the_worst_texts(text: str, failures: int) -> None:
-    """Long errors and many of them, of characters that take the most bytes, beside the longest ids."""
+    """Many long errors, of characters that need the most bytes, beside the longest ids."""
     state = LadderState("500", failures - 1, (ErrorNote("connection", NOW, text, text),) * failures)
     metadata = Metadata("i" * 64, f"{'n' * 63}/{'r' * 253}", NOW, "p" * 512, "t" * 512, 10**9, state)
     document = {"subject": "s", "body": {}}
@@ -277,6 +277,6 @@ def test_metadata_stays_below_its_limit_for_the_worst_texts(text: str, failures:
     assert (ladder.key, ladder.retries, len(ladder.errors)) == ("500", failures - 1, failures)
 
 
-def test_a_subject_may_be_longer_than_ingest_would_take() -> None:
-    """Limits are for what is accepted; what lies on the queue is read."""
+def test_a_subject_on_a_queue_may_exceed_the_limit_of_ingest() -> None:
+    """Limits apply when a message is accepted, not when it is read."""
     assert read(json_codec.dumps({"subject": "x" * 5_000, "body": {}})).subject == "x" * 5_000

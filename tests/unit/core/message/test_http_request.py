@@ -1,4 +1,4 @@
-"""The HTTP request that a message's body stands for."""
+"""The HTTP request that a message's body describes."""
 
 import base64
 
@@ -39,13 +39,13 @@ JSON = (("Content-Type", "application/json"),)
 def test_content_becomes_the_bytes_to_send(
     body: dict[str, object], headers: tuple[tuple[str, str], ...], content: bytes | None
 ) -> None:
-    """Text as it is, JSON as JSON with its type, nothing as nothing; POST is the default."""
+    """Text unchanged, JSON with its content type, nothing without a body; POST is the default."""
     assert http_request({"url": URL, **body}) == HttpRequest("POST", URL, headers, content)
 
 
 @pytest.mark.parametrize("name", ["Content-Type", "content-type", "CONTENT-TYPE"])
 def test_a_given_content_type_is_kept_in_any_case(name: str) -> None:
-    """And none is added beside it."""
+    """No second one is added."""
     request = http_request({"url": URL, "headers": {"X-A": "b", name: "application/ld+json"}, "content": {}})
     assert request.headers == (("X-A", "b"), (name, "application/ld+json"))
 
@@ -60,13 +60,13 @@ def test_the_json_type_comes_after_the_given_headers() -> None:
     ("method", "expected"), [("PUT", "PUT"), ("", "POST"), (None, "POST"), ("patch", "patch")], ids=str
 )
 def test_the_method_is_the_producers(method: str | None, expected: str) -> None:
-    """As it was written; POST where there is none."""
+    """As written; POST is the default."""
     assert http_request({"url": URL, "method": method}).method == expected
 
 
 @pytest.mark.parametrize("headers", [None, {}], ids=["null", "empty"])
 def test_headers_may_be_none(headers: object) -> None:
-    """Null and empty are both no headers."""
+    """Null and empty mean no headers."""
     assert http_request({"url": URL, "headers": headers}).headers == ()
 
 
@@ -83,20 +83,20 @@ def test_headers_may_be_none(headers: object) -> None:
         pytest.param({"url": URL, "content": "a", "contentEncoding": ["x"]}, "body.contentEncoding", id="odd encoding"),
         pytest.param({"url": URL, "content": {}, "contentEncoding": "base64"}, "body.contentEncoding", id="not text"),
         pytest.param({"url": URL, "content": "a", "contentEncoding": "base64"}, "body.content", id="cut base64"),
-        pytest.param({"url": URL, "content": "é", "contentEncoding": "base64"}, "body.content", id="no ASCII"),
+        pytest.param({"url": URL, "content": "é", "contentEncoding": "base64"}, "body.content", id="not ASCII"),
         pytest.param({"url": URL, "content": "A-_=", "contentEncoding": "base64"}, "body.content", id="URL alphabet"),
         pytest.param({"url": URL, "content": "AAAA\n", "contentEncoding": "base64"}, "body.content", id="line end"),
     ],
 )
-def test_a_body_that_is_no_request_names_its_field(body: dict[str, object], field: str) -> None:
-    """A ValueError whose sentence starts with the field, short enough for a log line."""
+def test_an_invalid_body_names_its_field(body: dict[str, object], field: str) -> None:
+    """A ValueError that starts with the field, short enough for a log line."""
     with pytest.raises(ValueError, match=f"^{field}: ") as caught:
         http_request(body)
     assert len(str(caught.value)) < 200
 
 
-def test_a_long_unknown_encoding_is_cut_in_the_sentence() -> None:
-    """What a stranger wrote does not fill the logs."""
+def test_a_long_unknown_encoding_is_cut_in_the_error() -> None:
+    """A producer's text does not fill the logs."""
     with pytest.raises(ValueError, match=r"^body\.contentEncoding: ") as caught:
         http_request({"url": URL, "content": "a", "contentEncoding": "x" * 100_000})
     assert len(str(caught.value)) < 200
@@ -104,6 +104,6 @@ def test_a_long_unknown_encoding_is_cut_in_the_sentence() -> None:
 
 @given(st.binary(max_size=60))
 def test_any_bytes_can_be_sent_by_base64(data: bytes) -> None:
-    """What a text can't hold."""
+    """Also those that are not UTF-8."""
     body = {"url": URL, "content": base64.b64encode(data).decode(), "contentEncoding": "base64"}
     assert http_request(body).body == data

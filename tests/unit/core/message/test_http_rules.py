@@ -1,4 +1,4 @@
-"""Methods and headers that a message may ask for."""
+"""Methods and headers that a message may use."""
 
 import pytest
 from hypothesis import given
@@ -9,12 +9,12 @@ from chaski_core.message.http_rules import header_faults, method_faults, syntax_
 
 @pytest.mark.parametrize("method", ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT", "post"])
 def test_methods_for_content_are_allowed(method: str) -> None:
-    """In capital letters or not."""
+    """In upper or lower case."""
     assert method_faults(method) == []
 
 
 @pytest.mark.parametrize("method", ["", "CONNECT", "TRACE", "OPTIONS", "GET /x", "POST\r\n", "pos\u017f", "ﬁ"])
-def test_other_methods_are_not(method: str) -> None:
+def test_other_methods_are_refused(method: str) -> None:
     """The fault repeats no control characters."""
     [fault] = method_faults(method)
     assert fault.field == "body.method"
@@ -32,7 +32,7 @@ ALLOWED = [
 
 @pytest.mark.parametrize("header", ALLOWED)
 def test_a_targets_own_headers_are_allowed(header: tuple[str, str]) -> None:
-    """What a target needs to know, a message can say."""
+    """Any header that is not forbidden."""
     assert header_faults([header]) == []
 
 
@@ -68,8 +68,8 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
-def test_headers_that_are_not_the_producers_to_set_are_refused(name: str) -> None:
-    """By name, in whatever case, with the reason."""
+def test_forbidden_headers_are_refused(name: str) -> None:
+    """By name, in any case, with the reason."""
     [fault] = header_faults([(name, "x")])
     assert fault.field == f"body.headers.{name}"
     assert fault.message.startswith("can't be set: ")
@@ -80,16 +80,16 @@ BROKEN += [("X", value) for value in ("a\r\nb", "a\nb", "a\0", "a\x7f", "é", "\
 
 
 @pytest.mark.parametrize("header", BROKEN)
-def test_headers_that_can_not_be_written_are_refused(header: tuple[str, str]) -> None:
-    """The fault says so without repeating the value."""
+def test_headers_with_invalid_syntax_are_refused(header: tuple[str, str]) -> None:
+    """The fault does not repeat the value."""
     [fault] = header_faults([header])
     assert str(fault).isprintable()
     assert str(fault).isascii()
     assert syntax_faults([header]) == [fault]
 
 
-def test_headers_of_our_own_are_judged_by_syntax_alone() -> None:
-    """What producers can't set, Chaski can."""
+def test_chaskis_own_headers_are_checked_by_syntax_only() -> None:
+    """Chaski may set headers that a producer may not."""
     assert syntax_faults([("Chaski-Attempt", "1"), ("webhook-id", "x")]) == []
 
 
@@ -107,7 +107,7 @@ def test_headers_are_bounded(headers: list[tuple[str, str]], words: str) -> None
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=4))
 def test_headers_without_a_fault_are_safe_to_write(headers: list[tuple[str, str]]) -> None:
-    """Nothing that passes could end a line."""
+    """No accepted header can end a line."""
     if not header_faults(headers):
         assert all(name and name.isascii() and value.isascii() for name, value in headers)
         assert not any(set("\r\n\0:") & set(name) or set("\r\n\0") & set(value) for name, value in headers)

@@ -34,8 +34,8 @@ SQS_TOKEN = re.compile(r"""[A-Za-z0-9!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128
         "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
     ],
 )
-def test_a_subject_that_sqs_can_carry_is_its_own_group(subject: str) -> None:
-    """People find their subject in the console of SQS."""
+def test_a_subject_that_sqs_accepts_is_its_own_group(subject: str) -> None:
+    """So it is found in the console of SQS."""
     assert group_id(subject) == subject
 
 
@@ -44,8 +44,8 @@ def test_a_subject_that_sqs_can_carry_is_its_own_group(subject: str) -> None:
     ["x" * 129, "x" * 500, "two words", " ", "tab\t", "line\n", "é", "😀", "\x7f", "\0", "x\u2028"],
     ids=["129", "500", "space", "only space", "tab", "line end", "accent", "emoji", "DEL", "NUL", "line separator"],
 )
-def test_a_subject_that_sqs_can_not_carry_has_a_hash_as_group(subject: str) -> None:
-    """Too long, or of characters that a MessageGroupId does not take."""
+def test_a_subject_that_sqs_does_not_accept_has_a_hash_as_group(subject: str) -> None:
+    """It is too long, or has characters that a MessageGroupId can't have."""
     assert re.fullmatch("sha256:[0-9a-f]{64}", group_id(subject))
 
 
@@ -55,8 +55,8 @@ def test_the_group_of_a_hashed_subject_never_changes() -> None:
 
 
 @given(SUBJECTS, SUBJECTS)
-def test_groups_are_valid_and_as_different_as_their_subjects(some: str, other: str) -> None:
-    """Every group can be carried, and no two subjects share one."""
+def test_groups_are_valid_and_unique(some: str, other: str) -> None:
+    """SQS accepts every group, and no two subjects share one."""
     assert SQS_TOKEN.fullmatch(group_id(some))
     assert (group_id(some) == group_id(other)) == (some == other)
 
@@ -81,7 +81,7 @@ def test_the_partition_is_murmur3_of_the_subject(subject: str, murmur: int | Non
 
 @given(SUBJECTS, st.integers(1, 64))
 def test_every_subject_has_one_partition_that_exists(subject: str, partitions: int) -> None:
-    """The same one every time, by the algorithm of MurmurHash3_x86_32 with seed 0."""
+    """Always the same one, by MurmurHash3_x86_32 with seed 0."""
     assert partition(subject, partitions) == reference_murmur3_32(subject.encode()) % partitions
 
 
@@ -128,8 +128,8 @@ def test_a_pattern_matches_as_a_glob_of_stars_does(pattern: str, subject: str) -
         ("*" * 60 + "b", "a" * 512, False),
     ],
 )
-def test_patterns_known_by_example(pattern: str, subject: str, expected: bool) -> None:
-    """Only `*` stands for something else; head and tail may not overlap; many stars cost nothing."""
+def test_examples_of_patterns(pattern: str, subject: str, expected: bool) -> None:
+    """Only `*` is special; head and tail may not overlap; many stars are fast."""
     assert matches_pattern(pattern, subject) == expected
 
 
@@ -141,12 +141,12 @@ HOPS = st.tuples(
 )
 
 
-def test_a_hop_is_named_by_identity_rung_retry_and_hop() -> None:
+def test_the_id_of_a_hop_has_identity_rung_retry_and_hop() -> None:
     """`<identity>:<rung>:<retry>:<hop>`, readable in the console of SQS."""
     assert hop_deduplication_id("m-1", "fast", 3, 4) == "m-1:fast:3:4"
 
 
-def test_a_replay_is_named_by_the_dead_letter_and_its_number() -> None:
+def test_the_id_of_a_replay_has_the_dead_letter_and_its_number() -> None:
     """`<identity>:replay:<number>`: two runs that send the same one at once send one message."""
     assert replay_deduplication_id("m-1", 2) == "m-1:replay:2"
     assert replayed_message("m-1:replay:2") == "m-1"
@@ -155,16 +155,16 @@ def test_a_replay_is_named_by_the_dead_letter_and_its_number() -> None:
 
 
 @given(HOPS, st.integers(1, 100))
-def test_only_what_ingest_accepts_is_named_as_accepted(hop: tuple[str, str, int, int], number: int) -> None:
-    """The ledger counts by this."""
+def test_only_ids_of_accepted_messages_are_recognized_as_accepted(hop: tuple[str, str, int, int], number: int) -> None:
+    """The ledger counts by them."""
     assert is_accepted(first_deduplication_id(hop[0]))
     assert not is_accepted(hop_deduplication_id(*hop))
     assert not is_accepted(replay_deduplication_id(hop[0], number))
 
 
 @given(HOPS, HOPS)
-def test_no_two_hops_share_a_name(some: tuple[str, str, int, int], other: tuple[str, str, int, int]) -> None:
-    """SQS would swallow the second one; and every name can be carried."""
+def test_no_two_hops_share_an_id(some: tuple[str, str, int, int], other: tuple[str, str, int, int]) -> None:
+    """SQS would suppress the second one. Every id is valid."""
     assume(some != other)
     assert SQS_TOKEN.fullmatch(hop_deduplication_id(*some))
     assert hop_deduplication_id(*some) != hop_deduplication_id(*other)
@@ -175,8 +175,8 @@ def test_no_two_hops_share_a_name(some: tuple[str, str, int, int], other: tuple[
     [("x" * 100, "r" * 63), ("an id of another queue", "fast"), ("😀", "fast"), ("x" * 900, "fast")],
     ids=["longest id and rung", "spaces", "emoji", "long"],
 )
-def test_a_hop_whose_name_sqs_can_not_carry_has_a_hash(message_id: str, rung: str) -> None:
-    """Else SQS would refuse the message on every try."""
+def test_a_hop_whose_id_sqs_does_not_accept_has_a_hash(message_id: str, rung: str) -> None:
+    """Else SQS would refuse the message on every attempt."""
     made = [hop_deduplication_id(message_id, rung, retry, 1) for retry in (0, 0, 1)]
     assert all(SQS_TOKEN.fullmatch(each) for each in made)
     assert made[0] == made[1] != made[2]

@@ -33,15 +33,15 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("text", "url"), GOOD, ids=lambda value: str(value)[:40])
-def test_a_usual_url_is_read_part_by_part(text: str, url: TargetUrl) -> None:
-    """Host in lower case and ASCII, path and query as they are written."""
+def test_a_url_is_parsed_into_its_parts(text: str, url: TargetUrl) -> None:
+    """Host in lower-case ASCII, path and query as written."""
     assert parse_url(text) == url
     assert parse_url(str(url)) == url
     assert url_fault(text) is None
 
 
-def test_a_url_says_what_a_request_to_it_begins_with() -> None:
-    """Request target, Host header, and what may be logged."""
+def test_a_url_has_a_request_target_an_authority_and_an_origin() -> None:
+    """For the request line, the Host header and logs."""
     url = TargetUrl("https", "api.example.", 8443, "/p", "")
     assert (url.target, url.authority, url.origin) == ("/p?", "api.example.:8443", "https://api.example.:8443")
     assert str(url) == "https://api.example.:8443/p?"
@@ -65,28 +65,28 @@ def test_a_url_says_what_a_request_to_it_begins_with() -> None:
         ("http://user:secret@host/", UrlPart.USERINFO, "user name"),
         ("http://host/x#frag", UrlPart.FRAGMENT, "fragment"),
         ("http://host:0/", UrlPart.MALFORMED, "port 0"),
-        ("http://host:99999/", UrlPart.MALFORMED, "can't be parsed"),
+        ("http://host:99999/", UrlPart.MALFORMED, "port 99999"),
         ("http://host:x/", UrlPart.MALFORMED, "can't be parsed"),
         ("http://[::1/", UrlPart.MALFORMED, "can't be parsed"),
         ("http://[1.2.3.4]/", UrlPart.MALFORMED, "can't be parsed"),
         ("http://h%41/", UrlPart.MALFORMED, "can't be parsed"),
-        ("http://127.1/", UrlPart.HOST, "plainly written address"),
-        ("http://0x7f.1/", UrlPart.HOST, "plainly written address"),
-        ("http://2130706433/", UrlPart.HOST, "plainly written address"),
+        ("http://127.1/", UrlPart.HOST, "neither a host name"),
+        ("http://0x7f.1/", UrlPart.HOST, "neither a host name"),
+        ("http://2130706433/", UrlPart.HOST, "neither a host name"),
         ("http://a..b/", UrlPart.HOST, "neither a host name"),
         ("http://-a.example/", UrlPart.HOST, "neither a host name"),
         ("http://①②⑦.⓪.⓪.①/", UrlPart.HOST, "neither a host name"),
         ("http://" + "ü" * 300 + "/", UrlPart.HOST, "253 characters"),
-        ("http://host/a b", UrlPart.MALFORMED, "holds ' ' at position 13"),
-        ("http://host/a\r\nHost: x", UrlPart.MALFORMED, "holds '\\r'"),
-        ("http://host\\@other/", UrlPart.MALFORMED, "holds '\\\\'"),
-        ("http://host/\u00a0", UrlPart.MALFORMED, "holds"),
-        ("http://host/\u2028", UrlPart.MALFORMED, "holds"),
+        ("http://host/a b", UrlPart.MALFORMED, "' ' at position 13"),
+        ("http://host/a\r\nHost: x", UrlPart.MALFORMED, "'\\r' at"),
+        ("http://host\\@other/", UrlPart.MALFORMED, "'\\\\' at"),
+        ("http://host/\u00a0", UrlPart.MALFORMED, "percent-encoded"),
+        ("http://host/\u2028", UrlPart.MALFORMED, "percent-encoded"),
         ("http://h/" + "a" * MAX_URL_CHARACTERS, UrlPart.MALFORMED, "2057 characters"),
     ],
 )
-def test_a_url_that_no_request_can_go_to_has_a_fault(text: str, part: UrlPart, detail: str) -> None:
-    """The sentence says what is wrong, and never repeats a password or a path."""
+def test_an_invalid_url_has_a_fault(text: str, part: UrlPart, detail: str) -> None:
+    """Its detail names the reason, and never repeats a password or a path."""
     fault = parse_url(text)
     assert isinstance(fault, UrlFault)
     assert url_fault(text) == fault
@@ -97,7 +97,7 @@ def test_a_url_that_no_request_can_go_to_has_a_fault(text: str, part: UrlPart, d
 
 
 @given(st.from_regex(r"https?://[a-z0-9.:_-]{1,12}[/?]?[!-~]{0,20}", fullmatch=True))
-def test_the_fast_way_reads_as_the_exact_way_does(text: str) -> None:
-    """The regular expression for usual URLs is only a shortcut."""
+def test_the_fast_path_gives_the_same_result(text: str) -> None:
+    """The regular expression for most URLs is only a shortcut."""
     assert parse_url(text) == _parse_any(text)
     assert (url_fault(text) is None) == isinstance(parse_url(text), TargetUrl)

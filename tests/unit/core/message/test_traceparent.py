@@ -1,4 +1,4 @@
-"""One rule for `traceparent`, by W3C Trace Context section 3.2, for whoever reads one."""
+"""The one rule for `traceparent`, by W3C Trace Context section 3.2."""
 
 import pytest
 
@@ -35,8 +35,8 @@ USUAL = f"00-{TRACE}-{PARENT}-01"
         (7, False),
     ],
 )
-def test_a_traceparent_is_taken_as_the_recommendation_says(text: object, valid: bool) -> None:
-    """What is not valid counts as not there: at ingest, and where it lies on a queue."""
+def test_a_traceparent_is_valid_as_in_the_recommendation(text: object, valid: bool) -> None:
+    """An invalid one is ignored, at ingest and on a queue."""
     assert valid_traceparent(text) == (text if valid else None)
     read = metadata_of({"metadata": {"traceparent": text}})
     assert read is not None

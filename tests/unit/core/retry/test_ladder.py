@@ -1,4 +1,4 @@
-"""`decide` holds the promise about ladders for every policy and every sequence of outcomes."""
+"""Decisions for every policy and every sequence of outcomes, and the JSON form of a message's state."""
 
 from dataclasses import replace
 
@@ -6,7 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.retry.ladder import Delivered, GiveUp, Ladder, LadderState, Reason, Retry, RetryPolicy, Rung, decide
+from chaski_core import json_codec
+from chaski_core.retry.ladder import (
+    Delivered,
+    ErrorNote,
+    GiveUp,
+    Ladder,
+    LadderState,
+    Reason,
+    Retry,
+    RetryPolicy,
+    Rung,
+    decide,
+    ladder_json,
+    note_json,
+    read_ladder,
+)
 from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_key, class_of_status
 
 NOW = 1_790_000_000_000
@@ -22,7 +37,7 @@ DEFAULT = RetryPolicy(
 
 
 def failed(key: str) -> Outcome:
-    """The outcome whose most specific name is `key`."""
+    """The outcome with the most specific name `key`."""
     if key.isdigit():
         return Outcome(class_of_status(int(key)), int(key), detail=f"HTTP {key}")
     return Outcome(ErrorClass(key), detail=key)
@@ -57,7 +72,7 @@ def policies(draw: st.DrawFn) -> RetryPolicy:
 def test_a_message_gets_exactly_the_retries_of_the_first_errors_ladder(
     policy: RetryPolicy, first: str, later: list[str]
 ) -> None:
-    """Whatever fails later, retry r goes to rungs[r // retriesPerRung], and there are retriesPerRung x rungs of them."""
+    """Retry r goes to rungs[r // retriesPerRung], and there are retriesPerRung x rungs of them, whatever errors follow."""
     ladder = policy.ladder_for(first)
     expected = [name for name in ladder.rungs for _ in range(ladder.retries_per_rung)] if ladder else []
 
@@ -104,8 +119,8 @@ def test_the_default_ladders_are_climbed_rung_by_rung(key: str, rungs: list[str]
 
 
 @pytest.mark.parametrize("before", [None, LadderState("500", 4, ())], ids=["first attempt", "last retry"])
-def test_a_2xx_ends_the_climb_wherever_it_was(before: LadderState | None) -> None:
-    """Delivered is delivered, whatever went before."""
+def test_a_2xx_delivers_the_message_at_any_retry(before: LadderState | None) -> None:
+    """Independent of earlier errors."""
     assert decide(DEFAULT, Outcome(None, 204), before, NOW) == Delivered()
 
 
@@ -121,22 +136,22 @@ PRECEDENCE = RetryPolicy(
         pytest.param("404", "404", id="status before class"),
         pytest.param("400", "4xx", id="class before any"),
         pytest.param("503", "any", id="status with neither"),
-        pytest.param("301", "any", id="any takes 3xx"),
+        pytest.param("301", "any", id="any includes 3xx"),
         pytest.param("timeout", "timeout", id="class that has no status"),
-        pytest.param("tls", "any", id="any takes tls"),
-        pytest.param("connection", "any", id="any takes connection"),
-        pytest.param("refused", None, id="any does not take refused"),
+        pytest.param("tls", "any", id="any includes tls"),
+        pytest.param("connection", "any", id="any includes connection"),
+        pytest.param("refused", None, id="any does not include refused"),
     ],
 )
 def test_the_most_specific_ladder_wins(key: str, expected: str | None) -> None:
-    """Status before class before `any`, in whichever order the route lists them; `any` never means refused."""
+    """Status before class before `any`, in any order of the route; `any` never includes refused."""
     for policy in (PRECEDENCE, replace(PRECEDENCE, ladders=PRECEDENCE.ladders[::-1])):
         ladder = policy.ladder_for(key)
         assert (ladder.error_class if ladder else None) == expected
 
 
-def test_refused_is_retried_only_where_the_route_says_so() -> None:
-    """A ladder for `refused` is honoured, for a target that a route is about to allow."""
+def test_refused_is_retried_only_by_a_ladder_for_it() -> None:
+    """For a target that a route is about to allow."""
     policy = replace(PRECEDENCE, ladders=(Ladder("refused", 1, ("r",)),))
     assert isinstance(decide(policy, failed("refused"), None, NOW), Retry)
 
@@ -147,7 +162,7 @@ def test_refused_is_retried_only_where_the_route_says_so() -> None:
     [
         pytest.param((Ladder("5xx", 5, ("fast",)),), "fast", id="unchanged"),
         pytest.param((Ladder("5xx", 3, ("fast",)),), Reason.EXHAUSTED, id="exactly used up"),
-        pytest.param((Ladder("5xx", 1, ("fast",)),), Reason.EXHAUSTED, id="shorter than what was climbed"),
+        pytest.param((Ladder("5xx", 1, ("fast",)),), Reason.EXHAUSTED, id="shorter than the retries made"),
         pytest.param((Ladder("5xx", 2, ("medium", "slow")),), "slow", id="rung removed, others in its place"),
         pytest.param((Ladder("500", 9, ("slow",)), Ladder("5xx", 1, ("fast",))), "slow", id="now more specific"),
         pytest.param((Ladder("any", 4, ("medium",)),), "medium", id="now covered by any"),
@@ -155,18 +170,18 @@ def test_refused_is_retried_only_where_the_route_says_so() -> None:
         pytest.param((), Reason.NO_LADDER, id="no ladders left"),
     ],
 )
-def test_a_message_under_way_follows_the_route_of_now(ladders: tuple[Ladder, ...], expected: str) -> None:
-    """The ladder is looked up in the route as it is; retries at or over its total mean a dead letter."""
+def test_a_message_in_flight_follows_the_current_route(ladders: tuple[Ladder, ...], expected: str) -> None:
+    """Retries at or over the total of the current ladder mean a dead letter."""
     before = LadderState("500", 2, ())
     decision = decide(replace(DEFAULT, ladders=ladders), failed("404"), before, NOW)
     assert expected == (decision.rung.name if isinstance(decision, Retry) else getattr(decision, "reason", None))
 
 
 @given(policies(), KEYS, KEYS, st.integers(0, 1_000))
-def test_a_decision_never_fails_whatever_was_climbed_before(
+def test_a_decision_never_fails_for_any_earlier_state(
     policy: RetryPolicy, first: str, later: str, retries: int
 ) -> None:
-    """A state from any other route, at any height, gets a retry on a rung of this route or a dead letter."""
+    """A state of any other route, with any retries, gives a retry on a rung of this route or a dead letter."""
     decision = decide(policy, failed(later), LadderState(first, retries, ()), NOW)
     ladder = policy.ladder_for(first)
     if ladder and retries + 1 < ladder.retries:
@@ -183,15 +198,15 @@ def test_a_decision_never_fails_whatever_was_climbed_before(
     [("4xx", 2), ("weird", 1), ("any", 1), ("", 1), ("99", 1), ("4040", 1)],
     ids=["a class itself", "an unknown word", "any itself", "nothing", "two digits", "four digits"],
 )
-def test_a_first_error_named_by_another_release_still_has_a_ladder(key: str, retries: int) -> None:
-    """A name that is not known here falls to the class that it is, else to `any`."""
+def test_a_first_error_of_another_release_has_a_ladder(key: str, retries: int) -> None:
+    """An unknown name has the ladder of its class, else of `any`."""
     ladder = PRECEDENCE.ladder_for(key)
     assert ladder is not None
     assert ladder.retries == retries
 
 
-def test_a_rung_that_the_route_does_not_have_is_a_key_error() -> None:
-    """Asking for a rung by a name that is gone says so."""
+def test_an_unknown_rung_is_a_key_error() -> None:
+    """With the name."""
     assert DEFAULT.rung("slow") == Rung("slow", 900)
     with pytest.raises(KeyError, match="glacial"):
         DEFAULT.rung("glacial")
@@ -199,6 +214,123 @@ def test_a_rung_that_the_route_does_not_have_is_a_key_error() -> None:
 
 @given(KEYS)
 def test_every_error_name_belongs_to_a_class_of_the_closed_list(key: str) -> None:
-    """A status belongs to its hundred, every other name to itself."""
+    """A status belongs to its hundred, every other name is a class."""
     assert class_of_key(key) in {each.value for each in ErrorClass}
     assert failed(key).key == key
+
+
+# ---- state <-> JSON
+
+WRITTEN = 1_795_492_800_123
+AT = "2026-11-24T04:00:00.123Z"
+NOTES = st.builds(
+    ErrorNote,
+    st.sampled_from(["404", "500", "timeout", "connection"]),
+    st.integers(0, 4_000_000_000_000),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+)
+
+
+@given(st.lists(NOTES, min_size=1, max_size=40))
+def test_a_state_is_written_and_read_without_a_change(notes: list[ErrorNote]) -> None:
+    """Class, retries and every error, with short texts."""
+    state = LadderState(notes[0].key, len(notes) - 1, tuple(notes))
+    assert read_ladder(json_codec.loads(json_codec.dumps(ladder_json(state)))) == state
+
+
+@pytest.mark.parametrize("failures", [119, 120, 121, 200])
+def test_the_first_error_is_kept_with_a_full_list(failures: int) -> None:
+    """The list has the newest errors; the one that fixed the ladder is beside it."""
+    notes = tuple(ErrorNote("500", WRITTEN + number, f"failure {number}") for number in range(failures))
+    state = LadderState("500", failures - 1, notes)
+    for _ in range(3):
+        written = ladder_json(state)
+        again = read_ladder(written)
+        assert again is not None
+        assert again.errors[0] == notes[0]
+        assert again.errors[-1] == notes[-1]
+        assert len(written["errors"]) == min(failures, 120)
+        state = again
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param({"class": "404", "retries": 2}, LadderState("404", 2, ()), id="without errors"),
+        pytest.param(
+            {"class": "404", "retries": 0, "firstError": {"class": "404", "at": AT}, "lastError": {"class": "404"}},
+            LadderState("404", 0, (ErrorNote("404", WRITTEN),)),
+            id="first and last are the same error",
+        ),
+        pytest.param(
+            {"class": "404", "retries": 3, "firstError": {"class": "404"}, "lastError": {"class": "timeout"}},
+            LadderState("404", 3, (ErrorNote("404", 0), ErrorNote("timeout", 0))),
+            id="first and last only",
+        ),
+        pytest.param(
+            {"class": "404", "retries": 1, "firstError": "not found", "lastError": ["?"]},
+            LadderState("404", 1, (ErrorNote("unknown", 0, "not found"), ErrorNote("unknown", 0, "['?']"))),
+            id="errors as texts",
+        ),
+        pytest.param(
+            {"class": "404", "retries": 1, "lastError": {"class": "tls", "detail": 5, "excerpt": "e", "new": 1}},
+            LadderState("404", 1, (ErrorNote("tls", 0, "", "e"),)),
+            id="last only, with fields of another type",
+        ),
+        pytest.param(
+            {"class": "a class to come", "retries": 7, "rung": "turbo", "errors": {"of": "another form"}},
+            LadderState("a class to come", 7, ()),
+            id="a newer release",
+        ),
+        pytest.param({"class": "404"}, None, id="no retries"),
+        pytest.param({"retries": 1}, None, id="no class"),
+        pytest.param({"class": "404", "retries": -1}, None, id="retries below zero"),
+        pytest.param({"class": "404", "retries": True}, None, id="retries is a boolean"),
+        pytest.param({"class": "404", "retries": 1.0}, None, id="retries is a float"),
+        pytest.param({"class": "404", "retries": "1"}, None, id="retries is a text"),
+        pytest.param({"class": 404, "retries": 1}, None, id="class is a number"),
+        pytest.param([], None, id="an array"),
+        pytest.param(None, None, id="null"),
+    ],
+)
+def test_a_state_of_another_release_is_read(raw: object, expected: LadderState | None) -> None:
+    """Only class and retries are required."""
+    assert read_ladder(raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("note", "expected"),
+    [
+        (ErrorNote("404", WRITTEN), {"class": "404", "at": AT}),
+        (ErrorNote("404", WRITTEN, "d", "e"), {"class": "404", "at": AT, "detail": "d", "excerpt": "e"}),
+        (ErrorNote("404", WRITTEN, "d" * 5_000), {"class": "404", "at": AT, "detail": "d" * 1_000}),
+        (ErrorNote("404", WRITTEN, "a\udcffb"), {"class": "404", "at": AT, "detail": "a?b"}),
+    ],
+    ids=["bare", "with texts", "long", "undecodable"],
+)
+def test_the_json_of_an_error_has_only_non_empty_texts(note: ErrorNote, expected: dict[str, str]) -> None:
+    """Texts are cut, and replaced where UTF-8 can't encode them."""
+    assert note_json(note) == expected
+
+
+def test_each_error_keeps_its_own_unknown_fields_in_a_shorter_list() -> None:
+    """Another release may list fewer errors than this one."""
+    listed = [{"class": "500", "at": AT, "host": "b"}, {"class": "503", "at": AT, "host": "c"}]
+    old = {"class": "404", "retries": 5, "errors": listed, "firstError": {"class": "404", "at": AT, "host": "a"}}
+    before = read_ladder(old)
+    assert before is not None
+    written = ladder_json(replace(before, retries=6, errors=(*before.errors, ErrorNote("timeout", WRITTEN))), old)
+    assert [(note["class"], note.get("host")) for note in written["errors"]] == [
+        ("404", None),
+        ("500", "b"),
+        ("503", "c"),
+        ("timeout", None),
+    ]
+    assert (written["firstError"]["host"], written["lastError"]) == ("a", {"class": "timeout", "at": AT})
+
+
+def test_an_unrelated_state_keeps_none_of_the_old_errors() -> None:
+    """A message that starts a new ladder has the new errors only."""
+    old = ladder_json(LadderState("404", 1, (ErrorNote("404", WRITTEN, "old"), ErrorNote("404", WRITTEN, "old"))))
+    new = LadderState("500", 0, (ErrorNote("500", WRITTEN + 9, "new"),))
+    assert ladder_json(new, old) == ladder_json(new)

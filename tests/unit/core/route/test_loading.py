@@ -1,4 +1,4 @@
-"""From a route file to a Route."""
+"""Routes from the text of a route file."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ _EXAMPLES = sorted(set(_FOLDER.glob("*.yaml")) - {_FOLDER / "replay.yaml"})  # t
 
 @pytest.mark.parametrize("path", _EXAMPLES, ids=[path.stem for path in _EXAMPLES])
 def test_every_example_loads(path: Path) -> None:
-    """What users copy works."""
+    """Users copy them."""
     routes = load_routes(path.read_text(encoding="utf-8"))
     assert [route.document["kind"] for route in routes] == ["ChaskiRoute"] * len(routes)
 
@@ -40,8 +40,8 @@ def test_a_full_route_becomes_values() -> None:
     assert route.suspend == Suspend()
 
 
-def test_a_route_without_a_namespace_lies_in_default() -> None:
-    """As with kubectl; the filled-in document says so too."""
+def test_a_route_without_a_namespace_is_in_default() -> None:
+    """As with kubectl; its document has the namespace too."""
     document = base()
     del document["metadata"]["namespace"]
     route = load_route(document)
@@ -50,8 +50,8 @@ def test_a_route_without_a_namespace_lies_in_default() -> None:
     assert "namespace" not in document["metadata"]
 
 
-def test_nulls_in_metadata_are_fields_that_are_not_given() -> None:
-    """As generators write them (`creationTimestamp: null`); a label without a value is empty text, as in Go's decoder."""
+def test_nulls_in_metadata_are_absent_fields() -> None:
+    """Generators write them (`creationTimestamp: null`); a label without a value is empty text, as in Go's decoder."""
     text = """
 apiVersion: chaski.dev/v1alpha1
 kind: ChaskiRoute
@@ -64,7 +64,7 @@ spec: {queues: [{name: m}], targets: {allow: [{name: t, url: "https://api.exampl
 
 
 def test_faults_of_several_documents_name_their_document() -> None:
-    """Every document is judged, and a route that is there twice is a fault."""
+    """Every document is validated, and a route that is declared twice is a fault."""
     bad = changed({"spec.ordering": "x", "spec.queues.0.partitions": 0})
     with pytest.raises(InvalidRouteError) as refused:
         load_routes(yaml.safe_dump_all([base(), bad, {"kind": "Secret", "apiVersion": "v1"}, base()]))
@@ -79,12 +79,12 @@ def test_faults_of_several_documents_name_their_document() -> None:
 
 def test_a_text_without_a_route_is_refused() -> None:
     """An empty file is a mistake, not a set of no routes."""
-    with pytest.raises(InvalidRouteError, match="holds no ChaskiRoute"):
+    with pytest.raises(InvalidRouteError, match="has no ChaskiRoute"):
         load_routes("# nothing\n")
 
 
 def test_using_a_route_does_not_load_the_validators() -> None:
-    """Who only works with routes pays nothing for jsonschema, CEL and RE2."""
+    """A process that only uses routes does not import jsonschema, CEL and RE2."""
     program = (
         "import sys, chaski_core.route.model, chaski_core.route.resolved, chaski_core.ports\n"
         "print(sorted({'jsonschema', 'cel', 're2', 'yaml'} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""Names of SQS queues, places of subjects, and when a map has changed."""
+"""Names of SQS queues, places of subjects, and changes of the map."""
 
 import re
 from dataclasses import replace
@@ -28,7 +28,7 @@ MAP = (QueueSpec("assignments", 1, ("pc_assignments_*", "urgent")), QueueSpec("m
 
 
 def route(namespace: str = "ns", name: str = "r", queues: tuple[QueueSpec, ...] = MAP) -> Route:
-    """A route of which only identity and map matter."""
+    """A route with only an identity and a map."""
     policy = RetryPolicy((Rung("fast", 5),), ())
     return Route(
         namespace, name, Ordering.RELAXED, queues, (), Delivery(), policy, 30, (), None, Suspend(), document={}
@@ -36,9 +36,7 @@ def route(namespace: str = "ns", name: str = "r", queues: tuple[QueueSpec, ...] 
 
 
 @given(LABEL, ROUTE_NAME, LABEL, st.integers(1, 10**6), st.integers(0, 63))
-def test_every_queue_name_is_one_that_sqs_takes(
-    namespace: str, name: str, queue: str, generation: int, index: int
-) -> None:
+def test_sqs_accepts_every_queue_name(namespace: str, name: str, queue: str, generation: int, index: int) -> None:
     """At most 80 characters of SQS's alphabet, `.fifo` at the end, generation and partition readable."""
     made = queue_name(route(namespace, name), queue, generation, index)
     assert SQS_NAME.fullmatch(made)
@@ -58,8 +56,8 @@ def test_no_two_partitions_share_a_queue(
     assert (names[0] == names[1]) == (some == other)
 
 
-def test_hyphens_and_lengths_do_not_mix_queues_up() -> None:
-    """Splits that read alike, cuts that look alike, and a rung named like a partition all differ."""
+def test_hyphens_and_long_names_do_not_collide() -> None:
+    """Equal texts of other splits, equal beginnings of long names, and a rung named like a partition."""
     long = "x" * 63
     names = [
         queue_name(route("a-b", "c"), "q", 1, 0),
@@ -89,7 +87,7 @@ def test_hyphens_and_lengths_do_not_mix_queues_up() -> None:
 def test_every_queue_of_a_route_is_found_by_its_prefix(
     namespace: str, name: str, queue: str, generation: int, index: int
 ) -> None:
-    """A list by prefix misses none, however much of a long name was cut."""
+    """Also where a long name was cut."""
     prefix = queue_name_prefix(route(namespace, name))
     assert queue_name(route(namespace, name), queue, generation, index).startswith(prefix)
     assert rung_queue_name(route(namespace, name), queue).startswith(prefix)
@@ -97,14 +95,14 @@ def test_every_queue_of_a_route_is_found_by_its_prefix(
 
 @given(st.tuples(LABEL, ROUTE_NAME), st.tuples(LABEL, ROUTE_NAME))
 def test_every_route_has_a_table_of_its_own(some: tuple[str, str], other: tuple[str, str]) -> None:
-    """Names that DynamoDB takes, equal only for the same route."""
+    """DynamoDB accepts the names; they are equal only for the same route."""
     names = [table_name(route(*each)) for each in (some, other)]
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", name) for name in names)
     assert (names[0] == names[1]) == (some == other)
 
 
 def test_queue_names_never_change() -> None:
-    """Another name in another release would leave messages behind in the old queue."""
+    """With another name a release would leave messages in the old queue."""
     assert (
         queue_name(route("helpdesk", "conversations"), "messages", 1, 3)
         == "chaski-helpdesk-conversations-messages-g1-p3-ea3219f5.fifo"
@@ -120,7 +118,7 @@ CHANGES = {
     "unchanged": MAP,
     "partitions": (MAP[0], replace(MAP[1], partitions=5)),
     "pattern": (replace(MAP[0], subjects=("pc_*", "urgent")), MAP[1]),
-    "pattern gone": (replace(MAP[0], subjects=("pc_assignments_*",)), MAP[1]),
+    "pattern removed": (replace(MAP[0], subjects=("pc_assignments_*",)), MAP[1]),
     "patterns joined": (replace(MAP[0], subjects=("pc_assignments_*urgent",)), MAP[1]),
     "queue renamed": (replace(MAP[0], name="tasks"), MAP[1]),
     "queue added": (QueueSpec("new", 1, ("new_*",)), *MAP),
@@ -135,8 +133,8 @@ def test_every_change_of_the_map_changes_its_fingerprint(some: str, other: str) 
     assert map_fingerprint(route(queues=CHANGES[some])) != map_fingerprint(route(queues=CHANGES[other]))
 
 
-def test_what_is_no_map_does_not_change_the_fingerprint() -> None:
-    """Identity, ordering, delivery and targets leave the queues as they are; and releases agree on it."""
+def test_other_changes_do_not_change_the_fingerprint() -> None:
+    """Identity, ordering, delivery and targets do not change the queues; releases agree on the fingerprint."""
     changed = replace(
         route("other", "name"), ordering=Ordering.STRICT, delivery=Delivery(1, 1), suspend=Suspend(delivery=True)
     )
@@ -160,8 +158,8 @@ def test_a_subject_has_one_place_in_the_newest_generation(subject: str) -> None:
 
 
 @pytest.mark.parametrize("subject", ["pc_assignments_1", "urgent", "pc_assignments_"])
-def test_a_subject_that_fits_a_pattern_goes_to_that_queue(subject: str) -> None:
-    """Any of the patterns will do."""
+def test_a_subject_that_matches_a_pattern_goes_to_that_queue(subject: str) -> None:
+    """One matching pattern is enough."""
     assert resolved().place(subject) == ("assignments", 0, "a-0")
 
 
@@ -169,12 +167,12 @@ def test_a_subject_that_fits_a_pattern_goes_to_that_queue(subject: str) -> None:
     ("subject", "expected"),
     [("a_1", "first"), ("a_b_1", "first"), ("b_1", "second"), ("c", "default"), ("", "default")],
 )
-def test_the_first_queue_whose_pattern_matches_takes_the_subject(subject: str, expected: str) -> None:
-    """The default takes the rest, even where it is listed first."""
+def test_a_subject_goes_to_the_first_queue_with_a_matching_pattern(subject: str, expected: str) -> None:
+    """Other subjects go to the default queue, even where it is listed first."""
     queues = (QueueSpec("default", 1), QueueSpec("first", 1, ("a_*",)), QueueSpec("second", 1, ("b_*", "a_b_*")))
     assert route(queues=queues).queue_for(subject).name == expected
 
 
-def test_a_route_is_known_by_namespace_and_name() -> None:
+def test_the_key_of_a_route_is_namespace_and_name() -> None:
     """`namespace/name`, as in metadata and dead letters."""
     assert route("helpdesk", "conversations").key == "helpdesk/conversations"

@@ -1,4 +1,4 @@
-"""A resolved route written down and read again, by this release and its neighbours."""
+"""A resolved route as a document, of this release and its neighbours."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from chaski_core.errors import InvalidRouteError
 from chaski_core.retry.ladder import Rung
-from chaski_core.route.documents import read_documents
 from chaski_core.route.loading import load_routes
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 from chaski_core.route.resolved_document import (
@@ -22,6 +21,7 @@ from chaski_core.route.resolved_document import (
     resolved_yaml,
 )
 from chaski_core.route.validation.crd import known_part, route_schema
+from chaski_core.route.yaml_documents import read_documents
 
 ROUTE = load_routes(
     """
@@ -48,13 +48,13 @@ RESOLVED = ResolvedRoute(
 )
 
 
-def test_document_is_read_as_it_was_written() -> None:
-    """Everything comes back: generations, rungs, retired ones, the table, and the route with its defaults."""
+def test_document_is_written_and_read_without_a_change() -> None:
+    """Generations, rungs, retired ones, the table, and the route with its defaults."""
     assert load_resolved(resolved_yaml([RESOLVED, RESOLVED])) == [RESOLVED, RESOLVED]
 
 
-def test_values_fit_the_status_of_a_route() -> None:
-    """The form is that of `status.resolved`, so that ingest reads both by the same code."""
+def test_values_match_the_schema_of_a_routes_status() -> None:
+    """They have the form of `status.resolved`, so that ingest reads both by the same code."""
     status = {"status": {"resolved": resolved_values(RESOLVED)}}
     assert known_part(status) == status
     jsonschema.validate(resolved_values(RESOLVED), route_schema()["properties"]["status"]["properties"]["resolved"])
@@ -62,7 +62,7 @@ def test_values_fit_the_status_of_a_route() -> None:
 
 @pytest.mark.promise(5)
 def test_fields_of_a_newer_release_are_ignored() -> None:
-    """A document of the next release is read, its new fields on every level left aside."""
+    """A document of the next release is readable; its new fields are ignored on every level."""
     document: dict[str, Any] = resolved_document(RESOLVED)
     spec = document["route"]["spec"]
     newer = {
@@ -79,8 +79,8 @@ def test_fields_of_a_newer_release_are_ignored() -> None:
 
 
 @pytest.mark.promise(5)
-def test_document_of_an_older_release_is_read() -> None:
-    """Only the generations are needed."""
+def test_document_of_an_older_release_is_readable() -> None:
+    """Only the generations are required."""
     document: dict[str, Any] = resolved_document(RESOLVED)
     older = {**document, "resolved": {"generations": document["resolved"]["generations"]}}
     assert read_resolved_document(older) == replace(RESOLVED, rungs=(), retired_rungs=(), dead_letter_table=None)
@@ -88,34 +88,34 @@ def test_document_of_an_older_release_is_read() -> None:
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "a ChaskiRoute": ({"kind": "ChaskiRoute"}, "chaski provision"),
-    "no route": ({"route": None}, "route: is no ChaskiRoute"),
+    "no route": ({"route": None}, "route: is not a ChaskiRoute"),
     "nothing made": ({"resolved": None}, "resolved: "),
-    "no generation": ({"resolved": {"generations": []}}, "names no generation"),
+    "no generation": ({"resolved": {"generations": []}}, "has no generation"),
     "no urls": ({"resolved": {"generations": [{"number": 1, "queues": []}]}}, 'no URLs for queue "on"'),
     "urls is a text": (
         {"resolved": {"generations": [{"number": 1, "queues": [{"name": "on", "urls": "https://x"}]}]}},
-        "no list of texts",
+        "not a list of texts",
     ),
     "number is missing": ({"resolved": {"generations": [{"queues": []}]}}, "'number' is missing"),
 }
 
 
-@pytest.mark.parametrize(("changes", "told"), BROKEN.values(), ids=BROKEN.keys())
-def test_broken_document_is_refused_with_a_reason(changes: dict[str, Any], told: str) -> None:
-    """What can't be used is told, not guessed."""
-    with pytest.raises(InvalidRouteError, match=told):
+@pytest.mark.parametrize(("changes", "reason"), BROKEN.values(), ids=BROKEN.keys())
+def test_broken_document_is_refused_with_a_reason(changes: dict[str, Any], reason: str) -> None:
+    """The error names the invalid part."""
+    with pytest.raises(InvalidRouteError, match=reason):
         read_resolved_document(resolved_document(RESOLVED) | changes)
 
 
 def test_empty_text_is_refused() -> None:
-    """A file without a document names what it should hold."""
-    with pytest.raises(InvalidRouteError, match="holds no ResolvedRoute"):
+    """The error names the missing kind."""
+    with pytest.raises(InvalidRouteError, match="has no ResolvedRoute"):
         load_resolved("---\n")
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=12))
 def test_texts_mean_the_same_to_both_readers_of_yaml(text: str) -> None:
-    """`on`, `0o17` and the like stay texts, whoever reads the file."""
+    """`on`, `0o17` and similar texts stay texts for both readers."""
     url = f"https://x/{text}"
     generations = (Generation(1, {"on": (text,), "messages": (url,)}),)
     written = resolved_yaml([replace(RESOLVED, generations=generations)])

@@ -1,4 +1,4 @@
-"""The parts of aiohttp that are not its public interface and yet are used: this fails first where a release changes them."""
+"""The private parts of aiohttp that are used: these tests fail first where a release changes them."""
 
 import ast
 import asyncio
@@ -57,7 +57,7 @@ async def _handle(_: web.BaseRequest) -> web.StreamResponse:
 
 
 def _used(file: Path, class_name: str) -> set[str]:
-    """Private attributes that a class uses of itself and does not define: so they are the base's."""
+    """Private attributes that a class uses and does not define: they are those of its base."""
     (found,) = (
         each
         for each in ast.walk(ast.parse(file.read_text()))
@@ -84,14 +84,14 @@ def _missing(thing: object, names: set[str]) -> set[str]:
     return {name for name in names if not hasattr(thing, name)}
 
 
-async def test_a_clients_connection_has_what_is_used_of_it() -> None:
-    """`ResponseHandler`, whose answers are taken apart by hand."""
+async def test_a_clients_connection_has_the_used_attributes() -> None:
+    """`ResponseHandler`, whose responses Chaski parses by hand."""
     used = RESPONSE_HANDLER | _used(CONNECTIONS, "HttpResponseHandler")
     assert _missing(ResponseHandler(asyncio.get_running_loop()), used) == set()
 
 
-async def test_a_servers_connection_has_what_is_used_of_it() -> None:
-    """`RequestHandler`, whose requests are answered without a task for each."""
+async def test_a_servers_connection_has_the_used_attributes() -> None:
+    """`RequestHandler`, whose requests Chaski answers without a task for each."""
     server = web.Server(_handle)
     handler = server()
     assert _missing(handler, REQUEST_HANDLER | _used(PROTOCOL, "Connection")) == set()
@@ -102,8 +102,8 @@ async def test_a_servers_connection_has_what_is_used_of_it() -> None:
     handler.close()
 
 
-async def test_a_parser_gives_what_is_taken_from_it() -> None:
-    """Messages with their bodies, whether the connection is upgraded, and the rest."""
+async def test_a_parser_returns_messages_bodies_and_the_rest() -> None:
+    """And whether the connection is upgraded."""
     loop = asyncio.get_running_loop()
     parser = HttpResponseParser(ResponseHandler(loop), loop, 1_024, read_until_eof=True, auto_decompress=False)
     messages, upgraded, tail = parser.feed_data(b"HTTP/1.1 204 No\r\nConnection: close\r\n\r\n")
@@ -113,9 +113,9 @@ async def test_a_parser_gives_what_is_taken_from_it() -> None:
     assert message.headers["connection"] == "close"
 
 
-async def test_a_connector_makes_the_connections_that_it_is_given() -> None:
-    """By its `_factory`."""
-    plain, ours = TCPConnector(), Connector(answer_bytes=1)
+async def test_a_connector_makes_connections_by_its_factory() -> None:
+    """Its `_factory` can be replaced."""
+    plain, ours = TCPConnector(), Connector(max_response_bytes=1)
     try:
         assert callable(plain._factory)
         assert type(ours._factory()).__name__ == "HttpResponseHandler"
@@ -124,8 +124,8 @@ async def test_a_connector_makes_the_connections_that_it_is_given() -> None:
         await ours.close()
 
 
-def test_the_next_release_of_aiohttp_is_not_taken_by_itself() -> None:
-    """The range ends before it: these tests are to be run, and what they find put right, first."""
+def test_the_range_of_aiohttp_ends_before_the_next_release() -> None:
+    """These tests must pass with a release before the range admits it."""
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     (wanted,) = (each for each in dependencies if each.startswith("aiohttp"))
     assert wanted.endswith(",<3.15")

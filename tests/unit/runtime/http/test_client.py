@@ -1,11 +1,11 @@
-"""What the HTTP client writes."""
+"""Request heads that the HTTP client writes."""
 
 import pytest
 
 from chaski_runtime.http.client import origin_of, request_head
 
 
-def test_a_head_is_what_http_says() -> None:
+def test_a_head_is_valid_http() -> None:
     """The request line, the headers in their order, the length of the body."""
     head = request_head("POST /a?b=c", [("Host", "t.test"), ("X-A", "b")], 3)
     assert head == b"POST /a?b=c HTTP/1.1\r\nHost: t.test\r\nX-A: b\r\nContent-Length: 3\r\n\r\n"
@@ -25,8 +25,8 @@ def test_a_head_is_what_http_says() -> None:
     ],
     ids=["line break", "line feed", "carriage return", "in a name", "NUL", "in the target", "beyond ASCII"],
 )
-def test_nothing_is_read_as_another_line(start: str, header: tuple[str, str]) -> None:
-    """Whoever chose a value can't add a header or end the head with it."""
+def test_no_value_can_add_a_line(start: str, header: tuple[str, str]) -> None:
+    """A producer's value can't add a header or end the head."""
     with pytest.raises(ValueError, match=r"line|ascii"):
         request_head(start, [header], None)
 

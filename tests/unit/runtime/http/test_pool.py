@@ -1,4 +1,4 @@
-"""Connections end with their age: in virtual time, with a name that moves."""
+"""Connections are closed at a maximal age: in virtual time, with a name that moves."""
 
 import asyncio
 import itertools
@@ -25,9 +25,9 @@ def now() -> float:
 
 
 class Handler(HttpResponseHandler):
-    """A connection to one address, over which everything goes well."""
+    """A connection to one address that never fails."""
 
-    answered_whole = True
+    reusable = True
 
     def __init__(self, address: str) -> None:
         super().__init__(asyncio.get_running_loop(), 1_000)
@@ -48,7 +48,7 @@ class MovingName:
         self._found: tuple[float, str] | None = None
 
     async def connect(self, *_: object) -> Any:
-        """A connection to where the name leads, as far as the cache knows."""
+        """A connection to the address of the name, by the cache."""
         if self._found is None or now() - self._found[0] > DNS_CACHE_SECONDS:
             self._found = (now(), "old" if now() < self.moves_at else "new")
         await asyncio.sleep(0.02)
@@ -60,7 +60,7 @@ class MovingName:
 
 
 def pool_of(connector: MovingName, chance: Callable[[], float] = lambda: 0.0) -> Pool:
-    """As workers have it."""
+    """A pool with the settings of workers."""
     timeout = aiohttp.ClientTimeout(total=None)
     return Pool(cast("Connector", connector), timeout, 4.0, MAX_AGE_SECONDS, chance)
 
@@ -70,9 +70,9 @@ async def take(pool: Pool) -> PooledConnection:
     return await pool.take(ORIGIN, aiohttp.ClientRequest("GET", URL("http://t.test/")))
 
 
-def address(link: PooledConnection) -> str:
-    """Where it leads."""
-    return cast("Handler", link.handler).address
+def address(connection: PooledConnection) -> str:
+    """The address that it is connected to."""
+    return cast("Handler", connection.handler).address
 
 
 @pytest.mark.promise(6)
@@ -86,10 +86,10 @@ async def test_a_name_that_moves_under_steady_traffic_is_followed(seed: int) -> 
 
     async def subject() -> None:
         while now() < 135:
-            link = await take(pool)
-            requests.append((now(), address(link)))
+            connection = await take(pool)
+            requests.append((now(), address(connection)))
             await asyncio.sleep(chance.random() * 0.2)
-            link.release()
+            connection.release()
             await asyncio.sleep(0.1)
 
     await asyncio.gather(*(subject() for _ in range(2)))
@@ -98,29 +98,29 @@ async def test_a_name_that_moves_under_steady_traffic_is_followed(seed: int) -> 
     since = {where: [at - connector.moves_at for at, found in requests if found == where] for where in ("old", "new")}
     assert min(since["new"]) <= MOVED_WITHIN_SECONDS
     assert max(since["old"]) <= MOVED_WITHIN_SECONDS + 0.02
-    assert connector.made <= 2 * 5, "connections are used again until then"
+    assert connector.made <= 2 * 5, "connections are reused until then"
 
 
 async def test_a_request_under_way_finishes_on_a_connection_past_its_age() -> None:
-    """It is closed when it is given back, and the next request gets another one."""
+    """It is closed when it is released, and the next request gets another one."""
     connector = MovingName(moves_at=1.0)
     pool = pool_of(connector)
-    link = await take(pool)
+    connection = await take(pool)
     await asyncio.sleep(MAX_AGE_SECONDS + 100)
     assert connector.closed == []
-    link.release()
+    connection.release()
     assert connector.closed == [now()]
     assert address(await take(pool)) == "new"
     await pool.close()
 
 
-async def test_connections_that_were_made_together_do_not_end_together() -> None:
+async def test_connections_opened_together_are_not_closed_together() -> None:
     """Their ages spread over ten seconds, so that a target is not dialled by all at once."""
     chance = random.Random(1)
     connector = MovingName(moves_at=1.0)
     pool = pool_of(connector, chance.random)
-    links = await asyncio.gather(*(take(pool) for _ in range(100)))
-    ends = sorted(link.retires_at for link in links)
+    connections = await asyncio.gather(*(take(pool) for _ in range(100)))
+    ends = sorted(each.retires_at for each in connections)
     assert ends[-1] - ends[0] > 8
     assert max(after - before for before, after in itertools.pairwise(ends)) < 1
     assert MAX_AGE_SECONDS * 0.8 <= ends[0] < ends[-1] <= MAX_AGE_SECONDS

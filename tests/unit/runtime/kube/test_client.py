@@ -1,4 +1,4 @@
-"""The client of the Kubernetes API against a server that answers as told; `tests/integration` has a real one."""
+"""The client of the Kubernetes API against a fake server; `tests/integration` uses a real one."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @asynccontextmanager
 async def api_to(handler: Handler) -> AsyncIterator[KubeApi]:
-    """A client of a server whose every path is answered by one handler."""
+    """A client of a server with one handler for all paths."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -33,7 +33,7 @@ def refusal(status: int, reason: str) -> Handler:
     """Answers with a Status object, as the API server does."""
 
     async def handler(_: web.Request) -> web.Response:
-        return web.json_response({"kind": "Status", "reason": reason, "message": "told so"}, status=status)
+        return web.json_response({"kind": "Status", "reason": reason, "message": "refused by the test"}, status=status)
 
     return handler
 
@@ -54,8 +54,8 @@ def test_paths_are_those_of_the_api(path: str, wanted: str) -> None:
     assert path == wanted
 
 
-async def test_apply_says_who_applies_and_carries_the_token() -> None:
-    """Server-side apply goes out with its content type, manager, force and identity."""
+async def test_apply_sends_manager_and_token() -> None:
+    """Server-side apply has its content type, manager, force and credentials."""
     seen: list[web.Request] = []
 
     async def handler(request: web.Request) -> web.Response:
@@ -72,43 +72,43 @@ async def test_apply_says_who_applies_and_carries_the_token() -> None:
 
 @pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (409, "Conflict"), (422, "Invalid")])
 async def test_a_refusal_carries_status_reason_and_message(status: int, reason: str) -> None:
-    """4xx answers raise an error that tells them apart."""
+    """The error of a 4xx response has its status and reason."""
     async with api_to(refusal(status, reason)) as api:
-        with pytest.raises(KubeRefusedError, match="told so") as caught:
+        with pytest.raises(KubeRefusedError, match="refused by the test") as caught:
             await api.get("/api/v1/x")
     assert (caught.value.status, caught.value.reason) == (status, reason)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_overload_and_failure_are_worth_another_try(status: int) -> None:
+async def test_overload_and_failure_are_unavailable(status: int) -> None:
     """429 and 5xx raise the error that callers retry."""
     async with api_to(refusal(status, "Busy")) as api:
         with pytest.raises(KubeUnavailableError):
             await api.get("/api/v1/x")
 
 
-async def test_what_is_not_there_is_none() -> None:
-    """404 is an answer of `find` and of `delete`, not an error."""
+async def test_a_missing_object_is_none() -> None:
+    """404 is not an error for `find` and `delete`."""
     async with api_to(refusal(404, "NotFound")) as api:
         assert await api.find("/api/v1/x") is None
         assert await api.delete("/api/v1/x") is False
 
 
-async def test_nobody_there_is_unavailable() -> None:
+async def test_an_unreachable_server_is_unavailable() -> None:
     """A refused connection raises the error that callers retry."""
     async with KubeApi(KubeAccess("http://127.0.0.1:1", "default"), user_agent="test") as api:
         with pytest.raises(KubeUnavailableError):
             await api.get("/api/v1/x")
 
 
-async def test_an_answer_that_is_no_json_is_worth_another_try() -> None:
-    """A proxy in between may say anything."""
+async def test_a_response_that_is_not_json_is_unavailable() -> None:
+    """A proxy in between may answer with anything."""
 
     async def handler(_: web.Request) -> web.Response:
         return web.Response(text="<html>")
 
     async with api_to(handler) as api:
-        with pytest.raises(KubeUnavailableError, match="no JSON"):
+        with pytest.raises(KubeUnavailableError, match="not valid JSON"):
             await api.get("/api/v1/x")
 
 
@@ -128,8 +128,8 @@ async def test_a_watch_yields_events_across_chunks() -> None:
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["as an event", "as the status"])
-async def test_a_version_that_is_too_old_says_so(inside: bool) -> None:
-    """410 means listing anew, whether it comes as HTTP status or inside the stream."""
+async def test_a_resource_version_that_is_too_old_expires_the_watch(inside: bool) -> None:
+    """410 means to list again, as HTTP status or inside the stream."""
 
     async def handler(_: web.Request) -> web.Response:
         if inside:
@@ -157,15 +157,15 @@ def test_a_kubeconfig_is_read(tmp_path: Path) -> None:
     assert (access.server, access.namespace, access.bearer_token()) == ("http://127.0.0.1:1", "n", "secret")
 
 
-@pytest.mark.parametrize("text", [KUBECONFIG % "{exec: {}}", "contexts: []", "{"], ids=["plugin", "empty", "no YAML"])
-def test_a_kubeconfig_that_can_not_be_used_says_why(tmp_path: Path, text: str) -> None:
-    """The file is named in the error."""
+@pytest.mark.parametrize("text", [KUBECONFIG % "{exec: {}}", "contexts: []", "{"], ids=["plugin", "empty", "not YAML"])
+def test_a_kubeconfig_that_can_not_be_used_is_an_error(tmp_path: Path, text: str) -> None:
+    """The error names the file."""
     (tmp_path / "config").write_text(text)
     with pytest.raises(NoKubeAccessError, match="config"):
         kube_access({"KUBECONFIG": str(tmp_path / "config")})
 
 
-def test_no_access_at_all_says_where_it_was_looked_for(tmp_path: Path) -> None:
-    """Without a Pod and a kubeconfig the error names both."""
+def test_without_any_configuration_the_error_names_the_possible_ones(tmp_path: Path) -> None:
+    """Neither in a Pod nor with a kubeconfig."""
     with pytest.raises(NoKubeAccessError, match="KUBECONFIG"):
         kube_access({"HOME": str(tmp_path)})

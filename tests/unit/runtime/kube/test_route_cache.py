@@ -1,4 +1,4 @@
-"""Which ChaskiRoutes are served, by what, and what the others are told."""
+"""Which ChaskiRoutes are served, with which queues, and why others are not."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +9,7 @@ import pytest
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.kube.client import KubeApi
 from chaski_runtime.kube.config import KubeAccess
-from chaski_runtime.kube.route_cache import KubeRoutes, Unserved, _seen_of
+from chaski_runtime.kube.route_cache import KubeRoutes, Unserved, _state_of
 from support.clocks import StillClock
 
 KEY = ("ns", "a")
@@ -36,66 +36,68 @@ def route(generation: int = 1, *, observed: int | None = 1, urls: int = 1, **spe
 
 @pytest.fixture
 async def routes() -> AsyncIterator[KubeRoutes]:
-    """The directory, which asks nobody; `see` tells it what the API server would."""
+    """The routes, without an API server; `see` applies events."""
     async with KubeApi(KubeAccess("http://127.0.0.1:1", "default"), user_agent="test") as api:
         yield KubeRoutes(api, [], StillClock(), lambda: 0.0)
 
 
 def see(routes: KubeRoutes, document: dict[str, Any] | None) -> ResolvedRoute | Unserved | None:
-    """What is found after an event."""
-    for mirror in routes._mirrors:
-        mirror.synced = True
-    routes._changed(KEY, None if document is None else _seen_of(document))
+    """The route after an event."""
+    for informer in routes._informers:
+        informer.synced = True
+    routes._changed(KEY, None if document is None else _state_of(document))
     return routes.find(*KEY)
 
 
 def served(found: ResolvedRoute | Unserved | None) -> ResolvedRoute:
-    """It is served."""
+    """The route, which must be served."""
     assert isinstance(found, ResolvedRoute), found
     return found
 
 
 def urls(found: ResolvedRoute | Unserved | None) -> tuple[str, ...]:
-    """Where it sends."""
+    """The URLs of its queue."""
     return served(found).current.queues["messages"]
 
 
 async def test_before_the_first_list_nothing_is_known(routes: KubeRoutes) -> None:
     """503, not 404; and the process is not ready."""
-    assert routes.find(*KEY) == Unserved(503, "the routes are not known yet; ask again")
-    assert routes.trouble() == "the routes were not listed yet"
+    assert routes.find(*KEY) == Unserved(503, "the routes are not loaded yet; try again")
+    assert routes.unready_reason() == "the routes were not listed yet"
     see(routes, None)
-    assert (routes.find(*KEY), routes.trouble()) == (None, None)
+    assert (routes.find(*KEY), routes.unready_reason()) == (None, None)
 
 
 async def test_a_route_is_served_once_its_queues_are_made(routes: KubeRoutes) -> None:
-    """And no more once it is gone."""
-    assert see(routes, route(observed=None)) == Unserved(404, "the operator has not made the route's queues yet")
+    """And no longer once it is deleted."""
+    assert see(routes, route(observed=None)) == Unserved(
+        404, "the operator has not created the queues of the route yet"
+    )
     assert urls(see(routes, route())) == ("https://q/1-0",)
     assert see(routes, None) is None
 
 
-async def test_a_route_that_is_being_deleted_takes_nothing(routes: KubeRoutes) -> None:
-    """Its queues are about to go."""
+async def test_a_route_that_is_being_deleted_accepts_nothing(routes: KubeRoutes) -> None:
+    """Its queues are about to be deleted."""
     see(routes, route())
-    going = route()
-    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert see(routes, going) == Unserved(404, "the route is being deleted")
+    deleting = route()
+    deleting["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert see(routes, deleting) == Unserved(404, "the route is being deleted")
 
 
-async def test_a_route_that_is_not_accepted_is_told_why(routes: KubeRoutes) -> None:
-    """A refusal of an older generation says nothing of this one."""
+async def test_a_route_that_is_not_accepted_is_not_served(routes: KubeRoutes) -> None:
+    """A refusal of an older generation does not count."""
     refusal = {**ACCEPTED, "status": "False", "message": "target x is not allowed here"}
     refused = route()
     refused["status"]["conditions"] = [refusal]
-    told = Unserved(404, "the operator does not accept the route: target x is not allowed here")
-    assert see(routes, refused) == told
+    refusal_of_operator = Unserved(404, "the operator does not accept the route: target x is not allowed here")
+    assert see(routes, refused) == refusal_of_operator
     refused["status"]["conditions"] = [{**refusal, "observedGeneration": 0}]
     assert urls(see(routes, refused)) == ("https://q/1-0",)
 
 
 async def test_a_change_that_is_not_accepted_leaves_the_route_as_it_was(routes: KubeRoutes) -> None:
-    """Whoever could send can go on."""
+    """Its producers can go on sending."""
     before = served(see(routes, route()))
     changed = route(2, urls=4)
     changed["status"]["conditions"] = [{**ACCEPTED, "status": "False", "observedGeneration": 2, "message": "no"}]
@@ -104,8 +106,8 @@ async def test_a_change_that_is_not_accepted_leaves_the_route_as_it_was(routes: 
 
 
 @pytest.mark.promise(3)
-async def test_a_new_map_is_used_only_with_the_queues_made_for_it(routes: KubeRoutes) -> None:
-    """Else a subject would go to another queue before the old ones are fenced, and overtake itself."""
+async def test_new_queues_are_used_only_once_the_operator_has_created_them(routes: KubeRoutes) -> None:
+    """Else a subject would move to another queue before the old ones are blocked, and overtake itself."""
     see(routes, route())
     patterns = [{"name": "other", "subjects": ["s*"]}, {"name": "messages"}]
     waiting = served(see(routes, route(2, observed=1, queues=patterns)))
@@ -115,8 +117,8 @@ async def test_a_new_map_is_used_only_with_the_queues_made_for_it(routes: KubeRo
     assert served(see(routes, followed)).place("s1") == ("other", 0, "https://q/other")
 
 
-async def test_what_is_no_map_holds_at_once(routes: KubeRoutes) -> None:
-    """Suspending ingest, or taking a producer's right away, does not wait for the operator."""
+async def test_other_changes_apply_at_once(routes: KubeRoutes) -> None:
+    """Suspending ingest, or removing a producer, does not wait for the operator."""
     see(routes, route())
     producer = {"namespace": "ns", "serviceAccount": "app"}
     waiting = served(see(routes, route(2, observed=1, suspend={"ingest": True}, producers=[producer])))
@@ -124,15 +126,15 @@ async def test_what_is_no_map_holds_at_once(routes: KubeRoutes) -> None:
     assert [each.service_account for each in waiting.route.producers] == ["app"]
 
 
-async def test_an_ingest_that_starts_during_a_change_asks_for_patience(routes: KubeRoutes) -> None:
-    """It does not know the map of before."""
-    told = Unserved(503, "the route was changed, and the operator has not followed yet; ask again")
-    assert see(routes, route(2, observed=1)) == told
+async def test_an_ingest_that_starts_during_a_change_answers_503(routes: KubeRoutes) -> None:
+    """It does not know the queues before the change."""
+    expected = Unserved(503, "the route has changed and the operator has not reconciled it yet; try again")
+    assert see(routes, route(2, observed=1)) == expected
     assert urls(see(routes, route(2, observed=2))) == ("https://q/2-0",)
 
 
 async def test_counts_in_the_status_change_nothing(routes: KubeRoutes) -> None:
-    """They come every minute for each route: the route is not read again."""
+    """They change every minute for each route: the route is not parsed again."""
     before = see(routes, route())
     counted = route()
     counted["status"]["backlog"] = 99
@@ -142,10 +144,10 @@ async def test_counts_in_the_status_change_nothing(routes: KubeRoutes) -> None:
 @pytest.mark.parametrize(
     "resolved", [{}, {"generations": []}, {"generations": [{"number": 1, "queues": []}]}, {"generations": 5}]
 )
-async def test_a_status_that_can_not_be_read_serves_nothing_and_harms_nothing(
+async def test_an_invalid_status_serves_nothing_and_stops_no_other_route(
     routes: KubeRoutes, resolved: dict[str, Any]
 ) -> None:
-    """The other routes go on; one that was served goes on too."""
+    """A route that was served before goes on as well."""
     broken = route()
     broken["status"]["resolved"] = resolved
     found = see(routes, broken)
@@ -160,9 +162,9 @@ async def test_each_namespace_has_a_watch_of_its_own() -> None:
     """With a list of namespaces a Role in each is enough."""
     async with KubeApi(KubeAccess("http://127.0.0.1:1", "default"), user_agent="test") as api:
         routes = KubeRoutes(api, ["a", "b"], StillClock(), lambda: 0.0)
-        assert [mirror._path.split("/")[-2] for mirror in routes._mirrors] == ["a", "b"]
+        assert [informer._path.split("/")[-2] for informer in routes._informers] == ["a", "b"]
         task = asyncio.create_task(routes.follow())
         await asyncio.sleep(0.05)
-        assert routes.trouble() is not None
+        assert routes.unready_reason() is not None
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -8,13 +8,13 @@ import pytest
 from chaski_runtime.observability.line_writer import LineWriter
 
 
-def told(dropped: int) -> bytes:
-    """The line about dropped ones."""
+def drop_line(dropped: int) -> bytes:
+    """The summary line."""
     return b"dropped %d\n" % dropped
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Waits until something is so, ten seconds at most."""
+    """Waits for a condition, ten seconds at most."""
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline
@@ -22,7 +22,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def drain(descriptor: int, least: int) -> bytes:
-    """Reads until so many bytes have come."""
+    """Reads at least `least` bytes."""
     text = b""
     while len(text) < least:
         text += os.read(descriptor, 1 << 20)
@@ -32,7 +32,7 @@ def drain(descriptor: int, least: int) -> bytes:
 def test_lines_are_written_in_order_and_closing_writes_the_rest() -> None:
     """Nothing is lost at a normal end."""
     reading, writing = os.pipe()
-    writer = LineWriter(writing, tell_of_drops=told, linger_seconds=60)
+    writer = LineWriter(writing, drop_line=drop_line, linger_seconds=60)
     lines = [b"%d\n" % n for n in range(1_000)]
     for line in lines:
         writer.write(line)
@@ -44,10 +44,10 @@ def test_lines_are_written_in_order_and_closing_writes_the_rest() -> None:
 
 
 @pytest.mark.promise(12)
-def test_a_pipe_that_nobody_reads_never_blocks_and_drops_are_counted_and_told() -> None:
-    """Once it is read again, a line says how many are missing."""
+def test_a_pipe_without_a_reader_never_blocks_and_dropped_lines_are_counted_and_reported() -> None:
+    """Once it is read again, a line reports the number of dropped lines."""
     reading, writing = os.pipe()
-    writer = LineWriter(writing, tell_of_drops=told, max_buffered_bytes=100_000, linger_seconds=0.001)
+    writer = LineWriter(writing, drop_line=drop_line, max_buffered_bytes=100_000, linger_seconds=0.001)
     line = b"x" * 999 + b"\n"
     began = time.monotonic()
     for _ in range(1_000):
@@ -59,7 +59,7 @@ def test_a_pipe_that_nobody_reads_never_blocks_and_drops_are_counted_and_told() 
     while text.count(line) < 1_000 - dropped or sum(map(int, re.findall(rb"dropped (\d+)\n", text))) < dropped:
         text += os.read(reading, 1 << 20)
     assert text.count(b"\n") == 1_000 - dropped + text.count(b"dropped")
-    until(lambda: writer._room == 100_000)  # what was read may not have been given back yet
+    until(lambda: writer._free_bytes == 100_000)  # the writer may not have released the written lines yet
     writer.write(b"after\n")
     assert drain(reading, 6) == b"after\n"
     assert writer.dropped == dropped
@@ -68,11 +68,11 @@ def test_a_pipe_that_nobody_reads_never_blocks_and_drops_are_counted_and_told() 
     os.close(reading)
 
 
-def test_a_reader_that_is_gone_is_no_error_and_its_lines_are_counted() -> None:
-    """The work goes on without its log."""
+def test_a_closed_pipe_is_not_an_error_and_its_lines_are_counted() -> None:
+    """The process goes on without its log."""
     reading, writing = os.pipe()
     os.close(reading)
-    writer = LineWriter(writing, tell_of_drops=told, linger_seconds=0.001)
+    writer = LineWriter(writing, drop_line=drop_line, linger_seconds=0.001)
     writer.write(b"one\n")
     writer.write(b"two\n")
     until(lambda: writer.dropped == 2)
@@ -80,10 +80,10 @@ def test_a_reader_that_is_gone_is_no_error_and_its_lines_are_counted() -> None:
     os.close(writing)
 
 
-def test_closing_gives_up_on_a_pipe_that_nobody_reads() -> None:
-    """A process must be able to end."""
+def test_closing_gives_up_on_a_pipe_without_a_reader() -> None:
+    """A process must be able to exit."""
     reading, writing = os.pipe()
-    writer = LineWriter(writing, tell_of_drops=told, linger_seconds=0.001)
+    writer = LineWriter(writing, drop_line=drop_line, linger_seconds=0.001)
     for _ in range(200):
         writer.write(b"x" * 1_000)
     began = time.monotonic()

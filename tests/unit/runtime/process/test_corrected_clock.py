@@ -1,4 +1,4 @@
-"""The time by AWS's answers: the decision as a function, and the clock of a process."""
+"""The time by AWS's responses: the decision as a function, and the clock of a process."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ OFF = [-7_200, 305, -305, 20 * DAY, 400 * DAY, -400 * DAY]
 
 
 def sample(off_ms: float = 0, at: float = 0.0, round_trip_ms: float = 20, *, decisive: bool = False) -> Sample:
-    """An answer at `at` monotonic seconds, with a wall clock that is so far off."""
+    """A response at `at` monotonic seconds, with a wall clock that is wrong by `off_ms`."""
     true_ms = NOW + at * 1000
     dated = int((true_ms - round_trip_ms / 2) // 1000 * 1000)
     return Sample(dated, round_trip_ms, round(true_ms + off_ms), at, decisive)
@@ -29,8 +29,8 @@ def sample(off_ms: float = 0, at: float = 0.0, round_trip_ms: float = 20, *, dec
     round_trip_ms=st.floats(0, 2_000),
     later=st.floats(0, 86_400),
 )
-def test_wrong_clock_is_corrected_from_the_first_answer(off_ms: int, round_trip_ms: float, later: float) -> None:
-    """To a second and half a round trip, and it stays so without another answer."""
+def test_wrong_clock_is_corrected_from_the_first_response(off_ms: int, round_trip_ms: float, later: float) -> None:
+    """To a second and half a round trip; it stays corrected without another response."""
     anchor = learn(None, sample(off_ms, 7.3, round_trip_ms))
     shown = time_at(anchor, round(NOW + (7.3 + later) * 1000 + off_ms), 7.3 + later)
     assert abs(shown - (NOW + (7.3 + later) * 1000)) <= 1_002 + round_trip_ms
@@ -38,22 +38,22 @@ def test_wrong_clock_is_corrected_from_the_first_answer(off_ms: int, round_trip_
 
 @given(off_ms=st.integers(-4_000, 3_000), round_trip_ms=st.floats(0, 2_000))
 def test_right_clock_is_used_as_it_is(off_ms: int, round_trip_ms: float) -> None:
-    """It is finer than a date of whole seconds."""
+    """It is finer than a `Date` of whole seconds."""
     anchor = learn(None, sample(off_ms, 1.0, round_trip_ms))
     assert time_at(anchor, NOW + 9_000 + off_ms, 9.0) == NOW + 9_000 + off_ms
 
 
 @pytest.mark.promise(10)
 @pytest.mark.parametrize("off", OFF)
-def test_jump_of_the_wall_clock_is_seen_without_an_answer(off: int) -> None:
-    """The monotonic clock says what the time is until AWS does."""
+def test_jump_of_the_wall_clock_is_noticed_without_a_response(off: int) -> None:
+    """By the monotonic clock, until AWS responds."""
     anchor = learn(None, sample())
     assert time_at(anchor, NOW + 60_000 + off * 1000, 60.0) == NOW + 60_000
     assert time_at(anchor, NOW + 61_000, 61.0) == NOW + 61_000  # and back
 
 
-def test_wall_clock_that_was_put_right_is_believed_after_two_answers() -> None:
-    """NTP sets it, and the monotonic clock has lost time while the machine stood still."""
+def test_corrected_wall_clock_is_trusted_after_two_responses() -> None:
+    """NTP has set it, and the monotonic clock has lost time while the machine was suspended."""
     behind = Anchor(NOW - 600_000, 0.0, corrected=True)
     once = learn(behind, sample(0, 1.0))
     assert time_at(once, NOW + 1_000, 1.0) == NOW - 599_000
@@ -61,22 +61,22 @@ def test_wall_clock_that_was_put_right_is_believed_after_two_answers() -> None:
     assert time_at(twice, NOW + 2_000, 2.0) == NOW + 2_000
 
 
-def test_one_odd_date_changes_nothing() -> None:
-    """A cache or a proxy in between may answer with an old one."""
+def test_one_contradicting_date_changes_nothing() -> None:
+    """A cache or a proxy may respond with an old one."""
     anchor = learn(None, sample())
     odd = Sample(NOW - 3_600_000, 20, NOW + 1_000, 1.0)
     assert time_at(learn(anchor, odd), NOW + 1_500, 1.5) == NOW + 1_500
     assert time_at(learn(learn(learn(anchor, odd), sample(0, 2.0)), odd), NOW + 3_000, 3.0) == NOW + 3_000
 
 
-def test_refusal_is_believed_at_once() -> None:
-    """A request was refused for its time, so there is no doubt."""
+def test_refusal_corrects_the_clock_at_once() -> None:
+    """AWS refused a request for its time."""
     anchor = learn(learn(None, sample()), Sample(NOW - 3_600_000, 20, NOW + 1_000, 1.0, decisive=True))
     assert abs(time_at(anchor, NOW + 1_500, 1.5) - (NOW - 3_600_000 + 1_000)) <= 1_010
 
 
-def test_long_poll_says_only_what_the_time_can_not_be() -> None:
-    """Its date is of some moment within 20 seconds."""
+def test_long_poll_only_bounds_the_time() -> None:
+    """Its date is of a moment within 20 seconds."""
     corrected = learn(None, sample(8_000))
     kept = learn(corrected, sample(8_000, 20.0, 20_000))
     assert abs(time_at(kept, NOW + 28_000, 20.0) - (NOW + 20_000)) <= 1_020
@@ -96,14 +96,14 @@ def test_long_poll_says_only_what_the_time_can_not_be() -> None:
     ],
 )
 def test_date_header(header: str, expected: int | None) -> None:
-    """What is not a date says nothing."""
+    """An invalid date is None."""
     assert date_ms(header) == expected
 
 
 @pytest.mark.promise(10)
 @pytest.mark.parametrize("off", OFF)
 def test_clock_follows_aws_and_logs_each_episode_once(off: int, caplog: pytest.LogCaptureFixture) -> None:
-    """A start with a wrong clock, NTP that puts it right, and another jump."""
+    """A start with a wrong clock, NTP that corrects it, and another jump."""
     caplog.set_level(logging.INFO, "chaski_runtime.process.corrected_clock")
     machine = SteppedClock()
     machine.set_wall(off)
@@ -139,11 +139,11 @@ def test_clock_follows_aws_and_logs_each_episode_once(off: int, caplog: pytest.L
     assert len(texts) == 3
 
 
-def test_asking_for_the_time_costs_little() -> None:
-    """Every message is dated."""
+def test_reading_the_time_is_cheap() -> None:
+    """Every message reads it."""
     clock = CorrectedClock(SteppedClock())
     clock.observe(formatdate(time.time(), usegmt=True), clock.monotonic())
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for _ in range(10_000):
         clock.now_ms()
-    assert time.perf_counter() - begun < 0.5
+    assert time.perf_counter() - started < 0.5

@@ -1,4 +1,4 @@
-"""Limits on open files, in processes of their own: they can't be raised again once they are lowered."""
+"""Limits of open files, in processes of their own: a lowered limit can't be raised again."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import textwrap
 
 
 def _run(soft: int, hard: int, program: str) -> str:
-    """What a program prints that runs with these limits."""
+    """The output of a program with these limits."""
     preparation = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
     text = preparation + "from chaski_runtime.process import descriptors\n" + textwrap.dedent(program)
     ran = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False)
@@ -14,8 +14,8 @@ def _run(soft: int, hard: int, program: str) -> str:
     return ran.stdout.strip()
 
 
-def test_the_soft_limit_becomes_the_hard_one() -> None:
-    """And stays where it is there already."""
+def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
+    """Or stays where it equals the hard one."""
     program = """
         before = descriptors.limit()
         descriptors.raise_limit()
@@ -25,8 +25,8 @@ def test_the_soft_limit_becomes_the_hard_one() -> None:
     assert _run(128, 128, program) == "128 128 (128, 128)"
 
 
-def test_whether_descriptors_are_short_is_tried() -> None:
-    """With none left, with one, and with enough; nothing is left open."""
+def test_a_shortage_is_found_by_opening_files() -> None:
+    """With 0 to 6 free descriptors; none stays open."""
     program = """
         import os
         held, found = [], {}

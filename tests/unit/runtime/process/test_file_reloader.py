@@ -1,4 +1,4 @@
-"""Values that are made of files, when the files change or can't be used."""
+"""Values made of files, when the files change or are invalid."""
 
 import errno
 import logging
@@ -10,7 +10,7 @@ from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
 
 
 class Files:
-    """One watched file, a clock that the test moves, and what making the value raises."""
+    """One file, a clock that the test moves, and the error that making the value raises."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "a"
@@ -18,7 +18,7 @@ class Files:
         self.now = 0.0
         self.error: Exception | None = None
         self.made = 0
-        self.watched = ReloadedFiles((self.file,), self.make, lambda: self.now)
+        self.reloaded = ReloadedFiles((self.file,), self.make, lambda: self.now)
 
     def make(self, contents: Contents) -> bytes:
         """The file's content."""
@@ -30,19 +30,19 @@ class Files:
     def check(self) -> bytes:
         """The value ten seconds later."""
         self.now += 10
-        return self.watched.value()
+        return self.reloaded.value()
 
 
-def test_a_changed_file_is_taken_up(tmp_path: Path) -> None:
-    """And an unchanged one is not made anew."""
+def test_a_changed_file_is_reloaded(tmp_path: Path) -> None:
+    """The value of an unchanged file is not made again."""
     files = Files(tmp_path)
     files.file.write_bytes(b"2")
-    assert [files.watched.value(), files.check(), files.check()] == [b"1", b"2", b"2"]
+    assert [files.reloaded.value(), files.check(), files.check()] == [b"1", b"2", b"2"]
     assert files.made == 2
 
 
-def test_what_can_not_be_used_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The value stays as it was."""
+def test_invalid_contents_are_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The old value is kept."""
     files = Files(tmp_path)
     files.file.write_bytes(b"2")
     files.error = ValueError("no certificate")
@@ -52,7 +52,7 @@ def test_what_can_not_be_used_is_logged_once(tmp_path: Path, caplog: pytest.LogC
 
 
 def test_a_file_that_could_not_be_opened_is_opened_again(tmp_path: Path) -> None:
-    """For example for want of a descriptor: its contents were not the reason."""
+    """For example after a lack of descriptors, which is not a fault of its contents."""
     files = Files(tmp_path)
     files.file.write_bytes(b"2")
     files.error = OSError(errno.EMFILE, "Too many open files")

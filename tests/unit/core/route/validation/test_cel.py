@@ -1,4 +1,4 @@
-"""The functions that rules may use mean what Kubernetes' mean."""
+"""The functions of rules give the same values as those of Kubernetes."""
 
 from typing import Any
 
@@ -29,18 +29,18 @@ from chaski_core.route.validation.cel import Expression, RuleError
     ],
 )
 def test_a_function_has_the_value_that_kubernetes_gives_it(expression: str, value: Any) -> None:
-    """Every function of the rules, and words of CEL's own as field names."""
+    """Every function of the rules, and keywords of CEL as field names."""
     assert Expression(expression).value({"self": {"namespace": "here"}}) == value
 
 
 @pytest.mark.parametrize("expression", ["self.missing", "self.namespace + 1", "[1][2]"])
-def test_an_expression_without_a_value_says_so(expression: str) -> None:
-    """What the API server would report as an evaluation error is an error here too."""
+def test_an_expression_that_can_not_be_evaluated_is_an_error(expression: str) -> None:
+    """It is an evaluation error of the API server too."""
     with pytest.raises(RuleError):
         Expression(expression).value({"self": {"namespace": "here"}})
 
 
-def test_text_that_is_no_expression_is_refused() -> None:
-    """A broken rule is found when it is compiled."""
+def test_a_text_that_is_not_an_expression_is_refused() -> None:
+    """An invalid rule is found when it is compiled."""
     with pytest.raises(ValueError, match="parse"):
         Expression("self.(")

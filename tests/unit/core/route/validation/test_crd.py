@@ -1,4 +1,4 @@
-"""The definition is found, and defaults are filled in as the API server does."""
+"""The definition is found, and defaults are filled in as by the API server."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from contract.crd.making import base, changed
 
 
 def test_the_definition_is_the_checkouts_own() -> None:
-    """In an editable checkout `crds/` is read, no copy of it."""
+    """In an editable checkout `crds/` is read, not a copy of it."""
     assert definition_path().parts[-2:] == ("crds", "chaskiroutes.yaml")
     assert route_schema()["properties"]["spec"]["type"] == "object"
 
@@ -47,8 +47,8 @@ def test_the_default_ladders_are_those_of_the_design() -> None:
     }
 
 
-def test_a_retry_that_is_given_gets_no_ladder_added() -> None:
-    """Where `retry` is given, only what it lists; a ladder's own fields have defaults."""
+def test_a_given_retry_gets_no_default_ladders() -> None:
+    """It has only its own ladders; the fields of a ladder have defaults."""
     rungs = [{"name": "r", "delaySeconds": 1}]
     retry = with_defaults(changed({"spec.retry": {"rungs": rungs, "ladders": [{"class": "any", "rungs": ["r"]}]}}))
     assert retry["spec"]["retry"] == {
@@ -67,12 +67,12 @@ def test_a_retry_that_is_given_gets_no_ladder_added() -> None:
     ],
     ids=["a-null-with-a-default", "a-null-without", "an-unknown-field", "a-wrong-type"],
 )
-def test_odd_values_are_treated_as_the_api_server_does(path: str, given: Any, kept: Any) -> None:
-    """Nulls are dropped where the schema knows the field; wrong values are left for the schema to refuse."""
+def test_unusual_values_are_treated_as_by_the_api_server(path: str, given: Any, kept: Any) -> None:
+    """Nulls of known fields are dropped; wrong values stay, and the schema refuses them."""
     assert with_defaults(changed({path: given}))["spec"].get(path.split(".")[1], "absent") == kept
 
 
-def test_the_document_that_was_given_is_left_alone() -> None:
+def test_the_given_document_is_not_changed() -> None:
     """Defaults go into a copy."""
     document = base()
     with_defaults(document)

@@ -1,4 +1,4 @@
-"""docs/route.md tells of every field, and what it shows is right."""
+"""docs/route.md documents every field, and its examples are valid."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from chaski_core.route.documents import read_documents
+from chaski_core.route.loading import validate
 from chaski_core.route.validation.crd import route_schema, with_defaults
-from chaski_core.route.validation.validate import validate
+from chaski_core.route.yaml_documents import read_documents
 from contract.crd.making import base
 
 _TEXT = (Path(__file__).parents[5] / "docs" / "route.md").read_text(encoding="utf-8")
 _BLOCKS = re.findall(r"```yaml\n(.*?)```", _TEXT, re.DOTALL)
-_POD = {"workers"}  # told of as what it is in a Pod
+_POD = {"workers"}  # documented as a part of a Pod
 
 
 def _fields(node: Mapping[str, Any]) -> Iterator[str]:
@@ -28,20 +28,20 @@ def _fields(node: Mapping[str, Any]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", sorted(set(_fields(route_schema()["properties"]["spec"]))))
-def test_every_field_is_told_of(name: str) -> None:
-    """A field that users can set can be found."""
+def test_every_field_is_documented(name: str) -> None:
+    """So that users can find it."""
     assert re.search(rf"[`.]{name}[`.\[:]", _TEXT)
 
 
 @pytest.mark.parametrize("block", _BLOCKS, ids=[block.split(":")[0] + str(n) for n, block in enumerate(_BLOCKS)])
-def test_every_example_is_right(block: str) -> None:
-    """A whole route is taken as it stands, a part as a part of the smallest route."""
+def test_every_example_is_valid(block: str) -> None:
+    """A whole route, or a part in the smallest route."""
     (shown,) = read_documents(block)
     document = shown if "kind" in shown else {**base(), "spec": {**base()["spec"], **shown}}
     assert validate(document) == []
 
 
-def test_the_default_ladders_are_shown_as_they_are() -> None:
+def test_the_documented_default_ladders_are_the_schemas() -> None:
     """The block after `Without retry` is the schema's own default."""
     (shown,) = (read_documents(block)[0] for block in _BLOCKS if block.startswith("retry:"))
     assert shown["retry"] == with_defaults(base())["spec"]["retry"]

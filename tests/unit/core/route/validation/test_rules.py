@@ -1,4 +1,4 @@
-"""Rules are judged as the API server does, and their faults are found to the very entry."""
+"""Rules are evaluated as by the API server, and their faults are located at their entry."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from chaski_core.route.validation.rules import _compiled, _walk
 
 
 def _schema(rule: Mapping[str, str]) -> dict[str, Any]:
-    """An object with entries that hold names, and one rule over it."""
+    """An object with entries that have names, and one rule about it."""
     names = {"type": "array", "items": {"type": "string"}}
     entries = {"type": "array", "items": {"type": "object", "properties": {"names": names, "n": {"type": "integer"}}}}
     properties = {"entries": entries, "known": names, "n": {"type": "integer"}}
@@ -18,7 +18,7 @@ def _schema(rule: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _faults(rule: Mapping[str, str], value: Any, old: Any = None) -> list[FieldError]:
-    """What a rule says of a value."""
+    """The faults of a value by one rule."""
     return list(_walk(_compiled(_schema(rule)), value, old, ("spec",), []))
 
 
@@ -30,8 +30,8 @@ _KNOWN = {
 }
 
 
-def test_entries_inside_entries_are_all_found() -> None:
-    """Each offending inner entry is named at its own place, in its own message."""
+def test_faults_in_nested_lists_are_all_located() -> None:
+    """Each has its own place and its own message."""
     value = {"known": ["a"], "entries": [{"names": ["a"]}, {"names": ["b", "a", "c"]}, {"names": ["d"]}]}
     assert _faults(_KNOWN, value) == [
         FieldError("spec.entries[1].names[0]", "b?"),
@@ -40,15 +40,15 @@ def test_entries_inside_entries_are_all_found() -> None:
     ]
 
 
-def test_a_rule_about_the_entry_itself_stays_at_the_entry() -> None:
-    """An entry that fails even with its lists emptied is itself the fault."""
+def test_the_fault_of_an_entry_is_located_at_the_entry() -> None:
+    """The entry fails even with empty lists."""
     rule = {"rule": "self.entries.all(e, e.n < 5)", "fieldPath": ".entries", "message": "too much"}
     value = {"entries": [{"n": 1, "names": ["x"]}, {"n": 9, "names": ["x"]}]}
     assert _faults(rule, value) == [FieldError("spec.entries[1]", "too much")]
 
 
-def test_a_rule_about_neighbours_is_found_at_the_later_one() -> None:
-    """Where no entry fails alone, the first pair that does is the place."""
+def test_the_fault_of_neighbours_is_located_at_the_later_one() -> None:
+    """No entry fails alone; the first failing pair is the place."""
     rule = {"rule": "self.entries.map(e, e.n).isSorted()", "fieldPath": ".entries", "message": "disorder"}
     value = {"entries": [{"n": 1}, {"n": 5}, {"n": 2}]}
     assert _faults(rule, value) == [FieldError("spec.entries[2]", "disorder")]
@@ -62,8 +62,8 @@ def test_a_rule_about_neighbours_is_found_at_the_later_one() -> None:
     ],
     ids=["an-entry-is-missing", "no-pair-fails"],
 )
-def test_a_rule_about_the_whole_list_stays_at_the_list(rule: str, value: Any) -> None:
-    """What no entry is to blame for is not blamed on one."""
+def test_the_fault_of_a_whole_list_is_located_at_the_list(rule: str, value: Any) -> None:
+    """No single entry is its cause."""
     assert _faults({"rule": rule, "fieldPath": ".entries", "message": "no"}, value) == [
         FieldError("spec.entries", "no")
     ]
@@ -86,7 +86,7 @@ def test_the_message_is_chosen_as_the_api_server_does(raw: dict[str, str], messa
 
 
 def test_rules_about_changes_need_something_to_compare_with() -> None:
-    """A rule with oldSelf is skipped for a new object and judged for a change."""
+    """A rule with oldSelf is skipped for a new object and evaluated for a change."""
     rule = {"rule": "self.n == oldSelf.n", "messageExpression": "'%d, not %d'.format([oldSelf.n, self.n])"}
     assert _faults(rule, {"n": 1}) == []
     assert _faults(rule, {"n": 1}, {"n": 1}) == []
@@ -94,7 +94,7 @@ def test_rules_about_changes_need_something_to_compare_with() -> None:
 
 
 def test_entries_of_a_list_map_are_compared_by_their_key() -> None:
-    """A rule about changes inside a list-map sees the entry of the same key; a new entry has nothing to compare."""
+    """A rule about changes in a list-map compares entries of the same key; it skips a new entry."""
     item = {
         "type": "object",
         "properties": {"name": {"type": "string"}, "n": {"type": "integer"}},
@@ -107,15 +107,15 @@ def test_entries_of_a_list_map_are_compared_by_their_key() -> None:
 
 
 def test_a_rule_over_a_place_that_the_schema_refuses_is_skipped() -> None:
-    """A rule must not meet what it does not expect; rules beside that place are judged."""
+    """It could fail unexpectedly; rules about other places are evaluated."""
     schema = {"type": "object", "properties": {"a": _schema(_KNOWN), "b": _schema(_KNOWN)}}
     bad = {"known": [], "entries": [{"names": ["x"]}]}
     faults = list(_walk(_compiled(schema), {"a": bad, "b": bad}, None, (), [("a", "known")]))
     assert faults == [FieldError("b.entries[0].names[0]", "x?")]
 
 
-def test_a_rule_that_can_not_be_judged_is_a_fault() -> None:
+def test_a_rule_that_can_not_be_evaluated_is_a_fault() -> None:
     """An evaluation error refuses the object, as in the API server."""
     (fault,) = _faults({"rule": "self.n < self.missing"}, {"n": 1})
     assert fault.field == "spec"
-    assert fault.message.startswith("can't be judged: ")
+    assert fault.message.startswith("can't be evaluated: ")

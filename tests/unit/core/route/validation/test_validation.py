@@ -1,4 +1,4 @@
-"""What `validate` says beyond the table of tests/contract/crd."""
+"""Faults that `validate` finds, beside the table of tests/contract/crd."""
 
 import time
 from typing import Any
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaski_core.errors import FieldError
-from chaski_core.route.validation.validate import validate, validate_change
+from chaski_core.route.loading import validate, validate_change
 from contract.crd.making import ABSENT, base, changed
 
 
@@ -20,8 +20,8 @@ from contract.crd.making import ABSENT, base, changed
         ("apiVersion", "chaski.dev/v1", FieldError("apiVersion", 'must be chaski.dev/v1alpha1, not "chaski.dev/v1"')),
     ],
 )
-def test_another_kind_of_document_is_refused_in_one_sentence(path: str, value: Any, fault: FieldError) -> None:
-    """Nothing else is said about a document that is something else."""
+def test_another_kind_of_document_has_one_fault(path: str, value: Any, fault: FieldError) -> None:
+    """Its other fields are not validated."""
     assert validate(changed({path: value, "spec.queues": []})) == [fault]
 
 
@@ -35,7 +35,7 @@ def test_another_kind_of_document_is_refused_in_one_sentence(path: str, value: A
         ("extra", 1, "extra"),
     ],
 )
-def test_metadata_and_the_top_are_judged_too(path: str, value: Any, field: str) -> None:
+def test_metadata_and_the_top_level_are_validated(path: str, value: Any, field: str) -> None:
     """The API server's own fields are known, and others are refused."""
     assert [fault.field for fault in validate(changed({path: value}))] == [field]
 
@@ -45,7 +45,7 @@ def test_a_status_in_a_file_is_not_read() -> None:
     assert validate(changed({"status": {"anything": 1}, "metadata.uid": "x"})) == []
 
 
-def test_faults_of_schema_and_rules_are_named_together() -> None:
+def test_faults_of_schema_and_rules_are_reported_together() -> None:
     """A fault in one part does not hide those in the others."""
     faults = validate(
         changed(
@@ -61,18 +61,18 @@ def test_faults_of_schema_and_rules_are_named_together() -> None:
 
 
 def test_yaml_booleans_are_explained() -> None:
-    """A name that YAML took for a boolean is told how to be written."""
+    """For a name that YAML reads as a boolean."""
     (fault,) = validate(changed({"spec.queues.0.name": True}))
-    assert fault.message.startswith("must be text, not true; put it in quotes (YAML takes on, off")
+    assert fault.message.startswith("must be text, not true; put it in quotes (YAML reads on, off")
 
 
-def test_a_change_is_judged_with_defaults_on_both_sides() -> None:
-    """Writing a default down is no change; changing it is."""
+def test_a_change_is_validated_with_defaults_on_both_sides() -> None:
+    """Writing a default explicitly is not a change; another value is one."""
     assert validate_change(base(), changed({"spec.ordering": "Relaxed", "spec.queues.0.partitions": 9})) == []
     assert [fault.field for fault in validate_change(changed({"spec.ordering": "Strict"}), base())] == ["spec.ordering"]
 
 
-def test_one_route_is_judged_in_less_than_fifty_milliseconds() -> None:
+def test_one_route_is_validated_in_less_than_fifty_milliseconds() -> None:
     """Fast enough to be done on every change of a file; the best of five, for the machine may be busy."""
     validate(base())
     taken = []
@@ -98,7 +98,7 @@ _PLACES = [
 
 @given(place=st.sampled_from(_PLACES), value=_JSON)
 @settings(max_examples=300, deadline=None)
-def test_whatever_a_document_holds_is_judged(place: str, value: Any) -> None:
-    """No value at any place makes the judge itself fail, and a rule is never put to what it can't judge."""
+def test_any_document_can_be_validated(place: str, value: Any) -> None:
+    """No value in any place makes validation fail, and no rule is evaluated where it can't be."""
     faults = validate(changed({place: value})) + validate_change(base(), changed({place: value}))
-    assert not [fault for fault in faults if "can't be judged" in fault.message]
+    assert not [fault for fault in faults if "can't be evaluated" in fault.message]

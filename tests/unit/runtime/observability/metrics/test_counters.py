@@ -16,7 +16,7 @@ def test_counts_add_up_by_label_values() -> None:
 
 @pytest.mark.promise(12)
 def test_label_sets_beyond_the_limit_are_counted_together() -> None:
-    """Those known already go on by themselves, and the sum stays right."""
+    """Known label sets stay separate, and the sum stays right."""
     tally = CounterTally(("a", "b"), limit=2)
     for value in "vwxyzv":
         tally.add((value, "b"))
@@ -42,7 +42,7 @@ def test_no_count_is_lost_between_threads() -> None:
 @pytest.mark.parametrize(
     ("value", "bucket"), [(0, 0), (0.5, 0), (1, 0), (1.001, 1), (2, 1), (2.1, 2), (1e9, 2)], ids=str
 )
-def test_a_value_falls_into_the_first_bucket_whose_bound_is_not_below_it(value: float, bucket: int) -> None:
+def test_a_value_is_counted_in_the_first_bucket_whose_bound_is_not_below_it(value: float, bucket: int) -> None:
     """Prometheus' `le`: less or equal."""
     tally = HistogramTally((), bounds=(1, 2), limit=1)
     tally.observe((), value)
@@ -53,7 +53,7 @@ def test_a_value_falls_into_the_first_bucket_whose_bound_is_not_below_it(value: 
 
 @pytest.mark.promise(12)
 def test_distributions_beyond_the_limit_are_one() -> None:
-    """As with counts."""
+    """Under `other`, like counts."""
     tally = HistogramTally(("a",), bounds=(1,), limit=1)
     for value in "xyzx":
         tally.observe((value,), 0.5)

@@ -18,14 +18,14 @@ from chaski_runtime.observability.metrics.subject_groups import SubjectGroups
     ],
 )
 def test_the_label_is_capture_group_1_or_none(pattern: str | None, subject: str, label: str) -> None:
-    """Without a pattern, a match, a group or text in it there is no group."""
+    """Without a pattern, a match, a group or text in it the label is `none`."""
     groups = SubjectGroups(None if pattern is None else SubjectGroup(pattern, 10))
     assert groups.label(subject) == label
 
 
 @pytest.mark.promise(12)
-def test_the_values_that_come_first_are_told_apart_and_all_later_ones_are_other() -> None:
-    """However many subjects there are, there are at most `maxValues` labels and two."""
+def test_the_first_values_are_kept_apart_and_all_later_ones_are_other() -> None:
+    """Any number of subjects gives at most `maxValues` labels and two."""
     groups = SubjectGroups(SubjectGroup(r"^(.+)$", 3))
     labels = [groups.label(f"s{n}") for n in range(5_000)]
     assert set(labels) == {"s0", "s1", "s2", "other"}

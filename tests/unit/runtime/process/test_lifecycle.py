@@ -1,16 +1,16 @@
-"""What the garbage collector goes through."""
+"""Which objects the garbage collector traverses."""
 
 import gc
 import weakref
 
 import pytest
 
-from chaski_runtime.process.gc_tuning import freeze_startup_objects
+from chaski_runtime.process.lifecycle import freeze_startup_objects
 
 
 @pytest.fixture(autouse=True)
 def _unfrozen() -> object:
-    """Leaves the collector of the tests' process as it was."""
+    """Restores the collector of the test process."""
     threshold = gc.get_threshold()
     yield
     gc.unfreeze()
@@ -18,13 +18,13 @@ def _unfrozen() -> object:
 
 
 class Thing:
-    """Something that can be watched."""
+    """An object that can be part of a cycle."""
 
     itself: object = None
 
 
-def test_what_was_there_is_left_alone_and_what_comes_is_collected() -> None:
-    """A cycle from before stays uncollected; one from after goes."""
+def test_objects_from_before_are_frozen_and_later_ones_are_collected() -> None:
+    """A cycle made before stays; one made afterwards is collected."""
     before = Thing()
     before.itself = before
     freeze_startup_objects()

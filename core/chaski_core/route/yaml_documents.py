@@ -1,7 +1,7 @@
-"""YAML as kubectl reads it: YAML 1.1 with `y`, `n`, `on` and `off`, several documents a file, no key twice.
+"""YAML as kubectl reads it: YAML 1.1 with `y`, `n`, `on` and `off`, several documents a file, no duplicate keys.
 
-The scalars follow the Go library behind kubectl (go.yaml.in/yaml/v2, resolve.go): dates and base-60 numbers stay text,
-`010` is eight. Every fault names its line.
+Scalars follow kubectl's Go library (go.yaml.in/yaml/v2, resolve.go): dates and base-60 numbers stay text, `010` is eight.
+Every fault names its line.
 """
 
 import re
@@ -12,7 +12,7 @@ import yaml
 
 from chaski_core.errors import FieldError, InvalidRouteError
 
-_MAX_NODES = 50_000  # aliases counted each time, so that a small text can't become a huge document
+_MAX_NODES = 50_000  # counting each use of an alias, so that a small text can't become a huge document
 _MAX_DEPTH = 64
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = "!plain"
@@ -26,55 +26,55 @@ _NOT_JSON = re.compile(r"([-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen at run time
-    """Leaves plain scalars unresolved, so that they can be read by kubectl's rules."""
+    """Leaves plain scalars unresolved; `_Reader` resolves them by kubectl's rules."""
 
     yaml_implicit_resolvers = {None: [(_PLAIN, re.compile(""))]}  # noqa: RUF012 - PyYAML's own protocol
 
 
 def read_documents(text: str) -> list[dict[str, Any]]:
-    """The documents of a YAML (or JSON) text, empty ones left out.
+    """The documents of a YAML (or JSON) text, without empty ones.
 
     Raises:
-        InvalidRouteError: the text is no YAML, or holds what can't be in a manifest; each fault names its line.
+        InvalidRouteError: the text is not YAML, or not allowed in a manifest; each fault names its line.
     """
     try:
         nodes = list(yaml.compose_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f"line {mark.line + 1}: "
-        raise InvalidRouteError([FieldError("", f"{line}no YAML: {error.problem or error.context}")]) from error
+        raise InvalidRouteError([FieldError("", f"{line}not valid YAML: {error.problem or error.context}")]) from error
     except yaml.YAMLError as error:
-        raise InvalidRouteError([FieldError("", f"no YAML: {error}")]) from error
+        raise InvalidRouteError([FieldError("", f"not valid YAML: {error}")]) from error
     reader = _Reader()
     values = [(node, reader.value(node, 0)) for node in nodes]
     for node, value in values:
         if value is not None and not isinstance(value, dict):
-            reader.refuse(node, "a document must be a mapping with apiVersion, kind, metadata and spec")
+            reader.add_fault(node, "a document must be a mapping with apiVersion, kind, metadata and spec")
     if reader.faults:
         raise InvalidRouteError(reader.faults)
     return [value for _, value in values if value is not None]
 
 
 class _Reader:
-    """Turns nodes into values and collects what is wrong with them."""
+    """Converts nodes to values and collects their faults."""
 
     def __init__(self) -> None:
         self.faults: list[FieldError] = []
         self._nodes = 0
 
-    def refuse(self, node: yaml.Node, sentence: str) -> None:
-        """Notes a fault down at a node's line."""
-        self.faults.append(FieldError("", f"line {node.start_mark.line + 1}: {sentence}"))
+    def add_fault(self, node: yaml.Node, message: str) -> None:
+        """Adds a fault at a node's line."""
+        self.faults.append(FieldError("", f"line {node.start_mark.line + 1}: {message}"))
 
     def value(self, node: yaml.Node, depth: int) -> Any:
-        """The value of a node; None where it holds a fault.
+        """The value of a node; None for a faulty one.
 
         Raises:
-            InvalidRouteError: there is too much of it.
+            InvalidRouteError: the document is too large.
         """
         self._nodes += 1
         if self._nodes > _MAX_NODES or depth > _MAX_DEPTH:
-            self.refuse(node, "too large or too deep for a manifest")
+            self.add_fault(node, "too large or too deep for a manifest")
             raise InvalidRouteError(self.faults)  # ends the walk
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)
@@ -92,7 +92,7 @@ class _Reader:
                 continue
             key = self._key(key_node, depth)
             if key in own:
-                self.refuse(key_node, f'the key "{key}" stands here twice')
+                self.add_fault(key_node, f'the key "{key}" is a duplicate')
             own[key] = self.value(value_node, depth + 1)
         return {**merged, **own}
 
@@ -102,17 +102,17 @@ class _Reader:
             if isinstance(value, dict):
                 yield value
             else:
-                self.refuse(source, "<< takes a mapping")
+                self.add_fault(source, "<< needs a mapping")
 
     def _key(self, node: yaml.Node, depth: int) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            self.refuse(node, "a key must be text")
+            self.add_fault(node, "a key must be text")
             return ""
         key = self.value(node, depth)
         if isinstance(key, bool):
-            return "true" if key else "false"  # as kubectl would send it
+            return "true" if key else "false"  # as kubectl sends it
         if key is None:
-            self.refuse(node, "a key must be text")
+            self.add_fault(node, "a key must be text")
         return str(key)
 
     def _scalar(self, tag: str, node: yaml.Node) -> Any:
@@ -120,10 +120,10 @@ class _Reader:
         if tag in {"!", _TAG + "str"}:
             return text
         if tag != _PLAIN and tag not in {_TAG + name for name in ("null", "bool", "int", "float")}:
-            self.refuse(node, f"the tag {tag.replace(_TAG, '!!')} has no place in a manifest")
+            self.add_fault(node, f"the tag {tag.replace(_TAG, '!!')} is not allowed in a manifest")
             return None
         if _NOT_JSON.match(text):
-            self.refuse(node, f"{text} is no number that JSON has")
+            self.add_fault(node, f"JSON can't represent the number {text}")
             return None
         return _plain(text)
 

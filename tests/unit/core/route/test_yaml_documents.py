@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chaski_core.errors import InvalidRouteError
-from chaski_core.route.documents import read_documents
+from chaski_core.route.yaml_documents import read_documents
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ from chaski_core.route.documents import read_documents
         (".5", 0.5),
     ],
 )
-def test_a_scalar_means_what_kubectl_takes_it_for(scalar: str, value: Any) -> None:
-    """Text, numbers, booleans and null are told apart by kubectl's rules, not by those of YAML 1.2."""
+def test_a_scalar_has_the_type_that_kubectl_gives_it(scalar: str, value: Any) -> None:
+    """Text, number, boolean or null, by kubectl's rules instead of those of YAML 1.2."""
     (document,) = read_documents(f"value: {scalar}")
     assert document == {"value": value}
     assert type(document["value"]) is type(value)
@@ -44,8 +44,8 @@ def test_keys_are_text_as_kubectl_sends_them() -> None:
     assert read_documents("{404: a, true: b, n: c}") == [{"404": "a", "true": "b", "false": "c"}]
 
 
-def test_several_documents_are_read_and_empty_ones_left_out() -> None:
-    """Separators and comments make no document."""
+def test_several_documents_are_read_and_empty_ones_skipped() -> None:
+    """Separators and comments are not documents."""
     assert read_documents("---\na: 1\n---\n# nothing\n---\nb: 2\n") == [{"a": 1}, {"b": 2}]
 
 
@@ -65,40 +65,40 @@ def test_json_is_yaml() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("a: 1\nb: {\n", "line 3: no YAML: "),
-        ("a: 1\n  b: 2\n", "line 2: no YAML: mapping values are not allowed"),
-        ("a: *nowhere\n", "line 1: no YAML: found undefined alias"),
-        ("a\x00b", "no YAML: "),
-        ("a: 1\nb: 2\na: 3\n", 'line 3: the key "a" stands here twice'),
-        ("a: {b: 1, b: 2}\n", 'line 1: the key "b" stands here twice'),
+        ("a: 1\nb: {\n", "line 3: not valid YAML: "),
+        ("a: 1\n  b: 2\n", "line 2: not valid YAML: mapping values are not allowed"),
+        ("a: *nowhere\n", "line 1: not valid YAML: found undefined alias"),
+        ("a\x00b", "not valid YAML: "),
+        ("a: 1\nb: 2\na: 3\n", 'line 3: the key "a" is a duplicate'),
+        ("a: {b: 1, b: 2}\n", 'line 1: the key "b" is a duplicate'),
         ("- a\n- b\n", "line 1: a document must be a mapping"),
         ("a: 1\n---\njust text\n", "line 3: a document must be a mapping"),
-        ("a:\n  b: .inf\n", "line 2: .inf is no number that JSON has"),
-        ("a: !!binary aGk=\n", "line 1: the tag !!binary has no place in a manifest"),
-        ("a: !mine x\n", "line 1: the tag !mine has no place in a manifest"),
+        ("a:\n  b: .inf\n", "line 2: JSON can't represent the number .inf"),
+        ("a: !!binary aGk=\n", "line 1: the tag !!binary is not allowed in a manifest"),
+        ("a: !mine x\n", "line 1: the tag !mine is not allowed in a manifest"),
         ("? [a, b]\n: 1\n", "line 1: a key must be text"),
         ("~: 1\n", "line 1: a key must be text"),
-        ("a: {<<: 1}\n", "line 1: << takes a mapping"),
+        ("a: {<<: 1}\n", "line 1: << needs a mapping"),
         ("a: &a\n  b: *a\n", "line "),
         ("a: " + "[" * 80 + "]" * 80, "line 1: too large or too deep"),
     ],
 )
-def test_what_is_no_manifest_is_refused_with_its_line(text: str, fault: str) -> None:
-    """The first fault says where and what."""
+def test_an_invalid_manifest_is_refused_with_its_line(text: str, fault: str) -> None:
+    """The first fault has the line and the reason."""
     with pytest.raises(InvalidRouteError) as refused:
         read_documents(text)
     assert str(refused.value.faults[0]).startswith(fault)
 
 
-def test_every_fault_is_named() -> None:
-    """Two keys that stand twice are two faults."""
+def test_every_fault_is_reported() -> None:
+    """Two duplicate keys are two faults."""
     with pytest.raises(InvalidRouteError) as refused:
         read_documents("a: 1\na: 2\nb: {c: 1, c: 2}\n")
     assert [fault.message.split(":")[0] for fault in refused.value.faults] == ["line 2", "line 3"]
 
 
 def test_a_small_text_can_not_become_a_huge_document() -> None:
-    """Aliases of aliases count each time, and the fault is said once."""
+    """Every use of an alias counts; the fault is reported once."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     with pytest.raises(InvalidRouteError) as refused:

@@ -1,0 +1,240 @@
+"""The metrics of workers. Names and labels are stable and documented in docs/metrics.md; no label is unbounded."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from chaski_runtime.observability.metrics.queue_gauges import QueueGauges, QueueReading, readings
+from chaski_runtime.observability.metrics.registry import MANY_SERIES, QUEUE, ROUTE, MetricsRegistry, Values
+from chaski_runtime.observability.metrics.route_totals import RouteTotals, by_route
+
+_ATTEMPT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_LATENCY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400)
+_ATTEMPT = (*QUEUE, "stage", "target", "outcome", "error_class")
+_OUTCOME = _ATTEMPT.index("outcome")
+_SHORTAGE = (*ROUTE, "target", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class LaneReading:
+    """What a worker holds of one queue."""
+
+    namespace: str
+    route: str
+    queue: str  # as in `QueueReading`
+    busy_lanes: int  # with an attempt under way
+    waiting_lanes: int  # held, but waiting: for a slot, or for the head's delay
+    held_messages: int
+    held_bytes: int
+    max_lanes: int  # polling stops at either cap
+    max_bytes: int
+    max_attempts: int  # that may run at once
+    subjects: int = 0  # held now, or received within the last minute
+    mean_attempt_seconds: float | None = None  # moving mean; None before the first attempt
+    oldest_received_age_seconds: float | None = None  # of recently received messages, delivered or not; None: none
+
+
+class WorkerMetrics:
+    """Counters and gauges of workers. A call takes about a microsecond; labels come from the route."""
+
+    def __init__(self, registry: MetricsRegistry) -> None:
+        self._lane_sources: list[Callable[[], Iterable[LaneReading]]] = []
+        self._shortage_sources: list[Callable[[], Values]] = []
+        self._lanes: tuple[LaneReading, ...] = ()
+        self._queue_gauges = QueueGauges(registry)
+        registry.before_scrape(self._take_readings)
+        self._define_counters(registry)
+        self._define_histograms(registry)
+        self._define_gauges(registry)
+
+    def attempt(  # noqa: PLR0913 - one keyword a label: a bundle would have to be made for every attempt
+        self,
+        *,
+        namespace: str,
+        route: str,
+        queue: str,
+        stage: str,
+        target: str,
+        outcome: str,
+        error_class: str,
+        duration_seconds: float,
+    ) -> None:
+        """Counts an attempt. `error_class` is `none` or a class, never a status."""
+        labels = (namespace, route, queue, stage, target, outcome, error_class)
+        self._attempts.observe(labels, duration_seconds)
+
+    def delivered(self, *, namespace: str, route: str, queue: str, target: str, subject_group: str) -> None:
+        """Counts a message that its target accepted."""
+        self._delivered.add((namespace, route, queue, target, subject_group))
+
+    def dead_letter(  # noqa: PLR0913 - one keyword a label, as above
+        self,
+        *,
+        namespace: str,
+        route: str,
+        queue: str,
+        target: str,
+        error_class: str,
+        reason: str,
+        subject_group: str,
+    ) -> None:
+        """Counts a message that was stored as a dead letter."""
+        self._dead_letters.add((namespace, route, queue, target, error_class, reason, subject_group))
+
+    def settled(self, *, namespace: str, route: str, origin: str, end: str) -> None:
+        """Counts a message that reached its end. `origin`: ingest, replay or other; `end`: delivered or dead_lettered."""
+        self._settled.add((namespace, route, origin, end))
+
+    def latency(self, *, namespace: str, route: str, queue: str, seconds: float) -> None:
+        """Observes the time from a message's acceptance to its delivery."""
+        self._latency.observe((namespace, route, queue), seconds)
+
+    def handover_failure(self, *, namespace: str, route: str, to: str) -> None:
+        """Counts a failure to store a message in its next place; it is tried again. `to`: rung, dead_letters, ..."""
+        self._handover_failures.add((namespace, route, to))
+
+    def guard_refusal(self, *, namespace: str, route: str, reason: str) -> None:
+        """Counts a target that was not dialled because the guard refused it."""
+        self._guard_refusals.add((namespace, route, reason))
+
+    def repeat(self, *, namespace: str, route: str, queue: str, stage: str) -> None:
+        """Counts a message that was received again unfinished: its attempt may be a second one."""
+        self._repeats.add((namespace, route, queue, stage))
+
+    def shortage(self, *, namespace: str, route: str, target: str, reason: str) -> None:
+        """Counts an attempt that was not made because a resource other than the target's was short."""
+        self._shortages.add((namespace, route, target, reason))
+
+    def observe_queue(self, read: Callable[[], Iterable[QueueReading]]) -> None:
+        """Calls `read` at each scrape, on the scraper's thread; it must return what is known without waiting."""
+        self._queue_gauges.observe(read)
+
+    def observe_lanes(self, read: Callable[[], Iterable[LaneReading]]) -> None:
+        """As `observe_queue`, for the lanes that a worker holds."""
+        self._lane_sources.append(read)
+
+    def observe_shortages(self, read: Callable[[], Values]) -> None:
+        """As `observe_queue`, for shortages: 1 by namespace, route, target and reason; 0 once it is over."""
+        self._shortage_sources.append(read)
+
+    def totals_by_route(self) -> dict[str, RouteTotals]:
+        """All main counters but `accepted`, by `namespace/name` of the route."""
+        delivered, attempts, dead_letters = (
+            by_route(self._delivered),
+            by_route(self._attempts),
+            by_route(self._dead_letters),
+        )
+        failed = by_route(self._attempts, include=lambda labels: labels[_OUTCOME] != "delivered")
+        return {
+            key: RouteTotals(
+                delivered=delivered.get(key, 0),
+                attempts=attempts.get(key, 0),
+                failed=failed.get(key, 0),
+                dead_letters=dead_letters.get(key, 0),
+            )
+            for key in {**delivered, **attempts, **dead_letters}
+        }
+
+    def _take_readings(self) -> None:
+        self._lanes = tuple(readings(self._lane_sources))
+
+    # ---- definitions
+
+    def _define_counters(self, registry: MetricsRegistry) -> None:
+        self._delivered = registry.counter(
+            "chaski_messages_delivered",
+            "Messages that a target accepted.",
+            (*QUEUE, "target", "subject_group"),
+            MANY_SERIES,
+        )
+        self._dead_letters = registry.counter(
+            "chaski_dead_letters",
+            "Messages stored as dead letters.",
+            (*QUEUE, "target", "error_class", "reason", "subject_group"),
+            MANY_SERIES,
+        )
+        self._settled = registry.counter(
+            "chaski_messages_settled", "Messages that reached their end.", (*ROUTE, "origin", "end")
+        )
+        self._handover_failures = registry.counter(
+            "chaski_handover_failures", "Hand-overs that failed and are tried again.", (*ROUTE, "to")
+        )
+        self._guard_refusals = registry.counter(
+            "chaski_guard_refusals", "Targets not dialled because the guard refused them.", (*ROUTE, "reason")
+        )
+        self._repeats = registry.counter(
+            "chaski_repeats",
+            "Messages received again unfinished: a crash, a pause, an expired visibility timeout.",
+            (*QUEUE, "stage"),
+        )
+        self._shortages = registry.counter(
+            "chaski_shortages", "Attempts not made because a resource other than the target's was short.", _SHORTAGE
+        )
+
+    def _define_histograms(self, registry: MetricsRegistry) -> None:
+        self._attempts = registry.histogram(
+            "chaski_attempt_duration_seconds", "How long attempts took.", _ATTEMPT, _ATTEMPT_SECONDS
+        )
+        registry.observed_counter("chaski_attempts", "HTTP requests made to targets.", _ATTEMPT, self._attempts.totals)
+        self._latency = registry.histogram(
+            "chaski_message_latency_seconds", "From acceptance to delivery.", QUEUE, _LATENCY_SECONDS
+        )
+
+    def _define_gauges(self, registry: MetricsRegistry) -> None:
+        registry.gauge("chaski_lanes", "Lanes that this worker holds.", (*QUEUE, "state"), self._lane_states)
+        for name, description, read in (
+            ("chaski_lanes_limit", "Lanes at which polling stops.", lambda held: held.max_lanes),
+            ("chaski_attempts_limit", "Attempts that may run at once.", lambda held: held.max_attempts),
+            ("chaski_subjects", "Subjects held now or within the last minute.", lambda held: held.subjects),
+            ("chaski_held_messages", "Messages that this worker holds.", lambda held: held.held_messages),
+            ("chaski_held_bytes", "Bytes of the messages that this worker holds.", lambda held: held.held_bytes),
+            ("chaski_held_bytes_limit", "Bytes at which polling stops.", lambda held: held.max_bytes),
+        ):
+            registry.gauge(name, description, QUEUE, self._sum_of(read))
+        registry.gauge(
+            "chaski_queue_oldest_received_age_seconds",
+            "Age of the oldest message received within the last minutes, delivered or not.",
+            QUEUE,
+            self._oldest_received,
+        )
+        registry.gauge(
+            "chaski_attempt_mean_seconds",
+            "How long an attempt takes, as a moving mean.",
+            QUEUE,
+            lambda: {
+                (held.namespace, held.route, held.queue): held.mean_attempt_seconds
+                for held in self._lanes
+                if held.mean_attempt_seconds is not None
+            },
+        )
+        registry.gauge(
+            "chaski_shortage",
+            "1 while attempts can't be made because a resource other than the target's is short.",
+            _SHORTAGE,
+            lambda: {key: value for read in self._shortage_sources for key, value in read().items()},
+        )
+
+    def _oldest_received(self) -> Values:
+        ages: dict[tuple[str, ...], float] = {}
+        for held in self._lanes:
+            if held.oldest_received_age_seconds is not None:
+                key = (held.namespace, held.route, held.queue)
+                ages[key] = max(ages.get(key, 0.0), held.oldest_received_age_seconds)
+        return ages
+
+    def _sum_of(self, read: Callable[[LaneReading], int]) -> Callable[[], Values]:
+        return lambda: _summed(((held.namespace, held.route, held.queue), read(held)) for held in self._lanes)
+
+    def _lane_states(self) -> Values:
+        return _summed(
+            ((held.namespace, held.route, held.queue, state), number)
+            for held in self._lanes
+            for state, number in (("busy", held.busy_lanes), ("waiting", held.waiting_lanes))
+        )
+
+
+def _summed(values: Iterable[tuple[tuple[str, ...], int]]) -> Values:
+    # Two consumers of one name run side by side for a moment when a route's queues change.
+    sums: dict[tuple[str, ...], int] = {}
+    for key, value in values:
+        sums[key] = sums.get(key, 0) + value
+    return sums
