@@ -1,4 +1,4 @@
-"""SQS and DynamoDB as the backend that ingest and workers use."""
+"""SQS and DynamoDB as a backend: of one route for ingest and workers, of any route for the console."""
 
 import asyncio
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class RouteTable:
 
 @dataclass(frozen=True, slots=True)
 class AwsStores:
-    """What lies in a route's table."""
+    """The stores in a route's table, and the transport that they share."""
 
     transport: AwsTransport
     dead_letters: DynamoDeadLetters
@@ -31,7 +31,7 @@ class AwsStores:
 
 
 class AwsBackend:
-    """Implements `chaski_core.ports.Backend`. Made by `open_backend`, closed by whoever opened it."""
+    """Implements `chaski_core.ports.Backend`. Opened by `open_backend`; the caller closes it."""
 
     def __init__(self, credentials: CredentialChain, sqs: AwsTransport, stores: AwsStores | None) -> None:
         self._credentials = credentials
@@ -41,32 +41,32 @@ class AwsBackend:
 
     @property
     def dead_letters(self) -> DynamoDeadLetters:
-        """The store of failures. `LookupError`: the backend was opened without a table."""
+        """The dead letter store. `LookupError`: the backend was opened without a table."""
         return self._opened_stores().dead_letters
 
     @property
     def attempt_records(self) -> DynamoAttemptRecords:
-        """How far the head of a subject has climbed, in Strict. `LookupError` as for `dead_letters`."""
+        """Attempt records of Strict routes. `LookupError`: the backend was opened without a table."""
         return self._opened_stores().attempt_records
 
     @property
     def journal(self) -> None:
-        """On AWS attempts are found in the logs."""
+        """None: on AWS attempts are in the logs only."""
         return
 
     def queue(self, url: str) -> SqsQueue:
-        """The queue of that URL, the same object each time. Makes no call."""
+        """The queue with a URL; the same object each time. Makes no call."""
         queue = self._queues.get(url)
         if queue is None:
             queue = self._queues[url] = SqsQueue(self._sqs, url)
         return queue
 
     async def measure_clock(self) -> None:
-        """Asks SQS what time it is, within 2 s; where it does not say, later answers will."""
+        """Measures the offset of this machine's clock against SQS, within 2 s; later responses correct it further."""
         await self._sqs.measure_clock()
 
     async def close(self) -> None:
-        """Gives back what receives took whose callers left, within seconds; then closes every connection."""
+        """Releases messages of cancelled receives, within seconds; then closes every connection."""
         await asyncio.gather(*(queue.close() for queue in self._queues.values()))
         await self._sqs.close()
         if self._stores is not None:
@@ -87,21 +87,21 @@ async def open_backend(
     on_dynamodb_request: OnRequest = ignore_request,
     open_session: SessionFactory = open_session,
 ) -> AwsBackend:
-    """Finds the endpoints and makes a backend; makes no request yet. An ingest needs no table.
+    """Resolves the endpoints and opens a backend; makes no request yet.
 
     Args:
-        table: of the route.
-        clock: of stored times. A `CorrectedClock` learns from every answer; with another one only signatures and the
-            end of credentials are corrected.
+        table: of the route; None for ingest, which needs none.
+        clock: for stored times. A `CorrectedClock` is corrected by every response; with another one only signatures and
+            the expiry of credentials are corrected.
         on_sqs_request: called with the action and the result of every HTTP request to SQS.
-        on_dynamodb_request: the same, to DynamoDB.
+        on_dynamodb_request: called with the action and the result of every HTTP request to DynamoDB.
         open_session: where configuration and credentials come from.
 
     Raises:
         BackendRejectedError: `Configuration`; for example no region is set.
     """
     sqs_endpoint = await resolve_endpoint(SQS, open_session)
-    corrected = corrected_clock(clock)
+    corrected = _corrected_clock(clock)
     credentials = CredentialChain(open_session, seconds=corrected.seconds)
     stores = None
     if table is not None:
@@ -116,6 +116,43 @@ async def open_backend(
     return AwsBackend(credentials, sqs, stores)
 
 
-def corrected_clock(clock: Clock) -> CorrectedClock:
-    """The clock itself where AWS's answers may correct it; else one beside it, for signatures."""
+class AwsClients:
+    """Queues and dead letters of many routes over one set of connections. Receives no messages; the caller closes it."""
+
+    def __init__(self, credentials: CredentialChain, sqs: AwsTransport, dynamodb: AwsTransport, clock: Clock) -> None:
+        self._credentials = credentials
+        self._sqs = sqs
+        self._dynamodb = dynamodb
+        self._clock = clock
+
+    def queue(self, url: str) -> SqsQueue:
+        """The queue with a URL; a new object each time. Makes no call."""
+        return SqsQueue(self._sqs, url)
+
+    def dead_letters(self, table: RouteTable) -> DynamoDeadLetters:
+        """The dead letters in a table. Makes no call."""
+        return DynamoDeadLetters(self._dynamodb, table.name, table.retention_days, self._clock)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._sqs.close()
+        await self._dynamodb.close()
+        await self._credentials.close()
+
+
+async def open_clients(clock: Clock, *, open_session: SessionFactory = open_session) -> AwsClients:
+    """Resolves the endpoints; makes no request yet.
+
+    Raises:
+        BackendRejectedError: `Configuration`; for example no region is set.
+    """
+    sqs, dynamodb = await resolve_endpoint(SQS, open_session), await resolve_endpoint(DYNAMODB, open_session)
+    corrected = _corrected_clock(clock)
+    credentials = CredentialChain(open_session, seconds=corrected.seconds)
+    to_sqs, to_dynamodb = (AwsTransport(each, credentials, clock=corrected) for each in (sqs, dynamodb))
+    return AwsClients(credentials, to_sqs, to_dynamodb, clock)
+
+
+def _corrected_clock(clock: Clock) -> CorrectedClock:
+    """The clock itself if it can be corrected; else a new one, for signatures only."""
     return clock if isinstance(clock, CorrectedClock) else CorrectedClock(SystemClock())

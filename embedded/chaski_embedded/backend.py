@@ -1,7 +1,7 @@
 """The embedded broker as the backend that ingest and workers use."""
 
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.queue import EmbeddedQueue
+from chaski_embedded.broker.queue import EmbeddedQueue
 from chaski_embedded.store import EmbeddedAttemptRecords, EmbeddedDeadLetters, EmbeddedJournal
 
 
@@ -16,19 +16,18 @@ class EmbeddedBackend:
 
     @property
     def dead_letters(self) -> EmbeddedDeadLetters:
-        """The store of failures."""
         return self._dead_letters
 
     @property
     def attempt_records(self) -> EmbeddedAttemptRecords:
-        """How far the head of a subject has climbed, in Strict."""
+        """Attempt records of Strict routes."""
         return self._attempt_records
 
     @property
     def journal(self) -> EmbeddedJournal:
-        """Where attempts are noted."""
+        """The journal of attempts."""
         return self._journal
 
     def queue(self, url: str) -> EmbeddedQueue:
-        """The queue of that URL. Makes no call."""
+        """The queue with a URL. Makes no call."""
         return self._broker.queue(url)

@@ -1,6 +1,6 @@
-"""Makes the queues of a route in a data folder, and follows its changes.
+"""Creates the queues of a route in a data folder and applies its changes.
 
-Everything is one transaction of the engine, so that a crash leaves either all of it or nothing.
+Each call is one transaction of the writer, so a crash leaves either all of its changes or none.
 """
 
 import sqlite3
@@ -25,31 +25,28 @@ from chaski_core.route.resolved import (
 )
 from chaski_embedded.broker import catalog
 from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.broker.queue import URL_SCHEME
 from chaski_embedded.broker.unit_of_work import UnitOfWork
-from chaski_embedded.queue import URL_SCHEME
 
-VISIBILITY_SECONDS = (
-    120  # below the five minutes of deduplication, so that a hop repeated after a crash falls into them
-)
+# Below the five minutes of deduplication, so that a hop that is repeated after a crash is still deduplicated.
+VISIBILITY_SECONDS = 120
 MAX_MESSAGE_BYTES = 327_680  # a message of 262,144 bytes with its metadata
 
 
 async def resolve(broker: EmbeddedBroker, route: Route) -> ResolvedRoute:
-    """Makes what the route needs and is not there yet, drops what it no longer needs and is empty.
-
-    Repeating it changes nothing.
+    """Creates missing queues of the route, and deletes empty queues that it no longer needs. Idempotent.
 
     Raises:
-        RouteConflictError: the folder holds this route under another `ordering`.
+        RouteConflictError: the folder has this route with another `ordering`.
     """
-    return await broker.run(lambda session: _resolve(session, route, str(broker.file.parent)))
+    return await broker.run(lambda work: _resolve(work, route, str(broker.file.parent)))
 
 
 def resolved_routes(connection: sqlite3.Connection) -> list[ResolvedRoute]:
     """Every route of a data folder as it was resolved last, read from its file.
 
     Raises:
-        InvalidRouteError: another release wrote a route that this one can't read.
+        InvalidRouteError: another release stored a route that this one can't read.
     """
     routes = [load_route(orjson.loads(document)) for (document,) in connection.execute("SELECT document FROM routes")]
     return [_as_resolved(connection, route) for route in routes]
@@ -69,15 +66,15 @@ def _as_resolved(connection: sqlite3.Connection, route: Route) -> ResolvedRoute:
 
 
 async def drop_drained(broker: EmbeddedBroker, resolved: ResolvedRoute) -> ResolvedRoute:
-    """Deletes the queues of older generations and retired rungs that are empty; what is left of the resolved route."""
-    return await broker.run(lambda session: _drop_drained(session, resolved))
+    """Deletes empty queues of older generations and retired rungs; returns the resolved route without them."""
+    return await broker.run(lambda work: _drop_drained(work, resolved))
 
 
-def _resolve(session: UnitOfWork, route: Route, folder: str) -> ResolvedRoute:
-    _check_ordering(session, route, folder)
-    generations = _generations(session, route)
-    rungs, retired = _rungs(session, route)
-    session.sql().execute(
+def _resolve(work: UnitOfWork, route: Route, folder: str) -> ResolvedRoute:
+    _check_ordering(work, route, folder)
+    generations = _generations(work, route)
+    rungs, retired = _rungs(work, route)
+    work.sql().execute(
         "INSERT INTO routes (key, document, ordering, map_fingerprint, retention_days) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT (key) DO UPDATE SET document = excluded.document, map_fingerprint = excluded.map_fingerprint, "
         "retention_days = excluded.retention_days",
@@ -89,24 +86,24 @@ def _resolve(session: UnitOfWork, route: Route, folder: str) -> ResolvedRoute:
             route.retention_days,
         ),
     )
-    return _drop_drained(session, ResolvedRoute(route, generations, rungs, retired))
+    return _drop_drained(work, ResolvedRoute(route, generations, rungs, retired))
 
 
-def _check_ordering(session: UnitOfWork, route: Route, folder: str) -> None:
-    row = session.sql().execute("SELECT ordering FROM routes WHERE key = ?", (route.key,)).fetchone()
+def _check_ordering(work: UnitOfWork, route: Route, folder: str) -> None:
+    row = work.sql().execute("SELECT ordering FROM routes WHERE key = ?", (route.key,)).fetchone()
     if row is not None and row[0] != route.ordering.value:
         raise RouteConflictError(
-            f"{route.key}: spec.ordering is {route.ordering.value}, but {folder} holds this route's messages under "
-            f"{row[0]}, and the ordering of a route can't be changed: set it back to {row[0]}, give the route another "
+            f"{route.key}: spec.ordering is {route.ordering.value}, but {folder} has this route's messages with "
+            f"{row[0]}; the ordering of a route can't be changed: set it back to {row[0]}, give the route another "
             "name, or give another data folder"
         )
 
 
-def _generations(session: UnitOfWork, route: Route) -> tuple[Generation, ...]:
-    known = _known_generations(session, route.key)
-    row = session.sql().execute("SELECT map_fingerprint FROM routes WHERE key = ?", (route.key,)).fetchone()
+def _generations(work: UnitOfWork, route: Route) -> tuple[Generation, ...]:
+    known = _known_generations(work, route.key)
+    row = work.sql().execute("SELECT map_fingerprint FROM routes WHERE key = ?", (route.key,)).fetchone()
     if known and row is not None and row[0] == map_fingerprint(route):
-        _ensure(session, known[-1])
+        _ensure(work, known[-1])
         return known
     number = known[-1].number + 1 if known else 1
     queues = {
@@ -116,16 +113,16 @@ def _generations(session: UnitOfWork, route: Route) -> tuple[Generation, ...]:
         for queue in route.queues
     }
     added = Generation(number, queues)
-    _ensure(session, added)
-    session.sql().execute(
+    _ensure(work, added)
+    work.sql().execute(
         "INSERT INTO generations (route, number, queues) VALUES (?, ?, ?)",
         (route.key, number, orjson.dumps(queues).decode()),
     )
     return (*known, added)
 
 
-def _known_generations(session: UnitOfWork, key: str) -> tuple[Generation, ...]:
-    rows = session.read("SELECT number, queues FROM generations WHERE route = ? ORDER BY number", (key,))
+def _known_generations(work: UnitOfWork, key: str) -> tuple[Generation, ...]:
+    rows = work.read("SELECT number, queues FROM generations WHERE route = ? ORDER BY number", (key,))
     return _as_generations(rows)
 
 
@@ -136,33 +133,33 @@ def _as_generations(rows: Sequence[tuple[int, str]]) -> tuple[Generation, ...]:
     )
 
 
-def _rungs(session: UnitOfWork, route: Route) -> tuple[tuple[RungQueue, ...], tuple[RungQueue, ...]]:
+def _rungs(work: UnitOfWork, route: Route) -> tuple[tuple[RungQueue, ...], tuple[RungQueue, ...]]:
     wanted = route.retry.rungs if route.ordering is Ordering.RELAXED else ()
     rungs = tuple(RungQueue(rung, URL_SCHEME + rung_queue_name(route, rung.name)) for rung in wanted)
     for each in rungs:
-        _ensure_queue(session, each.url, each.rung.delay_seconds)
-        session.sql().execute(
+        _ensure_queue(work, each.url, each.rung.delay_seconds)
+        work.sql().execute(
             "INSERT OR REPLACE INTO rungs (route, name, delay_seconds, url) VALUES (?, ?, ?, ?)",
             (route.key, each.rung.name, each.rung.delay_seconds, each.url),
         )
-    known = session.read("SELECT name, delay_seconds, url FROM rungs WHERE route = ? ORDER BY name", (route.key,))
+    known = work.read("SELECT name, delay_seconds, url FROM rungs WHERE route = ? ORDER BY name", (route.key,))
     names = {rung.name for rung in wanted}
     return rungs, tuple(RungQueue(Rung(name, delay), url) for name, delay, url in known if name not in names)
 
 
-def _ensure(session: UnitOfWork, generation: Generation) -> None:
+def _ensure(work: UnitOfWork, generation: Generation) -> None:
     for urls in generation.queues.values():
         for url in urls:
-            _ensure_queue(session, url, 0)
+            _ensure_queue(work, url, 0)
 
 
-def _ensure_queue(session: UnitOfWork, url: str, delay_seconds: int) -> None:
+def _ensure_queue(work: UnitOfWork, url: str, delay_seconds: int) -> None:
     name, wanted = url.removeprefix(URL_SCHEME), _attributes(delay_seconds)
-    queue = session.queues.get(name)
+    queue = work.queues.get(name)
     if queue is None:
-        catalog.make(session, name, wanted, {"chaski": "route"}, keeps=True)
+        catalog.insert(work, name, wanted, {"chaski": "route"}, keeps_messages=True)
     elif any(queue.settings.get(key) != value for key, value in wanted.items()):
-        catalog.set_attributes(session, name, wanted)
+        catalog.set_attributes(work, name, wanted)
 
 
 def _attributes(delay_seconds: int) -> Mapping[str, str]:
@@ -177,33 +174,33 @@ def _attributes(delay_seconds: int) -> Mapping[str, str]:
     }
 
 
-def _drop_drained(session: UnitOfWork, resolved: ResolvedRoute) -> ResolvedRoute:
+def _drop_drained(work: UnitOfWork, resolved: ResolvedRoute) -> ResolvedRoute:
     key, current = resolved.route.key, resolved.current
     kept = []
     for generation in resolved.generations[:-1]:
         urls = [url for urls in generation.queues.values() for url in urls]
-        if any(_holds_messages(session, url) for url in urls):
+        if any(_has_messages(work, url) for url in urls):
             kept.append(generation)
             continue
         for url in urls:
-            _delete_queue(session, url)
-        session.sql().execute("DELETE FROM generations WHERE route = ? AND number = ?", (key, generation.number))
+            _delete_queue(work, url)
+        work.sql().execute("DELETE FROM generations WHERE route = ? AND number = ?", (key, generation.number))
     retired = []
     for each in resolved.retired_rungs:
-        if _holds_messages(session, each.url):
+        if _has_messages(work, each.url):
             retired.append(each)
             continue
-        _delete_queue(session, each.url)
-        session.sql().execute("DELETE FROM rungs WHERE route = ? AND name = ?", (key, each.rung.name))
+        _delete_queue(work, each.url)
+        work.sql().execute("DELETE FROM rungs WHERE route = ? AND name = ?", (key, each.rung.name))
     return replace(resolved, generations=(*kept, current), retired_rungs=tuple(retired))
 
 
-def _holds_messages(session: UnitOfWork, url: str) -> bool:
-    queue = session.queues.get(url.removeprefix(URL_SCHEME))
-    return queue is not None and queue.fifo.counts(session.now).total > 0
+def _has_messages(work: UnitOfWork, url: str) -> bool:
+    queue = work.queues.get(url.removeprefix(URL_SCHEME))
+    return queue is not None and queue.fifo.counts(work.now).total > 0
 
 
-def _delete_queue(session: UnitOfWork, url: str) -> None:
+def _delete_queue(work: UnitOfWork, url: str) -> None:
     name = url.removeprefix(URL_SCHEME)
-    if name in session.queues:
-        catalog.delete(session, name)
+    if name in work.queues:
+        catalog.delete(work, name)

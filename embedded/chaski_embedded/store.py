@@ -18,8 +18,8 @@ from chaski_embedded.storage import attempts, dead_letters, schema
 T = TypeVar("T")
 
 
-class BesideLetters:
-    """Searches dead letters beside the engine, on connections of their own: holds up no message, needs no owner."""
+class DeadLetterReader:
+    """Searches dead letters on connections of its own, beside the writer: delays no message and needs no owner."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -28,49 +28,49 @@ class BesideLetters:
         """Dead letters that pass the filter, oldest first, read page by page."""
         after: dead_letters.Key | None = dead_letters.START
         while after is not None:
-            found, after = await self._beside(partial(dead_letters.page, wanted=wanted, after=after))
-            for letter in found:
-                yield letter
+            found, after = await self._read(partial(dead_letters.page, wanted=wanted, after=after))
+            for dead_letter in found:
+                yield dead_letter
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
         """Every dead letter of an identity, of its replays, or of a label, oldest first."""
-        return await self._beside(partial(dead_letters.of_message, message_id=message_id))
+        return await self._read(partial(dead_letters.of_message, message_id=message_id))
 
-    async def _beside(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        def work() -> T:
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        def connect_and_read() -> T:
             with contextlib.closing(schema.connect_reader(self._file)) as connection:
                 return read(connection)
 
         try:
-            return await asyncio.to_thread(work)
+            return await asyncio.to_thread(connect_and_read)
         except sqlite3.Error as error:
             raise BackendUnavailableError(f"{self._file}: {error}") from error
 
 
-class EmbeddedDeadLetters(BesideLetters):
+class EmbeddedDeadLetters(DeadLetterReader):
     """Implements `chaski_core.ports.DeadLetterStore`."""
 
     def __init__(self, broker: EmbeddedBroker) -> None:
         super().__init__(broker.file)
         self._broker = broker
 
-    async def put(self, letter: DeadLetter) -> None:
-        """Keeps a dead letter; where its message was kept before, nothing changes."""
-        await self._broker.run(lambda session: dead_letters.insert(session.sql(), letter))
+    async def put(self, dead_letter: DeadLetter) -> None:
+        """Stores a dead letter, unless its identity is stored already."""
+        await self._broker.run(lambda work: dead_letters.insert(work.sql(), dead_letter))
 
     async def claim(
         self, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], claim: ReplayClaim
     ) -> Sequence[Claimed]:
-        """Claims dead letters for a run that is about to send them again, all in one transaction."""
-        return await self._broker.run(lambda session: dead_letters.claim(session.sql(), wanted, claim))
+        """Claims dead letters for a run that is about to replay them, all in one transaction."""
+        return await self._broker.run(lambda work: dead_letters.claim(work.sql(), wanted, claim))
 
     async def mark(self, marks: Sequence[tuple[DeadLetterKey, ReplayMark]]) -> None:
-        """Notes down that dead letters were sent again."""
-        await self._broker.run(lambda session: dead_letters.mark(session.sql(), marks))
+        """Marks dead letters as replayed."""
+        await self._broker.run(lambda work: dead_letters.mark(work.sql(), marks))
 
     async def discard(self, keys: Sequence[DeadLetterKey]) -> None:
-        """Deletes dead letters for good."""
-        await self._broker.run(lambda session: dead_letters.discard(session.sql(), keys))
+        """Deletes dead letters permanently."""
+        await self._broker.run(lambda work: dead_letters.discard(work.sql(), keys))
 
 
 class EmbeddedAttemptRecords:
@@ -80,45 +80,42 @@ class EmbeddedAttemptRecords:
         self._broker = broker
 
     async def read(self, message_id: str) -> AttemptRecord | None:
-        """The record, if there is one."""
-        return await self._broker.run(lambda session: attempts.read_record(session.connection, message_id))
+        return await self._broker.run(lambda work: attempts.read_record(work.connection, message_id))
 
     async def write(self, message_id: str, record: AttemptRecord) -> None:
-        """Keeps the record."""
-        await self._broker.run(lambda session: attempts.write_record(session.sql(), message_id, record, session.wall))
+        await self._broker.run(lambda work: attempts.write_record(work.sql(), message_id, record, work.wall))
 
     async def delete(self, message_id: str) -> None:
-        """Drops the record."""
-        await self._broker.run(lambda session: attempts.delete_record(session.sql(), message_id))
+        await self._broker.run(lambda work: attempts.delete_record(work.sql(), message_id))
 
 
 class EmbeddedJournal:
-    """Implements `chaski_core.ports.AttemptJournal`: entries go into the file with the next commit.
+    """Implements `chaski_core.ports.AttemptJournal`: entries are written with the next commit.
 
-    Kept for 14 days, and no more than two million of them.
+    Entries are kept for 14 days, at most two million of them.
     """
 
     def __init__(self, broker: EmbeddedBroker) -> None:
         self._broker = broker
-        self._waiting: list[AttemptEntry] = []
+        self._buffered: list[AttemptEntry] = []
 
     def note(self, entry: AttemptEntry) -> None:
-        """Notes an attempt down without waiting."""
-        self._waiting.append(entry)
-        if len(self._waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._hand_over)
+        """Appends an attempt without waiting for the commit."""
+        self._buffered.append(entry)
+        if len(self._buffered) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
 
     async def attempts(self, message_id: str) -> Sequence[AttemptEntry]:
-        """Every attempt noted for an identity, oldest first."""
-        self._hand_over()
-        return await self._broker.run(lambda session: attempts.read_entries(session.connection, message_id))
+        """Every attempt of an identity, oldest first."""
+        self._flush()
+        return await self._broker.run(lambda work: attempts.read_entries(work.connection, message_id))
 
-    def _hand_over(self) -> None:
-        entries, self._waiting = self._waiting, []
+    def _flush(self) -> None:
+        entries, self._buffered = self._buffered, []
         if entries:
             messages = {entry.message_id for entry in entries}
-            self._broker.ride(lambda session: _note(session, entries), messages)
+            self._broker.submit_nowait(lambda work: _append(work, entries), messages)
 
 
-def _note(session: UnitOfWork, entries: Sequence[AttemptEntry]) -> None:
-    attempts.note_entries(session.settled_sql(), entries)  # a delete before it may be what makes room
+def _append(work: UnitOfWork, entries: Sequence[AttemptEntry]) -> None:
+    attempts.append_entries(work.flushed_sql(), entries)  # an earlier delete may free the space that it needs

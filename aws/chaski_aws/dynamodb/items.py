@@ -1,8 +1,7 @@
 """Dead letters and attempt records as DynamoDB items. Pure.
 
-An item may be 400 KB, attribute names included (Constraints.html); here it stays below 400,000 bytes. A dead letter that
-would be larger has the texts of its errors cut; if that is not enough, its message goes into items of its own, the
-parts, and nothing of it is lost.
+An item may be 400 KB, attribute names included (Constraints.html); here it stays below 400,000 bytes. The error texts of
+a larger dead letter are truncated; if that is not enough, its message is stored whole in separate items, the parts.
 """
 
 import base64
@@ -12,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chaski_aws.dynamodb import keys
-from chaski_aws.dynamodb.marks import TTL_ATTRIBUTE, died_item, mark_text, read_mark
-from chaski_aws.dynamodb.values import Item, b, n, read_number, read_text, s
+from chaski_aws.dynamodb.marks import died_item, mark_text, read_mark
+from chaski_aws.dynamodb.table import TTL_ATTRIBUTE, Item, b, n, read_number, read_text, s
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.identity import read_sequence_number
@@ -22,88 +21,89 @@ from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
 
 MAX_ITEM_BYTES = 400_000
 PART_BYTES = 380_000
-SUBJECT_INDEX, TARGET_INDEX, ID_INDEX = "by-subject", "by-target", "by-id"
-INDEX_KEYS: Mapping[str, str] = {SUBJECT_INDEX: "subjectKey", TARGET_INDEX: "targetKey", ID_INDEX: "idKey"}
-PROJECTED = ("errorClass", TTL_ATTRIBUTE)  # what an index holds beside keys: enough to leave out what can't pass
 MAX_RETENTION_DAYS = 3_650  # of a ChaskiRoute
 _DAY_SECONDS = 86_400
 _RECORD_SECONDS = RETENTION_SECONDS + _DAY_SECONDS  # a record outlives its message by a day
-_PARTS_OUTLIVE_SECONDS = 7 * _DAY_SECONDS  # DynamoDB deletes expired items within days, in any order
+_PARTS_EXTRA_SECONDS = 7 * _DAY_SECONDS  # DynamoDB deletes expired items within days, in any order
 _NUMBER_BYTES = 21
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
-    """How much of the texts for people is kept."""
+class _Truncation:
+    """Length limits of the descriptive texts, in characters."""
 
-    detail: int  # characters
+    detail: int
     excerpt: int
-    notes: int | None = None  # the newest so many, and the first
-    url: int | None = None  # the message has it whole
+    notes: int | None = None  # number of newest notes kept, beside the first
+    url: int | None = None  # the message keeps the whole URL
 
 
-_LIGHT_CUTS = (_Cut(1_000, 200), _Cut(250, 0))
-_EVERY_CUT = (*_LIGHT_CUTS, _Cut(40, 0, notes=100, url=2_000))
+_LIGHT_TRUNCATIONS = (_Truncation(1_000, 200), _Truncation(250, 0))
+_TRUNCATIONS = (*_LIGHT_TRUNCATIONS, _Truncation(40, 0, notes=100, url=2_000))
 
 
 @dataclass(frozen=True, slots=True)
-class StoredLetter:
-    """What is written for a dead letter: hour and parts first, so that a letter that is there is found and whole."""
+class DeadLetterItems:
+    """The items of a dead letter. Hour and parts are written first, so that an existing dead letter is complete."""
 
-    hour: Item  # marks the partition as one that was written to
+    hour: Item  # records that the partition was written to
     parts: tuple[Item, ...]
-    letter: Item  # in one transaction with `died`
-    died: Item  # one for each identity
+    dead_letter: Item  # in one transaction with `died`
+    died: Item  # one per identity
 
 
 # ---- dead letters
 
 
-def stored_letter(letter: DeadLetter, retention_days: int) -> StoredLetter:
+def dead_letter_items(dead_letter: DeadLetter, retention_days: int) -> DeadLetterItems:
     """The items of a dead letter.
 
-    A put that is repeated has another time, so other keys: pieces that an earlier try wrote expire by themselves.
+    A repeated put has another time, hence other keys; parts that an earlier try wrote expire.
     """
-    key = keys.letter_key(letter.key)
-    letter = _carriable(letter)
-    expires_at = letter.dead_lettered_at // 1000 + retention_days * _DAY_SECONDS
-    head = _head(letter, key, expires_at)
-    envelope = None if letter.envelope is None else json_codec.dumps(letter.envelope)
-    whole = head | _message(envelope, letter.raw)
-    for cut in (None, *_LIGHT_CUTS):
-        item = whole | _for_people(letter, cut)
+    key = keys.dead_letter_key(dead_letter.key)
+    dead_letter = _as_utf8(dead_letter)
+    expires_at = dead_letter.dead_lettered_at // 1000 + retention_days * _DAY_SECONDS
+    head = _head(dead_letter, key, expires_at)
+    envelope = None if dead_letter.envelope is None else json_codec.dumps(dead_letter.envelope)
+    whole = head | _message(envelope, dead_letter.raw)
+    for truncation in (None, *_LIGHT_TRUNCATIONS):
+        item = whole | _texts(dead_letter, truncation)
         if item_bytes(item) < MAX_ITEM_BYTES:
-            return StoredLetter(_hour(key.pk, letter.dead_lettered_at), (), item, died_item(letter, key, expires_at))
-    blob = (envelope or b"") + (letter.raw or b"")
+            return DeadLetterItems(
+                _hour(key.pk, dead_letter.dead_lettered_at), (), item, died_item(dead_letter, key, expires_at)
+            )
+    blob = (envelope or b"") + (dead_letter.raw or b"")
     digest = hashlib.sha256(blob).hexdigest()
-    pieces = [blob[at : at + PART_BYTES] for at in range(0, len(blob), PART_BYTES)]
+    chunks = [blob[at : at + PART_BYTES] for at in range(0, len(blob), PART_BYTES)]
     parts_pk = keys.parts_pk(key.pk, key.sk, digest)
     parts = [
-        {"pk": s(parts_pk), "sk": s(f"{number:06d}"), "part": b(piece)}
-        | {TTL_ATTRIBUTE: n(expires_at + _PARTS_OUTLIVE_SECONDS)}
-        for number, piece in enumerate(pieces)
+        {"pk": s(parts_pk), "sk": s(f"{number:06d}"), "part": b(chunk)}
+        | {TTL_ATTRIBUTE: n(expires_at + _PARTS_EXTRA_SECONDS)}
+        for number, chunk in enumerate(chunks)
     ]
-    apart = head | {"partsDigest": s(digest)}
+    head |= {"partsDigest": s(digest)}
     if envelope is not None:
-        apart["envelopeBytes"] = n(len(envelope))
-    if letter.raw is not None:
-        apart["rawBytes"] = n(len(letter.raw))
-    fitting = (apart | _for_people(letter, cut) for cut in (None, *_EVERY_CUT))
+        head["envelopeBytes"] = n(len(envelope))
+    if dead_letter.raw is not None:
+        head["rawBytes"] = n(len(dead_letter.raw))
+    candidates = (head | _texts(dead_letter, truncation) for truncation in (None, *_TRUNCATIONS))
     item = next(
-        (item for item in fitting if item_bytes(item) < MAX_ITEM_BYTES), apart | _for_people(letter, _EVERY_CUT[-1])
+        (item for item in candidates if item_bytes(item) < MAX_ITEM_BYTES), head | _texts(dead_letter, _TRUNCATIONS[-1])
     )
-    return StoredLetter(_hour(key.pk, letter.dead_lettered_at), tuple(parts), item, died_item(letter, key, expires_at))
+    return DeadLetterItems(
+        _hour(key.pk, dead_letter.dead_lettered_at), tuple(parts), item, died_item(dead_letter, key, expires_at)
+    )
 
 
 def parts_of(item: Item) -> str | None:
-    """Partition where the item's message lies, if not in the item itself."""
+    """Partition of the item's parts; None where the message is in the item itself."""
     if "partsDigest" not in item:
         return None
     return keys.parts_pk(item["pk"]["S"], item["sk"]["S"], item["partsDigest"]["S"])
 
 
-def read_letter(item: Item, parts: Sequence[Item] = ()) -> DeadLetter:
-    """The dead letter of an item. Fields that this release does not know are ignored.
+def read_dead_letter(item: Item, parts: Sequence[Item] = ()) -> DeadLetter:
+    """The dead letter of an item. Unknown fields are ignored.
 
     Args:
         item: the item.
@@ -114,11 +114,11 @@ def read_letter(item: Item, parts: Sequence[Item] = ()) -> DeadLetter:
     if reason is None:
         reason, detail = Reason.UNSENDABLE, f"reason {read_text(item, 'reason')}, of a newer release. {detail}".strip()
     if envelope is None and raw is None:
-        detail = f"the message is not in the store any more. {detail}".strip()
+        detail = f"the message is no longer in the store. {detail}".strip()
     return DeadLetter(
         route=read_text(item, "route"),
-        message_id=read_text(item, "messageId")
-        or read_text(item, "id"),  # a release before identities wrote the id only
+        # Releases before identities wrote the producer's id only.
+        message_id=read_text(item, "messageId") or read_text(item, "id"),
         id=read_text(item, "id"),
         subject=read_text(item, "subject"),
         dead_lettered_at=read_number(item, "deadLetteredAt"),
@@ -136,15 +136,8 @@ def read_letter(item: Item, parts: Sequence[Item] = ()) -> DeadLetter:
     )
 
 
-def document_of(letter: DeadLetter) -> str:
-    """The message as text, to look for texts in."""
-    if letter.raw is not None:
-        return letter.raw.decode("utf-8", "backslashreplace")
-    return "" if letter.envelope is None else json_codec.dumps(letter.envelope).decode()
-
-
 def is_expired(item: Item, now_ms: int) -> bool:
-    """Whether its retention is over: DynamoDB still tells such items for days."""
+    """Whether its retention is over. DynamoDB returns expired items for days."""
     return TTL_ATTRIBUTE in item and read_number(item, TTL_ATTRIBUTE) * 1000 <= now_ms
 
 
@@ -163,38 +156,40 @@ def _value_bytes(value: Mapping[str, Any]) -> int:
     return len(content.encode()) if kind == "S" else len(content) // 4 * 3
 
 
-def _head(letter: DeadLetter, key: keys.Key, expires_at: int) -> Item:
+def _head(dead_letter: DeadLetter, key: keys.Key, expires_at: int) -> Item:
     return {
         "pk": s(key.pk),
         "sk": s(key.sk),
-        "subjectKey": s(keys.token(letter.subject)),
-        "targetKey": s(keys.target_pk(letter.target, key.pk)),
-        "idKey": s(keys.token(letter.id)),
+        "subjectKey": s(keys.token(dead_letter.subject)),
+        "targetKey": s(keys.target_pk(dead_letter.target, key.pk)),
+        "idKey": s(keys.token(dead_letter.id)),
         TTL_ATTRIBUTE: n(expires_at),
-        "route": s(letter.route),
-        "messageId": s(letter.message_id),
-        "id": s(letter.id),
-        "subject": s(letter.subject),
-        "deadLetteredAt": n(letter.dead_lettered_at),
-        "reason": s(letter.reason.value),
-        "errorClass": s(letter.error_class),
-        "target": s(letter.target),
-        "attempts": n(letter.attempts),
-    } | _order_and_replays(letter)
+        "route": s(dead_letter.route),
+        "messageId": s(dead_letter.message_id),
+        "id": s(dead_letter.id),
+        "subject": s(dead_letter.subject),
+        "deadLetteredAt": n(dead_letter.dead_lettered_at),
+        "reason": s(dead_letter.reason.value),
+        "errorClass": s(dead_letter.error_class),
+        "target": s(dead_letter.target),
+        "attempts": n(dead_letter.attempts),
+    } | _sequence_and_replays(dead_letter)
 
 
-def _order_and_replays(letter: DeadLetter) -> Item:
-    item: Item = {} if letter.replay is None else {"replay": s(mark_text(letter.replay))}
-    if letter.sequence_number is not None:
-        item["sequenceNumber"] = s(str(letter.sequence_number))  # 128 bits: more digits than a number holds
-    return item if letter.replay_of is None else item | {"replayOf": s(letter.replay_of)}
+def _sequence_and_replays(dead_letter: DeadLetter) -> Item:
+    item: Item = {} if dead_letter.replay is None else {"replay": s(mark_text(dead_letter.replay))}
+    if dead_letter.sequence_number is not None:
+        item["sequenceNumber"] = s(
+            str(dead_letter.sequence_number)
+        )  # 128 bits: more digits than a DynamoDB number holds
+    return item if dead_letter.replay_of is None else item | {"replayOf": s(dead_letter.replay_of)}
 
 
-def _for_people(letter: DeadLetter, cut: _Cut | None) -> Item:
-    url, detail = letter.url, letter.detail
-    if cut is not None:
-        url, detail = url[: cut.url], detail[: max(cut.detail, 1_000)]
-    return {"url": s(url), "detail": s(detail), "errors": s(_notes(letter.errors, cut))}
+def _texts(dead_letter: DeadLetter, truncation: _Truncation | None) -> Item:
+    url, detail = dead_letter.url, dead_letter.detail
+    if truncation is not None:
+        url, detail = url[: truncation.url], detail[: max(truncation.detail, 1_000)]
+    return {"url": s(url), "detail": s(detail), "errors": s(_notes(dead_letter.errors, truncation))}
 
 
 def _message(envelope: bytes | None, raw: bytes | None) -> Item:
@@ -225,15 +220,15 @@ def _read_reason(text: str) -> Reason | None:
 
 
 def _hour(pk: str, moment_ms: int) -> Item:
-    # Its time does not depend on the route's retention, which may change.
+    # It expires independently of the route's retention, which may change.
     expires_at = moment_ms // 1000 + (MAX_RETENTION_DAYS + 1) * _DAY_SECONDS
     return {"pk": s(keys.HOURS_PK), "sk": s(pk), TTL_ATTRIBUTE: n(expires_at)}
 
 
-def _carriable(letter: DeadLetter) -> DeadLetter:
-    # Texts of the world outside may hold lone surrogates (a header decoded leniently), which UTF-8 can't say.
-    notes = tuple(replace(note, detail=_utf8(note.detail), excerpt=_utf8(note.excerpt)) for note in letter.errors)
-    return replace(letter, url=_utf8(letter.url), detail=_utf8(letter.detail), errors=notes)
+def _as_utf8(dead_letter: DeadLetter) -> DeadLetter:
+    # Texts from responses may contain lone surrogates (a header decoded leniently), which UTF-8 can't encode.
+    notes = tuple(replace(note, detail=_utf8(note.detail), excerpt=_utf8(note.excerpt)) for note in dead_letter.errors)
+    return replace(dead_letter, url=_utf8(dead_letter.url), detail=_utf8(dead_letter.detail), errors=notes)
 
 
 def _utf8(text: str) -> str:
@@ -257,9 +252,9 @@ def record_item(message_id: str, record: AttemptRecord, now_ms: int) -> Item:
     if record.exhausted_at is not None:
         item["exhaustedAt"] = n(record.exhausted_at)
     notes = [replace(note, detail=_utf8(note.detail), excerpt=_utf8(note.excerpt)) for note in record.state.errors]
-    fitting = (item | {"errors": s(_notes(notes, cut))} for cut in (None, *_EVERY_CUT[:-1]))
-    last = item | {"errors": s(_notes(notes, _EVERY_CUT[-1]))}
-    return next((made for made in fitting if item_bytes(made) < MAX_ITEM_BYTES), last)
+    candidates = (item | {"errors": s(_notes(notes, truncation))} for truncation in (None, *_TRUNCATIONS[:-1]))
+    last = item | {"errors": s(_notes(notes, _TRUNCATIONS[-1]))}
+    return next((each for each in candidates if item_bytes(each) < MAX_ITEM_BYTES), last)
 
 
 def read_record(item: Item) -> AttemptRecord:
@@ -271,14 +266,15 @@ def read_record(item: Item) -> AttemptRecord:
     )
 
 
-# ---- values
+# ---- error notes
 
 
-def _notes(notes: Sequence[ErrorNote], cut: _Cut | None) -> str:
-    if cut is None:
+def _notes(notes: Sequence[ErrorNote], truncation: _Truncation | None) -> str:
+    if truncation is None:
         return json_codec.dumps([[note.key, note.at, note.detail, note.excerpt] for note in notes]).decode()
-    kept = notes if cut.notes is None or len(notes) <= cut.notes else (notes[0], *notes[-cut.notes :])
-    short = [[note.key, note.at, note.detail[: cut.detail], note.excerpt[: cut.excerpt]] for note in kept]
+    newest = truncation.notes
+    kept = notes if newest is None or len(notes) <= newest else (notes[0], *notes[-newest:])
+    short = [[note.key, note.at, note.detail[: truncation.detail], note.excerpt[: truncation.excerpt]] for note in kept]
     return json_codec.dumps(short).decode()
 
 

@@ -1,22 +1,22 @@
 """Keys of the items in a route's table. Pure.
 
-    pk                          sk                        what
+    pk                          sk                        item
     <UTC hour>#<shard>          <ms>#<identity>#<other>   a dead letter; shard = murmur3(subject) mod 8
-    died#<identity>             died                      says that a message was kept as a dead letter, and where
-    part#<pk>#<sk>#<digest>     <number>                  a piece of a dead letter's message that is too large for it
-    hour                        <UTC hour>#<shard>        says that such a partition was written to
-    attempt#<SQS MessageId>     attempt                   Strict: how far the head of a subject has climbed
+    died#<identity>             died                      records that a message became a dead letter, and its key
+    part#<pk>#<sk>#<digest>     <number>                  a part of a message that is too large for its dead letter's item
+    hour                        <UTC hour>#<shard>        records that this partition was written to
+    attempt#<SQS MessageId>     attempt                   Strict: attempt record of the head of a subject
 
 Hour and milliseconds are those at which the message became a dead letter; its `died` item, written in the same
-transaction, makes that happen once for each identity. A release before identities put the producer's id, and the time
-at which the message was sent, in their places, and wrote no `died` item; its dead letters are read by the same keys.
+transaction, allows that once per identity. Releases before identities used the producer's id and the time at which the
+message was sent instead, and wrote no `died` item; their dead letters are read by the same keys.
 
-`<other>` is a hash of subject and route. Everything in a key is ASCII, where DynamoDB's order (bytes) is ours.
+`<other>` is a hash of subject and route. Keys are ASCII only, so that DynamoDB's byte order is the order of the text.
 
-These first words of a partition key are reserved: `control#` (what workers are to do with a subject), `lease#` (shares
-of a target's limits), `history#` (ends of messages), `outbox#` (events), `climb#` (attempt records in several items).
+Reserved prefixes of partition keys: `control#` (control records of a subject), `lease#` (shares of a target's limits),
+`history#` (ends of messages), `outbox#` (events), `climb#` (attempt records in several items).
 
-Limits: partition key 2,048 bytes, sort key 1,024 bytes, neither empty, those of indexes likewise:
+Limits: partition key 2,048 bytes, sort key 1,024 bytes, neither empty, the same for indexes:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 """
 
@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chaski_core.dead_letter import DeadLetterFilter, DeadLetterKey
-from chaski_core.message.labels import is_label
+from chaski_core.message.identity import is_label
 from chaski_core.message.subject import partition
 from chaski_core.timestamps import timestamp
 
@@ -48,16 +48,16 @@ class Key:
     pk: str
 
 
-def letter_key(letter: DeadLetterKey) -> Key:
-    """Unlike that of any other dead letter of the route."""
-    other = _digest(f"{letter.subject}\0{letter.route}")[:16]
-    message_id = letter.message_id if is_label(letter.message_id) else f"sha256:{_digest(letter.message_id)}"
-    pk = f"{hour_of(letter.dead_lettered_at)}#{shard_of(letter.subject)}"
-    return Key(f"{letter.dead_lettered_at:0{_MS_DIGITS}d}#{message_id}#{other}", pk)
+def dead_letter_key(key: DeadLetterKey) -> Key:
+    """The primary key of a dead letter, unique in the route."""
+    other = _digest(f"{key.subject}\0{key.route}")[:16]
+    message_id = key.message_id if is_label(key.message_id) else f"sha256:{_digest(key.message_id)}"
+    pk = f"{hour_of(key.dead_lettered_at)}#{shard_of(key.subject)}"
+    return Key(f"{key.dead_lettered_at:0{_MS_DIGITS}d}#{message_id}#{other}", pk)
 
 
 def shard_of(subject: str) -> int:
-    """0 to 7: spreads the writes of an hour, and keeps a subject's dead letters together."""
+    """0 to 7: spreads the writes of an hour and keeps a subject's dead letters in one partition."""
     return partition(subject, SHARDS)
 
 
@@ -67,12 +67,12 @@ def hour_of(moment_ms: int) -> str:
 
 
 def parts_pk(pk: str, sk: str, digest: str) -> str:
-    """Partition of the pieces of a dead letter's message; `digest` is the message's, so that other bytes lie apart."""
+    """Partition of the parts of a message; `digest` is the message's, so that other contents have another partition."""
     return f"part#{pk}#{sk}#{digest}"
 
 
 def died_pk(message_id: str) -> str:
-    """Partition of what says that a message was kept as a dead letter; `message_id` is its identity."""
+    """Partition of the item that records that a message became a dead letter; `message_id` is its identity."""
     return f"died#{token(message_id)}"
 
 
@@ -82,12 +82,12 @@ def attempt_pk(message_id: str) -> str:
 
 
 def target_pk(target: str, hour_and_shard: str) -> str:
-    """Partition in the index by target: one dead target is the normal case, and must not be one hot partition."""
+    """Partition in the index by target. Split by hour: one failing target is the normal case and would be a hot one."""
     return f"{token(target)}#{hour_and_shard}"
 
 
 def token(text: str) -> str:
-    """A text as part of a key of an index: itself, or a stable hash where it is empty or too long for a key."""
+    """A text as part of a key: itself, or its hash where it is empty or too long for a key."""
     return text if 0 < len(text.encode()) <= _MAX_TOKEN_BYTES else f"sha256:{_digest(text)}"
 
 
@@ -104,17 +104,17 @@ class Window:
 
     @property
     def empty(self) -> bool:
-        """Whether no key can lie in it. DynamoDB refuses such a `BETWEEN`."""
+        """Whether no key is in the range. DynamoDB refuses a `BETWEEN` of an empty range."""
         return self.first > self.last
 
 
-def letters_window(wanted: DeadLetterFilter) -> Window:
+def dead_letters_window(wanted: DeadLetterFilter) -> Window:
     """Sort keys of dead letters from `since` (inclusive) to `until` (exclusive)."""
     return _window(wanted, lambda moment: f"{moment:0{_MS_DIGITS}d}")
 
 
 def hours_window(wanted: DeadLetterFilter) -> Window:
-    """Sort keys of the hours that a search touches."""
+    """Sort keys of the hours that a search covers."""
     return _window(wanted, hour_of)
 
 

@@ -1,42 +1,41 @@
-"""What is noted of a dead letter beside its message: that it was kept, sent again, or is about to be. Pure."""
+"""Marks of a dead letter beside its message: that it was stored, claimed by a replay, or replayed. Pure."""
 
 from chaski_aws.dynamodb import keys
-from chaski_aws.dynamodb.values import Item, n, read_number, read_text, s
+from chaski_aws.dynamodb.table import TTL_ATTRIBUTE, Item, n, read_number, read_text, s
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter, ReplayClaim, ReplayMark
 from chaski_core.ports import RETENTION_SECONDS
 
-TTL_ATTRIBUTE = "expiresAt"
 _OUTLIVES_SECONDS = RETENTION_SECONDS + 86_400
 
 
-def died_item(letter: DeadLetter, key: keys.Key, expires_at: int) -> Item:
-    """What says, once for each identity, that a message was kept as a dead letter, and where.
+def died_item(dead_letter: DeadLetter, key: keys.Key, expires_at: int) -> Item:
+    """The item that records, once per identity, that a message became a dead letter, and under which key.
 
     `expires_at`: of the dead letter, epoch seconds.
     """
-    # It outlives its message by a day, so that a dead letter that was discarded, or whose retention was short, does
-    # not come again with a message that could not be deleted.
-    at_least = letter.dead_lettered_at // 1000 + _OUTLIVES_SECONDS
+    # It outlives its message by a day, so that a dead letter that was discarded, or whose retention was short, is not
+    # stored again when a message that could not be deleted is redelivered.
+    at_least = dead_letter.dead_lettered_at // 1000 + _OUTLIVES_SECONDS
     item: Item = {
-        "pk": s(keys.died_pk(letter.message_id)),
+        "pk": s(keys.died_pk(dead_letter.message_id)),
         "sk": s(keys.DIED_SK),
-        "id": s(letter.id),
+        "id": s(dead_letter.id),
         "letterPk": s(key.pk),
         "letterSk": s(key.sk),
         TTL_ATTRIBUTE: n(max(expires_at, at_least)),
     }
-    return item if letter.replay_of is None else item | {"replayOf": s(letter.replay_of)}
+    return item if dead_letter.replay_of is None else item | {"replayOf": s(dead_letter.replay_of)}
 
 
 def mark_text(mark: ReplayMark) -> str:
-    """What stands in a dead letter's attribute `replay`."""
-    known = [mark.run, mark.epoch, mark.at, *([mark.message_id] if mark.message_id else [])]
-    return json_codec.dumps(known).decode()
+    """The value of a dead letter's attribute `replay`."""
+    fields = [mark.run, mark.epoch, mark.at, *([mark.message_id] if mark.message_id else [])]
+    return json_codec.dumps(fields).decode()
 
 
 def read_mark(item: Item) -> ReplayMark | None:
-    """Whether a dead letter was sent again."""
+    """The mark of a dead letter that was replayed; None where it was not."""
     if "replay" not in item:
         return None
     run, epoch, at, *more = json_codec.loads(read_text(item, "replay").encode())
@@ -44,13 +43,13 @@ def read_mark(item: Item) -> ReplayMark | None:
 
 
 def read_claim(item: Item) -> ReplayClaim | None:
-    """Which run is about to send a dead letter again, or was."""
+    """The last claim of a dead letter by a replay run; None where there is none."""
     if "claimRun" not in item:
         return None
     return ReplayClaim(read_text(item, "claimRun"), read_number(item, "claimedAt"))
 
 
-def letter_of_died(died: Item) -> Item:
+def key_of_died(died: Item) -> Item:
     """The primary key of the dead letter that a `died` item names."""
     return {"pk": died["letterPk"], "sk": died["letterSk"]}
 

@@ -1,4 +1,4 @@
-"""Reads items oldest first out of many partitions, page by page, with bounds on what is asked and held at once."""
+"""Reads items of many partitions, oldest first, page by page, with bounded concurrency and memory."""
 
 import asyncio
 import random
@@ -9,28 +9,28 @@ from heapq import heappop, heappush
 from typing import Any, Protocol
 
 from chaski_aws.dynamodb import keys, requests
-from chaski_aws.dynamodb.values import Item
+from chaski_aws.dynamodb.table import Item
 from chaski_aws.http.transport import CallLimits
 from chaski_core.errors import BackendUnavailableError
 
-MAX_OPEN_PARTITIONS = 16  # a page of each, at most 1 MB, may be in memory; and as many queries on their way
-# An answer in DynamoDB's own count is 1 MB (Query), or what the keys of a batch hold; a byte can take six in JSON.
-_QUERY_LIMITS = CallLimits(seconds=20.0, answer_bytes=8_388_608)
-_BATCH_LIMITS = CallLimits(seconds=20.0, answer_bytes=67_108_864)
+MAX_OPEN_PARTITIONS = 16  # concurrent queries, and pages of at most 1 MB in memory
+# A response has at most 1 MB by DynamoDB's count (Query), or the items of a batch; one byte can take six in JSON.
+_QUERY_LIMITS = CallLimits(seconds=20.0, response_bytes=8_388_608)
+_BATCH_LIMITS = CallLimits(seconds=20.0, response_bytes=67_108_864)
 _MAX_UNPROCESSED_ROUNDS = 10
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 2.0
 
 
 class Caller(Protocol):
-    """Makes one call of DynamoDB's API, repeats it where that can help, and raises `BackendError` otherwise."""
+    """Calls DynamoDB's API, retries temporary errors, and raises `BackendError` for others."""
 
     async def call(self, action: str, fields: Mapping[str, Any], limits: CallLimits = ..., /) -> Any:
-        """The answer to an action such as `Query`."""
+        """The response to an action such as `Query`."""
         ...
 
 
-async def walk(caller: Caller, query: Mapping[str, Any]) -> AsyncGenerator[Item, None]:
+async def read_query(caller: Caller, query: Mapping[str, Any]) -> AsyncGenerator[Item, None]:
     """The items of one query, page by page."""
     partition = _Partition(caller, query)
     try:
@@ -40,7 +40,7 @@ async def walk(caller: Caller, query: Mapping[str, Any]) -> AsyncGenerator[Item,
         await partition.close()
 
 
-async def merged(
+async def read_partitions(
     caller: Caller, partitions: AsyncIterator[str], query: Callable[[str], Mapping[str, Any]]
 ) -> AsyncGenerator[Item, None]:
     """The items of many partitions in the order of their sort keys.
@@ -48,7 +48,7 @@ async def merged(
     Args:
         caller: makes the calls.
         partitions: `<hour>#<shard>`, sorted. No item of an hour is older than one of the hour before.
-        query: what to ask of a partition.
+        query: the query for a partition.
     """
     opened: deque[list[_Partition]] = deque()
     hours = _hours(partitions)
@@ -70,8 +70,8 @@ async def merged(
         await hours.aclose()
 
 
-async def fetched(caller: Caller, table: str, entries: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
-    """The whole items of an index's entries, in the same order; those that are gone meanwhile are left out."""
+async def fetch_items(caller: Caller, table: str, entries: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
+    """The whole items of an index's entries, in the same order; those deleted meanwhile are left out."""
     group: list[Item] = []
     async for entry in entries:
         group.append(entry)
@@ -88,17 +88,17 @@ async def _get_all(caller: Caller, table: str, entries: list[Item]) -> list[Item
     found: dict[keys.Key, Item] = {}
     request = requests.batch_get(table, entries)
     for number in range(_MAX_UNPROCESSED_ROUNDS):
-        answer = await caller.call("BatchGetItem", request, _BATCH_LIMITS)
-        items = answer.get("Responses", {}).get(table, [])
+        response = await caller.call("BatchGetItem", request, _BATCH_LIMITS)
+        items = response.get("Responses", {}).get(table, [])
         found.update((_key(item), item) for item in items)
-        unprocessed = answer.get("UnprocessedKeys")
+        unprocessed = response.get("UnprocessedKeys")
         if not unprocessed:
             return [found[key] for key in map(_key, entries) if key in found]
         request = {"RequestItems": unprocessed}
-        if not items:  # throttled; else the answer was merely full
+        if not items:  # throttled; otherwise the response was full
             longest = min(_FIRST_PAUSE_SECONDS * 2**number, _LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - spreads repetitions
-    raise BackendUnavailableError(f"{table}: DynamoDB left keys of a batch unread {_MAX_UNPROCESSED_ROUNDS} times")
+            await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - jitter
+    raise BackendUnavailableError(f"{table}: DynamoDB left keys of a batch unprocessed {_MAX_UNPROCESSED_ROUNDS} times")
 
 
 def _key(item: Item) -> keys.Key:
@@ -129,14 +129,14 @@ async def _merged_hour(partitions: list["_Partition"]) -> AsyncGenerator[Item, N
 
 
 class _Partition:
-    """The items of one query. Its first page is asked for at once, later ones when they are needed."""
+    """The items of one query. The first page is requested at once, later ones when they are needed."""
 
     def __init__(self, caller: Caller, query: Mapping[str, Any]) -> None:
         self._caller = caller
         self._query = query
         self._items: deque[Item] = deque()
         self._after: Mapping[str, Any] | None = None  # where the next page begins
-        self._page: asyncio.Task[Mapping[str, Any]] | None = asyncio.create_task(self._ask())
+        self._page: asyncio.Task[Mapping[str, Any]] | None = asyncio.create_task(self._request_page())
 
     async def pop(self) -> Item | None:
         """The next item; None at the end."""
@@ -144,20 +144,20 @@ class _Partition:
             if self._page is None:
                 if not self._after:
                     return None
-                self._page = asyncio.create_task(self._ask())
-            answer = await self._page
+                self._page = asyncio.create_task(self._request_page())
+            page = await self._page
             self._page = None
-            self._items.extend(answer.get("Items", ()))
-            self._after = answer.get("LastEvaluatedKey")
+            self._items.extend(page.get("Items", ()))
+            self._after = page.get("LastEvaluatedKey")
         return self._items.popleft()
 
     async def close(self) -> None:
-        """Ends a query that is on its way."""
+        """Cancels a pending request."""
         if self._page is not None:
             self._page.cancel()
             await asyncio.gather(self._page, return_exceptions=True)
 
-    async def _ask(self) -> Mapping[str, Any]:
+    async def _request_page(self) -> Mapping[str, Any]:
         start = {"ExclusiveStartKey": self._after} if self._after else {}
-        answer: Mapping[str, Any] = await self._caller.call("Query", {**self._query, **start}, _QUERY_LIMITS)
-        return answer
+        page: Mapping[str, Any] = await self._caller.call("Query", {**self._query, **start}, _QUERY_LIMITS)
+        return page

@@ -1,22 +1,21 @@
 """Requests to DynamoDB. Pure.
 
-Reference: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html and its siblings.
+Reference: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html and the pages of other actions.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from chaski_aws.dynamodb import keys
-from chaski_aws.dynamodb.items import INDEX_KEYS
-from chaski_aws.dynamodb.values import Item
+from chaski_aws.dynamodb.table import INDEX_KEYS, Item
 from chaski_core.dead_letter import CLAIM_MS, ReplayClaim
 
-MAX_BATCH_KEYS = 25  # of 100: an item may have 400 KB, an answer 16 MB
+MAX_BATCH_KEYS = 25  # of 100: an item may have 400 KB, a response 16 MB
 
 
 def query(table: str, pk: str, window: keys.Window, index: str | None = None) -> dict[str, Any]:
-    """Items of one partition, oldest first; of the table consistently, of an index (keys only) as far as it is."""
-    made: dict[str, Any] = {
+    """Items of one partition, oldest first; consistent for the table, eventually consistent for an index (keys only)."""
+    request: dict[str, Any] = {
         "TableName": table,
         "KeyConditionExpression": "#pk = :pk AND #sk BETWEEN :first AND :last",
         "ExpressionAttributeNames": {"#pk": INDEX_KEYS[index] if index else "pk", "#sk": "sk"},
@@ -26,7 +25,7 @@ def query(table: str, pk: str, window: keys.Window, index: str | None = None) ->
             ":last": {"S": window.last},
         },
     }
-    return made | ({"IndexName": index} if index else {"ConsistentRead": True})
+    return request | ({"IndexName": index} if index else {"ConsistentRead": True})
 
 
 def parts_query(table: str, pk: str) -> dict[str, Any]:
@@ -41,15 +40,15 @@ def batch_get(table: str, found: Sequence[Item]) -> dict[str, Any]:
 
 
 def put(table: str, item: Item) -> dict[str, Any]:
-    """Writes an item, in place of one with the same key."""
+    """Writes an item; replaces one with the same key."""
     return {"TableName": table, "Item": item}
 
 
 def put_once(table: str, once: Item, item: Item, token: str) -> dict[str, Any]:
-    """Writes two items in one transaction, where none has the key of `once`; `ConditionalCheckFailedException` else.
+    """Writes two items in one transaction; `ConditionalCheckFailedException` where the key of `once` exists.
 
-    `token`: names the request for ten minutes, up to 36 characters, so that a repetition whose first answer was lost
-    is answered as that was (API_TransactWriteItems, ClientRequestToken).
+    `token`: up to 36 characters, names the request for ten minutes, so that a retry after a lost response gets the
+    same response (API_TransactWriteItems, ClientRequestToken).
     """
     first = put(table, once) | {"ConditionExpression": "attribute_not_exists(pk)"}
     return {"TransactItems": [{"Put": first}, {"Put": put(table, item)}], "ClientRequestToken": token}
@@ -61,13 +60,13 @@ def get(table: str, key: Item) -> dict[str, Any]:
 
 
 def get_died(table: str, message_id: str) -> dict[str, Any]:
-    """Reads whether a message was kept as a dead letter, and where, consistently."""
+    """Reads the item that records that a message became a dead letter, consistently."""
     return get(table, {"pk": {"S": keys.died_pk(message_id)}, "sk": {"S": keys.DIED_SK}})
 
 
-def get_letter(table: str, key: keys.Key) -> dict[str, Any]:
+def get_dead_letter(table: str, key: keys.Key) -> dict[str, Any]:
     """Reads a dead letter, consistently."""
-    return get(table, _letter_key(key))
+    return get(table, _primary_key(key))
 
 
 def get_attempt(table: str, message_id: str) -> dict[str, Any]:
@@ -76,53 +75,53 @@ def get_attempt(table: str, message_id: str) -> dict[str, Any]:
 
 
 def delete_attempt(table: str, message_id: str) -> dict[str, Any]:
-    """Deletes an attempt record; success where there is none."""
+    """Deletes an attempt record; succeeds where there is none."""
     return {"TableName": table, "Key": _attempt_key(message_id)}
 
 
-def mark_letter(table: str, key: keys.Key, replay: str) -> dict[str, Any]:
-    """Sets a dead letter's attribute `replay`; `ConditionalCheckFailedException` where the letter is gone."""
+def mark_dead_letter(table: str, key: keys.Key, replay: str) -> dict[str, Any]:
+    """Sets a dead letter's attribute `replay`; `ConditionalCheckFailedException` where it does not exist."""
     return {
         "TableName": table,
-        "Key": _letter_key(key),
+        "Key": _primary_key(key),
         "UpdateExpression": "SET replay = :replay REMOVE claimRun, claimedAt",
         "ConditionExpression": "attribute_exists(pk)",
         "ExpressionAttributeValues": {":replay": {"S": replay}},
     }
 
 
-def claim_letter(table: str, key: keys.Key, replay: str | None, claim: ReplayClaim) -> dict[str, Any]:
+def claim_dead_letter(table: str, key: keys.Key, replay: str | None, claim: ReplayClaim) -> dict[str, Any]:
     """Claims a dead letter for a run, by the rule of `chaski_core.dead_letter.claimable`.
 
-    `replay`: its attribute `replay` as the run judged it. `ConditionalCheckFailedException` where it can't be claimed.
+    `replay`: its attribute `replay` as the run read it. `ConditionalCheckFailedException` where it can't be claimed.
     """
     values = {
         ":run": {"S": claim.run},
         ":at": {"N": str(claim.at)},
         ":over": {"N": str(claim.at - CLAIM_MS)},
     } | ({} if replay is None else {":replay": {"S": replay}})
-    as_judged = "attribute_not_exists(replay)" if replay is None else "replay = :replay"
+    unchanged = "attribute_not_exists(replay)" if replay is None else "replay = :replay"
     free = "(attribute_not_exists(claimRun) OR claimRun = :run OR claimedAt <= :over)"
     return {
         "TableName": table,
-        "Key": _letter_key(key),
+        "Key": _primary_key(key),
         "UpdateExpression": "SET claimRun = :run, claimedAt = :at",
-        "ConditionExpression": f"attribute_exists(pk) AND {as_judged} AND {free}",
+        "ConditionExpression": f"attribute_exists(pk) AND {unchanged} AND {free}",
         "ExpressionAttributeValues": values,
     }
 
 
-def delete_letter(table: str, key: keys.Key) -> dict[str, Any]:
-    """Deletes a dead letter, and answers with what it was."""
-    return {"TableName": table, "Key": _letter_key(key), "ReturnValues": "ALL_OLD"}
+def delete_dead_letter(table: str, key: keys.Key) -> dict[str, Any]:
+    """Deletes a dead letter; the response has its attributes."""
+    return {"TableName": table, "Key": _primary_key(key), "ReturnValues": "ALL_OLD"}
 
 
 def delete_part(table: str, item: Item) -> dict[str, Any]:
-    """Deletes a piece of a dead letter's message."""
+    """Deletes a part of a dead letter's message."""
     return {"TableName": table, "Key": _key(item)}
 
 
-def _letter_key(key: keys.Key) -> Item:
+def _primary_key(key: keys.Key) -> Item:
     return {"pk": {"S": key.pk}, "sk": {"S": key.sk}}
 
 

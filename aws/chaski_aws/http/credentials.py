@@ -1,8 +1,8 @@
-"""Credentials by botocore's own chain, renewed ahead of time, never in the way of a request.
+"""Credentials from botocore's default chain, renewed ahead of time in the background.
 
-Environment, web identity (IRSA), container (EKS Pod Identity, ECS), profile, instance metadata: whatever botocore finds
-first. Looking and renewing make blocking requests, so they happen in a thread, one at a time; requests go on with
-the old credentials for as long as those are valid.
+Environment, web identity (IRSA), container (EKS Pod Identity, ECS), profile, instance metadata: the first that botocore
+finds. Loading and renewing make blocking requests, so they run in a thread, one at a time; requests use the old
+credentials as long as those are valid.
 """
 
 import asyncio
@@ -20,35 +20,35 @@ from chaski_aws.http.endpoints import SessionFactory, open_session
 from chaski_core.errors import BackendUnavailableError
 
 RENEW_AHEAD_SECONDS = 900  # botocore's advisory window: below it, get_frozen_credentials renews
-RETRY_SECONDS = 5.0  # between two looks that follow a failed one, or a refused set
+RETRY_SECONDS = 5.0  # minimum interval between two loads
 _log = logging.getLogger(__name__)
 
 
 class CredentialSource(Protocol):
-    """Where a transport gets what it signs with."""
+    """Source of the credentials that a transport signs with."""
 
     async def current(self) -> ReadOnlyCredentials:
-        """Valid credentials, at once where there are any. `BackendUnavailableError`: there are none now."""
+        """Valid credentials, without waiting where some are loaded. `BackendUnavailableError`: none can be loaded now."""
         ...
 
     async def replace(self, refused: ReadOnlyCredentials) -> ReadOnlyCredentials:
-        """Others than these, which AWS refused; the same ones where there are no others. Errors as `current`."""
+        """Other credentials than these, which AWS refused; the same where there are no others. Errors as `current`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """What is signed with, and botocore's object that can renew it."""
+class _Loaded:
+    """Credentials to sign with, and botocore's object that renews them."""
 
     frozen: ReadOnlyCredentials
     origin: Credentials | RefreshableCredentials
 
-    def ends_within(self, seconds: int) -> bool:
+    def expires_within(self, seconds: int) -> bool:
         return isinstance(self.origin, RefreshableCredentials) and bool(self.origin.refresh_needed(seconds))
 
 
 class CredentialChain:
-    """Implements `CredentialSource` with botocore's default chain. One for a process."""
+    """Implements `CredentialSource` with botocore's default chain. One per process."""
 
     def __init__(
         self,
@@ -56,98 +56,98 @@ class CredentialChain:
         monotonic: Callable[[], float] = time.monotonic,
         seconds: Callable[[], float] | None = None,
     ) -> None:
-        """Looks for nothing yet.
+        """Loads nothing yet.
 
         Args:
-            open_session: where the chain begins.
+            open_session: opens the session whose chain is used.
             monotonic: seconds.
-            seconds: epoch seconds by which credentials end; None: as botocore takes them, from this machine's clock.
+            seconds: epoch seconds by which credentials expire; None: this machine's clock, botocore's default.
         """
         self._open_session = open_session
         self._seconds = seconds
         self._monotonic = monotonic
-        self._held: _Held | None = None
-        self._looking: asyncio.Task[_Held] | None = None
-        self._failure = "not looked for yet"
-        self._not_before = -float("inf")  # monotonic seconds: no look sooner than this
+        self._loaded: _Loaded | None = None
+        self._loading: asyncio.Task[_Loaded] | None = None
+        self._failure = "not loaded yet"
+        self._not_before = -float("inf")  # monotonic seconds: no load before this
 
     async def current(self) -> ReadOnlyCredentials:
         """Credentials to sign with.
 
         Raises:
-            BackendUnavailableError: there are none, or they ended and renewing them failed.
+            BackendUnavailableError: there are none, or they have expired and can't be renewed.
         """
-        held = self._held
-        if held is not None and not held.ends_within(RENEW_AHEAD_SECONDS):
-            return held.frozen
-        looking = self._look(held.origin if held is not None else None)
-        if held is not None and not held.ends_within(0):
-            return held.frozen
-        return await self._found(looking)
+        loaded = self._loaded
+        if loaded is not None and not loaded.expires_within(RENEW_AHEAD_SECONDS):
+            return loaded.frozen
+        loading = self._load(loaded.origin if loaded is not None else None)
+        if loaded is not None and not loaded.expires_within(0):
+            return loaded.frozen
+        return await self._wait_for(loading)
 
     async def replace(self, refused: ReadOnlyCredentials) -> ReadOnlyCredentials:
-        """Looks anew, in a fresh session: AWS refused these. Whoever comes meanwhile waits for the same look.
+        """Loads credentials in a new session, since AWS refused these. Concurrent callers wait for the same load.
 
         Raises:
             BackendUnavailableError: none were found.
         """
-        held = self._held
-        if held is not None and held.frozen != refused:
-            return held.frozen
-        looking = self._look(None)
-        return await self._found(looking) if looking is not None else refused
+        loaded = self._loaded
+        if loaded is not None and loaded.frozen != refused:
+            return loaded.frozen
+        loading = self._load(None)
+        return await self._wait_for(loading) if loading is not None else refused
 
     async def close(self) -> None:
-        """Ends what is under way; a thread that asks STS ends by its own timeouts."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        """Cancels a load; its thread ends by the timeouts of its requests."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
 
-    def _look(self, origin: Credentials | RefreshableCredentials | None) -> "asyncio.Task[_Held] | None":
-        if self._looking is None and self._monotonic() >= self._not_before:
+    def _load(self, origin: Credentials | RefreshableCredentials | None) -> "asyncio.Task[_Loaded] | None":
+        if self._loading is None and self._monotonic() >= self._not_before:
             self._not_before = self._monotonic() + RETRY_SECONDS
-            self._looking = asyncio.create_task(asyncio.to_thread(_look, origin, self._open_session, self._seconds))
-            self._looking.add_done_callback(self._take)
-        return self._looking
+            self._loading = asyncio.create_task(asyncio.to_thread(_load, origin, self._open_session, self._seconds))
+            self._loading.add_done_callback(self._on_loaded)
+        return self._loading
 
-    def _take(self, looked: "asyncio.Task[_Held]") -> None:
-        self._looking = None
-        if looked.cancelled():
+    def _on_loaded(self, load: "asyncio.Task[_Loaded]") -> None:
+        self._loading = None
+        if load.cancelled():
             return
-        error = looked.exception()
+        error = load.exception()
         if error is None:
-            self._held = looked.result()
+            self._loaded = load.result()
         else:
             self._failure = f"{type(error).__name__}: {error}"
-            _log.warning("no AWS credentials could be had: %s", self._failure)
+            _log.warning("could not load AWS credentials: %s", self._failure)
 
-    async def _found(self, looking: "asyncio.Task[_Held] | None") -> ReadOnlyCredentials:
-        if looking is not None:
-            await asyncio.wait((looking,))  # several may wait, and one that is cancelled takes nothing from the others
-            if not looking.cancelled() and looking.exception() is None:
-                return looking.result().frozen
+    async def _wait_for(self, load: "asyncio.Task[_Loaded] | None") -> ReadOnlyCredentials:
+        if load is not None:
+            await asyncio.wait((load,))  # a caller that is cancelled does not cancel the load for others
+            if not load.cancelled() and load.exception() is None:
+                return load.result().frozen
         raise BackendUnavailableError(f"no AWS credentials: {self._failure}", retry_after_seconds=RETRY_SECONDS)
 
 
-def end_by(found: Credentials | RefreshableCredentials | None, seconds: Callable[[], float]) -> None:
-    """Lets credentials end by a clock that is given, in place of this machine's.
+def expire_by(found: Credentials | RefreshableCredentials | None, seconds: Callable[[], float]) -> None:
+    """Makes credentials expire by the given clock (epoch seconds) in place of this machine's.
 
-    By a clock that is ahead, what STS has just issued has ended already, and botocore raises instead of handing it out.
-    botocore takes such a clock as an argument (`time_fetcher`), but its providers do not pass one on, so it is set where
-    they put it; `test_credentials_end_by_the_clock_that_is_given` fails first where a release puts it elsewhere.
+    By a clock that is ahead, credentials that STS has just issued have expired already, and botocore raises. botocore
+    takes a clock as an argument (`time_fetcher`), but its providers do not pass one on, so its attribute is set here;
+    `test_credentials_end_by_the_clock_that_is_given` fails first where a release renames it.
     """
     if isinstance(found, RefreshableCredentials):
-        found._time_fetcher = lambda: datetime.fromtimestamp(seconds(), UTC)  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+        found._time_fetcher = lambda: datetime.fromtimestamp(seconds(), UTC)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
 
 
-def _look(
+def _load(
     origin: Credentials | RefreshableCredentials | None,
     open_session: SessionFactory,
     seconds: Callable[[], float] | None,
-) -> _Held:
+) -> _Loaded:
     found = origin if origin is not None else open_session().get_credentials()
     if found is None:
         raise NoCredentialsError
     if seconds is not None:
-        end_by(found, seconds)
-    return _Held(found.get_frozen_credentials(), found)
+        expire_by(found, seconds)
+    return _Loaded(found.get_frozen_credentials(), found)

@@ -1,4 +1,4 @@
-"""Which service is called, where, and how it names its errors. Resolved by botocore, as every AWS SDK would.
+"""AWS services and their endpoints, resolved by botocore as in every AWS SDK.
 
 `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL`, the profile's `endpoint_url`, `AWS_REGION`,
 `AWS_DEFAULT_REGION`, FIPS and dual-stack settings, `AWS_CA_BUNDLE`, `HTTPS_PROXY` and `NO_PROXY` all count:
@@ -23,25 +23,25 @@ _STS_READ_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An AWS service that speaks AWS JSON 1.0."""
+    """An AWS service with the AWS JSON 1.0 protocol."""
 
     name: str  # botocore's, and the last part of AWS_ENDPOINT_URL_<NAME>
     target_prefix: str  # X-Amz-Target is `<prefix>.<action>`
-    code_of: Callable[[str], str] = str  # from the service's spelling of an error code to the one used here
+    code_of: Callable[[str], str] = str  # maps the service's spelling of an error code to the one used here
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a service is reached."""
+    """The address of a service."""
 
     service: Service
-    url: str  # scheme, host and port; POSTs go to its root
-    region: str  # what signatures are made for
+    url: str  # scheme, host and port; requests go to its root
+    region: str  # of signatures
     ca_bundle: str | None = None  # a file; None: the system's
     proxy: str | None = None  # URL of an HTTP proxy
 
 
-_OLD_SQS = "AWS.SimpleQueueService."  # how the former Query protocol prefixed some codes
+_OLD_SQS = "AWS.SimpleQueueService."  # prefix of some codes in the former Query protocol
 _SQS_CODES = {
     "NonExistentQueue": "QueueDoesNotExist",
     "QueueAlreadyExists": "QueueNameExists",
@@ -50,7 +50,7 @@ _SQS_CODES = {
 
 
 def sqs_code(code: str) -> str:
-    """One name for an SQS error, whichever protocol's spelling it came in: `QueueDoesNotExist`, `AccessDenied`."""
+    """One code for an SQS error in the spelling of either protocol: `QueueDoesNotExist`, `AccessDenied`."""
     name = code.removeprefix(_OLD_SQS).removesuffix("Exception")
     return _SQS_CODES.get(name, name)
 
@@ -60,7 +60,7 @@ DYNAMODB = Service("dynamodb", "DynamoDB_20120810")  # codes as documented: Cond
 
 
 def open_session() -> Session:
-    """A botocore session of its own, which asks STS in its region (never the global endpoint) and waits seconds."""
+    """A new botocore session that uses STS's regional endpoint (never the global one), with short timeouts."""
     session = Session()
     session.set_config_variable("sts_regional_endpoints", "regional")
     session.set_default_client_config(
@@ -74,21 +74,21 @@ def open_session() -> Session:
 
 
 async def resolve_endpoint(service: Service, open_session: SessionFactory = open_session) -> Endpoint:
-    """Where a service is to be called. Reads files in a thread; makes no request.
+    """The endpoint of a service. Reads files in a thread; makes no request.
 
     Raises:
         BackendRejectedError: `Configuration`; for example no region is set.
     """
     try:
         return await asyncio.to_thread(_resolve, service, open_session)
-    except (BotoCoreError, ValueError) as error:  # ValueError: botocore's word for an endpoint that is no URL
+    except (BotoCoreError, ValueError) as error:  # ValueError: botocore's error for an endpoint that is not a URL
         raise BackendRejectedError("Configuration", f"{service.name}: {error}") from error
 
 
 def _resolve(service: Service, open_session: SessionFactory) -> Endpoint:
     session = open_session()
-    # Any keys: with none, the client would look for real ones now, which may take requests.
-    client = session.create_client(service.name, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106 - no secret
+    # Dummy keys: without them the client would load real ones now, which may make requests.
+    client = session.create_client(service.name, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106 - not a secret
     url = client.meta.endpoint_url
     proxies = get_environ_proxies(url)
     return Endpoint(

@@ -1,4 +1,4 @@
-"""What an answer of AWS means: a value, or a problem of a kind that says what to do about it. Pure.
+"""Parses AWS's responses: a value, or a failure of a kind that determines how to handle it. Pure.
 
 Sources: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html,
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html, and the lists of botocore's
@@ -19,14 +19,14 @@ from chaski_core.values import message_value
 _MAX_REASON_CHARACTERS = 500
 
 
-class Kind(StrEnum):
-    """What went wrong; the label `result` of `chaski_sqs_requests_total`."""
+class FailureKind(StrEnum):
+    """Why a call failed; the label `result` of `chaski_sqs_requests_total`."""
 
-    THROTTLED = "throttled"  # asked too often
-    SERVER = "server_error"  # 5xx, or no answer of the protocol
-    CONNECTION = "connection"  # no answer: could not connect, or cut
-    TIMEOUT = "timeout"  # no answer in time
-    CREDENTIALS = "credentials"  # these keys or this token are not valid (any more)
+    THROTTLED = "throttled"
+    SERVER = "server_error"  # 5xx, or a response that is not of the protocol
+    CONNECTION = "connection"  # no response: could not connect, or disconnected
+    TIMEOUT = "timeout"  # no response in time
+    CREDENTIALS = "credentials"  # keys or token are invalid or expired
     SKEWED = "clock_skew"  # signed with a clock that differs too much
     REJECTED = "rejected"  # the same call would fail again
 
@@ -34,14 +34,14 @@ class Kind(StrEnum):
 OK = "ok"
 CANCELLED = "cancelled"
 
-# Without the suffix "Exception", which some services add and some don't.
+# Without the suffix "Exception", which only some services add.
 _THROTTLING = frozenset(
     {
         "BandwidthLimitExceeded",
         "KMSThrottling",
         "KmsThrottled",
         "LimitExceeded",
-        "OverLimit",  # too many in flight: ends by itself
+        "OverLimit",  # too many in flight: temporary
         "PriorRequestNotComplete",
         "ProvisionedThroughputExceeded",
         "ReplicatedWriteConflict",
@@ -53,7 +53,7 @@ _THROTTLING = frozenset(
         "Throttling",
         "ThrottlingError",  # of one item of a transaction
         "TooManyRequests",
-        "TransactionConflict",  # another transaction has the item: ends by itself
+        "TransactionConflict",  # another transaction holds the item: temporary
         "TransactionInProgress",
     }
 )
@@ -67,10 +67,10 @@ _CREDENTIALS = frozenset(
         "UnrecognizedClient",
     }
 )
-# API_TransactWriteItems: its CancellationReasons say why, one for each item in the order of the request.
+# API_TransactWriteItems: CancellationReasons has one entry for each item in the order of the request.
 _CANCELLED_TRANSACTION = "TransactionCanceledException"
 _SKEW = frozenset({"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"})
-_SIGNATURE = frozenset({"InvalidSignature", "SignatureDoesNotMatch"})  # a wrong key, or a wrong clock
+_SIGNATURE = frozenset({"InvalidSignature", "SignatureDoesNotMatch"})  # wrong key, or wrong clock
 _TRANSIENT = frozenset(
     {"InternalError", "InternalFailure", "InternalServerError", "RequestTimeout", "ServiceUnavailable"}
 )
@@ -78,36 +78,36 @@ _TRANSIENT = frozenset(
 
 @message_value
 class Response:
-    """An HTTP answer."""
+    """An HTTP response."""
 
     status: int
-    headers: Mapping[str, str]  # asked for by names in lower case
+    headers: Mapping[str, str]  # looked up by names in lower case
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Why there is no value."""
+class CallFailure:
+    """Why a call failed."""
 
-    kind: Kind
-    code: str  # the service's own, in the spelling of `Service.code_of`; else what this program calls it
+    kind: FailureKind
+    code: str  # the service's, in the spelling of `Service.code_of`, or one of Chaski's
     reason: str
 
     def as_error(self) -> BackendError:
         """The error that callers of the port see."""
-        if self.kind is Kind.REJECTED:
+        if self.kind is FailureKind.REJECTED:
             return BackendRejectedError(self.code, self.reason)
         return BackendUnavailableError(f"{self.code}: {self.reason}")
 
 
-def read_answer(service: Service, answer: Response) -> Any | Problem:
-    """The value that a service returned: the JSON document, `{}` where the body is empty; or the problem."""
-    document = _json(answer.body)
-    if 200 <= answer.status < 300 and document is not None:
+def parse_response(service: Service, response: Response) -> Any | CallFailure:
+    """The JSON document that a service returned (`{}` where the body is empty), or the failure."""
+    document = _json(response.body)
+    if 200 <= response.status < 300 and document is not None:
         return document
-    spelt = _spelt_code(answer, document)
-    code = service.code_of(spelt) if spelt else f"HTTP{answer.status}"
-    return Problem(_kind(answer.status, spelt), code, _reason(answer, document))
+    spelling = _code_spelling(response, document)
+    code = service.code_of(spelling) if spelling else f"HTTP{response.status}"
+    return CallFailure(_kind(response.status, spelling), code, _reason(response, document))
 
 
 def _json(body: bytes) -> dict[str, Any] | None:
@@ -118,17 +118,17 @@ def _json(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _spelt_code(answer: Response, document: Mapping[str, Any] | None) -> str:
-    told = (document or {}).get("__type") or answer.headers.get("x-amzn-errortype", "")
-    told = told if isinstance(told, str) else ""
-    name = told.partition(":")[0].rpartition("#")[2]  # com.amazonaws.sqs#QueueDoesNotExist, Name:http://...
+def _code_spelling(response: Response, document: Mapping[str, Any] | None) -> str:
+    error_type = (document or {}).get("__type") or response.headers.get("x-amzn-errortype", "")
+    error_type = error_type if isinstance(error_type, str) else ""
+    name = error_type.partition(":")[0].rpartition("#")[2]  # com.amazonaws.sqs#QueueDoesNotExist, Name:http://...
     if name == _CANCELLED_TRANSACTION:
         return _cancellation(document or {}) or name
-    return name or answer.headers.get("x-amzn-query-error", "").partition(";")[0]
+    return name or response.headers.get("x-amzn-query-error", "").partition(";")[0]
 
 
 def _cancellation(document: Mapping[str, Any]) -> str:
-    """Why a transaction was cancelled: a condition before all else, since a condition that failed fails again."""
+    """Why a transaction was cancelled. A failed condition has precedence, since it would fail again."""
     reasons = document.get("CancellationReasons")
     codes = [each.get("Code") for each in reasons if isinstance(each, dict)] if isinstance(reasons, list) else []
     if "ConditionalCheckFailed" in codes:
@@ -136,21 +136,21 @@ def _cancellation(document: Mapping[str, Any]) -> str:
     return next((code for code in codes if isinstance(code, str) and code != "None"), "")
 
 
-def _reason(answer: Response, document: Mapping[str, Any] | None) -> str:
-    told = (document or {}).get("message") or (document or {}).get("Message")
-    if isinstance(told, str):
-        return told[:_MAX_REASON_CHARACTERS]
-    return f"HTTP {answer.status}: {answer.body[:_MAX_REASON_CHARACTERS].decode('utf-8', 'backslashreplace')}"
+def _reason(response: Response, document: Mapping[str, Any] | None) -> str:
+    message = (document or {}).get("message") or (document or {}).get("Message")
+    if isinstance(message, str):
+        return message[:_MAX_REASON_CHARACTERS]
+    return f"HTTP {response.status}: {response.body[:_MAX_REASON_CHARACTERS].decode('utf-8', 'backslashreplace')}"
 
 
-def _kind(status: int, spelt: str) -> Kind:
-    code = spelt.removesuffix("Exception")
+def _kind(status: int, spelling: str) -> FailureKind:
+    code = spelling.removesuffix("Exception")
     if code in _THROTTLING or status == 429:
-        return Kind.THROTTLED
+        return FailureKind.THROTTLED
     if code in _CREDENTIALS:
-        return Kind.CREDENTIALS
+        return FailureKind.CREDENTIALS
     if code in _SKEW | _SIGNATURE:
-        return Kind.SKEWED
+        return FailureKind.SKEWED
     if status >= 500 or status < 400 or code in _TRANSIENT:
-        return Kind.SERVER
-    return Kind.REJECTED
+        return FailureKind.SERVER
+    return FailureKind.REJECTED

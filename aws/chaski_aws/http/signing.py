@@ -1,8 +1,8 @@
-"""Signature Version 4 for POSTs of one action to one URL, by botocore's signer, with what never changes worked out once.
+"""Signature Version 4 for POSTs of one action to one URL, by botocore's signer, with the constant parts precomputed.
 
 Of the canonical request only the hash of the body differs from call to call, the time from second to second, and the
-signing key from day to day; botocore's `SigV4Auth` makes the rest once for each set of credentials. This takes about
-a tenth of the time of a full `SigV4Auth.add_auth`, and tests hold it to that signer's result.
+signing key from day to day; botocore's `SigV4Auth` computes the rest once for each set of credentials. This takes about
+a tenth of the time of a full `SigV4Auth.add_auth`; tests compare it with that signer's result.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -19,15 +19,15 @@ from botocore.credentials import ReadOnlyCredentials
 from chaski_aws.http.endpoints import Endpoint
 
 _TIME = "%Y%m%dT%H%M%SZ"
-_ANY_TIME = "00010101T000000Z"  # stands for the time in the prepared text
+_ANY_TIME = "00010101T000000Z"  # placeholder of the time in the precomputed text
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 class Signer:
-    """Makes the headers of one action's requests."""
+    """Computes the headers of one action's requests."""
 
     def __init__(self, endpoint: Endpoint, credentials: ReadOnlyCredentials, headers: Mapping[str, str]) -> None:
-        self._fixed = dict(headers)  # the client writes Host, and botocore signs it as it is written there
+        self._fixed = dict(headers)  # the client adds Host; botocore signs it with the same value
         if credentials.token:
             self._fixed["X-Amz-Security-Token"] = credentials.token
         auth = SigV4Auth(credentials, endpoint.service.name, endpoint.region)
@@ -42,7 +42,7 @@ class Signer:
         self._prepare(0)
 
     def headers(self, body: bytes, now: float) -> dict[str, str]:
-        """Every header of a request with that body, at that time (epoch seconds)."""
+        """All headers of a request with a body, at a time (epoch seconds)."""
         second = int(now)
         if second != self._second:
             self._prepare(second)
@@ -54,7 +54,7 @@ class Signer:
         return {**self._dated, "Authorization": self._authorization_start + mac.hexdigest()}
 
     def _prepare(self, second: int) -> None:
-        """Works out what is the same for all requests of one second."""
+        """Computes the parts that are the same for all requests of one second."""
         timestamp = time.strftime(_TIME, time.gmtime(second))
         scope = f"{timestamp[:8]}/{self._scope_end}"
         if timestamp[:8] != self._day:
@@ -62,8 +62,8 @@ class Signer:
             self._mac = hmac.new(self._signing_key(self._day), digestmod="sha256")
         self._canonical = hashlib.sha256(f"{self._before_time}x-amz-date:{timestamp}\n{self._after_time}\n".encode())
         self._text_start = f"{_ALGORITHM}\n{timestamp}\n{scope}\n".encode()
-        told = f"Credential={self._access_key}/{scope}, SignedHeaders={self._signed}, Signature="
-        self._authorization_start = f"{_ALGORITHM} {told}"
+        parameters = f"Credential={self._access_key}/{scope}, SignedHeaders={self._signed}, Signature="
+        self._authorization_start = f"{_ALGORITHM} {parameters}"
         self._dated = {**self._fixed, "X-Amz-Date": timestamp}
         self._second = second
 

@@ -1,8 +1,8 @@
-"""One AWS JSON call: signed, sent over kept connections, read up to a cap, tried again where that may help.
+"""Calls of AWS JSON actions: signed, sent over pooled connections, read up to a limit, retried where that can help.
 
-Any call may be repeated after its effect is unknown, since every caller's calls bear it: a SendMessage carries its
-deduplication id (all tries together end far within its five minutes), a ReceiveMessage its attempt id, deletes and
-puts of the same key are idempotent, and a change of visibility by a handle that lost its message is refused.
+Any call may be retried while its effect is unknown, since all calls tolerate it: a SendMessage carries its deduplication
+id (all tries together end far within its five minutes), a ReceiveMessage its attempt id, deletes and puts of the same
+key are idempotent, and a change of visibility by an expired handle is refused.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from yarl import URL
 import chaski_core
 from chaski_aws.http.credentials import CredentialSource
 from chaski_aws.http.endpoints import Endpoint
-from chaski_aws.http.responses import CANCELLED, OK, Kind, Problem, Response, read_answer
+from chaski_aws.http.responses import CANCELLED, OK, CallFailure, FailureKind, Response, parse_response
 from chaski_aws.http.retry import RetryBudget
 from chaski_aws.http.signing import Signer
 from chaski_core.errors import BackendUnavailableError
@@ -31,32 +31,32 @@ from chaski_runtime.http.transport import Connector
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
 
-OnRequest = Callable[[str, str], None]  # action, result: `ok`, `cancelled`, or a `Kind`
+OnRequest = Callable[[str, str], None]  # action, result: `ok`, `cancelled`, or a `FailureKind`
 CONNECT_SECONDS = 5.0
 KEEP_IDLE_SECONDS = 15.0  # below the 20 s or so after which AWS closes an idle connection
 TOLERATED_SKEW_SECONDS = 60.0  # AWS tolerates 5 minutes or more; below this the clock is not the cause
-MEASURE_SECONDS = 2.0  # that AWS gets to say what time it is; a process does not wait longer for it
-_CONNECTION_BYTES = 64 * 1024 * 1024  # of one answer with all that it is made of; far above every call's own limit
+MEASURE_SECONDS = 2.0  # timeout of `measure_clock`
+_CONNECTION_BYTES = 64 * 1024 * 1024  # of one response including headers; far above every call's own limit
 _UNKNOWN_REASON = "the connection failed"
 
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """What one try of a call may take."""
+    """Limits of one try of a call."""
 
     seconds: float = 10.0  # from the first byte sent to the last byte read
-    answer_bytes: int = 1_048_576
+    response_bytes: int = 1_048_576
 
 
 DEFAULT_LIMITS = CallLimits()
 
 
 def ignore_request(_action: str, _result: str) -> None:
-    """Counts nothing."""
+    """The default `on_request`: does nothing."""
 
 
 class AwsTransport:
-    """Calls one service at one endpoint. One for a process and service; its methods may be called side by side."""
+    """Calls one service at one endpoint. One per process and service; its methods may be called concurrently."""
 
     def __init__(
         self,
@@ -72,10 +72,10 @@ class AwsTransport:
         Args:
             endpoint: from `resolve_endpoint`.
             credentials: shared by the transports of a process.
-            on_request: told the action and the result of every HTTP request.
+            on_request: called with the action and the result of every HTTP request.
             chance: a random number from 0 to below 1, for jitter.
-            clock: dates the signatures, and learns from every answer; shared by the transports of a process. None: one
-                of its own.
+            clock: dates the signatures, and is corrected by every response; shared by the transports of a process.
+                None: a new one.
         """
         self._endpoint = endpoint
         self._credentials = credentials
@@ -90,16 +90,16 @@ class AwsTransport:
         self._closed = False
 
     async def close(self) -> None:
-        """Closes the connections; calls under way and later ones fail as if the service were away."""
+        """Closes the connections; pending and later calls fail as if the service were unavailable."""
         self._closed = True
         await self._client.close()
 
     async def call(self, action: str, fields: Mapping[str, Any], limits: CallLimits = DEFAULT_LIMITS) -> Any:
-        """Calls an action; returns the JSON object of the answer.
+        """Calls an action; returns the JSON object of the response.
 
         Raises:
-            BackendUnavailableError: away, overloaded, out of credentials or answering nonsense, after every try.
-            BackendRejectedError: refused for good; `code` as `Service.code_of` spells it.
+            BackendUnavailableError: unreachable, overloaded, without credentials or invalid responses, after all tries.
+            BackendRejectedError: the same call would fail again; `code` as `Service.code_of` spells it.
         """
         body = orjson.dumps(fields)
         tries, repaired = 1, False
@@ -107,10 +107,10 @@ class AwsTransport:
             credentials = await self._current_credentials()
             signed_at = self._clock.seconds()
             result = await self._try(action, body, credentials, limits)
-            if not isinstance(result, Problem):
+            if not isinstance(result, CallFailure):
                 self._budget.succeeded()
                 return result
-            if not repaired and await self._repaired(result, credentials, signed_at):
+            if not repaired and await self._repair(result, credentials, signed_at):
                 repaired = True
                 continue
             delay = self._budget.delay(result.kind, tries, self._chance())
@@ -120,9 +120,9 @@ class AwsTransport:
             await asyncio.sleep(delay)
 
     async def measure_clock(self) -> None:
-        """Learns the service's time by a request without a signature, whose answer has a `Date` whatever it says.
+        """Reads the service's time from the `Date` of the response to an unsigned request.
 
-        Takes 2 s at most; where there is no answer, what is known of the time stays as it is.
+        Takes 2 s at most; without a response the clock keeps its offset.
         """
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
             sent = self._clock.monotonic()
@@ -135,7 +135,7 @@ class AwsTransport:
         try:
             return await self._credentials.current()
         except BackendUnavailableError:
-            # By a clock that is ahead, new credentials have ended already; with AWS's time the next call finds them.
+            # By a clock that is ahead, new credentials have expired already; with AWS's time the next call accepts them.
             await self.measure_clock()
             raise
 
@@ -144,34 +144,34 @@ class AwsTransport:
         try:
             headers = self._signer(action, credentials).headers(body, self._clock.seconds())
             sent = self._clock.monotonic()
-            answer = await self._exchange(headers, body, limits)
-            result = answer if isinstance(answer, Problem) else self._read(answer, sent)
-        except TimeoutError:  # aiohttp's are both this and ClientError
-            result = Problem(Kind.TIMEOUT, "Timeout", f"{action} was not answered within {limits.seconds:g} s")
+            response = await self._exchange(headers, body, limits)
+            result = response if isinstance(response, CallFailure) else self._parse(response, sent)
+        except TimeoutError:  # aiohttp's timeouts are both this and ClientError
+            result = CallFailure(FailureKind.TIMEOUT, "Timeout", f"no response to {action} within {limits.seconds:g} s")
         except (aiohttp.ClientError, OSError) as error:
-            result = Problem(Kind.CONNECTION, type(error).__name__, str(error) or _UNKNOWN_REASON)
+            result = CallFailure(FailureKind.CONNECTION, type(error).__name__, str(error) or _UNKNOWN_REASON)
         finally:
             self._on_request(action, CANCELLED if result is None else _label(result))
         return result
 
-    def _read(self, answer: Response, sent: float) -> Any | Problem:
-        result = read_answer(self._endpoint.service, answer)
-        skewed = isinstance(result, Problem) and result.kind is Kind.SKEWED
-        self._clock.observe(answer.headers.get("date", ""), sent, decisive=skewed)
+    def _parse(self, response: Response, sent: float) -> Any | CallFailure:
+        result = parse_response(self._endpoint.service, response)
+        skewed = isinstance(result, CallFailure) and result.kind is FailureKind.SKEWED
+        self._clock.observe(response.headers.get("date", ""), sent, decisive=skewed)
         return result
 
-    async def _exchange(self, headers: Mapping[str, str], body: bytes, limits: CallLimits) -> Response | Problem:
+    async def _exchange(self, headers: Mapping[str, str], body: bytes, limits: CallLimits) -> Response | CallFailure:
         if self._closed:
-            return Problem(Kind.CONNECTION, "Closed", "this process has closed its connections")
+            return CallFailure(FailureKind.CONNECTION, "Closed", "this process has closed its connections")
         data = bytearray()
         async with asyncio.timeout(limits.seconds):
             response = await self._client.request("POST", self._url, tuple(headers.items()), body)
             try:
-                await response.read_into(data, limits.answer_bytes + 1)
+                await response.read_into(data, limits.response_bytes + 1)
             finally:
-                response.close()  # what is longer is not read
-        if len(data) > limits.answer_bytes:
-            return Problem(Kind.SERVER, "AnswerTooLong", f"more than {limits.answer_bytes} bytes")
+                response.close()  # the rest of a longer body is not read
+        if len(data) > limits.response_bytes:
+            return CallFailure(FailureKind.SERVER, "ResponseTooLong", f"more than {limits.response_bytes} bytes")
         return Response(response.status, response.headers, bytes(data))
 
     def _signer(self, action: str, credentials: ReadOnlyCredentials) -> Signer:
@@ -187,11 +187,11 @@ class AwsTransport:
             signer = self._signers[action] = Signer(self._endpoint, credentials, headers)
         return signer
 
-    async def _repaired(self, problem: Problem, credentials: ReadOnlyCredentials, signed_at: float) -> bool:
-        """Whether another clock or other credentials make the same call worth repeating."""
-        if problem.kind is Kind.SKEWED and abs(self._clock.seconds() - signed_at) > TOLERATED_SKEW_SECONDS:
+    async def _repair(self, failure: CallFailure, credentials: ReadOnlyCredentials, signed_at: float) -> bool:
+        """Whether the same call can succeed with the corrected clock or with other credentials, which it loads."""
+        if failure.kind is FailureKind.SKEWED and abs(self._clock.seconds() - signed_at) > TOLERATED_SKEW_SECONDS:
             return True
-        if problem.kind in (Kind.SKEWED, Kind.CREDENTIALS):  # a signature is wrong for a clock or for a key
+        if failure.kind in (FailureKind.SKEWED, FailureKind.CREDENTIALS):  # either can make a signature invalid
             return await self._credentials.replace(credentials) != credentials
         return False
 
@@ -206,8 +206,8 @@ def _open_client(endpoint: Endpoint) -> Client:
         ssl.create_default_context(cafile=endpoint.ca_bundle) if endpoint.ca_bundle else True
     )
     connector = Connector(
-        answer_bytes=_CONNECTION_BYTES,
-        limit=0,  # callers are bounded
+        max_response_bytes=_CONNECTION_BYTES,
+        limit=0,  # the number of callers is bounded
         ssl=verify,
     )
     agent = f"chaski/{chaski_core.__version__}"
@@ -217,4 +217,4 @@ def _open_client(endpoint: Endpoint) -> Client:
 
 
 def _label(result: Any) -> str:
-    return result.kind.value if isinstance(result, Problem) else OK
+    return result.kind.value if isinstance(result, CallFailure) else OK

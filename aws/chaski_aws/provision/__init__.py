@@ -1,13 +1,13 @@
-"""Makes, alters, drops and describes what a route needs on AWS: SQS queues and a DynamoDB table.
+"""Creates, changes, deletes and describes a route's resources on AWS: SQS queues and a DynamoDB table.
 
-Gather (`observing.py`), decide (`desired.py`, `generations.py`, `planning.py`, pure), apply (`applying.py`). Blocking,
-by boto3: callers with a loop use threads. `chaski provision` and the operator go the same way:
+Gather (`observe.py`, `state.py`), decide (`desired.py`, `plan.py`, `table_plan.py`, pure), apply (`apply.py`). Blocking,
+by boto3: callers with an event loop use threads. `chaski provision` and the operator take the same steps:
 
-    observed = survey(aws, route, settings)                   # what is there, found by name and read with its tags
+    observed = observe(aws, route, settings)                  # found by name, read with tags
     wanted = desired(route, observed.generations, settings)
-    actions = plan(wanted, observed)                          # raises NotOursError; empty: nothing has to be done
-    applied = apply(aws, actions)                             # may be killed anywhere: the next run goes on
-    resolved = resolved_route(wanted, observed, applied)
+    actions = plan(wanted, observed)                          # raises NotOursError; empty: nothing to change
+    applied = apply(aws, actions)                             # may be killed anywhere: the next run continues
+    resolved = resolved_route(wanted, observed, applied.urls)
 
-Everything that is known of a route's queues stands in their tags, so that nothing else has to be remembered.
+All state of a route's queues is in their tags; nothing else has to be remembered.
 """

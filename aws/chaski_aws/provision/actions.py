@@ -1,13 +1,15 @@
-"""One change, as data. Pure."""
+"""A change on AWS as data. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+BLOCK_SENDS = "block sends: deny SendMessage to everyone"
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One value that is not what it must be."""
+    """One value that differs from the desired one."""
 
     attribute: str
     was: str
@@ -16,14 +18,19 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One call that changes something, as data."""
+    """One call that changes something."""
 
     service: str  # sqs | dynamodb
     operation: str  # CreateQueue
     resource: str  # name of the queue or table
     request: Mapping[str, Any]
-    told: str  # what it does, in words: `fence`
+    description: str  # for people: `set attributes`
     drift: tuple[Drift, ...] = field(default=())
+
+    @property
+    def blocks_sends(self) -> bool:
+        """Whether it makes a queue refuse new messages."""
+        return self.description == BLOCK_SENDS
 
     def as_json(self) -> dict[str, Any]:
         """`{service, operation, resource, action, drift: [{attribute, was, wanted}]}`."""
@@ -31,6 +38,6 @@ class Action:
             "service": self.service,
             "operation": self.operation,
             "resource": self.resource,
-            "action": self.told,
+            "action": self.description,
             "drift": [{"attribute": each.attribute, "was": each.was, "wanted": each.wanted} for each in self.drift],
         }

@@ -1,4 +1,4 @@
-"""Calls of AWS's API by boto3, with one sort of errors."""
+"""Calls of AWS's API by boto3; every error is a `ProvisionError`."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,10 +10,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 from botocore.session import Session
 
-from chaski_aws.http.credentials import end_by
+from chaski_aws.http.credentials import expire_by
 from chaski_aws.http.endpoints import DYNAMODB, SQS, Endpoint, open_session
 from chaski_aws.http.signing import Signer
-from chaski_aws.provision.errors import Problem, ProvisionError, code_of, problem_of
+from chaski_aws.provision.errors import ProvisionError, ProvisionFailure, code_of, failure_of
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
 
@@ -24,7 +24,7 @@ _SKEWED_SECONDS = 60.0  # AWS tolerates 5 minutes or more: botocore's own signat
 _SKEW = frozenset(
     {"InvalidSignature", "RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
 )
-_MADE_BY_SIGNING = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
+_ADDED_BY_SIGNING = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
 _NOT_SIGNED = frozenset({"host", "user-agent", "content-length", "expect", "x-amzn-trace-id"})
 _SERVICES = {each.name: each for each in (SQS, DYNAMODB)}
 _NAMES = ("QueueName", "TableName", "QueueUrl", "ResourceArn", "QueueNamePrefix")
@@ -34,7 +34,7 @@ class Aws(Protocol):
     """Makes one call."""
 
     def call(self, service: str, operation: str, request: Mapping[str, Any], /) -> Mapping[str, Any]:
-        """The answer to an operation such as `CreateQueue` of `sqs` or `dynamodb`. Raises `ProvisionError`."""
+        """The response to an operation such as `CreateQueue` of `sqs` or `dynamodb`. Raises `ProvisionError`."""
         ...
 
 
@@ -51,8 +51,8 @@ class BotoAws:
 
         Args:
             open_session: where configuration and credentials come from.
-            endpoints: URLs by service, in place of those that the configuration says.
-            clock: dates the signatures where this machine's is off, and learns from every answer. None: one of its own.
+            endpoints: URLs by service, in place of the configured ones.
+            clock: dates the signatures where this machine's clock is wrong; corrected by every response. None: a new one.
 
         Raises:
             ProvisionError: for example no region is set.
@@ -66,25 +66,25 @@ class BotoAws:
                 "sqs": session.client("sqs", config=_CONFIG, endpoint_url=where.get("sqs")),
                 "dynamodb": session.client("dynamodb", config=_CONFIG, endpoint_url=where.get("dynamodb")),
             }
-        except (BotoCoreError, ValueError) as error:  # ValueError: botocore's word for an endpoint that is no URL
+        except (BotoCoreError, ValueError) as error:  # ValueError: botocore's error for an endpoint that is not a URL
             raise _unconfigured(error) from error
-        end_by(self._session.get_credentials(), self._clock.seconds)
+        expire_by(self._session.get_credentials(), self._clock.seconds)
         for name, client in self._clients.items():
-            client.meta.events.register(f"before-send.{name}", self._sign_anew)
+            client.meta.events.register(f"before-send.{name}", self._sign_again)
 
     @property
     def clock(self) -> CorrectedClock:
-        """The time by AWS's answers, to compare AWS's times with."""
+        """The time by AWS's responses, to compare AWS's timestamps with."""
         return self._clock
 
     def call(self, service: str, operation: str, request: Mapping[str, Any], /) -> Mapping[str, Any]:
-        """As `Aws.call`; tries again by itself for seconds where that can help."""
+        """Implements `Aws.call`; retries temporary errors for some seconds."""
         signed_at = self._clock.seconds()
         try:
             return self._call(service, operation, request)
         except ClientError as error:
-            code_given = str(error.response.get("Error", {}).get("Code", "")).removesuffix("Exception")
-            if code_given not in _SKEW or abs(self._clock.seconds() - signed_at) <= _SKEWED_SECONDS:
+            code = str(error.response.get("Error", {}).get("Code", "")).removesuffix("Exception")
+            if code not in _SKEW or abs(self._clock.seconds() - signed_at) <= _SKEWED_SECONDS:
                 raise _refused(service, operation, request, error) from error
         except BotoCoreError as error:
             raise _failed(service, operation, request, error) from error
@@ -98,25 +98,25 @@ class BotoAws:
     def _call(self, service: str, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
         sent = self._clock.monotonic()
         try:
-            answer: Mapping[str, Any] = getattr(self._clients[service], _method(operation))(**request)
+            response: Mapping[str, Any] = getattr(self._clients[service], _method(operation))(**request)
         except ClientError as error:
-            code_given = str(error.response.get("Error", {}).get("Code", "")).removesuffix("Exception")
-            self._learn(error.response, sent, decisive=code_given in _SKEW)
+            code = str(error.response.get("Error", {}).get("Code", "")).removesuffix("Exception")
+            self._observe_date(error.response, sent, decisive=code in _SKEW)
             raise
-        self._learn(answer, sent, decisive=False)
-        return answer
+        self._observe_date(response, sent, decisive=False)
+        return response
 
-    def _learn(self, answer: Mapping[str, Any], sent: float, *, decisive: bool) -> None:
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    def _observe_date(self, response: Mapping[str, Any], sent: float, *, decisive: bool) -> None:
+        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         self._clock.observe(headers.get("date", ""), sent, decisive=decisive)
 
-    def _sign_anew(self, request: AWSPreparedRequest, **_event: object) -> None:
-        """Replaces botocore's signature where it was made by a clock that is off; both are POSTs of JSON to the root."""
+    def _sign_again(self, request: AWSPreparedRequest, **_event: object) -> None:
+        """Replaces botocore's signature where the clock behind it is wrong; requests are POSTs of JSON to the root."""
         credentials = self._session.get_credentials()
         if abs(self._clock.offset_seconds() or 0.0) <= _SKEWED_SECONDS or credentials is None:
             return
         texts = {str(name): _text(value) for name, value in request.headers.items()}
-        kept = {name: value for name, value in texts.items() if name.lower() not in _MADE_BY_SIGNING | _NOT_SIGNED}
+        kept = {name: value for name, value in texts.items() if name.lower() not in _ADDED_BY_SIGNING | _NOT_SIGNED}
         scope = texts["Authorization"].partition("Credential=")[2].split("/")  # KEY/date/region/service/aws4_request
         endpoint = Endpoint(_SERVICES[scope[3]], request.url, scope[2])
         signer = Signer(endpoint, credentials.get_frozen_credentials(), kept)
@@ -126,15 +126,14 @@ class BotoAws:
 
 
 def _refused(service: str, operation: str, request: Mapping[str, Any], error: ClientError) -> ProvisionError:
-    answered: Mapping[str, Any] = error.response.get("Error", {})
-    code_given = str(answered.get("QueryErrorCode") or answered.get("Code", ""))
-    code = code_of(service, code_given)
-    return ProvisionError(problem_of(service, operation, resource_of(request), code, str(answered.get("Message", ""))))
+    details: Mapping[str, Any] = error.response.get("Error", {})
+    code = code_of(service, str(details.get("QueryErrorCode") or details.get("Code", "")))
+    return ProvisionError(failure_of(service, operation, resource_of(request), code, str(details.get("Message", ""))))
 
 
 def _failed(service: str, operation: str, request: Mapping[str, Any], error: BotoCoreError) -> ProvisionError:
     code = "NoCredentials" if isinstance(error, NoCredentialsError) else "Unreachable"
-    return ProvisionError(problem_of(service, operation, resource_of(request), code, str(error)))
+    return ProvisionError(failure_of(service, operation, resource_of(request), code, str(error)))
 
 
 def _text(value: object) -> str:
@@ -142,7 +141,7 @@ def _text(value: object) -> str:
 
 
 def resource_of(request: Mapping[str, Any]) -> str:
-    """Name of the queue or table that a request is about."""
+    """Name of the queue or table of a request."""
     named = next((str(request[name]) for name in _NAMES if name in request), "")
     return named.rpartition("/")[2]
 
@@ -152,5 +151,5 @@ def _method(operation: str) -> str:
 
 
 def _unconfigured(error: Exception) -> ProvisionError:
-    fix = "set AWS_DEFAULT_REGION" if isinstance(error, NoRegionError) else "mend the AWS configuration"
-    return ProvisionError(Problem("aws", "Configuration", "", "Configuration", str(error), None, fix))
+    fix = "set AWS_DEFAULT_REGION" if isinstance(error, NoRegionError) else "fix the AWS configuration"
+    return ProvisionError(ProvisionFailure("aws", "Configuration", "", "Configuration", str(error), None, fix))

@@ -1,45 +1,64 @@
-"""What a route needs on AWS, in full. Pure."""
+"""The queues and the table that a route must have, and the resolved route that names them. Pure."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chaski_aws.dynamodb.table import table_definition
-from chaski_aws.provision.generations import KnownGeneration, number_for
-from chaski_aws.provision.settings import (
+from chaski_aws.provision.state import (
     GENERATION_TAG,
     MAP_TAG,
     ORDERING_TAG,
     PARTITION_TAG,
     QUEUE_TAG,
     RUNG_TAG,
-    ProvisionSettings,
-    ownership,
+    KnownGeneration,
+    Observed,
+    ObservedQueue,
+    ownership_tags,
 )
 from chaski_core.ports import RETENTION_SECONDS
 from chaski_core.retry.ladder import Rung
 from chaski_core.route.model import Ordering, Route
-from chaski_core.route.resolved import map_fingerprint, queue_name, rung_queue_name, table_name
-
-VISIBILITY_SECONDS = (
-    120  # below the five minutes of deduplication, so that a hop repeated after a crash falls into them
+from chaski_core.route.resolved import (
+    Generation,
+    ResolvedRoute,
+    RungQueue,
+    map_fingerprint,
+    queue_name,
+    rung_queue_name,
+    table_name,
 )
+
+# Below the five minutes of SQS's deduplication, so that a hop that is repeated after a crash is still deduplicated.
+VISIBILITY_SECONDS = 120
 MAX_MESSAGE_BYTES = 327_680  # a message of 262,144 bytes with its metadata
 
 
 @dataclass(frozen=True, slots=True)
+class ProvisionSettings:
+    """What is the same for all routes of one installation."""
+
+    owner: str  # names the installation: two that share an account never touch each other's. No default: it would be shared
+    tags: Mapping[str, str] = field(default_factory=dict)  # additional, for bills and policies; never removed
+    kms_key_id: str | None = None  # of SQS queues; None: SQS-managed keys
+    point_in_time_recovery: bool = True
+    deletion_protection: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class DesiredQueue:
-    """A queue as it must be."""
+    """The desired state of a queue."""
 
     name: str
-    attributes: Mapping[str, str]  # all that are ours to say; "" means absent
+    attributes: Mapping[str, str]  # all that Chaski sets; "" means absent
     tags: Mapping[str, str]
-    queue: str | None = None  # of a partition: the route's queue
+    queue: str | None = None  # of a partition: the name of the route's queue
     rung: Rung | None = None
 
     @property
-    def what(self) -> str:
-        """In words: `partition 0 of messages` or `rung fast`."""
+    def label(self) -> str:
+        """For people: `partition 0 of messages` or `rung fast`."""
         if self.rung is not None:
             return f"rung {self.rung.name}"
         return f"partition {self.tags[PARTITION_TAG]} of {self.queue}"
@@ -47,10 +66,10 @@ class DesiredQueue:
 
 @dataclass(frozen=True, slots=True)
 class DesiredTable:
-    """The table as it must be."""
+    """The desired state of the table."""
 
     name: str
-    definition: Mapping[str, Any]  # fields of CreateTable, tags left out
+    definition: Mapping[str, Any]  # fields of CreateTable, without tags
     tags: Mapping[str, str]
     point_in_time_recovery: bool
     deletion_protection: bool
@@ -58,22 +77,21 @@ class DesiredTable:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """All that a route needs."""
+    """The desired state of everything that a route needs."""
 
     route: Route
     settings: ProvisionSettings
-    generation: int  # that takes new messages
+    generation: int  # the one that takes new messages
     queues: tuple[DesiredQueue, ...]  # partitions in the route's order, then rungs
     table: DesiredTable
 
     @property
     def names(self) -> frozenset[str]:
-        """Names of the queues."""
         return frozenset(queue.name for queue in self.queues)
 
 
 def desired(route: Route, known: Sequence[KnownGeneration], settings: ProvisionSettings) -> Desired:
-    """What must be there. `known`: the generations that there are already, oldest first."""
+    """The desired state of a route. `known`: the generations that exist already, oldest first."""
     number = number_for(route, known)
     rungs = route.retry.rungs if route.ordering is Ordering.RELAXED else ()
     queues = (
@@ -87,6 +105,14 @@ def desired(route: Route, known: Sequence[KnownGeneration], settings: ProvisionS
     return Desired(route, settings, number, queues, _table(route, settings))
 
 
+def number_for(route: Route, known: Sequence[KnownGeneration]) -> int:
+    """The generation that takes new messages: the newest one if it has the route's map, else the next number."""
+    if not known:
+        return 1
+    newest = known[-1]
+    return newest.number if newest.map == map_fingerprint(route) else newest.number + 1
+
+
 def _partition(route: Route, settings: ProvisionSettings, number: int, queue: str, index: int) -> DesiredQueue:
     tags = {
         QUEUE_TAG: queue,
@@ -94,13 +120,15 @@ def _partition(route: Route, settings: ProvisionSettings, number: int, queue: st
         GENERATION_TAG: str(number),
         MAP_TAG: map_fingerprint(route),
     }
-    made = _queue(queue_name(route, queue, number, index), route, settings, 0, tags)
-    return replace(made, queue=queue)
+    desired_queue = _queue(queue_name(route, queue, number, index), route, settings, 0, tags)
+    return replace(desired_queue, queue=queue)
 
 
 def _rung(route: Route, settings: ProvisionSettings, rung: Rung) -> DesiredQueue:
-    made = _queue(rung_queue_name(route, rung.name), route, settings, rung.delay_seconds, {RUNG_TAG: rung.name})
-    return replace(made, rung=rung)
+    desired_queue = _queue(
+        rung_queue_name(route, rung.name), route, settings, rung.delay_seconds, {RUNG_TAG: rung.name}
+    )
+    return replace(desired_queue, rung=rung)
 
 
 def _queue(
@@ -121,7 +149,7 @@ def _queue(
 
 
 def _common_tags(route: Route, settings: ProvisionSettings) -> dict[str, str]:
-    return {**settings.tags, **ownership(route, settings), ORDERING_TAG: route.ordering.value}
+    return {**settings.tags, **ownership_tags(route, settings.owner), ORDERING_TAG: route.ordering.value}
 
 
 def _encryption(settings: ProvisionSettings) -> dict[str, str]:
@@ -139,3 +167,41 @@ def _table(route: Route, settings: ProvisionSettings) -> DesiredTable:
         point_in_time_recovery=settings.point_in_time_recovery,
         deletion_protection=settings.deletion_protection,
     )
+
+
+def resolved_route(
+    wanted: Desired, observed: Observed, created: Mapping[str, str], deleted: Collection[str] = ()
+) -> ResolvedRoute:
+    """The document that ingest and workers read.
+
+    Args:
+        wanted: the desired state.
+        observed: the state before the changes.
+        created: URLs of the queues that were created since, by name.
+        deleted: names of the queues that are deleted, or about to be.
+    """
+    urls = {name: queue.url for name, queue in observed.queues.items()} | dict(created)
+    queues = {
+        queue.name: tuple(urls[each.name] for each in wanted.queues if each.queue == queue.name)
+        for queue in wanted.route.queues
+    }
+    deleted_urls = {observed.queues[name].url for name in deleted if name in observed.queues}
+    older = (each.as_generation() for each in observed.generations if each.number != wanted.generation)
+    draining = [
+        each
+        for each in older
+        if any(url not in deleted_urls for partitions in each.queues.values() for url in partitions)
+    ]
+    rungs = tuple(RungQueue(queue.rung, urls[queue.name]) for queue in wanted.queues if queue.rung is not None)
+    retired = tuple(
+        _retired(queue)
+        for queue in observed.own_queues
+        if RUNG_TAG in queue.tags and queue.name not in wanted.names and queue.name not in deleted
+    )
+    return ResolvedRoute(
+        wanted.route, (*draining, Generation(wanted.generation, queues)), rungs, retired, wanted.table.name
+    )
+
+
+def _retired(queue: ObservedQueue) -> RungQueue:
+    return RungQueue(Rung(queue.tags[RUNG_TAG], int(queue.attributes.get("DelaySeconds", "0"))), queue.url)

@@ -1,9 +1,9 @@
-"""What a receive took whose caller left: given back, so that it locks nothing.
+"""Releases messages received by a cancelled ReceiveMessage call, so that their groups are not locked.
 
-A long poll that is cut off may still take messages: SQS answers it after its caller hung up, and the groups in that
-answer stay locked for their whole visibility timeout. So the request is left to end by itself and what it brings is
-given back. Where it can't end (the connection broke, or everything closes now), the same attempt is asked for again
-without waiting: SQS returns the same messages for the same ReceiveRequestAttemptId
+An aborted long poll may still receive messages: SQS answers it after the client disconnected, and the groups in that
+response stay locked for the whole visibility timeout. So the request is left running and the messages that it returns
+are released. Where it can't complete (the connection broke, or the process is closing), the same attempt is requested
+again without waiting: SQS returns the same messages for the same ReceiveRequestAttemptId
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html).
 """
 
@@ -16,74 +16,74 @@ from chaski_core.errors import BackendError
 from chaski_core.ports import ReceivedMessage
 
 Receive = Callable[[], Awaitable[Sequence[ReceivedMessage]]]
-GiveBack = Callable[[Sequence[ReceivedMessage]], Awaitable[None]]
-LINGER_SECONDS = 25.0  # SQS's longest poll, and some
+Release = Callable[[Sequence[ReceivedMessage]], Awaitable[None]]
+LINGER_SECONDS = 25.0  # longer than SQS's longest poll of 20 s
 RECOVER_SECONDS = 10.0
-CLOSE_SECONDS = 3.0  # with the drain before it still within the grace period of a Pod
+CLOSE_SECONDS = 3.0  # after the drain, still within the grace period of a Pod
 _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
-class _Abandoned:
-    """One receive without a caller."""
+class _Orphan:
+    """A receive whose caller was cancelled."""
 
     request: "asyncio.Task[Sequence[ReceivedMessage]]"
-    ask_again: Receive
-    settling: "asyncio.Task[None] | None" = None
-    giving_back: bool = field(default=False)
+    repeat: Receive
+    recovery: "asyncio.Task[None] | None" = None
+    releasing: bool = field(default=False)
 
 
 class OrphanedReceives:
-    """The receives of one queue whose callers left. As many as there were callers at most, for seconds."""
+    """Receives of one queue whose callers were cancelled. At most one per caller, for seconds."""
 
-    def __init__(self, give_back: GiveBack) -> None:
-        self._give_back = give_back
-        self._by_attempt: dict[str, _Abandoned] = {}
+    def __init__(self, release: Release) -> None:
+        self._release = release
+        self._by_attempt: dict[str, _Orphan] = {}
         self._closing = asyncio.Event()
 
-    def add(self, attempt_id: str, request: "asyncio.Task[Sequence[ReceivedMessage]]", ask_again: Receive) -> None:
-        """Sees to it that what the request takes is given back."""
-        abandoned = _Abandoned(request, ask_again)
-        self._by_attempt[attempt_id] = abandoned
-        abandoned.settling = asyncio.create_task(self._settle(abandoned))
-        abandoned.settling.add_done_callback(lambda _: self._forget(attempt_id, abandoned))  # even if it never began
+    def add(self, attempt_id: str, request: "asyncio.Task[Sequence[ReceivedMessage]]", repeat: Receive) -> None:
+        """Releases, in the background, the messages that the request receives."""
+        orphan = _Orphan(request, repeat)
+        self._by_attempt[attempt_id] = orphan
+        orphan.recovery = asyncio.create_task(self._recover(orphan))
+        orphan.recovery.add_done_callback(lambda _: self._remove(attempt_id, orphan))  # even if it never started
 
-    async def leave_to_caller(self, attempt_id: str) -> None:
-        """Somebody asks for the same attempt again: what it returns is theirs, and is not taken from them."""
-        abandoned = self._by_attempt.get(attempt_id)
-        if abandoned is None or abandoned.settling is None:
+    async def hand_over(self, attempt_id: str) -> None:
+        """Leaves the messages of an attempt to a new caller of the same attempt."""
+        orphan = self._by_attempt.get(attempt_id)
+        if orphan is None or orphan.recovery is None:
             return
-        if not abandoned.giving_back:  # a hand-back on its way must arrive before the question, not after its answer
-            abandoned.settling.cancel()
-        await asyncio.wait((abandoned.settling,))
+        if not orphan.releasing:  # a release that has started must reach SQS before the new caller's request
+            orphan.recovery.cancel()
+        await asyncio.wait((orphan.recovery,))
 
     async def close(self) -> None:
-        """Asks again at once for all that is under way, and gives it back, within seconds."""
+        """Repeats all pending receives at once and releases their messages, within seconds."""
         self._closing.set()
-        tasks = [each.settling for each in self._by_attempt.values() if each.settling is not None]
+        tasks = [each.recovery for each in self._by_attempt.values() if each.recovery is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _settle(self, abandoned: _Abandoned) -> None:
+    async def _recover(self, orphan: _Orphan) -> None:
         try:
-            taken = await self._what_was_taken(abandoned)
-            abandoned.giving_back = True
-            if taken:
+            received = await self._received_messages(orphan)
+            orphan.releasing = True
+            if received:
                 async with asyncio.timeout(RECOVER_SECONDS):
-                    await self._give_back(taken)
+                    await self._release(received)
         except (BackendError, TimeoutError) as error:
-            _log.warning("a receive without a caller may hold messages until their visibility timeout: %s", error)
+            _log.warning("a cancelled receive may lock messages until their visibility timeout: %s", error)
 
-    def _forget(self, attempt_id: str, abandoned: _Abandoned) -> None:
-        abandoned.request.cancel()
-        if self._by_attempt.get(attempt_id) is abandoned:
+    def _remove(self, attempt_id: str, orphan: _Orphan) -> None:
+        orphan.request.cancel()
+        if self._by_attempt.get(attempt_id) is orphan:
             del self._by_attempt[attempt_id]
 
-    async def _what_was_taken(self, abandoned: _Abandoned) -> Sequence[ReceivedMessage]:
-        request = abandoned.request
+    async def _received_messages(self, orphan: _Orphan) -> Sequence[ReceivedMessage]:
+        request = orphan.request
         closing = asyncio.create_task(self._closing.wait())
         try:
             await asyncio.wait((request, closing), timeout=LINGER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -93,4 +93,4 @@ class OrphanedReceives:
             return request.result()
         request.cancel()
         async with asyncio.timeout(RECOVER_SECONDS):
-            return await abandoned.ask_again()
+            return await orphan.repeat()

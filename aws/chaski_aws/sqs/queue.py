@@ -26,10 +26,10 @@ from chaski_core.ports import (
 )
 
 MAX_WAIT_SECONDS = 20  # API_ReceiveMessage, WaitTimeSeconds
-_MAX_MESSAGE_BYTES = 327_680  # MaximumMessageSize of the queues that Chaski makes
-_LONGEST_ESCAPE = 6  # a character of one byte can come as \u0000
+_MAX_MESSAGE_BYTES = 327_680  # MaximumMessageSize of the queues that Chaski creates
+_LONGEST_ESCAPE = 6  # one byte can be encoded as \u0000
 _MAX_RECEIVED_BYTES = MAX_BATCH_ENTRIES * (_MAX_MESSAGE_BYTES + 8192) * _LONGEST_ESCAPE
-ANSWER_SECONDS = 10.0  # for one try of a call; a long poll has its wait besides
+RESPONSE_SECONDS = 10.0  # timeout of one try of a call; a long poll adds its wait
 _SYSTEM_ATTRIBUTES = (
     "ApproximateFirstReceiveTimestamp",
     "ApproximateReceiveCount",
@@ -46,34 +46,33 @@ _COUNTS = {
 
 
 class SqsQueue:
-    """Implements `chaski_core.ports.Queue` for one queue URL. One object for a process and URL."""
+    """Implements `chaski_core.ports.Queue` for one queue URL. One object per process and URL."""
 
-    def __init__(self, transport: AwsTransport, url: str, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, transport: AwsTransport, url: str, response_seconds: float = RESPONSE_SECONDS) -> None:
         self._transport = transport
         self._url = url
-        self._answer_seconds = answer_seconds
-        self._limits = CallLimits(answer_seconds)
-        self._abandoned = OrphanedReceives(self._give_back)
+        self._response_seconds = response_seconds
+        self._limits = CallLimits(response_seconds)
+        self._orphans = OrphanedReceives(self._release)
 
     @property
     def url(self) -> str:
-        """The queue's URL."""
         return self._url
 
     @property
     def atomic_batches(self) -> bool:
-        """SQS can take one entry of a batch and fail another."""
+        """False: SQS can accept one entry of a batch and fail another."""
         return False
 
     @property
     def retention_seconds(self) -> int:
-        """What the queues of a route are made with: the most that SQS has."""
+        """The retention that a route's queues are created with: SQS's maximum."""
         return RETENTION_SECONDS
 
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
-        """SendMessageBatch; more than one call where the bodies are longer than 1 MiB together.
+        """SendMessageBatch; several calls where the bodies are larger than 1 MiB in total.
 
-        A later call leaves out the messages of a group of which an earlier call failed one.
+        A group of which one call failed a message is left out of the later calls.
         """
         results: list[Sent | Failed] = []
         for run in batches.split_by_size(messages):
@@ -83,18 +82,18 @@ class SqsQueue:
     async def receive(
         self, *, max_messages: int, wait_seconds: float, visibility_seconds: int, attempt_id: str
     ) -> Sequence[ReceivedMessage]:
-        """ReceiveMessage; the wait in whole seconds, rounded up, at most 20. An empty attempt id stands for a new one."""
+        """ReceiveMessage; the wait in whole seconds, rounded up, at most 20. An empty attempt id means a new one."""
         if attempt_id:
-            await self._abandoned.leave_to_caller(attempt_id)
+            await self._orphans.hand_over(attempt_id)
         else:
             attempt_id = uuid.uuid4().hex
         wait = min(math.ceil(wait_seconds), MAX_WAIT_SECONDS)
-        ask = partial(self._receive, max_messages, visibility_seconds, attempt_id)
-        request = asyncio.create_task(ask(wait))
+        receive = partial(self._receive, max_messages, visibility_seconds, attempt_id)
+        request = asyncio.create_task(receive(wait))
         try:
             return await asyncio.shield(request)
         except asyncio.CancelledError:
-            self._abandoned.add(attempt_id, request, partial(ask, 0))
+            self._orphans.add(attempt_id, request, partial(receive, 0))
             raise
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Failed | None]:
@@ -108,25 +107,25 @@ class SqsQueue:
         return batches.failures(await self._call_batch("ChangeMessageVisibilityBatch", values), len(values))
 
     async def counts(self) -> QueueCounts:
-        """GetQueueAttributes. Approximate on AWS, and behind by up to a minute; the age of the oldest is not told."""
+        """GetQueueAttributes. Approximate on AWS and up to a minute old; without the age of the oldest message."""
         fields = {"QueueUrl": self._url, "AttributeNames": list(_COUNTS.values())}
-        told = (await self._transport.call("GetQueueAttributes", fields, self._limits)).get("Attributes") or {}
+        attributes = (await self._transport.call("GetQueueAttributes", fields, self._limits)).get("Attributes") or {}
         try:
-            return QueueCounts(**{name: int(told[attribute]) for name, attribute in _COUNTS.items()})
+            return QueueCounts(**{name: int(attributes[attribute]) for name, attribute in _COUNTS.items()})
         except (KeyError, TypeError, ValueError) as error:
             raise _unexpected("GetQueueAttributes", error) from error
 
     async def attributes(self) -> Mapping[str, str]:
         """Settings and counts in one GetQueueAttributes, as SQS spells them."""
         fields = {"QueueUrl": self._url, "AttributeNames": ["All"]}
-        told = (await self._transport.call("GetQueueAttributes", fields, self._limits)).get("Attributes")
-        if not isinstance(told, dict):
-            raise _unexpected("GetQueueAttributes", TypeError("the answer has no attributes"))
-        return told
+        attributes = (await self._transport.call("GetQueueAttributes", fields, self._limits)).get("Attributes")
+        if not isinstance(attributes, dict):
+            raise _unexpected("GetQueueAttributes", TypeError("the response has no attributes"))
+        return attributes
 
     async def close(self) -> None:
-        """Gives back what receives took whose callers left. The transport stays open."""
-        await self._abandoned.close()
+        """Releases messages of cancelled receives. The transport stays open."""
+        await self._orphans.close()
 
     async def _send_run(
         self, run: Sequence[OutgoingMessage], messages: Sequence[OutgoingMessage], before: Sequence[Sent | Failed]
@@ -139,7 +138,7 @@ class SqsQueue:
             done = iter(await self._send_batch(wanted) if wanted or not run else ())
         except BackendError as error:
             if not before:
-                raise  # nothing was done that the caller would have to know of
+                raise  # nothing was sent that the caller would have to know about
             done = iter([_failed(error)] * len(wanted))
         return [batches.NOT_SENT if message.group_id in failed_groups else next(done) for message in run]
 
@@ -152,11 +151,11 @@ class SqsQueue:
             }
             for message in messages
         ]
-        answer = await self._call_batch("SendMessageBatch", values)
+        response = await self._call_batch("SendMessageBatch", values)
         try:
             return [
                 result if isinstance(result, Failed) else _sent(result)
-                for result in batches.results(answer, len(messages))
+                for result in batches.results(response, len(messages))
             ]
         except (KeyError, TypeError, ValueError) as error:
             raise _unexpected("SendMessageBatch", error) from error
@@ -172,40 +171,40 @@ class SqsQueue:
             "ReceiveRequestAttemptId": attempt_id,
             "MessageSystemAttributeNames": _SYSTEM_ATTRIBUTES,
         }
-        limits = CallLimits(wait_seconds + self._answer_seconds, _MAX_RECEIVED_BYTES)
-        answer = await self._transport.call("ReceiveMessage", fields, limits)
+        limits = CallLimits(wait_seconds + self._response_seconds, _MAX_RECEIVED_BYTES)
+        response = await self._transport.call("ReceiveMessage", fields, limits)
         try:
-            return [_received(each) for each in answer.get("Messages") or ()]
+            return [_received(each) for each in response.get("Messages") or ()]
         except (KeyError, TypeError, ValueError) as error:
             raise _unexpected("ReceiveMessage", error) from error
 
     async def _call_batch(self, action: str, values: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = await self._transport.call(
+        response: Mapping[str, Any] = await self._transport.call(
             action, {"QueueUrl": self._url, "Entries": batches.entries(values)}, self._limits
         )
-        return answer
+        return response
 
-    async def _give_back(self, messages: Sequence[ReceivedMessage]) -> None:
+    async def _release(self, messages: Sequence[ReceivedMessage]) -> None:
         await self.change_visibility([VisibilityChange(message.receipt_handle, 0) for message in messages])
 
 
 def _sent(result: Mapping[str, Any]) -> Sent:
-    # The API makes the number optional, and the message is on the queue in any case; 0 is below every number.
+    # SequenceNumber is optional in the API, and the message is on the queue in any case; 0 is below every number.
     return Sent(result["MessageId"], int(result.get("SequenceNumber") or 0))
 
 
 def _received(message: Mapping[str, Any]) -> ReceivedMessage:
-    told = message["Attributes"]
+    attributes = message["Attributes"]
     return ReceivedMessage(
         message_id=message["MessageId"],
         receipt_handle=message["ReceiptHandle"],
         body=message["Body"].encode(),
-        group_id=told["MessageGroupId"],
-        deduplication_id=told["MessageDeduplicationId"],
-        sequence_number=int(told["SequenceNumber"]),
-        sent_at=int(told["SentTimestamp"]),
-        receive_count=int(told["ApproximateReceiveCount"]),
-        first_received_at=int(told["ApproximateFirstReceiveTimestamp"]),
+        group_id=attributes["MessageGroupId"],
+        deduplication_id=attributes["MessageDeduplicationId"],
+        sequence_number=int(attributes["SequenceNumber"]),
+        sent_at=int(attributes["SentTimestamp"]),
+        receive_count=int(attributes["ApproximateReceiveCount"]),
+        first_received_at=int(attributes["ApproximateFirstReceiveTimestamp"]),
     )
 
 
@@ -216,4 +215,4 @@ def _failed(error: BackendError) -> Failed:
 
 
 def _unexpected(action: str, error: Exception) -> BackendUnavailableError:
-    return BackendUnavailableError(f"{action}: an answer of another shape: {error!r}")
+    return BackendUnavailableError(f"{action}: unexpected response: {error!r}")

@@ -11,9 +11,10 @@ from typing import Self
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Clock
 from chaski_embedded.broker import catalog, housekeeping, queue_operations
+from chaski_embedded.broker.commands import Action, QueueChange, T
+from chaski_embedded.broker.queue import URL_SCHEME, EmbeddedQueue
 from chaski_embedded.broker.waiters import Waiters
-from chaski_embedded.broker.writer import Action, Connect, QueueChange, T, Writer
-from chaski_embedded.queue import URL_SCHEME, EmbeddedQueue
+from chaski_embedded.broker.writer import Connect, Writer
 from chaski_embedded.storage import schema
 from chaski_embedded.storage.folder_lock import FolderLock
 
@@ -23,23 +24,23 @@ _log = logging.getLogger(__name__)
 class EmbeddedBroker:
     """Owns a data folder. Queues are named by URLs of the form `embedded://<queue name>`.
 
-    Every call raises `BackendUnavailableError` where the disk does not take what is written, and
-    `BackendRejectedError` with SQS's code (`QueueDoesNotExist`, `InvalidAttributeValue`, ...) where it refuses.
+    Every call raises `BackendUnavailableError` where a write to the disk fails, and `BackendRejectedError` with SQS's
+    code (`QueueDoesNotExist`, `InvalidAttributeValue`, ...) for an invalid request.
     """
 
     def __init__(self, folder: Path, lock: FolderLock, clock: Clock, connect: Connect) -> None:
-        """Not to be called; use `open`."""
+        """Use `open` instead."""
         self._file = folder / schema.FILE_NAME
         self._lock = lock
         self._clock = clock
-        self._engine = Writer(self._file, clock, self._hear, connect)
+        self._writer = Writer(self._file, clock, self._on_change, connect)
         self._waiters: dict[str, Waiters] = {}
-        self._receivers: dict[str, int] = {}  # queue name -> long polls under way
+        self._receivers: dict[str, int] = {}  # queue name -> number of long polls
         self._housekeeping: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, folder: str | Path, clock: Clock, *, connect: Connect = schema.connect) -> Self:
-        """Opens the folder, made if it is not there.
+        """Opens the folder; creates it if it does not exist.
 
         Raises:
             BackendRejectedError: another process owns the folder (DataInUse), a newer release wrote it (DataTooNew),
@@ -52,22 +53,22 @@ class EmbeddedBroker:
             raise BackendRejectedError("DataUnusable", f"{path} can't be used as data folder: {error}") from error
         broker = cls(path, lock, clock, connect)
         try:
-            await broker._engine.start()
+            await broker._writer.start()
         except BaseException as error:
             lock.release()
             if isinstance(error, (sqlite3.Error, OSError)):
                 raise BackendRejectedError("DataUnusable", f"{broker.file} can't be opened: {error}") from error
             raise
-        broker._housekeeping = asyncio.create_task(broker._keep_house())
+        broker._housekeeping = asyncio.create_task(broker._run_housekeeping())
         return broker
 
     async def close(self) -> None:
-        """Finishes what was asked for, then lets go of the folder."""
+        """Completes pending commands, then releases the folder."""
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.gather(self._housekeeping, return_exceptions=True)
             self._housekeeping = None
-            await self._engine.stop()
+            await self._writer.stop()
             for waiters in self._waiters.values():
                 waiters.close()
                 waiters.wake_all()
@@ -82,72 +83,72 @@ class EmbeddedBroker:
         """The wall clock, epoch milliseconds."""
         return self._clock.now_ms()
 
-    def trouble(self) -> str | None:
-        """Why nothing can be stored; None while it can."""
-        return self._engine.trouble
+    def write_error(self) -> str | None:
+        """Why writes fail; None while they succeed."""
+        return self._writer.write_error
 
     async def run(self, action: Action[T]) -> T:
-        """Runs an action of this package on the engine's thread; returns once its changes are durable."""
-        return await self._engine.submit(action)
+        """Runs an action on the writer's thread; returns once its changes are durable."""
+        return await self._writer.submit(action)
 
-    def ride(self, action: Action[object], messages: Iterable[str] = ()) -> None:
-        """Runs an action about these messages, by identity, on the engine's thread without waiting for it."""
-        self._engine.ride(action, messages)
+    def submit_nowait(self, action: Action[object], messages: Iterable[str] = ()) -> None:
+        """Submits an action that concerns these messages, by identity, to the writer's thread without waiting for it."""
+        self._writer.submit_nowait(action, messages)
 
     async def release_in_flight(self) -> int:
-        """Makes every held message visible again; returns how many. For a process that is alone on the folder."""
+        """Makes every message in flight visible; returns their number. For a process without other users of the folder."""
         return await self.run(queue_operations.release_in_flight)
 
     def queue(self, url: str) -> EmbeddedQueue:
-        """The queue of that URL. Makes no call."""
-        return EmbeddedQueue(url, self._engine, self._waiting)
+        """The queue with a URL. Makes no call."""
+        return EmbeddedQueue(url, self._writer, self._waiting)
 
     # ---- administration
 
     async def create_queue(
         self, name: str, attributes: Mapping[str, str], tags: Mapping[str, str] | None = None
     ) -> str:
-        """Makes a FIFO queue, or finds one with the very same attributes; its URL."""
-        await self.run(lambda session: catalog.create(session, name, attributes, tags or {}))
+        """Creates a FIFO queue, or finds one with the same attributes; its URL."""
+        await self.run(lambda work: catalog.create(work, name, attributes, tags or {}))
         return URL_SCHEME + name
 
     async def queue_url(self, name: str) -> str:
-        """The URL of a queue that exists."""
-        await self.run(lambda session: session.queue(name))
+        """The URL of an existing queue."""
+        await self.run(lambda work: work.queue(name))
         return URL_SCHEME + name
 
     async def list_queues(self, prefix: str = "") -> Sequence[str]:
-        """URLs of the queues whose names begin so, by name."""
-        names = await self.run(lambda session: sorted(name for name in session.queues if name.startswith(prefix)))
+        """URLs of the queues whose names begin with a prefix, by name."""
+        names = await self.run(lambda work: sorted(name for name in work.queues if name.startswith(prefix)))
         return [URL_SCHEME + name for name in names]
 
     async def attributes(self, url: str) -> Mapping[str, str]:
         """Every attribute, `Approximate*`, timestamps and `QueueArn` included."""
-        return await self.run(lambda session: catalog.attributes_of(session, _name(url)))
+        return await self.run(lambda work: catalog.attributes_of(work, _name(url)))
 
     async def set_attributes(self, url: str, attributes: Mapping[str, str]) -> None:
-        """Changes the attributes given, keeps the others."""
-        await self.run(lambda session: catalog.set_attributes(session, _name(url), attributes))
+        """Sets attributes; others stay."""
+        await self.run(lambda work: catalog.set_attributes(work, _name(url), attributes))
 
     async def delete_queue(self, url: str) -> None:
         """Deletes a queue with its messages; its name can be used again after 60 seconds."""
-        await self.run(lambda session: catalog.delete(session, _name(url)))
+        await self.run(lambda work: catalog.delete(work, _name(url)))
 
     async def purge_queue(self, url: str) -> None:
         """Deletes every message of a queue; once in 60 seconds."""
-        await self.run(lambda session: catalog.purge(session, _name(url)))
+        await self.run(lambda work: catalog.purge(work, _name(url)))
 
     async def tag(self, url: str, tags: Mapping[str, str]) -> None:
         """Adds or replaces tags."""
-        await self.run(lambda session: catalog.set_tags(session, _name(url), tags))
+        await self.run(lambda work: catalog.set_tags(work, _name(url), tags))
 
     async def untag(self, url: str, names: Sequence[str]) -> None:
-        """Drops tags."""
-        await self.run(lambda session: catalog.set_tags(session, _name(url), {}, names))
+        """Removes tags."""
+        await self.run(lambda work: catalog.set_tags(work, _name(url), {}, names))
 
     async def list_tags(self, url: str) -> Mapping[str, str]:
         """The tags of a queue."""
-        return await self.run(lambda session: dict(session.queue(_name(url)).tags))
+        return await self.run(lambda work: dict(work.queue(_name(url)).tags))
 
     # ---- inside
 
@@ -165,27 +166,27 @@ class EmbeddedBroker:
                 waiters.close()
                 del self._receivers[name], self._waiters[name]
 
-    def _hear(self, news: QueueChange | None) -> None:
-        if news is None:
+    def _on_change(self, change: QueueChange | None) -> None:
+        if change is None:
             for waiters in self._waiters.values():
                 waiters.wake_all()
             return
-        found = self._waiters.get(news.queue)
-        if found is None:
+        polls = self._waiters.get(change.queue)
+        if polls is None:
             return
-        if news.exists:
-            found.notify(news.ready_groups, news.next_event_ms)
+        if change.exists:
+            polls.notify(change.ready_groups, change.next_event_ms)
         else:
-            found.wake_all()
+            polls.wake_all()
 
-    async def _keep_house(self) -> None:
+    async def _run_housekeeping(self) -> None:
         cursor, pause = housekeeping.Cursor(), housekeeping.PAUSE_SECONDS
         while True:
             await asyncio.sleep(pause)
             try:
                 more = await self.run(cursor.step)
             except BackendUnavailableError as error:
-                _log.warning("housekeeping waits: %s", error)
+                _log.warning("housekeeping failed, retrying: %s", error)
                 cursor, more = housekeeping.Cursor(), False
             pause = housekeeping.STEP_PAUSE_SECONDS if more else housekeeping.PAUSE_SECONDS
 

@@ -1,7 +1,7 @@
-"""The file and the index of it in memory, as the engine's thread sees them, within one group of commands.
+"""The file and its index in memory, as seen by the writer's thread within one group of commands.
 
-An action on a session raises a `ChaskiError` only before it has changed anything; any other exception makes the
-engine throw the session away and read it anew from the file.
+An action raises a `ChaskiError` only before it has changed anything; after any other exception the writer discards the
+unit of work and reads a new one from the file.
 """
 
 import sqlite3
@@ -13,17 +13,17 @@ import orjson
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.message.subject import is_accepted, replayed_message
-from chaski_embedded.broker.queue_time import QueueTime
 from chaski_embedded.fifo.deduplication import WINDOW_MS
 from chaski_embedded.fifo.model import InFlight, Settings
 from chaski_embedded.fifo.queue import FifoQueue
+from chaski_embedded.fifo.queue_attributes import DEFAULTS, blocks_sends
+from chaski_embedded.fifo.queue_time import QueueTime
 from chaski_embedded.fifo.sequence import first_sequence_at, message_id, next_sequence
-from chaski_embedded.sqs_api.queues import DEFAULTS, denies_sending
 
 
 @dataclass(eq=False, slots=True)
 class HostedQueue:
-    """A queue and its index."""
+    """A queue and its index in memory."""
 
     id: int
     name: str
@@ -33,27 +33,27 @@ class HostedQueue:
     created_at: int  # epoch milliseconds
     modified_at: int
     purged_at: int
-    keeps: bool  # a route's: a message stays until it is deleted, whatever MessageRetentionPeriod says
+    keeps_messages: bool  # a route's queue: a message stays until it is deleted, despite MessageRetentionPeriod
     fifo: FifoQueue = field(init=False, repr=False)
     max_message_bytes: int = field(init=False)
-    fenced: bool = field(init=False)  # its policy denies sending
+    sends_blocked: bool = field(init=False)  # its policy denies SendMessage
 
     def __post_init__(self) -> None:
         self.fifo = FifoQueue(self.rules())
         self.read_settings()
 
     def rules(self) -> Settings:
-        """What the settings mean to the FIFO rules."""
+        """The settings of the FIFO rules."""
         return Settings(
             delay_ms=int(self.setting("DelaySeconds")) * 1000,
-            retention_ms=None if self.keeps else int(self.setting("MessageRetentionPeriod")) * 1000,
+            retention_ms=None if self.keeps_messages else int(self.setting("MessageRetentionPeriod")) * 1000,
             dedup_per_group=self.dedup_per_group,
         )
 
     def read_settings(self) -> None:
-        """Takes over what sending needs to know of changed settings."""
+        """Updates the fields derived from settings."""
         self.max_message_bytes = int(self.setting("MaximumMessageSize"))
-        self.fenced = denies_sending(self.settings)
+        self.sends_blocked = blocks_sends(self.settings)
 
     def setting(self, name: str) -> str:
         """An attribute that was set, or its default."""
@@ -62,7 +62,7 @@ class HostedQueue:
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """What is kept of a message beside the FIFO's index."""
+    """The stored fields of a message that the FIFO's index does not have."""
 
     group_id: str
     dedup_id: str
@@ -72,7 +72,7 @@ class StoredMessage:
 
 
 class UnitOfWork:
-    """Gives actions the index, and collects what they change until `commit`."""
+    """Gives actions access to file and index, and collects their changes until `commit`."""
 
     def __init__(self, connection: sqlite3.Connection, time: QueueTime) -> None:
         self._connection = connection
@@ -82,9 +82,9 @@ class UnitOfWork:
         self.now = time.now()
         self.wall = time.wall()
         self.queues: dict[str, HostedQueue] = {}
-        self.touched: dict[str, HostedQueue | None] = {}  # queues that an action looked at; None: deleted
-        self.deleted: set[str] = set()  # by the group: ids of its messages, and their identities on rungs
-        self._with_late_notes = False
+        self.touched: dict[str, HostedQueue | None] = {}  # queues that an action used; None: deleted
+        self.deleted: set[str] = set()  # by the group: MessageIds of messages, and their identities on rungs
+        self._record_deletes = False
         self._accepted = 0  # messages of ingest since the last commit
         self._sent: dict[int, tuple[int, StoredMessage]] = {}  # since the last flush: sequence -> (queue, message)
         self._load()
@@ -92,7 +92,7 @@ class UnitOfWork:
     # ---- for actions
 
     def queue(self, name: str) -> HostedQueue:
-        """The queue of that name. Raises BackendRejectedError (QueueDoesNotExist)."""
+        """The queue with a name. Raises BackendRejectedError (QueueDoesNotExist)."""
         queue = self.queues.get(name)
         if queue is None:
             raise BackendRejectedError("QueueDoesNotExist", "The specified queue does not exist.")
@@ -100,24 +100,24 @@ class UnitOfWork:
         return queue
 
     def send(self, queue: HostedQueue, message: StoredMessage) -> int:
-        """Puts a message on a queue; the sequence number that it, or the one that it repeats, has there."""
+        """Adds a message to a queue; its sequence number, or that of the message which it duplicates."""
         sequence = next_sequence(self._last_sequence, self.now)
-        claimed = queue.fifo.send(sequence, message.group_id, message.dedup_id, self.now)
-        if claimed == sequence:
+        accepted = queue.fifo.send(sequence, message.group_id, message.dedup_id, self.now)
+        if accepted == sequence:
             self._last_sequence = sequence
             self._sent[sequence] = (queue.id, message)
             self._accepted += is_accepted(message.dedup_id)
-        return claimed
+        return accepted
 
-    def note_deleted(self, sequence: int) -> None:
-        """A message was deleted by its receiver."""
-        if self._with_late_notes:
+    def record_delete(self, sequence: int) -> None:
+        """Records that a message was deleted by its receiver."""
+        if self._record_deletes:
             self.deleted.add(message_id(self.salt, sequence))
             for (dedup_id,) in self.read("SELECT dedup_id FROM messages WHERE sequence = ?", (sequence,)):
                 self.deleted.add(dedup_id.partition(":")[0])  # of a hop: the identity, see `chaski_core.subject`
 
     def messages(self, sequences: Sequence[int]) -> dict[int, StoredMessage]:
-        """What is stored of messages that are not gone."""
+        """The stored fields of existing messages."""
         found = {sequence: self._sent[sequence][1] for sequence in sequences if sequence in self._sent}
         missing = [sequence for sequence in sequences if sequence not in found]
         if missing:
@@ -132,57 +132,57 @@ class UnitOfWork:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The connection, for reading what is no message; messages sent by the actions before may not be in it yet."""
+        """The connection, for reading; messages sent by earlier actions of the group may not be written yet."""
         return self._connection
 
     def read(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
-        """The rows of a query, as `connection` has them."""
+        """The rows of a query on `connection`."""
         return self._connection.execute(statement, values).fetchall()
 
     def sql(self) -> sqlite3.Connection:
-        """The connection, within the group's transaction, for what does not touch messages."""
+        """The connection within the group's transaction, for changes of other tables than those of messages."""
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
         return self._connection
 
-    def settled_sql(self) -> sqlite3.Connection:
-        """As `sql`, with all that the actions before changed written to it."""
+    def flushed_sql(self) -> sqlite3.Connection:
+        """The connection within the group's transaction, after writing all changes of earlier actions."""
         connection = self.sql()
         self._flush(connection)
         return connection
 
     def may_expire(self) -> bool:
-        """Whether what is stored may be dropped by its age. A jump of the wall clock that shows only now is kept durably."""
-        if self._time.expiry.notice(self.now, self.wall):
+        """Whether stored data may expire by its age. A jump of the wall clock that is detected now is stored durably."""
+        if self._time.expiry.detect_jump(self.now, self.wall):
             self.sql()
-        return not self._time.expiry.left(self.now)
+        return not self._time.expiry.remaining(self.now)
 
     def received_ids(self) -> set[str]:
-        """Ids of the messages on queues that were received at least once."""
+        """MessageIds of the messages on queues that were received at least once."""
         return {message_id(self.salt, sequence) for queue in self.queues.values() for sequence in queue.fifo.received()}
 
-    # ---- for the engine
+    # ---- for the writer
 
-    def begin(self, *, with_late_notes: bool = False) -> None:
-        """Starts a group: its actions all happen at one time. With late notes it collects what it deletes."""
+    def begin(self, *, record_deletes: bool = False) -> None:
+        """Starts a group, whose actions all have the same time. `record_deletes`: `deleted` is filled."""
         self.now, self.wall = self._time.now(), self._time.wall()
         self.touched = {}
         self.deleted = set()
-        self._with_late_notes = with_late_notes
+        self._record_deletes = record_deletes
 
     def commit(self) -> None:
-        """Makes durable what the group changed, if it changed anything."""
+        """Makes the changes of the group durable, if there are any."""
         changed = self._sent or any(
-            queue and (queue.fifo.changed or queue.fifo.gone) for queue in self.touched.values()
+            queue and (queue.fifo.changed or queue.fifo.deleted) for queue in self.touched.values()
         )
         if not changed and not self._connection.in_transaction:
             return
-        connection = self.settled_sql()
-        at = self._time.reached(self.now, self.wall)
+        connection = self.flushed_sql()
+        at = self._time.clock_state(self.now, self.wall)
         connection.execute(
             "UPDATE state SET last_sequence = ?, accepted = accepted + ?, queue_time = ?, wall = ?, monotonic = ?, boot = ?, "
             "hold_ms = ?",
-            (self._last_sequence, self._accepted, at.queue_time, at.wall, at.monotonic, at.boot, at.hold_ms),
+            (self._last_sequence, self._accepted, at.queue_time, at.wall, at.monotonic, at.boot, at.pause_ms),
         )
         connection.execute("COMMIT")
         self._accepted = 0
@@ -220,17 +220,17 @@ class UnitOfWork:
                 "UPDATE messages SET receives = ?, first_at = ?, since = ?, until = ? WHERE sequence = ?",
                 _record_rows(fifo),
             )
-        if fifo.gone:
+        if fifo.deleted:
             young = first_sequence_at(self.now - WINDOW_MS)
-            connection.executemany("DELETE FROM bodies WHERE sequence = ?", [(each,) for each in fifo.gone])
+            connection.executemany("DELETE FROM bodies WHERE sequence = ?", [(each,) for each in fifo.deleted])
             connection.executemany(
-                "UPDATE messages SET gone = 1 WHERE sequence = ?", [(each,) for each in fifo.gone if each >= young]
+                "UPDATE messages SET gone = 1 WHERE sequence = ?", [(each,) for each in fifo.deleted if each >= young]
             )
             connection.executemany(
-                "DELETE FROM messages WHERE sequence = ?", [(each,) for each in fifo.gone if each < young]
+                "DELETE FROM messages WHERE sequence = ?", [(each,) for each in fifo.deleted if each < young]
             )
         fifo.changed.clear()
-        fifo.gone.clear()
+        fifo.deleted.clear()
 
     def _load(self) -> None:
         rows = self._connection.execute(

@@ -1,4 +1,4 @@
-"""Receivers that wait for a message of one queue: each is woken when there is something for it, and only then."""
+"""Long polls that wait for a message of one queue; one is woken only when it can receive something."""
 
 import asyncio
 import math
@@ -7,19 +7,19 @@ from chaski_core.ports import MAX_BATCH_ENTRIES
 
 
 class Waiters:
-    """The long polls of one queue. Lives on the event loop."""
+    """The waiting long polls of one queue. Used on the event loop only."""
 
     def __init__(self) -> None:
-        self.version = 0  # changes with everything that may make a receive succeed
+        self.version = 0  # changes with every event that may make a receive succeed
         self._loop = asyncio.get_running_loop()
-        self._parked: dict[asyncio.Future[None], None] = {}  # in the order of coming
+        self._waiting: dict[asyncio.Future[None], None] = {}  # in the order of arrival
         self._timer: asyncio.TimerHandle | None = None
 
     def notify(self, ready_groups: int, next_event_ms: int | None) -> None:
-        """Takes note of the queue's state.
+        """Wakes long polls after a change of the queue.
 
-        One receive takes messages of up to ten groups, so no more receivers are woken than can find something; what
-        they leave is told by the next call.
+        One receive takes messages of up to ten groups, so only as many long polls are woken as can receive something;
+        the next call reports the remaining groups.
         """
         if self._timer is not None:
             self._timer.cancel()
@@ -30,37 +30,37 @@ class Waiters:
             self._timer = self._loop.call_later(max(next_event_ms, 1) / 1000, self._wake, 1)
 
     def wake_all(self) -> None:
-        """Wakes everyone: the queue is gone, or what is known of it."""
-        self._wake(len(self._parked))
+        """Wakes all long polls: the queue was deleted, or its state is unknown."""
+        self._wake(len(self._waiting))
 
     def close(self) -> None:
-        """Drops the timer."""
+        """Cancels the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
     async def wait(self, seen: int, until: float) -> None:
-        """Returns when something may have come since `version` was `seen`, or at loop time `until`."""
+        """Returns once a message may have arrived since `version` was `seen`, or at loop time `until`."""
         if self.version != seen:
             return
         future: asyncio.Future[None] = self._loop.create_future()
-        self._parked[future] = None
+        self._waiting[future] = None
         deadline = self._loop.call_at(until, self._resolve, future)
         try:
             await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                self._wake(1)  # this one was woken and won't look: another must
+                self._wake(1)  # this long poll was woken and will not receive: wake another
             raise
         finally:
             deadline.cancel()
-            self._parked.pop(future, None)
+            self._waiting.pop(future, None)
 
     def _wake(self, count: int) -> None:
         self.version += 1
-        for future in list(self._parked)[:count]:
+        for future in list(self._waiting)[:count]:
             self._resolve(future)
 
     def _resolve(self, future: "asyncio.Future[None]") -> None:
-        self._parked.pop(future, None)
+        self._waiting.pop(future, None)
         if not future.done():
             future.set_result(None)

@@ -1,4 +1,4 @@
-"""A data folder that another process owns: read beside it, changed through its door (`control.py`)."""
+"""A data folder that another process owns: read directly, changed by that process's control API (`server.py`)."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, Sent
 from chaski_embedded.control import server
 from chaski_embedded.storage import schema
-from chaski_embedded.store import BesideLetters
+from chaski_embedded.store import DeadLetterReader
 
 _TIMEOUT_SECONDS = 60.0
 _SENT_FIELDS = 2
 
 
 class RemoteOwner:
-    """The process that owns a data folder. Made by `find_owner`, closed by whoever made it."""
+    """The process that owns a data folder. Opened by `find_owner`; the caller closes it."""
 
     def __init__(self, folder: Path, url: str, secret: str) -> None:
         self.dead_letters = RemoteDeadLetters(self, folder / schema.FILE_NAME)
@@ -30,30 +30,30 @@ class RemoteOwner:
         )
 
     def queue(self, url: str) -> "RemoteQueue":
-        """What sends to a queue. Makes no call."""
+        """The queue with a URL, for sending. Makes no call."""
         return RemoteQueue(self, url)
 
-    async def ask(self, asked: Mapping[str, Any]) -> Any:
-        """One request through the door.
+    async def request(self, command: Mapping[str, Any]) -> Any:
+        """Executes a command by the control API; its result.
 
         Raises:
-            BackendUnavailableError: the owner is gone or can't do it now.
-            BackendRejectedError: it refuses.
+            BackendUnavailableError: the owner has ended, or is unavailable.
+            BackendRejectedError: the owner refused the command.
         """
         try:
-            async with self._http.post(self._url, data=orjson.dumps(asked)) as answered:
-                status, body = answered.status, await answered.read()
+            async with self._http.post(self._url, data=orjson.dumps(command)) as response:
+                status, body = response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise BackendUnavailableError(f"the process that owns the folder does not answer: {error}") from error
+            raise BackendUnavailableError(f"the process that owns the folder does not respond: {error}") from error
         if status == 403:
-            raise BackendRejectedError("AccessDenied", "another process answers at this port now")
-        answer = orjson.loads(body)
-        if "error" not in answer:
-            return answer["result"]
-        told = answer["error"]
+            raise BackendRejectedError("AccessDenied", "another process responds at this port now")
+        document = orjson.loads(body)
+        if "error" not in document:
+            return document["result"]
+        details = document["error"]
         if status == 503:
-            raise BackendUnavailableError(str(told["reason"]))
-        raise BackendRejectedError(str(told["code"]), str(told["reason"]))
+            raise BackendUnavailableError(str(details["reason"]))
+        raise BackendRejectedError(str(details["code"]), str(details["reason"]))
 
     async def close(self) -> None:
         """Closes the connection."""
@@ -66,37 +66,37 @@ class RemoteOwner:
         await self.close()
 
 
-class RemoteDeadLetters(BesideLetters):
-    """Implements `chaski_core.ports.DeadLetterStore` but for `put`, which is the workers' alone."""
+class RemoteDeadLetters(DeadLetterReader):
+    """Implements `chaski_core.ports.DeadLetterStore` except `put`, which only workers use."""
 
     def __init__(self, owner: RemoteOwner, file: Path) -> None:
         super().__init__(file)
         self._owner = owner
 
-    async def put(self, letter: DeadLetter) -> None:
-        """Is never asked for here."""
-        raise BackendRejectedError("UnsupportedOperation", f"{letter.id}: only workers keep dead letters")
+    async def put(self, dead_letter: DeadLetter) -> None:
+        """Not supported."""
+        raise BackendRejectedError("UnsupportedOperation", f"{dead_letter.id}: only workers store dead letters")
 
     async def claim(
         self, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], claim: ReplayClaim
     ) -> Sequence[Claimed]:
-        """Claims dead letters for a run that is about to send them again."""
-        judged = [[_values(key), None if mark is None else _mark_values(mark)] for key, mark in wanted]
-        made = await self._owner.ask({"action": "claim", "wanted": judged, "claim": [claim.run, claim.at]})
-        return [Claimed(each) for each in made]
+        """Claims dead letters for a run that is about to replay them."""
+        marked = [[_values(key), None if mark is None else _mark_values(mark)] for key, mark in wanted]
+        results = await self._owner.request({"action": "claim", "wanted": marked, "claim": [claim.run, claim.at]})
+        return [Claimed(each) for each in results]
 
     async def mark(self, marks: Sequence[tuple[DeadLetterKey, ReplayMark]]) -> None:
-        """Notes down that dead letters were sent again."""
+        """Marks dead letters as replayed."""
         sent = [[_values(key), _mark_values(mark)] for key, mark in marks]
-        await self._owner.ask({"action": "mark", "marks": sent})
+        await self._owner.request({"action": "mark", "marks": sent})
 
     async def discard(self, keys: Sequence[DeadLetterKey]) -> None:
-        """Deletes dead letters for good."""
-        await self._owner.ask({"action": "discard", "keys": [_values(key) for key in keys]})
+        """Deletes dead letters permanently."""
+        await self._owner.request({"action": "discard", "keys": [_values(key) for key in keys]})
 
 
 class RemoteQueue:
-    """Sends to one queue of the owner's."""
+    """Sends to one queue of the owner."""
 
     def __init__(self, owner: RemoteOwner, url: str) -> None:
         self._owner = owner
@@ -104,21 +104,21 @@ class RemoteQueue:
         self.atomic_batches = True
 
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
-        """Puts messages on the queue, all or none; returns after the commit."""
-        made = [[base64.b64encode(each.body).decode(), each.group_id, each.deduplication_id] for each in messages]
-        results = await self._owner.ask({"action": "send", "url": self.url, "messages": made})
+        """Sends messages, all or none; returns after the commit."""
+        encoded = [[base64.b64encode(each.body).decode(), each.group_id, each.deduplication_id] for each in messages]
+        results = await self._owner.request({"action": "send", "url": self.url, "messages": encoded})
         return [Sent(*each) if len(each) == _SENT_FIELDS else Failed(*each) for each in results]
 
 
 async def find_owner(folder: Path) -> RemoteOwner | None:
-    """The running process that owns a folder and has a door; None where there is none, or it is gone."""
+    """The running process that owns a folder and serves a control API; None where there is none, or it has ended."""
     try:
-        where = orjson.loads((folder / server.FILE_NAME).read_bytes())
-        owner = RemoteOwner(folder, str(where["url"]), str(where["secret"]))
+        location = orjson.loads((folder / server.FILE_NAME).read_bytes())
+        owner = RemoteOwner(folder, str(location["url"]), str(location["secret"]))
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         return None
     try:
-        await owner.ask({"action": "mark", "marks": []})
+        await owner.request({"action": "mark", "marks": []})
     except (BackendUnavailableError, BackendRejectedError):
         await owner.close()
         return None

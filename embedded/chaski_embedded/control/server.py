@@ -1,8 +1,8 @@
-"""A door into a running owner of a data folder, for commands on the same machine that change what is stored.
+"""The control API of a process that owns a data folder, for commands on the same machine that change stored data.
 
-Only one process may own the folder, so a command that sends or marks while `chaski dev` runs asks it to. The door is a
-port on 127.0.0.1; where it is, and a secret that whoever asks must show, stand in a file of the folder that only the
-owner of the folder can read. A door that is left from a killed process answers nobody, and the folder is free then.
+Only one process may own the folder, so a command that sends or marks while `chaski dev` runs asks that process to do it.
+The API is a port on 127.0.0.1; its URL and the secret that clients must send are in a file of the folder that only the
+folder's owner can read. The file of a killed process names a port that does not answer; the folder is not locked then.
 """
 
 import asyncio
@@ -29,33 +29,33 @@ MAX_REQUEST_BYTES = 8_388_608
 _SECRET_BYTES = 32
 
 
-class Control:
-    """An open door."""
+class ControlServer:
+    """A running control API."""
 
     def __init__(self, runner: web.AppRunner, file: Path) -> None:
         self._runner = runner
         self._file = file
 
     async def close(self) -> None:
-        """Closes it, after what is under way has ended."""
+        """Stops the server after its pending requests."""
         self._file.unlink(missing_ok=True)
         await self._runner.cleanup()
 
 
-async def open_control(broker: EmbeddedBroker) -> Control:
-    """Opens a door into a broker, and writes down where it is. `OSError`: it can't be opened."""
+async def start_control_server(broker: EmbeddedBroker) -> ControlServer:
+    """Serves the control API of a broker and writes its URL to the folder. `OSError`: no port or file can be opened."""
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     runner = web.AppRunner(_app(broker, secret), access_log=None, shutdown_timeout=10.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         file = broker.file.parent / FILE_NAME
-        where = {"url": f"http://127.0.0.1:{runner.addresses[0][1]}/", "secret": secret}
-        await asyncio.to_thread(_write, file, orjson.dumps(where))
+        location = {"url": f"http://127.0.0.1:{runner.addresses[0][1]}/", "secret": secret}
+        await asyncio.to_thread(_write, file, orjson.dumps(location))
     except OSError:
         await runner.cleanup()
         raise
-    return Control(runner, file)
+    return ControlServer(runner, file)
 
 
 def _write(file: Path, data: bytes) -> None:
@@ -66,24 +66,24 @@ def _write(file: Path, data: bytes) -> None:
 
 
 def _app(broker: EmbeddedBroker, secret: str) -> web.Application:
-    door = _Door(broker, secret)
+    handler = _Handler(broker, secret)
     app = web.Application(client_max_size=MAX_REQUEST_BYTES)
-    app.router.add_post("/", door.answer)
+    app.router.add_post("/", handler.handle)
     return app
 
 
-class _Door:
+class _Handler:
     def __init__(self, broker: EmbeddedBroker, secret: str) -> None:
         self._broker = broker
         self._store = EmbeddedDeadLetters(broker)
         self._secret = secret.encode()
 
-    async def answer(self, request: web.Request) -> web.Response:
-        """Does one request: `{action, ...}`; answers `{result}` or `{error: {code, reason}}`."""
+    async def handle(self, request: web.Request) -> web.Response:
+        """Handles a request `{action, ...}` with a response `{result}` or `{error: {code, reason}}`."""
         if not hmac.compare_digest(request.headers.get(SECRET_HEADER, "").encode(), self._secret):
             return web.Response(status=403)
         try:
-            result = await self._do(orjson.loads(await request.read()))
+            result = await self._execute(orjson.loads(await request.read()))
         except BackendRejectedError as error:
             return _json(409, {"error": {"code": error.code, "reason": error.reason}})
         except BackendError as error:
@@ -92,25 +92,25 @@ class _Door:
             return _json(400, {"error": {"code": "MalformedInput", "reason": repr(error)}})
         return _json(200, {"result": result})
 
-    async def _do(self, asked: Mapping[str, Any]) -> Any:
-        if asked["action"] == "send":
-            return await self._send(asked["url"], asked["messages"])
-        if asked["action"] == "claim":
+    async def _execute(self, command: Mapping[str, Any]) -> Any:
+        if command["action"] == "send":
+            return await self._send(command["url"], command["messages"])
+        if command["action"] == "claim":
             wanted = [
-                (DeadLetterKey(*key), None if mark is None else ReplayMark(*mark)) for key, mark in asked["wanted"]
+                (DeadLetterKey(*key), None if mark is None else ReplayMark(*mark)) for key, mark in command["wanted"]
             ]
-            return [each.value for each in await self._store.claim(wanted, ReplayClaim(*asked["claim"]))]
-        if asked["action"] == "mark":
-            await self._store.mark([(DeadLetterKey(*key), ReplayMark(*mark)) for key, mark in asked["marks"]])
+            return [each.value for each in await self._store.claim(wanted, ReplayClaim(*command["claim"]))]
+        if command["action"] == "mark":
+            await self._store.mark([(DeadLetterKey(*key), ReplayMark(*mark)) for key, mark in command["marks"]])
             return None
-        if asked["action"] == "discard":
-            await self._store.discard([DeadLetterKey(*key) for key in asked["keys"]])
+        if command["action"] == "discard":
+            await self._store.discard([DeadLetterKey(*key) for key in command["keys"]])
             return None
         raise ValueError("no such action")
 
     async def _send(self, url: str, messages: Sequence[Sequence[str]]) -> list[list[Any]]:
-        made = [OutgoingMessage(base64.b64decode(body), group, key) for body, group, key in messages]
-        results = await self._broker.queue(url).send(made)
+        outgoing = [OutgoingMessage(base64.b64decode(body), group, key) for body, group, key in messages]
+        results = await self._broker.queue(url).send(outgoing)
         return [
             [each.message_id, each.sequence_number]
             if isinstance(each, Sent)

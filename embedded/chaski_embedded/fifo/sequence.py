@@ -1,10 +1,10 @@
 """Sequence numbers, message ids and receipt handles. Pure.
 
 A sequence number is the queue time of sending in milliseconds, shifted by 20 bits, plus a counter: it sorts by
-sending, never repeats, and tells when a message was sent without another field in memory.
+sending, never repeats, and contains the time of sending without another field in memory.
 
-Queue time is the broker's own (queuetime.py): a wall clock that is set back can neither lengthen a hold nor repeat a
-sequence number, and one that is set forward can't end a hold early.
+Queue time is the broker's own (queue_time.py): a wall clock that is set back can neither lengthen a visibility timeout
+nor repeat a sequence number, and one that is set forward can't end a visibility timeout early.
 """
 
 import hashlib
@@ -26,30 +26,29 @@ def time_of(sequence: int) -> int:
 
 
 def first_sequence_at(time: int) -> int:
-    """The smallest number of a message sent at that queue time."""
+    """The smallest number of a message sent at a queue time."""
     return time << _COUNTER_BITS
 
 
 def message_id(salt: bytes, sequence: int) -> str:
-    """The queue's id of a message: in the form of a UUID, the same for the same number; `salt` is the file's own."""
+    """The MessageId of a message, in the form of a UUID, derived from its number; `salt` is the file's own."""
     digits = hashlib.blake2b(sequence.to_bytes(8, "big"), digest_size=16, key=salt).hexdigest()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a receipt handle says."""
+    """A parsed receipt handle."""
 
     queue: int  # row of the queue
     sequence: int
-    receive: int  # which receive of the message, from 1
+    receive: int  # number of the receive, from 1
 
     def handle(self) -> str:
-        """The handle as text."""
         return f"1-{self.queue:x}-{self.sequence:x}-{self.receive:x}"
 
 
 def read_handle(text: str) -> Receipt | None:
-    """What a handle says, or None where it never was one."""
+    """The receipt of a handle; None where the text is not a handle."""
     match = _HANDLE.match(text)
     return Receipt(*(int(part, 16) for part in match.groups())) if match else None

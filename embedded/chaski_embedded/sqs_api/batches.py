@@ -1,4 +1,4 @@
-"""Batches: what makes a whole batch invalid, and how the results of its entries are told.
+"""Batch requests: errors of a whole batch, and results of its entries.
 
 Rules: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 """
@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import MAX_BATCH_ENTRIES, Failed
-from chaski_embedded.sqs_api import fields as sqs_fields
 from chaski_embedded.sqs_api.errors import invalid_parameter
-from chaski_embedded.sqs_api.fields import Fields
+from chaski_embedded.sqs_api.fields import Fields, read_object_list, read_text
 from chaski_embedded.sqs_api.messages import Submission
 
 MAX_BATCH_BYTES = 1_048_576
@@ -27,15 +26,15 @@ def read_entries(fields: Fields) -> dict[str, Fields]:
         BackendRejectedError: EmptyBatchRequest, TooManyEntriesInBatchRequest, InvalidBatchEntryId or
             BatchEntryIdsNotDistinct; each fails the whole batch.
     """
-    entries = sqs_fields.object_list(fields, "Entries")
+    entries = read_object_list(fields, "Entries")
     if not entries:
         raise BackendRejectedError("EmptyBatchRequest", "There should be at least one entry in the request.")
     if len(entries) > MAX_BATCH_ENTRIES:
-        sentence = f"Maximum number of entries per request are {MAX_BATCH_ENTRIES}. You have sent {len(entries)}."
-        raise BackendRejectedError("TooManyEntriesInBatchRequest", sentence)
+        reason = f"Maximum number of entries per request are {MAX_BATCH_ENTRIES}. You have sent {len(entries)}."
+        raise BackendRejectedError("TooManyEntriesInBatchRequest", reason)
     by_id: dict[str, Fields] = {}
     for entry in entries:
-        name = sqs_fields.text(entry, "Id") or ""
+        name = read_text(entry, "Id") or ""
         if not _ID.match(name):
             raise BackendRejectedError(
                 "InvalidBatchEntryId",
@@ -49,34 +48,34 @@ def read_entries(fields: Fields) -> dict[str, Fields]:
 
 
 def check_fifo_batch(entries: Iterable[Fields], content_based: bool) -> None:
-    """Refuses a whole batch of messages in which one lacks its group or deduplication id, as AWS does.
+    """Refuses a whole batch if one message lacks its group or deduplication id, as AWS does.
 
     Raises:
         BackendRejectedError: InvalidParameterValue.
     """
     for entry in entries:
-        if not content_based and not sqs_fields.text(entry, "MessageDeduplicationId"):
+        if not content_based and not read_text(entry, "MessageDeduplicationId"):
             raise invalid_parameter(
                 "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
             )
-        if not sqs_fields.text(entry, "MessageGroupId"):
+        if not read_text(entry, "MessageGroupId"):
             raise invalid_parameter("The request must contain the parameter MessageGroupId.")
 
 
 def check_batch_size(entries: Sequence[Submission | Failed]) -> None:
-    """Refuses a batch whose messages are longer than 1 MiB in sum.
+    """Refuses a batch whose messages are larger than 1 MiB in total.
 
     Raises:
         BackendRejectedError: BatchRequestTooLong.
     """
     size = sum(entry.size for entry in entries if isinstance(entry, Submission))
     if size > MAX_BATCH_BYTES:
-        sentence = f"Batch requests cannot be longer than {MAX_BATCH_BYTES} bytes. You have sent {size} bytes."
-        raise BackendRejectedError("BatchRequestTooLong", sentence)
+        reason = f"Batch requests cannot be longer than {MAX_BATCH_BYTES} bytes. You have sent {size} bytes."
+        raise BackendRejectedError("BatchRequestTooLong", reason)
 
 
 def each_entry(entries: Iterable[Item | Failed], read: Callable[[Item], Entry]) -> list[Entry | Failed]:
-    """Reads or checks entries one by one; one that is refused becomes a `Failed` and leaves the others alone."""
+    """Reads or checks entries one by one; an invalid one becomes a `Failed` and does not affect the others."""
     results: list[Entry | Failed] = []
     for entry in entries:
         try:
@@ -87,12 +86,12 @@ def each_entry(entries: Iterable[Item | Failed], read: Callable[[Item], Entry]) 
 
 
 def batch_json(results: dict[str, dict[str, str] | Failed]) -> dict[str, Any]:
-    """The answer to a batch: what succeeded and what failed, by entry id; AWS leaves out a list that would be empty."""
-    answer: dict[str, Any] = {}
+    """The response to a batch: successful and failed entries by id; AWS omits an empty list."""
+    document: dict[str, Any] = {}
     for name, result in results.items():
         if isinstance(result, Failed):
             failure = {"Id": name, "SenderFault": result.sender_fault, "Code": result.code, "Message": result.reason}
-            answer.setdefault("Failed", []).append(failure)
+            document.setdefault("Failed", []).append(failure)
         else:
-            answer.setdefault("Successful", []).append({"Id": name, **result})
-    return answer
+            document.setdefault("Successful", []).append({"Id": name, **result})
+    return document

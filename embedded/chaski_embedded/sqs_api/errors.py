@@ -1,11 +1,11 @@
-"""Error answers of the SQS JSON protocol.
+"""Error responses of the SQS JSON protocol.
 
-An error is raised as `BackendRejectedError` with the code that AWS documents for it, and told on the wire in three
-ways: `__type` names the shape (newer SDKs), the header `x-amzn-query-error` repeats the code of the former Query
-protocol (which boto3 reports as `Error.Code`), and the HTTP status follows the former protocol too.
+An error is raised as `BackendRejectedError` with the code that AWS documents, and has three forms in the response:
+`__type` names the shape (newer SDKs), the header `x-amzn-query-error` repeats the code of the former Query protocol
+(which boto3 reports as `Error.Code`), and the HTTP status follows the former protocol too.
 
 Sources: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-json-api-responses.html and
-the answers recorded from AWS in localstack/localstack, tests/aws/services/sqs/test_sqs.snapshot.json.
+the responses recorded from AWS in localstack/localstack, tests/aws/services/sqs/test_sqs.snapshot.json.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ _OLD = "AWS.SimpleQueueService."
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorAnswer:
-    """What goes back over HTTP."""
+class ErrorResponse:
+    """The HTTP response for an error."""
 
     status: int
     headers: dict[str, str]
@@ -29,7 +29,7 @@ class ErrorAnswer:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """How one code looks on the wire."""
+    """The wire format of one code."""
 
     type: str
     query_code: str
@@ -73,11 +73,11 @@ _SHAPES |= {
 }
 
 
-def error_answer(code: str, message: str) -> ErrorAnswer:
-    """The HTTP answer for an error code; a code that is not known here is the server's own fault: 500."""
+def error_response(code: str, message: str) -> ErrorResponse:
+    """The HTTP response for an error code; an unknown code is an internal error: 500."""
     shape = _SHAPES.get(code) or _SHAPES["InternalError"]
     fault = "Receiver" if shape.status >= 500 else "Sender"
-    return ErrorAnswer(
+    return ErrorResponse(
         shape.status,
         {"x-amzn-query-error": f"{shape.query_code};{fault}"},
         {"__type": shape.type, "message": message},
@@ -85,22 +85,22 @@ def error_answer(code: str, message: str) -> ErrorAnswer:
 
 
 def invalid_value(value: object, parameter: str, reason: str) -> BackendRejectedError:
-    """A parameter is there, but its value is not allowed."""
+    """The error for a parameter whose value is not allowed."""
     return BackendRejectedError(
         "InvalidParameterValue", f"Value {value} for parameter {parameter} is invalid. Reason: {reason}"
     )
 
 
-def invalid_parameter(sentence: str) -> BackendRejectedError:
-    """As `invalid_value`, where AWS uses a sentence of its own."""
-    return BackendRejectedError("InvalidParameterValue", sentence)
+def invalid_parameter(reason: str) -> BackendRejectedError:
+    """The error for a parameter where AWS uses a text other than that of `invalid_value`."""
+    return BackendRejectedError("InvalidParameterValue", reason)
 
 
 def missing(parameter: str) -> BackendRejectedError:
-    """A parameter that is needed is not there, or is empty."""
+    """The error for a required parameter that is missing or empty."""
     return BackendRejectedError("MissingParameter", f"The request must contain the parameter {parameter}.")
 
 
 def malformed(reason: str) -> BackendRejectedError:
-    """The request body is not JSON of the right types."""
+    """The error for a request body that is not JSON of the right types."""
     return BackendRejectedError("MalformedInput", reason)

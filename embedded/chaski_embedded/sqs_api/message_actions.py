@@ -6,19 +6,18 @@ from typing import Any, TypeVar
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import MAX_BATCH_ENTRIES, MAX_HIDDEN_SECONDS, Failed, VisibilityChange
-from chaski_embedded.queue import AttributedReceived
-from chaski_embedded.sqs_api import fields as sqs_fields
+from chaski_embedded.broker.queue import AttributedReceived
 from chaski_embedded.sqs_api.batches import batch_json, check_batch_size, check_fifo_batch, each_entry, read_entries
-from chaski_embedded.sqs_api.calls import Action, Call
+from chaski_embedded.sqs_api.call import Action, Call
 from chaski_embedded.sqs_api.errors import missing
-from chaski_embedded.sqs_api.fields import Fields
+from chaski_embedded.sqs_api.fields import Fields, read_integer, read_text, require_text
 from chaski_embedded.sqs_api.messages import (
     Submission,
     check_size,
     check_token,
     outgoing,
+    read_selection,
     read_submission,
-    read_wanted,
     received_json,
     sent_json,
 )
@@ -28,7 +27,7 @@ Item = TypeVar("Item")
 
 
 async def send_message(call: Call) -> dict[str, Any]:
-    """Puts one message on a queue."""
+    """Sends one message."""
     settings = await call.settings()
     submission = read_submission(call.fields, _content_based(settings))
     check_size(submission, _max_size(settings))
@@ -36,7 +35,7 @@ async def send_message(call: Call) -> dict[str, Any]:
 
 
 async def send_message_batch(call: Call) -> dict[str, Any]:
-    """Puts up to ten messages on a queue, in order; entries fail one by one."""
+    """Sends up to ten messages, in order; entries fail one by one."""
     settings = await call.settings()
     entries = read_entries(call.fields)
     content_based = _content_based(settings)
@@ -44,53 +43,53 @@ async def send_message_batch(call: Call) -> dict[str, Any]:
     read = each_entry(entries.values(), lambda entry: read_submission(entry, content_based))
     check_batch_size(read)
     sized = each_entry(read, lambda submission: check_size(submission, _max_size(settings), of_batch=True))
-    return await _answer_batch(entries, sized, lambda good: _send(call, good))
+    return await _execute_batch(entries, sized, lambda valid: _send(call, valid))
 
 
 async def receive_message(call: Call) -> dict[str, Any]:
-    """Takes up to ten messages; waits for the first one, but not longer than the caller stays and the server runs."""
+    """Receives up to ten messages; waits for the first one until the client disconnects or the server closes."""
     settings = await call.settings()
-    wanted = read_wanted(call.fields)
-    count = sqs_fields.integer(
+    selection = read_selection(call.fields)
+    count = read_integer(
         call.fields,
         "MaxNumberOfMessages",
         range(1, MAX_BATCH_ENTRIES + 1),
         "Must be between 1 and 10, if provided.",
     )
-    wait = sqs_fields.integer(call.fields, "WaitTimeSeconds", range(MAX_WAIT_SECONDS + 1))
-    visibility = sqs_fields.integer(call.fields, "VisibilityTimeout", range(MAX_HIDDEN_SECONDS + 1))
-    attempt = sqs_fields.text(call.fields, "ReceiveRequestAttemptId")
+    wait = read_integer(call.fields, "WaitTimeSeconds", range(MAX_WAIT_SECONDS + 1))
+    visibility = read_integer(call.fields, "VisibilityTimeout", range(MAX_HIDDEN_SECONDS + 1))
+    attempt = read_text(call.fields, "ReceiveRequestAttemptId")
     receiving = call.queue.receive(
         max_messages=count or 1,
         wait_seconds=int(settings["ReceiveMessageWaitTimeSeconds"]) if wait is None else wait,
         visibility_seconds=int(settings["VisibilityTimeout"]) if visibility is None else visibility,
         attempt_id="" if attempt is None else check_token(attempt, "ReceiveRequestAttemptId"),
     )
-    messages = await _while_wanted(call, receiving)
-    return {"Messages": [received_json(each, wanted) for each in messages]} if messages else {}
+    messages = await _until_closed(call, receiving)
+    return {"Messages": [received_json(each, selection) for each in messages]} if messages else {}
 
 
 async def delete_message(call: Call) -> None:
-    """Deletes a held message."""
+    """Deletes a message in flight."""
     _succeeded((await call.queue.delete([_handle(call.fields)]))[0])
 
 
 async def delete_message_batch(call: Call) -> dict[str, Any]:
-    """Deletes up to ten held messages; entries fail one by one."""
+    """Deletes up to ten messages in flight; entries fail one by one."""
     entries = read_entries(call.fields)
-    return await _answer_batch(entries, each_entry(entries.values(), _handle), _unless_failed(call.queue.delete))
+    return await _execute_batch(entries, each_entry(entries.values(), _handle), _unless_failed(call.queue.delete))
 
 
 async def change_message_visibility(call: Call) -> None:
-    """Extends or ends the hold on a message."""
+    """Changes the visibility timeout of a message."""
     _succeeded((await call.queue.change_visibility([_visibility_change(call.fields)]))[0])
 
 
 async def change_message_visibility_batch(call: Call) -> dict[str, Any]:
-    """Extends or ends the hold on up to ten messages, in order; entries fail one by one."""
+    """Changes the visibility timeouts of up to ten messages, in order; entries fail one by one."""
     entries = read_entries(call.fields)
     changes = each_entry(entries.values(), _visibility_change)
-    return await _answer_batch(entries, changes, _unless_failed(call.queue.change_visibility))
+    return await _execute_batch(entries, changes, _unless_failed(call.queue.change_visibility))
 
 
 MESSAGE_ACTIONS: Mapping[str, Action] = {
@@ -121,12 +120,12 @@ async def _send(call: Call, submissions: Sequence[Submission]) -> list[dict[str,
 
 
 def _handle(fields: Fields) -> str:
-    return sqs_fields.needed_text(fields, "ReceiptHandle")
+    return require_text(fields, "ReceiptHandle")
 
 
 def _visibility_change(fields: Fields) -> VisibilityChange:
     handle = _handle(fields)
-    seconds = sqs_fields.integer(fields, "VisibilityTimeout", range(MAX_HIDDEN_SECONDS + 1))
+    seconds = read_integer(fields, "VisibilityTimeout", range(MAX_HIDDEN_SECONDS + 1))
     if seconds is None:
         raise missing("VisibilityTimeout")
     return VisibilityChange(handle, seconds)
@@ -139,27 +138,27 @@ def _succeeded(result: Item | Failed) -> Item:
 
 
 def _unless_failed(
-    act: Callable[[Sequence[Item]], Awaitable[Sequence[Failed | None]]],
+    operation: Callable[[Sequence[Item]], Awaitable[Sequence[Failed | None]]],
 ) -> Callable[[Sequence[Item]], Awaitable[Sequence[dict[str, str] | Failed]]]:
-    async def acted(items: Sequence[Item]) -> Sequence[dict[str, str] | Failed]:
-        return [result or {} for result in await act(items)]
+    async def with_results(items: Sequence[Item]) -> Sequence[dict[str, str] | Failed]:
+        return [result or {} for result in await operation(items)]
 
-    return acted
+    return with_results
 
 
-async def _answer_batch(
+async def _execute_batch(
     entries: Mapping[str, Fields],
     items: Sequence[Item | Failed],
-    act: Callable[[Sequence[Item]], Awaitable[Sequence[dict[str, str] | Failed]]],
+    operation: Callable[[Sequence[Item]], Awaitable[Sequence[dict[str, str] | Failed]]],
 ) -> dict[str, Any]:
-    good = [item for item in items if not isinstance(item, Failed)]
-    done = iter(await act(good) if good else ())
+    valid = [item for item in items if not isinstance(item, Failed)]
+    done = iter(await operation(valid) if valid else ())
     results = [item if isinstance(item, Failed) else next(done) for item in items]
     return batch_json(dict(zip(entries, results, strict=True)))
 
 
-async def _while_wanted(call: Call, receive: Awaitable[Sequence[AttributedReceived]]) -> Sequence[AttributedReceived]:
-    """What a receive brings, or nothing once the server is closing; a caller who hangs up keeps nothing locked."""
+async def _until_closed(call: Call, receive: Awaitable[Sequence[AttributedReceived]]) -> Sequence[AttributedReceived]:
+    """The received messages, or none once the server is closing; releases them if the client has disconnected."""
     receiving = asyncio.ensure_future(receive)
     closing = asyncio.ensure_future(call.closing.wait())
     try:
@@ -168,7 +167,7 @@ async def _while_wanted(call: Call, receive: Awaitable[Sequence[AttributedReceiv
         receiving.cancel()
         await asyncio.wait((receiving,))
         if not receiving.cancelled() and receiving.exception() is None:
-            await call.queue.give_back(receiving.result())
+            await call.queue.release(receiving.result())
         raise
     finally:
         closing.cancel()

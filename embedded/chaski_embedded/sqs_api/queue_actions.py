@@ -5,53 +5,53 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from chaski_embedded.sqs_api import fields
-from chaski_embedded.sqs_api.calls import Action, Call
+from chaski_embedded.fifo.queue_attributes import select_attributes
+from chaski_embedded.sqs_api.call import Action, Call
 from chaski_embedded.sqs_api.errors import invalid_value, missing
-from chaski_embedded.sqs_api.queues import told_attributes
+from chaski_embedded.sqs_api.fields import read_integer, read_text, read_text_list, read_text_map, require_text
 
 MAX_LISTED = 1_000
 
 
 async def create_queue(call: Call) -> dict[str, Any]:
-    """Makes a FIFO queue, or finds one with the very same attributes."""
-    name = fields.needed_text(call.fields, "QueueName")
-    attributes = fields.text_map(call.fields, "Attributes")
-    url = await call.broker.create_queue(name, attributes, fields.text_map(call.fields, "tags"))
+    """Creates a FIFO queue, or finds one with the same attributes."""
+    name = require_text(call.fields, "QueueName")
+    attributes = read_text_map(call.fields, "Attributes")
+    url = await call.broker.create_queue(name, attributes, read_text_map(call.fields, "tags"))
     return {"QueueUrl": call.public_url(url)}
 
 
 async def get_queue_url(call: Call) -> dict[str, Any]:
-    """The URL of a queue that exists."""
-    url = await call.broker.queue_url(fields.needed_text(call.fields, "QueueName"))
+    """The URL of an existing queue."""
+    url = await call.broker.queue_url(require_text(call.fields, "QueueName"))
     return {"QueueUrl": call.public_url(url)}
 
 
 async def list_queues(call: Call) -> dict[str, Any]:
-    """URLs of queues by name, `MaxResults` at a time; without it the first 1,000, and no token for more."""
-    prefix = fields.text(call.fields, "QueueNamePrefix") or ""
-    limit = fields.integer(call.fields, "MaxResults", range(1, MAX_LISTED + 1))
-    after = _read_token(fields.text(call.fields, "NextToken"))
+    """URLs of queues by name, `MaxResults` per page; without it the first 1,000 and no token."""
+    prefix = read_text(call.fields, "QueueNamePrefix") or ""
+    limit = read_integer(call.fields, "MaxResults", range(1, MAX_LISTED + 1))
+    after = _read_token(read_text(call.fields, "NextToken"))
     urls = [url for url in await call.broker.list_queues(prefix) if url > after]
     page = urls[: limit or MAX_LISTED]
     if not page:
         return {}
-    answer: dict[str, Any] = {"QueueUrls": [call.public_url(url) for url in page]}
+    document: dict[str, Any] = {"QueueUrls": [call.public_url(url) for url in page]}
     if limit and len(urls) > limit:
-        answer["NextToken"] = base64.b64encode(page[-1].encode()).decode()
-    return answer
+        document["NextToken"] = base64.b64encode(page[-1].encode()).decode()
+    return document
 
 
 async def get_queue_attributes(call: Call) -> dict[str, Any]:
-    """The attributes that were asked for."""
-    asked = fields.text_list(call.fields, "AttributeNames")
-    told = told_attributes(asked, await call.settings())
-    return {"Attributes": told} if told else {}
+    """The requested attributes."""
+    names = read_text_list(call.fields, "AttributeNames")
+    attributes = select_attributes(names, await call.settings())
+    return {"Attributes": attributes} if attributes else {}
 
 
 async def set_queue_attributes(call: Call) -> None:
-    """Changes the attributes given, keeps the others."""
-    await call.broker.set_attributes(call.broker_url, _needed_map(call, "Attributes"))
+    """Sets attributes; others stay."""
+    await call.broker.set_attributes(call.broker_url, _require_map(call, "Attributes"))
 
 
 async def delete_queue(call: Call) -> None:
@@ -66,12 +66,12 @@ async def purge_queue(call: Call) -> None:
 
 async def tag_queue(call: Call) -> None:
     """Adds or replaces tags."""
-    await call.broker.tag(call.broker_url, _needed_map(call, "Tags"))
+    await call.broker.tag(call.broker_url, _require_map(call, "Tags"))
 
 
 async def untag_queue(call: Call) -> None:
-    """Drops tags."""
-    await call.broker.untag(call.broker_url, fields.text_list(call.fields, "TagKeys"))
+    """Removes tags."""
+    await call.broker.untag(call.broker_url, read_text_list(call.fields, "TagKeys"))
 
 
 async def list_queue_tags(call: Call) -> dict[str, Any]:
@@ -94,14 +94,14 @@ QUEUE_ACTIONS: Mapping[str, Action] = {
 }
 
 
-def _needed_map(call: Call, name: str) -> Mapping[str, str]:
+def _require_map(call: Call, name: str) -> Mapping[str, str]:
     if call.fields.get(name) is None:
         raise missing(name)
-    return fields.text_map(call.fields, name)
+    return read_text_map(call.fields, name)
 
 
 def _read_token(token: str | None) -> str:
     try:
         return base64.b64decode(token or "", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise invalid_value(token, "NextToken", "It was not made by this server.") from error
+        raise invalid_value(token, "NextToken", "It was not issued by this server.") from error

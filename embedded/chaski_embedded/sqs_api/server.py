@@ -1,7 +1,7 @@
-"""The embedded queues offered on the SQS JSON protocol (AWS JSON 1.0), so that SDKs and `aws sqs` can use them.
+"""Serves the embedded queues by the SQS JSON protocol (AWS JSON 1.0), so that SDKs and `aws sqs` can use them.
 
-There is no authentication: signatures are neither asked for nor checked, but for the time at which they were made. The
-server binds 127.0.0.1 by default, and everyone who can reach it can do everything.
+The server has no authentication: signatures are neither required nor verified, except their time. The server binds 127.0.0.1
+by default; anyone who can reach it has full access.
 
 Protocol: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-making-api-requests-json.html
 """
@@ -18,20 +18,19 @@ from aiohttp import web
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.sqs_api import fields
-from chaski_embedded.sqs_api.calls import Action, Call
-from chaski_embedded.sqs_api.errors import ErrorAnswer, error_answer
+from chaski_embedded.sqs_api.call import Action, Call
+from chaski_embedded.sqs_api.errors import ErrorResponse, error_response
+from chaski_embedded.sqs_api.fields import check_signing_time, parse_request
 from chaski_embedded.sqs_api.message_actions import MESSAGE_ACTIONS
 from chaski_embedded.sqs_api.queue_actions import QUEUE_ACTIONS
-from chaski_embedded.sqs_api.signing_time import check_signing_time
 
 DEFAULT_HOST = "127.0.0.1"
-MAX_REQUEST_BYTES = 8_388_608  # a batch of 1 MiB, each character written as a six-byte escape, and room for its fields
+MAX_REQUEST_BYTES = 8_388_608  # a batch of 1 MiB with each character as a six-byte escape, and its fields
 BODY_TIMEOUT_SECONDS = 30.0
 IDLE_TIMEOUT_SECONDS = 75.0
 SHUTDOWN_SECONDS = 10.0
 ACTIONS: Mapping[str, Action] = {**QUEUE_ACTIONS, **MESSAGE_ACTIONS}
-NOT_OFFERED = frozenset(
+UNSUPPORTED = frozenset(
     {
         "AddPermission",
         "CancelMessageMoveTask",
@@ -53,18 +52,18 @@ class SqsServer:
 
     def __init__(self, runner: web.AppRunner, url: str) -> None:
         self._runner = runner
-        self.url = url  # what AWS_ENDPOINT_URL_SQS is set to
+        self.url = url  # the value of AWS_ENDPOINT_URL_SQS
 
     async def close(self) -> None:
-        """Takes no more connections, ends long polls with an empty answer, lets the rest finish. Leaves the broker open."""
+        """Stops accepting connections, ends long polls with an empty response, completes other requests. Keeps the broker."""
         await self._runner.cleanup()
 
 
 async def start_server(broker: EmbeddedBroker, host: str = DEFAULT_HOST, port: int = 0) -> SqsServer:
-    """Serves a broker. Port 0 takes a free one. `OSError`: the address is not to be had."""
+    """Serves a broker. Port 0 selects a free one. `OSError`: the address can't be used."""
     runner = web.AppRunner(
         make_app(broker),
-        handler_cancellation=True,  # a caller that hangs up ends its long poll
+        handler_cancellation=True,  # a client that disconnects ends its long poll
         keepalive_timeout=IDLE_TIMEOUT_SECONDS,
         shutdown_timeout=SHUTDOWN_SECONDS,
         access_log=None,
@@ -80,7 +79,7 @@ async def start_server(broker: EmbeddedBroker, host: str = DEFAULT_HOST, port: i
 
 
 def make_app(broker: EmbeddedBroker) -> web.Application:
-    """The application of the server; run it with `handler_cancellation`, as `start_server` does."""
+    """The server's application; it must run with `handler_cancellation`, as in `start_server`."""
     app = web.Application(client_max_size=MAX_REQUEST_BYTES)
     app[_BROKER] = broker
     app[_CLOSING] = asyncio.Event()
@@ -95,28 +94,28 @@ async def _close_polls(app: web.Application) -> None:
 
 async def _handle(request: web.Request) -> web.Response:
     response = await _respond(request)
-    # By this a client corrects its clock: the time by which its signature was judged.
+    # Clients correct their clocks by this: the time by which their signatures were checked.
     response.headers["Date"] = formatdate(request.app[_BROKER].now_ms() / 1000, usegmt=True)
     return response
 
 
 async def _respond(request: web.Request) -> web.Response:
     try:
-        answer = await _answer(request)
+        document = await _execute(request)
     except BackendRejectedError as error:
-        return _error_response(error_answer(error.code, error.reason))
+        return _error_response(error_response(error.code, error.reason))
     except BackendUnavailableError as error:
-        return _error_response(error_answer("ServiceUnavailable", str(error)))
+        return _error_response(error_response("ServiceUnavailable", str(error)))
     except web.HTTPRequestEntityTooLarge:
-        sentence = f"A request can't be longer than {MAX_REQUEST_BYTES} bytes."
-        return _error_response(error_answer("RequestEntityTooLarge", sentence))
-    except Exception:  # noqa: BLE001 - the caller gets an answer in its protocol, the log gets the traceback
+        reason = f"A request can't be longer than {MAX_REQUEST_BYTES} bytes."
+        return _error_response(error_response("RequestEntityTooLarge", reason))
+    except Exception:  # noqa: BLE001 - the client gets an error of the protocol, the log gets the traceback
         _log.exception("an SQS request failed")
-        return _error_response(error_answer("InternalError", "The server failed; its log says how."))
-    return _response(200, {}, answer)
+        return _error_response(error_response("InternalError", "Internal error; see the server's log."))
+    return _response(200, {}, document)
 
 
-async def _answer(request: web.Request) -> dict[str, Any] | None:
+async def _execute(request: web.Request) -> dict[str, Any] | None:
     action = _action(request.headers.get("X-Amz-Target", ""))
     broker = request.app[_BROKER]
     check_signing_time(request.headers, broker.now_ms())
@@ -124,27 +123,25 @@ async def _answer(request: web.Request) -> dict[str, Any] | None:
         async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
             body = await request.read()
     except TimeoutError as error:
-        sentence = f"The request body did not come within {BODY_TIMEOUT_SECONDS:g} s."
-        raise BackendRejectedError("RequestTimeout", sentence) from error
+        reason = f"The request body was not received within {BODY_TIMEOUT_SECONDS:g} s."
+        raise BackendRejectedError("RequestTimeout", reason) from error
     base_url = f"{request.scheme}://{request.host}"
     trace_header = request.headers.get("X-Amzn-Trace-Id", "")
-    return await action(
-        Call(broker, fields.parse_request(body), base_url, request.app[_CLOSING], trace_header=trace_header)
-    )
+    return await action(Call(broker, parse_request(body), base_url, request.app[_CLOSING], trace_header=trace_header))
 
 
 def _action(target: str) -> Action:
     name = target.removeprefix(_TARGET_PREFIX)
-    if name in NOT_OFFERED:
-        raise BackendRejectedError("UnsupportedOperation", f"{name} is not offered here.")
+    if name in UNSUPPORTED:
+        raise BackendRejectedError("UnsupportedOperation", f"{name} is not supported.")
     if not target.startswith(_TARGET_PREFIX) or name not in ACTIONS:
-        sentence = f'The header X-Amz-Target is "{target}"; expected AmazonSQS.<action> of the SQS JSON protocol.'
-        raise BackendRejectedError("InvalidAction", sentence)
+        reason = f'The header X-Amz-Target is "{target}"; expected AmazonSQS.<action> of the SQS JSON protocol.'
+        raise BackendRejectedError("InvalidAction", reason)
     return ACTIONS[name]
 
 
-def _error_response(answer: ErrorAnswer) -> web.Response:
-    return _response(answer.status, answer.headers, answer.body)
+def _error_response(error: ErrorResponse) -> web.Response:
+    return _response(error.status, error.headers, error.body)
 
 
 def _response(status: int, headers: Mapping[str, str], body: Mapping[str, Any] | None) -> web.Response:

@@ -10,13 +10,13 @@ from chaski_core.ports import RETENTION_SECONDS, AttemptEntry, AttemptRecord
 from chaski_core.retry.ladder import LadderState
 from chaski_embedded.storage.dead_letters import notes_json, read_notes
 
-_RECORD_RETENTION_MS = (RETENTION_SECONDS + 86_400) * 1000  # outlives the message by a day
+_RECORD_RETENTION_MS = (RETENTION_SECONDS + 86_400) * 1000  # a day longer than the message exists
 _values = attrgetter(*(field.name for field in fields(AttemptEntry)))
 _COLUMNS = "message_id, id, subject, route, number, at, stage, outcome, error_class, status, duration_ms, detail"
 
 
 def write_record(connection: sqlite3.Connection, message_id: str, record: AttemptRecord, now_ms: int) -> None:
-    """Keeps a record in place of the one before."""
+    """Stores the record of a message; replaces an earlier one."""
     values = {
         "key": record.state.key,
         "retries": record.state.retries,
@@ -42,11 +42,11 @@ def read_record(connection: sqlite3.Connection, message_id: str) -> AttemptRecor
 
 
 def delete_record(connection: sqlite3.Connection, message_id: str) -> None:
-    """Drops the record of a message, if there is one."""
+    """Deletes the record of a message, if there is one."""
     connection.execute("DELETE FROM attempt_records WHERE message_id = ?", (message_id,))
 
 
-def note_entries(connection: sqlite3.Connection, entries: Sequence[AttemptEntry]) -> None:
+def append_entries(connection: sqlite3.Connection, entries: Sequence[AttemptEntry]) -> None:
     """Adds attempts to the journal."""
     connection.executemany(
         f"INSERT INTO journal ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
@@ -55,7 +55,7 @@ def note_entries(connection: sqlite3.Connection, entries: Sequence[AttemptEntry]
 
 
 def read_entries(connection: sqlite3.Connection, message_id: str) -> list[AttemptEntry]:
-    """Every attempt noted for an identity, oldest first; in rows of before identities the label stands for it."""
+    """Every attempt of an identity, oldest first. Rows of releases before identities have the label instead."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM journal WHERE message_id = ? ORDER BY at, number, row",  # noqa: S608 - constants
         (message_id,),
@@ -64,7 +64,7 @@ def read_entries(connection: sqlite3.Connection, message_id: str) -> list[Attemp
 
 
 def identities(connection: sqlite3.Connection, message_id: str) -> list[str]:
-    """Identities that attempts were noted for: of an identity or of a label."""
+    """Identities with attempts: those that are the given identity or have it as label."""
     rows = connection.execute(
         "SELECT message_id FROM journal WHERE message_id = ? OR id = ? GROUP BY 1 ORDER BY min(row)",
         (message_id, message_id),

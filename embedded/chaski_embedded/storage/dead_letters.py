@@ -1,4 +1,4 @@
-"""Dead letters as rows: written, read back exactly, and searched by the index that fits the filter."""
+"""Dead letters as rows: written, read, and searched by the index that fits the filter."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from chaski_core.retry.outcome import class_of_key
 from chaski_embedded.storage import ledger
 
 PAGE = 200  # rows in memory at a time
-DEFAULT_RETENTION_DAYS = 30  # of a route that is not in this folder: DESIGN's default
+DEFAULT_RETENTION_DAYS = 30  # of a route that is not in this folder: the default of a ChaskiRoute
 _DAY_MS = 86_400_000
-_DIED_MS = (RETENTION_SECONDS + 86_400) * 1000  # how long a message is known to have been kept, at least
+_DIED_MS = (RETENTION_SECONDS + 86_400) * 1000  # minimum retention of the record that a message became a dead letter
 _COLUMNS = "dead_lettered_at, message_id, subject, route, id, target, error_class, item, raw, replay"
 _IS_KEY = "dead_lettered_at = ? AND message_id = ? AND subject = ? AND route = ?"
 
@@ -30,42 +30,42 @@ Key = tuple[int, str, str, str]  # dead_lettered_at, message_id, subject, route:
 START: Key = (-(2**63), "", "", "")
 
 
-def insert(connection: sqlite3.Connection, letter: DeadLetter) -> None:
-    """Keeps a dead letter, for the retention of its route; where its message was kept before, nothing changes."""
-    days = connection.execute("SELECT retention_days FROM routes WHERE key = ?", (letter.route,)).fetchone()
-    expires_at = letter.dead_lettered_at + (days[0] if days else DEFAULT_RETENTION_DAYS) * _DAY_MS
-    died = (letter.message_id, max(expires_at, letter.dead_lettered_at + _DIED_MS))
+def insert(connection: sqlite3.Connection, dead_letter: DeadLetter) -> None:
+    """Stores a dead letter for the retention of its route, unless its identity is stored already."""
+    days = connection.execute("SELECT retention_days FROM routes WHERE key = ?", (dead_letter.route,)).fetchone()
+    expires_at = dead_letter.dead_lettered_at + (days[0] if days else DEFAULT_RETENTION_DAYS) * _DAY_MS
+    died = (dead_letter.message_id, max(expires_at, dead_letter.dead_lettered_at + _DIED_MS))
     if not connection.execute("INSERT OR IGNORE INTO died (message_id, expires_at) VALUES (?, ?)", died).rowcount:
         return
     connection.execute(
         f"INSERT INTO dead_letters ({_COLUMNS}, class, expires_at, replay_of) "  # noqa: S608 - constants
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            letter.dead_lettered_at,
-            letter.message_id,
-            letter.subject,
-            letter.route,
-            letter.id,
-            letter.target,
-            letter.error_class,
-            _item(letter),
-            letter.raw,
-            _mark_json(letter.replay),
-            class_of_key(letter.error_class),
+            dead_letter.dead_lettered_at,
+            dead_letter.message_id,
+            dead_letter.subject,
+            dead_letter.route,
+            dead_letter.id,
+            dead_letter.target,
+            dead_letter.error_class,
+            _item(dead_letter),
+            dead_letter.raw,
+            _mark_json(dead_letter.replay),
+            class_of_key(dead_letter.error_class),
             expires_at,
-            letter.replay_of,
+            dead_letter.replay_of,
         ),
     )
 
 
 def page(connection: sqlite3.Connection, wanted: DeadLetterFilter, after: Key) -> tuple[list[DeadLetter], Key | None]:
-    """The next dead letters that pass the filter, oldest first, and where the page after them begins; None: the end.
+    """The next dead letters that pass the filter, oldest first, and the start of the next page; None: the end.
 
-    A page may hold fewer letters than there are rows in it: texts are looked for in the rows.
+    A page may have fewer dead letters than rows: a text is searched in the rows that were read.
     """
     statement, values = _query(wanted, after)
     rows = connection.execute(statement, values).fetchall()
-    found = [letter for letter in map(_letter, rows) if wanted.text is None or wanted.keeps(letter, _document(letter))]
+    found = [each for each in map(_read_row, rows) if wanted.text is None or wanted.matches(each)]
     return found, rows[-1][:4] if len(rows) == PAGE else None
 
 
@@ -76,49 +76,49 @@ def of_message(connection: sqlite3.Connection, message_id: str) -> list[DeadLett
         "ORDER BY dead_lettered_at, message_id, subject, route",
         (message_id, message_id, message_id),
     )
-    return [_letter(row) for row in rows.fetchall()]
+    return [_read_row(row) for row in rows.fetchall()]
 
 
 def of_identity(connection: sqlite3.Connection, message_id: str) -> list[DeadLetter]:
-    """Every dead letter of an identity, oldest first; several only where a release before identities kept them."""
+    """Every dead letter of an identity, oldest first; several only from releases before identities."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM dead_letters WHERE message_id = ? ORDER BY dead_lettered_at, subject, route",  # noqa: S608 - constants
         (message_id,),
     )
-    return [_letter(row) for row in rows.fetchall()]
+    return [_read_row(row) for row in rows.fetchall()]
 
 
 def claim(
-    connection: sqlite3.Connection, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], made: ReplayClaim
+    connection: sqlite3.Connection, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], new: ReplayClaim
 ) -> list[Claimed]:
-    """Claims dead letters for a run that is about to send them again."""
-    return [_claim(connection, key, judged, made) for key, judged in wanted]
+    """Claims dead letters for a run that is about to replay them."""
+    return [_claim(connection, key, mark, new) for key, mark in wanted]
 
 
-def _claim(connection: sqlite3.Connection, key: DeadLetterKey, judged: ReplayMark | None, made: ReplayClaim) -> Claimed:
+def _claim(connection: sqlite3.Connection, key: DeadLetterKey, mark: ReplayMark | None, new: ReplayClaim) -> Claimed:
     row = connection.execute(f"SELECT replay, claim FROM dead_letters WHERE {_IS_KEY}", _values(key)).fetchone()  # noqa: S608 - constants
     if row is None:
         return Claimed.GONE
-    held = None if row[1] is None else ReplayClaim(*json_codec.loads(row[1].encode()))
-    found = claimable(judged, _read_mark(row[0]), held, made)
-    if found is Claimed.YES:
-        text = json_codec.dumps([made.run, made.at]).decode()
+    current = None if row[1] is None else ReplayClaim(*json_codec.loads(row[1].encode()))
+    result = claimable(mark, _read_mark(row[0]), current, new)
+    if result is Claimed.YES:
+        text = json_codec.dumps([new.run, new.at]).decode()
         connection.execute(f"UPDATE dead_letters SET claim = ? WHERE {_IS_KEY}", (text, *_values(key)))  # noqa: S608 - constants
-    return found
+    return result
 
 
 def mark(connection: sqlite3.Connection, marks: Sequence[tuple[DeadLetterKey, ReplayMark]]) -> None:
-    """Notes down that dead letters were sent again, and ends claims on them."""
+    """Marks dead letters as replayed, and ends claims on them."""
     connection.executemany(
         f"UPDATE dead_letters SET replay = ?, claim = NULL WHERE {_IS_KEY}",  # noqa: S608 - constants
-        [(_mark_json(made), *_values(key)) for key, made in marks],
+        [(_mark_json(each), *_values(key)) for key, each in marks],
     )
 
 
 def discard(connection: sqlite3.Connection, keys: Sequence[DeadLetterKey]) -> None:
     """Deletes dead letters."""
-    deleted = connection.executemany(f"DELETE FROM dead_letters WHERE {_IS_KEY}", [_values(key) for key in keys])  # noqa: S608 - as above
-    ledger.note_dropped(connection, deleted.rowcount)
+    deleted = connection.executemany(f"DELETE FROM dead_letters WHERE {_IS_KEY}", [_values(key) for key in keys])  # noqa: S608 - constants
+    ledger.count_dropped(connection, deleted.rowcount)
 
 
 def _values(key: DeadLetterKey) -> Key:
@@ -126,13 +126,13 @@ def _values(key: DeadLetterKey) -> Key:
 
 
 def _query(wanted: DeadLetterFilter, after: Key) -> tuple[str, list[object]]:
-    # At most one equality is left to an index; `+` keeps the others from luring the planner to a second one.
+    # Only the first equality may use an index; `+` excludes the others from the planner's choice.
     equal: list[tuple[str, str]] = []
     if wanted.subject is not None:
         equal.append(("subject", wanted.subject))
     if wanted.error_class is not None:
-        precise = class_of_key(wanted.error_class) != wanted.error_class
-        equal.append(("error_class" if precise else "class", wanted.error_class))
+        specific = class_of_key(wanted.error_class) != wanted.error_class
+        equal.append(("error_class" if specific else "class", wanted.error_class))
     if wanted.target is not None:
         equal.append(("target", wanted.target))
     conditions = [f"{'+' if position else ''}{column} = ?" for position, (column, _) in enumerate(equal)]
@@ -156,23 +156,23 @@ def _query(wanted: DeadLetterFilter, after: Key) -> tuple[str, list[object]]:
     return statement, [*values, PAGE]
 
 
-# ---- letter <-> row
+# ---- dead letter <-> row
 
 
-def _item(letter: DeadLetter) -> str:
+def _item(dead_letter: DeadLetter) -> str:
     values = {
-        "reason": letter.reason.value,
-        "url": letter.url,
-        "attempts": letter.attempts,
-        "errors": notes_json(letter.errors),
-        "envelope": letter.envelope,
-        "detail": letter.detail,
-        "sequenceNumber": letter.sequence_number,
+        "reason": dead_letter.reason.value,
+        "url": dead_letter.url,
+        "attempts": dead_letter.attempts,
+        "errors": notes_json(dead_letter.errors),
+        "envelope": dead_letter.envelope,
+        "detail": dead_letter.detail,
+        "sequenceNumber": dead_letter.sequence_number,
     }
     return json_codec.dumps(values).decode()
 
 
-def _letter(row: Sequence[Any]) -> DeadLetter:
+def _read_row(row: Sequence[Any]) -> DeadLetter:
     dead_lettered_at, message_id, subject, route, label, target, error_class, item, raw, replay = row
     values = json_codec.loads(item.encode())
     return DeadLetter(
@@ -195,25 +195,21 @@ def _letter(row: Sequence[Any]) -> DeadLetter:
     )
 
 
-def _mark_json(made: ReplayMark | None) -> str | None:
-    return None if made is None else json_codec.dumps([made.run, made.epoch, made.at, made.message_id]).decode()
+def _mark_json(mark: ReplayMark | None) -> str | None:
+    return None if mark is None else json_codec.dumps([mark.run, mark.epoch, mark.at, mark.message_id]).decode()
 
 
 def _read_mark(stored: str | None) -> ReplayMark | None:
-    return None if stored is None else ReplayMark(*json_codec.loads(stored.encode()))  # three values in rows of before
+    return (
+        None if stored is None else ReplayMark(*json_codec.loads(stored.encode()))
+    )  # three values in rows of earlier releases
 
 
 def notes_json(notes: Sequence[ErrorNote]) -> list[list[object]]:
-    """Errors as they are stored: nothing is cut."""
+    """Error notes as stored, not truncated."""
     return [[note.key, note.at, note.detail, note.excerpt] for note in notes]
 
 
 def read_notes(stored: Sequence[Sequence[Any]]) -> tuple[ErrorNote, ...]:
-    """Errors as `notes_json` stored them."""
+    """Error notes from the result of `notes_json`."""
     return tuple(ErrorNote(key, at, detail, excerpt) for key, at, detail, excerpt in stored)
-
-
-def _document(letter: DeadLetter) -> str:
-    if letter.raw is not None:
-        return letter.raw.decode("utf-8", "backslashreplace")
-    return json_codec.dumps(letter.envelope).decode()

@@ -1,4 +1,4 @@
-"""One owner for a data folder: a lock that the operating system drops with the process."""
+"""The lock that gives a data folder one owner; the operating system releases it with the process."""
 
 import fcntl
 import os
@@ -8,17 +8,17 @@ from chaski_core.errors import BackendRejectedError
 
 
 class FolderLock:
-    """Held from `acquire` to `release`, or to the end of the process, however it ends."""
+    """Held from `acquire` to `release`, or to the end of the process."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     @classmethod
     def acquire(cls, folder: Path) -> "FolderLock":
-        """Takes the lock of a folder. One that is not there is made, for its owner alone: messages hold secrets.
+        """Acquires the lock of a folder. A missing folder is created, accessible by its owner only: messages hold secrets.
 
         Raises:
-            BackendRejectedError: somebody else has it.
+            BackendRejectedError: another process holds it.
             OSError: the folder can't be written.
         """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -30,13 +30,13 @@ class FolderLock:
             os.close(descriptor)
             raise BackendRejectedError(
                 "DataInUse",
-                f"{folder} is in use by {'process ' + owner if owner else 'another process'}: stop that one, or give "
-                "another data folder",
+                f"{folder} is in use by {'process ' + owner if owner else 'another process'}: stop it, or use another "
+                "data folder",
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return cls(descriptor)
 
     def release(self) -> None:
-        """Lets go. The file stays: removing it would let two processes lock two files of one name."""
+        """Releases the lock. The file stays: if it were deleted, two processes could lock two files of the same name."""
         os.close(self._descriptor)

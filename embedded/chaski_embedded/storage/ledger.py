@@ -1,11 +1,11 @@
-"""The accounts of a data folder: every message that ingest put here is delivered, a dead letter, or pending.
+"""The ledger of a data folder: every message that ingest accepted is delivered, a dead letter, or pending.
 
-How many were accepted is counted in the transaction that keeps them. The other side are identities, found independently:
-on the queues, among the attempts (an attempt is noted no later than its message is deleted), among the dead letters. So
-the two sides agree over any crash, as long as no record was dropped: by its retention, or by `discard`.
+Accepted messages are counted in the transaction that stores them. The other side is identities, found independently: on
+the queues, in the journal (an attempt is stored no later than its message is deleted), among the dead letters. So both
+sides agree after any crash, as long as no record was dropped by its retention or by `discard`.
 
-A replay is a message of its own that ingest did not accept. It counts for the message that it comes from, which so counts
-once: as pending while it or a replay of it lies on a queue, else as delivered if any of them was, else as a dead letter.
+A replay is a message of its own that ingest did not accept. It counts for its original, which counts once: as pending
+while it or a replay of it is on a queue, else as delivered if any of them was, else as a dead letter.
 """
 
 import sqlite3
@@ -14,29 +14,29 @@ from typing import Any
 
 from chaski_embedded.storage.lineage import Lineage
 
-# What Chaski puts on queues: from ingest, to rungs (also as a release before identities did), replays. Senders of their
-# own have other deduplication ids, and count from their first rung on.
+# Deduplication ids of messages that Chaski sends: from ingest, to rungs (also by releases before identities), replays.
+# Messages of other senders have other ids, and count from their first rung on.
 _OURS = "(dedup_id LIKE '_%:first' OR dedup_id LIKE '_%:replay:_%' OR dedup_id LIKE '_%:_%:_%:_%')"
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What became of the messages of a folder."""
+    """Numbers of messages of a folder by outcome."""
 
     accepted: int
     delivered: int
     dead_lettered: int
     pending: int
-    dropped: int  # records of attempts and dead letters that are gone: retention, discard
+    dropped: int  # records of attempts and dead letters that were deleted: by retention, by discard
 
     @property
     def unaccounted(self) -> int:
-        """Messages that were accepted and are nowhere; below 0: others than ingest sent messages, too."""
+        """Accepted messages that were not found; below 0: other senders than ingest sent messages, too."""
         return self.accepted - self.delivered - self.dead_lettered - self.pending
 
     @property
     def balanced(self) -> bool:
-        """Whether nothing is missing that records which were dropped can't explain."""
+        """Whether dropped records can explain all missing messages."""
         return 0 <= self.unaccounted <= self.dropped
 
     def as_json(self) -> dict[str, Any]:
@@ -52,13 +52,13 @@ class Ledger:
         }
 
 
-def note_dropped(connection: sqlite3.Connection, records: int) -> None:
-    """Counts records that are no longer there to account for a message."""
+def count_dropped(connection: sqlite3.Connection, records: int) -> None:
+    """Counts deleted records that accounted for messages."""
     connection.execute("UPDATE state SET dropped = dropped + ?", (records,))
 
 
 def read_ledger(connection: sqlite3.Connection) -> Ledger:
-    """The accounts, of one state of the file."""
+    """The ledger, within one read transaction."""
     connection.execute("BEGIN")
     try:
         return _read(connection)

@@ -1,8 +1,8 @@
-"""Which message is which in a data folder: identities by what stands in small rows, and which replay came of what.
+"""Identities of messages in a data folder, found without reading bodies, and the originals of replays.
 
-The identity of a message on its first queue is made of its sequence number; on a rung it is what its deduplication id
-begins with. So no body is read for it. A release before identities began them with the producer's id and an epoch:
-those messages have the identity that the queue where they lie gives them, as a worker of this release sees them.
+The identity of a message on its first queue is derived from its sequence number; on a rung it is the first part of its
+deduplication id. Releases before identities used the producer's id and an epoch there: those messages have the identity
+that their current queue gives them, as a worker of this release sees them.
 """
 
 import sqlite3
@@ -15,7 +15,7 @@ _HOP_PARTS = 4  # <identity>:<rung>:<retry>:<hop>, and before identities <id>:<e
 
 
 class Lineage:
-    """Of one state of a file: read within the transaction that reads the rest."""
+    """Identities and replays at one state of a file; used within one read transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         (self._salt,) = connection.execute("SELECT salt FROM state").fetchone()
@@ -24,19 +24,19 @@ class Lineage:
         self._sources = {message_id(self._salt, sequence): source for sequence, source in rows}
 
     def identity(self, sequence: int, deduplication_id: str) -> str:
-        """The identity of a message that lies on a queue."""
+        """The identity of a message on a queue."""
         parts = deduplication_id.split(":")
         if len(parts) == _HOP_PARTS and not self._is_old(parts):
             return parts[0]
         return message_id(self._salt, sequence)
 
     def label_before(self, deduplication_id: str) -> str | None:
-        """The producer's id of a message that a release before identities sent; None where this one did."""
+        """The producer's id of a message that a release before identities sent; None for others."""
         parts = deduplication_id.split(":")
         return parts[0] if len(parts) == _HOP_PARTS and self._is_old(parts) else None
 
     def root(self, identity: str) -> str:
-        """The identity of the message that was accepted: of a replay that of its original, of others their own."""
+        """The identity of the accepted message: of the original for a replay, else the identity itself."""
         seen = {identity}
         while (source := self._sources.get(identity)) is not None and source not in seen:
             seen.add(source)
@@ -44,7 +44,7 @@ class Lineage:
         return identity
 
     def with_replays(self, identities: Iterable[str]) -> list[str]:
-        """The same, and all replays of them, each once."""
+        """The identities and all replays of them, each once."""
         found = dict.fromkeys(identities)
         if not self._sources:
             return list(found)

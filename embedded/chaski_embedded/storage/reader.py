@@ -1,4 +1,4 @@
-"""Reads a data folder beside the process that owns it: for `chaski dead-letters` and `chaski trace`."""
+"""Read access to a data folder beside the process that owns it: for `chaski dead-letters` and `chaski trace`."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,13 +14,13 @@ from chaski_embedded.storage import attempts, dead_letters, schema
 from chaski_embedded.storage.ledger import Ledger, read_ledger
 from chaski_embedded.storage.lineage import Lineage
 from chaski_embedded.storage.search import message_ids
-from chaski_embedded.storage.traces import State, Trace, described, traces_of
+from chaski_embedded.storage.traces import State, Trace, find_traces, read_traces
 
 __all__ = ["Reader", "State", "Trace", "open_reader"]
 
 
 class Reader:
-    """A data folder, read only. A context manager; every read sees what was committed last."""
+    """A data folder, read only. A context manager; every read sees the last commit."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -37,22 +37,22 @@ class Reader:
         return dead_letters.of_message(self._connection, message_id)
 
     def attempts(self, message_id: str) -> Sequence[AttemptEntry]:
-        """Every attempt noted for an identity, oldest first."""
+        """Every attempt of an identity, oldest first."""
         return attempts.read_entries(self._connection, message_id)
 
     def traces(self, message_id: str) -> list[Trace]:
-        """Every message of an identity or of a label, and their replays, oldest first; empty if nothing is known."""
-        with self._one_state():
-            return traces_of(self._connection, message_id)
+        """Every message with an identity or a label, and their replays, oldest first; empty where there are none."""
+        with self._snapshot():
+            return find_traces(self._connection, message_id)
 
-    def described(self, identities: Iterable[str]) -> list[Trace]:
-        """What is known of each of these messages, oldest first."""
-        with self._one_state():
-            return described(self._connection, Lineage(self._connection), identities)
+    def read_traces(self, identities: Iterable[str]) -> list[Trace]:
+        """The traces of messages, oldest first."""
+        with self._snapshot():
+            return read_traces(self._connection, Lineage(self._connection), identities)
 
     @contextmanager
-    def _one_state(self) -> Iterator[None]:
-        """Every read within it sees the same state of the file."""
+    def _snapshot(self) -> Iterator[None]:
+        """Within this context all reads see the same state of the file."""
         self._connection.execute("BEGIN")
         try:
             yield
@@ -60,11 +60,11 @@ class Reader:
             self._connection.execute("COMMIT")
 
     def search(self, subject: str | None, text: str | None) -> Iterator[str]:
-        """Identities of messages of a subject, with a text in what is kept of them; read step by step, one may come twice."""
+        """Identities of messages by subject or by a text in their stored content, read step by step; may have duplicates."""
         return message_ids(self._connection, subject, text)
 
     def ledger(self) -> Ledger:
-        """What became of all messages of the folder."""
+        """The ledger of the folder."""
         return read_ledger(self._connection)
 
     def close(self) -> None:
@@ -82,12 +82,14 @@ def open_reader(folder: str | Path) -> Reader:
     """Opens a data folder for reading, also while another process owns it.
 
     Raises:
-        BackendRejectedError: there is no such folder (DataNotFound), another release wrote it (DataTooNew,
+        BackendRejectedError: the folder has no data (DataNotFound), another release wrote it (DataTooNew,
             DataTooOld), or it can't be read (DataUnusable).
     """
     file = Path(folder) / schema.FILE_NAME
     if not file.is_file():
-        raise BackendRejectedError("DataNotFound", f"{folder} is no data folder: it holds no {schema.FILE_NAME}")
+        raise BackendRejectedError(
+            "DataNotFound", f"{folder} is not a data folder: it does not contain {schema.FILE_NAME}"
+        )
     try:
         connection = schema.connect_reader(file)
         try:
@@ -100,6 +102,6 @@ def open_reader(folder: str | Path) -> Reader:
     if version < schema.VERSION:
         connection.close()
         if version == 0:
-            raise BackendRejectedError("DataNotFound", f"{file} holds no data of Chaski yet")
+            raise BackendRejectedError("DataNotFound", f"{file} does not contain data of Chaski yet")
         raise BackendRejectedError("DataTooOld", f"an older release wrote {file}: start `chaski dev` on it once")
     return Reader(connection)

@@ -9,11 +9,11 @@ from pathlib import Path
 from chaski_core.errors import BackendRejectedError
 
 FILE_NAME = "chaski.db"
-_BUSY_MS = 5_000  # a reader's or an earlier owner's checkpoint may hold the file for a moment
+_BUSY_MS = 5_000  # a checkpoint of a reader or an earlier owner may lock the file for a moment
 _CHECKPOINT_PAGES = 4_000  # 16 MiB of log: fewer and longer checkpoints than SQLite's 4 MiB
-_LOG_BYTES = 67_108_864  # what a log that grew is cut back to
+_LOG_BYTES = 67_108_864  # size to which a larger log is truncated
 
-# One script for each version; the file says how many it has had. A released script is never changed: add another.
+# One script for each version; `user_version` counts those applied. A released script is never changed: add another.
 _MIGRATIONS = (
     """
     CREATE TABLE state (
@@ -27,7 +27,7 @@ _MIGRATIONS = (
       name TEXT NOT NULL UNIQUE,
       settings TEXT NOT NULL,           -- JSON: the SQS attributes that were set
       tags TEXT NOT NULL,               -- JSON
-      dedup_per_group INTEGER NOT NULL, -- as made: the scope of a live queue does not change
+      dedup_per_group INTEGER NOT NULL, -- as created: the scope of a live queue does not change
       created_at INTEGER NOT NULL,      -- epoch milliseconds
       modified_at INTEGER NOT NULL,
       purged_at INTEGER NOT NULL
@@ -36,8 +36,8 @@ _MIGRATIONS = (
       name TEXT PRIMARY KEY,
       deleted_at INTEGER NOT NULL
     );
-    -- Small rows apart from the bodies: the index in memory is rebuilt from them, and a message is found by its id, in
-    -- one pass that reads no body. They outlive their message by the five minutes of deduplication (`gone`).
+    -- Small rows without the bodies: the index in memory is rebuilt from them, and a message is found by its id, in
+    -- one scan that reads no body. They outlive their message by the five minutes of deduplication (`gone`).
     CREATE TABLE messages (
       sequence INTEGER PRIMARY KEY,
       queue INTEGER NOT NULL,
@@ -118,27 +118,27 @@ _MIGRATIONS = (
     """,
     "ALTER TABLE dead_letters ADD COLUMN replay TEXT;  -- JSON: [run, epoch, epoch milliseconds] of the latest replay",
     """
-    -- What `chaski ledger` compares with what is there: messages that ingest put here, and records that were dropped.
+    -- Counters of `chaski ledger`: messages that ingest accepted, and records that were dropped.
     ALTER TABLE state ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE state ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
     """,
     """
-    -- Where the clocks were at the last commit, and for how long nothing may expire (queuetime.py).
+    -- The clocks at the last commit, and the remaining expiry pause (queue_time.py).
     ALTER TABLE state ADD COLUMN wall INTEGER NOT NULL DEFAULT 0;       -- epoch milliseconds
     ALTER TABLE state ADD COLUMN monotonic INTEGER NOT NULL DEFAULT 0;  -- milliseconds
     ALTER TABLE state ADD COLUMN boot TEXT NOT NULL DEFAULT '';         -- of the machine
     ALTER TABLE state ADD COLUMN hold_ms INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE state ADD COLUMN probe BLOB;          -- what was written to see whether the disk takes something
-    -- A queue of a route keeps a message until it is deleted. What ran before knew them by this tag.
+    ALTER TABLE state ADD COLUMN probe BLOB;          -- test data written after a failed write
+    -- A queue of a route keeps a message until it is deleted. Earlier releases marked them by this tag.
     ALTER TABLE queues ADD COLUMN keeps INTEGER NOT NULL DEFAULT 0;
     UPDATE queues SET keeps = 1 WHERE json_extract(tags, '$.chaski') = 'route';
     """,
     """
-    -- Messages by identity: the MessageId that their first queue gave them. Until here the producer's id stood for it,
-    -- and the time of a dead letter was that at which its message was sent. Both stay as they are in what is there.
+    -- Messages by identity: the MessageId that their first queue gave them. Earlier rows have the producer's id instead,
+    -- and as time of a dead letter that at which its message was sent. Both stay unchanged in existing rows.
     CREATE TABLE letters_by_identity (
-      dead_lettered_at INTEGER NOT NULL, -- epoch milliseconds: when it was kept
-      message_id TEXT NOT NULL,          -- the identity; the producer's id in rows of before
+      dead_lettered_at INTEGER NOT NULL, -- epoch milliseconds: when it was stored
+      message_id TEXT NOT NULL,          -- the identity; the producer's id in earlier rows
       id TEXT NOT NULL,                  -- the producer's id, a label
       subject TEXT NOT NULL,
       route TEXT NOT NULL,
@@ -149,8 +149,8 @@ _MIGRATIONS = (
       item TEXT NOT NULL,                -- JSON: all the rest
       raw BLOB,
       replay TEXT,                       -- JSON: [run, epoch, epoch milliseconds, identity] of the latest replay
-      replay_of TEXT,                    -- of a replay: the identity of the message that was accepted
-      claim TEXT,                        -- JSON: [run, epoch milliseconds]: that run is about to send it again
+      replay_of TEXT,                    -- of a replay: the identity of the original
+      claim TEXT,                        -- JSON: [run, epoch milliseconds]: that run is about to replay it
       PRIMARY KEY (dead_lettered_at, message_id, subject, route)
     );
     INSERT INTO letters_by_identity
@@ -167,41 +167,41 @@ _MIGRATIONS = (
     CREATE INDEX dead_letters_by_error ON dead_letters (error_class, dead_lettered_at, message_id, subject, route);
     CREATE INDEX dead_letters_by_class ON dead_letters (class, dead_lettered_at, message_id, subject, route);
     CREATE INDEX dead_letters_by_expiry ON dead_letters (expires_at);
-    -- A message is kept as a dead letter once, also where that one was discarded since.
+    -- A message becomes a dead letter once, also if that was discarded since.
     CREATE TABLE died (
       message_id TEXT PRIMARY KEY,
       expires_at INTEGER NOT NULL
     );
     CREATE INDEX died_by_expiry ON died (expires_at);
-    ALTER TABLE journal ADD COLUMN id TEXT;  -- the producer's id; NULL in rows of before, whose message_id it is
+    ALTER TABLE journal ADD COLUMN id TEXT;  -- the producer's id; NULL in earlier rows, where message_id has it
     CREATE INDEX journal_by_id ON journal (id) WHERE id IS NOT NULL;
-    -- Which message a replay was sent for: written with the message, so that no crash comes between. Some 60 bytes each.
+    -- The original of a replay, written in the transaction of the replay. Some 60 bytes each.
     CREATE TABLE replays (
-      sequence INTEGER PRIMARY KEY,      -- of the replay: `sequence.message_id` makes its identity of it
+      sequence INTEGER PRIMARY KEY,      -- of the replay: `sequence.message_id` derives its identity from it
       source TEXT NOT NULL               -- the identity of the dead letter
     );
     CREATE TRIGGER replay_sent AFTER INSERT ON messages
-    WHEN instr(NEW.dedup_id, ':replay:') AND NEW.dedup_id NOT GLOB '*:replay:*:*' BEGIN  -- not a rung of that name
+    WHEN instr(NEW.dedup_id, ':replay:') AND NEW.dedup_id NOT GLOB '*:replay:*:*' BEGIN  -- not a rung named replay
       INSERT INTO replays VALUES (NEW.sequence, substr(NEW.dedup_id, 1, instr(NEW.dedup_id, ':replay:') - 1));
     END;
-    -- Replays that a release before identities sent: <id>:<epoch from 1>:<rung>:<number>.
+    -- Replays sent by releases before identities: <id>:<epoch from 1>:<rung>:<number>.
     INSERT INTO replays
       SELECT sequence, substr(dedup_id, 1, instr(dedup_id, ':') - 1) FROM messages
       WHERE gone = 0 AND dedup_id LIKE '_%:_%:_%:_%'
         AND substr(dedup_id, instr(dedup_id, ':') + 1) NOT LIKE '0:%';
     """,
-    "DROP TRIGGER replay_sent;  -- the session writes these rows: with a trigger every insert takes 1.7 times as long",
+    "DROP TRIGGER replay_sent;  -- the unit of work writes these rows: with a trigger every insert takes 1.7 times as long",
 )
 VERSION = len(_MIGRATIONS)
 
 
 def connect(file: Path) -> sqlite3.Connection:
-    """A connection that commits only when told to, and whose commits survive a power failure.
+    """A connection with explicit transactions, whose commits survive a power failure.
 
-    The file is the owner's alone to read, as are the files that SQLite makes beside it.
+    The file and the files that SQLite creates beside it are readable by their owner only.
 
     Raises:
-        sqlite3.Error: the file can't be opened, or is no database.
+        sqlite3.Error: the file can't be opened, or is not a database.
     """
     _restrict(file)
     connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, cached_statements=256)
@@ -219,8 +219,8 @@ def connect(file: Path) -> sqlite3.Connection:
 
 def _restrict(file: Path) -> None:
     # SQLite gives its log and index the mode of the database: https://sqlite.org/wal.html. An earlier release left them
-    # readable for everyone. Where the file is another user's it stays as that user wants it.
-    # A file that is there is not opened: closing it would drop the locks of this process's other connections to it.
+    # readable for everyone. The mode of another user's file is not changed.
+    # An existing file is not opened: closing it would release the locks of this process's other connections to it.
     with contextlib.suppress(OSError):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     for each in (file, file.with_name(file.name + "-wal"), file.with_name(file.name + "-shm")):
@@ -229,12 +229,12 @@ def _restrict(file: Path) -> None:
 
 
 def connect_reader(file: Path) -> sqlite3.Connection:
-    """A connection that writes nothing; it may be used beside the owner's, also in another process.
+    """A read-only connection; it may be used beside the owner's, also in another process.
 
     Raises:
-        sqlite3.Error: the file can't be opened, or is no database.
+        sqlite3.Error: the file can't be opened, or is not a database.
     """
-    # Not mode=ro: after a crash the first one to open the file has to read the log, which writes the shared index.
+    # Not mode=ro: after a crash the first process that opens the file reads the log, which writes the shared index.
     uri = f"{file.absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
@@ -243,7 +243,7 @@ def connect_reader(file: Path) -> sqlite3.Connection:
 
 
 def check_version(connection: sqlite3.Connection, file: Path) -> int:
-    """How many migrations the file has had.
+    """The number of migrations applied to the file.
 
     Raises:
         BackendRejectedError: a newer release wrote it.
@@ -252,14 +252,14 @@ def check_version(connection: sqlite3.Connection, file: Path) -> int:
     if version > len(_MIGRATIONS):
         raise BackendRejectedError(
             "DataTooNew",
-            f"{file} has version {version}, and this release knows versions up to {len(_MIGRATIONS)}: use the release "
-            "that wrote it, or a newer one, or give another data folder",
+            f"{file} has version {version}, and this release supports versions up to {len(_MIGRATIONS)}: use the release "
+            "that wrote it, or a newer one, or another data folder",
         )
     return version
 
 
 def migrate(connection: sqlite3.Connection, file: Path, now_ms: int) -> None:
-    """Brings a file to this release's version, each step in a transaction of its own.
+    """Migrates a file to this release's version, each step in its own transaction.
 
     Raises:
         BackendRejectedError: a newer release wrote the file.

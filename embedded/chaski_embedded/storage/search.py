@@ -1,7 +1,7 @@
-"""Finds messages by their subject or by a text in them: on the queues, among the attempts, among the dead letters.
+"""Finds messages by subject or by text: on the queues, in the journal, among the dead letters.
 
-The content of a message that was delivered is not kept, so by a text only what waits or was given up is found. Rows of
-attempts and queues have no index for this: it is asked seldom, and every send would pay for one.
+The content of a delivered message is not stored, so a text search finds waiting messages and dead letters only. Rows of
+attempts and queues have no index for this: searches are rare, and every send would have to update it.
 """
 
 import sqlite3
@@ -16,22 +16,22 @@ from chaski_embedded.storage.lineage import Lineage
 
 
 def message_ids(connection: sqlite3.Connection, subject: str | None, text: str | None) -> Iterator[str]:
-    """Identities of the messages of a subject, and with a text in any case; either may be None. One may come twice."""
+    """Identities of messages by subject, by text (ignoring case), or both; may have duplicates."""
     if subject is not None and text is None:
         rows = connection.execute(
             "SELECT message_id FROM journal WHERE subject = ? GROUP BY 1 ORDER BY min(row)", (subject,)
         )
         for (message_id,) in rows.fetchall():
             yield str(message_id)
-    yield from _given_up(connection, DeadLetterFilter(subject=subject, text=text))
+    yield from _dead_letters(connection, DeadLetterFilter(subject=subject, text=text))
     yield from _waiting(connection, subject, text)
 
 
-def _given_up(connection: sqlite3.Connection, wanted: DeadLetterFilter) -> Iterator[str]:
+def _dead_letters(connection: sqlite3.Connection, wanted: DeadLetterFilter) -> Iterator[str]:
     after: dead_letters.Key | None = dead_letters.START
     while after is not None:
         found, after = dead_letters.page(connection, wanted, after)
-        yield from (letter.message_id for letter in found)
+        yield from (each.message_id for each in found)
 
 
 def _waiting(connection: sqlite3.Connection, subject: str | None, text: str | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What became of messages: of one identity, of a label that several may share, and of the replays of each."""
+"""Traces of messages, as read by `chaski trace`: by identity or label, with the replays of each."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ _DELIVERED = "delivered"  # AttemptEntry.outcome
 
 
 class State(StrEnum):
-    """Where a message is."""
+    """The state of a message."""
 
     PENDING = "pending"  # on a queue
     DELIVERED = "delivered"
@@ -25,14 +25,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What is known of one message."""
+    """State and attempts of one message."""
 
     message_id: str  # the identity
     id: str  # the label
     subject: str
     state: State
     attempts: tuple[AttemptEntry, ...]  # oldest first
-    replay_of: str | None = None  # of a replay: the identity of the message that was accepted
+    replay_of: str | None = None  # of a replay: the identity of the original
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,62 +44,62 @@ class _Waiting:
     sent_at: int  # queue time, milliseconds
 
 
-def traces_of(connection: sqlite3.Connection, wanted: str) -> list[Trace]:
-    """Every message of an identity or of a label, and their replays, oldest first. Within one read transaction."""
+def find_traces(connection: sqlite3.Connection, wanted: str) -> list[Trace]:
+    """Every message with an identity or a label, and their replays, oldest first. Call within one read transaction."""
     lineage = Lineage(connection)
-    known = [
+    identities = [
         *attempts.identities(connection, wanted),
-        *(letter.message_id for letter in dead_letters.of_message(connection, wanted)),
-        *_labelled(connection, lineage, wanted),
+        *(each.message_id for each in dead_letters.of_message(connection, wanted)),
+        *_with_label(connection, lineage, wanted),
         wanted,
     ]
-    return described(connection, lineage, lineage.with_replays(known))
+    return read_traces(connection, lineage, lineage.with_replays(identities))
 
 
-def described(connection: sqlite3.Connection, lineage: Lineage, identities: Iterable[str]) -> list[Trace]:
-    """What is known of each of these messages, oldest first; nothing of those of which nothing is."""
+def read_traces(connection: sqlite3.Connection, lineage: Lineage, identities: Iterable[str]) -> list[Trace]:
+    """The traces of messages, oldest first, without unknown identities."""
     wanted = dict.fromkeys(identities)
     waiting = _waiting(connection, lineage, wanted)
     found: list[tuple[int, Trace]] = []
-    before: dict[str, Sequence[AttemptEntry]] = {}  # a release before identities noted the producer's id
+    by_label: dict[str, Sequence[AttemptEntry]] = {}  # releases before identities stored the producer's id
     for identity in wanted:
-        noted = attempts.read_entries(connection, identity)
+        entries = attempts.read_entries(connection, identity)
         dead = dead_letters.of_identity(connection, identity)
-        trace = _trace(identity, noted, dead, waiting.get(identity))
+        trace = _trace(identity, entries, dead, waiting.get(identity))
         if trace is not None:
             root = lineage.root(identity)
-            known = root if root != identity else dead[-1].replay_of if dead else None
-            found.append((_begin(noted, dead, waiting.get(identity)), replace(trace, replay_of=known)))
-        elif noted:
-            before[identity] = noted
+            replay_of = root if root != identity else dead[-1].replay_of if dead else None
+            found.append((_first_time(entries, dead, waiting.get(identity)), replace(trace, replay_of=replay_of)))
+        elif entries:
+            by_label[identity] = entries
     found.sort(key=lambda each: each[0])
-    return [_joined(trace, before.pop(trace.id, ())) for _, trace in found]
+    return [_with_earlier(trace, by_label.pop(trace.id, ())) for _, trace in found]
 
 
 def _trace(
-    identity: str, noted: Sequence[AttemptEntry], dead: Sequence[DeadLetter], waiting: _Waiting | None
+    identity: str, entries: Sequence[AttemptEntry], dead: Sequence[DeadLetter], waiting: _Waiting | None
 ) -> Trace | None:
     if waiting is not None:
-        return Trace(identity, waiting.id, waiting.subject, State.PENDING, tuple(noted))
-    delivered_at = max((entry.at for entry in noted if entry.outcome == _DELIVERED), default=None)
+        return Trace(identity, waiting.id, waiting.subject, State.PENDING, tuple(entries))
+    delivered_at = max((entry.at for entry in entries if entry.outcome == _DELIVERED), default=None)
     if dead and (delivered_at is None or delivered_at < dead[-1].dead_lettered_at):
-        return Trace(identity, dead[-1].id, dead[-1].subject, State.DEAD_LETTERED, tuple(noted))
+        return Trace(identity, dead[-1].id, dead[-1].subject, State.DEAD_LETTERED, tuple(entries))
     if delivered_at is not None:
-        return Trace(identity, noted[-1].id, noted[-1].subject, State.DELIVERED, tuple(noted))
+        return Trace(identity, entries[-1].id, entries[-1].subject, State.DELIVERED, tuple(entries))
     return None
 
 
-def _begin(noted: Sequence[AttemptEntry], dead: Sequence[DeadLetter], waiting: _Waiting | None) -> int:
-    times = [*(entry.at for entry in noted[:1]), *(letter.dead_lettered_at for letter in dead[:1])]
+def _first_time(entries: Sequence[AttemptEntry], dead: Sequence[DeadLetter], waiting: _Waiting | None) -> int:
+    times = [*(entry.at for entry in entries[:1]), *(each.dead_lettered_at for each in dead[:1])]
     return min([*times, *([] if waiting is None else [waiting.sent_at])])
 
 
-def _joined(trace: Trace, earlier: Sequence[AttemptEntry]) -> Trace:
+def _with_earlier(trace: Trace, earlier: Sequence[AttemptEntry]) -> Trace:
     return replace(trace, attempts=(*earlier, *trace.attempts)) if earlier else trace
 
 
 def _waiting(connection: sqlite3.Connection, lineage: Lineage, wanted: Mapping[str, None]) -> dict[str, _Waiting]:
-    # No index is needed for this that every send would have to pay for: a pass over rows of some hundred bytes.
+    # Without an index, which every send would have to update: a scan of rows of some hundred bytes.
     places = {identity: sequence for identity, sequence in lineage.waiting(connection) if identity in wanted}
     found: dict[str, _Waiting] = {}
     for identity, sequence in places.items():
@@ -115,8 +115,8 @@ def _waiting(connection: sqlite3.Connection, lineage: Lineage, wanted: Mapping[s
     return found
 
 
-def _labelled(connection: sqlite3.Connection, lineage: Lineage, label: str) -> list[str]:
-    """Identities of messages on queues that have a label: it stands in their bodies only."""
+def _with_label(connection: sqlite3.Connection, lineage: Lineage, label: str) -> list[str]:
+    """Identities of messages on queues that have a label, which only their bodies contain."""
     rows = connection.execute(
         "SELECT sequence, dedup_id, body FROM messages JOIN bodies USING (sequence) WHERE gone = 0 AND instr(body, ?)",
         (label.encode(),),

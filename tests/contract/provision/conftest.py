@@ -1,4 +1,4 @@
-"""AWS as moto tells it: tags, policies, point-in-time recovery, deletion protection. Admin calls only; its FIFO is wrong."""
+"""AWS emulated by moto: tags, policies, point-in-time recovery, deletion protection. Admin calls only; its FIFO is wrong."""
 
 from collections.abc import Iterator
 

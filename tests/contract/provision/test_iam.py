@@ -1,13 +1,13 @@
-"""The IAM policies of the docs allow what is called, and nothing that is not."""
+"""The IAM policies of the docs allow exactly the calls that are made."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from chaski_aws.provision.apply import apply
-from chaski_aws.provision.observe import survey
+from chaski_aws.provision.desired import ProvisionSettings
+from chaski_aws.provision.observe import observe
 from chaski_aws.provision.plan import plan_drop
-from chaski_aws.provision.settings import ProvisionSettings
 from support.operator.provisioning import Counted, provision, route_of
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "iam"
@@ -26,8 +26,8 @@ def allowed(name: str) -> set[str]:
     return {action for each in actions for action in ([each] if isinstance(each, str) else each)}
 
 
-def test_policies_of_others_hold_what_their_parts_call() -> None:
-    """Workers change nothing but messages and their own items; whoever only reads writes nothing."""
+def test_policies_of_other_components_allow_their_calls_only() -> None:
+    """Workers change only messages and their own items; a reader writes nothing."""
     assert allowed("ingest") == {"sqs:SendMessage"}
     assert not {
         each
@@ -38,10 +38,10 @@ def test_policies_of_others_hold_what_their_parts_call() -> None:
     assert allowed("replayer") == allowed("reader") | {"sqs:SendMessage", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
 
 
-def test_the_provisioner_may_do_what_it_does_and_no_more(aws: Counted) -> None:
-    """Made, given another map, dropped: every operation that was called is in the policy, and all of the policy is used."""
+def test_the_provisioner_policy_matches_its_calls(aws: Counted) -> None:
+    """Provisioned, given another map, dropped: the policy allows every operation that was called, and no other."""
     provision(aws, route_of())
     changed = route_of(queues=[{"name": "messages", "partitions": 1}])
     provision(aws, changed)
-    apply(aws, plan_drop(changed, SETTINGS, survey(aws, changed, SETTINGS)))
+    apply(aws, plan_drop(changed, SETTINGS, observe(aws, changed, SETTINGS)))
     assert set(aws.called) | ALSO == allowed("provisioner")

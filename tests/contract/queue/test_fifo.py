@@ -1,4 +1,4 @@
-"""What every queue keeps, through the port: order, locks, holds, deduplication. research/sqs.md §1.2, §1.3."""
+"""The contract of every queue, through the port: order, locks, visibility, deduplication. research/sqs.md §1.2, §1.3."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ async def take(queue: Queue, limit: int = 10, seconds: int = 30, attempt: str = 
 
 
 def names(messages: Sequence[ReceivedMessage]) -> list[str]:
-    """What the messages are called."""
+    """The names of messages."""
     return [message.body.decode() for message in messages]
 
 
-async def test_message_comes_out_as_it_went_in(queues: QueueWorld) -> None:
+async def test_message_is_received_unchanged(queues: QueueWorld) -> None:
     """Body, group, deduplication id, ids and times are those of the send."""
     queue = await queues.make()
     body = '{"text": "grüß dich \U0001f600\\n"}'.encode()
@@ -33,7 +33,7 @@ async def test_message_comes_out_as_it_went_in(queues: QueueWorld) -> None:
 
 
 @pytest.mark.differs("elasticmq", "1.6.12 gives every message of a batch the same number")
-async def test_sequence_numbers_rise(queues: QueueWorld) -> None:
+async def test_sequence_numbers_increase(queues: QueueWorld) -> None:
     """Later messages have larger numbers, within a batch and across batches."""
     queue = await queues.make()
     sent = [*await queues.send(queue, "a1", "b1", "a2"), *await queues.send(queue, "a3")]
@@ -43,7 +43,7 @@ async def test_sequence_numbers_rise(queues: QueueWorld) -> None:
 
 @pytest.mark.promise(3)
 async def test_receive_fills_group_by_group_in_order(queues: QueueWorld) -> None:
-    """AWSV: g1-1, g2-1, g1-2, g1-3 comes out with all of g1 together and in order."""
+    """AWSV: g1-1, g2-1, g1-2, g1-3 is received with all of g1 together and in order."""
     queue = await queues.make()
     await queues.send(queue, "a1", "b1", "a2", "a3")
     received = names(await take(queue))
@@ -52,8 +52,8 @@ async def test_receive_fills_group_by_group_in_order(queues: QueueWorld) -> None
 
 
 @pytest.mark.promise(3)
-async def test_group_is_locked_until_its_batch_is_gone(queues: QueueWorld) -> None:
-    """AWSV: neither a partial delete nor a new send unlocks a group; other groups go on."""
+async def test_group_is_locked_until_its_batch_is_deleted(queues: QueueWorld) -> None:
+    """AWSV: neither a partial delete nor a new send unlocks a group; other groups are not affected."""
     queue = await queues.make()
     await queues.send(queue, "a1", "a2", "a3")
     held = await take(queue, 2)
@@ -67,7 +67,7 @@ async def test_group_is_locked_until_its_batch_is_gone(queues: QueueWorld) -> No
 
 @pytest.mark.promise(3)
 async def test_released_head_is_received_alone(queues: QueueWorld) -> None:
-    """AWSV: a message is deliverable while no earlier one of its group is held."""
+    """AWSV: a message is deliverable while no earlier one of its group is in flight."""
     queue = await queues.make()
     await queues.send(queue, "a1", "a2")
     held = await take(queue)
@@ -77,7 +77,7 @@ async def test_released_head_is_received_alone(queues: QueueWorld) -> None:
 
 @pytest.mark.promise(3)
 async def test_released_suffix_waits_for_the_head(queues: QueueWorld) -> None:
-    """A suffix given back behind a held head is not received before it."""
+    """A suffix released behind a head in flight is not received before it."""
     queue = await queues.make()
     await queues.send(queue, "a1", "a2", "a3")
     held = await take(queue)
@@ -89,8 +89,8 @@ async def test_released_suffix_waits_for_the_head(queues: QueueWorld) -> None:
 
 
 @pytest.mark.promise(3)
-async def test_expired_batch_comes_back_in_order(queues: QueueWorld) -> None:
-    """AWSV: after the hold the same messages are received again in the same order, with their count."""
+async def test_expired_batch_is_redelivered_in_order(queues: QueueWorld) -> None:
+    """AWSV: after the visibility timeout the same messages are received in the same order, with their receive count."""
     queue = await queues.make()
     await queues.send(queue, "a1", "a2", "a3")
     await take(queue, seconds=queues.seconds(30))
@@ -126,7 +126,7 @@ async def test_delete_with_an_expired_handle_fails(queues: QueueWorld) -> None:
 
 @pytest.mark.differs("elasticmq", "accepts the latest handle for ever: research/sqs.md §5")
 async def test_change_with_an_expired_handle_fails(queues: QueueWorld) -> None:
-    """A worker that was too slow learns that it holds the message no more."""
+    """A worker that was too slow gets an error."""
     queue = await queues.make()
     await queues.send(queue, "a1")
     (held,) = await take(queue, seconds=queues.seconds(30))
@@ -137,8 +137,8 @@ async def test_change_with_an_expired_handle_fails(queues: QueueWorld) -> None:
 
 
 @pytest.mark.differs("elasticmq", "1.6.12 says ReceiptHandleIsInvalid; AWS is idempotent: numaproj/numaflow#3615")
-async def test_delete_twice_is_no_failure(queues: QueueWorld) -> None:
-    """A delete whose answer was lost can be repeated."""
+async def test_delete_twice_succeeds(queues: QueueWorld) -> None:
+    """A delete whose response was lost can be repeated."""
     queue = await queues.make()
     await queues.send(queue, "a1")
     (held,) = await take(queue)
@@ -147,7 +147,7 @@ async def test_delete_twice_is_no_failure(queues: QueueWorld) -> None:
 
 
 @pytest.mark.differs("elasticmq", "1.6.12 does not add up holds")
-async def test_hold_beyond_twelve_hours_is_refused(queues: QueueWorld) -> None:
+async def test_visibility_timeout_beyond_twelve_hours_is_refused(queues: QueueWorld) -> None:
     """API: the total since the receive is bounded."""
     queue = await queues.make()
     await queues.send(queue, "a1")
@@ -159,8 +159,8 @@ async def test_hold_beyond_twelve_hours_is_refused(queues: QueueWorld) -> None:
     assert await queue.change_visibility([VisibilityChange(held.receipt_handle, 43_100)]) == [None]
 
 
-async def test_handle_that_never_was_one_is_refused_alone(queues: QueueWorld) -> None:
-    """One bad entry of a batch leaves the others alone; results come in the order of the entries."""
+async def test_invalid_handle_fails_alone(queues: QueueWorld) -> None:
+    """One invalid entry of a batch does not fail the others; results are in the order of the entries."""
     queue = await queues.make()
     await queues.send(queue, "a1", "b1")
     held = await take(queue)
@@ -169,7 +169,7 @@ async def test_handle_that_never_was_one_is_refused_alone(queues: QueueWorld) ->
     assert (await queue.counts()).total == 0
 
 
-async def test_duplicate_is_answered_like_the_original_and_not_delivered(queues: QueueWorld) -> None:
+async def test_duplicate_gets_the_result_of_the_original_and_is_not_delivered(queues: QueueWorld) -> None:
     """AWSV: also after the original was deleted."""
     queue = await queues.make(DeduplicationScope="messageGroup")
     (original,) = await queues.send(queue, "a1")
@@ -181,7 +181,7 @@ async def test_duplicate_is_answered_like_the_original_and_not_delivered(queues:
 
 @pytest.mark.differs("elasticmq", "its clock can't be set, and five minutes are too long to wait")
 async def test_duplicate_after_five_minutes_is_a_new_message(queues: QueueWorld) -> None:
-    """API: the deduplication interval ends, also for a message that is still there or was deleted."""
+    """API: the deduplication interval ends, for an existing and for a deleted message."""
     queue = await queues.make(DeduplicationScope="messageGroup")
     (original,) = await queues.send(queue, "a1")
     (held,) = await take(queue)
@@ -192,22 +192,22 @@ async def test_duplicate_after_five_minutes_is_a_new_message(queues: QueueWorld)
 
 
 @pytest.mark.differs("elasticmq", "one scope for the whole queue: research/sqs.md §5")
-async def test_deduplication_within_a_group_leaves_others_alone(queues: QueueWorld) -> None:
+async def test_deduplication_per_group(queues: QueueWorld) -> None:
     """The same id in another group is another message where the scope is the group."""
     queue = await queues.make(DeduplicationScope="messageGroup")
     await queue.send([OutgoingMessage(b"same", group, "id") for group in "ab"])
     assert names(await take(queue)) == ["same", "same"]
 
 
-async def test_deduplication_of_a_queue_takes_no_account_of_groups(queues: QueueWorld) -> None:
+async def test_deduplication_per_queue(queues: QueueWorld) -> None:
     """The same id in another group is a duplicate where the scope is the queue, the default."""
     queue = await queues.make(DeduplicationScope="queue")
     await queue.send([OutgoingMessage(b"same", group, "id") for group in "ab"])
     assert names(await take(queue)) == ["same"]
 
 
-async def test_delay_holds_back_and_does_not_lock(queues: QueueWorld) -> None:
-    """AWSV, ISS: a message on a delayed queue comes when it is due, and locks nothing before."""
+async def test_delay_hides_a_message_and_does_not_lock(queues: QueueWorld) -> None:
+    """AWSV, ISS: a message on a delayed queue is received when it is due, and locks nothing before."""
     queue = await queues.make(DelaySeconds=str(queues.seconds(60)))
     await queues.send(queue, "a1")
     assert names(await take(queue)) == []
@@ -223,7 +223,7 @@ async def test_delay_holds_back_and_does_not_lock(queues: QueueWorld) -> None:
 
 @pytest.mark.differs("elasticmq", "the same messages, but other handles: 1.6.12")
 async def test_repeated_attempt_returns_the_same_messages(queues: QueueWorld) -> None:
-    """API: an answer that was lost locks nothing: the same attempt id gives the same messages and handles."""
+    """API: a lost response locks nothing: the same attempt id returns the same messages and handles."""
     queue = await queues.make()
     await queues.send(queue, "a1", "a2", "b1")
     first = await take(queue, 2, attempt="try-1")
@@ -233,7 +233,7 @@ async def test_repeated_attempt_returns_the_same_messages(queues: QueueWorld) ->
     assert names(await take(queue, 10, attempt="try-1")) == ["b1"]
 
 
-async def test_counts_tell_blocked_messages_as_visible(queues: QueueWorld) -> None:
+async def test_counts_include_blocked_messages_as_visible(queues: QueueWorld) -> None:
     """AWSV: 6 messages in 3 groups, 2 received: 4 visible, 2 not."""
     queue = await queues.make()
     await queues.send(queue, "a1", "a2", "b1", "b2", "c1", "c2")
@@ -251,8 +251,8 @@ async def test_batch_of_more_than_ten_is_refused(queues: QueueWorld) -> None:
     assert (await queue.counts()).total == 0
 
 
-async def test_queue_that_is_not_there_is_refused(queues: QueueWorld) -> None:
-    """A call on no queue says so."""
+async def test_a_missing_queue_is_refused(queues: QueueWorld) -> None:
+    """Every call fails with QueueDoesNotExist."""
     with pytest.raises(BackendRejectedError) as refused:
         await take(queues.absent())
     assert refused.value.code == "QueueDoesNotExist"

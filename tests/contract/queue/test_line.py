@@ -1,7 +1,7 @@
-"""Which group is next: what was recorded on AWS (research/sqs.md; LocalStack's tests marked aws.validated).
+"""The order of groups as recorded on AWS (research/sqs.md; LocalStack's tests marked aws.validated).
 
-AWS promises no order between groups, but its recordings agree on one: a group stands where its first message became
-visible, so one that becomes visible again goes to the end of the line.
+AWS promises no order between groups, but its recordings agree on one: groups are served in the order in
+which their first message became visible, so one that becomes visible again is served last.
 """
 
 import pytest
@@ -35,7 +35,7 @@ async def test_groups_received_with_visibility_0_go_to_the_end(queues: QueueWorl
 
 @pytest.mark.promise(9)
 @pytest.mark.parametrize("hidden", [0, 1])
-async def test_a_group_whose_head_is_given_back_goes_to_the_end(queues: QueueWorld, hidden: int) -> None:
+async def test_a_group_whose_head_is_released_goes_to_the_end(queues: QueueWorld, hidden: int) -> None:
     """AWSV test_fifo_message_group_visibility_after_terminate_visibility_timeout, ..._after_change_message_visibility."""
     queue = await queues.make()
     await queues.send(queue, "a1", "a2", "b1")
@@ -45,7 +45,7 @@ async def test_a_group_whose_head_is_given_back_goes_to_the_end(queues: QueueWor
     assert names(await take(queue, 3)) == ["b1", "a1"]
 
 
-async def test_a_delete_leaves_the_group_where_its_next_message_stands(queues: QueueWorld) -> None:
+async def test_after_a_delete_the_group_has_the_position_of_its_next_message(queues: QueueWorld) -> None:
     """AWSV test_fifo_message_group_visibility_after_delete."""
     queue = await queues.make()
     await queues.send(queue, "a1", "b1", "a2", "b2", "a3", "a4", "c1")

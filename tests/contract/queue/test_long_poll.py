@@ -1,4 +1,4 @@
-"""A receive that waits: it wakes for what it can take, and for nothing else."""
+"""Long polls: they wake for messages that they can receive only."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ SOON = 1.5  # seconds: far below the poll's own 10, generous for a busy machine
 def poll(
     queue: Queue, seconds: float = 10, limit: int = 10, attempt: str = ""
 ) -> "asyncio.Task[Sequence[ReceivedMessage]]":
-    """A receive that waits, on its way."""
+    """Starts a receive that waits."""
     return asyncio.create_task(
         queue.receive(max_messages=limit, wait_seconds=seconds, visibility_seconds=30, attempt_id=attempt)
     )
@@ -28,18 +28,18 @@ async def hold(queue: Queue, seconds: int = 30, limit: int = 10) -> Sequence[Rec
 
 
 async def started(task: "asyncio.Task[Sequence[ReceivedMessage]]") -> None:
-    """Waits until the receive has found nothing and waits: it is still there after some round trips."""
+    """Waits until the receive has found nothing and waits: it is still pending after some round trips."""
     done, _ = await asyncio.wait({task}, timeout=0.2)
     assert not done
 
 
 async def names(task: "asyncio.Task[Sequence[ReceivedMessage]]") -> list[str]:
-    """What a receive returned, soon."""
+    """The names of the messages that a receive returns soon."""
     return [message.body.decode() for message in await asyncio.wait_for(task, SOON)]
 
 
 async def test_poll_wakes_for_a_send(queues: QueueWorld) -> None:
-    """A message that comes is received at once."""
+    """A new message is received at once."""
     queue = await queues.make()
     waiting = poll(queue)
     await started(waiting)
@@ -59,7 +59,7 @@ async def test_poll_wakes_for_a_delete_that_unlocks(queues: QueueWorld) -> None:
 
 
 async def test_poll_wakes_for_a_release(queues: QueueWorld) -> None:
-    """A message that is given back is received at once."""
+    """A released message is received at once."""
     queue = await queues.make()
     await queues.send(queue, "a1")
     (held,) = await hold(queue)
@@ -69,8 +69,8 @@ async def test_poll_wakes_for_a_release(queues: QueueWorld) -> None:
     assert await names(waiting) == ["a1"]
 
 
-async def test_poll_wakes_when_a_hold_ends(queues: QueueWorld) -> None:
-    """AWSV: nobody calls, time passes, and the message is there."""
+async def test_poll_wakes_when_a_visibility_timeout_ends(queues: QueueWorld) -> None:
+    """AWSV: without another call the message is received once the time is over."""
     queue = await queues.make()
     await queues.send(queue, "a1")
     await hold(queue, seconds=1)
@@ -80,8 +80,8 @@ async def test_poll_wakes_when_a_hold_ends(queues: QueueWorld) -> None:
     assert time.monotonic() - begun > 0.8
 
 
-async def test_poll_wakes_when_a_shortened_hold_ends(queues: QueueWorld) -> None:
-    """A hold that is shortened while somebody waits ends at its new time."""
+async def test_poll_wakes_when_a_shortened_visibility_timeout_ends(queues: QueueWorld) -> None:
+    """A visibility timeout that is shortened during a long poll ends at its new time."""
     queue = await queues.make()
     await queues.send(queue, "a1")
     (held,) = await hold(queue, seconds=600)
@@ -101,15 +101,15 @@ async def test_poll_wakes_when_a_delay_ends(queues: QueueWorld) -> None:
 
 
 async def test_poll_ends_empty_at_its_deadline(queues: QueueWorld) -> None:
-    """Nothing comes: the receive returns nothing after its time, not before."""
+    """Without a message the receive returns nothing at its deadline, not before."""
     queue = await queues.make()
     begun = time.monotonic()
     assert await asyncio.wait_for(poll(queue, seconds=1), 1 + SOON) == []
     assert time.monotonic() - begun > 0.9
 
 
-async def test_message_behind_a_lock_ends_no_poll(queues: QueueWorld) -> None:
-    """A send to a held group gives a waiting receive nothing."""
+async def test_message_behind_a_lock_does_not_end_a_poll(queues: QueueWorld) -> None:
+    """A send to a locked group does not end a waiting receive."""
     queue = await queues.make()
     await queues.send(queue, "a1")
     await hold(queue)
@@ -130,10 +130,10 @@ async def test_each_of_many_polls_gets_one_of_many_messages(queues: QueueWorld) 
 
 
 @pytest.mark.promise(11)
-async def test_cancelled_poll_takes_nothing(broker: EmbeddedBroker) -> None:
-    """A receiver that goes away leaves no message locked, whenever it goes.
+async def test_cancelled_poll_receives_nothing(broker: EmbeddedBroker) -> None:
+    """A cancelled receive leaves no message locked, whenever it is cancelled.
 
-    Promised to receivers in the same process only: through a wire the answer may be under way when its reader leaves.
+    Promised in the same process only: on a connection the response may be in transit when the receive is cancelled.
     """
     queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
     for round_number in range(10):
@@ -151,13 +151,13 @@ async def test_cancelled_poll_takes_nothing(broker: EmbeddedBroker) -> None:
 
 @pytest.mark.promise(11)
 @pytest.mark.differs("embedded-sqs-server", "this client hangs up, and says no more")
-async def test_what_a_cancelled_receive_took_is_soon_had_by_another(queues: QueueWorld) -> None:
-    """Whenever a receiver leaves (before, while and after its message comes), the message is not locked for its hold."""
+async def test_messages_of_a_cancelled_receive_are_soon_received_by_another(queues: QueueWorld) -> None:
+    """Cancelled before, while or after its message arrives, a receive does not lock the message for its visibility timeout."""
     queue = await queues.make()
     for round_number in range(10):
         leaving = poll(queue, attempt=f"leaves-{round_number}")
         await asyncio.sleep(0.004 * (round_number % 5))
-        if round_number < 5:  # the message comes before the receiver leaves, else after
+        if round_number < 5:  # the message arrives before the cancellation, else after
             await queues.send(queue, f"a{round_number}")
         leaving.cancel()
         taken = (await asyncio.gather(leaving, return_exceptions=True))[0]
@@ -173,8 +173,8 @@ async def test_what_a_cancelled_receive_took_is_soon_had_by_another(queues: Queu
 @pytest.mark.differs(
     "elasticmq", "two polls of one attempt wait: both get the message, only the later handle is good: 1.6.12"
 )
-async def test_receiver_that_asks_again_gets_what_it_missed(queues: QueueWorld) -> None:
-    """An answer that was lost on its way locks nothing for the same attempt, and nobody else gets its message."""
+async def test_a_repeated_attempt_gets_the_lost_messages(queues: QueueWorld) -> None:
+    """A lost response locks nothing for the same attempt, and no other receive gets its message."""
     queue = await queues.make()
     for round_number in range(10):
         waiting = poll(queue, attempt=f"attempt-{round_number}")
@@ -189,10 +189,10 @@ async def test_receiver_that_asks_again_gets_what_it_missed(queues: QueueWorld) 
 
 
 @pytest.mark.promise(3)
-async def test_cancelled_receive_takes_nothing_from_its_own_repetition(broker: EmbeddedBroker) -> None:
-    """What a cancelled receive gives back is not taken from the repeated attempt that holds it under the same handle."""
+async def test_cancelled_receive_does_not_release_messages_of_its_repetition(broker: EmbeddedBroker) -> None:
+    """A cancelled receive does not release messages that the repeated attempt returned under the same handle."""
     queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
-    for round_number in range(8):  # turns of the loop between receive and cancel: before and after the engine took it
+    for round_number in range(8):  # turns of the loop between receive and cancel: before and after the writer took it
         await queue.send([OutgoingMessage(b"x", "a", f"a{round_number}")])
         first = poll(queue, seconds=0, attempt=f"attempt-{round_number}")
         for _ in range(round_number):

@@ -1,4 +1,4 @@
-"""The age of the oldest message: what the gauge and its alert stand on."""
+"""The age of the oldest message, which the gauge and its alert use."""
 
 import pytest
 
@@ -12,14 +12,14 @@ from support.clocks import SteppedClock
 async def test_the_oldest_message_is_known_in_every_state(
     queues: QueueWorld, broker: EmbeddedBroker, clock: SteppedClock
 ) -> None:
-    """Waiting, held, hidden for a backoff, behind a held one, delayed: always the time of the oldest; None if empty."""
+    """Waiting, in flight, hidden for a backoff, blocked, delayed: always the time of the oldest; None if empty."""
     queue = await queues.make(**FIFO, DelaySeconds="10")
     assert (await queue.counts()).oldest_sent_at is None
     began = clock.now_ms()
     await queues.send(queue, "a1", "a2")
     await queues.pass_time(5)
     await queues.send(queue, "b1")
-    assert (await queue.counts()).oldest_sent_at == pytest.approx(began, abs=2_000)  # real time passes as well
+    assert (await queue.counts()).oldest_sent_at == pytest.approx(began, abs=2_000)  # real time passes too
     await queues.pass_time(20)
     assert (await queue.counts()).oldest_sent_at == pytest.approx(began, abs=2_000)
     first, *_ = await queue.receive(max_messages=1, wait_seconds=0, visibility_seconds=60, attempt_id="")

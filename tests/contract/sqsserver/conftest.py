@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """One server for all tests of this folder: queues keep them apart."""
+    """One server for all tests of this folder, each with its own queues."""
     process = ServerProcess(tmp_path_factory.mktemp("sqs"))
     yield process
     process.kill()
@@ -30,7 +30,7 @@ def sqs(server: ServerProcess) -> Iterator["SQSClient"]:
 
 @pytest.fixture
 def new_queue(sqs: "SQSClient") -> Callable[..., str]:
-    """Makes queues that no other test knows."""
+    """Creates queues with unique names."""
 
     def make(**attributes: Any) -> str:
         name = f"test-{uuid.uuid4().hex}.fifo"
@@ -42,5 +42,5 @@ def new_queue(sqs: "SQSClient") -> Callable[..., str]:
 
 @pytest.fixture
 def queue(new_queue: Callable[..., str]) -> str:
-    """A queue with the attributes that a queue has by default."""
+    """A queue with the default attributes."""
     return new_queue()

@@ -1,4 +1,4 @@
-"""Batches through boto3: what fails as a whole, what entry by entry."""
+"""Batches through boto3: errors of the whole batch and of single entries."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,8 @@ def _fill(sqs: "SQSClient", queue: str, count: int) -> list[Any]:
     return sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
 
 
-def test_a_full_batch_is_sent_held_and_deleted_in_order(sqs: "SQSClient", queue: str) -> None:
-    """Ten messages of one group come back in one receive, in the order of the batch, and are gone after one delete."""
+def test_a_full_batch_is_sent_received_and_deleted_in_order(sqs: "SQSClient", queue: str) -> None:
+    """Ten messages of one group are received at once, in the order of the batch, and deleted by one call."""
     messages = _fill(sqs, queue, 10)
     assert [each["Body"] for each in messages] == [str(n) for n in range(10)]
     deleted = sqs.delete_message_batch(
@@ -33,12 +33,15 @@ def test_a_full_batch_is_sent_held_and_deleted_in_order(sqs: "SQSClient", queue:
     )
     assert [each["Id"] for each in deleted["Successful"]] == [str(n) for n in range(10)]
     assert not deleted.get("Failed")
-    told = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
-    assert (told["ApproximateNumberOfMessages"], told["ApproximateNumberOfMessagesNotVisible"]) == ("0", "0")
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert (attributes["ApproximateNumberOfMessages"], attributes["ApproximateNumberOfMessagesNotVisible"]) == (
+        "0",
+        "0",
+    )
 
 
-def test_one_bad_message_fails_alone(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
-    """A character that SQS does not carry and a message that is too long; the others are taken, in order."""
+def test_one_invalid_message_fails_alone(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
+    """A character that SQS does not accept and a message that is too long; the others are sent, in order."""
     queue = new_queue(MaximumMessageSize="1024")
     answer = sqs.send_message_batch(QueueUrl=queue, Entries=_entries("a", "\x01", "b" * 1_025, "c"))
     assert [each["Id"] for each in answer["Successful"]] == ["e0", "e3"]
@@ -63,7 +66,7 @@ def test_one_bad_message_fails_alone(sqs: "SQSClient", new_queue: Callable[..., 
 def test_a_batch_that_is_not_allowed_is_refused_as_a_whole(
     sqs: "SQSClient", queue: str, entries: list[Any], code: str
 ) -> None:
-    """Nothing of it lies on the queue."""
+    """None of it is sent."""
     with pytest.raises(ClientError) as caught:
         sqs.send_message_batch(QueueUrl=queue, Entries=entries)
     assert caught.value.response["Error"]["Code"] == f"AWS.SimpleQueueService.{code}"
@@ -80,8 +83,8 @@ def test_a_missing_key_fails_the_whole_batch(sqs: "SQSClient", queue: str, lost:
     assert caught.value.response["Error"]["Code"] == "InvalidParameterValue"
 
 
-def test_deletes_and_holds_fail_entry_by_entry(sqs: "SQSClient", queue: str) -> None:
-    """Inside an HTTP 200: a handle that is none, and a hold that is too long, beside one that is done."""
+def test_deletes_and_visibility_changes_fail_entry_by_entry(sqs: "SQSClient", queue: str) -> None:
+    """Inside an HTTP 200: an invalid handle and a visibility timeout that is too long, beside an entry that succeeds."""
     first, second = _fill(sqs, queue, 2)
     changed = sqs.change_message_visibility_batch(
         QueueUrl=queue,

@@ -1,4 +1,4 @@
-"""The rules of FIFO queues through the wire; the sources of each are in the tests of the engine."""
+"""The rules of FIFO queues through the wire; their sources are in tests/unit/embedded/fifo/test_queue.py."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-LONG_WAIT = 10  # seconds that a receive may take for what comes after 1 or 2
+LONG_WAIT = 10  # seconds that a receive may take for messages due after 1 or 2
 
 
 def _send(sqs: "SQSClient", queue: str, *names: str) -> None:
@@ -36,18 +36,21 @@ def test_a_receive_fills_up_with_one_group_first(sqs: "SQSClient", queue: str) -
     assert list(_take(sqs, queue)) == ["a1", "a2", "a3", "b1"]
 
 
-def test_a_held_message_locks_its_group_and_no_other(sqs: "SQSClient", queue: str) -> None:
+def test_a_message_in_flight_locks_its_group_and_no_other(sqs: "SQSClient", queue: str) -> None:
     """New messages of the group wait, those of another do not; blocked ones count as visible."""
     _send(sqs, queue, "a1", "a2")
     assert list(_take(sqs, queue, MaxNumberOfMessages=1)) == ["a1"]
     _send(sqs, queue, "a3", "b1")
     assert list(_take(sqs, queue)) == ["b1"]
-    told = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
-    assert (told["ApproximateNumberOfMessages"], told["ApproximateNumberOfMessagesNotVisible"]) == ("2", "2")
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert (attributes["ApproximateNumberOfMessages"], attributes["ApproximateNumberOfMessagesNotVisible"]) == (
+        "2",
+        "2",
+    )
 
 
 def test_a_partial_delete_keeps_the_lock(sqs: "SQSClient", queue: str) -> None:
-    """The group opens when all that was received of it is deleted."""
+    """The group is unlocked when all received messages are deleted."""
     _send(sqs, queue, "a1", "a2", "a3")
     held = _take(sqs, queue, MaxNumberOfMessages=2)
     sqs.delete_message(QueueUrl=queue, ReceiptHandle=held["a1"])
@@ -56,8 +59,8 @@ def test_a_partial_delete_keeps_the_lock(sqs: "SQSClient", queue: str) -> None:
     assert list(_take(sqs, queue)) == ["a3"]
 
 
-def test_a_released_head_comes_alone_and_a_released_follower_not_at_all(sqs: "SQSClient", queue: str) -> None:
-    """A message is deliverable exactly when no earlier one of its group is held."""
+def test_a_released_head_is_received_alone_and_a_released_follower_not_at_all(sqs: "SQSClient", queue: str) -> None:
+    """A message is deliverable exactly when no earlier one of its group is in flight."""
     _send(sqs, queue, "a1", "a2", "b1", "b2")
     held = _take(sqs, queue)
     _hide(sqs, queue, held["a1"], 0)
@@ -65,8 +68,8 @@ def test_a_released_head_comes_alone_and_a_released_follower_not_at_all(sqs: "SQ
     assert list(_take(sqs, queue)) == ["a1"]
 
 
-def test_what_expires_comes_again_in_order_and_wakes_a_long_poll(sqs: "SQSClient", queue: str) -> None:
-    """The whole batch after one second, the middle one extended: the head alone comes."""
+def test_expired_messages_are_redelivered_in_order_and_wake_a_long_poll(sqs: "SQSClient", queue: str) -> None:
+    """The whole batch after one second, the middle one extended: only the head is received."""
     _send(sqs, queue, "a1", "a2", "a3")
     held = _take(sqs, queue, VisibilityTimeout=1)
     _hide(sqs, queue, held["a2"], 30)
@@ -78,7 +81,7 @@ def test_what_expires_comes_again_in_order_and_wakes_a_long_poll(sqs: "SQSClient
 
 
 def test_a_repeated_send_is_one_message(sqs: "SQSClient", queue: str) -> None:
-    """The answer is that of the first, in another group too and after the message was deleted."""
+    """The response is that of the first, in another group too and after the message was deleted."""
     fields: Any = {"QueueUrl": queue, "MessageBody": "x", "MessageDeduplicationId": "d"}
     first = sqs.send_message(MessageGroupId="a", **fields)
     again = sqs.send_message(MessageGroupId="b", **fields)
@@ -100,7 +103,7 @@ def test_in_high_throughput_mode_a_group_has_its_own_deduplication(
     assert list(_take(sqs, queue)) == ["a", "b"]
 
 
-def test_content_based_deduplication_knows_a_body(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
+def test_content_based_deduplication_compares_bodies(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
     """Two equal bodies without ids are one message, whatever their attributes; single and batch."""
     queue = new_queue(ContentBasedDeduplication="true")
     attributes: Any = {"n": {"DataType": "Number", "StringValue": "1"}}
@@ -112,18 +115,18 @@ def test_content_based_deduplication_knows_a_body(sqs: "SQSClient", new_queue: C
     assert list(_take(sqs, queue)) == ["x", "y"]
 
 
-def test_the_queues_delay_holds_a_message_back(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
-    """A message that asks for no delay gets the queue's; a long poll takes it when it is due."""
+def test_the_queues_delay_hides_a_message(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
+    """A message without a delay gets the queue's; a long poll receives it when it is due."""
     queue = new_queue(DelaySeconds="1")
     sqs.send_message(QueueUrl=queue, MessageBody="x", MessageGroupId="a", MessageDeduplicationId="d", DelaySeconds=0)
-    told = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessagesDelayed"])
-    assert told["Attributes"] == {"ApproximateNumberOfMessagesDelayed": "1"}
+    response = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessagesDelayed"])
+    assert response["Attributes"] == {"ApproximateNumberOfMessagesDelayed": "1"}
     assert _take(sqs, queue) == {}
     assert list(_take(sqs, queue, WaitTimeSeconds=LONG_WAIT)) == ["x"]
 
 
 def test_a_repeated_attempt_to_receive_gets_the_same_messages(sqs: "SQSClient", queue: str) -> None:
-    """So that an answer that was lost on its way locks nothing; another attempt gets nothing."""
+    """So a lost response locks nothing; another attempt gets nothing."""
     _send(sqs, queue, "a1", "a2")
     first = _take(sqs, queue, ReceiveRequestAttemptId="one")
     assert _take(sqs, queue, ReceiveRequestAttemptId="two") == {}
@@ -131,8 +134,8 @@ def test_a_repeated_attempt_to_receive_gets_the_same_messages(sqs: "SQSClient", 
     assert list(first) == ["a1", "a2"]
 
 
-def test_a_hold_ends_twelve_hours_after_the_receive(sqs: "SQSClient", queue: str) -> None:
-    """A second after the receive, twelve hours more are too many, and what is left of them is not."""
+def test_a_visibility_timeout_ends_twelve_hours_after_the_receive(sqs: "SQSClient", queue: str) -> None:
+    """A second after the receive, twelve hours more are refused, and the remaining time is accepted."""
     _send(sqs, queue, "a1")
     (handle,) = _take(sqs, queue, VisibilityTimeout=60).values()
     assert _take(sqs, queue, WaitTimeSeconds=1) == {}

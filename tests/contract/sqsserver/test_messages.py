@@ -1,4 +1,4 @@
-"""Single messages through boto3: what is sent comes back, and errors carry the codes of AWS."""
+"""Single messages through boto3: they are received unchanged, and errors have the codes of AWS."""
 
 import hashlib
 import time
@@ -17,7 +17,7 @@ ATTRIBUTES: dict[str, Any] = {
     "Help.Me": {"DataType": "String", "StringValue": "Me"},
 }
 ATTRIBUTES_MD5 = (
-    "4c360f3fdafd970e05fae2f149d997f5"  # answered by AWS for these three (test_sqs.snapshot.json of LocalStack)
+    "4c360f3fdafd970e05fae2f149d997f5"  # returned by AWS for these three (test_sqs.snapshot.json of LocalStack)
 )
 PART_MD5 = "fca026605781cb4126a1e9044df24232"  # and for the first two
 TRACE = "Root=1-3152b799-8954dae64eda91bc9a23a7e8;Parent=7fa8c0f79203be72;Sampled=1"
@@ -32,7 +32,7 @@ def _code(caught: pytest.ExceptionInfo[ClientError]) -> str:
     return caught.value.response["Error"]["Code"]
 
 
-def test_a_message_comes_back_as_it_was_sent(sqs: "SQSClient", queue: str) -> None:
+def test_a_message_is_received_unchanged(sqs: "SQSClient", queue: str) -> None:
     """Body, digests, attributes of both kinds, keys, counts and times."""
     before = time.time_ns() // 1_000_000
     body = 'tab\t, line\n, "quotes", é, 漢, 😀, \ufffd'
@@ -46,10 +46,10 @@ def test_a_message_comes_back_as_it_was_sent(sqs: "SQSClient", queue: str) -> No
     assert sent["MD5OfMessageSystemAttributes"]
     assert (got["MessageId"], got["Body"], got["MD5OfBody"]) == (sent["MessageId"], body, digest)
     assert (got["MessageAttributes"], got["MD5OfMessageAttributes"]) == (ATTRIBUTES, ATTRIBUTES_MD5)
-    told = dict(got["Attributes"])
-    sent_at, first = int(told.pop("SentTimestamp")), int(told.pop("ApproximateFirstReceiveTimestamp"))
+    attributes = dict(got["Attributes"])
+    sent_at, first = int(attributes.pop("SentTimestamp")), int(attributes.pop("ApproximateFirstReceiveTimestamp"))
     assert before <= sent_at <= first <= time.time_ns() // 1_000_000
-    assert told == {
+    assert attributes == {
         "ApproximateReceiveCount": "1",
         "SenderId": "000000000000",
         "SequenceNumber": sent["SequenceNumber"],
@@ -59,7 +59,7 @@ def test_a_message_comes_back_as_it_was_sent(sqs: "SQSClient", queue: str) -> No
     }
 
 
-def test_a_receive_is_told_only_what_it_asks_for(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
+def test_a_receive_gets_only_what_it_requests(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
     """Nothing, two of three attributes with the digest of these two, or a prefix."""
     queue = new_queue(VisibilityTimeout="0")
     _send(sqs, queue, "msg", MessageAttributes=ATTRIBUTES)
@@ -74,7 +74,7 @@ def test_a_receive_is_told_only_what_it_asks_for(sqs: "SQSClient", new_queue: Ca
 
 
 def test_binary_attributes_survive(sqs: "SQSClient", queue: str) -> None:
-    """Bytes come back as bytes, with the digest that AWS answered for them."""
+    """Bytes are received as bytes, with the digest that AWS returned for them."""
     value = b"traceparent\x1e00-774062d6c37081a5a0b9b5b88e30627c-2d2482211f6489da-01"
     sent = _send(sqs, queue, "test", MessageAttributes={"attr1": {"DataType": "Binary", "BinaryValue": value}})
     (got,) = sqs.receive_message(QueueUrl=queue, MessageAttributeNames=["All"])["Messages"]
@@ -95,7 +95,7 @@ def test_binary_attributes_survive(sqs: "SQSClient", queue: str) -> None:
     ],
 )
 def test_a_message_that_is_not_allowed_is_refused(sqs: "SQSClient", queue: str, change: Any, code: str) -> None:
-    """And nothing of it lies on the queue."""
+    """And not sent."""
     fields = {"MessageBody": "x", "MessageGroupId": "g", "MessageDeduplicationId": "d", **change}
     with pytest.raises(ClientError) as caught:
         sqs.send_message(QueueUrl=queue, **fields)
@@ -103,8 +103,8 @@ def test_a_message_that_is_not_allowed_is_refused(sqs: "SQSClient", queue: str, 
     assert "Messages" not in sqs.receive_message(QueueUrl=queue)
 
 
-def test_keys_that_are_missing_are_told_apart(sqs: "SQSClient", queue: str) -> None:
-    """No group is a missing parameter, no deduplication id is an invalid value, as on AWS."""
+def test_missing_keys_have_different_codes(sqs: "SQSClient", queue: str) -> None:
+    """A missing group is a missing parameter, a missing deduplication id an invalid value, as on AWS."""
     with pytest.raises(ClientError) as group:
         sqs.send_message(QueueUrl=queue, MessageBody="x", MessageDeduplicationId="d")
     with pytest.raises(ClientError) as deduplication:
@@ -113,7 +113,7 @@ def test_keys_that_are_missing_are_told_apart(sqs: "SQSClient", queue: str) -> N
 
 
 def test_a_message_has_the_size_of_body_and_attributes(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
-    """1,024 bytes in all are taken, one more is not."""
+    """1,024 bytes in total are accepted, one more is not."""
     queue = new_queue(MaximumMessageSize="1024")
     attributes = {"k": {"DataType": "String", "StringValue": "x"}}  # 8 bytes
     _send(sqs, queue, "a" * 1016, MessageAttributes=attributes)
@@ -122,8 +122,8 @@ def test_a_message_has_the_size_of_body_and_attributes(sqs: "SQSClient", new_que
     assert _code(caught) == "InvalidParameterValue"
 
 
-def test_a_message_of_one_mebibyte_is_taken(sqs: "SQSClient", queue: str) -> None:
-    """The largest that SQS takes, of characters that JSON escapes to three times their size."""
+def test_a_message_of_one_mebibyte_is_accepted(sqs: "SQSClient", queue: str) -> None:
+    """SQS's maximum, of characters that JSON escapes to three times their size."""
     body = "é" * 524_288
     _send(sqs, queue, body)
     assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == body
@@ -148,8 +148,8 @@ def test_a_receive_that_is_not_allowed_is_refused(sqs: "SQSClient", queue: str, 
     assert _code(caught) == "InvalidParameterValue"
 
 
-def test_garbage_is_no_receipt_handle(sqs: "SQSClient", queue: str) -> None:
-    """Deleting and hiding by it fail alike."""
+def test_garbage_is_not_a_receipt_handle(sqs: "SQSClient", queue: str) -> None:
+    """Deletes and visibility changes fail with the same code."""
     with pytest.raises(sqs.exceptions.ReceiptHandleIsInvalid):
         sqs.delete_message(QueueUrl=queue, ReceiptHandle="garbage")
     with pytest.raises(sqs.exceptions.ReceiptHandleIsInvalid):
@@ -157,7 +157,7 @@ def test_garbage_is_no_receipt_handle(sqs: "SQSClient", queue: str) -> None:
 
 
 def test_a_deleted_message_can_be_deleted_but_not_hidden(sqs: "SQSClient", queue: str) -> None:
-    """Deleting is idempotent; a hold on what is gone is refused with the sentence of AWS."""
+    """Deleting is idempotent; a visibility change of a deleted message fails with AWS's message."""
     _send(sqs, queue, "x")
     handle = sqs.receive_message(QueueUrl=queue)["Messages"][0]["ReceiptHandle"]
     sqs.delete_message(QueueUrl=queue, ReceiptHandle=handle)
@@ -167,8 +167,8 @@ def test_a_deleted_message_can_be_deleted_but_not_hidden(sqs: "SQSClient", queue
     assert _code(caught) == "InvalidParameterValue"
 
 
-def test_every_action_on_a_queue_that_does_not_exist_says_so(sqs: "SQSClient", queue: str) -> None:
-    """With the code of the former protocol, which is what boto3 shows."""
+def test_every_action_on_a_missing_queue_fails(sqs: "SQSClient", queue: str) -> None:
+    """With the code of the former protocol, which boto3 reports."""
     gone: Any = {"QueueUrl": queue.replace("test-", "gone-")}
     handle: Any = {"ReceiptHandle": "h"}
     message: Any = {"MessageBody": "x", "MessageGroupId": "g", "MessageDeduplicationId": "d"}

@@ -1,4 +1,4 @@
-"""The server as a process: hang-ups, restarts, SIGTERM, and the aws command."""
+"""The server as a process: disconnects, restarts, SIGTERM, and the aws command."""
 
 import json
 import os
@@ -28,14 +28,14 @@ def _exported(server: ServerProcess) -> dict[str, str]:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server that the test may end."""
+    """A server that the test may stop."""
     process = ServerProcess(tmp_path)
     yield process
     process.kill()
 
 
-def test_a_caller_that_hung_up_takes_nothing(server: ServerProcess, sqs: "SQSClient", queue: str) -> None:
-    """Its long poll would have taken the message that is sent after it left."""
+def test_a_disconnected_client_receives_nothing(server: ServerProcess, sqs: "SQSClient", queue: str) -> None:
+    """Its long poll does not receive a message sent after the disconnect."""
     impatient = connect(server.url, read_timeout=1)
     try:
         with pytest.raises(ReadTimeoutError):
@@ -50,7 +50,7 @@ def test_a_caller_that_hung_up_takes_nothing(server: ServerProcess, sqs: "SQSCli
 
 
 def test_a_long_poll_is_woken_by_a_send(sqs: "SQSClient", queue: str) -> None:
-    """The message is there long before the wait is over."""
+    """The message is received long before the wait is over."""
     sender = threading.Timer(0.5, lambda: sqs.send_message(QueueUrl=queue, **MESSAGE))
     sender.start()
     try:
@@ -60,7 +60,7 @@ def test_a_long_poll_is_woken_by_a_send(sqs: "SQSClient", queue: str) -> None:
 
 
 def test_sigterm_ends_long_polls_and_the_process(own_server: ServerProcess) -> None:
-    """The waiting caller gets an empty answer at once, the process exits with 0."""
+    """The waiting client gets an empty response at once, the process exits with 0."""
     client = connect(own_server.url)
     url = client.create_queue(QueueName="q.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
     answers: list[Any] = []
@@ -75,8 +75,8 @@ def test_sigterm_ends_long_polls_and_the_process(own_server: ServerProcess) -> N
 
 
 @pytest.mark.parametrize("end", ["terminate", "kill"])
-def test_what_was_acknowledged_survives_a_restart(own_server: ServerProcess, tmp_path: Path, end: str) -> None:
-    """Messages, attributes, settings and tags, and the lock of what is held, also after SIGKILL; the port may differ."""
+def test_acknowledged_state_survives_a_restart(own_server: ServerProcess, tmp_path: Path, end: str) -> None:
+    """Messages, attributes, settings and tags, and locks of messages in flight, also after SIGKILL; the port may differ."""
     before = connect(own_server.url)
     attributes: Any = {"FifoQueue": "true", "VisibilityTimeout": "900"}
     url = before.create_queue(QueueName="q.fifo", Attributes=attributes, tags={"a": "1"})["QueueUrl"]
@@ -109,7 +109,7 @@ def test_what_was_acknowledged_survives_a_restart(own_server: ServerProcess, tmp
 
 
 def test_a_folder_has_one_owner(own_server: ServerProcess, tmp_path: Path) -> None:
-    """A second server on the same folder says so and exits with 1; the first goes on."""
+    """A second server on the same folder reports it and exits with 1; the first continues."""
     command = [sys.executable, "-m", "chaski_embedded", "--data", str(tmp_path), "--port", "0"]
     second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert second.returncode == 1
@@ -120,9 +120,7 @@ def test_a_folder_has_one_owner(own_server: ServerProcess, tmp_path: Path) -> No
     client.close()
 
 
-def test_the_environment_that_the_server_names_is_enough_for_an_sdk(
-    server: ServerProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_printed_environment_is_enough_for_an_sdk(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """boto3 without an argument finds endpoint, region and credentials."""
     for name, value in _exported(server).items():
         monkeypatch.setenv(name, value)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 COUNTS = {"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"}
 
 
-def test_a_queue_is_made_found_and_deleted(sqs: "SQSClient") -> None:
-    """The same attributes find the same queue; after its deletion there is none."""
+def test_a_queue_is_created_found_and_deleted(sqs: "SQSClient") -> None:
+    """The same attributes find the same queue; after its deletion it does not exist."""
     name = f"made-{uuid.uuid4().hex}.fifo"
     url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true", "DelaySeconds": "3"})["QueueUrl"]
     assert url.endswith(f"/000000000000/{name}")
@@ -26,8 +26,8 @@ def test_a_queue_is_made_found_and_deleted(sqs: "SQSClient") -> None:
         sqs.get_queue_url(QueueName=name)
 
 
-def test_a_queue_with_another_attribute_is_not_made_again(sqs: "SQSClient", queue: str) -> None:
-    """boto3 maps the answer to its own exception class."""
+def test_a_queue_with_another_attribute_is_not_created_again(sqs: "SQSClient", queue: str) -> None:
+    """boto3 maps the response to its own exception class."""
     with pytest.raises(sqs.exceptions.QueueNameExists):
         sqs.create_queue(QueueName=queue.rpartition("/")[2], Attributes={"FifoQueue": "true", "DelaySeconds": "7"})
 
@@ -44,21 +44,21 @@ def test_queues_are_listed_by_prefix_and_page_by_page(sqs: "SQSClient") -> None:
     assert "QueueUrls" not in sqs.list_queues(QueueNamePrefix=f"{prefix}-none")
 
 
-def test_a_token_that_the_server_did_not_make_is_refused(sqs: "SQSClient") -> None:
-    """It is no base64."""
+def test_an_invalid_token_is_refused(sqs: "SQSClient") -> None:
+    """It is not base64."""
     with pytest.raises(ClientError, match="InvalidParameterValue"):
         sqs.list_queues(NextToken="?", MaxResults=1)
 
 
 def test_attributes_have_the_defaults_of_sqs(sqs: "SQSClient", queue: str) -> None:
     """As recorded from AWS for a new FIFO queue; times are epoch seconds, the ARN ends with the name."""
-    told: Any = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
-    assert {name: told[name] for name in COUNTS} == dict.fromkeys(COUNTS, "0")
-    assert told["QueueArn"].endswith(":000000000000:" + queue.rpartition("/")[2])
-    assert int(told["CreatedTimestamp"]) == int(told["LastModifiedTimestamp"])
+    attributes: Any = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert {name: attributes[name] for name in COUNTS} == dict.fromkeys(COUNTS, "0")
+    assert attributes["QueueArn"].endswith(":000000000000:" + queue.rpartition("/")[2])
+    assert int(attributes["CreatedTimestamp"]) == int(attributes["LastModifiedTimestamp"])
     rest = {
         name: value
-        for name, value in told.items()
+        for name, value in attributes.items()
         if name not in {*COUNTS, "QueueArn", "CreatedTimestamp", "LastModifiedTimestamp"}
     }
     assert rest == {
@@ -75,12 +75,12 @@ def test_attributes_have_the_defaults_of_sqs(sqs: "SQSClient", queue: str) -> No
     }
 
 
-def test_set_attributes_change_what_is_given_and_keep_the_rest(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
+def test_set_attributes_merges(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
     """FifoQueue may be repeated, not changed."""
     queue = new_queue(DelaySeconds="4")
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "77", "FifoQueue": "true"})
-    told = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout", "DelaySeconds"])
-    assert told["Attributes"] == {"VisibilityTimeout": "77", "DelaySeconds": "4"}
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout", "DelaySeconds"])
+    assert attributes["Attributes"] == {"VisibilityTimeout": "77", "DelaySeconds": "4"}
     assert "Attributes" not in sqs.get_queue_attributes(QueueUrl=queue)
 
 
@@ -96,7 +96,7 @@ def test_set_attributes_change_what_is_given_and_keep_the_rest(sqs: "SQSClient",
     ids=str,
 )
 def test_attributes_that_are_not_allowed_are_refused(sqs: "SQSClient", queue: str, attributes: Any, code: str) -> None:
-    """On making a queue and on changing it, with the same code."""
+    """When creating and when changing a queue, with the same code."""
     with pytest.raises(ClientError) as changed:
         sqs.set_queue_attributes(QueueUrl=queue, Attributes=attributes)
     assert changed.value.response["Error"]["Code"] == code
@@ -106,20 +106,20 @@ def test_attributes_that_are_not_allowed_are_refused(sqs: "SQSClient", queue: st
         assert made.value.response["Error"]["Code"] == code
 
 
-def test_an_unknown_attribute_cant_be_asked_for(sqs: "SQSClient", queue: str) -> None:
-    """InvalidAttributeName, as AWS answers."""
+def test_an_unknown_attribute_cant_be_requested(sqs: "SQSClient", queue: str) -> None:
+    """InvalidAttributeName, as on AWS."""
     with pytest.raises(sqs.exceptions.InvalidAttributeName):
         sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["Foobar"])  # type: ignore[list-item] # wrong on purpose
 
 
-def test_a_standard_queue_is_not_offered(sqs: "SQSClient") -> None:
-    """Said at once, not found out later."""
+def test_a_standard_queue_is_not_supported(sqs: "SQSClient") -> None:
+    """Refused when it is created."""
     with pytest.raises(sqs.exceptions.UnsupportedOperation):
         sqs.create_queue(QueueName="standard")
 
 
-def test_tags_are_added_replaced_and_dropped(sqs: "SQSClient") -> None:
-    """Tags given at the making of a queue count too; empty values are allowed."""
+def test_tags_are_added_replaced_and_removed(sqs: "SQSClient") -> None:
+    """Tags may be set when a queue is created; empty values are allowed."""
     name = f"tags-{uuid.uuid4().hex}.fifo"
     queue = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"}, tags={"a": "1", "b": "2"})["QueueUrl"]
     sqs.tag_queue(QueueUrl=queue, Tags={"b": "3", "c": ""})
@@ -129,7 +129,7 @@ def test_tags_are_added_replaced_and_dropped(sqs: "SQSClient") -> None:
 
 
 def test_a_purge_empties_a_queue_and_is_allowed_once_a_minute(sqs: "SQSClient", queue: str) -> None:
-    """The second one is refused with 403, as AWS does; deduplication forgets, too."""
+    """The second one is refused with 403, as on AWS; deduplication entries are deleted too."""
     message: Any = {"QueueUrl": queue, "MessageBody": "x", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
     sqs.send_message(**message)
     sqs.purge_queue(QueueUrl=queue)
@@ -141,8 +141,8 @@ def test_a_purge_empties_a_queue_and_is_allowed_once_a_minute(sqs: "SQSClient", 
     assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "x"
 
 
-def test_a_policy_that_denies_sending_fences_a_queue_off(sqs: "SQSClient", queue: str) -> None:
-    """Sends are refused, single and batch, receives are not; dropping the policy opens the queue again."""
+def test_a_policy_that_denies_sending_blocks_sends(sqs: "SQSClient", queue: str) -> None:
+    """Sends are refused, single and batch, receives are not; without the policy sends succeed again."""
     statement = {"Effect": "Deny", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     entry: Any = {"MessageBody": "x", "MessageGroupId": "g", "MessageDeduplicationId": "d"}

@@ -1,4 +1,4 @@
-"""What was recorded on AWS and differed here: localstack/localstack, tests/aws/services/sqs (aws.validated)."""
+"""Recordings of AWS that once differed here: localstack/localstack, tests/aws/services/sqs (aws.validated)."""
 
 import time
 import uuid
@@ -23,7 +23,7 @@ def _entry(name: str, body: str = "x") -> Any:
     return {"Id": name, "MessageBody": body, "MessageGroupId": "g", "MessageDeduplicationId": name}
 
 
-def test_a_queue_is_made_with_true_in_any_case(sqs: "SQSClient") -> None:
+def test_a_queue_is_created_with_true_in_any_case(sqs: "SQSClient") -> None:
     """Programs write Python's `True`; the queue returns `true`."""
     name = f"test-{uuid.uuid4().hex}.fifo"
     attributes: Any = {"FifoQueue": "True", "ContentBasedDeduplication": "True"}
@@ -42,7 +42,7 @@ def test_a_queue_is_made_with_true_in_any_case(sqs: "SQSClient") -> None:
 def test_attributes_are_chosen_by_name_prefix_or_asterisk(
     sqs: "SQSClient", queue: str, names: list[str], picked: int
 ) -> None:
-    """`*` stands for all, `Hel.*` for what begins with Hel."""
+    """`*` matches all, `Hel.*` what begins with Hel."""
     sqs.send_message(
         QueueUrl=queue, MessageBody="x", MessageGroupId="g", MessageDeduplicationId="d", MessageAttributes=KENOBI
     )
@@ -50,8 +50,8 @@ def test_attributes_are_chosen_by_name_prefix_or_asterisk(
     assert len(message.get("MessageAttributes", {})) == picked
 
 
-def test_a_batch_answer_has_no_empty_lists(sqs: "SQSClient", queue: str) -> None:
-    """`if "Failed" in answer` is how programs ask."""
+def test_a_batch_response_has_no_empty_lists(sqs: "SQSClient", queue: str) -> None:
+    """Programs check `if "Failed" in response`."""
     sent = sqs.send_message_batch(QueueUrl=queue, Entries=[_entry("a"), _entry("b")])
     assert ("Failed" in sent, len(sent["Successful"])) == (False, 2)
     refused = sqs.send_message_batch(QueueUrl=queue, Entries=[_entry("c", "\x01")])
@@ -76,8 +76,8 @@ def test_an_attribute_name_may_have_letters_outside_ascii(sqs: "SQSClient", queu
     assert list(message["MessageAttributes"]) == ["attr.1øßä"]
 
 
-def test_sentences_are_those_of_aws(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
-    """An absent queue, a batch entry that is too long, two kinds of encryption."""
+def test_messages_are_those_of_aws(sqs: "SQSClient", new_queue: Callable[..., str]) -> None:
+    """A missing queue, a batch entry that is too long, two kinds of encryption."""
     queue = new_queue(MaximumMessageSize="1024", KmsDataKeyReusePeriodSeconds="300")
     with pytest.raises(sqs.exceptions.QueueDoesNotExist) as absent:
         sqs.get_queue_url(QueueName="absent.fifo")
@@ -97,7 +97,7 @@ def test_sentences_are_those_of_aws(sqs: "SQSClient", new_queue: Callable[..., s
 
 
 def test_the_trace_header_of_a_request_becomes_the_messages(sqs: "SQSClient", queue: str) -> None:
-    """Where the message brings none of its own."""
+    """Where the message has none of its own."""
     root = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
 
     def trace(request: AWSRequest, **_: Any) -> None:
@@ -117,7 +117,7 @@ def test_the_trace_header_of_a_request_becomes_the_messages(sqs: "SQSClient", qu
 
 
 def test_a_signature_of_another_time_is_refused_with_the_servers_date(sqs: "SQSClient", queue: str) -> None:
-    """By the Date a client corrects its clock; unsigned requests are taken as before (test_process.py)."""
+    """Clients correct their clocks by the Date; unsigned requests are accepted (test_process.py)."""
 
     def late(request: AWSPreparedRequest, **_: Any) -> None:
         request.headers["X-Amz-Date"] = "20200101T000000Z"

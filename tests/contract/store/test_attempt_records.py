@@ -1,4 +1,4 @@
-"""What every keeper of attempt records keeps, through the port."""
+"""The contract of every store of attempt records, through the port."""
 
 from chaski_core.ports import AttemptRecord
 from chaski_core.retry.ladder import ErrorNote, LadderState
@@ -7,15 +7,15 @@ from contract.conftest import StoreWorld
 CLIMB = LadderState("5xx", 3, (ErrorNote("503", 5, "HTTP 503", "busy"), ErrorNote("500", 9, "d" * 5_000)))
 
 
-async def test_record_comes_out_as_it_was_written(stores: StoreWorld) -> None:
-    """What was written is read, consistently; what was not is None."""
+async def test_record_is_read_back_unchanged(stores: StoreWorld) -> None:
+    """A written record is read consistently; a missing one is None."""
     record = AttemptRecord(CLIMB, due_at=77, receives=3)
     await stores.attempt_records.write("m1", record)
     assert await stores.attempt_records.read("m1") == record
     assert await stores.attempt_records.read("m2") is None
 
 
-async def test_later_record_takes_the_place_of_the_earlier(stores: StoreWorld) -> None:
+async def test_later_record_replaces_the_earlier(stores: StoreWorld) -> None:
     """One record for each message: the latest."""
     await stores.attempt_records.write("m1", AttemptRecord(CLIMB, due_at=77))
     exhausted = AttemptRecord(LadderState("5xx", 4, CLIMB.errors), due_at=0, exhausted_at=99)
@@ -23,7 +23,7 @@ async def test_later_record_takes_the_place_of_the_earlier(stores: StoreWorld) -
     assert await stores.attempt_records.read("m1") == exhausted
 
 
-async def test_deleted_record_is_gone(stores: StoreWorld) -> None:
+async def test_deleted_record_is_none(stores: StoreWorld) -> None:
     """A delete may be repeated."""
     await stores.attempt_records.write("m1", AttemptRecord(CLIMB, due_at=77))
     await stores.attempt_records.delete("m1")

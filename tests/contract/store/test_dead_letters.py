@@ -1,4 +1,4 @@
-"""What every store of failures keeps, through the port. DESIGN §5 (dead letters), promise 13."""
+"""The contract of every dead letter store, through the port. DESIGN §5 (dead letters), promise 13."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ NOON = 1_800_000_000_000
 
 
 def letter(message_id: str = "m1", **changes: Any) -> DeadLetter:
-    """A dead letter with everything in it."""
+    """A dead letter with every field set."""
     plain = DeadLetter(
         route="helpdesk/conversations",
         message_id=message_id,
@@ -37,11 +37,11 @@ def letter(message_id: str = "m1", **changes: Any) -> DeadLetter:
 
 
 async def found(store: DeadLetterStore, **wanted: Any) -> list[str]:
-    """Ids of the dead letters that pass, in the order given."""
+    """Ids of the dead letters that pass, in order."""
     return [each.id async for each in store.find(DeadLetterFilter(**wanted))]
 
 
-async def test_letter_comes_out_as_it_went_in(stores: StoreWorld) -> None:
+async def test_dead_letter_is_read_back_unchanged(stores: StoreWorld) -> None:
     """Every field, big integers and long details included."""
     await stores.dead_letters.put(letter())
     assert [each async for each in stores.dead_letters.find(DeadLetterFilter())] == [letter()]
@@ -49,8 +49,8 @@ async def test_letter_comes_out_as_it_went_in(stores: StoreWorld) -> None:
 
 
 @pytest.mark.promise(5)
-async def test_numbers_of_a_letter_keep_their_digits(stores: StoreWorld) -> None:
-    """Over the store, and in what an export writes of it; a replay sends the same document."""
+async def test_numbers_of_a_message_keep_their_digits(stores: StoreWorld) -> None:
+    """In the store and in an export; a replay sends the same document."""
     content = b'{"amount":12345678901234567.89,"rate":1.10,"list":[1e2,-0,1e-400,123456789012345678901234567890]}'
     document = b'{"subject":"s","body":{"url":"https://x/","content":%b}}' % content
     await stores.dead_letters.put(letter(envelope=json_codec.loads(document)))
@@ -63,7 +63,7 @@ async def test_numbers_of_a_letter_keep_their_digits(stores: StoreWorld) -> None
 
 @pytest.mark.promise(5)
 async def test_malformed_bytes_are_kept_raw(stores: StoreWorld) -> None:
-    """Bytes that are no text come out byte by byte."""
+    """Bytes that are not text are read back unchanged."""
     malformed = letter(envelope=None, raw=b"\xff\x00garbage", reason=Reason.MALFORMED, detail="not JSON")
     await stores.dead_letters.put(malformed)
     assert list(await stores.dead_letters.get("m1")) == [malformed]
@@ -71,8 +71,8 @@ async def test_malformed_bytes_are_kept_raw(stores: StoreWorld) -> None:
 
 
 @pytest.mark.promise(2)
-async def test_repeated_put_leaves_the_first(stores: StoreWorld) -> None:
-    """A put that is repeated after a crash, at another time, is success, and nothing changes."""
+async def test_repeated_put_keeps_the_first(stores: StoreWorld) -> None:
+    """A put repeated after a crash, at another time, succeeds and changes nothing."""
     await stores.dead_letters.put(letter())
     await stores.dead_letters.put(letter(detail="written again", attempts=9))
     await stores.dead_letters.put(letter(dead_lettered_at=NOON + 7_200_000, attempts=9))
@@ -88,8 +88,8 @@ async def test_puts_of_one_message_at_once_keep_one(stores: StoreWorld) -> None:
 
 
 @pytest.mark.promise(2)
-async def test_what_was_discarded_does_not_come_again(stores: StoreWorld) -> None:
-    """A message that could not be deleted from its queue is not kept a second time."""
+async def test_a_discarded_dead_letter_is_not_stored_again(stores: StoreWorld) -> None:
+    """A message that could not be deleted from its queue is not stored a second time."""
     await stores.dead_letters.put(letter())
     await stores.dead_letters.discard([letter().key])
     await stores.dead_letters.put(letter(dead_lettered_at=NOON + 60_000))
@@ -104,12 +104,12 @@ def replay_of(root: str, message_id: str, label: str, at: int) -> DeadLetter:
 
 
 @pytest.mark.promise(13)
-async def test_letters_are_got_by_identity_by_label_and_by_what_they_replay(stores: StoreWorld) -> None:
-    """An identity finds its own and its replays'; a label all that have it, in whatever subject."""
+async def test_dead_letters_are_read_by_identity_label_and_original(stores: StoreWorld) -> None:
+    """An identity finds its own dead letter and those of its replays; a label finds all that have it, in any subject."""
     root = letter("m1", id="order-1")
     other = letter("m2", id="order-1", subject="other", dead_lettered_at=NOON + 1)
     first, second = replay_of("m1", "m3", "order-1", NOON + 2), replay_of("m1", "m4", "order-1", NOON + 3)
-    named_so = letter("m5", id="m1", dead_lettered_at=NOON + 4)  # a producer may call its own so
+    named_so = letter("m5", id="m1", dead_lettered_at=NOON + 4)  # a producer may use the same id
     for each in (second, other, first, root, named_so):
         await stores.dead_letters.put(each)
     expected = {
@@ -148,8 +148,8 @@ FILTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 @pytest.mark.promise(13)
 @pytest.mark.parametrize(("wanted", "expected"), FILTERS.values(), ids=FILTERS.keys())
-async def test_letters_are_found(stores: StoreWorld, wanted: dict[str, Any], expected: list[str]) -> None:
-    """By time, route, subject, target, class and content, alone and together, oldest first."""
+async def test_dead_letters_are_found(stores: StoreWorld, wanted: dict[str, Any], expected: list[str]) -> None:
+    """By time, route, subject, target, class and content, alone and combined, oldest first."""
     letters = [
         letter("d", dead_lettered_at=NOON + 3, subject="s2", target="none", error_class="", route="ns/other"),
         letter("b", dead_lettered_at=NOON + 1, subject="s2", target="slow", error_class="410"),
@@ -162,8 +162,9 @@ async def test_letters_are_found(stores: StoreWorld, wanted: dict[str, Any], exp
     assert await found(stores.dead_letters, **wanted) == expected
 
 
+@pytest.mark.landing
 @pytest.mark.promise(13)
-async def test_ten_thousand_letters_of_one_second_are_all_kept(
+async def test_ten_thousand_dead_letters_of_one_second_are_all_kept(
     stores: StoreWorld, report: Callable[[str], None]
 ) -> None:
     """The predecessor's key overwrote failures of the same second; here each has a key of its own."""
@@ -179,8 +180,8 @@ async def test_ten_thousand_letters_of_one_second_are_all_kept(
 
 @pytest.mark.promise(2)
 @pytest.mark.parametrize("subject", ["s1", "s2"], ids=["of one subject", "of two subjects"])
-async def test_same_id_and_time_of_two_messages_are_two_letters(stores: StoreWorld, subject: str) -> None:
-    """An id is the producer's to choose, so it tells nothing apart by itself."""
+async def test_same_id_and_time_of_two_messages_are_two_dead_letters(stores: StoreWorld, subject: str) -> None:
+    """Producers choose ids, so an id does not distinguish messages."""
     await stores.dead_letters.put(letter("m1", id="order-1", subject="s1"))
     await stores.dead_letters.put(letter("m2", id="order-1", subject=subject))
     assert [each.subject for each in await stores.dead_letters.get("order-1")] == ["s1", subject]
@@ -198,7 +199,7 @@ async def test_same_id_and_time_of_two_messages_are_two_letters(stores: StoreWor
     ids=["the largest", "all escaped", "the largest raw", "a long URL beside it"],
 )
 async def test_nothing_of_a_large_message_is_lost(stores: StoreWorld, changes: dict[str, Any]) -> None:
-    """DynamoDB takes items of 400 KB: what is larger is kept in pieces, and comes out whole."""
+    """DynamoDB accepts items of 400 KB: a larger message is stored in parts and read back whole."""
     many = tuple(ErrorNote("500", NOON + n, "d" * 1_000, "e" * 1_000) for n in range(100))
     kept = letter(errors=many, **changes)
     await stores.dead_letters.put(kept)
@@ -209,8 +210,8 @@ async def test_nothing_of_a_large_message_is_lost(stores: StoreWorld, changes: d
     assert [each.id async for each in stores.dead_letters.find(DeadLetterFilter(since=NOON))] == ["m1"]
 
 
-async def test_a_mark_says_what_was_sent_again(stores: StoreWorld) -> None:
-    """On that very dead letter; another mark takes its place; one that is gone is no fault."""
+async def test_a_mark_records_a_replay(stores: StoreWorld) -> None:
+    """On that dead letter only; a later mark replaces it; a missing dead letter is not an error."""
     await stores.dead_letters.put(letter())
     other = letter("m0", id="m1", subject="other")
     await stores.dead_letters.put(other)
@@ -224,8 +225,8 @@ async def test_a_mark_says_what_was_sent_again(stores: StoreWorld) -> None:
     assert await found(stores.dead_letters) == ["m1", "m1"]
 
 
-async def test_a_put_that_is_repeated_takes_no_mark_away(stores: StoreWorld) -> None:
-    """A worker may repeat it long after, when the letter was sent again already."""
+async def test_a_repeated_put_keeps_the_mark(stores: StoreWorld) -> None:
+    """A worker may repeat it long after the dead letter was replayed."""
     mark = ReplayMark("run1", 1, NOON + 5)
     await stores.dead_letters.put(letter())
     await stores.dead_letters.mark([(letter().key, mark)])
@@ -234,8 +235,8 @@ async def test_a_put_that_is_repeated_takes_no_mark_away(stores: StoreWorld) -> 
 
 
 @pytest.mark.parametrize("size", [10, 900_000], ids=["small", "in pieces"])
-async def test_what_is_discarded_is_gone(stores: StoreWorld, size: int) -> None:
-    """That one only; discarding it again is success."""
+async def test_a_discarded_dead_letter_is_deleted(stores: StoreWorld, size: int) -> None:
+    """That one only; discarding it again succeeds."""
     large = letter(raw=b"x" * size, envelope=None, reason=Reason.MALFORMED)
     await stores.dead_letters.put(large)
     await stores.dead_letters.put(letter("m2"))
@@ -256,17 +257,17 @@ CLAIMS: dict[str, tuple[str, int, ReplayMark | None, Claimed]] = {
 
 
 @pytest.mark.parametrize(("run", "at", "judged", "expected"), CLAIMS.values(), ids=CLAIMS.keys())
-async def test_a_claim_holds_for_one_run(
+async def test_a_claim_belongs_to_one_run(
     stores: StoreWorld, run: str, at: int, judged: ReplayMark | None, expected: Claimed
 ) -> None:
-    """For five minutes, as long as the queue knows what its run sends."""
+    """For five minutes, the queue's deduplication window for what its run sends."""
     await stores.dead_letters.put(letter())
     assert list(await stores.dead_letters.claim([(letter().key, None)], FRESH)) == [Claimed.YES]
     assert list(await stores.dead_letters.claim([(letter().key, judged)], ReplayClaim(run, at))) == [expected]
 
 
-async def test_a_claim_sees_what_was_marked_since(stores: StoreWorld) -> None:
-    """By another run, or by the same; a mark that was judged is no hindrance, and a mark ends a claim."""
+async def test_a_claim_sees_later_marks(stores: StoreWorld) -> None:
+    """By another run, or by the same; a mark that the run has read does not prevent a claim, and a mark ends a claim."""
     await stores.dead_letters.put(letter())
     await stores.dead_letters.put(letter("m2"))
     await stores.dead_letters.claim([(letter().key, None)], FRESH)
@@ -281,15 +282,15 @@ async def test_a_claim_sees_what_was_marked_since(stores: StoreWorld) -> None:
     assert list(await stores.dead_letters.get("m1")) == [letter(replay=mark)]
 
 
-async def test_a_claim_that_is_given_back_holds_nobody(stores: StoreWorld) -> None:
+async def test_a_released_claim_blocks_no_run(stores: StoreWorld) -> None:
     """By a claim of time 0."""
     await stores.dead_letters.put(letter())
     for run, at in (("run1", NOON), ("run1", 0), ("run2", NOON + 1)):
         assert list(await stores.dead_letters.claim([(letter().key, None)], ReplayClaim(run, at))) == [Claimed.YES]
 
 
-async def test_of_two_runs_at_once_one_gets_each_letter(stores: StoreWorld) -> None:
-    """Whatever their calls do to each other."""
+async def test_of_two_concurrent_runs_one_gets_each_dead_letter(stores: StoreWorld) -> None:
+    """In any interleaving of their calls."""
     letters = [letter(f"m{n}", dead_lettered_at=NOON + n) for n in range(30)]
     for each in letters:
         await stores.dead_letters.put(each)
@@ -300,7 +301,7 @@ async def test_of_two_runs_at_once_one_gets_each_letter(stores: StoreWorld) -> N
 
 
 async def test_many_marks_at_once(stores: StoreWorld) -> None:
-    """More than are written side by side."""
+    """More than are written concurrently."""
     letters = [letter(f"m{n}", dead_lettered_at=NOON + n) for n in range(40)]
     for each in letters:
         await stores.dead_letters.put(each)

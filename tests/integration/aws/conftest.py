@@ -1,4 +1,4 @@
-"""The SQS adapter behind a proxy that does harm, before the embedded server."""
+"""The SQS adapter behind a proxy that injects faults, before the embedded server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from support.aws.adapters import FixedCredentials
 from support.clocks import SteppedClock
 from support.faults.proxy import FaultProxy
 
-ANSWER_SECONDS = 2.0  # of one try: far above what an answer takes, even on a busy machine; short enough to wait for
+RESPONSE_SECONDS = 2.0  # of one try: far above the time of a response, even on a busy machine; short enough to wait for
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -27,8 +27,8 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 @dataclass
-class Harmed:
-    """The adapter, the proxy before it, and the queue itself as the broker sees it."""
+class FaultySqs:
+    """The adapter, the proxy, and the queue itself without the proxy."""
 
     queue: SqsQueue
     proxy: FaultProxy
@@ -37,16 +37,16 @@ class Harmed:
     requests: list[tuple[str, str]] = field(default_factory=list)  # action and result of every HTTP request
 
     async def fill(self, *names: str) -> None:
-        """Puts messages on the queue behind the proxy's back; `a1` goes to group a."""
+        """Sends messages without the proxy; `a1` goes to group a."""
         sent = await self.behind.send([OutgoingMessage(name.encode(), name[0], name) for name in names])
         assert all(isinstance(each, Sent) for each in sent)
 
     async def rest(self) -> list[str]:
-        """What can be received now, seen behind the proxy's back."""
+        """The messages that can be received now, without the proxy."""
         return [message.body.decode() for message in await self._take()]
 
     async def groups(self) -> list[str]:
-        """The groups of what can be received now."""
+        """The groups of the messages that can be received now."""
         return [message.group_id for message in await self._take()]
 
     async def _take(self) -> Sequence[ReceivedMessage]:
@@ -54,8 +54,8 @@ class Harmed:
 
 
 @pytest.fixture
-async def harmed(tmp_path: Path) -> AsyncIterator[Harmed]:
-    """An adapter on a queue, with no wait between tries."""
+async def faulty_sqs(tmp_path: Path) -> AsyncIterator[FaultySqs]:
+    """An adapter on a queue, without delays between tries."""
     clock = SteppedClock()
     broker = await EmbeddedBroker.open(tmp_path / "data", clock)
     server = await start_server(broker, "127.0.0.1", 0)
@@ -69,8 +69,8 @@ async def harmed(tmp_path: Path) -> AsyncIterator[Harmed]:
         chance=lambda: 0.0,
     )
     behind = broker.queue(await broker.create_queue("q.fifo", {"FifoQueue": "true"}))
-    queue = SqsQueue(transport, f"{server.url}/000000000000/q.fifo", ANSWER_SECONDS)
-    yield Harmed(queue, proxy, behind, clock, requests)
+    queue = SqsQueue(transport, f"{server.url}/000000000000/q.fifo", RESPONSE_SECONDS)
+    yield FaultySqs(queue, proxy, behind, clock, requests)
     await queue.close()
     await transport.close()
     await proxy.close()

@@ -1,4 +1,4 @@
-"""A machine whose clock is wrong, before services that refuse signatures more than 15 minutes off."""
+"""A machine with a wrong clock and services that refuse signatures more than 15 minutes off."""
 
 import asyncio
 import datetime as dt
@@ -19,7 +19,7 @@ from chaski_aws.provision.clients import BotoAws
 from chaski_aws.provision.errors import ProvisionError
 from chaski_core.errors import BackendUnavailableError
 from chaski_runtime.process.corrected_clock import CorrectedClock
-from integration.aws.conftest import Harmed
+from integration.aws.conftest import FaultySqs
 from support.aws.adapters import FixedCredentials
 from support.clocks import SteppedClock
 from support.faults.proxy import Exchange, keeping_time, refuse
@@ -36,10 +36,10 @@ def machine() -> SteppedClock:
 
 
 @pytest.fixture
-async def transport(harmed: Harmed, machine: SteppedClock) -> AsyncIterator[AwsTransport]:
-    """Calls through a proxy that keeps time."""
-    harmed.proxy.set_lasting(keeping_time())
-    endpoint = Endpoint(SQS, harmed.proxy.url, "us-east-1")
+async def transport(faulty_sqs: FaultySqs, machine: SteppedClock) -> AsyncIterator[AwsTransport]:
+    """Calls through a proxy that checks the time of signatures."""
+    faulty_sqs.proxy.set_lasting(keeping_time())
+    endpoint = Endpoint(SQS, faulty_sqs.proxy.url, "us-east-1")
     opened = AwsTransport(endpoint, FixedCredentials(), chance=lambda: 0.0, clock=CorrectedClock(machine))
     yield opened
     await opened.close()
@@ -47,10 +47,10 @@ async def transport(harmed: Harmed, machine: SteppedClock) -> AsyncIterator[AwsT
 
 @pytest.mark.promise(10)
 @pytest.mark.parametrize("off", OFF)
-async def test_calls_side_by_side_are_all_repeated_by_the_right_time(
+async def test_concurrent_calls_are_all_repeated_with_the_right_time(
     transport: AwsTransport, machine: SteppedClock, off: int
 ) -> None:
-    """The first of them that is refused must not leave the others with their refusals."""
+    """The first refusal must not make the others fail."""
     machine.set_wall(off)
     answers = await asyncio.gather(*(transport.call("GetQueueUrl", FIELDS) for _ in range(20)))
     assert all("QueueUrl" in answer for answer in answers)
@@ -58,35 +58,35 @@ async def test_calls_side_by_side_are_all_repeated_by_the_right_time(
 
 @pytest.mark.promise(10)
 @pytest.mark.parametrize("off", OFF)
-async def test_jump_between_two_calls_is_seen_before_the_second(
-    transport: AwsTransport, harmed: Harmed, machine: SteppedClock, off: int
+async def test_jump_between_two_calls_is_detected_before_the_second(
+    transport: AwsTransport, faulty_sqs: FaultySqs, machine: SteppedClock, off: int
 ) -> None:
-    """By the monotonic clock, so that nothing is refused at all."""
+    """By the monotonic clock, so that no call is refused."""
     await transport.call("GetQueueUrl", FIELDS)
     machine.set_wall(off)
     await transport.call("GetQueueUrl", FIELDS)
-    assert harmed.proxy.seen == ["GetQueueUrl"] * 2
+    assert faulty_sqs.proxy.seen == ["GetQueueUrl"] * 2
 
 
 class Sts:
-    """Gives out credentials for an hour of the right time, as STS does; botocore ends them by its own clock."""
+    """Issues credentials for an hour of the right time, as STS does; botocore expires them by its own clock."""
 
     def __init__(self, ahead: float) -> None:
         self._ends = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=ahead) + dt.timedelta(hours=1)
 
     def open_session(self) -> Any:
-        """A session that finds these."""
+        """A session with these credentials."""
         return self
 
     def get_credentials(self) -> DeferredRefreshableCredentials:
-        """As botocore's provider of web identities makes them."""
+        """As created by botocore's provider of web identities."""
         issued = {"access_key": "AK", "secret_key": "s", "token": "t", "expiry_time": self._ends.isoformat()}
         return DeferredRefreshableCredentials(lambda: issued, "test")
 
 
 @pytest.mark.promise(10)
 async def test_credentials_end_by_the_clock_that_is_given() -> None:
-    """By a clock that is 20 days ahead, what STS has just issued ended long ago, and botocore would not hand it out."""
+    """By a clock that is 20 days ahead, new credentials have expired long ago, and botocore would not return them."""
     ahead = 20 * DAY
     wrong = CredentialChain(Sts(ahead).open_session)
     with pytest.raises(BackendUnavailableError, match="still expired"):
@@ -100,16 +100,16 @@ async def test_credentials_end_by_the_clock_that_is_given() -> None:
 
 
 @pytest.mark.promise(10)
-async def test_process_whose_credentials_seem_to_have_ended_finds_out_what_time_it_is(harmed: Harmed) -> None:
-    """Without a signature: AWS dates every answer, refusals too."""
+async def test_credentials_that_seem_expired_cause_a_measurement_of_the_clock(faulty_sqs: FaultySqs) -> None:
+    """By an unsigned request: every response of AWS has a Date, refusals too."""
     ahead = 20 * DAY
     machine, now = SteppedClock(), [0.0]
     machine.set_wall(ahead)
     clock = CorrectedClock(machine)
     chain = CredentialChain(Sts(0).open_session, lambda: now[0], seconds=clock.seconds)
-    endpoint = Endpoint(SQS, harmed.proxy.url, "us-east-1")
+    endpoint = Endpoint(SQS, faulty_sqs.proxy.url, "us-east-1")
     transport = AwsTransport(endpoint, chain, chance=lambda: 0.0, clock=clock)
-    harmed.proxy.set_lasting(keeping_time())
+    faulty_sqs.proxy.set_lasting(keeping_time())
     with pytest.raises(BackendUnavailableError, match="still expired"):
         await transport.call("GetQueueUrl", FIELDS)
     now[0] += RETRY_SECONDS
@@ -118,8 +118,8 @@ async def test_process_whose_credentials_seem_to_have_ended_finds_out_what_time_
     await chain.close()
 
 
-async def test_service_that_does_not_say_what_time_it_is_delays_nobody(machine: SteppedClock) -> None:
-    """The time is then the machine's, until an answer comes."""
+async def test_a_service_without_a_date_delays_no_process(machine: SteppedClock) -> None:
+    """The machine's time is used until a response has a Date."""
     clock = CorrectedClock(machine)
     transport = AwsTransport(Endpoint(SQS, "http://127.0.0.1:9", "us-east-1"), FixedCredentials(), clock=clock)
     await transport.measure_clock()
@@ -127,27 +127,27 @@ async def test_service_that_does_not_say_what_time_it_is_delays_nobody(machine: 
     await transport.close()
 
 
-# ---- boto3, which makes queues and tables
+# ---- boto3, which creates queues and tables
 
 SECRET = Credentials("AKIAANY", "any-secret")
 
 
 async def verified(exchange: Exchange) -> None:
-    """Checks the signature as AWS does, by the headers that it names, then keeps time."""
-    told = exchange.headers["authorization"]
-    names = told.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    """Verifies the signature as AWS does, over the signed headers, then checks its time."""
+    authorization = exchange.headers["authorization"]
+    names = authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";")
     assert {"host", "x-amz-date", "x-amz-target"} <= set(names)
     headers = {name: exchange.headers[name] for name in names}
     request = AWSRequest("POST", f"http://{headers.pop('host')}/", headers, exchange.body)
     request.context["timestamp"] = exchange.headers["x-amz-date"]
     auth = SigV4Auth(SECRET, "sqs", "us-east-1")
     signature = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
-    assert told.endswith(f"Signature={signature}")
+    assert authorization.endswith(f"Signature={signature}")
     await keeping_time()(exchange)
 
 
 def boto(url: str, machine: SteppedClock) -> BotoAws:
-    """Clients that try once."""
+    """Clients without retries."""
 
     def open_session() -> Session:
         session = Session()
@@ -160,26 +160,26 @@ def boto(url: str, machine: SteppedClock) -> BotoAws:
 
 @pytest.mark.promise(10)
 async def test_boto3_signs_by_the_right_time_once_it_was_refused(
-    harmed: Harmed, monkeypatch: pytest.MonkeyPatch
+    faulty_sqs: FaultySqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By itself botocore takes the time of this machine and of nobody else, so its signature is replaced."""
+    """Botocore uses this machine's time only, so its signature is replaced."""
     behind = 7_200
     now = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=behind)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: now)
     machine = SteppedClock()
     machine.set_wall(-behind)
-    harmed.proxy.set_lasting(verified)
-    aws = await asyncio.to_thread(boto, harmed.proxy.url, machine)
+    faulty_sqs.proxy.set_lasting(verified)
+    aws = await asyncio.to_thread(boto, faulty_sqs.proxy.url, machine)
     for _ in range(2):
         answer = await asyncio.to_thread(aws.call, "sqs", "GetQueueUrl", FIELDS)
         assert answer["QueueUrl"]
-    assert harmed.proxy.seen == ["GetQueueUrl"] * 3  # refused, again, and right from the start
+    assert faulty_sqs.proxy.seen == ["GetQueueUrl"] * 3  # refused, repeated, and right at once
 
 
-async def test_boto3_with_a_wrong_key_is_refused_once(harmed: Harmed, machine: SteppedClock) -> None:
+async def test_boto3_with_a_wrong_key_is_refused_once(faulty_sqs: FaultySqs, machine: SteppedClock) -> None:
     """The clocks agree, so another signature would be refused too."""
-    harmed.proxy.set_lasting(refuse(403, "SignatureDoesNotMatch", date=time.time()))
-    aws = await asyncio.to_thread(boto, harmed.proxy.url, machine)
+    faulty_sqs.proxy.set_lasting(refuse(403, "SignatureDoesNotMatch", date=time.time()))
+    aws = await asyncio.to_thread(boto, faulty_sqs.proxy.url, machine)
     with pytest.raises(ProvisionError, match="SignatureDoesNotMatch"):
         await asyncio.to_thread(aws.call, "sqs", "GetQueueUrl", FIELDS)
-    assert len(harmed.proxy.seen) == 1
+    assert len(faulty_sqs.proxy.seen) == 1

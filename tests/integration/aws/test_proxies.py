@@ -14,7 +14,7 @@ from support.aws.adapters import FixedCredentials
 
 @asynccontextmanager
 async def _proxy(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Something that takes requests as a proxy would: its URL, and the heads that came."""
+    """A fake proxy: its URL, and the request heads that it received."""
     heads: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,8 +28,8 @@ async def _proxy(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
     await server.wait_closed()
 
 
-async def test_a_plain_call_is_passed_on_by_the_proxy() -> None:
-    """The whole URL in the request line, the proxy's own credentials, and the service's answer."""
+async def test_a_plain_call_is_forwarded_by_the_proxy() -> None:
+    """The whole URL in the request line, the proxy's credentials, and the service's response."""
     async with _proxy(b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{"a": 1}') as (url, heads):
         transport = AwsTransport(Endpoint(SQS, "http://sqs.test:8000", "us-east-1", proxy=url), FixedCredentials())
         assert await transport.call("ListQueues", {}) == {"a": 1}
@@ -40,7 +40,7 @@ async def test_a_plain_call_is_passed_on_by_the_proxy() -> None:
 
 
 async def test_with_tls_the_proxy_only_opens_a_tunnel() -> None:
-    """It is asked to connect, with its own credentials, and sees nothing of the call."""
+    """It gets a CONNECT with its own credentials, and nothing of the call."""
     async with _proxy(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n") as (url, heads):
         transport = AwsTransport(Endpoint(SQS, "https://sqs.test", "us-east-1", proxy=url), FixedCredentials())
         with pytest.raises(BackendUnavailableError):

@@ -1,4 +1,4 @@
-"""Whatever happens to a DynamoDB call on its way, the store keeps what it was given, once, and the next call works."""
+"""For every fault of a DynamoDB call, the store keeps each item once, and the next call works."""
 
 import asyncio
 import itertools
@@ -35,7 +35,9 @@ from support.faults.proxy import (
     swallow_answer,
 )
 
-ANSWER_SECONDS = 2.0  # of one try: above what a busy machine's DynamoDB Local takes
+pytestmark = pytest.mark.landing
+
+RESPONSE_SECONDS = 2.0  # of one try: above the time of DynamoDB Local on a busy machine
 NOON = 1_800_000_000_000  # epoch milliseconds
 RECORD = AttemptRecord(LadderState("5xx", 1, (ErrorNote("500", 5, "HTTP 500", ""),)), due_at=7, receives=2)
 PASSING: dict[str, tuple[Fault, str]] = {
@@ -44,7 +46,7 @@ PASSING: dict[str, tuple[Fault, str]] = {
     "cut in the answer": (cut_in_answer, "connection"),
     "swallowed": (swallow, "timeout"),
     "answer swallowed": (swallow_answer, "timeout"),
-    "late": (delay(2 * ANSWER_SECONDS), "timeout"),
+    "late": (delay(2 * RESPONSE_SECONDS), "timeout"),
     "500": (refuse(500, "com.amazonaws.dynamodb.v20120810#InternalServerError"), "server_error"),
     "503 without a body": (refuse(503), "server_error"),
     "table throttled": (
@@ -67,19 +69,19 @@ def dynamodb_local() -> Iterator[str]:
 
 
 class Brief:
-    """Calls whose tries may take a moment only."""
+    """Calls with a short timeout for each try."""
 
     def __init__(self, transport: AwsTransport) -> None:
         self._transport = transport
 
     async def call(self, action: str, fields: Mapping[str, Any], limits: CallLimits = DEFAULT_LIMITS) -> Any:
-        """As the transport."""
-        return await self._transport.call(action, fields, CallLimits(ANSWER_SECONDS, limits.answer_bytes))
+        """Implements `Caller.call`."""
+        return await self._transport.call(action, fields, CallLimits(RESPONSE_SECONDS, limits.response_bytes))
 
 
 @dataclass
 class Store:
-    """A table behind a proxy, and the same table as it is."""
+    """A table behind a proxy, and the same table without it."""
 
     proxy: FaultProxy
     letters: DynamoDeadLetters
@@ -90,8 +92,8 @@ class Store:
 
 
 @asynccontextmanager
-async def harmed(url: str) -> AsyncIterator[Store]:
-    """A store on a table of its own, with no wait between tries."""
+async def faulty_store(url: str) -> AsyncIterator[Store]:
+    """A store on its own table, without delays between tries."""
     proxy, clock, table = FaultProxy(url), SteppedClock(), f"faults{next(_tables)}"
     requests: list[tuple[str, str]] = []
     async with AsyncExitStack() as stack:
@@ -118,7 +120,7 @@ async def harmed(url: str) -> AsyncIterator[Store]:
 
 
 def letter(message_id: str) -> DeadLetter:
-    """A dead letter of a message that holds more than one item can, so that it lies in parts."""
+    """A dead letter of a message that is too large for one item, so that it has parts."""
     return DeadLetter(
         route="n/r",
         message_id=message_id,
@@ -136,12 +138,12 @@ def letter(message_id: str) -> DeadLetter:
 
 
 async def kept(letters: DynamoDeadLetters) -> list[DeadLetter]:
-    """All of them."""
+    """All dead letters."""
     return [each async for each in letters.find(DeadLetterFilter())]
 
 
 async def puts(store: Store) -> None:
-    """A put keeps the letter, once."""
+    """A put stores the dead letter once."""
     await store.letters.put(letter("m"))
     assert await kept(store.letters_behind) == [letter("m")]
 
@@ -153,7 +155,7 @@ async def claims(store: Store) -> None:
 
 
 async def reads(store: Store) -> None:
-    """A record is read as it is."""
+    """A record is read unchanged."""
     await store.records_behind.write("m", RECORD)
     assert await store.records.read("m") == RECORD
 
@@ -165,7 +167,7 @@ async def writes(store: Store) -> None:
 
 
 async def drops(store: Store) -> None:
-    """A record is dropped."""
+    """A record is deleted."""
     await store.records_behind.write("m", RECORD)
     await store.records.delete("m")
     assert await store.records_behind.read("m") is None
@@ -179,7 +181,7 @@ async def finds(store: Store) -> None:
 
 
 async def gets(store: Store) -> None:
-    """A letter is had by its message's id."""
+    """A dead letter is read by its message's id."""
     await store.letters_behind.put(letter("m"))
     assert list(await store.letters.get("m")) == [letter("m")]
 
@@ -200,15 +202,15 @@ ACTS: dict[str, tuple[str, Act]] = {
 @pytest.mark.promise(10)
 @pytest.mark.parametrize("fault", PASSING)
 async def test_one_fault_changes_no_result(dynamodb_local: str, fault: str) -> None:
-    """At every call of the store: it is tried again by itself, its effect is there once, and both tries are counted."""
+    """At every call of the store: it is retried, it takes effect once, and both tries are counted."""
     harm, result = PASSING[fault]
 
     async def one(action: str, act: Act) -> None:
-        async with harmed(dynamodb_local) as store:
+        async with faulty_store(dynamodb_local) as store:
             store.proxy.plan(action, harm)
             await act(store)
-            assert [told for name, told in store.requests if name == action][:2] == [result, "ok"]
-            assert sum(told != "ok" for _, told in store.requests) == 1
+            assert [outcome for name, outcome in store.requests if name == action][:2] == [result, "ok"]
+            assert sum(outcome != "ok" for _, outcome in store.requests) == 1
 
     async with asyncio.TaskGroup() as side_by_side:
         for action, act in ACTS.values():
@@ -217,16 +219,16 @@ async def test_one_fault_changes_no_result(dynamodb_local: str, fault: str) -> N
 
 @pytest.mark.promise(10)
 @pytest.mark.parametrize("fault", ["cut", "swallowed", "503 without a body", "table throttled"])
-async def test_lasting_fault_is_told_and_ends_with_its_cause(dynamodb_local: str, fault: str) -> None:
-    """At every call: after three tries the caller hears that the table is away; once it is back, the next call works."""
+async def test_lasting_fault_is_an_error_until_its_cause_ends(dynamodb_local: str, fault: str) -> None:
+    """At every call: after three tries it fails with BackendUnavailableError; once the fault ends, the next call works."""
     harm, result = PASSING[fault]
 
     async def one(action: str, act: Act) -> None:
-        async with harmed(dynamodb_local) as store:
+        async with faulty_store(dynamodb_local) as store:
             store.proxy.set_lasting(harm, action)
             with pytest.raises(BackendUnavailableError):
                 await act(store)
-            assert [told for name, told in store.requests if name == action] == [result] * 3
+            assert [outcome for name, outcome in store.requests if name == action] == [result] * 3
             store.proxy.heal()
             await store.records.write("m", RECORD)
             assert await store.records_behind.read("m") == RECORD
@@ -237,21 +239,21 @@ async def test_lasting_fault_is_told_and_ends_with_its_cause(dynamodb_local: str
 
 
 @pytest.mark.parametrize(
-    ("code", "away"),
+    ("code", "temporary"),
     [("ResourceNotFoundException", False), ("AccessDeniedException", False), ("ExpiredTokenException", True)],
 )
-async def test_refusal_tells_whether_it_is_for_good(dynamodb_local: str, code: str, away: bool) -> None:
-    """A table that is not there is told by name; credentials that have expired are an outage."""
-    async with harmed(dynamodb_local) as store:
+async def test_refusals_are_permanent_or_temporary(dynamodb_local: str, code: str, temporary: bool) -> None:
+    """A missing table is permanent; expired credentials are an outage."""
+    async with faulty_store(dynamodb_local) as store:
         store.proxy.set_lasting(refuse(400, f"com.amazonaws.dynamodb.v20120810#{code}"))
-        with pytest.raises(BackendUnavailableError if away else BackendRejectedError, match=code):
+        with pytest.raises(BackendUnavailableError if temporary else BackendRejectedError, match=code):
             await store.letters.put(letter("m"))
 
 
 @pytest.mark.promise(2)
-async def test_put_whose_answer_is_lost_every_time_is_kept_once(dynamodb_local: str) -> None:
-    """The caller hears of an outage and puts again, later: the first is kept, with its time, and no second one."""
-    async with harmed(dynamodb_local) as store:
+async def test_put_whose_response_is_always_lost_is_stored_once(dynamodb_local: str) -> None:
+    """The call fails and is repeated later: the first dead letter is stored, with its time, and no second one."""
+    async with faulty_store(dynamodb_local) as store:
         store.proxy.set_lasting(cut_after_effect, "TransactWriteItems")
         for later in range(3):
             with pytest.raises(BackendUnavailableError):
@@ -261,8 +263,8 @@ async def test_put_whose_answer_is_lost_every_time_is_kept_once(dynamodb_local: 
         assert await kept(store.letters_behind) == [letter("m")]
 
 
-async def test_keys_left_unread_inside_a_good_answer_are_asked_again(dynamodb_local: str) -> None:
-    """BatchGetItem answers 200 and leaves keys out when it is throttled."""
+async def test_unprocessed_keys_are_requested_again(dynamodb_local: str) -> None:
+    """BatchGetItem returns 200 and omits keys when it is throttled."""
     asked: list[int] = []
 
     async def leave_out(exchange: Exchange) -> None:
@@ -270,7 +272,7 @@ async def test_keys_left_unread_inside_a_good_answer_are_asked_again(dynamodb_lo
         asked.append(sum(len(each["Keys"]) for each in wanted.values()))
         await exchange.answer(200, {}, json.dumps({"Responses": {}, "UnprocessedKeys": wanted}).encode())
 
-    async with harmed(dynamodb_local) as store:
+    async with faulty_store(dynamodb_local) as store:
         for number in range(3):
             await store.letters_behind.put(letter(f"m{number}"))
         store.proxy.plan("BatchGetItem", leave_out, leave_out)

@@ -17,7 +17,7 @@ from support.faults.proxy import as_http
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that is its own authority; the key lies beside it."""
+    """A self-signed certificate for 127.0.0.1, with its key in the same folder."""
     folder = tmp_path_factory.mktemp("certificate")
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-days", "2", "-subj", "/CN=sqs", "-addext", "subjectAltName=IP:127.0.0.1"]
@@ -28,7 +28,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def url(certificate: Path) -> AsyncIterator[str]:
-    """A service that answers every request with an empty document, over TLS."""
+    """A service that responds to every request with an empty document, over TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, certificate.with_name("key.pem"))
 
@@ -45,14 +45,14 @@ async def url(certificate: Path) -> AsyncIterator[str]:
 
 
 async def test_authority_of_the_bundle_is_trusted(url: str, certificate: Path) -> None:
-    """A company's own endpoint, or a proxy that looks inside."""
+    """A private endpoint, or an inspecting proxy."""
     transport = AwsTransport(Endpoint(SQS, url, "us-east-1", ca_bundle=str(certificate)), FixedCredentials())
     assert await transport.call("ListQueues", {}) == {}
     await transport.close()
 
 
 async def test_unknown_authority_is_refused(url: str) -> None:
-    """Nothing is sent to whoever is not the service, and it is an outage: certificates are mended by people."""
+    """Nothing is sent to another server, and it is an outage: certificates can be fixed."""
     results: list[str] = []
     transport = AwsTransport(
         Endpoint(SQS, url, "us-east-1"),

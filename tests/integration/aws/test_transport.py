@@ -1,4 +1,4 @@
-"""One call: credentials, clocks, sizes, connections, counts."""
+"""Calls: credentials, clocks, sizes, connections, counts."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from chaski_aws.http.endpoints import SQS, Endpoint
 from chaski_aws.http.transport import AwsTransport, CallLimits
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, Sent
-from integration.aws.conftest import Harmed
+from integration.aws.conftest import FaultySqs
 from support.aws.adapters import FixedCredentials
 from support.faults.proxy import Exchange, Fault, cut, fail_entries, pass_on, refuse, swallow
 
@@ -22,7 +22,7 @@ EXPIRED = refuse(403, "ExpiredTokenException")
 
 
 class Rotated:
-    """Credentials that are replaced once they were refused."""
+    """Credentials that are replaced after a refusal."""
 
     def __init__(self, *others: ReadOnlyCredentials) -> None:
         self._held = OLD
@@ -30,7 +30,7 @@ class Rotated:
         self.refused: list[ReadOnlyCredentials] = []
 
     async def current(self) -> ReadOnlyCredentials:
-        """What is held."""
+        """The current credentials."""
         return self._held
 
     async def replace(self, refused: ReadOnlyCredentials) -> ReadOnlyCredentials:
@@ -42,7 +42,7 @@ class Rotated:
 
 
 def unless(wanted: Callable[[Exchange], bool], fault: Fault) -> Fault:
-    """Passes on the requests that are as wanted."""
+    """Forwards the requests that match."""
 
     async def judged(exchange: Exchange) -> None:
         await (pass_on if wanted(exchange) else fault)(exchange)
@@ -51,21 +51,21 @@ def unless(wanted: Callable[[Exchange], bool], fault: Fault) -> Fault:
 
 
 def signed_with(key: str) -> Callable[[Exchange], bool]:
-    """Whether a request carries a signature by that key."""
+    """Whether a request is signed with a key."""
     return lambda exchange: f"Credential={key}/" in exchange.headers["authorization"]
 
 
-def transport_to(harmed: Harmed, **options: Any) -> AwsTransport:
-    """A transport to the proxy, without waits between tries."""
+def transport_to(faulty_sqs: FaultySqs, **options: Any) -> AwsTransport:
+    """A transport to the proxy, without delays between tries."""
     options = {"chance": lambda: 0.0, "credentials": FixedCredentials(), **options}
-    return AwsTransport(Endpoint(SQS, harmed.proxy.url, "us-east-1"), **options)
+    return AwsTransport(Endpoint(SQS, faulty_sqs.proxy.url, "us-east-1"), **options)
 
 
-async def test_expired_token_is_replaced_and_the_call_repeated(harmed: Harmed) -> None:
-    """The caller learns nothing of it, and the next call uses the new one."""
+async def test_expired_token_is_replaced_and_the_call_repeated(faulty_sqs: FaultySqs) -> None:
+    """The call succeeds, and the next call uses the new one."""
     source, results = Rotated(NEW), []
-    transport = transport_to(harmed, credentials=source, on_request=lambda _, result: results.append(result))
-    harmed.proxy.set_lasting(unless(signed_with("AKNEW"), EXPIRED))
+    transport = transport_to(faulty_sqs, credentials=source, on_request=lambda _, result: results.append(result))
+    faulty_sqs.proxy.set_lasting(unless(signed_with("AKNEW"), EXPIRED))
     for _ in range(2):
         assert "QueueUrl" in await transport.call("GetQueueUrl", FIELDS)
     assert source.refused == [OLD]
@@ -77,52 +77,52 @@ async def test_expired_token_is_replaced_and_the_call_repeated(harmed: Harmed) -
 @pytest.mark.parametrize(
     "others", [[], [NEW], [NEW, OLD] * 50], ids=["no others", "others that are refused too", "always others"]
 )
-async def test_refused_credentials_are_an_outage(harmed: Harmed, others: list[ReadOnlyCredentials]) -> None:
-    """People mend them; a process must not take its messages for undeliverable meanwhile, nor ask without end."""
-    transport = transport_to(harmed, credentials=Rotated(*others))
-    harmed.proxy.set_lasting(EXPIRED)
+async def test_refused_credentials_are_an_outage(faulty_sqs: FaultySqs, others: list[ReadOnlyCredentials]) -> None:
+    """They can be fixed; until then a process must neither drop its messages nor retry without end."""
+    transport = transport_to(faulty_sqs, credentials=Rotated(*others))
+    faulty_sqs.proxy.set_lasting(EXPIRED)
     with pytest.raises(BackendUnavailableError, match="ExpiredToken"):
         await transport.call("GetQueueUrl", FIELDS)
-    assert len(harmed.proxy.seen) == (2 if others else 1)
-    harmed.proxy.heal()
+    assert len(faulty_sqs.proxy.seen) == (2 if others else 1)
+    faulty_sqs.proxy.heal()
     assert "QueueUrl" in await transport.call("GetQueueUrl", FIELDS)
     await transport.close()
 
 
 @pytest.mark.parametrize("ahead", [3_600, -86_400])
 @pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "InvalidSignatureException"])
-async def test_wrong_clock_is_corrected_by_the_answer(harmed: Harmed, ahead: int, code: str) -> None:
+async def test_wrong_clock_is_corrected_by_the_response(faulty_sqs: FaultySqs, ahead: int, code: str) -> None:
     """The first call is repeated with the service's time, later ones use it at once."""
-    harmed.clock.set_wall(ahead)
+    faulty_sqs.clock.set_wall(ahead)
     day = time.strftime("%Y%m%dT%H", time.gmtime(time.time() + ahead))
-    transport = transport_to(harmed, credentials=Rotated())
+    transport = transport_to(faulty_sqs, credentials=Rotated())
     right = unless(
         lambda exchange: exchange.headers["x-amz-date"].startswith(day), refuse(403, code, date=time.time() + ahead)
     )
-    harmed.proxy.set_lasting(right)
+    faulty_sqs.proxy.set_lasting(right)
     for _ in range(2):
         assert "QueueUrl" in await transport.call("GetQueueUrl", FIELDS)
-    assert len(harmed.proxy.seen) == 3
+    assert len(faulty_sqs.proxy.seen) == 3
     await transport.close()
 
 
 @pytest.mark.parametrize("ahead", [3_600, -86_400, 400 * 86_400])
-async def test_wrong_clock_is_corrected_by_a_server_that_judges_it(harmed: Harmed, ahead: int) -> None:
-    """As before, where the refusal and its Date are the server's own."""
-    harmed.clock.set_wall(ahead)
-    transport = transport_to(harmed, credentials=Rotated())
+async def test_wrong_clock_is_corrected_by_a_server_that_checks_it(faulty_sqs: FaultySqs, ahead: int) -> None:
+    """Where the refusal and its Date are the server's."""
+    faulty_sqs.clock.set_wall(ahead)
+    transport = transport_to(faulty_sqs, credentials=Rotated())
     for _ in range(2):
         assert "QueueUrl" in await transport.call("GetQueueUrl", FIELDS)
-    assert len(harmed.proxy.seen) == 3
+    assert len(faulty_sqs.proxy.seen) == 3
     await transport.close()
 
 
-async def test_wrong_key_is_not_taken_for_a_wrong_clock(harmed: Harmed) -> None:
-    """A signature that fails although the clocks agree asks for other credentials."""
+async def test_wrong_key_is_not_mistaken_for_a_wrong_clock(faulty_sqs: FaultySqs) -> None:
+    """An invalid signature while the clocks agree causes a load of other credentials."""
     source = Rotated(NEW)
-    transport = transport_to(harmed, credentials=source)
+    transport = transport_to(faulty_sqs, credentials=source)
     refusal = refuse(403, "SignatureDoesNotMatch", date=time.time())
-    harmed.proxy.set_lasting(unless(signed_with("AKNEW"), refusal))
+    faulty_sqs.proxy.set_lasting(unless(signed_with("AKNEW"), refusal))
     assert "QueueUrl" in await transport.call("GetQueueUrl", FIELDS)
     assert source.refused == [OLD]
     await transport.close()
@@ -130,8 +130,8 @@ async def test_wrong_key_is_not_taken_for_a_wrong_clock(harmed: Harmed) -> None:
 
 @pytest.mark.promise(12)
 @pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "chunked"])
-async def test_answer_is_read_to_its_cap(harmed: Harmed, chunked: bool) -> None:
-    """However long the answer is said to be, or if it is not said at all."""
+async def test_response_is_read_up_to_its_limit(faulty_sqs: FaultySqs, chunked: bool) -> None:
+    """With any Content-Length, and without one."""
     sent = 0
 
     async def endless(exchange: Exchange) -> None:
@@ -143,30 +143,30 @@ async def test_answer_is_read_to_its_cap(harmed: Harmed, chunked: bool) -> None:
             await exchange.answer_in_part(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             sent += len(piece)
 
-    harmed.proxy.set_lasting(endless)
-    transport = transport_to(harmed)
-    with pytest.raises(BackendUnavailableError, match="AnswerTooLong"):
-        await transport.call("GetQueueUrl", FIELDS, CallLimits(seconds=5, answer_bytes=100_000))
+    faulty_sqs.proxy.set_lasting(endless)
+    transport = transport_to(faulty_sqs)
+    with pytest.raises(BackendUnavailableError, match="ResponseTooLong"):
+        await transport.call("GetQueueUrl", FIELDS, CallLimits(seconds=5, response_bytes=100_000))
     assert sent < 32_000_000
     await transport.close()
 
 
-async def test_batch_of_the_largest_messages_passes(harmed: Harmed) -> None:
-    """Bodies that are longer than 1 MiB together go in two calls, and come back whole in one."""
+async def test_batch_of_the_largest_messages(faulty_sqs: FaultySqs) -> None:
+    """Bodies of more than 1 MiB in total are sent in two calls, and received unchanged in one."""
     messages = [OutgoingMessage(bytes([97 + n]) * 260_000, f"g{n}", f"d{n}") for n in range(5)]
-    sent = await harmed.queue.send(messages)
+    sent = await faulty_sqs.queue.send(messages)
     assert all(isinstance(each, Sent) for each in sent)
-    assert harmed.requests == [("SendMessageBatch", "ok")] * 2
-    taken = await harmed.queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=30, attempt_id="")
+    assert faulty_sqs.requests == [("SendMessageBatch", "ok")] * 2
+    taken = await faulty_sqs.queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=30, attempt_id="")
     assert sorted(message.body for message in taken) == [message.body for message in messages]
 
 
 @pytest.mark.promise(3)
-async def test_second_call_of_a_split_batch_leaves_out_groups_that_failed(harmed: Harmed) -> None:
+async def test_second_call_of_a_split_batch_leaves_out_groups_that_failed(faulty_sqs: FaultySqs) -> None:
     """A later message of a subject must not be sent where an earlier one was not."""
     messages = [OutgoingMessage(b"x" * 260_000, group, f"d{n}") for n, group in enumerate("abcdbe")]
-    harmed.proxy.plan("SendMessageBatch", fail_entries("1"))
-    sent = await harmed.queue.send(messages)  # four fit into the first call
+    faulty_sqs.proxy.plan("SendMessageBatch", fail_entries("1"))
+    sent = await faulty_sqs.queue.send(messages)  # four fit into the first call
     assert [getattr(each, "code", "sent") for each in sent] == [
         "sent",
         "InternalError",
@@ -175,53 +175,55 @@ async def test_second_call_of_a_split_batch_leaves_out_groups_that_failed(harmed
         "NotSent",
         "sent",
     ]
-    assert harmed.proxy.seen == ["SendMessageBatch"] * 2
-    assert sorted(await harmed.groups()) == ["a", "c", "d", "e"]
+    assert faulty_sqs.proxy.seen == ["SendMessageBatch"] * 2
+    assert sorted(await faulty_sqs.groups()) == ["a", "c", "d", "e"]
 
 
 @pytest.mark.parametrize("refusal", [refuse(403, "AccessDeniedException"), cut], ids=["refused", "away"])
-async def test_split_batch_tells_what_was_sent_when_its_second_call_fails(harmed: Harmed, refusal: Fault) -> None:
-    """An error of the whole would hide that the first four are on the queue."""
+async def test_split_batch_returns_what_was_sent_when_its_second_call_fails(
+    faulty_sqs: FaultySqs, refusal: Fault
+) -> None:
+    """An error of the whole batch would hide that the first four are on the queue."""
     messages = [OutgoingMessage(b"x" * 260_000, group, f"d{n}") for n, group in enumerate("abcde")]
-    harmed.proxy.plan("SendMessageBatch", pass_on, refusal, refusal, refusal)
-    *first, last = await harmed.queue.send(messages)
+    faulty_sqs.proxy.plan("SendMessageBatch", pass_on, refusal, refusal, refusal)
+    *first, last = await faulty_sqs.queue.send(messages)
     assert all(isinstance(each, Sent) for each in first)
     assert isinstance(last, Failed)
     assert last.sender_fault == (refusal is not cut)
 
 
-async def test_connections_are_kept(harmed: Harmed) -> None:
-    """A hundred calls one after the other use one connection."""
+async def test_connections_are_kept(faulty_sqs: FaultySqs) -> None:
+    """A hundred sequential calls use one connection."""
     for _ in range(100):
-        await harmed.queue.counts()
-    assert harmed.proxy.connections == 1
+        await faulty_sqs.queue.counts()
+    assert faulty_sqs.proxy.connections == 1
 
 
 @pytest.mark.promise(10)
-async def test_budget_ends_the_retries_of_a_long_outage(harmed: Harmed) -> None:
-    """Each call asks three times at first; once the budget is spent, once."""
-    harmed.proxy.set_lasting(cut)
+async def test_budget_ends_the_retries_of_a_long_outage(faulty_sqs: FaultySqs) -> None:
+    """Each call makes three requests at first; once the budget is spent, one."""
+    faulty_sqs.proxy.set_lasting(cut)
     tries = []
     for _ in range(60):
-        before = len(harmed.proxy.seen)
+        before = len(faulty_sqs.proxy.seen)
         with pytest.raises(BackendUnavailableError):
-            await harmed.queue.counts()
-        tries.append(len(harmed.proxy.seen) - before)
+            await faulty_sqs.queue.counts()
+        tries.append(len(faulty_sqs.proxy.seen) - before)
     assert (tries[0], tries[-1], sum(tries)) == (3, 1, 60 + 100)
-    harmed.proxy.heal()
-    assert (await harmed.queue.counts()).total == 0
+    faulty_sqs.proxy.heal()
+    assert (await faulty_sqs.queue.counts()).total == 0
 
 
-async def test_waits_between_tries_are_drawn(harmed: Harmed) -> None:
-    """Two waits, of up to 0.1 and 0.2 s, here at three quarters."""
+async def test_delays_between_tries_are_random(faulty_sqs: FaultySqs) -> None:
+    """Two delays, of up to 0.1 and 0.2 s, here at three quarters."""
     drawn = []
 
     def chance() -> float:
         drawn.append(0.75)
         return 0.75
 
-    transport = transport_to(harmed, chance=chance)
-    harmed.proxy.plan("GetQueueUrl", refuse(500), refuse(500))
+    transport = transport_to(faulty_sqs, chance=chance)
+    faulty_sqs.proxy.plan("GetQueueUrl", refuse(500), refuse(500))
     begun = time.monotonic()
     await transport.call("GetQueueUrl", FIELDS)
     assert 0.225 <= time.monotonic() - begun < 2
@@ -229,14 +231,14 @@ async def test_waits_between_tries_are_drawn(harmed: Harmed) -> None:
     await transport.close()
 
 
-async def test_cancelled_call_is_counted(harmed: Harmed) -> None:
-    """Every HTTP request is, whatever became of it."""
+async def test_cancelled_call_is_counted(faulty_sqs: FaultySqs) -> None:
+    """Every HTTP request is counted, whatever its result."""
     results: list[tuple[str, str]] = []
-    transport = transport_to(harmed, on_request=lambda action, result: results.append((action, result)))
-    harmed.proxy.set_lasting(swallow)
+    transport = transport_to(faulty_sqs, on_request=lambda action, result: results.append((action, result)))
+    faulty_sqs.proxy.set_lasting(swallow)
     call = asyncio.create_task(transport.call("GetQueueUrl", FIELDS))
     async with asyncio.timeout(5):
-        while not harmed.proxy.seen:
+        while not faulty_sqs.proxy.seen:
             await asyncio.sleep(0.005)
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
@@ -245,21 +247,21 @@ async def test_cancelled_call_is_counted(harmed: Harmed) -> None:
 
 
 @pytest.mark.promise(10)
-async def test_nobody_listens(harmed: Harmed) -> None:
-    """A port that refuses connections is an outage like any other."""
-    await harmed.proxy.close()
+async def test_refused_connection_is_an_outage(faulty_sqs: FaultySqs) -> None:
+    """Like any other fault of the connection."""
+    await faulty_sqs.proxy.close()
     with pytest.raises(BackendUnavailableError):
-        await harmed.queue.counts()
-    assert harmed.requests == [("GetQueueAttributes", "connection")] * 3
+        await faulty_sqs.queue.counts()
+    assert faulty_sqs.requests == [("GetQueueAttributes", "connection")] * 3
 
 
-async def test_closed_transport_is_an_outage(harmed: Harmed) -> None:
-    """Whoever still calls while the process ends is told in the usual way, at once."""
-    transport = transport_to(harmed)
-    harmed.proxy.set_lasting(swallow)
+async def test_closed_transport_is_an_outage(faulty_sqs: FaultySqs) -> None:
+    """Calls during shutdown fail at once with the usual error."""
+    transport = transport_to(faulty_sqs)
+    faulty_sqs.proxy.set_lasting(swallow)
     call = asyncio.create_task(transport.call("GetQueueUrl", FIELDS))
     async with asyncio.timeout(5):
-        while not harmed.proxy.seen:
+        while not faulty_sqs.proxy.seen:
             await asyncio.sleep(0.005)
     await transport.close()
     for late in (call, transport.call("GetQueueUrl", FIELDS)):
@@ -267,16 +269,16 @@ async def test_closed_transport_is_an_outage(harmed: Harmed) -> None:
             await asyncio.wait_for(late, 5)
 
 
-async def test_nothing_but_what_is_asked_for_is_sent(harmed: Harmed) -> None:
-    """No cookie, no compression that could outgrow the cap, and a name for the service's log."""
+async def test_requests_have_only_the_necessary_headers(faulty_sqs: FaultySqs) -> None:
+    """No cookie, no compression that could exceed the limit, and a User-Agent for the service's log."""
     seen: list[Mapping[str, str]] = []
 
     async def noted(exchange: Exchange) -> None:
         seen.append(exchange.headers)
         await exchange.answer(200, {"Set-Cookie": "a=b"}, b"{}")
 
-    transport = transport_to(harmed)
-    harmed.proxy.set_lasting(noted)
+    transport = transport_to(faulty_sqs)
+    faulty_sqs.proxy.set_lasting(noted)
     for _ in range(2):
         await transport.call("GetQueueUrl", FIELDS)
     assert "cookie" not in seen[1]
@@ -285,8 +287,8 @@ async def test_nothing_but_what_is_asked_for_is_sent(harmed: Harmed) -> None:
     await transport.close()
 
 
-async def test_a_request_says_each_header_once() -> None:
-    """A second Host is a request that servers refuse, and proxies read in two ways."""
+async def test_a_request_has_each_header_once() -> None:
+    """Servers refuse a second Host, and proxies disagree about it."""
     heads: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

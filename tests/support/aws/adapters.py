@@ -1,19 +1,19 @@
-"""What tests of the AWS adapter hand to it."""
+"""Arguments for the AWS adapter in tests."""
 
 from botocore.credentials import ReadOnlyCredentials
 
 
 class FixedCredentials:
-    """Credentials that never change, for stand-ins that ask for none."""
+    """Credentials that never change, for emulators that check none."""
 
     def __init__(self, credentials: ReadOnlyCredentials | None = None) -> None:
         self._credentials = credentials or ReadOnlyCredentials("AKIAANY", "any-secret", None)
 
     async def current(self) -> ReadOnlyCredentials:
-        """The credentials."""
+        """Returns the credentials."""
         return self._credentials
 
     async def replace(self, refused: ReadOnlyCredentials) -> ReadOnlyCredentials:
-        """There are no others."""
+        """Returns the same credentials."""
         assert refused == self._credentials
         return self._credentials

@@ -1,7 +1,7 @@
-"""DynamoDB Local, AWS's own stand-in, in a process of its own.
+"""DynamoDB Local, AWS's emulator, in its own process.
 
-It keeps DynamoDB's rules for items, keys, conditions, indexes and sizes; it has no tags and no point-in-time recovery, and its
-indexes follow at once, where DynamoDB's take a moment.
+It follows DynamoDB's rules for items, keys, conditions, indexes and sizes; it has no tags and no point-in-time recovery,
+and its indexes are updated at once, unlike DynamoDB's.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ class DynamoDbLocal:
             started=r"^Port:\s+(\d+)",
         )
         self.url = f"http://127.0.0.1:{port}"
-        self._wait_until_it_listens(port)
+        self._wait_until_listening(port)
 
     def stop(self) -> None:
-        """Ends it."""
+        """Stops the process."""
         self._process.stop()
 
-    def _wait_until_it_listens(self, port: int) -> None:
+    def _wait_until_listening(self, port: int) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

@@ -1,6 +1,6 @@
-"""ElasticMQ, an SQS stand-in of another make, in a process of its own.
+"""ElasticMQ, another SQS emulator, in its own process.
 
-Where it differs from AWS (read in its sources at f86bb05 and seen here with 1.6.12), no test is run on it.
+Where it differs from AWS (read in its sources at f86bb05 and seen here with 1.6.12), it is excluded from the test.
 """
 
 from support.aws.java_emulators import JavaProcess, jars
@@ -26,5 +26,5 @@ class ElasticMq:
         self.url = f"http://127.0.0.1:{self._process.welcome[1]}"
 
     def stop(self) -> None:
-        """Ends it."""
+        """Stops the process."""
         self._process.stop()

@@ -1,4 +1,4 @@
-"""A real process that serves a data folder as SQS, and boto3 clients that talk to it."""
+"""A process that serves a data folder as SQS, and boto3 clients of it."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ class ServerProcess:
         command = [sys.executable, "-m", "chaski_embedded", "--data", str(folder), "--port", str(port)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-        killer = threading.Timer(START_SECONDS, self._process.kill)  # readline has no deadline of its own
+        killer = threading.Timer(START_SECONDS, self._process.kill)  # readline has no timeout
         killer.start()
         assert self._process.stdout is not None
         self.welcome = self._process.stdout.readline() + self._process.stdout.readline()
@@ -33,16 +33,16 @@ class ServerProcess:
         self.url = self.welcome.split()[2]
 
     def terminate(self) -> int:
-        """Ends the process as an operator would, with SIGTERM; its exit status."""
+        """Stops the process with SIGTERM; its exit status."""
         self._process.terminate()
         return self._wait()
 
     def stop(self) -> None:
-        """Ends it, and expects it to end well."""
+        """Stops the process and expects exit status 0."""
         assert self.terminate() == 0
 
     def kill(self) -> None:
-        """Ends the process without a chance to say goodbye."""
+        """Kills the process with SIGKILL."""
         self._process.kill()
         self._wait()
 
@@ -56,7 +56,7 @@ class ServerProcess:
 
 
 def connect(url: str, read_timeout: float = 30) -> "SQSClient":
-    """A boto3 client that tries once and tells what happened."""
+    """A boto3 client without retries."""
     return boto3.client(
         "sqs",
         endpoint_url=url,

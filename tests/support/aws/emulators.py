@@ -1,4 +1,4 @@
-"""Stand-ins for SQS and DynamoDB, each in a process of its own."""
+"""Emulators of SQS and DynamoDB, each in its own process."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from support.aws.embedded_sqs import ServerProcess
 
 
 @asynccontextmanager
-async def standins(queue_maker: str, folder: Path) -> AsyncIterator[tuple[str, str]]:
+async def running_emulators(queue_maker: str, folder: Path) -> AsyncIterator[tuple[str, str]]:
     """URLs of queues (`embedded` or `elasticmq`) and of DynamoDB Local."""
     embedded = queue_maker == "embedded"
     tables = await asyncio.to_thread(DynamoDbLocal)

@@ -1,7 +1,7 @@
-"""Java stand-ins for AWS services from Maven, and the processes that run them.
+"""Java emulators of AWS services from Maven, and their processes.
 
-The jars are copied once for each content of a pom, to a cache outside the checkout. Without Java or Maven a test is
-skipped on a laptop, with the reason, and fails where `CI=true`.
+The jars are copied once per content of a pom, to a cache outside the checkout. Without Java or Maven a test is skipped
+on a laptop, with the reason, and fails where `CI=true`.
 """
 
 import fcntl
@@ -15,9 +15,8 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
+from support.tools import missing, requires
 
 POMS = Path(__file__).resolve().parents[3] / "hack" / "aws-standins"
 COPY_SECONDS = 300
@@ -27,25 +26,19 @@ STOP_SECONDS = 10
 
 def jars(name: str) -> Path:
     """The folder that holds the jars of `hack/aws-standins/<name>/pom.xml`."""
+    requires("landing", name)
     pom = POMS / name / "pom.xml"
     for tool in ("java", "mvn"):
         if shutil.which(tool) is None:
-            unavailable(f"{name} needs {tool}")
+            missing(f"{name} needs {tool}")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chaski"
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / f"{name}-{hashlib.sha256(pom.read_bytes()).hexdigest()[:16]}"
     with (cache / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # test processes side by side copy once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # concurrent test processes copy once
         if not folder.is_dir():
             _copy(pom, folder)
     return folder
-
-
-def unavailable(reason: str) -> NoReturn:
-    """Skips the test on a laptop, fails it where everything must be there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"CI=true, and {reason}")
-    pytest.skip(reason)
 
 
 def _copy(pom: Path, folder: Path) -> None:
@@ -54,15 +47,15 @@ def _copy(pom: Path, folder: Path) -> None:
     command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
     copied = subprocess.run(command, capture_output=True, text=True, timeout=COPY_SECONDS, check=False)
     if copied.returncode:
-        unavailable(f"Maven could not copy the jars of {pom.parent.name}: {copied.stdout[-800:]}{copied.stderr[-800:]}")
+        missing(f"Maven could not copy the jars of {pom.parent.name}: {copied.stdout[-800:]}{copied.stderr[-800:]}")
     partial.rename(folder)
 
 
 class JavaProcess:
-    """A server in a Java process of its own, started when its output says so."""
+    """A server in a Java process; it is ready when its output has a certain line."""
 
     def __init__(self, arguments: Sequence[str], started: str) -> None:
-        """Starts it. `started`: a regular expression that a line of its output matches."""
+        """Starts the process. `started`: a regular expression that a line of its output matches."""
         self._process = subprocess.Popen(
             ["java", "-XX:+UseSerialGC", "-Xmx256m", *arguments],
             stdout=subprocess.PIPE,
@@ -88,20 +81,20 @@ class JavaProcess:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:  # also later, or the pipe fills and the server stands still
+        for line in self._process.stdout:  # continues later too, or the pipe fills and the server blocks
             self._lines.put(line)
 
     def _wait_for(self, started: re.Pattern[str]) -> re.Match[str]:
         deadline = time.monotonic() + START_SECONDS
-        said: list[str] = []
+        lines: list[str] = []
         while (left := deadline - time.monotonic()) > 0 and (self._process.poll() is None or not self._lines.empty()):
             try:
-                said.append(self._lines.get(timeout=min(left, 0.2)))
+                lines.append(self._lines.get(timeout=min(left, 0.2)))
             except queue.Empty:
                 continue
-            if match := started.search(said[-1]):
+            if match := started.search(lines[-1]):
                 return match
         self.stop()
         while not self._lines.empty():
-            said.append(self._lines.get())
-        raise AssertionError(f"no line like {started.pattern!r} within {START_SECONDS} s: {''.join(said)[-2000:]}")
+            lines.append(self._lines.get())
+        raise AssertionError(f"no line like {started.pattern!r} within {START_SECONDS} s: {''.join(lines)[-2000:]}")

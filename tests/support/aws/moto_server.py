@@ -1,4 +1,4 @@
-"""moto's server in a process of its own: SQS and DynamoDB for admin calls, with tags, policies and backups."""
+"""moto's server in its own process: SQS and DynamoDB for admin calls, with tags, policies and backups."""
 
 import contextlib
 import os
@@ -27,11 +27,11 @@ class MotoServer:
             env=environment,
         )
         self.url = f"http://127.0.0.1:{port}"
-        self._wait_until_it_listens(port)
+        self._wait_until_listening(port)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs to find it."""
+        """Environment variables for a client process."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -40,14 +40,14 @@ class MotoServer:
         }
 
     def stop(self) -> None:
-        """Ends it."""
+        """Stops the process."""
         self._process.terminate()
         try:
             self._process.wait(STOP_SECONDS)
         finally:
             self._process.kill()
 
-    def _wait_until_it_listens(self, port: int) -> None:
+    def _wait_until_listening(self, port: int) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             assert self._process.poll() is None, f"moto ended with {self._process.returncode}"

@@ -1,7 +1,7 @@
 """moto's server, one request at a time: `python serial_moto.py -H 127.0.0.1 -p PORT`.
 
 Its TransactWriteItems copies every table while other threads may write to them ("dictionary changed size during
-iteration"), and where a condition fails it puts the copies back, and with them takes away what others wrote meanwhile.
+iteration"), and where a condition fails it restores the copies, which loses concurrent writes.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from werkzeug.serving import run_simple
 
 
 def main() -> None:
-    """Serves until it is ended."""
+    """Serves until it is stopped."""
     parser = argparse.ArgumentParser()
     parser.add_argument("-H", dest="host", default="127.0.0.1")
     parser.add_argument("-p", dest="port", type=int, required=True)

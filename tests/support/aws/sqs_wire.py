@@ -1,4 +1,4 @@
-"""The queue port spoken over the SQS JSON protocol with nothing but aiohttp: what contract tests see through the wire."""
+"""The queue port over the SQS JSON protocol, with aiohttp only, for contract tests through HTTP."""
 
 import json
 import math
@@ -34,7 +34,7 @@ class WireQueue:
 
     @property
     def atomic_batches(self) -> bool:
-        """SQS can take one entry of a batch and fail another."""
+        """SQS can accept one entry of a batch and fail another."""
         return False
 
     @property
@@ -89,11 +89,11 @@ class WireQueue:
 
     async def counts(self) -> QueueCounts:
         """GetQueueAttributes."""
-        told = (await self._call("GetQueueAttributes", AttributeNames=["All"]))["Attributes"]
+        attributes = (await self._call("GetQueueAttributes", AttributeNames=["All"]))["Attributes"]
         return QueueCounts(
-            visible=int(told["ApproximateNumberOfMessages"]),
-            in_flight=int(told["ApproximateNumberOfMessagesNotVisible"]),
-            delayed=int(told["ApproximateNumberOfMessagesDelayed"]),
+            visible=int(attributes["ApproximateNumberOfMessages"]),
+            in_flight=int(attributes["ApproximateNumberOfMessagesNotVisible"]),
+            delayed=int(attributes["ApproximateNumberOfMessagesDelayed"]),
         )
 
     async def _call(self, action: str, **fields: Any) -> Any:
@@ -126,15 +126,15 @@ def _failures(answer: Any) -> list[Failed | None]:
 
 
 def _received(message: Any) -> ReceivedMessage:
-    told = message["Attributes"]
+    attributes = message["Attributes"]
     return ReceivedMessage(
         message_id=message["MessageId"],
         receipt_handle=message["ReceiptHandle"],
         body=message["Body"].encode(),
-        group_id=told["MessageGroupId"],
-        deduplication_id=told["MessageDeduplicationId"],
-        sequence_number=int(told["SequenceNumber"]),
-        sent_at=int(told["SentTimestamp"]),
-        receive_count=int(told["ApproximateReceiveCount"]),
-        first_received_at=int(told["ApproximateFirstReceiveTimestamp"]),
+        group_id=attributes["MessageGroupId"],
+        deduplication_id=attributes["MessageDeduplicationId"],
+        sequence_number=int(attributes["SequenceNumber"]),
+        sent_at=int(attributes["SentTimestamp"]),
+        receive_count=int(attributes["ApproximateReceiveCount"]),
+        first_received_at=int(attributes["ApproximateFirstReceiveTimestamp"]),
     )

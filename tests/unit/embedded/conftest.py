@@ -1,4 +1,4 @@
-"""What the tests of the embedded broker share."""
+"""Fixtures of the embedded broker's tests."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -11,13 +11,13 @@ from support.clocks import SteppedClock
 
 @pytest.fixture
 def clock() -> SteppedClock:
-    """Real time, and what the test adds to it."""
+    """Real time plus what the test adds."""
     return SteppedClock()
 
 
 @pytest.fixture
 async def open_broker(tmp_path: Path, clock: SteppedClock) -> AsyncIterator[Callable[[], Awaitable[EmbeddedBroker]]]:
-    """Opens the test's data folder, again and again if wanted; what is open at the end is closed."""
+    """Opens the test's data folder, repeatedly if needed; closes it at the end."""
     opened: list[EmbeddedBroker] = []
 
     async def make() -> EmbeddedBroker:

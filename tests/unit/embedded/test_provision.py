@@ -1,4 +1,4 @@
-"""Queues for a route, and what becomes of them when the route changes."""
+"""Queues of a route, and their changes with the route."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -38,12 +38,12 @@ WIDER = replace(ROUTE, queues=(QueueSpec("messages", 4),))
 
 
 async def put(broker: EmbeddedBroker, url: str, name: str = "a1") -> None:
-    """A message on one of the queues."""
+    """Sends a message to a queue."""
     await broker.queue(url).send([OutgoingMessage(b"x", name[0], name)])
 
 
 async def empty(broker: EmbeddedBroker, url: str) -> None:
-    """Takes and deletes what lies there."""
+    """Receives and deletes all messages of a queue."""
     queue = broker.queue(url)
     while batch := await queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=30, attempt_id=""):
         await queue.delete([message.receipt_handle for message in batch])
@@ -56,7 +56,7 @@ def urls(resolved: ResolvedRoute) -> set[str]:
 
 
 async def test_route_gets_a_queue_for_each_partition_and_rung(broker: EmbeddedBroker) -> None:
-    """With the attributes that order, deduplication and retention need; nothing else is made."""
+    """With the attributes that order, deduplication and retention need, and no other queue."""
     resolved = await resolve(broker, ROUTE)
     assert [(each.number, {name: len(got) for name, got in each.queues.items()}) for each in resolved.generations] == [
         (1, {"urgent": 1, "messages": 2})
@@ -65,17 +65,17 @@ async def test_route_gets_a_queue_for_each_partition_and_rung(broker: EmbeddedBr
     assert set(await broker.list_queues()) == urls(resolved)
     delays = set()
     for url in urls(resolved):
-        told = await broker.attributes(url)
-        assert told["DeduplicationScope"] == "messageGroup"
-        assert told["MessageRetentionPeriod"] == "1209600"
-        assert told["VisibilityTimeout"] == "120"
-        assert told["MaximumMessageSize"] == "327680"
-        delays.add(told["DelaySeconds"])
+        attributes = await broker.attributes(url)
+        assert attributes["DeduplicationScope"] == "messageGroup"
+        assert attributes["MessageRetentionPeriod"] == "1209600"
+        assert attributes["VisibilityTimeout"] == "120"
+        assert attributes["MaximumMessageSize"] == "327680"
+        delays.add(attributes["DelaySeconds"])
     assert delays == {"0", "5", "900"}
 
 
 async def test_strict_route_has_no_rung_queues(broker: EmbeddedBroker) -> None:
-    """In Strict the head waits where it is."""
+    """In Strict the head waits in its own queue."""
     resolved = await resolve(broker, replace(ROUTE, ordering=Ordering.STRICT))
     assert resolved.rungs == ()
     assert len(await broker.list_queues()) == 3
@@ -93,8 +93,8 @@ async def test_resolving_again_changes_nothing(open_broker: Open) -> None:
 
 
 @pytest.mark.promise(3)
-async def test_changed_map_makes_a_generation_and_the_old_one_drains_first(broker: EmbeddedBroker) -> None:
-    """The old queues stay while they hold messages, held ones included; then they are gone."""
+async def test_changed_map_creates_a_generation_and_the_old_one_drains_first(broker: EmbeddedBroker) -> None:
+    """The old queues exist while they have messages, those in flight included; then they are deleted."""
     old = (await resolve(broker, ROUTE)).current.queues["messages"][1]
     await put(broker, old)
     changed = await resolve(broker, WIDER)
@@ -110,8 +110,8 @@ async def test_changed_map_makes_a_generation_and_the_old_one_drains_first(broke
     assert await resolve(broker, WIDER) == drained
 
 
-async def test_several_generations_drain_side_by_side(broker: EmbeddedBroker) -> None:
-    """Oldest first; going back to an earlier map is a new generation, and an empty one between is dropped."""
+async def test_several_generations_drain_at_once(broker: EmbeddedBroker) -> None:
+    """Oldest first; returning to an earlier map is a new generation, and an empty one in between is deleted."""
     await put(broker, (await resolve(broker, ROUTE)).place("a")[2])
     await resolve(broker, WIDER)
     back = await resolve(broker, ROUTE)
@@ -119,8 +119,8 @@ async def test_several_generations_drain_side_by_side(broker: EmbeddedBroker) ->
     assert not set(back.generations[0].queues["messages"]) & set(back.generations[1].queues["messages"])
 
 
-async def test_rung_that_left_the_route_is_retired_until_it_is_empty(broker: EmbeddedBroker) -> None:
-    """Its messages still have their delay; an empty one goes at once; one that comes back is a rung again."""
+async def test_removed_rung_is_retired_until_it_is_empty(broker: EmbeddedBroker) -> None:
+    """Its messages keep their delay; an empty one is deleted at once; one that returns is a rung again."""
     both = await resolve(broker, ROUTE)
     fast, slow = both.rungs
     await put(broker, slow.url)
@@ -137,7 +137,7 @@ async def test_rung_that_left_the_route_is_retired_until_it_is_empty(broker: Emb
     assert slow.url not in await broker.list_queues()
 
 
-async def test_changed_delay_of_a_rung_holds_for_what_lies_there(broker: EmbeddedBroker) -> None:
+async def test_changed_delay_of_a_rung_applies_to_its_messages(broker: EmbeddedBroker) -> None:
     """SQS FIFO applies a queue's delay to messages already in it."""
     resolved = await resolve(broker, ROUTE)
     await put(broker, resolved.rungs[1].url)
@@ -148,7 +148,7 @@ async def test_changed_delay_of_a_rung_holds_for_what_lies_there(broker: Embedde
     assert (await broker.queue(changed.rungs[1].url).counts()).visible == 1
 
 
-async def test_changed_ordering_is_refused_with_what_to_do(broker: EmbeddedBroker) -> None:
+async def test_changed_ordering_is_refused_with_a_fix(broker: EmbeddedBroker) -> None:
     """Nothing is changed by the attempt."""
     before = await resolve(broker, ROUTE)
     with pytest.raises(RouteConflictError, match=r"ns/r: spec.ordering is Strict.*Relaxed.*another data folder"):
@@ -156,8 +156,8 @@ async def test_changed_ordering_is_refused_with_what_to_do(broker: EmbeddedBroke
     assert await resolve(broker, ROUTE) == before
 
 
-async def test_routes_do_not_touch_each_other(broker: EmbeddedBroker) -> None:
-    """Two routes of one name in two namespaces share nothing."""
+async def test_routes_share_nothing(broker: EmbeddedBroker) -> None:
+    """Two routes with the same name in two namespaces."""
     first, second = await asyncio.gather(resolve(broker, ROUTE), resolve(broker, replace(ROUTE, namespace="other")))
     assert not urls(first) & urls(second)
     await resolve(broker, WIDER)
@@ -165,20 +165,20 @@ async def test_routes_do_not_touch_each_other(broker: EmbeddedBroker) -> None:
 
 
 @pytest.mark.parametrize("statement", ["generations", "routes", "rungs", "queues"])
-async def test_failure_on_the_way_leaves_all_as_it_was(broker: EmbeddedBroker, statement: str) -> None:
-    """Whichever step fails, the next attempt finds the state before and comes to the same end."""
+async def test_a_failed_step_changes_nothing(broker: EmbeddedBroker, statement: str) -> None:
+    """Whichever step fails, the next try starts from the state before and has the same result."""
     before = await resolve(broker, ROUTE)
     await put(broker, before.place("a")[2])
     event = "INSERT" if statement != "routes" else "UPDATE"
     await broker.run(
-        lambda session: session.sql().execute(
+        lambda work: work.sql().execute(
             f"CREATE TRIGGER broken BEFORE {event} ON {statement} BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
     )
     changed = replace(WIDER, retry=RetryPolicy((FAST, SLOW, Rung("later", 60)), ()))
     with pytest.raises(BackendUnavailableError):
         await resolve(broker, changed)
-    await broker.run(lambda session: session.sql().execute("DROP TRIGGER broken"))
+    await broker.run(lambda work: work.sql().execute("DROP TRIGGER broken"))
     assert set(await broker.list_queues()) == urls(before)
     assert await resolve(broker, ROUTE) == before
     assert [each.number for each in (await resolve(broker, changed)).generations] == [1, 2]
@@ -187,7 +187,7 @@ async def test_failure_on_the_way_leaves_all_as_it_was(broker: EmbeddedBroker, s
 async def test_dead_letters_are_kept_for_the_retention_of_their_route(
     broker: EmbeddedBroker, clock: SteppedClock
 ) -> None:
-    """Three days here; a route that the folder does not know has the default of 30."""
+    """Three days here; a route that is not in the folder has the default of 30."""
     await resolve(broker, ROUTE)
     store = EmbeddedBackend(broker).dead_letters
     letter = DeadLetter("ns/r", "m1", "m1", "s", clock.now_ms(), Reason.REFUSED, "refused", "none", "", 1, (), {})

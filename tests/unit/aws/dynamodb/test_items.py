@@ -1,4 +1,4 @@
-"""Items of a route's table: keys that never meet, sizes that DynamoDB takes, and everything read back."""
+"""Items of a route's table: distinct keys, sizes within DynamoDB's limits, and lossless reading."""
 
 import hashlib
 from dataclasses import replace
@@ -9,18 +9,17 @@ from hypothesis import strategies as st
 
 from chaski_aws.dynamodb import keys
 from chaski_aws.dynamodb.items import (
-    INDEX_KEYS,
     MAX_ITEM_BYTES,
+    dead_letter_items,
     is_expired,
     item_bytes,
     parts_of,
-    read_letter,
+    read_dead_letter,
     read_record,
     record_item,
-    stored_letter,
 )
-from chaski_aws.dynamodb.marks import TTL_ATTRIBUTE, mark_text
-from chaski_aws.dynamodb.table import table_definition, time_to_live
+from chaski_aws.dynamodb.marks import mark_text
+from chaski_aws.dynamodb.table import INDEX_KEYS, TTL_ATTRIBUTE, table_definition, time_to_live
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter, ReplayMark
 from chaski_core.ports import AttemptRecord
 from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
@@ -50,17 +49,17 @@ LETTERS = st.builds(
 
 
 @given(LETTERS)
-def test_a_letter_comes_out_of_its_item_as_it_went_in(letter: DeadLetter) -> None:
-    """Whatever its texts hold; and the same letter always makes the same items."""
-    stored = stored_letter(letter, 30)
-    assert read_letter(stored.letter) == letter
-    assert stored == stored_letter(letter, 30)
-    assert all(stored.letter[name]["S"] for name in ("pk", "sk", *INDEX_KEYS.values()))
+def test_a_dead_letter_is_read_back_unchanged(letter: DeadLetter) -> None:
+    """With any texts; the same dead letter always has the same items."""
+    stored = dead_letter_items(letter, 30)
+    assert read_dead_letter(stored.dead_letter) == letter
+    assert stored == dead_letter_items(letter, 30)
+    assert all(stored.dead_letter[name]["S"] for name in ("pk", "sk", *INDEX_KEYS.values()))
 
 
 @given(st.sampled_from([1, 200_000, 327_680]), st.integers(0, 120), st.sampled_from([0, 1_000, 60_000]))
-def test_no_item_is_larger_than_dynamodb_takes(body: int, errors: int, text: int) -> None:
-    """However long the message, the texts and the ladder: below 400,000 bytes each, and the message whole."""
+def test_no_item_exceeds_dynamodbs_limit(body: int, errors: int, text: int) -> None:
+    """For any length of message, texts and ladder, items stay below 400,000 bytes and the message is whole."""
     notes = tuple(ErrorNote("500", NOON, "é" * text, "x" * text) for _ in range(errors))
     letter = DeadLetter(
         "ns/r",
@@ -77,20 +76,20 @@ def test_no_item_is_larger_than_dynamodb_takes(body: int, errors: int, text: int
         None,
         b"\xff" * body,
     )
-    stored = stored_letter(letter, 30)
-    assert all(item_bytes(item) < MAX_ITEM_BYTES for item in (stored.hour, *stored.parts, stored.letter))
-    assert (parts_of(stored.letter) is None) == (not stored.parts)
-    assert read_letter(stored.letter, stored.parts).raw == letter.raw
+    stored = dead_letter_items(letter, 30)
+    assert all(item_bytes(item) < MAX_ITEM_BYTES for item in (stored.hour, *stored.parts, stored.dead_letter))
+    assert (parts_of(stored.dead_letter) is None) == (not stored.parts)
+    assert read_dead_letter(stored.dead_letter, stored.parts).raw == letter.raw
 
 
-def test_a_letter_whose_parts_are_gone_says_so() -> None:
-    """Parts outlive their letter; should they not be there, nobody is told that the message was empty."""
+def test_missing_parts_are_reported_in_the_detail() -> None:
+    """Parts outlive their dead letter; if they are missing, the message does not appear as empty."""
     letter = DeadLetter("ns/r", "i", "i", "s", NOON, Reason.EXHAUSTED, "500", "t", "u", 1, (), None, b"\xff" * 399_990)
-    stored = stored_letter(letter, 30)
+    stored = dead_letter_items(letter, 30)
     assert len(stored.parts) == 2
-    assert read_letter(stored.letter, stored.parts).raw == letter.raw
-    assert "not in the store" in read_letter(stored.letter).detail
-    assert "not in the store" in read_letter(stored.letter, stored.parts[:1]).detail
+    assert read_dead_letter(stored.dead_letter, stored.parts).raw == letter.raw
+    assert "no longer in the store" in read_dead_letter(stored.dead_letter).detail
+    assert "no longer in the store" in read_dead_letter(stored.dead_letter, stored.parts[:1]).detail
 
 
 LETTER = DeadLetter("ns/r", "i", "i", "s", NOON, Reason.EXHAUSTED, "500", "t", "u", 1, (), {"subject": "s"})
@@ -101,71 +100,73 @@ LETTER = DeadLetter("ns/r", "i", "i", "s", NOON, Reason.EXHAUSTED, "500", "t", "
     [{"message_id": "j"}, {"subject": "t"}, {"route": "ns/q"}, {"dead_lettered_at": NOON + 1}],
     ids=["identity", "subject", "route", "time"],
 )
-def test_unlike_letters_have_unlike_keys(changes: dict[str, object]) -> None:
-    """The predecessor's key met itself within a second."""
-    assert keys.letter_key(LETTER.key) != keys.letter_key(replace(LETTER, **changes).key)  # type: ignore[arg-type]
+def test_different_dead_letters_have_different_keys(changes: dict[str, object]) -> None:
+    """The predecessor's keys collided within a second."""
+    assert keys.dead_letter_key(LETTER.key) != keys.dead_letter_key(replace(LETTER, **changes).key)  # type: ignore[arg-type]
 
 
 def test_retention_counts_from_when_a_message_became_a_dead_letter() -> None:
-    """And what says that it was kept outlives every message that could come again."""
-    stored = stored_letter(LETTER, 2)
-    assert int(stored.letter["expiresAt"]["N"]) == NOON // 1000 + 2 * 86_400
-    assert not is_expired(stored.letter, NOON + 2 * 86_400_000 - 1_000)
+    """Its `died` item outlives every message that could be redelivered."""
+    stored = dead_letter_items(LETTER, 2)
+    assert int(stored.dead_letter["expiresAt"]["N"]) == NOON // 1000 + 2 * 86_400
+    assert not is_expired(stored.dead_letter, NOON + 2 * 86_400_000 - 1_000)
     assert int(stored.died["expiresAt"]["N"]) == NOON // 1000 + 15 * 86_400
-    assert int(stored_letter(LETTER, 30).died["expiresAt"]["N"]) == NOON // 1000 + 30 * 86_400
+    assert int(dead_letter_items(LETTER, 30).died["expiresAt"]["N"]) == NOON // 1000 + 30 * 86_400
 
 
 @pytest.mark.promise(5)
 def test_an_item_of_a_release_before_identities_is_read_by_its_own_key() -> None:
-    """Its producer's id stands where the identity does now, in the item and in its key."""
-    item = stored_letter(LETTER, 30).letter
+    """The producer's id takes the place of the identity, in the item and in its key."""
+    item = dead_letter_items(LETTER, 30).dead_letter
     del item["messageId"]
     before = item | {"id": {"S": "order-1"}, "replay": {"S": '["run",1,5]'}}
-    read = read_letter(before)
+    read = read_dead_letter(before)
     assert (read.message_id, read.id, read.replay) == ("order-1", "order-1", ReplayMark("run", 1, 5))
     other = hashlib.sha256(b"s\0ns/r").hexdigest()[:16]
-    assert keys.letter_key(read.key).sk == f"{NOON:015d}#order-1#{other}"  # as edfeed9 wrote it
+    assert keys.dead_letter_key(read.key).sk == f"{NOON:015d}#order-1#{other}"  # as edfeed9 wrote it
     assert mark_text(ReplayMark("run", 1, 5)) == '["run",1,5]'
 
 
-def test_one_dead_target_is_spread_over_shards_and_hours() -> None:
-    """A thousand subjects of one target in one hour: eight partitions of the index, none hot alone."""
-    partitions = {stored_letter(replace(LETTER, subject=f"s{n}"), 30).letter["targetKey"]["S"] for n in range(1_000)}
+def test_one_failing_target_is_spread_over_shards() -> None:
+    """A thousand subjects of one target in one hour use eight partitions of the index."""
+    partitions = {
+        dead_letter_items(replace(LETTER, subject=f"s{n}"), 30).dead_letter["targetKey"]["S"] for n in range(1_000)
+    }
     assert len(partitions) == keys.SHARDS
 
 
 @given(st.integers(0, 4_000_000_000_000), st.integers(0, 4_000_000_000_000), st.integers(0, 4_000_000_000_000))
-def test_a_window_holds_exactly_the_keys_of_its_time(since: int, until: int, at: int) -> None:
-    """`since` inclusive, `until` exclusive, to the millisecond; and the hours that they touch."""
+def test_a_window_contains_exactly_the_keys_of_its_time(since: int, until: int, at: int) -> None:
+    """`since` inclusive, `until` exclusive, to the millisecond; the same for hours."""
     wanted = DeadLetterFilter(since=since, until=until)
-    key = keys.letter_key(replace(LETTER, dead_lettered_at=at).key)
-    letters, hours = keys.letters_window(wanted), keys.hours_window(wanted)
+    key = keys.dead_letter_key(replace(LETTER, dead_lettered_at=at).key)
+    letters, hours = keys.dead_letters_window(wanted), keys.hours_window(wanted)
     inside = since <= at < until
     assert inside == (not letters.empty and letters.first <= key.sk <= letters.last)
     if inside:
         assert hours.first <= key.pk <= hours.last
 
 
-def test_what_is_past_its_retention_is_expired() -> None:
-    """DynamoDB still tells such items for days."""
-    item = stored_letter(LETTER, 30).letter
+def test_an_item_past_its_retention_is_expired() -> None:
+    """DynamoDB returns expired items for days."""
+    item = dead_letter_items(LETTER, 30).dead_letter
     end = NOON + 30 * 86_400_000
     assert (is_expired(item, end - 1_000), is_expired(item, end)) == (False, True)
 
 
 @given(st.lists(NOTES, max_size=4).map(tuple), st.integers(0, 100), st.none() | st.integers(0, 2**45))
-def test_a_record_comes_out_of_its_item_as_it_went_in(
+def test_an_attempt_record_is_read_back_unchanged(
     notes: tuple[ErrorNote, ...], retries: int, exhausted_at: int | None
 ) -> None:
-    """Class, retries, due time, and the time that fixes the dead letter's key."""
+    """Class, retries, due time, and the time of the dead letter's key."""
     record = AttemptRecord(LadderState("404", retries, notes), NOON, exhausted_at)
     assert read_record(record_item("m", record, NOON)) == record
 
 
-def test_the_table_has_what_the_store_asks_for() -> None:
-    """Its key, an index for each search, on-demand, and expiry by the attribute that items carry."""
-    made = table_definition("t")
-    assert made["BillingMode"] == "PAY_PER_REQUEST"
-    assert {index["IndexName"] for index in made["GlobalSecondaryIndexes"]} == set(INDEX_KEYS)
-    assert {each["AttributeName"] for each in made["AttributeDefinitions"]} == {"pk", "sk", *INDEX_KEYS.values()}
+def test_the_table_definition_matches_the_store() -> None:
+    """Key, an index for each search, on-demand billing, and expiry by the items' attribute."""
+    definition = table_definition("t")
+    assert definition["BillingMode"] == "PAY_PER_REQUEST"
+    assert {index["IndexName"] for index in definition["GlobalSecondaryIndexes"]} == set(INDEX_KEYS)
+    assert {each["AttributeName"] for each in definition["AttributeDefinitions"]} == {"pk", "sk", *INDEX_KEYS.values()}
     assert time_to_live("t")["TimeToLiveSpecification"] == {"Enabled": True, "AttributeName": TTL_ATTRIBUTE}

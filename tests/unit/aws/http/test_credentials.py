@@ -1,4 +1,4 @@
-"""Credentials: there when needed, renewed ahead of time, in nobody's way."""
+"""Credentials: loaded once, renewed ahead of time, without delaying requests."""
 
 import asyncio
 import datetime as dt
@@ -16,24 +16,24 @@ START = dt.datetime(2026, 11, 24, tzinfo=dt.UTC)
 
 
 class Issuer:
-    """Gives out credentials for an hour, as STS does, by a clock that the test sets."""
+    """Issues credentials for an hour, as STS does, by the test's clock."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.issued = 0
         self.sessions = 0
-        self.away = False
+        self.down = False
         self.nothing = False
-        self.gate = threading.Event()  # closed: an issue waits, as for a slow STS
+        self.gate = threading.Event()  # cleared: an issue waits, as for a slow STS
         self.gate.set()
         self.threads: set[int] = set()
 
     def issue(self) -> dict[str, Any]:
-        """What botocore's refreshing asks for."""
+        """The metadata that botocore's refresh needs."""
         self.threads.add(threading.get_ident())
         assert self.gate.wait(10)
-        if self.away:
-            raise ConnectionError("STS is away")
+        if self.down:
+            raise ConnectionError("STS is down")
         self.issued += 1
         ends = START + dt.timedelta(seconds=self.now + 3600)
         return {
@@ -44,12 +44,12 @@ class Issuer:
         }
 
     def open_session(self) -> Any:
-        """A session that finds these credentials."""
+        """A session with these credentials."""
         self.sessions += 1
         return self
 
     def get_credentials(self) -> RefreshableCredentials | None:
-        """As a botocore session does."""
+        """As in a botocore session."""
         if self.nothing:
             return None
         first = self.issue()
@@ -66,45 +66,45 @@ class Issuer:
 
 @pytest.fixture
 def issuer() -> Issuer:
-    """A fresh issuer."""
+    """A new issuer."""
     return Issuer()
 
 
 @pytest.fixture
 def chain(issuer: Issuer) -> CredentialChain:
-    """A chain that asks it, by its clock."""
+    """A chain on the issuer, by its clock."""
     return CredentialChain(issuer.open_session, lambda: issuer.now)
 
 
 async def settled(condition: Callable[[], bool]) -> None:
-    """Waits for another thread's work."""
+    """Waits until another thread has worked."""
     async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 async def key(chain: CredentialChain) -> str:
-    """The access key that would be signed with now."""
+    """The access key of the current credentials."""
     return str((await chain.current()).access_key)
 
 
-async def test_many_first_requests_share_one_look(issuer: Issuer, chain: CredentialChain) -> None:
-    """And it happens in a thread."""
+async def test_many_first_requests_share_one_load(issuer: Issuer, chain: CredentialChain) -> None:
+    """In a thread."""
     assert set(await asyncio.gather(*(key(chain) for _ in range(50)))) == {"AK1"}
     assert (issuer.issued, issuer.sessions) == (1, 1)
     assert threading.get_ident() not in issuer.threads
 
 
-async def test_valid_credentials_are_there_at_once(issuer: Issuer, chain: CredentialChain) -> None:
-    """No thread, no request."""
+async def test_valid_credentials_are_returned_at_once(issuer: Issuer, chain: CredentialChain) -> None:
+    """Without a thread and a request."""
     await chain.current()
     issuer.now = 2000
     assert [await key(chain) for _ in range(3)] == ["AK1"] * 3
     assert issuer.issued == 1
 
 
-async def test_renewal_happens_behind_requests(issuer: Issuer, chain: CredentialChain) -> None:
-    """Within a quarter of an hour of the end, while STS takes its time, everybody goes on with the old ones."""
+async def test_renewal_does_not_delay_requests(issuer: Issuer, chain: CredentialChain) -> None:
+    """Within a quarter of an hour of the expiry, while STS is slow, requests use the old ones."""
     await chain.current()
     issuer.now = 2800
     issuer.gate.clear()
@@ -122,18 +122,18 @@ async def test_renewal_happens_behind_requests(issuer: Issuer, chain: Credential
 async def test_failing_renewal_fails_no_request_while_the_old_ones_are_valid(
     issuer: Issuer, chain: CredentialChain
 ) -> None:
-    """To the last second; then the caller hears why, and it works again when STS does."""
+    """To the last second; then the caller gets the reason, until STS works again."""
     await chain.current()
-    issuer.away = True
+    issuer.down = True
     for now in (2800, 3100, 3500, 3599):  # botocore itself would fail from 3,000 on
         issuer.now = now
         assert await key(chain) == "AK1"
         await asyncio.sleep(0.02)
         assert await key(chain) == "AK1"
     issuer.now = 3700
-    with pytest.raises(BackendUnavailableError, match="STS is away"):
+    with pytest.raises(BackendUnavailableError, match="STS is down"):
         await chain.current()
-    issuer.away = False
+    issuer.down = False
     issuer.now += RETRY_SECONDS
     assert await key(chain) == "AK2"
 
@@ -145,13 +145,13 @@ async def test_expired_credentials_are_renewed_before_use(issuer: Issuer, chain:
     assert await key(chain) == "AK2"
 
 
-async def test_an_issuer_that_fails_is_not_asked_at_every_request(issuer: Issuer, chain: CredentialChain) -> None:
+async def test_a_failing_issuer_is_not_called_at_every_request(issuer: Issuer, chain: CredentialChain) -> None:
     """Requests fail at once meanwhile."""
-    issuer.away = True
+    issuer.down = True
     for _ in range(5):
-        with pytest.raises(BackendUnavailableError) as away:
+        with pytest.raises(BackendUnavailableError) as refused:
             await chain.current()
-    assert away.value.retry_after_seconds == RETRY_SECONDS
+    assert refused.value.retry_after_seconds == RETRY_SECONDS
     assert issuer.sessions == 1
     issuer.now += RETRY_SECONDS
     with pytest.raises(BackendUnavailableError):
@@ -159,15 +159,15 @@ async def test_an_issuer_that_fails_is_not_asked_at_every_request(issuer: Issuer
     assert issuer.sessions == 2
 
 
-async def test_no_credentials_anywhere_is_said(issuer: Issuer, chain: CredentialChain) -> None:
-    """They may come: a mounted token, an annotated ServiceAccount."""
+async def test_missing_credentials_are_an_error(issuer: Issuer, chain: CredentialChain) -> None:
+    """A retryable one: a token may be mounted, a ServiceAccount annotated."""
     issuer.nothing = True
     with pytest.raises(BackendUnavailableError, match="Unable to locate credentials"):
         await chain.current()
 
 
 async def test_refused_credentials_are_replaced_once_for_all(issuer: Issuer, chain: CredentialChain) -> None:
-    """Fifty requests met ExpiredToken: one look in a fresh session serves them; a late one gets what is there."""
+    """Fifty requests got ExpiredToken: one load in a new session serves them; a late one gets its result."""
     refused = await chain.current()
     issuer.now = 100
     replaced = await asyncio.gather(*(chain.replace(refused) for _ in range(50)))
@@ -177,7 +177,7 @@ async def test_refused_credentials_are_replaced_once_for_all(issuer: Issuer, cha
 
 
 async def test_refused_credentials_without_others_stay(issuer: Issuer, chain: CredentialChain) -> None:
-    """Keys that are wrong for good are looked up again every few seconds, not at every request."""
+    """Invalid keys are loaded again every few seconds, not at every request."""
     fixed = Credentials("AK", "wrong")
     issuer.get_credentials = lambda: fixed  # type: ignore[method-assign, assignment, return-value]  # keys of a file
     refused = await chain.current()
@@ -188,8 +188,8 @@ async def test_refused_credentials_without_others_stay(issuer: Issuer, chain: Cr
     assert issuer.sessions == 2
 
 
-async def test_cancelled_request_takes_nothing_from_others(issuer: Issuer, chain: CredentialChain) -> None:
-    """The look goes on for those who wait."""
+async def test_cancelled_request_does_not_affect_others(issuer: Issuer, chain: CredentialChain) -> None:
+    """The load continues for the other waiting requests."""
     issuer.gate.clear()
     leaving, staying = asyncio.create_task(chain.current()), asyncio.create_task(chain.current())
     await settled(lambda: bool(issuer.threads))
@@ -199,8 +199,8 @@ async def test_cancelled_request_takes_nothing_from_others(issuer: Issuer, chain
     assert (await staying).access_key == "AK1"
 
 
-async def test_closing_ends_a_look(issuer: Issuer, chain: CredentialChain) -> None:
-    """Who waits for it hears that there are none."""
+async def test_closing_cancels_a_load(issuer: Issuer, chain: CredentialChain) -> None:
+    """A waiting request fails."""
     issuer.gate.clear()
     waiting = asyncio.create_task(chain.current())
     await settled(lambda: bool(issuer.threads))

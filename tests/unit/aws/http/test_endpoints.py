@@ -1,4 +1,4 @@
-"""Where a service is called: as every AWS SDK would find it."""
+"""Endpoints of services, resolved as by every AWS SDK."""
 
 import threading
 from pathlib import Path
@@ -11,7 +11,7 @@ from chaski_core.errors import BackendRejectedError
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment without any AWS setting of the machine."""
+    """An environment without AWS settings of the machine."""
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     for name in ("no_proxy", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE"):
@@ -42,7 +42,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
 async def test_endpoint_follows_the_environment(
     environment: pytest.MonkeyPatch, service: Service, settings: dict[str, str], url: str
 ) -> None:
-    """The settings that every AWS SDK knows."""
+    """The settings that every AWS SDK reads."""
     for name, value in {"AWS_DEFAULT_REGION": "eu-central-1", **settings}.items():
         environment.setenv(name, value)
     endpoint = await resolve_endpoint(service)
@@ -60,7 +60,7 @@ async def test_endpoint_follows_the_profile(environment: pytest.MonkeyPatch, tmp
 
 
 async def test_proxy_and_authorities_follow_the_environment(environment: pytest.MonkeyPatch) -> None:
-    """As botocore would take them."""
+    """As in botocore."""
     environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     environment.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
     environment.setenv("AWS_CA_BUNDLE", "/etc/bundle.pem")
@@ -75,8 +75,8 @@ async def test_proxy_and_authorities_follow_the_environment(environment: pytest.
     [{}, {"AWS_DEFAULT_REGION": "no such region"}, {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_PROFILE": "nobody"}],
     ids=["no region", "bad region", "no profile"],
 )
-async def test_what_can_not_be_resolved_is_said(environment: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
-    """One error of this program, with botocore's sentence."""
+async def test_an_unresolvable_endpoint_is_an_error(environment: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
+    """One type of error, with botocore's message."""
     for name, value in settings.items():
         environment.setenv(name, value)
     with pytest.raises(BackendRejectedError) as refused:
@@ -85,7 +85,7 @@ async def test_what_can_not_be_resolved_is_said(environment: pytest.MonkeyPatch,
     assert refused.value.reason.startswith("sqs: ")
 
 
-async def test_resolving_keeps_the_loop_free(environment: pytest.MonkeyPatch) -> None:
+async def test_resolving_does_not_block_the_loop(environment: pytest.MonkeyPatch) -> None:
     """Files and models are read in a thread."""
     environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     threads: list[int] = []
@@ -94,13 +94,13 @@ async def test_resolving_keeps_the_loop_free(environment: pytest.MonkeyPatch) ->
         threads.append(threading.get_ident())
         return open_session()
 
-    await resolve_endpoint(SQS, noted)  # type: ignore[arg-type]  # a session, seen as an object
+    await resolve_endpoint(SQS, noted)  # type: ignore[arg-type]  # a session
     assert threads
     assert threading.get_ident() not in threads
 
 
-def test_sts_is_asked_in_its_region() -> None:
-    """The global endpoint is one place that all regions depend on."""
+def test_sts_is_called_in_its_region() -> None:
+    """The global endpoint is a single point of failure for all regions."""
     assert open_session().get_config_variable("sts_regional_endpoints") == "regional"
 
 
@@ -114,5 +114,5 @@ def test_sts_is_asked_in_its_region() -> None:
     ],
 )
 def test_sqs_codes_have_one_spelling(spelt: str, code: str) -> None:
-    """That of the JSON protocol, without the ending."""
+    """That of the JSON protocol, without the suffix."""
     assert sqs_code(spelt) == code

@@ -1,4 +1,4 @@
-"""Signatures: always those of botocore's own signer."""
+"""Signatures equal those of botocore's signer."""
 
 import datetime as dt
 
@@ -18,7 +18,7 @@ DAY = 86_400
 
 
 def signed_by_botocore(endpoint: Endpoint, keys: ReadOnlyCredentials, body: bytes, now: float) -> dict[str, str]:
-    """Every header of the same request by `SigV4Auth`."""
+    """All headers of the same request by `SigV4Auth`."""
     request = AWSRequest("POST", endpoint.url, dict(HEADERS), body)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(auth, "get_current_datetime", lambda: dt.datetime.fromtimestamp(now, dt.UTC))
@@ -42,12 +42,12 @@ def test_signature_is_that_of_botocore(
     """For any body, time, credentials, service and endpoint."""
     endpoint, keys = Endpoint(service, host, "eu-central-1"), ReadOnlyCredentials("AKID", secret, token)
     made = Signer(endpoint, keys, HEADERS).headers(body, now)
-    assert "Host" not in made  # the client writes it
+    assert "Host" not in made  # the client adds it
     assert made == signed_by_botocore(endpoint, keys, body, now)
 
 
 def test_one_signer_signs_across_midnight() -> None:
-    """What is kept from call to call is of one day only."""
+    """The cached signing key is of one day only."""
     endpoint = Endpoint(SQS, "https://sqs.eu-west-1.amazonaws.com", "eu-west-1")
     signer = Signer(endpoint, KEYS, HEADERS)
     for now in (20_000 * DAY - 1, 20_000 * DAY, 20_000 * DAY - 1, 20_001 * DAY):

@@ -1,4 +1,4 @@
-"""Batch calls: what goes in, and what became of each entry."""
+"""Entries and results of batch calls."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from chaski_core.ports import Failed, OutgoingMessage
 
 
 def message(size: int, group: str = "g") -> OutgoingMessage:
-    """A message of that many bytes."""
+    """A message with a body of `size` bytes."""
     return OutgoingMessage(b"x" * size, group, "d")
 
 
@@ -40,19 +40,19 @@ def test_entries_are_named_by_their_index() -> None:
     ],
     ids=["out of order", "one missing", "empty", "nulls", "failed"],
 )
-def test_results_come_in_the_order_of_the_entries(answer: dict[str, object], expected: list[object]) -> None:
-    """An entry that the answer leaves out has failed, as far as anyone knows."""
+def test_results_are_in_the_order_of_the_entries(answer: dict[str, object], expected: list[object]) -> None:
+    """An entry missing in the response counts as failed."""
     assert results(answer, 2) == expected
 
 
-def test_failures_leave_success_out() -> None:
-    """None for each that is done."""
+def test_failures_are_none_for_success() -> None:
+    """One value per entry."""
     assert failures({"Successful": [{"Id": "0"}]}, 2) == [None, NOT_ANSWERED]
 
 
 @given(st.lists(st.integers(0, MAX_BATCH_BYTES + 1), max_size=10))
-def test_runs_keep_the_order_and_the_limit(sizes: list[int]) -> None:
-    """Nothing is lost or moved; only a message that is too long by itself breaks the limit, alone."""
+def test_runs_keep_order_and_limit(sizes: list[int]) -> None:
+    """Nothing is lost or reordered; only a single message that is too large exceeds the limit, alone."""
     messages = [message(size) for size in sizes]
     runs = list(split_by_size(messages))
     assert [each for run in runs for each in run] == messages
@@ -61,6 +61,6 @@ def test_runs_keep_the_order_and_the_limit(sizes: list[int]) -> None:
 
 
 def test_runs_are_as_long_as_the_limit_allows() -> None:
-    """Four of 300 KiB: three and one; nothing at all is still one call, for SQS to refuse."""
+    """Four of 300 KiB: three and one; an empty batch is still one call, which SQS refuses."""
     assert [len(run) for run in split_by_size([message(307_200)] * 4)] == [3, 1]
     assert [len(run) for run in split_by_size([])] == [0]

@@ -1,4 +1,4 @@
-"""Making, changing, describing and deleting queues."""
+"""Creating, changing, describing and deleting queues."""
 
 import asyncio
 
@@ -13,12 +13,12 @@ FIFO = {"FifoQueue": "true"}
 
 
 def message(name: str, size: int = 1) -> OutgoingMessage:
-    """A message called after its group."""
+    """A message with its group's name as prefix."""
     return OutgoingMessage(b"x" * size, name[0], name)
 
 
-async def test_queue_is_made_found_and_listed(broker: EmbeddedBroker) -> None:
-    """By name, and by the beginning of names, in order."""
+async def test_queue_is_created_found_and_listed(broker: EmbeddedBroker) -> None:
+    """By name, and by prefix, in order."""
     for name in ("b.fifo", "ab.fifo", "aa.fifo"):
         assert await broker.create_queue(name, FIFO) == f"embedded://{name}"
     assert await broker.queue_url("b.fifo") == "embedded://b.fifo"
@@ -26,7 +26,7 @@ async def test_queue_is_made_found_and_listed(broker: EmbeddedBroker) -> None:
     assert await broker.list_queues("a") == ["embedded://aa.fifo", "embedded://ab.fifo"]
 
 
-async def test_same_queue_can_be_made_again_but_no_other(broker: EmbeddedBroker) -> None:
+async def test_creating_a_queue_again_needs_the_same_attributes(broker: EmbeddedBroker) -> None:
     """API_CreateQueue: the same attributes return the URL, others are QueueNameExists."""
     url = await broker.create_queue("q.fifo", {**FIFO, "DelaySeconds": "5"})
     assert await broker.create_queue("q.fifo", {**FIFO, "DelaySeconds": "5"}) == url
@@ -35,30 +35,33 @@ async def test_same_queue_can_be_made_again_but_no_other(broker: EmbeddedBroker)
     assert refused.value.code == "QueueNameExists"
 
 
-async def test_attributes_tell_everything(broker: EmbeddedBroker, clock: SteppedClock) -> None:
-    """Defaults, what was set, counts, times and the ARN."""
+async def test_attributes_are_complete(broker: EmbeddedBroker, clock: SteppedClock) -> None:
+    """Defaults, settings, counts, times and the ARN."""
     url = await broker.create_queue("q.fifo", {**FIFO, "VisibilityTimeout": "120"})
     queue = broker.queue(url)
     await queue.send([message("a1"), message("a2"), message("b1")])
     await queue.receive(max_messages=1, wait_seconds=0, visibility_seconds=60, attempt_id="")
-    told = await broker.attributes(url)
-    assert told["VisibilityTimeout"] == "120"
-    assert told["MessageRetentionPeriod"] == "345600"
-    assert told["QueueArn"].endswith(":q.fifo")
-    assert (told["ApproximateNumberOfMessages"], told["ApproximateNumberOfMessagesNotVisible"]) == ("2", "1")
-    assert abs(int(told["CreatedTimestamp"]) * 1000 - clock.now_ms()) < 60_000
+    attributes = await broker.attributes(url)
+    assert attributes["VisibilityTimeout"] == "120"
+    assert attributes["MessageRetentionPeriod"] == "345600"
+    assert attributes["QueueArn"].endswith(":q.fifo")
+    assert (attributes["ApproximateNumberOfMessages"], attributes["ApproximateNumberOfMessagesNotVisible"]) == (
+        "2",
+        "1",
+    )
+    assert abs(int(attributes["CreatedTimestamp"]) * 1000 - clock.now_ms()) < 60_000
 
 
 async def test_set_attributes_merges_and_takes_effect(broker: EmbeddedBroker, clock: SteppedClock) -> None:
-    """What is not given stays; a delay holds at once, a size limit too, and the change is noted."""
+    """Other attributes stay; delay and size limit apply at once, and LastModifiedTimestamp changes."""
     url = await broker.create_queue("q.fifo", {**FIFO, "VisibilityTimeout": "120"})
     queue = broker.queue(url)
     await queue.send([message("a1")])
     clock.pass_time(10)
     await broker.set_attributes(url, {"DelaySeconds": "900", "MaximumMessageSize": "1024"})
-    told = await broker.attributes(url)
-    assert (told["VisibilityTimeout"], told["DelaySeconds"]) == ("120", "900")
-    assert int(told["LastModifiedTimestamp"]) > int(told["CreatedTimestamp"])
+    attributes = await broker.attributes(url)
+    assert (attributes["VisibilityTimeout"], attributes["DelaySeconds"]) == ("120", "900")
+    assert int(attributes["LastModifiedTimestamp"]) > int(attributes["CreatedTimestamp"])
     assert (await queue.counts()).delayed == 1
     with pytest.raises(BackendRejectedError, match="1024 bytes"):
         await queue.send([message("a2"), message("b1", 1_025)])
@@ -66,7 +69,7 @@ async def test_set_attributes_merges_and_takes_effect(broker: EmbeddedBroker, cl
 
 
 async def test_bad_attributes_change_nothing(broker: EmbeddedBroker) -> None:
-    """One bad value refuses the whole call."""
+    """One invalid value refuses the whole call."""
     url = await broker.create_queue("q.fifo", FIFO)
     with pytest.raises(BackendRejectedError) as refused:
         await broker.set_attributes(url, {"VisibilityTimeout": "60", "DelaySeconds": "901"})
@@ -74,7 +77,7 @@ async def test_bad_attributes_change_nothing(broker: EmbeddedBroker) -> None:
     assert (await broker.attributes(url))["VisibilityTimeout"] == "30"
 
 
-async def test_scope_of_deduplication_stays_as_made(broker: EmbeddedBroker) -> None:
+async def test_scope_of_deduplication_stays_as_created(broker: EmbeddedBroker) -> None:
     """AWSV: changing it on a live queue had no effect."""
     url = await broker.create_queue("q.fifo", FIFO)
     await broker.set_attributes(url, {"DeduplicationScope": "messageGroup"})
@@ -83,8 +86,8 @@ async def test_scope_of_deduplication_stays_as_made(broker: EmbeddedBroker) -> N
     assert first == second
 
 
-async def test_policy_that_denies_sending_fences_a_queue(broker: EmbeddedBroker) -> None:
-    """An old generation is fenced off so; what lies there can still be taken."""
+async def test_policy_that_denies_sending_blocks_sends(broker: EmbeddedBroker) -> None:
+    """Retired queues are blocked in this way; their messages can still be received."""
     url = await broker.create_queue("q.fifo", FIFO)
     queue = broker.queue(url)
     await queue.send([message("a1")])
@@ -96,8 +99,8 @@ async def test_policy_that_denies_sending_fences_a_queue(broker: EmbeddedBroker)
     assert len(await queue.receive(max_messages=9, wait_seconds=0, visibility_seconds=9, attempt_id="")) == 1
 
 
-async def test_deleted_queue_is_gone_with_its_messages(broker: EmbeddedBroker, clock: SteppedClock) -> None:
-    """Its name is free after 60 seconds, and nothing of the old one shows in the new; old handles are none of it."""
+async def test_deleted_queue_loses_its_messages(broker: EmbeddedBroker, clock: SteppedClock) -> None:
+    """Its name is free after 60 seconds; the new queue has none of the old messages and refuses old handles."""
     url = await broker.create_queue("q.fifo", FIFO)
     queue = broker.queue(url)
     await queue.send([message("a1"), message("a2")])
@@ -119,7 +122,7 @@ async def test_deleted_queue_is_gone_with_its_messages(broker: EmbeddedBroker, c
 
 
 async def test_deleting_a_queue_ends_its_long_polls(broker: EmbeddedBroker) -> None:
-    """Who waits for a queue learns that it is gone."""
+    """A waiting receive fails with QueueDoesNotExist."""
     url = await broker.create_queue("q.fifo", FIFO)
     waiting = asyncio.create_task(
         broker.queue(url).receive(max_messages=1, wait_seconds=20, visibility_seconds=30, attempt_id="")
@@ -131,8 +134,8 @@ async def test_deleting_a_queue_ends_its_long_polls(broker: EmbeddedBroker) -> N
     assert gone.value.code == "QueueDoesNotExist"
 
 
-async def test_purge_empties_and_forgets_once_in_a_minute(broker: EmbeddedBroker, clock: SteppedClock) -> None:
-    """Held and delayed messages go too, and so does what deduplication knew."""
+async def test_purge_is_allowed_once_a_minute(broker: EmbeddedBroker, clock: SteppedClock) -> None:
+    """It deletes messages in flight, delayed ones, and deduplication entries."""
     url = await broker.create_queue("q.fifo", FIFO)
     queue = broker.queue(url)
     await queue.send([message("a1"), message("a2")])
@@ -149,8 +152,8 @@ async def test_purge_empties_and_forgets_once_in_a_minute(broker: EmbeddedBroker
     assert (await queue.counts()).total == 0
 
 
-async def test_tags_are_added_replaced_and_dropped(broker: EmbeddedBroker) -> None:
-    """Tags travel with the queue and change nothing else."""
+async def test_tags_are_added_replaced_and_removed(broker: EmbeddedBroker) -> None:
+    """Tags belong to the queue and have no other effect."""
     url = await broker.create_queue("q.fifo", FIFO, {"a": "1", "b": "2"})
     await broker.tag(url, {"b": "3", "c": "4"})
     await broker.untag(url, ["a", "never"])

@@ -1,4 +1,4 @@
-"""Nothing acknowledged is lost: not by kill -9, not by a disk that is full, not by a commit that fails."""
+"""Nothing acknowledged is lost by kill -9, by a full disk, or by a failed commit."""
 
 import asyncio
 import random
@@ -18,8 +18,8 @@ from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import AttemptEntry, OutgoingMessage
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.broker.queue import EmbeddedQueue
 from chaski_embedded.broker.unit_of_work import UnitOfWork
-from chaski_embedded.queue import EmbeddedQueue
 from chaski_embedded.storage import schema
 from support.clocks import SteppedClock
 from support.processes import sender
@@ -29,7 +29,7 @@ FIFO = {"FifoQueue": "true"}
 
 
 def run_and_kill(folder: Path, round_number: int, seconds: float) -> list[str]:
-    """Lets a process send for a while, kills it with SIGKILL; the ids that it had acknowledged."""
+    """Lets a process send for a while and kills it with SIGKILL; the acknowledged ids."""
     command = [sys.executable, sender.__file__, str(folder), str(round_number)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -37,7 +37,7 @@ def run_and_kill(folder: Path, round_number: int, seconds: float) -> list[str]:
         time.sleep(seconds)
         process.kill()
         rest = process.stdout.read()
-    return (first + rest.rpartition(b"\n")[0]).decode().split()  # a line cut short was not acknowledged to anybody
+    return (first + rest.rpartition(b"\n")[0]).decode().split()  # a truncated line was not acknowledged
 
 
 async def drain(queue: EmbeddedQueue) -> dict[str, list[str]]:
@@ -54,7 +54,7 @@ async def drain(queue: EmbeddedQueue) -> dict[str, list[str]]:
 async def test_acknowledged_messages_survive_kill_9(
     tmp_path: Path, clock: SteppedClock, report: Callable[[str], None]
 ) -> None:
-    """A process is killed again and again while it sends; all that it had acknowledged is there, once and in order."""
+    """A process is killed repeatedly while it sends; all acknowledged messages exist, once and in order."""
     chance = random.Random(11)
     acknowledged: list[str] = []
     for round_number in range(ROUNDS):
@@ -73,7 +73,7 @@ async def test_acknowledged_messages_survive_kill_9(
 
 
 class FaultyConnection:
-    """A connection whose next statements of a kind fail, as on a disk that is full or broken."""
+    """A connection whose next statements of a kind fail, as on a full or broken disk."""
 
     def __init__(self, file: Path, faults: dict[str, int]) -> None:
         self._connection = schema.connect(file)
@@ -100,7 +100,7 @@ class FaultyConnection:
 
 
 async def faulty_queue(folder: Path, clock: SteppedClock) -> tuple[EmbeddedBroker, EmbeddedQueue, dict[str, int]]:
-    """A broker whose disk fails when told to."""
+    """A broker on a disk with injected faults."""
     faults: dict[str, int] = {}
 
     def connect(file: Path) -> Any:
@@ -112,14 +112,14 @@ async def faulty_queue(folder: Path, clock: SteppedClock) -> tuple[EmbeddedBroke
 
 
 def message(name: str) -> OutgoingMessage:
-    """A message called after its group."""
+    """A message with its group's name as prefix."""
     return OutgoingMessage(name.encode(), name[0], name)
 
 
 @pytest.mark.parametrize("fails", ["COMMIT", "BEGIN", "INSERT INTO messages", "INSERT INTO bodies"])
 @pytest.mark.promise(1)
 async def test_failed_commit_fails_every_send_of_its_group(tmp_path: Path, clock: SteppedClock, fails: str) -> None:
-    """None of them is acknowledged, none is there; what was before is, and the next send succeeds."""
+    """None of them is acknowledged or stored; earlier messages are, and the next send succeeds."""
     broker, queue, faults = await faulty_queue(tmp_path, clock)
     await queue.send([message("a1")])
     faults[fails] = 1
@@ -132,7 +132,7 @@ async def test_failed_commit_fails_every_send_of_its_group(tmp_path: Path, clock
 
 @pytest.mark.promise(2)
 async def test_failed_commit_of_a_delete_keeps_the_message(tmp_path: Path, clock: SteppedClock) -> None:
-    """The delete was not acknowledged; the message is still held under the same handle, and can be deleted."""
+    """The delete was not acknowledged; the message is still in flight under the same handle, and can be deleted."""
     broker, queue, faults = await faulty_queue(tmp_path, clock)
     await queue.send([message("a1"), message("a2")])
     (held,) = await queue.receive(max_messages=1, wait_seconds=0, visibility_seconds=60, attempt_id="")
@@ -146,7 +146,7 @@ async def test_failed_commit_of_a_delete_keeps_the_message(tmp_path: Path, clock
 
 
 async def test_failed_commit_of_a_receive_locks_nothing(tmp_path: Path, clock: SteppedClock) -> None:
-    """A receive that could not be made durable hands nothing out."""
+    """A receive that could not be made durable returns nothing."""
     broker, queue, faults = await faulty_queue(tmp_path, clock)
     await queue.send([message("a1")])
     faults["COMMIT"] = 1
@@ -158,23 +158,23 @@ async def test_failed_commit_of_a_receive_locks_nothing(tmp_path: Path, clock: S
 
 
 @pytest.mark.promise(10)
-async def test_disk_that_stays_broken_is_tried_again_for_each_call(tmp_path: Path, clock: SteppedClock) -> None:
-    """While it is broken every call says so; when it is mended the broker goes on, without a restart."""
+async def test_every_call_retries_a_broken_disk(tmp_path: Path, clock: SteppedClock) -> None:
+    """Calls fail while the disk is broken; once it works the broker continues without a restart."""
     broker, queue, faults = await faulty_queue(tmp_path, clock)
     await queue.send([message("a1")])
     faults.update({"COMMIT": 1, "SELECT salt": 2})
     for _ in range(3):
-        with pytest.raises(BackendUnavailableError) as away:
+        with pytest.raises(BackendUnavailableError) as refused:
             await queue.send([message("a2")])
-    assert away.value.retry_after_seconds is not None
+    assert refused.value.retry_after_seconds is not None
     await queue.send([message("a2")])
     assert await drain(queue) == {"a": ["a1", "a2"]}
     await broker.close()
 
 
 @pytest.mark.promise(10)
-async def test_waiting_receiver_learns_of_a_failure(tmp_path: Path, clock: SteppedClock) -> None:
-    """After a failure nothing is known; who waits looks anew and finds what is there."""
+async def test_waiting_receiver_retries_after_a_failure(tmp_path: Path, clock: SteppedClock) -> None:
+    """After a failure the state is unknown; a waiting receive tries again and finds existing messages."""
     broker, queue, faults = await faulty_queue(tmp_path, clock)
     waiting = asyncio.create_task(queue.receive(max_messages=1, wait_seconds=20, visibility_seconds=60, attempt_id=""))
     await queue.counts()
@@ -187,8 +187,8 @@ async def test_waiting_receiver_learns_of_a_failure(tmp_path: Path, clock: Stepp
 
 
 @pytest.mark.promise(1)
-async def test_full_disk_refuses_and_keeps_what_it_has(tmp_path: Path, clock: SteppedClock) -> None:
-    """SQLite's own limit of pages stands for the disk's end: sends fail, deletes make room, sends succeed again."""
+async def test_full_disk_refuses_sends_and_keeps_its_messages(tmp_path: Path, clock: SteppedClock) -> None:
+    """SQLite's page limit simulates a full disk: sends fail, deletes free space, sends succeed again."""
 
     def connect(file: Path) -> sqlite3.Connection:
         connection = schema.connect(file)
@@ -213,12 +213,12 @@ async def test_full_disk_refuses_and_keeps_what_it_has(tmp_path: Path, clock: St
 
 
 def entry(message_id: str) -> AttemptEntry:
-    """An attempt that was made."""
+    """An attempt of a message."""
     return AttemptEntry(message_id, message_id, "s", "ns/r", 1, 0, "first", "delivered", "", 200, 1.0)
 
 
 async def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Until it holds."""
+    """Waits until a condition is true."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
@@ -226,27 +226,25 @@ async def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 @pytest.mark.promise(13)
 @pytest.mark.parametrize("fails", ["COMMIT", "INSERT INTO journal"])
-async def test_attempts_noted_with_a_failed_commit_are_noted_again(
+async def test_journal_entries_of_a_failed_commit_are_written_later(
     tmp_path: Path, clock: SteppedClock, fails: str
 ) -> None:
-    """While the disk is full and after it, by a next command and without one: no note is lost or doubled."""
+    """While the disk is full and afterwards, with and without another command: no entry is lost or duplicated."""
     broker, queue, faults = await faulty_queue(tmp_path, clock)
     journal = EmbeddedBackend(broker).journal
     faults[fails] = 2
     journal.note(entry("m1"))
-    await wait_for(lambda: broker.trouble() is not None)
+    await wait_for(lambda: broker.write_error() is not None)
     journal.note(entry("m2"))
-    await wait_for(lambda: broker.trouble() is None)
+    await wait_for(lambda: broker.write_error() is None)
     await queue.send([message("a1")])
     assert [len(await journal.attempts(each)) for each in ("m1", "m2")] == [1, 1]
     await broker.close()
 
 
 @pytest.mark.promise(1)
-async def test_trouble_lasts_until_a_message_of_the_largest_size_can_be_stored(
-    tmp_path: Path, clock: SteppedClock
-) -> None:
-    """A little room is not enough; no traffic is needed to find out that there is enough."""
+async def test_write_error_lasts_until_the_largest_message_can_be_stored(tmp_path: Path, clock: SteppedClock) -> None:
+    """A little free space is not enough; the probe detects enough space without traffic."""
     limit = {"pages": 10_000}
 
     def connect(file: Path) -> sqlite3.Connection:
@@ -256,27 +254,27 @@ async def test_trouble_lasts_until_a_message_of_the_largest_size_can_be_stored(
 
     broker = await EmbeddedBroker.open(tmp_path, clock, connect=connect)
     queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
-    assert broker.trouble() is None
-    used = (await broker.run(lambda session: session.read("PRAGMA page_count")))[0][0]
+    assert broker.write_error() is None
+    used = (await broker.run(lambda work: work.read("PRAGMA page_count")))[0][0]
     limit["pages"] = used + 10
-    await broker.run(lambda session: session.connection.execute(f"PRAGMA max_page_count = {used + 10}"))
+    await broker.run(lambda work: work.connection.execute(f"PRAGMA max_page_count = {used + 10}"))
     with pytest.raises(BackendUnavailableError, match="full"):
         await queue.send([OutgoingMessage(b"x" * 100_000, "g", "large")])
-    assert "full" in (broker.trouble() or "")
+    assert "full" in (broker.write_error() or "")
     await queue.send([message("a1")])
     await asyncio.sleep(2.5)
-    assert "full" in (broker.trouble() or "")
+    assert "full" in (broker.write_error() or "")
     limit["pages"] = 10_000
-    await wait_for(lambda: broker.trouble() is None)
+    await wait_for(lambda: broker.write_error() is None)
     await queue.send([OutgoingMessage(b"x" * 100_000, "g", "large")])
-    await wait_for(lambda: broker.trouble() is None)
-    assert await broker.run(lambda session: session.read("SELECT probe FROM state")) == [(None,)]
+    await wait_for(lambda: broker.write_error() is None)
+    assert await broker.run(lambda work: work.read("SELECT probe FROM state")) == [(None,)]
     await broker.close()
 
 
 @pytest.mark.promise(2)
-async def test_notes_that_find_no_room_stop_no_delete(tmp_path: Path, clock: SteppedClock) -> None:
-    """Deletes are what makes room: they don't fail with what waits for it, and then it finds its place."""
+async def test_late_journal_entries_do_not_block_deletes(tmp_path: Path, clock: SteppedClock) -> None:
+    """Deletes free space: they do not fail with the late entries, which are stored afterwards."""
     limit = {"pages": 10_000}
 
     def connect(file: Path) -> sqlite3.Connection:
@@ -290,23 +288,23 @@ async def test_notes_that_find_no_room_stop_no_delete(tmp_path: Path, clock: Ste
     for n in range(20):
         await queue.send([OutgoingMessage(b"x" * 60_000, "g", f"m{n}")])
     held = await queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=60, attempt_id="")
-    used = (await broker.run(lambda session: session.read("PRAGMA page_count")))[0][0]
+    used = (await broker.run(lambda work: work.read("PRAGMA page_count")))[0][0]
     limit["pages"] = used
-    await broker.run(lambda session: session.connection.execute(f"PRAGMA max_page_count = {used}"))
+    await broker.run(lambda work: work.connection.execute(f"PRAGMA max_page_count = {used}"))
     for n in range(300):
         journal.note(replace(entry(f"j{n}"), detail="d" * 500))
-    await wait_for(lambda: broker.trouble() is not None)
+    await wait_for(lambda: broker.write_error() is not None)
     assert await queue.delete([each.receipt_handle for each in held]) == [None] * 10
-    await wait_for(lambda: broker.trouble() is None)
+    await wait_for(lambda: broker.write_error() is None)
     assert [len(await journal.attempts(f"j{n}")) for n in (0, 150, 299)] == [1, 1, 1]
     await broker.close()
 
 
 @pytest.mark.promise(13)
-async def test_a_message_is_deleted_with_the_late_notes_of_its_attempts_or_not_at_all(
+async def test_a_message_is_deleted_only_together_with_its_late_journal_entries(
     tmp_path: Path, clock: SteppedClock
 ) -> None:
-    """On its first queue as on a rung; the notes of other messages wait for room by themselves."""
+    """On its first queue and on a rung; entries of other messages wait for space on their own."""
     broker, queue, faults = await faulty_queue(tmp_path, clock)
     journal = EmbeddedBackend(broker).journal
     await queue.send([OutgoingMessage(b"{}", "a", "1:first"), OutgoingMessage(b"{}", "b", "root-id:short:0:1")])
@@ -314,30 +312,30 @@ async def test_a_message_is_deleted_with_the_late_notes_of_its_attempts_or_not_a
     faults["INSERT INTO journal"] = faults["INSERT INTO bodies"] = faults["UPDATE state SET probe"] = 1_000
     for each in (first.message_id, "root-id", "another"):
         journal.note(entry(each))
-    await wait_for(lambda: broker.trouble() is not None)
+    await wait_for(lambda: broker.write_error() is not None)
     for held in (first, hop):
         with pytest.raises(BackendUnavailableError):
             await queue.delete([held.receipt_handle])
     faults["INSERT INTO journal"] = 0
     assert await queue.delete([first.receipt_handle, hop.receipt_handle]) == [None, None]
-    assert broker.trouble() is not None
-    rows = await broker.run(lambda session: session.read("SELECT DISTINCT message_id FROM journal"))
+    assert broker.write_error() is not None
+    rows = await broker.run(lambda work: work.read("SELECT DISTINCT message_id FROM journal"))
     assert {first.message_id, "root-id"} <= {each for (each,) in rows}
     faults.clear()
-    await wait_for(lambda: broker.trouble() is None)
+    await wait_for(lambda: broker.write_error() is None)
     for each in (first.message_id, "root-id", "another"):
         assert len(await journal.attempts(each)) == 1
     await broker.close()
 
 
 @pytest.mark.promise(13)
-async def test_a_note_that_comes_while_storing_is_tried_again_is_stored(tmp_path: Path, clock: SteppedClock) -> None:
-    """Between the successful try and the news of it, too."""
+async def test_an_entry_added_during_the_probe_is_stored(tmp_path: Path, clock: SteppedClock) -> None:
+    """Also between the successful probe and its completion."""
     broker, _, faults = await faulty_queue(tmp_path, clock)
     journal = EmbeddedBackend(broker).journal
     faults["COMMIT"] = 1
     journal.note(entry("m1"))
-    await wait_for(lambda: broker.trouble() is not None)
+    await wait_for(lambda: broker.write_error() is not None)
     tries = 0
 
     def note_one_more(_: UnitOfWork) -> None:
@@ -346,16 +344,16 @@ async def test_a_note_that_comes_while_storing_is_tried_again_is_stored(tmp_path
         loop.call_soon_threadsafe(journal.note, entry(f"late-{tries}"))
 
     loop = asyncio.get_running_loop()
-    broker.ride(note_one_more)  # carried out with the try that succeeds
-    await wait_for(lambda: broker.trouble() is None and tries == 1)
+    broker.submit_nowait(note_one_more)  # executed with the successful probe
+    await wait_for(lambda: broker.write_error() is None and tries == 1)
     await asyncio.sleep(0.3)
-    rows = await broker.run(lambda session: session.read("SELECT message_id FROM journal ORDER BY row"))
+    rows = await broker.run(lambda work: work.read("SELECT message_id FROM journal ORDER BY row"))
     assert [each for (each,) in rows] == ["m1", "late-1"]
     await broker.close()
 
 
-async def test_one_failing_action_leaves_its_group_alone(broker: EmbeddedBroker) -> None:
-    """A fault in one command, even a programming error, fails that command and no other."""
+async def test_one_failing_action_does_not_fail_its_group(broker: EmbeddedBroker) -> None:
+    """An error of one command, even a programming error, fails that command only."""
     queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
 
     def broken(_: object) -> None:
@@ -373,12 +371,12 @@ async def test_one_failing_action_leaves_its_group_alone(broker: EmbeddedBroker)
 
 
 async def test_power_safe_settings_are_on(broker: EmbeddedBroker) -> None:
-    """WAL with synchronous FULL: a commit is on the disk before it is told."""
+    """WAL with synchronous FULL: a commit is on the disk before it is acknowledged."""
 
-    def settings(session: Any) -> tuple[str, int]:
+    def settings(work: Any) -> tuple[str, int]:
         return (
-            session.connection.execute("PRAGMA journal_mode").fetchone()[0],
-            session.connection.execute("PRAGMA synchronous").fetchone()[0],
+            work.connection.execute("PRAGMA journal_mode").fetchone()[0],
+            work.connection.execute("PRAGMA synchronous").fetchone()[0],
         )
 
     assert await broker.run(settings) == ("wal", 2)

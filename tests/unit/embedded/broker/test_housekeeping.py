@@ -1,4 +1,4 @@
-"""What is over is dropped, in small steps, and nothing else."""
+"""Expired data is deleted, in small steps, and nothing else."""
 
 import sqlite3
 
@@ -9,14 +9,14 @@ from chaski_core.retry.ladder import LadderState
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import housekeeping
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.queue import EmbeddedQueue
+from chaski_embedded.broker.queue import EmbeddedQueue
 from support.clocks import SteppedClock
 
 DAY = 86_400
 
 
 async def sweep(broker: EmbeddedBroker, cursor: housekeeping.Cursor) -> int:
-    """Lets housekeeping come to its end; how many steps it took."""
+    """Runs housekeeping to its end; the number of steps."""
     steps = 1
     while await broker.run(cursor.step):
         steps += 1
@@ -24,12 +24,12 @@ async def sweep(broker: EmbeddedBroker, cursor: housekeeping.Cursor) -> int:
 
 
 async def rows(broker: EmbeddedBroker, table: str) -> int:
-    """How many there are in the file."""
-    return int((await broker.run(lambda session: session.read(f"SELECT count(*) FROM {table}")))[0][0])  # noqa: S608 - the tests' own words
+    """Number of rows of a table."""
+    return int((await broker.run(lambda work: work.read(f"SELECT count(*) FROM {table}")))[0][0])  # noqa: S608 - the tests' own words
 
 
 async def fill(queue: EmbeddedQueue, count: int) -> None:
-    """So many messages of so many groups."""
+    """Sends `messages` messages of `groups` groups."""
     for first in range(0, count, 10):
         await queue.send([OutgoingMessage(b"x", f"g{n}", f"m{n}") for n in range(first, first + 10)])
 
@@ -47,10 +47,10 @@ async def queue(broker: EmbeddedBroker) -> EmbeddedQueue:
 
 
 @pytest.mark.promise(12)
-async def test_rows_of_deleted_messages_go_after_the_window(
+async def test_rows_of_deleted_messages_are_deleted_after_the_window(
     broker: EmbeddedBroker, queue: EmbeddedQueue, clock: SteppedClock
 ) -> None:
-    """Bodies go with the delete, the small rows when deduplication needs them no more; what waits stays."""
+    """Bodies with the delete, the small rows once deduplication no longer needs them; waiting messages stay."""
     cursor = housekeeping.Cursor()
     await fill(queue, 30)
     await drain(queue)
@@ -68,7 +68,7 @@ async def test_rows_of_deleted_messages_go_after_the_window(
 async def test_expired_messages_are_dropped_from_the_file(
     broker: EmbeddedBroker, queue: EmbeddedQueue, clock: SteppedClock
 ) -> None:
-    """Retention of the queue, in steps; a held message goes when it is visible again."""
+    """By the queue's retention, in steps; a message in flight once it is visible again."""
     await fill(queue, 1_200)
     await queue.receive(max_messages=1, wait_seconds=0, visibility_seconds=7_200, attempt_id="")
     clock.pass_time(3_601)
@@ -83,7 +83,7 @@ async def test_expired_messages_are_dropped_from_the_file(
 
 @pytest.mark.promise(12)
 async def test_journal_is_bounded_by_age_and_by_number(broker: EmbeddedBroker, clock: SteppedClock) -> None:
-    """Old entries go, and the oldest where there are too many."""
+    """Old entries are deleted, and the oldest above the limit."""
     journal = EmbeddedBackend(broker).journal
 
     async def note(message_id: str, count: int) -> None:
@@ -107,7 +107,7 @@ async def test_journal_is_bounded_by_age_and_by_number(broker: EmbeddedBroker, c
 
 
 async def test_attempt_records_outlive_their_message(broker: EmbeddedBroker, clock: SteppedClock) -> None:
-    """14 days is the longest that a message can wait; then its record goes."""
+    """14 days is the longest time that a message can wait; then its record is deleted."""
     records = EmbeddedBackend(broker).attempt_records
     await records.write("m1", AttemptRecord(LadderState("5xx", 0, ()), 5))
     clock.pass_time(14 * DAY)
@@ -118,8 +118,8 @@ async def test_attempt_records_outlive_their_message(broker: EmbeddedBroker, clo
     assert await records.read("m1") is None
 
 
-async def test_nothing_is_written_when_nothing_is_over(broker: EmbeddedBroker, queue: EmbeddedQueue) -> None:
-    """An idle broker leaves the disk alone."""
+async def test_nothing_is_written_when_nothing_expires(broker: EmbeddedBroker, queue: EmbeddedQueue) -> None:
+    """An idle broker does not write to the disk."""
     await fill(queue, 10)
 
     def written(session: object) -> int:

@@ -1,4 +1,4 @@
-"""What a data folder remembers across restarts, and what clocks can't do to it."""
+"""The state of a data folder over restarts and wrong clocks."""
 
 import os
 import stat
@@ -10,8 +10,8 @@ import pytest
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Failed, OutgoingMessage, ReceivedMessage, Sent
 from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.broker.queue import AttributedMessage, EmbeddedQueue
 from chaski_embedded.fifo.sequence import message_id, next_sequence, read_handle, time_of
-from chaski_embedded.queue import AttributedMessage, EmbeddedQueue
 from chaski_embedded.storage import schema
 from support.clocks import SteppedClock, StillClock
 
@@ -30,17 +30,17 @@ async def take(queue: EmbeddedQueue, limit: int = 10, seconds: int = 60) -> list
 
 
 async def send(queue: EmbeddedQueue, *names: str) -> list[Sent | Failed]:
-    """Messages called after their group."""
+    """Sends messages with their group's name as prefix."""
     return list(await queue.send([OutgoingMessage(name.encode(), name[0], name) for name in names]))
 
 
 def names(messages: list[ReceivedMessage]) -> list[str]:
-    """What they are called."""
+    """The names of messages."""
     return [message.body.decode() for message in messages]
 
 
-async def test_holds_survive_a_restart(open_broker: Open, clock: SteppedClock) -> None:
-    """Another process may still hold them: the handle is valid, the group locked, the time runs on."""
+async def test_visibility_timeouts_survive_a_restart(open_broker: Open, clock: SteppedClock) -> None:
+    """Another process may still have them: the handle is valid, the group locked, the time continues."""
     broker = await open_broker()
     await send(await make_queue(broker), "a1", "a2", "b1")
     held = await take(broker.queue(URL), 1)
@@ -54,8 +54,8 @@ async def test_holds_survive_a_restart(open_broker: Open, clock: SteppedClock) -
     assert [(message.body, message.receive_count) for message in again] == [(b"a2", 2), (b"b1", 3)]
 
 
-async def test_release_in_flight_frees_everything(open_broker: Open) -> None:
-    """Alone on the folder, a process need not wait for the holds of the one before."""
+async def test_release_in_flight_makes_everything_visible(open_broker: Open) -> None:
+    """The only process on the folder need not wait for visibility timeouts of an earlier one."""
     broker = await open_broker()
     await send(await make_queue(broker), "a1", "a2", "b1")
     await take(broker.queue(URL))
@@ -80,7 +80,7 @@ async def test_deduplication_survives_a_restart(open_broker: Open, clock: Steppe
 
 
 async def test_delay_survives_a_restart(open_broker: Open, clock: SteppedClock) -> None:
-    """A rung's time runs while nobody looks."""
+    """A rung's delay continues while no process runs."""
     broker = await open_broker()
     await send(await make_queue(broker, DelaySeconds="60"), "a1")
     await broker.close()
@@ -91,8 +91,8 @@ async def test_delay_survives_a_restart(open_broker: Open, clock: SteppedClock) 
     assert names(await take(queue)) == ["a1"]
 
 
-async def test_attributes_of_messages_are_kept(open_broker: Open) -> None:
-    """What lies beside a body comes out with it, before and after a restart."""
+async def test_attributes_of_messages_are_stored(open_broker: Open) -> None:
+    """They are returned with the body, before and after a restart."""
     broker = await open_broker()
     queue = await make_queue(broker)
     await queue.send([AttributedMessage(b"x", "a", "1", b"\x00beside"), OutgoingMessage(b"y", "a", "2")])
@@ -103,8 +103,10 @@ async def test_attributes_of_messages_are_kept(open_broker: Open) -> None:
 
 
 @pytest.mark.parametrize("by_seconds", [-86_400, 86_400], ids=["back", "forth"])
-async def test_wall_clock_that_is_set_moves_no_hold(open_broker: Open, clock: SteppedClock, by_seconds: int) -> None:
-    """Holds, delays and deduplication run on time that passes, not on the calendar."""
+async def test_setting_the_wall_clock_changes_no_timeout(
+    open_broker: Open, clock: SteppedClock, by_seconds: int
+) -> None:
+    """Visibility timeouts, delays and deduplication use queue time, not the wall clock."""
     queue = await make_queue(await open_broker(), DelaySeconds="10")
     await send(queue, "a1", "b1")
     clock.set_wall(by_seconds)
@@ -118,8 +120,8 @@ async def test_wall_clock_that_is_set_moves_no_hold(open_broker: Open, clock: St
     assert names(await take(queue)) == ["a1", "b1"]
 
 
-async def test_wall_clock_set_back_over_a_restart_prolongs_no_hold(open_broker: Open, clock: SteppedClock) -> None:
-    """The time that the broker had come to is in the file: a hold gets no longer than it was."""
+async def test_wall_clock_set_back_over_a_restart_prolongs_no_timeout(open_broker: Open, clock: SteppedClock) -> None:
+    """The last queue time is in the file: a visibility timeout does not get longer."""
     broker = await open_broker()
     await send(await make_queue(broker), "a1")
     await take(broker.queue(URL), seconds=60)
@@ -132,7 +134,7 @@ async def test_wall_clock_set_back_over_a_restart_prolongs_no_hold(open_broker: 
 
 
 async def test_sequence_numbers_never_repeat(open_broker: Open, clock: SteppedClock) -> None:
-    """Not though everything is deleted, the process restarted and the clock set back."""
+    """Even if everything is deleted, the process restarted and the clock set back."""
     broker = await open_broker()
     queue = await make_queue(broker)
     (first,) = await send(queue, "a1")
@@ -147,7 +149,7 @@ async def test_sequence_numbers_never_repeat(open_broker: Open, clock: SteppedCl
 
 
 async def test_sent_time_is_the_wall_clock_and_stays(open_broker: Open, clock: SteppedClock) -> None:
-    """SentTimestamp keys dead letters: every receive tells the same, also after a restart."""
+    """SentTimestamp is the same in every receive, also after a restart."""
     broker = await open_broker()
     queue = await make_queue(broker)
     clock.set_wall(-5_000)
@@ -163,8 +165,8 @@ async def test_sent_time_is_the_wall_clock_and_stays(open_broker: Open, clock: S
 
 
 @pytest.mark.promise(14)
-async def test_a_data_folder_is_its_owners_alone(open_broker: Open, tmp_path: Path) -> None:
-    """Messages hold secrets in their headers: no other user of the machine may read them, whatever the umask is."""
+async def test_a_data_folder_is_readable_by_its_owner_only(open_broker: Open, tmp_path: Path) -> None:
+    """Headers contain secrets: no other user of the machine may read them, whatever the umask is."""
     before = os.umask(0o000)
     try:
         queue = await make_queue(await open_broker())
@@ -178,7 +180,7 @@ async def test_a_data_folder_is_its_owners_alone(open_broker: Open, tmp_path: Pa
 
 @pytest.mark.promise(14)
 async def test_files_of_an_earlier_release_are_closed_to_others(open_broker: Open, tmp_path: Path) -> None:
-    """They were readable for everyone. A folder that was there keeps its mode: it may hold other things."""
+    """They were readable for everyone. An existing folder keeps its mode, since it may contain other files."""
     folder = tmp_path / "data"
     folder.mkdir(mode=0o755)
     broker = await open_broker()
@@ -194,17 +196,17 @@ async def test_files_of_an_earlier_release_are_closed_to_others(open_broker: Ope
 
 
 async def test_second_owner_is_refused(open_broker: Open, tmp_path: Path, clock: SteppedClock) -> None:
-    """Two processes never own one folder; the error names the other and says what to do."""
+    """Two processes never own one folder; the error names the other process."""
     broker = await open_broker()
-    with pytest.raises(BackendRejectedError, match=r"in use by process \d+: stop that one, or give another") as refused:
+    with pytest.raises(BackendRejectedError, match=r"in use by process \d+") as refused:
         await EmbeddedBroker.open(tmp_path / "data", clock)
     assert refused.value.code == "DataInUse"
     await broker.close()
     await open_broker()
 
 
-async def test_folder_of_a_newer_release_is_left_alone(open_broker: Open, tmp_path: Path, clock: SteppedClock) -> None:
-    """The error says so; the file is not touched, and the folder not locked."""
+async def test_folder_of_a_newer_release_is_not_changed(open_broker: Open, tmp_path: Path, clock: SteppedClock) -> None:
+    """It is refused as DataTooNew, and the folder is not locked."""
     await (await open_broker()).close()
     connection = schema.connect(tmp_path / "data" / schema.FILE_NAME)
     connection.execute("PRAGMA user_version = 99")
@@ -216,8 +218,8 @@ async def test_folder_of_a_newer_release_is_left_alone(open_broker: Open, tmp_pa
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
-async def test_what_is_no_data_folder_is_refused(tmp_path: Path, clock: SteppedClock, place: str) -> None:
-    """A file where the folder should be, and something else under the database's name."""
+async def test_an_unusable_data_folder_is_refused(tmp_path: Path, clock: SteppedClock, place: str) -> None:
+    """A file in place of the folder, and another file in place of the database."""
     folder = tmp_path / "data"
     if place == "folder":
         folder.write_text("not a folder")
@@ -229,8 +231,8 @@ async def test_what_is_no_data_folder_is_refused(tmp_path: Path, clock: SteppedC
     assert refused.value.code == "DataUnusable"
 
 
-async def test_closed_broker_says_so(open_broker: Open) -> None:
-    """Calls after the end fail at once, and a second close does nothing."""
+async def test_closed_broker_refuses_calls(open_broker: Open) -> None:
+    """Calls after the close fail at once, and a second close does nothing."""
     broker = await open_broker()
     queue = await make_queue(broker)
     await broker.close()
@@ -240,7 +242,7 @@ async def test_closed_broker_says_so(open_broker: Open) -> None:
 
 
 async def test_messages_of_one_millisecond_keep_their_order(tmp_path: Path) -> None:
-    """Time that stands still does not mix sequence numbers."""
+    """Sequence numbers increase while the clock does not."""
     broker = await EmbeddedBroker.open(tmp_path, StillClock())
     queue = await make_queue(broker)
     sent = [await send(queue, f"a{n}") for n in range(30)]
@@ -249,16 +251,16 @@ async def test_messages_of_one_millisecond_keep_their_order(tmp_path: Path) -> N
     await broker.close()
 
 
-def test_sequence_tells_its_time_and_never_goes_back() -> None:
-    """A number holds the time of sending; where the clock goes back it counts on."""
+def test_sequence_contains_its_time_and_never_decreases() -> None:
+    """A number contains the time of sending; where the clock goes back it continues counting."""
     first = next_sequence(0, 1_800_000_000_000)
     assert time_of(first) == 1_800_000_000_000
     assert next_sequence(first, 1_700_000_000_000) == first + 1
     assert first.bit_length() <= 63
 
 
-def test_handles_of_other_makes_are_no_handles() -> None:
-    """Text that was never handed out is told from a handle."""
+def test_other_texts_are_not_handles() -> None:
+    """A text that is not in the format of a handle is recognised."""
     assert read_handle("") is None
     assert read_handle("AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a") is None
     assert read_handle("1-1-2-3\n") is None
@@ -268,8 +270,8 @@ def test_handles_of_other_makes_are_no_handles() -> None:
     assert handle.handle() == "1-a-ff-2"
 
 
-def test_message_ids_look_like_uuids_and_differ_between_files() -> None:
-    """The same number in another file is another id."""
+def test_message_ids_have_the_form_of_uuids_and_differ_between_files() -> None:
+    """The same number in another file has another id."""
     one, other = message_id(b"salt1", 7), message_id(b"salt2", 7)
     assert one != other
     assert [len(part) for part in one.split("-")] == [8, 4, 4, 4, 12]

@@ -1,4 +1,4 @@
-"""Long polls are woken for something, by nobody twice, and none sleeps through it."""
+"""Each event wakes the right number of long polls, and none misses it."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.looptime
 
 
 async def park(waiters: Waiters, count: int, seconds: float = 100) -> list["asyncio.Task[None]"]:
-    """So many receivers, waiting."""
+    """Starts `count` waiting long polls."""
     until = asyncio.get_running_loop().time() + seconds
     tasks = [asyncio.create_task(waiters.wait(waiters.version, until)) for _ in range(count)]
     await asyncio.sleep(0.001)
@@ -18,21 +18,21 @@ async def park(waiters: Waiters, count: int, seconds: float = 100) -> list["asyn
 
 
 async def woken(tasks: list["asyncio.Task[None]"]) -> int:
-    """How many go on, after a moment."""
+    """The number of woken long polls, after a moment."""
     await asyncio.sleep(0.001)
     return sum(task.done() for task in tasks)
 
 
 async def cancel(tasks: list["asyncio.Task[None]"]) -> None:
-    """Ends what waits."""
+    """Cancels the waiting long polls."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.mark.parametrize(("ready", "wakes"), [(0, 0), (1, 1), (10, 1), (11, 2), (1_000, 4)])
-async def test_no_more_receivers_are_woken_than_can_find_something(ready: int, wakes: int) -> None:
-    """One receive takes of ten groups."""
+async def test_only_as_many_are_woken_as_can_receive(ready: int, wakes: int) -> None:
+    """One receive takes messages of up to ten groups."""
     waiters = Waiters()
     tasks = await park(waiters, 4)
     waiters.notify(ready, None)
@@ -40,8 +40,8 @@ async def test_no_more_receivers_are_woken_than_can_find_something(ready: int, w
     await cancel(tasks)
 
 
-async def test_first_come_is_first_woken() -> None:
-    """Receivers are served in the order of coming."""
+async def test_long_polls_are_woken_in_order_of_arrival() -> None:
+    """First come, first served."""
     waiters = Waiters()
     tasks = await park(waiters, 3)
     waiters.notify(1, None)
@@ -50,8 +50,8 @@ async def test_first_come_is_first_woken() -> None:
     await cancel(tasks)
 
 
-async def test_what_came_between_looking_and_waiting_is_not_missed() -> None:
-    """A receiver that looked before the news does not wait after it."""
+async def test_an_event_between_receive_and_wait_is_not_missed() -> None:
+    """A long poll that tried to receive before the event does not wait after it."""
     waiters = Waiters()
     seen = waiters.version
     waiters.notify(1, None)
@@ -59,7 +59,7 @@ async def test_what_came_between_looking_and_waiting_is_not_missed() -> None:
 
 
 async def test_next_event_wakes_one_at_its_time() -> None:
-    """A hold or a delay that ends is looked for when it ends."""
+    """The end of a visibility timeout or a delay wakes one long poll."""
     waiters = Waiters()
     tasks = await park(waiters, 2)
     waiters.notify(0, 5_000)
@@ -70,8 +70,8 @@ async def test_next_event_wakes_one_at_its_time() -> None:
     await cancel(tasks)
 
 
-async def test_newer_event_takes_the_place_of_the_older() -> None:
-    """What was expected first is not waited for when it was put off, and is when it comes sooner."""
+async def test_a_newer_event_replaces_the_older() -> None:
+    """The timer moves when the next event is later or sooner than before."""
     waiters = Waiters()
     tasks = await park(waiters, 1)
     waiters.notify(0, 5_000)
@@ -84,7 +84,7 @@ async def test_newer_event_takes_the_place_of_the_older() -> None:
 
 
 async def test_deadline_ends_the_wait() -> None:
-    """Nothing comes."""
+    """Without an event."""
     waiters = Waiters()
     (task,) = await park(waiters, 1, seconds=20)
     begun = asyncio.get_running_loop().time()
@@ -92,8 +92,8 @@ async def test_deadline_ends_the_wait() -> None:
     assert 19.9 < asyncio.get_running_loop().time() - begun < 20.1
 
 
-async def test_woken_but_cancelled_receiver_passes_it_on() -> None:
-    """What one was woken for and did not look at, another is woken for."""
+async def test_a_woken_but_cancelled_long_poll_wakes_another() -> None:
+    """It was woken and did not receive, so another is woken."""
     waiters = Waiters()
     tasks = await park(waiters, 2)
     waiters.notify(1, None)
@@ -103,8 +103,8 @@ async def test_woken_but_cancelled_receiver_passes_it_on() -> None:
     assert not tasks[1].cancelled()
 
 
-async def test_cancelled_receiver_is_forgotten() -> None:
-    """It takes nobody's turn."""
+async def test_a_cancelled_long_poll_is_removed() -> None:
+    """It does not count as woken."""
     waiters = Waiters()
     tasks = await park(waiters, 2)
     await cancel(tasks[:1])
@@ -112,8 +112,8 @@ async def test_cancelled_receiver_is_forgotten() -> None:
     assert await woken(tasks[1:]) == 1
 
 
-async def test_everyone_wakes_when_the_queue_is_gone() -> None:
-    """All of them have something to learn."""
+async def test_all_wake_when_the_queue_is_deleted() -> None:
+    """All of them must fail."""
     waiters = Waiters()
     tasks = await park(waiters, 5)
     waiters.wake_all()

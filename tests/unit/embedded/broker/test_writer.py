@@ -1,4 +1,4 @@
-"""What nobody waits for goes along: into the next commit, by itself where none comes, before the file is closed."""
+"""Commands without a waiting caller: written with the next commit, on their own if none comes, and before the file is closed."""
 
 import asyncio
 from typing import Any
@@ -8,38 +8,38 @@ from chaski_embedded.broker.unit_of_work import UnitOfWork
 
 
 class Groups:
-    """Notes in which group of commands each action ran: a session makes a new `touched` for each."""
+    """Records in which group of commands each action ran: `touched` is a new dict for each group."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
 
-    def __call__(self, session: UnitOfWork) -> None:
-        """Is the action."""
-        self.seen.append(session.touched)
+    def __call__(self, work: UnitOfWork) -> None:
+        """The action."""
+        self.seen.append(work.touched)
 
 
-async def test_a_rider_shares_the_commit_of_the_next_command(broker: EmbeddedBroker) -> None:
-    """It runs before the command that was given after it, in the same group."""
+async def test_a_command_without_a_caller_shares_the_next_commit(broker: EmbeddedBroker) -> None:
+    """It runs before the command submitted after it, in the same group."""
     rider, command = Groups(), Groups()
-    broker.ride(rider)
+    broker.submit_nowait(rider)
     await broker.run(command)
     assert rider.seen[0] is command.seen[0]
 
 
-async def test_riders_without_a_command_go_together_by_themselves(broker: EmbeddedBroker) -> None:
-    """Two riders and no command: they run soon, in one group."""
+async def test_commands_without_a_caller_are_flushed_together(broker: EmbeddedBroker) -> None:
+    """Two of them and no other command: they run soon, in one group."""
     rider = Groups()
-    broker.ride(rider)
-    broker.ride(rider)
+    broker.submit_nowait(rider)
+    broker.submit_nowait(rider)
     async with asyncio.timeout(5):
         while len(rider.seen) < 2:
             await asyncio.sleep(0.01)
     assert rider.seen[0] is rider.seen[1]
 
 
-async def test_a_rider_is_not_left_behind_at_the_end(broker: EmbeddedBroker) -> None:
-    """A broker that is closed at once has carried it out."""
+async def test_a_command_without_a_caller_runs_before_the_close(broker: EmbeddedBroker) -> None:
+    """A broker that is closed at once has executed it."""
     rider = Groups()
-    broker.ride(rider)
+    broker.submit_nowait(rider)
     await broker.close()
     assert len(rider.seen) == 1

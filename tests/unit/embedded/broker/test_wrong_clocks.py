@@ -1,4 +1,4 @@
-"""Whatever the wall clock does, nothing that was accepted or stored disappears."""
+"""No error of the wall clock loses accepted or stored data."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -27,9 +27,9 @@ HOUR, DAY = 3_600, 86_400
 
 @pytest.fixture
 def reboot(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """The next start is one of the machine: the monotonic clock says nothing about what came before."""
-    boots = [writer._boot()]
-    monkeypatch.setattr(writer, "_boot", lambda: boots[-1])
+    """Makes the next start a reboot: the monotonic clock has no relation to the time before."""
+    boots = [writer._boot_id()]
+    monkeypatch.setattr(writer, "_boot_id", lambda: boots[-1])
     return lambda: boots.append(boots[-1] + "x")
 
 
@@ -58,7 +58,7 @@ async def fill(broker: EmbeddedBroker, clock: SteppedClock) -> str:
 
 
 async def check(broker: EmbeddedBroker, url: str) -> None:
-    """All of that is there, and the ledger is exact."""
+    """All of it exists, and the ledger is exact."""
     assert (await broker.queue(url).counts()).total == 1
     for table in ("dead_letters", "died", "journal", "attempt_records", "bodies"):
         assert await rows(broker, table) == 1, table
@@ -71,17 +71,17 @@ async def check(broker: EmbeddedBroker, url: str) -> None:
 
 @pytest.mark.promise(2)
 @pytest.mark.parametrize("days", [-3_650, -400, -2 / 24, 2 / 24, 20, 400, 3_650])
-@pytest.mark.parametrize("new_boot", [True, False])
+@pytest.mark.parametrize("new_boot_id", [True, False])
 async def test_a_start_with_a_wrong_clock_loses_nothing(
-    open_broker: Open, clock: SteppedClock, reboot: Callable[[], None], days: float, new_boot: bool
+    open_broker: Open, clock: SteppedClock, reboot: Callable[[], None], days: float, new_boot_id: bool
 ) -> None:
-    """Half an hour under a clock that is off, then a start under the right one: all is as it was."""
+    """Half an hour with a wrong clock, then a start with the right one: nothing is lost."""
     broker = await open_broker()
     url = await fill(broker, clock)
     await broker.close()
     for by in (days * DAY, -days * DAY):
         clock.set_wall(by)
-        if new_boot:
+        if new_boot_id:
             reboot()
         broker = await open_broker()
         await sweep(broker, housekeeping.Cursor())
@@ -99,7 +99,7 @@ async def test_a_start_with_a_wrong_clock_loses_nothing(
 
 @pytest.mark.promise(2)
 async def test_a_jump_while_it_runs_loses_nothing(open_broker: Open, clock: SteppedClock) -> None:
-    """+45 days, back, 2 hours back, over hours; a day after the last jump retention counts again."""
+    """+45 days, back, 2 hours back, over hours; a day after the last jump retention applies again."""
     broker = await open_broker()
     url = await fill(broker, clock)
     clock.pass_time(2 * HOUR)
@@ -113,12 +113,12 @@ async def test_a_jump_while_it_runs_loses_nothing(open_broker: Open, clock: Step
     clock.pass_time(4 * HOUR)
     await sweep(broker, housekeeping.Cursor())
     assert (await rows(broker, "dead_letters"), await rows(broker, "journal")) == (0, 0)
-    assert (await rows(broker, "attempt_records"), await rows(broker, "bodies")) == (1, 1)  # the message waits still
+    assert (await rows(broker, "attempt_records"), await rows(broker, "bodies")) == (1, 1)  # the message still waits
 
 
 @pytest.mark.promise(2)
-async def test_restarts_after_a_jump_do_not_bring_the_day_to_an_end(open_broker: Open, clock: SteppedClock) -> None:
-    """A process that is started again every two hours under the wrong clock drops nothing before its day is over."""
+async def test_restarts_after_a_jump_do_not_shorten_the_pause(open_broker: Open, clock: SteppedClock) -> None:
+    """A process that restarts every two hours with a wrong clock deletes nothing for a day of running time."""
     broker = await open_broker()
     url = await fill(broker, clock)
     clock.set_wall(400 * DAY)
@@ -127,7 +127,7 @@ async def test_restarts_after_a_jump_do_not_bring_the_day_to_an_end(open_broker:
         clock.pass_time(2 * HOUR)
         await sweep(broker, housekeeping.Cursor())
         await check(broker, url)
-        await broker.run(lambda session: session.sql())  # some commit, as any traffic makes one
+        await broker.run(lambda work: work.sql())  # a commit, as by any traffic
         await broker.close()
         broker = await open_broker()
     clock.pass_time(3 * HOUR)
@@ -136,10 +136,10 @@ async def test_restarts_after_a_jump_do_not_bring_the_day_to_an_end(open_broker:
 
 
 @pytest.mark.promise(2)
-async def test_a_folder_that_lay_idle_for_weeks_goes_on(
+async def test_a_folder_unused_for_weeks_is_usable(
     open_broker: Open, clock: SteppedClock, reboot: Callable[[], None]
 ) -> None:
-    """Twenty-five days: the message is received, and what was stored is there."""
+    """Twenty-five days: the message is received, and stored data exists."""
     broker = await open_broker()
     url = await fill(broker, clock)
     await broker.close()
@@ -158,7 +158,7 @@ async def test_a_folder_that_lay_idle_for_weeks_goes_on(
 async def test_deduplication_and_delays_follow_no_wall_clock_over_a_restart(
     open_broker: Open, clock: SteppedClock
 ) -> None:
-    """A process that crashed and was started under another wall clock knows a repeat, and ends no delay early."""
+    """A process restarted with another wall clock recognises a repeat, and ends no delay early."""
     broker = await open_broker()
     resolved = await resolve(broker, ROUTE)
     url, rung = resolved.current.queues["messages"][0], resolved.rungs[1].url
@@ -178,7 +178,7 @@ async def test_deduplication_and_delays_follow_no_wall_clock_over_a_restart(
 async def test_routes_of_an_earlier_release_keep_their_messages(
     open_broker: Open, tmp_path: Path, clock: SteppedClock
 ) -> None:
-    """A folder that was made before queues had this mark: those of routes are known by their tag, others expire."""
+    """A folder of a release before the mark: queues of routes are recognised by their tag, others expire."""
     sent_at = clock.now_ms() - 20 * DAY * 1000
     (tmp_path / "data").mkdir()
     connection = schema.connect(tmp_path / "data" / schema.FILE_NAME)

@@ -1,4 +1,4 @@
-"""Batches: what fails as a whole, and what entry by entry."""
+"""Batches: errors of the whole batch and of single entries."""
 
 from typing import Any
 
@@ -43,14 +43,14 @@ def test_a_batch_with_bad_entries_is_refused_as_a_whole(fields: dict[str, Any], 
 
 
 def test_entries_keep_their_order() -> None:
-    """A FIFO batch is sent in the order in which it is written; ten entries and 80 characters are allowed."""
+    """A FIFO batch is sent in its order; ten entries and ids of 80 characters are allowed."""
     ids = ["z", "a", "A-_9", "x" * 80, *map(str, range(6))]
     assert list(read_entries(_entries(*ids))) == ids
 
 
 @pytest.mark.parametrize("lost", ["MessageGroupId", "MessageDeduplicationId"])
 def test_a_missing_key_fails_the_whole_batch(lost: str) -> None:
-    """As AWS answers, with InvalidParameterValue for either."""
+    """As on AWS, with InvalidParameterValue for either."""
     good = {"MessageGroupId": "g", "MessageDeduplicationId": "d"}
     bad = {name: value for name, value in good.items() if name != lost}
     with pytest.raises(BackendRejectedError) as caught:
@@ -59,13 +59,13 @@ def test_a_missing_key_fails_the_whole_batch(lost: str) -> None:
     check_fifo_batch([good, {"MessageGroupId": "g"}], content_based=True)
 
 
-def test_one_bad_entry_leaves_the_others_alone() -> None:
-    """A character that SQS does not carry fails its own entry only."""
+def test_one_invalid_entry_does_not_fail_the_others() -> None:
+    """A character that SQS does not accept fails its own entry only."""
     entries = [
         {"MessageBody": body, "MessageGroupId": "g", "MessageDeduplicationId": body} for body in ("a", "\x01", "c")
     ]
     read = each_entry(entries, lambda entry: read_submission(entry, content_based=True))
-    first, second, third = each_entry(read, lambda submission: submission)  # a second pass lets the failure be
+    first, second, third = each_entry(read, lambda submission: submission)  # a second pass keeps the failure
     assert isinstance(second, Failed)
     assert (second.code, second.sender_fault) == ("InvalidMessageContents", True)
     assert not isinstance(first, Failed)
@@ -85,8 +85,8 @@ def test_the_messages_of_a_batch_share_one_mebibyte(surplus: int, fits: bool) ->
         assert caught.value.code == "BatchRequestTooLong"
 
 
-def test_results_are_told_by_entry() -> None:
-    """Successes and failures side by side in one answer, each under its entry's id."""
+def test_results_are_listed_by_entry() -> None:
+    """Successes and failures in one response, each with its entry's id."""
     answer = batch_json({"a": {"MessageId": "1"}, "b": Failed("InternalError", "why", sender_fault=False)})
     assert answer == {
         "Successful": [{"Id": "a", "MessageId": "1"}],

@@ -1,8 +1,8 @@
-"""Errors on the wire."""
+"""The wire format of errors."""
 
 import pytest
 
-from chaski_embedded.sqs_api.errors import error_answer, invalid_value, malformed, missing
+from chaski_embedded.sqs_api.errors import error_response, invalid_value, malformed, missing
 
 
 @pytest.mark.parametrize(
@@ -19,24 +19,24 @@ from chaski_embedded.sqs_api.errors import error_answer, invalid_value, malforme
         ("MissingParameter", "MissingRequiredParameterException", "MissingParameter", 400),
     ],
 )
-def test_an_error_carries_both_of_its_names(code: str, shape: str, query_code: str, status: int) -> None:
+def test_an_error_has_both_of_its_codes(code: str, shape: str, query_code: str, status: int) -> None:
     """Newer SDKs read `__type`, boto3 reports the code in the header."""
-    answer = error_answer(code, "why")
+    answer = error_response(code, "why")
     assert answer.status == status
     assert answer.body["__type"].partition("#")[2] == shape
     assert answer.body["message"] == "why"
     assert answer.headers == {"x-amzn-query-error": f"{query_code};Sender"}
 
 
-def test_a_code_that_is_not_known_is_the_servers_own_fault() -> None:
-    """Nothing that the caller sent is blamed for it."""
-    answer = error_answer("SomethingElse", "why")
+def test_an_unknown_code_is_an_internal_error() -> None:
+    """It is not blamed on the client."""
+    answer = error_response("SomethingElse", "why")
     assert answer.status == 500
     assert answer.headers["x-amzn-query-error"] == "InternalFailure;Receiver"
 
 
-def test_refusals_name_parameter_value_and_reason() -> None:
-    """The sentences are the ones of AWS."""
+def test_errors_name_parameter_value_and_reason() -> None:
+    """The texts are those of AWS."""
     assert invalid_value(21, "WaitTimeSeconds", "Too long.").reason == (
         "Value 21 for parameter WaitTimeSeconds is invalid. Reason: Too long."
     )

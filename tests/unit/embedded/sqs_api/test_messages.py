@@ -1,4 +1,4 @@
-"""Messages on the wire: reading a send, writing a receive."""
+"""The wire format of messages in sends and receives."""
 
 import hashlib
 from dataclasses import replace
@@ -8,28 +8,28 @@ import pytest
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Sent
-from chaski_embedded.queue import AttributedReceived
+from chaski_embedded.broker.queue import AttributedReceived
+from chaski_embedded.fifo.queue_attributes import ACCOUNT
 from chaski_embedded.sqs_api.messages import (
-    Wanted,
-    carried_attributes,
+    ReceiveSelection,
     check_size,
     check_token,
+    decode_attributes,
     outgoing,
+    read_selection,
     read_submission,
-    read_wanted,
     received_json,
     sent_json,
 )
-from chaski_embedded.sqs_api.queues import ACCOUNT
 
 FIELDS: dict[str, Any] = {"MessageBody": "hi", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
 ATTRIBUTES = {"Foo": {"DataType": "String", "StringValue": "Bar"}}
 TRACE = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1"}}
 RECEIVED = AttributedReceived("id-1", "handle-1", b"msg", "g", "d", 42, 1_000, 2, 1_500)
-ALL = read_wanted({"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]})
+ALL = read_selection({"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]})
 
 
-def test_a_message_is_read_with_all_that_it_carries() -> None:
+def test_a_message_is_read_completely() -> None:
     """Body, keys, attributes; user attributes count for the size, system attributes do not."""
     submission = read_submission({**FIELDS, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}, False)
     assert submission.message.body == b"hi"
@@ -58,19 +58,19 @@ def test_a_message_is_read_with_all_that_it_carries() -> None:
     ],
 )
 def test_a_message_that_aws_refuses_is_refused(change: dict[str, Any], code: str) -> None:
-    """Each with the code that AWS gives."""
+    """Each with AWS's error code."""
     with pytest.raises(BackendRejectedError) as caught:
         read_submission({**FIELDS, **change}, False)
     assert caught.value.code == code
 
 
 def test_a_delay_of_zero_is_accepted() -> None:
-    """On AWS it means the queue's own delay."""
+    """On AWS it means the queue's delay."""
     assert read_submission({**FIELDS, "DelaySeconds": 0}, False) == read_submission(FIELDS, False)
 
 
-def test_content_based_deduplication_hashes_the_body_alone() -> None:
-    """SHA-256 of the body, whatever the attributes; an explicit id still wins."""
+def test_content_based_deduplication_hashes_the_body_only() -> None:
+    """SHA-256 of the body, whatever the attributes; an explicit id has precedence."""
     fields = {"MessageBody": "hi", "MessageGroupId": "g", "MessageAttributes": ATTRIBUTES}
     assert read_submission(fields, True).message.deduplication_id == hashlib.sha256(b"hi").hexdigest()
     assert read_submission(FIELDS, True).message.deduplication_id == "d"
@@ -83,7 +83,7 @@ def test_every_letter_digit_and_punctuation_mark_makes_a_token() -> None:
     assert check_token("g" * 128, "MessageGroupId") == "g" * 128
 
 
-def test_a_sender_is_told_digests_of_what_it_handed_in() -> None:
+def test_a_send_returns_digests_of_its_parts() -> None:
     """Attribute digests only where there are attributes; the sequence number has twenty digits."""
     plain = sent_json(read_submission(FIELDS, False), Sent("id-1", 42))
     assert plain == {
@@ -98,19 +98,19 @@ def test_a_sender_is_told_digests_of_what_it_handed_in() -> None:
 
 
 def test_attributes_survive_the_queue() -> None:
-    """What travels beside the body comes out unchanged; a message without attributes has nothing beside it."""
+    """Attributes are read back unchanged; a message without attributes stores none."""
     fields = {**FIELDS, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}
     submission = read_submission(fields, False)
     message = outgoing(submission)
     assert (message.body, message.group_id, message.deduplication_id) == (b"hi", "g", "d")
-    assert carried_attributes(message.attributes) == (submission.attributes, submission.system_attributes)
+    assert decode_attributes(message.attributes) == (submission.attributes, submission.system_attributes)
     assert outgoing(read_submission(FIELDS, False)).attributes is None
-    assert carried_attributes(None) == ((), ())
+    assert decode_attributes(None) == ((), ())
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(1_036, True), (1_035, False)])
 def test_body_and_user_attributes_share_the_queues_limit(limit: int, fits: bool) -> None:
-    """1,024 bytes of body and 12 of attributes, at the limit and one byte above it."""
+    """1,024 bytes of body and 12 of attributes, at the limit and one byte above."""
     fields = {**FIELDS, "MessageBody": "a" * 1_024, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}
     submission = read_submission(fields, False)
     if fits:
@@ -121,7 +121,7 @@ def test_body_and_user_attributes_share_the_queues_limit(limit: int, fits: bool)
         assert caught.value.code == "InvalidParameterValue"
 
 
-def test_a_receive_is_told_everything_that_it_asks_for() -> None:
+def test_a_receive_gets_everything_that_it_requests() -> None:
     """System attributes as texts, times in epoch milliseconds, attributes with their digest."""
     fields = {**FIELDS, "MessageAttributes": ATTRIBUTES, "MessageSystemAttributes": TRACE}
     packed = outgoing(read_submission(fields, False)).attributes
@@ -145,21 +145,21 @@ def test_a_receive_is_told_everything_that_it_asks_for() -> None:
     }
 
 
-def test_a_receive_that_asks_for_nothing_is_told_the_least() -> None:
+def test_a_receive_without_requests_gets_the_minimum() -> None:
     """Id, handle, body and its digest, and no empty maps."""
-    answer = received_json(RECEIVED, Wanted((), ()))
+    answer = received_json(RECEIVED, ReceiveSelection((), ()))
     assert set(answer) == {"MessageId", "ReceiptHandle", "MD5OfBody", "Body"}
 
 
 def test_the_newer_name_of_the_parameter_wins() -> None:
-    """As AWS answers where both are given; the deprecated one alone works too."""
-    both = read_wanted({"MessageSystemAttributeNames": ["SentTimestamp"], "AttributeNames": ["SenderId"]})
+    """As on AWS where both are given; the deprecated one alone works too."""
+    both = read_selection({"MessageSystemAttributeNames": ["SentTimestamp"], "AttributeNames": ["SenderId"]})
     assert both.system_names == ("SentTimestamp",)
-    assert read_wanted({"AttributeNames": ["SenderId"]}).system_names == ("SenderId",)
+    assert read_selection({"AttributeNames": ["SenderId"]}).system_names == ("SenderId",)
 
 
 def test_an_unknown_system_attribute_is_refused() -> None:
     """InvalidAttributeName, with the name."""
     with pytest.raises(BackendRejectedError, match="Foobar") as caught:
-        read_wanted({"MessageSystemAttributeNames": ["Foobar"]})
+        read_selection({"MessageSystemAttributeNames": ["Foobar"]})
     assert caught.value.code == "InvalidAttributeName"

@@ -1,4 +1,4 @@
-"""The SQS server over real sockets, with a queue whose answers the tests decide."""
+"""The SQS server over real sockets, with a queue controlled by the tests."""
 
 import asyncio
 import io
@@ -16,7 +16,7 @@ import chaski_embedded.sqs_api.server
 from chaski_core.errors import BackendUnavailableError
 from chaski_embedded.__main__ import welcome
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.queue import AttributedReceived
+from chaski_embedded.broker.queue import AttributedReceived
 from chaski_embedded.sqs_api.server import MAX_REQUEST_BYTES, SqsServer, start_server
 
 URL = "http://elsewhere.example/000000000000/orders.fifo"
@@ -31,7 +31,7 @@ FOLLOWER = AttributedReceived("id-2", "handle-2", b"2", "g", "d2", 2, 1_000, 1, 
 
 
 class FakeQueue:
-    """A queue that hands its messages out when the test lets it, cancelled or not."""
+    """A queue that returns its messages when the test allows it, cancelled or not."""
 
     def __init__(self) -> None:
         self.messages: Sequence[AttributedReceived] = ()
@@ -45,7 +45,7 @@ class FakeQueue:
         self.failure: Exception | None = None
 
     async def receive(self, *, wait_seconds: float, **_: Any) -> Sequence[AttributedReceived]:
-        """Waits for the test's word; taken messages are lost to a caller that was cancelled, or come all the same."""
+        """Waits for the test; messages for a cancelled caller are lost, or returned all the same."""
         self.waits.append(wait_seconds)
         if self.failure:
             raise self.failure
@@ -58,8 +58,8 @@ class FakeQueue:
                 raise
         return self.messages
 
-    async def give_back(self, messages: Sequence[AttributedReceived]) -> None:
-        """Notes what was given back."""
+    async def release(self, messages: Sequence[AttributedReceived]) -> None:
+        """Records released messages."""
         self.given_back.extend(messages)
         self.gave_back.set()
 
@@ -72,7 +72,7 @@ class FakeBroker:
         self.opened: list[str] = []
 
     def queue(self, url: str) -> FakeQueue:
-        """The one queue, whatever it is called."""
+        """The one queue, under any name."""
         self.opened.append(url)
         return self.fake
 
@@ -81,7 +81,7 @@ class FakeBroker:
         return time.time_ns() // 1_000_000
 
     async def attributes(self, url: str) -> Mapping[str, str]:
-        """What a queue has by default."""
+        """The default attributes of a queue."""
         self.opened.append(url)
         return ATTRIBUTES
 
@@ -105,7 +105,7 @@ async def _post(url: str, action: str, fields: Any = None, data: bytes | None = 
 
 @pytest.mark.parametrize("url", [URL, "https://[::1/orders.fifo", "embedded://orders.fifo", "orders.fifo"])
 async def test_only_the_name_in_a_queue_url_matters(url: str) -> None:
-    """A queue is found whatever host and port the caller knew it by."""
+    """A queue is found under any host and port."""
     broker = FakeBroker()
     broker.fake.may_answer.set()
     async with _serving(broker) as server:
@@ -114,8 +114,8 @@ async def test_only_the_name_in_a_queue_url_matters(url: str) -> None:
     assert set(broker.opened) == {"embedded://orders.fifo"}
 
 
-async def test_a_caller_that_hangs_up_ends_its_long_poll() -> None:
-    """The waiting receive is cancelled, so that it takes nothing for nobody."""
+async def test_a_client_that_disconnects_ends_its_long_poll() -> None:
+    """The waiting receive is cancelled, so that it receives nothing for a client that has left."""
     broker = FakeBroker()
     async with _serving(broker) as server:
         call = asyncio.create_task(
@@ -128,8 +128,8 @@ async def test_a_caller_that_hangs_up_ends_its_long_poll() -> None:
     assert broker.fake.given_back == []
 
 
-async def test_messages_taken_for_a_caller_that_hung_up_are_given_back() -> None:
-    """A receive that could no longer be stopped brought messages that nobody will handle."""
+async def test_messages_received_for_a_disconnected_client_are_released() -> None:
+    """A receive that could no longer be cancelled returned messages that no client handles."""
     broker = FakeBroker()
     broker.fake.heeds_cancel = False
     broker.fake.messages = (HEAD, FOLLOWER)
@@ -143,8 +143,8 @@ async def test_messages_taken_for_a_caller_that_hung_up_are_given_back() -> None
     assert broker.fake.given_back == [HEAD, FOLLOWER]
 
 
-async def test_closing_ends_long_polls_with_an_empty_answer() -> None:
-    """A server that ends does not make its callers wait, and takes nothing for them."""
+async def test_closing_ends_long_polls_with_an_empty_response() -> None:
+    """A closing server does not make its clients wait, and receives nothing for them."""
     broker = FakeBroker()
     async with _serving(broker) as server:
         call = asyncio.create_task(
@@ -156,8 +156,8 @@ async def test_closing_ends_long_polls_with_an_empty_answer() -> None:
     assert broker.fake.cancelled.is_set()
 
 
-async def test_what_a_receive_brings_while_the_server_closes_still_reaches_the_caller() -> None:
-    """The caller is there, so nothing needs to be given back."""
+async def test_messages_received_while_the_server_closes_reach_the_client() -> None:
+    """The client is connected, so nothing is released."""
     broker = FakeBroker()
     broker.fake.heeds_cancel = False
     broker.fake.messages = (HEAD,)
@@ -186,11 +186,11 @@ async def test_what_a_receive_brings_while_the_server_closes_still_reaches_the_c
         ),
     ],
 )
-async def test_an_action_that_is_not_offered_is_refused(action: str, status: int, code: str) -> None:
-    """The header names the code in the way of the former protocol."""
+async def test_an_unsupported_action_is_refused(action: str, status: int, code: str) -> None:
+    """The header has the code of the former protocol."""
     async with _serving(FakeBroker()) as server:
-        answered, _, told = await _post(server.url, action, {})
-    assert (answered, told) == (status, code)
+        answered, _, body = await _post(server.url, action, {})
+    assert (answered, body) == (status, code)
 
 
 @pytest.mark.parametrize(
@@ -209,24 +209,24 @@ async def test_an_action_that_is_not_offered_is_refused(action: str, status: int
         pytest.param([], "MalformedInput;Sender", id="no object"),
     ],
 )
-async def test_a_receive_that_is_not_allowed_is_refused_before_the_queue_is_asked(fields: Any, code: str) -> None:
-    """Nothing is taken for a request that can't be answered."""
+async def test_an_invalid_receive_is_refused_before_the_queue_is_called(fields: Any, code: str) -> None:
+    """Nothing is received for an invalid request."""
     broker = FakeBroker()
     async with _serving(broker) as server:
-        status, _, told = await _post(server.url, "AmazonSQS.ReceiveMessage", fields)
-    assert (status, told) == (400, code)
+        status, _, body = await _post(server.url, "AmazonSQS.ReceiveMessage", fields)
+    assert (status, body) == (400, code)
     assert broker.fake.waits == []
 
 
 async def test_a_request_beyond_the_limit_is_refused() -> None:
     """Memory is bounded: 8 MiB is more than any allowed batch needs."""
     async with _serving(FakeBroker()) as server:
-        status, _, told = await _post(server.url, "AmazonSQS.SendMessage", data=b" " * (MAX_REQUEST_BYTES + 1))
-    assert (status, told) == (413, "RequestEntityTooLarge;Sender")
+        status, _, body = await _post(server.url, "AmazonSQS.SendMessage", data=b" " * (MAX_REQUEST_BYTES + 1))
+    assert (status, body) == (413, "RequestEntityTooLarge;Sender")
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller that stops in the middle of its request holds nothing for longer than the limit."""
+async def test_a_request_body_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that stops in the middle of its request occupies the server no longer than the limit."""
     monkeypatch.setattr(chaski_embedded.sqs_api.server, "BODY_TIMEOUT_SECONDS", 0.2)
     async with _serving(FakeBroker()) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
@@ -237,29 +237,29 @@ async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.M
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_broker_that_is_away_answers_503() -> None:
+async def test_an_unavailable_broker_is_503() -> None:
     """SDKs retry a 503; they would not retry a 400."""
     broker = FakeBroker()
     broker.fake.failure = BackendUnavailableError("the disk is full")
     async with _serving(broker) as server:
-        status, answer, told = await _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": URL})
-    assert (status, told) == (503, "ServiceUnavailable;Receiver")
+        status, answer, body = await _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": URL})
+    assert (status, body) == (503, "ServiceUnavailable;Receiver")
     assert answer["message"] == "the disk is full"
 
 
-async def test_an_unforeseen_failure_answers_500_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """The caller is told nothing of the inside; the log holds the traceback."""
+async def test_an_unexpected_error_is_500_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The response has no details; the log has the traceback."""
     broker = FakeBroker()
     broker.fake.failure = KeyError("inside")
     with caplog.at_level(logging.ERROR):
         async with _serving(broker) as server:
-            status, answer, told = await _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": URL})
-    assert (status, told) == (500, "InternalFailure;Receiver")
+            status, answer, body = await _post(server.url, "AmazonSQS.ReceiveMessage", {"QueueUrl": URL})
+    assert (status, body) == (500, "InternalFailure;Receiver")
     assert "inside" not in answer["message"]
     assert "KeyError: 'inside'" in caplog.text
 
 
-async def test_an_address_that_is_taken_is_told() -> None:
+async def test_an_address_in_use_is_an_error() -> None:
     """The second server fails at once and leaves nothing running."""
     async with _serving(FakeBroker()) as server:
         port = int(server.url.rpartition(":")[2])
@@ -270,9 +270,9 @@ async def test_an_address_that_is_taken_is_told() -> None:
 @pytest.mark.parametrize(
     ("host", "warned"), [("127.0.0.1", False), ("::1", False), ("localhost", False), ("0.0.0.0", True)]
 )
-def test_the_welcome_says_who_can_reach_the_server(host: str, warned: bool) -> None:
-    """There is no authentication, so an address that others can reach is told loudly."""
+def test_the_welcome_warns_where_others_can_reach_the_server(host: str, warned: bool) -> None:
+    """The server has no authentication, so an address that others can reach has a warning in capitals."""
     text = welcome("http://127.0.0.1:9324", host)
-    assert ("EVERYONE" in text) is warned
+    assert ("FULL ACCESS" in text) is warned
     assert "AWS_ENDPOINT_URL_SQS=http://127.0.0.1:9324" in text
-    assert "aws sqs --endpoint-url http://127.0.0.1:9324" in text  # version 1 of the CLI reads no variable for it
+    assert "aws sqs --endpoint-url http://127.0.0.1:9324" in text  # version 1 of the CLI does not read the variable

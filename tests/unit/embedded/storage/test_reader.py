@@ -1,4 +1,4 @@
-"""What another process reads of a data folder while its owner works."""
+"""Reading a data folder in another process beside its owner."""
 
 import asyncio
 import subprocess
@@ -18,7 +18,7 @@ from chaski_core.ports import AttemptEntry, OutgoingMessage, Sent
 from chaski_core.retry.ladder import Reason
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.queue import EmbeddedQueue
+from chaski_embedded.broker.queue import EmbeddedQueue
 from chaski_embedded.storage import dead_letters, schema
 from chaski_embedded.storage.reader import Reader, State, Trace, open_reader
 
@@ -34,14 +34,14 @@ async def queue(broker: EmbeddedBroker) -> EmbeddedQueue:
 
 @pytest.fixture
 def reader(broker: EmbeddedBroker, tmp_path: Path) -> Iterator[Reader]:
-    """The folder that the broker owns, read beside it."""
+    """A reader of the broker's folder."""
     assert broker.file.is_file()
     with open_reader(tmp_path / "data") as opened:
         yield opened
 
 
 def outgoing(label: str, key: str = "") -> OutgoingMessage:
-    """A message as ingest puts it on its queue."""
+    """A message as sent by ingest."""
     body = write_envelope({"subject": SUBJECT, "body": {"url": "http://x/"}}, Metadata(id=label))
     return OutgoingMessage(body, group_id(SUBJECT), first_deduplication_id(key or label))
 
@@ -52,7 +52,7 @@ async def put(queue: EmbeddedQueue, *messages: OutgoingMessage) -> list[str]:
 
 
 def hopped(message: OutgoingMessage, identity: str, hop: int = 1) -> OutgoingMessage:
-    """The same on a rung, as a worker puts it there."""
+    """The same message on a rung, as sent by a worker."""
     return replace(message, deduplication_id=hop_deduplication_id(identity, "fast", 0, hop))
 
 
@@ -66,7 +66,7 @@ def replayed(label: str, identity: str, number: int = 1) -> OutgoingMessage:
 def attempt(
     message_id: str, outcome: str = "failed", number: int = 1, at: int = NOON, label: str = "order-1"
 ) -> AttemptEntry:
-    """An attempt as the worker notes it."""
+    """An attempt as recorded by the worker."""
     status = 204 if outcome == "delivered" else 503
     return AttemptEntry(
         message_id, label, SUBJECT, "ns/r", number, at, "first", outcome, "503", status, 12.5, "HTTP 503"
@@ -83,7 +83,7 @@ def letter(message_id: str, at: int = NOON, label: str = "order-1", replay_of: s
 
 
 async def noted(broker: EmbeddedBroker, *entries: AttemptEntry) -> None:
-    """Attempts in the file."""
+    """Stores attempts."""
     journal = EmbeddedBackend(broker).journal
     for entry in entries:
         journal.note(entry)
@@ -91,7 +91,7 @@ async def noted(broker: EmbeddedBroker, *entries: AttemptEntry) -> None:
 
 
 def states(traces: Sequence[Trace]) -> list[tuple[str, str, str | None]]:
-    """Identity, state, and what it is a replay of."""
+    """Identity, state and original of each trace."""
     return [(trace.message_id, trace.state.value, trace.replay_of) for trace in traces]
 
 
@@ -102,7 +102,7 @@ def counts(reader: Reader) -> tuple[int, int, int, int, int]:
 
 
 async def take_and_delete(queue: EmbeddedQueue) -> None:
-    """The queue is empty afterwards."""
+    """Receives and deletes all messages."""
     while batch := await queue.receive(max_messages=10, wait_seconds=0, visibility_seconds=30, attempt_id=""):
         await queue.delete([message.receipt_handle for message in batch])
 
@@ -112,7 +112,7 @@ async def take_and_delete(queue: EmbeddedQueue) -> None:
 async def test_message_is_traced_from_queue_to_target(
     broker: EmbeddedBroker, queue: EmbeddedQueue, reader: Reader, by: str
 ) -> None:
-    """Unknown, pending, pending after a failure and on a rung, delivered; by either of its ids."""
+    """Unknown, pending, pending after a failure and on a rung, delivered; by identity and by label."""
     assert reader.traces("m1") == []
     identity, _ = await put(queue, outgoing("m1"), outgoing("m10"))
     asked = identity if by == "identity" else "m1"
@@ -135,7 +135,7 @@ async def test_message_is_traced_from_queue_to_target(
 async def test_messages_that_share_a_label_are_traced_and_counted_apart(
     broker: EmbeddedBroker, queue: EmbeddedQueue, reader: Reader
 ) -> None:
-    """One a dead letter, one delivered, one waiting: each with its own attempts, and the accounts are balanced."""
+    """One dead letter, one delivered, one waiting: each with its own attempts, and the ledger is balanced."""
     first, second, third = await put(queue, *(outgoing("order-1", key) for key in "abc"))
     await noted(broker, attempt(first), attempt(second, "delivered", at=NOON + 1))
     await EmbeddedBackend(broker).dead_letters.put(letter(first, NOON + 2))
@@ -156,7 +156,7 @@ async def test_messages_that_share_a_label_are_traced_and_counted_apart(
 async def test_replays_are_found_with_the_message_and_count_for_it(
     broker: EmbeddedBroker, queue: EmbeddedQueue, reader: Reader
 ) -> None:
-    """A replay that waits, fails again, is sent again and delivered: one accepted message all the time."""
+    """A replay that waits, fails again, is replayed and delivered counts as one accepted message throughout."""
     store = EmbeddedBackend(broker).dead_letters
     (root,) = await put(queue, outgoing("order-1"))
     await take_and_delete(queue)
@@ -185,18 +185,18 @@ async def test_replays_are_found_with_the_message_and_count_for_it(
 
 @pytest.mark.promise(13)
 async def test_message_of_another_sender_is_found_by_its_body(queue: EmbeddedQueue, reader: Reader) -> None:
-    """Who puts a message on the queue by SQS may choose any deduplication id."""
+    """A client of the SQS API may choose any deduplication id."""
     (identity,) = await put(queue, replace(outgoing("m1"), deduplication_id="anything"))
     await queue.send([OutgoingMessage(b'garbage with "m2" in it', "g", "other")])
     assert states(reader.traces("m1")) == [(identity, "pending", None)]
     assert reader.traces("m2") == []
 
 
-async def test_a_rung_of_any_name_is_no_replay_and_no_older_release(
+async def test_rungs_with_special_names_are_not_mistaken(
     broker: EmbeddedBroker, queue: EmbeddedQueue, reader: Reader
 ) -> None:
-    """`replay` and `60` are names that a rung can have."""
-    await broker.run(lambda session: session.sql().execute("INSERT INTO rungs VALUES ('ns/r', '60', 60, 'u')"))
+    """`replay` and `60` are valid names of rungs."""
+    await broker.run(lambda work: work.sql().execute("INSERT INTO rungs VALUES ('ns/r', '60', 60, 'u')"))
     first, second = await put(queue, outgoing("m1"), outgoing("m2"))
     await take_and_delete(queue)
     for name, identity in (("60", first), ("replay", second)):
@@ -206,8 +206,8 @@ async def test_a_rung_of_any_name_is_no_replay_and_no_older_release(
     assert counts(reader) == (2, 0, 0, 2, 0)
 
 
-async def test_attempts_are_told_in_order(broker: EmbeddedBroker, reader: Reader) -> None:
-    """As they were made, not as they were noted."""
+async def test_attempts_are_in_order(broker: EmbeddedBroker, reader: Reader) -> None:
+    """In the order of the attempts, not of their storage."""
     journal = EmbeddedBackend(broker).journal
     for number in (2, 1, 3):
         journal.note(attempt("m1", number=number, at=NOON + number))
@@ -217,7 +217,7 @@ async def test_attempts_are_told_in_order(broker: EmbeddedBroker, reader: Reader
 
 
 async def test_many_pages_are_read_without_gap_or_repeat(broker: EmbeddedBroker, reader: Reader) -> None:
-    """Also where a page ends within one millisecond, and while letters are added."""
+    """Also where a page ends within one millisecond, and while dead letters are added."""
     store = EmbeddedBackend(broker).dead_letters
     total = dead_letters.PAGE * 2 + 1
     await asyncio.gather(*(store.put(letter(f"m{n:04}", NOON + n // 300)) for n in range(total)))
@@ -244,19 +244,19 @@ async def test_many_pages_are_read_without_gap_or_repeat(broker: EmbeddedBroker,
     ids=["time", "subject", "target", "status", "class", "all"],
 )
 async def test_search_reads_its_index_in_order(broker: EmbeddedBroker, wanted: DeadLetterFilter, index: str) -> None:
-    """No search sorts or passes over the whole table."""
+    """No search sorts or scans the whole table."""
     statement, values = dead_letters._query(wanted, dead_letters.START)
-    plan = await broker.run(lambda session: session.read(f"EXPLAIN QUERY PLAN {statement}", values))
-    told = " ".join(row[3] for row in plan)
-    assert index in told
-    assert "SEARCH" in told
-    assert "TEMP B-TREE" not in told
+    plan = await broker.run(lambda work: work.read(f"EXPLAIN QUERY PLAN {statement}", values))
+    details = " ".join(row[3] for row in plan)
+    assert index in details
+    assert "SEARCH" in details
+    assert "TEMP B-TREE" not in details
 
 
 async def test_another_process_reads_while_the_owner_works(
     broker: EmbeddedBroker, queue: EmbeddedQueue, tmp_path: Path
 ) -> None:
-    """The owner goes on sending; the reader sees what is committed."""
+    """The owner continues to send; the reader sees committed data."""
     assert broker.file.is_file()
     await queue.send([outgoing("m1")])
     script = (
@@ -266,13 +266,13 @@ async def test_another_process_reads_while_the_owner_works(
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, str(tmp_path / "data"), stdout=subprocess.PIPE
     )
-    told, _ = await child.communicate()
-    assert told == b"pending\n"
+    details, _ = await child.communicate()
+    assert details == b"pending\n"
     await queue.send([outgoing("m2")])
 
 
-async def test_reader_refuses_what_it_does_not_know(broker: EmbeddedBroker, tmp_path: Path) -> None:
-    """No folder, a folder without data, a file of a newer release, a file that is no database."""
+async def test_reader_refuses_unknown_folders_and_files(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    """No folder, a folder without data, a file of a newer release, a file that is not a database."""
     await broker.close()
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -300,6 +300,6 @@ async def test_reader_refuses_what_it_does_not_know(broker: EmbeddedBroker, tmp_
 
 
 async def test_reader_cannot_write(reader: Reader) -> None:
-    """It can do no harm beside the owner."""
+    """It can't change the owner's data."""
     with pytest.raises(Exception, match="readonly"):
         reader._connection.execute("DELETE FROM dead_letters")

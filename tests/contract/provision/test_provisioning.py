@@ -1,4 +1,4 @@
-"""Queues and a table come into being, once, as they must be, and only where nobody else's lie."""
+"""Creates queues and a table once, in the desired state, and never changes those of other owners."""
 
 import json
 from collections.abc import Callable
@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from chaski_aws.provision.apply import apply, fence, unfence
-from chaski_aws.provision.desired import desired
+from chaski_aws.provision.apply import apply
+from chaski_aws.provision.desired import ProvisionSettings, desired
 from chaski_aws.provision.errors import NotOursError, ProvisionError
-from chaski_aws.provision.generations import generations_of
-from chaski_aws.provision.observe import counts, observe_queue, observe_table, survey
-from chaski_aws.provision.plan import plan, plan_drop
-from chaski_aws.provision.settings import ProvisionSettings
+from chaski_aws.provision.observe import counts, observe, observe_queue, observe_table
+from chaski_aws.provision.plan import block_sends, plan, plan_drop, unblock_sends
+from chaski_aws.provision.state import ObservedQueue, generations_of
 from chaski_core.errors import RouteConflictError
 from chaski_core.ports import QueueCounts
 from chaski_core.route.model import Route
@@ -45,13 +44,13 @@ def all_queues(aws: Counted) -> dict[str, Any]:
 
 
 def foreign_queue(aws: Counted, name: str, **tags: str) -> str:
-    """A queue that somebody else made; its URL."""
+    """Creates a queue of another owner; its URL."""
     request = {"QueueName": name, "Attributes": {"FifoQueue": "true"}, "tags": tags}
     return str(aws.aws.call("sqs", "CreateQueue", request)["QueueUrl"])
 
 
 def test_a_route_gets_its_queues_and_its_table(aws: Counted) -> None:
-    """Every attribute that order, durability and throughput rest on, read back from the service."""
+    """Every attribute that order, durability and throughput depend on, read back from the service."""
     made = provision(aws, route_of())
 
     queues = all_queues(aws)
@@ -94,7 +93,7 @@ def test_a_route_gets_its_queues_and_its_table(aws: Counted) -> None:
 
 
 def test_strict_needs_no_rungs(aws: Counted) -> None:
-    """There the head waits in its own queue."""
+    """In Strict the head waits in its own queue."""
     made = provision(aws, STRICT)
     assert len(all_queues(aws)) == 3
     assert made.resolved.rungs == ()
@@ -102,13 +101,25 @@ def test_strict_needs_no_rungs(aws: Counted) -> None:
 
 @pytest.mark.parametrize("route", [route_of(), STRICT], ids=["Relaxed", "Strict"])
 def test_a_second_run_writes_nothing(aws: Counted, route: Route) -> None:
-    """Counted at the client: no call that could change something, and the very same resolved route."""
+    """Counted at the client: no call that changes something, and the same resolved route."""
     first = provision(aws, route)
     aws.writes.clear()
     second = provision(aws, route)
     assert aws.writes == []
     assert second.applied.done == ()
     assert second.resolved == first.resolved
+
+
+def first_queue(aws: Counted) -> ObservedQueue:
+    """The queue `FIRST`."""
+    queue = observe_queue(aws, FIRST)
+    assert queue is not None
+    return queue
+
+
+def block_first(aws: Counted) -> None:
+    """Blocks sends to the queue `FIRST`."""
+    apply(aws.aws, [block_sends(first_queue(aws))])
 
 
 DRIFTS: dict[str, Callable[[Counted], object]] = {
@@ -130,8 +141,8 @@ DRIFTS: dict[str, Callable[[Counted], object]] = {
         "SetQueueAttributes",
         {"QueueUrl": url_of(aws, rung_name(aws)), "Attributes": {"DelaySeconds": "0"}},
     ),
-    "fence": lambda aws: fence(aws.aws, FIRST),
-    "queue gone": lambda aws: aws.aws.call("sqs", "DeleteQueue", {"QueueUrl": url_of(aws, FIRST)}),
+    "send block": block_first,
+    "queue deleted": lambda aws: aws.aws.call("sqs", "DeleteQueue", {"QueueUrl": url_of(aws, FIRST)}),
     "tag": lambda aws: aws.aws.call(
         "sqs", "UntagQueue", {"QueueUrl": url_of(aws, FIRST), "TagKeys": ["chaski.dev/map", "chaski.dev/generation"]}
     ),
@@ -165,25 +176,25 @@ def rung_name(aws: Counted) -> str:
 
 
 @pytest.mark.parametrize("drift", DRIFTS.values(), ids=DRIFTS.keys())
-def test_what_somebody_changed_is_put_right(aws: Counted, drift: Callable[[Counted], object]) -> None:
-    """And the plan names each attribute with what it was and what it must be; the run after that writes nothing."""
+def test_drift_is_corrected(aws: Counted, drift: Callable[[Counted], object]) -> None:
+    """By the next run; the run after that writes nothing."""
     before = provision(aws, route_of())
     state = all_queues(aws)
     drift(aws)
-    mended = provision(aws, route_of())
-    assert mended.applied.done
+    corrected = provision(aws, route_of())
+    assert corrected.applied.done
     assert all_queues(aws) == state
-    assert mended.resolved == before.resolved
+    assert corrected.resolved == before.resolved
     aws.writes.clear()
     provision(aws, route_of())
     assert aws.writes == []
 
 
-def test_drift_is_told_attribute_by_attribute(aws: Counted) -> None:
+def test_drift_lists_each_attribute(aws: Counted) -> None:
     """For an event, a log line, and a dry run."""
     provision(aws, route_of())
     DRIFTS["attributes"](aws)
-    observed = survey(aws, route_of(), SETTINGS)
+    observed = observe(aws, route_of(), SETTINGS)
     (action,) = plan(desired(route_of(), observed.generations, SETTINGS), observed)
     assert action.operation == "SetQueueAttributes"
     assert {(each.attribute, each.was, each.wanted) for each in action.drift} == {
@@ -204,8 +215,8 @@ def test_drift_is_told_attribute_by_attribute(aws: Counted) -> None:
     ],
     ids=["untagged", "tags of others", "another installation", "another route"],
 )
-def test_a_queue_of_somebody_else_is_named_and_not_touched(aws: Counted, tags: dict[str, str]) -> None:
-    """Nothing at all is written then, and a drop leaves it where it is."""
+def test_a_queue_of_another_owner_is_reported_and_not_changed(aws: Counted, tags: dict[str, str]) -> None:
+    """Nothing is written, and a drop leaves it."""
     foreign_queue(aws, FIRST, **tags)
     before = all_queues(aws)
     with pytest.raises(NotOursError, match=FIRST) as caught:
@@ -213,14 +224,14 @@ def test_a_queue_of_somebody_else_is_named_and_not_touched(aws: Counted, tags: d
     assert not caught.value.retryable
     assert caught.value.fix
     assert aws.writes == []
-    apply(aws, plan_drop(route_of(), SETTINGS, survey(aws, route_of(), SETTINGS)))
+    apply(aws, plan_drop(route_of(), SETTINGS, observe(aws, route_of(), SETTINGS)))
     assert all_queues(aws) == before
 
 
 @pytest.mark.promise(7)
 @pytest.mark.promise(14)
-def test_another_installation_neither_shares_nor_fences_what_is_there(aws: Counted) -> None:
-    """Two clusters in one account, the same route, and then another map in the second: the first goes on undisturbed."""
+def test_another_installation_neither_uses_nor_blocks_existing_queues(aws: Counted) -> None:
+    """Two clusters in one account, the same route, then another map in the second: the first is not affected."""
     first, second = ProvisionSettings("11111111-aaaa"), ProvisionSettings("22222222-bbbb")
     provision(aws, route_of(), first)
     before, written = all_queues(aws), len(aws.writes)
@@ -229,15 +240,15 @@ def test_another_installation_neither_shares_nor_fences_what_is_there(aws: Count
             provision(aws, wanted, second)
         assert 'installation: set it to "11111111-aaaa" to keep using these' in caught.value.fix
         with pytest.raises(NotOursError):
-            apply(aws, plan_drop(wanted, second, survey(aws, wanted, second)))
+            apply(aws, plan_drop(wanted, second, observe(aws, wanted, second)))
     assert all_queues(aws) == before
     assert len(aws.writes) == written
     assert provision(aws, route_of(), first).applied.done == ()
 
 
 @pytest.mark.promise(7)
-def test_a_table_of_somebody_else_is_named_and_not_touched(aws: Counted) -> None:
-    """Neither by making nor by dropping."""
+def test_a_table_of_another_owner_is_reported_and_not_changed(aws: Counted) -> None:
+    """Neither by provisioning nor by dropping."""
     name = table_name(route_of())
     request = {
         "TableName": name,
@@ -249,7 +260,7 @@ def test_a_table_of_somebody_else_is_named_and_not_touched(aws: Counted) -> None
     with pytest.raises(NotOursError, match=name):
         provision(aws, route_of())
     with pytest.raises(NotOursError, match=name):
-        plan_drop(route_of(), SETTINGS, survey(aws, route_of(), SETTINGS))
+        plan_drop(route_of(), SETTINGS, observe(aws, route_of(), SETTINGS))
     assert aws.writes == []
 
 
@@ -258,8 +269,8 @@ STEPS = 8  # of the first run of a route: five queues, the table, its expiry, it
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
 @pytest.mark.parametrize("step", range(STEPS))
-def test_a_run_that_is_killed_anywhere_is_finished_by_the_next(aws: Counted, step: int, after: bool) -> None:
-    """The same queues and the same resolved route as without the kill, and nothing made twice."""
+def test_a_killed_run_is_completed_by_the_next(aws: Counted, step: int, after: bool) -> None:
+    """The same queues and resolved route as without the kill, and nothing created twice."""
     aws.kill_at, aws.kill_after_the_call = step, after
     with pytest.raises(Killed):
         provision(aws, route_of())
@@ -273,12 +284,12 @@ def test_a_run_that_is_killed_anywhere_is_finished_by_the_next(aws: Counted, ste
     assert aws.writes == []
 
 
-CHANGE_STEPS = 7  # four new queues, three fences
+CHANGE_STEPS = 7  # four new queues, three send blocks
 
 
 @pytest.mark.parametrize("step", [None, *range(CHANGE_STEPS)])
-def test_another_map_makes_a_new_set_and_fences_the_old_one(aws: Counted, step: int | None) -> None:
-    """However often the run is cut short: one new generation, the old queues closed to senders and still there."""
+def test_another_map_creates_a_generation_and_blocks_sends_to_the_old_one(aws: Counted, step: int | None) -> None:
+    """Even after an interrupted run: one new generation, and the old queues exist and refuse sends."""
     provision(aws, route_of())
     aws.writes.clear()
     if step is not None:
@@ -291,29 +302,29 @@ def test_another_map_makes_a_new_set_and_fences_the_old_one(aws: Counted, step: 
     assert [each.number for each in made.resolved.generations] == [1, 2]
     assert {name: len(urls) for name, urls in made.resolved.current.queues.items()} == {"urgent": 1, "messages": 3}
     policies = {name: attributes.get("Policy") for name, (attributes, _) in all_queues(aws).items()}
-    fences = {name for name, policy in policies.items() if policy}
-    assert len(fences) == 3
-    assert all("-g1-" in name for name in fences)
+    blocked = {name for name, policy in policies.items() if policy}
+    assert len(blocked) == 3
+    assert all("-g1-" in name for name in blocked)
     aws.writes.clear()
     provision(aws, MORE_PARTITIONS)
     assert aws.writes == []
 
 
 def test_generations_are_read_back_from_tags(aws: Counted) -> None:
-    """A status that is lost takes nothing with it: maps back and forth are three generations, told apart."""
+    """A lost status loses nothing: maps changed back and forth are three generations."""
     provision(aws, route_of())
     provision(aws, MORE_PARTITIONS)
     last = provision(aws, route_of())
     assert [each.number for each in last.resolved.generations] == [1, 2, 3]
-    observed = survey(aws, route_of(), SETTINGS)
+    observed = observe(aws, route_of(), SETTINGS)
     known = generations_of({queue.url: queue.tags for queue in observed.own_queues})
     assert [each.number for each in known] == [1, 2, 3]
     assert [sum(map(len, each.queues.values())) for each in known] == [3, 4, 3]
     assert known[0].map == known[2].map != known[1].map
 
 
-def test_a_rung_that_is_taken_out_is_kept_and_fenced_and_comes_back_unfenced(aws: Counted) -> None:
-    """It may hold messages; and a rung that returns takes them again."""
+def test_a_removed_rung_is_kept_with_a_send_block_until_it_returns(aws: Counted) -> None:
+    """It may hold messages; when the rung returns, the queue accepts messages again."""
     only_fast = route_of(
         retry={
             "rungs": [{"name": "fast", "delaySeconds": 5}],
@@ -325,16 +336,16 @@ def test_a_rung_that_is_taken_out_is_kept_and_fenced_and_comes_back_unfenced(aws
     assert [each.rung.name for each in without.resolved.retired_rungs] == ["slow"]
     slow = observe_queue(aws, rung_name(aws))
     assert slow is not None
-    assert slow.fenced
+    assert slow.is_blocked
     back = provision(aws, route_of())
     assert back.resolved.retired_rungs == ()
     slow = observe_queue(aws, rung_name(aws))
     assert slow is not None
-    assert not slow.fenced
+    assert not slow.is_blocked
 
 
-def test_a_fence_leaves_other_statements_of_a_policy_alone(aws: Counted) -> None:
-    """Somebody may have given other accounts access."""
+def test_a_send_block_keeps_other_statements_of_a_policy(aws: Counted) -> None:
+    """Another account may have been granted access."""
     provision(aws, route_of())
     allow = {
         "Sid": "partner",
@@ -348,30 +359,28 @@ def test_a_fence_leaves_other_statements_of_a_policy_alone(aws: Counted) -> None
     aws.writes.clear()
     provision(aws, route_of())
     assert aws.writes == []
-    fence(aws, FIRST)
-    fence(aws, FIRST)
-    unfence(aws, FIRST)
-    unfence(aws, FIRST)
-    assert [operation for operation, _ in aws.writes] == ["SetQueueAttributes", "SetQueueAttributes"]
-    left = observe_queue(aws, FIRST)
-    assert left is not None
+    apply(aws, [block_sends(first_queue(aws))])
+    assert first_queue(aws).is_blocked
+    apply(aws, [unblock_sends(first_queue(aws))])
+    left = first_queue(aws)
+    assert not left.is_blocked
     assert json.loads(left.attributes["Policy"])["Statement"] == [allow]
 
 
-def test_a_drop_takes_what_is_ours_and_can_be_repeated(aws: Counted) -> None:
-    """Protection is taken away first; queues of others and of other routes stay."""
+def test_a_drop_deletes_only_our_resources_and_can_be_repeated(aws: Counted) -> None:
+    """Deletion protection is disabled first; queues of other owners and routes stay."""
     foreign = foreign_queue(aws, "chaski-helpdesk-conversations-extra.fifo", team="payments")
     provision(aws, route_of())
     provision(aws, route_of(name="conversations-too"))
     kept = {
         name for name, (_, tags) in all_queues(aws).items() if tags.get("chaski.dev/route") != "helpdesk/conversations"
     }
-    apply(aws, plan_drop(route_of(), SETTINGS, survey(aws, route_of(), SETTINGS)))
+    apply(aws, plan_drop(route_of(), SETTINGS, observe(aws, route_of(), SETTINGS)))
     assert set(all_queues(aws)) == kept
     assert foreign.rpartition("/")[2] in kept
     assert observe_table(aws, table_name(route_of())) is None
     assert observe_table(aws, table_name(route_of(name="conversations-too"))) is not None
-    assert plan_drop(route_of(), SETTINGS, survey(aws, route_of(), SETTINGS)) == ()
+    assert plan_drop(route_of(), SETTINGS, observe(aws, route_of(), SETTINGS)) == ()
 
 
 def test_another_ordering_is_refused(aws: Counted) -> None:
@@ -384,7 +393,7 @@ def test_another_ordering_is_refused(aws: Counted) -> None:
 
 
 def test_counts_are_one_call(aws: Counted) -> None:
-    """What the scaler and the finalizer ask most."""
+    """The most frequent call of the autoscaler and the finalizer."""
     made = provision(aws, route_of())
     aws.reads.clear()
     url = made.resolved.current.queues["urgent"][0]
@@ -392,8 +401,8 @@ def test_counts_are_one_call(aws: Counted) -> None:
     assert aws.reads == ["GetQueueAttributes"]
 
 
-def test_a_table_with_another_key_is_refused_for_good(aws: Counted) -> None:
-    """Keys can't be changed, and nothing is deleted for it."""
+def test_a_table_with_another_key_is_refused(aws: Counted) -> None:
+    """Keys can't be changed, and the table is not deleted."""
     name = table_name(route_of())
     request = {
         "TableName": name,

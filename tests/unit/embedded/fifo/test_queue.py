@@ -1,7 +1,7 @@
 """The rules of an SQS FIFO queue, one row each.
 
-The mark at the end of an id is the evidence: AWSV was run against AWS by somebody and recorded, API and DOC are AWS's
-reference and guide, ISS is an issue that reports it of AWS, HERE is our choice where AWS leaves it open.
+The mark at the end of an id is the evidence: AWSV was run against AWS and recorded, API and DOC are AWS's reference
+and guide, ISS is an issue that reports it of AWS, HERE is our choice where AWS documents nothing.
 """
 
 from importlib import util
@@ -224,7 +224,7 @@ RULES = {
         send a1
         take 1 = a1
         delete a1
-        hide a1 60 = gone
+        hide a1 60 = deleted
     """,
     "change-counts-from-now-API": """
         send a1
@@ -483,7 +483,7 @@ RULES = {
 @pytest.mark.parametrize("script", RULES.values(), ids=RULES.keys())
 @pytest.mark.promise(3)
 def test_queue_keeps_the_rule(script: str) -> None:
-    """What the script says must come of each step comes of it."""
+    """Each step of the script has the result that the script expects."""
     FifoScript().run(script)
 
 
@@ -499,48 +499,48 @@ def test_duplicate_scope_message_group_is_per_group() -> None:
     )
 
 
-def test_first_receive_time_stays() -> None:
-    """ApproximateFirstReceiveTimestamp (API) is that of the first receive, however often a message comes back."""
+def test_first_receive_time_is_constant() -> None:
+    """ApproximateFirstReceiveTimestamp (API) is that of the first receive, in every later receive too."""
     queue = FifoQueue(Settings())
     queue.send(first_sequence_at(1_000), "a", "x", 1_000)
-    (first,) = queue.take(1, 0, "", 1_000, wall=77)
-    (second,) = queue.take(1, 0, "", 2_000, wall=88)
+    (first,) = queue.receive(1, 0, "", 1_000, wall=77)
+    (second,) = queue.receive(1, 0, "", 2_000, wall=88)
     assert (first.first_at, second.first_at, second.receives) == (77, 77, 2)
 
 
-def test_restored_queue_goes_on_where_it_was() -> None:
-    """Held messages stay held until their time, received ones keep their count, order and deduplication are the same."""
+def test_restored_queue_continues_in_the_same_state() -> None:
+    """Messages in flight stay so until their time, received ones keep their count; order and deduplication are the same."""
     queue, now = FifoQueue(Settings()), 1_000_000
     sequences = [first_sequence_at(now) + n for n in range(4)]
     records = [InFlight("a", 1, 5, now, now + 30_000), InFlight("a", 3, 5, now, now), None, None]
     for sequence, group, record in zip(sequences, "aaab", records, strict=True):
         queue.remember(sequence, group, str(sequence))
         queue.restore(sequence, group, record)
-    assert [each.sequence for each in queue.take(10, 1_000, "", now, now)] == [sequences[3]]
+    assert [each.sequence for each in queue.receive(10, 1_000, "", now, now)] == [sequences[3]]
     assert queue.delete(sequences[0], 1, now) is None
-    taken = queue.take(10, 1_000, "", now, now)
+    taken = queue.receive(10, 1_000, "", now, now)
     assert [(each.sequence, each.receives) for each in taken] == [(sequences[1], 4), (sequences[2], 1)]
     assert queue.send(first_sequence_at(now) + 9, "a", str(sequences[2]), now) == sequences[2]
 
 
-def test_restored_queue_keeps_its_line() -> None:
-    """A restart changes nothing about who is next: what was given back stands behind what was sent before that."""
+def test_restored_queue_keeps_the_order_of_groups() -> None:
+    """After a restart, a message that became visible again is still behind those sent before that."""
     queue, now = FifoQueue(Settings()), 1_000_000
     sequences = [first_sequence_at(now + n * 1_000) for n in range(3)]
     back = InFlight("a", 1, 5, now, now + 1_500)  # visible again after b was sent, and before c
     for sequence, group, record in zip(sequences, "abc", [back, None, None], strict=True):
         queue.restore(sequence, group, record)
-    taken = [each.group for _ in range(3) for each in queue.take(1, 30_000, "", now + 5_000, now)]
+    taken = [each.group for _ in range(3) for each in queue.receive(1, 30_000, "", now + 5_000, now)]
     assert taken == ["b", "a", "c"]
 
 
 def test_next_event_is_the_earliest_expiry_or_delay() -> None:
-    """A waiting receiver is told when to look again, and that only a call can help where nothing is under way."""
+    """The time of the next wake-up; None where only a call can make a message deliverable."""
     queue = FifoQueue(Settings(delay_ms=5_000))
     assert queue.next_event(0) is None
     queue.send(first_sequence_at(1_000), "a", "x", 1_000)
     assert queue.next_event(1_000) == 6_000
-    queue.take(1, 30_000, "", 6_000, 0)
+    queue.receive(1, 30_000, "", 6_000, 0)
     queue.send(first_sequence_at(7_000), "b", "y", 7_000)
     assert queue.next_event(7_000) == 12_000
     assert queue.next_event(12_000) == 36_000
@@ -548,56 +548,59 @@ def test_next_event_is_the_earliest_expiry_or_delay() -> None:
     assert queue.next_event(12_000) is None
 
 
-def test_expire_drops_in_steps_and_spares_what_is_held() -> None:
-    """Housekeeping drops what is too old, waiting, delayed or beyond the window, and says when there is more."""
+def test_expire_deletes_in_steps_and_spares_messages_in_flight() -> None:
+    """It deletes messages that are too old, waiting, delayed or outside the window, and reports whether there are more."""
     queue = FifoQueue(Settings(retention_ms=60_000, scan_window=3))
     for n in range(5):
         queue.send(first_sequence_at(n), "ab"[n % 2], str(n), n)
-    (held,) = queue.take(1, 3_600_000, "", 10, 0)
+    (held,) = queue.receive(1, 3_600_000, "", 10, 0)
     assert queue.expire(2, 100_000)
     while queue.expire(2, 100_000):
         pass
     counts = queue.counts(100_000)
     assert (counts.visible, counts.in_flight, counts.delayed) == (0, 1, 0)
-    assert len(queue.gone) == 4
+    assert len(queue.deleted) == 4
     assert queue.delete(held.sequence, 1, 100_000) is None
 
 
 @pytest.mark.promise(2)
-def test_a_queue_without_retention_drops_nothing() -> None:
-    """Neither a receive nor housekeeping, however old a message is."""
+def test_a_queue_without_retention_deletes_nothing() -> None:
+    """Neither by a receive nor by housekeeping, however old a message is."""
     queue, years = FifoQueue(Settings(retention_ms=None)), 100_000_000_000
     queue.send(first_sequence_at(5), "a", "x", 5)
     assert not queue.expire(10, years)
-    assert [each.group for each in queue.take(1, 1_000, "", years, years)] == ["a"]
+    assert [each.group for each in queue.receive(1, 1_000, "", years, years)] == ["a"]
     assert not queue.expire(10, 2 * years)
-    assert (queue.counts(2 * years).total, queue.gone) == (1, set())
+    assert (queue.counts(2 * years).total, queue.deleted) == (1, set())
 
 
-def test_expire_finds_what_was_held_when_it_looked_before() -> None:
-    """A held message that outlived the retention is dropped once it is back, though all that waited was younger."""
+def test_expire_finds_a_message_that_was_in_flight_before() -> None:
+    """A message in flight that is too old is deleted once it is visible, even if all waiting ones were younger."""
     queue = FifoQueue(Settings(retention_ms=60_000))
     queue.send(first_sequence_at(0), "a", "old", 0)
-    queue.take(1, 100_000, "", 0, 0)
+    queue.receive(1, 100_000, "", 0, 0)
     queue.send(first_sequence_at(90_000), "b", "young", 90_000)
     assert not queue.expire(10, 90_000)
     assert not queue.expire(10, 110_000)
-    assert queue.gone == {first_sequence_at(0)}
+    assert queue.deleted == {first_sequence_at(0)}
     assert queue.counts(110_000).total == 1
 
 
-def test_release_all_gives_everything_back_in_order() -> None:
-    """Alone on the data, a process takes back what an earlier one held."""
+def test_release_all_makes_all_messages_visible_in_order() -> None:
+    """The only process on a folder releases the messages in flight of an earlier one."""
     script = FifoScript()
     script.run("send a1 a2 b1 \n take 10 3600 = a1 a2 b1")
     assert script.queue.release_all(script.now) == 3
     script.run("counts 3 0 0 \n take 10 = a1 a2 b1")
 
 
-def test_the_rules_need_no_time_and_no_disk() -> None:
-    """The state machine is pure: it imports neither a clock nor a database."""
+def test_the_rules_need_no_clock_and_no_disk() -> None:
+    """The package is pure: no module imports a clock or a database."""
     found = util.find_spec("chaski_embedded.fifo.queue")
     assert found is not None
     assert found.origin is not None
-    source = Path(found.origin).read_text(encoding="utf-8")
-    assert not [name for name in ("time", "sqlite3", "asyncio", "random") if f"import {name}\n" in source]
+    modules = sorted(Path(found.origin).parent.glob("*.py"))
+    assert len(modules) > 5
+    for module in modules:
+        source = module.read_text(encoding="utf-8")
+        assert not [name for name in ("time", "sqlite3", "asyncio", "random") if f"import {name}\n" in source]

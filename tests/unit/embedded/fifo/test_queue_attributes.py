@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from chaski_core.errors import BackendRejectedError
-from chaski_embedded.sqs_api.queues import (
-    as_kept,
+from chaski_embedded.fifo.queue_attributes import (
+    blocks_sends,
     check_new_queue,
     check_same,
     check_settings,
-    denies_sending,
     merge_settings,
-    told_attributes,
+    normalize,
+    select_attributes,
 )
 
 
@@ -32,8 +32,8 @@ from chaski_embedded.sqs_api.queues import (
         pytest.param(".fifo", {"FifoQueue": "true"}, "InvalidParameterValue", id="suffix alone"),
     ],
 )
-def test_a_queue_that_cant_be_made_is_refused(name: str, attributes: dict[str, str], code: str) -> None:
-    """Names follow API_CreateQueue, and only FIFO queues exist here."""
+def test_a_queue_that_cant_be_created_is_refused(name: str, attributes: dict[str, str], code: str) -> None:
+    """Names follow API_CreateQueue, and only FIFO queues are supported."""
     with pytest.raises(BackendRejectedError) as caught:
         check_new_queue(name, attributes)
     assert caught.value.code == code
@@ -54,8 +54,8 @@ def test_a_name_of_eighty_characters_is_allowed() -> None:
         ("VisibilityTimeout", 0, 43_200),
     ],
 )
-def test_a_number_is_held_to_its_documented_range(name: str, low: int, high: int) -> None:
-    """Both ends pass, their neighbours do not."""
+def test_a_number_must_be_in_its_documented_range(name: str, low: int, high: int) -> None:
+    """Both ends are allowed, the next values are not."""
     for value in (low, high):
         check_settings({name: str(value)}, {})
     for value in (low - 1, high + 1):
@@ -84,14 +84,14 @@ def test_a_number_is_held_to_its_documented_range(name: str, low: int, high: int
     ],
 )
 def test_an_attribute_that_cant_be_set_is_refused(given: dict[str, str], code: str) -> None:
-    """Each with the code that AWS gives."""
+    """Each with AWS's error code."""
     with pytest.raises(BackendRejectedError) as caught:
         check_settings(given, {})
     assert caught.value.code == code
 
 
-def test_two_kinds_of_encryption_are_refused_in_the_words_of_aws() -> None:
-    """Recorded by LocalStack; dropping the key and going back to SQS's own in one call is allowed."""
+def test_two_kinds_of_encryption_are_refused_with_the_message_of_aws() -> None:
+    """Recorded by LocalStack; removing the key and returning to SQS-managed keys in one call is allowed."""
     with pytest.raises(BackendRejectedError) as caught:
         check_settings({"KmsMasterKeyId": "key", "SqsManagedSseEnabled": "true"}, {})
     assert caught.value.reason == (
@@ -100,15 +100,15 @@ def test_two_kinds_of_encryption_are_refused_in_the_words_of_aws() -> None:
     check_settings({"KmsMasterKeyId": "", "SqsManagedSseEnabled": "true"}, {"KmsMasterKeyId": "key"})
 
 
-def test_booleans_are_taken_in_any_case() -> None:
-    """As AWS does; other values stay as they are, so that they are refused."""
+def test_booleans_are_accepted_in_any_case() -> None:
+    """As on AWS; other values stay unchanged and are refused."""
     given = {"FifoQueue": "True", "SqsManagedSseEnabled": "FALSE", "DeduplicationScope": "messageGroup"}
-    assert as_kept(given) == {**given, "FifoQueue": "true", "SqsManagedSseEnabled": "false"}
-    assert as_kept({"FifoQueue": "Yes", "Policy": "TRUE"}) == {"FifoQueue": "Yes", "Policy": "TRUE"}
+    assert normalize(given) == {**given, "FifoQueue": "true", "SqsManagedSseEnabled": "false"}
+    assert normalize({"FifoQueue": "Yes", "Policy": "TRUE"}) == {"FifoQueue": "Yes", "Policy": "TRUE"}
 
 
-def test_the_throughput_limit_is_judged_with_the_scope_that_the_queue_has() -> None:
-    """Set together, or one after the other; but the scope can't be taken away from under the limit."""
+def test_the_throughput_limit_is_validated_with_the_scope_of_the_queue() -> None:
+    """Set together, or one after the other; but the scope can't be reset while the limit needs it."""
     high = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
     check_settings(high, {})
     check_settings({"FifoThroughputLimit": "perMessageGroupId"}, {"DeduplicationScope": "messageGroup"})
@@ -117,35 +117,35 @@ def test_the_throughput_limit_is_judged_with_the_scope_that_the_queue_has() -> N
 
 
 def test_setting_attributes_leaves_the_others() -> None:
-    """SetQueueAttributes merges; empty text drops a policy."""
+    """SetQueueAttributes merges; an empty text removes a policy."""
     before = {"DelaySeconds": "5", "Policy": "{}"}
     assert merge_settings({"VisibilityTimeout": "7"}, before) == {**before, "VisibilityTimeout": "7"}
     assert merge_settings({"Policy": ""}, before) == {"DelaySeconds": "5"}
 
 
 def test_a_queue_has_one_kind_of_encryption() -> None:
-    """A KMS key turns SQS's own encryption off, and the other way round."""
+    """A KMS key disables SQS-managed encryption, and the other way round."""
     keyed = merge_settings({"KmsMasterKeyId": "key", "KmsDataKeyReusePeriodSeconds": "6000"}, {})
     assert keyed["SqsManagedSseEnabled"] == "false"
     assert merge_settings({"SqsManagedSseEnabled": "true"}, keyed) == {"SqsManagedSseEnabled": "true"}
 
 
-def test_making_a_queue_again_needs_the_same_attributes() -> None:
-    """A default counts as set; what is not given is not compared; a difference is named."""
+def test_creating_a_queue_again_needs_the_same_attributes() -> None:
+    """A default counts as set; absent attributes are not compared; the error names the difference."""
     check_same({"FifoQueue": "true", "DelaySeconds": "0"}, {"VisibilityTimeout": "7"})
     with pytest.raises(BackendRejectedError, match="for attribute VisibilityTimeout") as caught:
         check_same({"VisibilityTimeout": "8"}, {"VisibilityTimeout": "7"})
     assert caught.value.code == "QueueNameExists"
 
 
-def test_only_what_is_asked_for_is_told() -> None:
-    """All, some, none; an attribute that the queue does not have is left out, one that does not exist is refused."""
+def test_only_requested_attributes_are_returned() -> None:
+    """All, some, none; an attribute that the queue lacks is omitted, an unknown name is refused."""
     has = {"DelaySeconds": "0", "QueueArn": "arn"}
-    assert told_attributes(["All"], has) == has
-    assert told_attributes(["DelaySeconds", "Policy"], has) == {"DelaySeconds": "0"}
-    assert told_attributes([], has) == {}
+    assert select_attributes(["All"], has) == has
+    assert select_attributes(["DelaySeconds", "Policy"], has) == {"DelaySeconds": "0"}
+    assert select_attributes([], has) == {}
     with pytest.raises(BackendRejectedError) as caught:
-        told_attributes(["Colour"], has)
+        select_attributes(["Colour"], has)
     assert caught.value.code == "InvalidAttributeName"
 
 
@@ -164,13 +164,13 @@ DENY: dict[str, Any] = {"Effect": "Deny", "Principal": "*", "Action": "sqs:SendM
         pytest.param({**DENY, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}, False, id="condition"),
     ],
 )
-def test_a_policy_can_close_a_queue_to_senders(statement: dict[str, Any], denied: bool) -> None:
-    """Only a deny for everyone without a condition has an effect, alone or in a list."""
-    assert denies_sending({"Policy": json.dumps({"Statement": [statement]})}) is denied
-    assert denies_sending({"Policy": json.dumps({"Statement": statement})}) is denied
+def test_a_policy_can_block_sends(statement: dict[str, Any], denied: bool) -> None:
+    """Only a deny for every principal without a condition has an effect, alone or in a list."""
+    assert blocks_sends({"Policy": json.dumps({"Statement": [statement]})}) is denied
+    assert blocks_sends({"Policy": json.dumps({"Statement": statement})}) is denied
 
 
-def test_a_queue_without_a_policy_takes_messages() -> None:
-    """No policy, no deny."""
-    assert denies_sending({}) is False
-    assert denies_sending({"Policy": "{}"}) is False
+def test_a_queue_without_a_policy_accepts_messages() -> None:
+    """Without a policy nothing is denied."""
+    assert blocks_sends({}) is False
+    assert blocks_sends({"Policy": "{}"}) is False

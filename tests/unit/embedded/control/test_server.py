@@ -1,4 +1,4 @@
-"""The door into a running owner of a data folder."""
+"""The control API of a process that owns a data folder."""
 
 import os
 import stat
@@ -15,7 +15,7 @@ from chaski_core.retry.ladder import Reason
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.control.client import RemoteOwner, find_owner
-from chaski_embedded.control.server import FILE_NAME, SECRET_HEADER, open_control
+from chaski_embedded.control.server import FILE_NAME, SECRET_HEADER, start_control_server
 from support.clocks import SteppedClock
 
 LETTER = DeadLetter(
@@ -23,10 +23,10 @@ LETTER = DeadLetter(
 )
 
 
-async def test_whoever_has_the_secret_sends_marks_and_discards(tmp_path: Path) -> None:
-    """Durably, as the owner itself would; and a refusal comes out as the broker's own."""
+async def test_a_client_with_the_secret_sends_marks_and_discards(tmp_path: Path) -> None:
+    """Durably, as the owner would; a refusal has the broker's error code."""
     broker = await EmbeddedBroker.open(tmp_path, SteppedClock())
-    control = await open_control(broker)
+    control = await start_control_server(broker)
     url = await broker.create_queue("q.fifo", {"FifoQueue": "true"})
     await EmbeddedBackend(broker).dead_letters.put(LETTER)
     owner = await find_owner(tmp_path)
@@ -49,19 +49,19 @@ async def test_whoever_has_the_secret_sends_marks_and_discards(tmp_path: Path) -
         await owner.dead_letters.discard([LETTER.key])
         assert list(await owner.dead_letters.get("m1")) == []
         with pytest.raises(BackendRejectedError, match="MalformedInput"):
-            await owner.ask({"action": "drop everything"})
+            await owner.request({"action": "drop everything"})
     await control.close()
     await broker.close()
     assert not (tmp_path / FILE_NAME).exists()
 
 
-async def test_nobody_else_gets_in(tmp_path: Path) -> None:
+async def test_other_clients_are_refused(tmp_path: Path) -> None:
     """The secret is in a file for the folder's owner only; a request without it, or with another, does nothing."""
     broker = await EmbeddedBroker.open(tmp_path, SteppedClock())
     await EmbeddedBackend(broker).dead_letters.put(LETTER)
     old = os.umask(0)
     try:
-        control = await open_control(broker)
+        control = await start_control_server(broker)
     finally:
         os.umask(old)
     file = tmp_path / FILE_NAME
@@ -80,11 +80,11 @@ async def test_nobody_else_gets_in(tmp_path: Path) -> None:
     await broker.close()
 
 
-async def test_the_door_of_a_killed_process_is_no_owner(tmp_path: Path) -> None:
-    """Nobody answers there, or somebody else; and a file that is none says nothing."""
+async def test_the_file_of_a_killed_process_is_ignored(tmp_path: Path) -> None:
+    """The port does not respond, or another process does; an invalid file is ignored."""
     assert await find_owner(tmp_path) is None
     broker = await EmbeddedBroker.open(tmp_path, SteppedClock())
-    control = await open_control(broker)
+    control = await start_control_server(broker)
     left = (tmp_path / FILE_NAME).read_bytes()
     owner = await find_owner(tmp_path)
     assert owner is not None

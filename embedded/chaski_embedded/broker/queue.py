@@ -16,7 +16,7 @@ from chaski_core.ports import (
     VisibilityChange,
 )
 from chaski_embedded.broker import queue_operations
-from chaski_embedded.broker.queue_operations import AttributedMessage, AttributedReceived, Hold
+from chaski_embedded.broker.queue_operations import AttributedMessage, AttributedReceived, HandleRequest
 from chaski_embedded.broker.unit_of_work import UnitOfWork
 from chaski_embedded.broker.waiters import Waiters
 from chaski_embedded.broker.writer import Writer
@@ -30,93 +30,93 @@ _MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch
 
 
 class EmbeddedQueue:
-    """Implements `chaski_core.ports.Queue`; `send` takes `AttributedMessage` too, `receive` returns `AttributedReceived`.
+    """Implements `chaski_core.ports.Queue`; `send` accepts `AttributedMessage` too, `receive` returns `AttributedReceived`.
 
-    Receipt handles are refused one by one, as `Failed`: `ReceiptHandleIsInvalid` for text that never was one of this
-    queue, `InvalidParameterValue` with "The receipt handle has expired" or another of SQS's own sentences.
+    Receipt handles fail one by one, as `Failed`: `ReceiptHandleIsInvalid` for a text that is not a handle of this queue,
+    `InvalidParameterValue` with "The receipt handle has expired" or another message of SQS.
     A call on a queue that does not exist raises `BackendRejectedError` (`QueueDoesNotExist`).
     """
 
-    def __init__(self, url: str, engine: Writer, waiting: Callable[[str], AbstractContextManager[Waiters]]) -> None:
+    def __init__(self, url: str, writer: Writer, waiting: Callable[[str], AbstractContextManager[Waiters]]) -> None:
         self._url = url
         self._name = url.removeprefix(URL_SCHEME)
-        self._engine = engine
+        self._writer = writer
         self._waiting = waiting
 
     @property
     def url(self) -> str:
-        """What names the queue."""
         return self._url
 
     @property
     def atomic_batches(self) -> bool:
-        """A batch is one transaction."""
+        """True: a batch is one transaction."""
         return True
 
     @property
     def retention_seconds(self) -> int | None:
-        """The queues of a route keep every message until a worker has settled it."""
+        """None: the queues of a route keep every message until a worker has settled it."""
         return None
 
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
-        """Puts messages on the queue, all or none; returns after the commit."""
+        """Sends messages, all or none; returns after the commit."""
         _check_batch(len(messages))
         if sum(len(message.body) for message in messages) > _MAX_BATCH_BYTES:
             raise BackendRejectedError("BatchRequestTooLong", "The length of all the messages put together is too long")
         for message in messages:
             _check_token("MessageGroupId", message.group_id)
             _check_token("MessageDeduplicationId", message.deduplication_id)
-        name, kept = self._name, tuple(messages)
-        return await self._engine.submit(lambda session: queue_operations.send(session, name, kept))
+        name, batch = self._name, tuple(messages)
+        return await self._writer.submit(lambda work: queue_operations.send(work, name, batch))
 
     async def receive(
         self, *, max_messages: int, wait_seconds: float, visibility_seconds: int, attempt_id: str
     ) -> Sequence[AttributedReceived]:
-        """Takes up to 10 messages, waiting for the first; a cancelled call leaves nothing locked. "" names no attempt."""
+        """Receives up to 10 messages, waiting for the first; a cancelled call locks nothing. "" means no attempt id."""
         _check_range("MaxNumberOfMessages", max_messages, 1, MAX_BATCH_ENTRIES)
         _check_range("VisibilityTimeout", visibility_seconds, 0, MAX_HIDDEN_SECONDS)
         name = self._name
 
-        def action(session: UnitOfWork) -> list[AttributedReceived]:
-            return queue_operations.take(session, name, max_messages, visibility_seconds, attempt_id)
+        def action(work: UnitOfWork) -> list[AttributedReceived]:
+            return queue_operations.receive(work, name, max_messages, visibility_seconds, attempt_id)
 
         if wait_seconds <= 0:
-            return await self._engine.submit(action, self._undo)
+            return await self._writer.submit(action, self._undo)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_seconds
         with self._waiting(name) as waiters:
             while True:
                 seen = waiters.version
-                received = await self._engine.submit(action, self._undo)
+                received = await self._writer.submit(action, self._undo)
                 if received or loop.time() >= until:
                     return received
                 await waiters.wait(seen, until)
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Failed | None]:
-        """Deletes held messages; None for each that is gone."""
+        """Deletes messages in flight; None for each that is deleted."""
         _check_batch(len(receipt_handles))
-        holds = [Hold(handle, read_handle(handle)) for handle in receipt_handles]
-        return await self._engine.submit(lambda session: queue_operations.delete(session, self._name, holds))
+        handles = [HandleRequest(handle, read_handle(handle)) for handle in receipt_handles]
+        return await self._writer.submit(lambda work: queue_operations.delete(work, self._name, handles))
 
     async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
-        """Extends or ends holds, in the order given."""
+        """Extends or ends visibility timeouts, in order."""
         _check_batch(len(changes))
-        holds = [Hold(each.receipt_handle, read_handle(each.receipt_handle), each.seconds) for each in changes]
-        return await self._engine.submit(lambda session: queue_operations.change(session, self._name, holds))
+        handles = [
+            HandleRequest(each.receipt_handle, read_handle(each.receipt_handle), each.seconds) for each in changes
+        ]
+        return await self._writer.submit(lambda work: queue_operations.change_visibility(work, self._name, handles))
 
-    async def give_back(self, messages: Sequence[AttributedReceived]) -> None:
-        """Makes messages visible whose receiver went away; those that another answer holds by now are left alone."""
-        kept = tuple(messages)
-        await self._engine.submit(lambda session: queue_operations.give_back(session, self._name, kept))
+    async def release(self, messages: Sequence[AttributedReceived]) -> None:
+        """Makes messages of a cancelled receive visible, except those that another response has returned since."""
+        batch = tuple(messages)
+        await self._writer.submit(lambda work: queue_operations.release(work, self._name, batch))
 
     async def counts(self) -> QueueCounts:
-        """How many messages there are."""
-        return await self._engine.submit(lambda session: queue_operations.counts(session, self._name))
+        return await self._writer.submit(lambda work: queue_operations.counts(work, self._name))
 
     def _undo(self, received: Sequence[AttributedReceived]) -> Callable[[UnitOfWork], None] | None:
         if not received:
             return None
-        return lambda session: queue_operations.give_back(session, self._name, received)
+        return lambda work: queue_operations.release(work, self._name, received)
 
 
 def _check_batch(entries: int) -> None:

@@ -1,7 +1,7 @@
-"""Queue names and queue attributes: what may be set, to which values, and what is told.
+"""Rules of queue names and queue attributes: names, allowed values, defaults.
 
 Rules: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html and
-API_SetQueueAttributes. Attributes travel as text, and so they are kept.
+API_SetQueueAttributes. Attributes are text on the wire and are stored as text.
 """
 
 import re
@@ -11,7 +11,6 @@ from typing import Any
 import orjson
 
 from chaski_core.errors import BackendRejectedError
-from chaski_embedded.sqs_api.errors import invalid_parameter
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
@@ -46,8 +45,8 @@ _CHOICES = {
     "SqsManagedSseEnabled": ("true", "false"),
 }
 _BOOLEANS = ("true", "false")
-_TEXTS = ("KmsMasterKeyId", "Policy")  # kept and told; "" drops them
-_UNSUPPORTED = ("RedrivePolicy", "RedriveAllowPolicy")  # "" is what a queue without one has already
+_TEXTS = ("KmsMasterKeyId", "Policy")  # stored and returned; "" removes them
+_UNSUPPORTED = ("RedrivePolicy", "RedriveAllowPolicy")  # only "" is accepted, which is the default
 _COMPUTED = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesDelayed",
@@ -60,16 +59,16 @@ _READABLE = frozenset({*DEFAULTS, *_RANGES, *_TEXTS, *_UNSUPPORTED, *_COMPUTED})
 
 
 def queue_arn(name: str) -> str:
-    """The name by which policies and other services call a queue."""
+    """The ARN of a queue."""
     return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
 
 
 def check_new_queue(name: str, attributes: Mapping[str, str]) -> None:
-    """Refuses a queue that can't be made here.
+    """Refuses a queue that can't be created here.
 
     Raises:
-        BackendRejectedError: UnsupportedOperation for a standard queue, InvalidAttributeName for `FifoQueue` false (AWS
-            knows no such thing), InvalidParameterValue for a name.
+        BackendRejectedError: UnsupportedOperation for a standard queue, InvalidAttributeName for `FifoQueue` false (as
+            on AWS), InvalidParameterValue for an invalid name.
     """
     if attributes.get("FifoQueue") == "false":
         raise BackendRejectedError("InvalidAttributeName", "Unknown Attribute FifoQueue.")
@@ -77,16 +76,16 @@ def check_new_queue(name: str, attributes: Mapping[str, str]) -> None:
     if not fifo and not name.endswith(".fifo"):
         raise BackendRejectedError("UnsupportedOperation", "Only FIFO queues exist here: set FifoQueue to true.")
     if not fifo:
-        raise invalid_parameter("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
+        raise _invalid_parameter("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
     if not _NAME.match(name):
-        raise invalid_parameter(
+        raise _invalid_parameter(
             "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, "
             "must end with .fifo suffix and be 1 to 80 in length."
         )
 
 
-def as_kept(given: Mapping[str, str]) -> dict[str, str]:
-    """Attributes in the spelling in which AWS returns them: it takes a boolean in any case."""
+def normalize(given: Mapping[str, str]) -> dict[str, str]:
+    """Attributes in the spelling in which AWS returns them; it accepts booleans in any case."""
     return {
         name: value.lower() if name in _CHOICES and value.lower() in _BOOLEANS else value
         for name, value in given.items()
@@ -94,7 +93,7 @@ def as_kept(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def check_settings(given: Mapping[str, str], current: Mapping[str, str]) -> None:
-    """Refuses attributes that can't be set to a queue that has `current`, or `DEFAULTS` before it is made.
+    """Refuses attributes that can't be set on a queue with the settings `current` (empty for a new queue).
 
     Raises:
         BackendRejectedError: InvalidAttributeName, InvalidAttributeValue, or UnsupportedOperation for a redrive policy.
@@ -116,7 +115,7 @@ def check_settings(given: Mapping[str, str], current: Mapping[str, str]) -> None
 
 
 def merge_settings(given: Mapping[str, str], current: Mapping[str, str]) -> dict[str, str]:
-    """The attributes of a queue after some were set: what is not given stays, empty text drops."""
+    """The attributes of a queue after some were set: others stay, an empty text removes one."""
     merged = {**current, **given}
     if given.get("KmsMasterKeyId"):  # a queue has one kind of encryption
         merged["SqsManagedSseEnabled"] = "false"
@@ -126,7 +125,7 @@ def merge_settings(given: Mapping[str, str], current: Mapping[str, str]) -> dict
 
 
 def check_same(given: Mapping[str, str], current: Mapping[str, str]) -> None:
-    """Refuses to make a queue that exists with a different value for an attribute.
+    """Refuses to create a queue that exists with a different value of an attribute.
 
     Raises:
         BackendRejectedError: QueueNameExists.
@@ -138,43 +137,43 @@ def check_same(given: Mapping[str, str], current: Mapping[str, str]) -> None:
             raise BackendRejectedError("QueueNameExists", sentence)
 
 
-def told_attributes(asked: Sequence[str], attributes: Mapping[str, str]) -> dict[str, str]:
-    """The attributes of a queue that a caller asked for; only those that it has.
+def select_attributes(names: Sequence[str], attributes: Mapping[str, str]) -> dict[str, str]:
+    """The requested attributes, where the queue has them.
 
     Raises:
         BackendRejectedError: InvalidAttributeName.
     """
-    for name in asked:
+    for name in names:
         if name != "All" and name not in _READABLE:
             raise BackendRejectedError("InvalidAttributeName", f"Unknown Attribute {name}.")
-    return dict(attributes) if "All" in asked else {name: attributes[name] for name in asked if name in attributes}
+    return dict(attributes) if "All" in names else {name: attributes[name] for name in names if name in attributes}
 
 
-def denies_sending(settings: Mapping[str, str]) -> bool:
-    """Whether the queue's policy denies SendMessage to everyone, without a condition.
+def blocks_sends(settings: Mapping[str, str]) -> bool:
+    """Whether the queue's policy denies SendMessage to every principal, without a condition.
 
-    That is how a queue is fenced off for good. No other statement of a policy has an effect here: there is no
-    authentication, so there is nobody to tell apart.
+    Sends to retired queues are blocked in this way. Other statements of a policy have no effect here: without
+    authentication there are no principals to distinguish.
     """
     policy = settings.get("Policy")
     if not policy:
         return False
     statements = orjson.loads(policy).get("Statement", [])
-    return any(_denies_sending(each) for each in (statements if isinstance(statements, list) else [statements]))
+    return any(_blocks_sends(each) for each in (statements if isinstance(statements, list) else [statements]))
 
 
-def _denies_sending(statement: Mapping[str, Any]) -> bool:
+def _blocks_sends(statement: Mapping[str, Any]) -> bool:
     actions = statement.get("Action", [])
-    listed = actions if isinstance(actions, list) else [actions]
+    action_list = actions if isinstance(actions, list) else [actions]
     everyone = statement.get("Principal") in ("*", {"AWS": "*"}, {"AWS": ["*"]})
-    sending = any(str(action).lower() in ("sqs:sendmessage", "sqs:*", "*") for action in listed)
+    sending = any(str(action).lower() in ("sqs:sendmessage", "sqs:*", "*") for action in action_list)
     return statement.get("Effect") == "Deny" and everyone and sending and not statement.get("Condition")
 
 
 def _check_setting(name: str, value: str) -> None:
     if name in _UNSUPPORTED:
         if value:
-            raise BackendRejectedError("UnsupportedOperation", f"{name} is not supported: there are no redrives here.")
+            raise BackendRejectedError("UnsupportedOperation", f"{name} is not supported: redrive is not implemented.")
     elif name == "FifoQueue":
         _refuse_unless(value in _CHOICES[name], name, " Reason: Modifying queue type is not supported.")
     elif name in _CHOICES:
@@ -202,3 +201,7 @@ def _is_policy(value: str) -> bool:
         return False
     statements = policy.get("Statement", [])
     return all(isinstance(each, dict) for each in (statements if isinstance(statements, list) else [statements]))
+
+
+def _invalid_parameter(reason: str) -> BackendRejectedError:
+    return BackendRejectedError("InvalidParameterValue", reason)

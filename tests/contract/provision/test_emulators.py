@@ -1,7 +1,7 @@
-"""The same on stand-ins that are processes: SQS of two makers, DynamoDB Local.
+"""Provisioning on emulators in processes: two SQS emulators and DynamoDB Local.
 
-ElasticMQ tells no policy, throughput limit, size or retention; so there a fence is set again at every run. DynamoDB Local
-has no tags and no point-in-time recovery: that is told by the service and accepted. None of them enforces a policy.
+ElasticMQ returns no policy, throughput limit, size or retention; so a send block is set again at every run. DynamoDB
+Local has no tags and no point-in-time recovery: it reports that, which is accepted. None of them enforces a policy.
 """
 
 import uuid
@@ -11,21 +11,22 @@ from pathlib import Path
 import pytest
 
 from chaski_aws.provision.apply import apply
-from chaski_aws.provision.desired import desired
+from chaski_aws.provision.desired import ProvisionSettings, desired
 from chaski_aws.provision.errors import NotOursError, ProvisionError
-from chaski_aws.provision.observe import observe_queue, observe_table, survey
+from chaski_aws.provision.observe import observe, observe_queue, observe_table
 from chaski_aws.provision.plan import plan, plan_drop
-from chaski_aws.provision.settings import ProvisionSettings
 from chaski_core.route.resolved import queue_name, table_name
 from support.aws.embedded_sqs import ServerProcess
 from support.operator.provisioning import Counted, boto, provision, route_of
+
+pytestmark = pytest.mark.landing
 
 SETTINGS = ProvisionSettings("chaski")
 
 
 @pytest.fixture(params=["embedded-sqs-server", "elasticmq"])
 def aws(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Counted]:
-    """Queues of either maker, and DynamoDB Local, which the tests of a session share."""
+    """Queues of either emulator, and DynamoDB Local, shared by the tests of a session."""
     tables = request.getfixturevalue("dynamodb_local")
     if request.param == "elasticmq":
         yield Counted(boto(request.getfixturevalue("elasticmq"), tables))
@@ -35,13 +36,13 @@ def aws(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Counted]:
     server.kill()
 
 
-def test_a_route_is_made_once_changed_and_dropped(aws: Counted) -> None:
-    """Made, found complete by a second run, given another map, dropped."""
+def test_a_route_is_created_once_changed_and_dropped(aws: Counted) -> None:
+    """Created, found complete by a second run, given another map, dropped."""
     name = f"r{uuid.uuid4().hex[:8]}"
     route = route_of(name=name)
     first = provision(aws, route)
-    left_out = {done.action.operation for done in first.applied.done if not done.offered}
-    assert left_out == {"UpdateContinuousBackups"}
+    unsupported = {done.action.operation for done in first.applied.done if not done.supported}
+    assert unsupported == {"UpdateContinuousBackups"}
     aws.writes.clear()
     assert provision(aws, route).resolved == first.resolved
     assert aws.writes == []
@@ -54,17 +55,17 @@ def test_a_route_is_made_once_changed_and_dropped(aws: Counted) -> None:
 
     changed = route_of(name=name, queues=[{"name": "messages", "partitions": 1}])
     assert [each.number for each in provision(aws, changed).resolved.generations] == [1, 2]
-    apply(aws, plan_drop(changed, SETTINGS, survey(aws, changed, SETTINGS)))
-    assert survey(aws, changed, SETTINGS).queues == {}
+    apply(aws, plan_drop(changed, SETTINGS, observe(aws, changed, SETTINGS)))
+    assert observe(aws, changed, SETTINGS).queues == {}
     assert observe_table(aws, table_name(route)) is None
 
 
 @pytest.mark.promise(7)
 @pytest.mark.parametrize("aws", ["embedded-sqs-server"], indirect=True)
-def test_a_queue_that_appears_between_looking_and_making_is_not_taken_over(aws: Counted) -> None:
-    """CreateQueue answers with the URL of anybody's queue that has the same attributes (moto gives it our tags, too)."""
+def test_a_queue_created_between_observe_and_apply_is_not_adopted(aws: Counted) -> None:
+    """CreateQueue returns the URL of any queue with the same attributes (moto also gives it our tags)."""
     route = route_of(name="raced")
-    observed = survey(aws, route, SETTINGS)
+    observed = observe(aws, route, SETTINGS)
     actions = plan(desired(route, observed.generations, SETTINGS), observed)
     name = queue_name(route, "urgent", 1, 0)
     made = next(action for action in actions if action.resource == name)
@@ -74,11 +75,11 @@ def test_a_queue_that_appears_between_looking_and_making_is_not_taken_over(aws: 
 
 
 @pytest.mark.parametrize("aws", ["embedded-sqs-server"], indirect=True)
-def test_a_name_that_was_just_deleted_says_when_to_come_again(aws: Counted) -> None:
-    """SQS gives a name out again after 60 seconds; bounded, and not a failure of the route."""
+def test_a_recently_deleted_name_has_a_retry_delay(aws: Counted) -> None:
+    """SQS allows the name again after 60 seconds; the error is retryable."""
     route = route_of(name="again")
     provision(aws, route)
-    apply(aws, plan_drop(route, SETTINGS, survey(aws, route, SETTINGS)))
+    apply(aws, plan_drop(route, SETTINGS, observe(aws, route, SETTINGS)))
     with pytest.raises(ProvisionError) as caught:
         provision(aws, route)
     assert caught.value.code == "QueueDeletedRecently"

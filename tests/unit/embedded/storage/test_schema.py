@@ -1,7 +1,7 @@
-"""A data folder that a release before identities wrote (commit edfeed9 made the dump): nothing of it is lost or miscounted.
+"""A data folder that a release before identities wrote (commit edfeed9 made the dump): nothing is lost or miscounted.
 
 Labels in it: `a` was delivered; `b` waits on its first queue; `c` failed once and waits on a rung; `d` to `g` are dead
-letters, of which `e` was sent again and waits, `f` failed again and waits on a rung, and `g` was delivered by its replay.
+letters, of which `e` was replayed and waits, `f` failed again and waits on a rung, and `g` was delivered by its replay.
 """
 
 import sqlite3
@@ -38,13 +38,13 @@ async def broker(tmp_path: Path, clock: SteppedClock) -> EmbeddedBroker:
 
 @pytest.fixture
 def reader(broker: EmbeddedBroker) -> Iterator[Reader]:
-    """The same, read beside it."""
+    """A reader on the same folder."""
     with open_reader(broker.file.parent) as opened:
         yield opened
 
 
 def letter(label: str, replay: ReplayMark | None = None) -> DeadLetter:
-    """A dead letter as it was kept: under its label, at the time at which its message was sent."""
+    """A dead letter as that release stored it: by label, with the time at which its message was sent."""
     return DeadLetter(
         "ns/r", label, label, SUBJECT, AT + ord(label), Reason.EXHAUSTED, "503", "t", "http://x/", 1,
         (ErrorNote("503", AT, "HTTP 503", "busy"),),
@@ -53,7 +53,7 @@ def letter(label: str, replay: ReplayMark | None = None) -> DeadLetter:
 
 
 async def take(broker: EmbeddedBroker, queue: str) -> list[ReceivedMessage]:
-    """All of a queue, deleted."""
+    """Receives and deletes all messages of a queue."""
     taken: list[ReceivedMessage] = []
     source = broker.queue(f"embedded://{queue}")
     while batch := await source.receive(max_messages=10, wait_seconds=0, visibility_seconds=30, attempt_id=""):
@@ -64,7 +64,7 @@ async def take(broker: EmbeddedBroker, queue: str) -> list[ReceivedMessage]:
 
 @pytest.mark.promise(5)
 async def test_dead_letters_attempts_and_records_are_read_exactly(broker: EmbeddedBroker, reader: Reader) -> None:
-    """Keys, marks and times as they were; by label, which stands for the identity."""
+    """Keys, marks and times unchanged; by label in place of the identity."""
     mark = ReplayMark("run", 1, AT + 500)
     kept = [letter("d"), *(letter(label, mark) for label in "efg")]
     backend = EmbeddedBackend(broker)
@@ -80,10 +80,10 @@ async def test_dead_letters_attempts_and_records_are_read_exactly(broker: Embedd
 
 
 @pytest.mark.promise(2)
-async def test_what_lies_there_is_accounted_for_before_and_after_its_delivery(
+async def test_existing_messages_are_in_the_ledger_before_and_after_their_delivery(
     broker: EmbeddedBroker, reader: Reader
 ) -> None:
-    """Messages and replays that the older release sent have the identity of where they lie, and count once."""
+    """Messages and replays sent by the older release have the identity of their current queue, and count once."""
     found = reader.ledger()
     assert (found.accepted, found.delivered, found.dead_lettered, found.pending) == (7, 2, 1, 4)
     journal = EmbeddedBackend(broker).journal
@@ -102,7 +102,7 @@ async def test_what_lies_there_is_accounted_for_before_and_after_its_delivery(
 
 @pytest.mark.promise(13)
 async def test_every_message_is_traced_by_its_label(broker: EmbeddedBroker, reader: Reader) -> None:
-    """With the attempts that the older release noted, and its replays."""
+    """With the attempts stored by the older release, and its replays."""
     states = {label: [trace.state.value for trace in reader.traces(label)] for label in "abcdefg"}
     assert states == {
         "a": ["delivered"],

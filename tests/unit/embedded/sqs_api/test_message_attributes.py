@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from chaski_core.errors import BackendRejectedError
-from chaski_embedded.sqs_api.attributes import (
+from chaski_embedded.sqs_api.message_attributes import (
     Attribute,
-    carries,
-    chosen,
+    is_valid_text,
     md5_of_attributes,
     md5_of_body,
     read_attributes,
     read_system_attributes,
+    select_attributes,
 )
 
 TEXT = {"DataType": "String", "StringValue": "attribValue 1"}
@@ -37,7 +37,7 @@ def _texts(**values: str) -> dict[str, Any]:
             "c932db14a896c663f83c260297d594ff",
             id="three, not in the order of their names",
         ),
-        # answered by AWS: localstack/localstack, tests/aws/services/sqs/test_sqs.snapshot.json
+        # returned by AWS: localstack/localstack, tests/aws/services/sqs/test_sqs.snapshot.json
         pytest.param(_texts(Foo="Bar"), "ae7155c6026991b6d54b11589678bf9c", id="AWS, one"),
         pytest.param(_texts(General="Kenobi", Hello="There"), "fca026605781cb4126a1e9044df24232", id="AWS, two"),
         pytest.param(
@@ -60,29 +60,29 @@ def _texts(**values: str) -> dict[str, Any]:
     ],
 )
 def test_the_digest_of_attributes_is_the_one_that_aws_computes(raw: dict[str, Any], digest: str) -> None:
-    """SDKs compare this digest with their own and refuse the answer where it differs."""
+    """SDKs compare this digest with their own and refuse the response where it differs."""
     assert md5_of_attributes(read_attributes(raw)) == digest
 
 
 def test_the_digest_of_a_body_is_plain_md5() -> None:
-    """AWS answered this digest for the body `msg`."""
+    """AWS returned this digest for the body `msg`."""
     assert md5_of_body(b"msg") == "6e2baaf3b97dbeef01c0043275f9a0e7"
 
 
 @pytest.mark.parametrize("raw", [TEXT, NUMBER, BINARY], ids=["text", "number", "binary"])
-def test_an_attribute_comes_out_as_it_went_in(raw: dict[str, Any]) -> None:
+def test_an_attribute_is_read_back_unchanged(raw: dict[str, Any]) -> None:
     """Reading and writing an attribute changes nothing."""
     (attribute,) = read_attributes({"name": raw})
     assert attribute.as_json() == raw
 
 
-def test_a_name_has_letters_of_any_script() -> None:
-    """AWS took this one (test_send_message_with_invalid_string_attributes of LocalStack)."""
+def test_a_name_may_have_letters_of_any_script() -> None:
+    """AWS accepted this one (test_send_message_with_invalid_string_attributes of LocalStack)."""
     assert [each.name for each in read_attributes({"attr.1øßä": TEXT})] == ["attr.1øßä"]
 
 
 def test_the_size_of_an_attribute_is_name_type_and_value_in_bytes() -> None:
-    """Every component counts against the message's size, in bytes and not in characters."""
+    """Every component counts for the message's size, in bytes and not in characters."""
     assert Attribute("k", "String", "é".encode()).size == 1 + 6 + 2
 
 
@@ -103,7 +103,7 @@ def test_the_size_of_an_attribute_is_name_type_and_value_in_bytes() -> None:
         pytest.param({"a": {"DataType": "Text", "StringValue": "x"}}, "must begin with", id="unknown type"),
         pytest.param({"a": {"DataType": "Stringy", "StringValue": "x"}}, "must begin with", id="type without a period"),
         pytest.param({"a": {"DataType": "String", "StringValue": ""}}, "non-empty value", id="empty text"),
-        pytest.param({"a": {"DataType": "String", "StringValue": "\x01"}}, "does not take", id="control character"),
+        pytest.param({"a": {"DataType": "String", "StringValue": "\x01"}}, "does not accept", id="control character"),
         pytest.param({"a": {"DataType": "Number", "StringValue": "one"}}, "to a number", id="no number"),
         pytest.param({"a": {"DataType": "Binary", "StringValue": "x"}}, "non-empty value", id="binary without bytes"),
         pytest.param({"a": {"DataType": "Binary", "BinaryValue": "?"}}, "not base64", id="no base64"),
@@ -113,21 +113,21 @@ def test_the_size_of_an_attribute_is_name_type_and_value_in_bytes() -> None:
     ],
 )
 def test_an_attribute_that_aws_refuses_is_refused(raw: dict[str, Any], word: str) -> None:
-    """Every rule of the message metadata page refuses with InvalidParameterValue and says why."""
+    """Every rule of the message metadata page fails with InvalidParameterValue and a reason."""
     with pytest.raises(BackendRejectedError, match=word) as caught:
         read_attributes(raw)
     assert caught.value.code == "InvalidParameterValue"
 
 
 def test_an_attribute_of_the_wrong_json_type_is_malformed() -> None:
-    """A text where an object belongs is no question of values."""
+    """A text in place of an object is a wrong type."""
     with pytest.raises(BackendRejectedError) as caught:
         read_attributes({"a": "x"})
     assert caught.value.code == "MalformedInput"
 
 
 def test_the_trace_header_is_the_only_system_attribute() -> None:
-    """Another name is refused, and so is a trace header that is no text."""
+    """Another name is refused, and so is a trace header that is not a text."""
     header = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-5759e988-bd862e3fe1be46a994272793"}}
     assert read_system_attributes(header)[0].as_json() == header["AWSTraceHeader"]
     for wrong in ({"SenderId": TEXT}, {"AWSTraceHeader": BINARY}):
@@ -149,10 +149,10 @@ def test_the_trace_header_is_the_only_system_attribute() -> None:
         pytest.param(["Hel*"], [], id="an asterisk without a period is no prefix"),
     ],
 )
-def test_a_receive_is_told_the_attributes_that_it_asked_for(names: list[str], picked: list[str]) -> None:
-    """Names, prefixes that end in `.*`, and the two ways to say all."""
+def test_a_receive_gets_the_requested_attributes(names: list[str], picked: list[str]) -> None:
+    """Names, prefixes that end in `.*`, and the two spellings of all."""
     raw = {**_texts(General="Kenobi", Hello="There"), "Help.Me": {"DataType": "String", "StringValue": "Me"}}
-    assert [each.name for each in chosen(read_attributes(raw), names)] == picked
+    assert [each.name for each in select_attributes(read_attributes(raw), names)] == picked
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,6 @@ def test_a_receive_is_told_the_attributes_that_it_asked_for(names: list[str], pi
     ],
     ids=repr,
 )
-def test_only_the_documented_characters_are_carried(character: str, carried: bool) -> None:
-    """The list of API_SendMessage, at its edges."""
-    assert carries(f"a{character}b") is carried
+def test_only_the_documented_characters_are_valid(character: str, carried: bool) -> None:
+    """The ranges of API_SendMessage, at their ends."""
+    assert is_valid_text(f"a{character}b") is carried
