@@ -5,72 +5,72 @@ import os
 import sys
 from pathlib import Path
 
-from chaski_cli.errors import CommandError, Exit
 from chaski_core.errors import ChaskiError, InvalidInputError
+from chaski_runtime.process.command_error import CommandError, ExitCode
 
-_OF_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+_OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def main() -> None:
-    """Runs the command that the arguments name; an error for people is a sentence, never a traceback."""
+    """Runs the command line. Expected errors are printed as a sentence, never as a traceback."""
     if sys.stdout is None:
-        _stand_in()
+        _replace_closed_streams()
         closed = CommandError("standard output is closed", next_step="redirect it to a file, a pipe or /dev/null")
-        sys.exit(_tell(closed))
-    _stand_in()
+        sys.exit(_print_error(closed))
+    _replace_closed_streams()
     try:
         code = _run()
         sys.stdout.flush()
     except BrokenPipeError:
-        _forget_output()
-        code = Exit.FAILED
+        _discard_output()
+        code = ExitCode.FAILED
     except OSError as error:
-        _forget_output()
-        code = _tell(CommandError(_system_sentence(error)))
+        _discard_output()
+        code = _print_error(CommandError(_os_error_text(error)))
     sys.exit(code)
 
 
 def _run() -> str | int | None:
-    from chaski_cli.app import app  # noqa: PLC0415 - a fault of an import is then reported like any other
+    from chaski_cli.app import make_app  # noqa: PLC0415 - errors of an import are reported like others
 
     try:
-        app()
-    except SystemExit as ended:
-        return ended.code
+        make_app(sys.argv[1:])()
+    except SystemExit as exit_:
+        return exit_.code
     except ChaskiError as error:
-        return _tell(error)
+        return _print_error(error)
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("chaski_"):
             raise
-        return _tell(
-            CommandError(f"{error.name} is left out of this image", next_step="run the command from a checkout")
+        return _print_error(
+            CommandError(f"this image does not include {error.name}", next_step="run the command from a checkout")
         )
-    return Exit.OK
+    return ExitCode.OK
 
 
-def _stand_in() -> None:
-    """Puts /dev/null where a standard stream is closed, or the next file that is opened would get its descriptor."""
+def _replace_closed_streams() -> None:
+    """Replaces closed standard streams by /dev/null: the next opened file would get their descriptors."""
     if sys.stdin is None:
-        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - until the process ends
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - open until the process ends
     if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as above
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as above
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
 
 
-def _forget_output() -> None:
-    """What is still buffered can't be written; the interpreter would try once more at its end."""
+def _discard_output() -> None:
+    """Drops buffered output that can't be written: the interpreter would try again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _system_sentence(error: OSError) -> str:
-    if error.filename is None and error.errno in _OF_OUTPUT:
+def _os_error_text(error: OSError) -> str:
+    if error.filename is None and error.errno in _OUTPUT_ERRORS:
         return f"can't write to standard output: {error.strerror}"
     return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
 
 
-def _tell(error: ChaskiError) -> Exit:
-    from chaski_cli.output import printable  # noqa: PLC0415 - keeps help quick
+def _print_error(error: ChaskiError) -> ExitCode:
+    from chaski_cli.output import printable  # noqa: PLC0415 - keeps help fast
 
     lines = [printable(line) for line in f"chaski: {error}".splitlines()]
     if isinstance(error, CommandError) and error.next_step:
@@ -78,7 +78,7 @@ def _tell(error: ChaskiError) -> Exit:
     sys.stderr.write("\n".join(lines) + "\n")
     if isinstance(error, CommandError):
         return error.exit_code
-    return Exit.WRONG_INPUT if isinstance(error, InvalidInputError) else Exit.FAILED
+    return ExitCode.WRONG_INPUT if isinstance(error, InvalidInputError) else ExitCode.FAILED
 
 
 if __name__ == "__main__":

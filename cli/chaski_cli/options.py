@@ -7,17 +7,35 @@ from typing import Annotated
 import typer
 
 DEFAULT_DATA = Path(".chaski")
-Data = Annotated[Path, typer.Option("--data", help="Folder of the `chaski dev`, running or stopped.", metavar="DIR")]
+Routes = Annotated[
+    list[Path], typer.Argument(help="ChaskiRoute files; each may hold several documents.", show_default=False)
+]
+Data = Annotated[Path, typer.Option("--data", help="Data folder of a `chaski dev`, running or stopped.", metavar="DIR")]
 RouteFile = Annotated[
     Path | None,
     typer.Option(
-        "--route", help="Resolved route on AWS, as `chaski provision` wrote it; before --data.", metavar="FILE"
+        "--route",
+        help="Resolved route on AWS, as written by `chaski provision`. Takes precedence over --data.",
+        metavar="FILE",
     ),
 ]
 
 
 class Output(StrEnum):
-    """A table for people, or JSON for machines."""
+    """Output format."""
 
     table = "table"
     json = "json"
+
+
+OutputFormat = Annotated[Output, typer.Option("--output", help="Output format: `table` or `json`.")]
+
+
+class LogFormat(StrEnum):
+    """Format of log lines."""
+
+    console = "console"
+    json = "json"
+
+
+LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="Format of log lines: `console` or `json`.")]

@@ -1,7 +1,8 @@
-"""Where commands write: results to standard output, everything else to standard error."""
+"""Output of commands: results to standard output, everything else to standard error."""
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import IO, Any
 
 from rich.console import Console
@@ -11,16 +12,16 @@ from rich.text import Text
 from chaski_core import json_codec
 from chaski_core.errors import FieldError
 
-_WIDE = 200  # columns of a table that goes into a file or a pipe, where no terminal says how wide it is
+_WIDE = 200  # columns of a table in a file or a pipe
 
 
 def stdout() -> Console:
-    """For results."""
+    """The console for results."""
     return _console(sys.stdout)
 
 
 def stderr() -> Console:
-    """For progress, warnings and errors."""
+    """The console for progress, warnings and errors."""
     return _console(sys.stderr)
 
 
@@ -30,38 +31,43 @@ def _console(stream: IO[str]) -> Console:
 
 
 def emit(texts: Iterable[str]) -> None:
-    """Writes results for machines: UTF-8 whatever the locale, piece by piece, so that a long export needs no memory."""
+    """Writes machine-readable results: UTF-8 in any locale, piece by piece, so that memory stays flat."""
     for text in texts:
         sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
 
 
 def emit_json(value: Any, *, indented: bool = False) -> None:
-    """Writes one JSON value and a line end."""
+    """Writes one JSON value and a newline."""
     sys.stdout.buffer.write(json_codec.dumps(value, indented=indented) + b"\n")
     sys.stdout.buffer.flush()
 
 
 def printable(text: str) -> str:
-    """Text from outside with control characters escaped, so that a message can't write to the reader's terminal."""
+    """Escapes control characters: untrusted text must not control the user's terminal."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def cell(text: object, style: str = "") -> Text:
-    """A table cell that shows text as it is: no markup, no control characters."""
+    """A table cell with plain text: no markup, control characters escaped."""
     return Text(printable(str(text)), style=style)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
-    """A plain table; columns named in `right` are numbers."""
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    """A plain table; columns named in `right` are aligned right."""
+    result = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        result.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(entry if isinstance(entry, Text) else cell(entry) for entry in row))
-    return made
+        result.add_row(*(entry if isinstance(entry, Text) else cell(entry) for entry in row))
+    return result
 
 
-def fault_lines(faults: Iterable[FieldError]) -> str:
-    """Faults as indented lines."""
-    return "\n".join(f"  {printable(str(fault))}" for fault in faults)
+def error_lines(errors: Iterable[FieldError]) -> str:
+    """The errors as indented lines."""
+    return "\n".join(f"  {printable(str(error))}" for error in errors)
+
+
+def short_time(moment_ms: int) -> str:
+    """Epoch milliseconds as `2026-11-24 10:00:00Z`, for tables."""
+    return f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,4 +1,4 @@
-"""The command that runs the console as a process of its own."""
+"""Flags of `chaski console`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,70 +6,79 @@ from typing import Annotated
 
 import typer
 
+from chaski_cli.options import LogFormat, LogFormatOption
+
 
 class Auth(StrEnum):
-    """How people show who they are."""
+    """How users authenticate."""
 
     none = "none"
     header = "header"
-    password = "password"  # noqa: S105 - a word of the command line
+    password = "password"  # noqa: S105 - a choice of the command line
 
 
 _AUTH = (
-    "password: whom --password-file names; header: whom the proxy in front names; none: whoever reaches the port, which"
-    " is then one of this machine only."
+    "password: the users in --password-file; header: the user named by the proxy in front; none: every client, so the"
+    " console then listens on a loopback address only."
 )
 
 
-class LogFormat(StrEnum):
-    """How log lines look."""
+_Route = Annotated[
+    list[Path] | None,
+    typer.Option(help="Resolved route on AWS, or a folder of resolved routes; repeatable.", metavar="FILE|DIR"),
+]
+_Kubernetes = Annotated[bool, typer.Option("--kubernetes", help="All ChaskiRoutes of the cluster; follows changes.")]
+_Namespace = Annotated[
+    list[str] | None,
+    typer.Option(help="With --kubernetes: only routes of this namespace; repeatable.", metavar="NS"),
+]
+_PasswordFile = Annotated[
+    Path | None,
+    typer.Option(help="With --auth password: file of lines NAME:PASSWORD; reloaded when it changes.", metavar="FILE"),
+]
+_SessionSeconds = Annotated[int, typer.Option(help="Lifetime of a login, in seconds.", min=1)]
+_AuthHeader = Annotated[str, typer.Option(help="With --auth header: the header in which the proxy names the user.")]
+_Prometheus = Annotated[
+    str | None,
+    typer.Option(
+        help="URL of the Prometheus that scrapes the routes' processes; without it rates are not shown.", metavar="URL"
+    ),
+]
+_MetricsPort = Annotated[
+    int | None,
+    typer.Option(help="Port for /healthz, /readyz and /metrics; 0 picks a free one. Default: none.", min=0, max=65535),
+]
 
-    console = "console"
-    json = "json"
 
-
-def console(  # noqa: PLR0913 - one parameter for each option of the command
+def console(  # noqa: PLR0913 - one parameter per option of the command
     *,
-    route: Annotated[
-        list[Path] | None,
-        typer.Option(help="Resolved route on AWS, or a folder of them; repeatable.", metavar="FILE|DIR"),
-    ] = None,
-    kubernetes: Annotated[
-        bool, typer.Option("--kubernetes", help="All ChaskiRoutes of a cluster, as they come and go.")
-    ] = False,
-    namespace: Annotated[
-        list[str] | None, typer.Option(help="With --kubernetes: only its routes; repeatable.", metavar="NS")
-    ] = None,
+    route: _Route = None,
+    kubernetes: _Kubernetes = False,
+    namespace: _Namespace = None,
     auth: Annotated[Auth, typer.Option(help=_AUTH)],
-    password_file: Annotated[
-        Path | None,
-        typer.Option(help="Lines name:password, for --auth password; read again when it changes.", metavar="FILE"),
-    ] = None,
-    session_seconds: Annotated[int, typer.Option(help="How long somebody stays signed in.", min=1)] = 43_200,
-    auth_header: Annotated[str, typer.Option(help="Header in which the proxy names the user.")] = "X-Forwarded-User",
-    prometheus: Annotated[
-        str | None, typer.Option(help="Prometheus that scrapes the routes' processes: shows rates.", metavar="URL")
-    ] = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="No replay and no discard.")] = False,
+    password_file: _PasswordFile = None,
+    session_seconds: _SessionSeconds = 43_200,
+    auth_header: _AuthHeader = "X-Forwarded-User",
+    prometheus: _Prometheus = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Disable replay and discard.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8081,
-    metrics_port: Annotated[
-        int | None, typer.Option(help="Port for /healthz, /readyz and /metrics; 0 takes a free one.", min=0, max=65535)
-    ] = None,
-    log_format: Annotated[LogFormat, typer.Option(help="Log lines for people or for machines.")] = LogFormat.console,
+    port: Annotated[int, typer.Option(help="Port for the console; 0 picks a free one.", min=0, max=65535)] = 8081,
+    metrics_port: _MetricsPort = None,
+    log_format: LogFormatOption = LogFormat.console,
 ) -> None:
-    """Run the console over routes on AWS: queues live, dead letters with search, replay and discard.
+    """Run the web console for routes on AWS: live queues; dead letters with search, replay and discard.
 
-    `chaski dev` has one of its own.
+    `chaski dev` includes a console.
 
     [bold]Examples:[/] chaski console --route resolved.yaml --auth none
 
     chaski console --kubernetes --auth password --password-file users --host 0.0.0.0
     """
-    from chaski_cli.console.access import Access  # noqa: PLC0415 - keeps help quick
-    from chaski_cli.console.process import ConsoleOptions, Shown, run_console  # noqa: PLC0415 - as above
+    from chaski_cli.dead_letters.replay import allowed_by  # noqa: PLC0415 - keeps help quick
+    from chaski_console.process.options import AuthOptions, ConsoleOptions, RouteOptions  # noqa: PLC0415 - as above
+    from chaski_console.process.service import run_console  # noqa: PLC0415 - as above
 
-    access = Access(auth.value, auth_header, password_file, session_seconds)
-    shown = Shown(tuple(route or ()), kubernetes, tuple(namespace or ()))
-    options = ConsoleOptions(shown, host, port, metrics_port, access, read_only, log_format.value, prometheus)
-    raise typer.Exit(run_console(options))
+    routes = RouteOptions(tuple(route or ()), kubernetes, tuple(namespace or ()))
+    authentication = AuthOptions(auth.value, auth_header, password_file, session_seconds)
+    options = ConsoleOptions(routes, host, port, metrics_port, authentication, read_only, log_format.value, prometheus)
+    raise typer.Exit(run_console(options, allowed_by))

@@ -1,73 +1,75 @@
-"""The commands that make and drop what a route needs on AWS."""
+"""Flags of `chaski provision` and `chaski deprovision`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chaski_cli.options import Output
+from chaski_cli.options import Output, OutputFormat, Routes
 
-_Routes = Annotated[list[Path], typer.Argument(help="ChaskiRoute files; each may hold several documents.")]
 _Owner = Annotated[
     str,
     typer.Option(
-        help="Names this installation, needed; two that share an account never touch each other's.",
+        help="Name of this installation (required). Installations in one AWS account never touch each other's resources.",
         envvar="CHASKI_OWNER",
         show_default=False,
     ),
 ]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
-_Output = Annotated[Output, typer.Option(help="For people or for machines.")]
 
 
-def provision(  # noqa: PLR0913 - one parameter for each option of the command
+def provision(  # noqa: PLR0913 - one parameter per option of the command
     *,
-    routes: _Routes,
+    routes: Routes,
     resolved: Annotated[
         Path,
         typer.Option(
-            "-o", "--resolved", help="File for the resolved routes; a folder gets one for each.", metavar="PATH"
+            "-o", "--resolved", help="File for the resolved routes; or a folder, one file each.", metavar="PATH"
         ),
     ] = Path("resolved.yaml"),
     dry_run: _DryRun = False,
     owner: _Owner = "",
     tag: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for all queues and tables; repeatable.")] = None,
-    kms_key: Annotated[str | None, typer.Option(help="KMS key of the queues; SQS's own unless given.")] = None,
+    kms_key: Annotated[
+        str | None, typer.Option(help="KMS key of the queues. Default: encryption with SQS's own key.")
+    ] = None,
     wait: Annotated[
-        bool, typer.Option(help="Look for a minute whether older queues are empty for good, and delete those.")
+        bool, typer.Option(help="Watch older queues for a minute, and delete those that stay empty.")
     ] = True,
-    output: _Output = Output.table,
+    output: OutputFormat = Output.table,
 ) -> None:
-    """Make the SQS queues and the DynamoDB table of routes; mend what differs; write what ingest and workers read.
+    """Create the SQS queues and the DynamoDB table of routes, correct drift, write the file that ingest and workers read.
 
-    Only what carries this installation's tags is ever changed. May be repeated and interrupted: a second run goes on.
+    Changes only resources with this installation's tags. May be repeated and interrupted: the next run continues.
 
     [bold]Example:[/] chaski provision route.yaml --owner staging -o resolved.yaml
     """
-    from chaski_cli.provisioning.command import ProvisionOptions, run_provision  # noqa: PLC0415 - keeps help quick
+    from chaski_cli.provisioning.provision import ProvisionOptions, run_provision  # noqa: PLC0415 - keeps help fast
 
-    asked = ProvisionOptions(owner, tuple(tag or ()), kms_key, dry_run, as_json=output is Output.json)
-    raise typer.Exit(run_provision(routes, resolved, asked, wait=wait))
+    options = ProvisionOptions(owner, tuple(tag or ()), kms_key, dry_run, as_json=output is Output.json)
+    raise typer.Exit(run_provision(routes, resolved, options, wait=wait))
 
 
-def deprovision(  # noqa: PLR0913 - one parameter for each option of the command
+def deprovision(  # noqa: PLR0913 - one parameter per option of the command
     *,
-    routes: _Routes,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also where queues hold messages: they are lost.")] = False,
-    keep_dead_letters: Annotated[bool, typer.Option("--keep-dead-letters", help="Leave the table.")] = False,
+    routes: Routes,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also delete queues that hold messages; these are lost.")
+    ] = False,
+    keep_dead_letters: Annotated[bool, typer.Option("--keep-dead-letters", help="Do not delete the table.")] = False,
     dry_run: _DryRun = False,
     owner: _Owner = "",
-    output: _Output = Output.table,
+    output: OutputFormat = Output.table,
 ) -> None:
-    """Delete the queues and the table of routes, with all that is in them.
+    """Delete the queues and the table of routes, with everything in them.
 
-    Only what carries this installation's tags is deleted, older generations and retired rungs included.
+    Deletes only resources with this installation's tags, including older generations and retired rungs.
 
     [bold]Example:[/] chaski deprovision route.yaml --owner staging
     """
-    from chaski_cli.provisioning.command import ProvisionOptions  # noqa: PLC0415 - keeps help quick
-    from chaski_cli.provisioning.dropping import Consent, run_deprovision  # noqa: PLC0415 - as above
+    from chaski_cli.provisioning.deprovision import Consent, run_deprovision  # noqa: PLC0415 - keeps help fast
+    from chaski_cli.provisioning.provision import ProvisionOptions  # noqa: PLC0415 - keeps help fast
 
-    asked = ProvisionOptions(owner, (), None, dry_run, as_json=output is Output.json)
-    raise typer.Exit(run_deprovision(routes, asked, Consent(yes, force), keep_dead_letters=keep_dead_letters))
+    options = ProvisionOptions(owner, (), None, dry_run, as_json=output is Output.json)
+    raise typer.Exit(run_deprovision(routes, options, Consent(yes, force), keep_dead_letters=keep_dead_letters))

@@ -1,8 +1,10 @@
-"""What the experiment sends, what must come of it, and the judgement whether it did. No I/O."""
+"""The experiment: its messages, the expected figures, and the comparison with the measured ones. No I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from chaski_cli.demo.target import ENDPOINTS
 from chaski_core.dead_letter import DeadLetter
@@ -14,7 +16,7 @@ MESSAGES_PER_ENDPOINT = 50
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What became of the messages to one endpoint."""
+    """Counts of one endpoint."""
 
     messages: int
     retries: int
@@ -43,17 +45,17 @@ EXPECTED_FAILED_RETRIES: Mapping[str, int] = {"400": 200, "500": 250, "timeout":
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The running system's own count, from its `/metrics`."""
+    """Counts from the `/metrics` of the running system."""
 
     accepted: Mapping[str, int]  # by subject group
-    failed_retries: Mapping[str, int]  # by target: attempts of the error-consumer that failed
+    failed_retries: Mapping[str, int]  # by target: failed attempts of the retry stage
     delivered: Mapping[str, int]  # by target
     dead_letters: Mapping[str, int]  # by target
     attempts: Mapping[str, int]  # by target
 
     @property
     def settled(self) -> int:
-        """Messages that came to an end."""
+        """Messages that were delivered or dead-lettered."""
         return sum(self.delivered.values()) + sum(self.dead_letters.values())
 
     def as_json(self) -> dict[str, Any]:
@@ -69,7 +71,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All that was read after the experiment."""
+    """Everything measured by the experiment."""
 
     rows: Mapping[str, Row]
     metrics: Metrics
@@ -82,7 +84,7 @@ class Result:
 
     @property
     def exact(self) -> bool:
-        """Whether every cell is what the design says it must be, and no first attempt overtook another."""
+        """Whether every figure is as expected, and no first attempt overtook another."""
         return (
             self.rows == EXPECTED
             and self.metrics.accepted == EXPECTED_ACCEPTED
@@ -113,7 +115,7 @@ def total(rows: Iterable[Row]) -> Row:
 
 
 def messages(target_url: str) -> list[dict[str, Any]]:
-    """The 200 messages in the order they are sent: the four endpoints in turn, as mixed traffic would come."""
+    """The 200 messages in the order of sending: the four endpoints in turn, like mixed traffic."""
     return [
         {"subject": SUBJECT, "body": {"url": f"{target_url}/{endpoint}", "content": {"number": number}}}
         for number, endpoint in enumerate(list(ENDPOINTS) * MESSAGES_PER_ENDPOINT)
@@ -121,7 +123,7 @@ def messages(target_url: str) -> list[dict[str, Any]]:
 
 
 def route_document(target_url: str) -> dict[str, Any]:
-    """The demo's ChaskiRoute: rungs of seconds instead of minutes, one allow rule for each endpoint."""
+    """The demo's ChaskiRoute: rungs of seconds instead of minutes, one allow rule per endpoint."""
     namespace, name = ROUTE.split("/")
     return {
         "apiVersion": "chaski.dev/v1alpha1",
@@ -150,24 +152,46 @@ def route_document(target_url: str) -> dict[str, Any]:
     }
 
 
-def rows(requests: Mapping[str, Mapping[str, int]], letters: Iterable[DeadLetter]) -> dict[str, Row]:
-    """The table: messages, retries and requests as the target counted them, dead letters as the store holds them.
+def rows(requests: Mapping[str, Mapping[str, int]], dead_letters: Iterable[DeadLetter]) -> dict[str, Row]:
+    """The table: messages, retries and requests as counted by the target, dead letters as stored.
 
     Args:
-        requests: by endpoint and message number, the target's count.
-        letters: every dead letter of the route.
+        requests: the target's counts by endpoint and message number.
+        dead_letters: every dead letter of the route.
     """
-    kept: dict[str, int] = dict.fromkeys(ENDPOINTS, 0)
-    for letter in letters:
-        kept[letter.target] = kept.get(letter.target, 0) + 1
+    stored: dict[str, int] = dict.fromkeys(ENDPOINTS, 0)
+    for dead_letter in dead_letters:
+        stored[dead_letter.target] = stored.get(dead_letter.target, 0) + 1
     table = {}
-    for endpoint in (*ENDPOINTS, *(name for name in kept if name not in ENDPOINTS)):
+    for endpoint in (*ENDPOINTS, *(name for name in stored if name not in ENDPOINTS)):
         counts = requests.get(endpoint, {})
         sent = sum(counts.values())
-        table[endpoint] = Row(len(counts), sent - len(counts), sent, kept[endpoint])
+        table[endpoint] = Row(len(counts), sent - len(counts), sent, stored[endpoint])
     return table
 
 
 def in_order(first_arrivals: Sequence[int]) -> bool:
-    """Whether first attempts arrived in the order in which the messages were sent."""
+    """Whether first attempts arrived in the order of sending."""
     return list(first_arrivals) == sorted(first_arrivals)
+
+
+def read_metrics(page: str) -> Metrics:
+    """The figures of one `/metrics` page; a missing counter is zero."""
+    samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+
+    def summed(name: str, by: str, only: Mapping[str, str] | None = None) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for sample in samples:
+            if sample.name == name and all(sample.labels.get(key) == value for key, value in (only or {}).items()):
+                label = sample.labels.get(by, "")
+                sums[label] = sums.get(label, 0) + int(sample.value)
+        return sums
+
+    attempts = "chaski_attempts_total"
+    return Metrics(
+        accepted=summed("chaski_messages_accepted_total", "subject_group"),
+        failed_retries=summed(attempts, "target", {"stage": "retry", "outcome": "failed"}),
+        delivered=summed("chaski_messages_delivered_total", "target"),
+        dead_letters=summed("chaski_dead_letters_total", "target"),
+        attempts=summed(attempts, "target"),
+    )

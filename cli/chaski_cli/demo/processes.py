@@ -12,13 +12,13 @@ from pathlib import Path
 
 import orjson
 
-from chaski_cli.errors import CommandError
+from chaski_runtime.process.command_error import CommandError
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
-_LAST_WORDS_SECONDS = 1.0  # a connection breaks a moment before its process has ended
+_EXIT_SECONDS = 1.0  # a connection breaks shortly before its process ends
 _LOG_TAIL_CHARACTERS = 2_000
-_PYTHON = (sys.executable, "-P")  # -P: a folder that happens to hold a `chaski_cli` of its own changes nothing
+_PYTHON = (sys.executable, "-P")  # -P: never imports from the working directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,20 @@ class Dev:
     log: Path
 
     async def lost(self, reason: str) -> CommandError:
-        """The error for a run that can't go on, with the end of the log; if the process ended, that is the reason."""
+        """The error for a run that can't continue, with the end of the log; names the exit code if the process ended."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            async with asyncio.timeout(_EXIT_SECONDS):
                 await self.process.wait()
         return failure(self.process, self.log, reason)
 
 
 def failure(process: Process, log: Path, reason: str) -> CommandError:
-    """The error for a `chaski dev` that does not do what it should."""
+    """The error for a failed `chaski dev`, with the end of its log."""
     if process.returncode is not None:
         reason = f"chaski dev ended early with exit code {process.returncode}"
     tail = log.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip()
     return CommandError(
-        f"{reason}; the end of its log:\n{tail}", next_step="keep everything with: chaski demo --data DIR"
+        f"{reason}; the end of its log:\n{tail}", next_step="keep messages and logs with: chaski demo --data DIR"
     )
 
 
@@ -64,7 +64,7 @@ async def target_process() -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def dev_process(route: Path, data: Path, log: Path) -> AsyncIterator[Dev]:
-    """Runs `chaski dev` on free ports, its log in a file; yields once it says that it is ready."""
+    """Runs `chaski dev` on free ports, its log in a file; yields once it is ready."""
     command = ["dev", str(route), "--data", str(data), "--port", "0", "--metrics-port", "0", "--console-port", "0"]
     command += ["--log-format", "json"]
     with log.open("wb") as out:

@@ -1,7 +1,7 @@
-"""The demo's target: answers 200, 400, 500 or never, and counts every request by itself.
+"""The demo's target: responds with 200, 400, 500 or never, and counts every request.
 
-A process of its own (`python -m chaski_cli.demo.target`), so that what it counts owes nothing to Chaski. It prints
-`{"port": N}` once it listens, answers `GET /counts`, and ends when its standard input is closed, so that it never
+It is a separate process (`python -m chaski_cli.demo.target`), so that its counts are independent of Chaski. It prints
+`{"port": N}` once it listens, serves `GET /counts`, and exits when its standard input is closed, so that it never
 outlives the demo.
 """
 
@@ -16,7 +16,7 @@ ENDPOINTS = ("200", "400", "500", "timeout")
 
 
 class Counter:
-    """What arrived: requests by endpoint and message number, and the order of first arrivals."""
+    """Counts requests by endpoint and message number, and records the order of first arrivals."""
 
     def __init__(self) -> None:
         self._requests: dict[str, dict[int, int]] = {endpoint: {} for endpoint in ENDPOINTS}
@@ -39,14 +39,14 @@ class Counter:
 
 
 def make_app(counter: Counter) -> web.Application:
-    """The target's four endpoints and its counts."""
+    """The target's four endpoints, and GET /counts."""
 
     async def endpoint(request: web.Request) -> web.Response:
         name = request.match_info["endpoint"]
         counter.arrived(name, (await request.json())["number"])
         if name == "timeout":
-            await asyncio.Event().wait()  # cancelled when the caller hangs up
-        return web.Response(status=int(name), text=f"this endpoint always answers {name}")
+            await asyncio.Event().wait()  # cancelled when the client disconnects
+        return web.Response(status=int(name), text=f"this endpoint always responds with {name}")
 
     async def counts(_: web.Request) -> web.Response:
         return web.Response(body=orjson.dumps(counter.as_json()), content_type="application/json")

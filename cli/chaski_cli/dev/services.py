@@ -1,4 +1,4 @@
-"""What `chaski dev` runs in its one process: broker, ingest, workers, health and metrics."""
+"""The services of `chaski dev` in one process: broker, ingest, workers, console, health and metrics."""
 
 import asyncio
 import contextlib
@@ -8,30 +8,33 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaski_cli.dev.console import dev_sources
+from chaski_cli.dead_letters.replay import allowed_by
 from chaski_cli.dev.workers import Workers
-from chaski_cli.errors import CommandError
 from chaski_console import server as console_server
 from chaski_console.auth.authenticators import is_loopback
 from chaski_console.data.views import Sources
+from chaski_console.process.dev import dev_sources
 from chaski_console.server import ConsoleServer
 from chaski_core.ports import Clock
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.control.server import open_control
+from chaski_embedded.control.server import start_control_server
 from chaski_embedded.provision import drop_drained, resolve
 from chaski_ingest.auth.authenticators import NoAuthentication
 from chaski_ingest.http.app import Ingest
 from chaski_ingest.http.server import IngestServer
+from chaski_ingest.metrics import IngestMetrics
 from chaski_ingest.settings import IngestSettings
 from chaski_runtime.observability.logs import Logs
-from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
+from chaski_runtime.observability.metrics.route_totals import RouteTotals, sum_totals
 from chaski_runtime.observability.tracing import Tracing, tracing_of
 from chaski_runtime.process import health
-from chaski_runtime.process.clock import SystemClock
-from chaski_runtime.process.randomness import RandomBytes
+from chaski_runtime.process.clock import RandomBytes, SystemClock
+from chaski_runtime.process.command_error import CommandError
+from chaski_worker.metrics import WorkerMetrics
 
 CONSOLE_PORT = 8081
 _log = logging.getLogger(__name__)
@@ -39,22 +42,22 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where to listen; port 0 takes a free one."""
+    """Addresses to listen on; port 0 picks a free one."""
 
     host: str
     port: int
     metrics_port: int
-    console_port: int | None = None  # None: the usual one if it is free, else any free one
+    console_port: int | None = None  # None: CONSOLE_PORT, or a free one if it is in use
 
     @property
     def console_host(self) -> str:
-        """Always of this machine only: the console asks nobody who they are, and may show and change everything."""
+        """Always a loopback address: the console has no authentication, and can show and change everything."""
         return self.host if is_loopback(self.host) else "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """All that runs."""
+    """The running services."""
 
     ingest_url: str
     metrics_url: str
@@ -62,14 +65,13 @@ class Services:
     workers: Workers
 
 
-class Directory:
-    """The routes that ingest knows; they change only by a restart."""
+class FixedRoutes:
+    """The routes of ingest; they change by a restart only."""
 
     def __init__(self, routes: Sequence[ResolvedRoute]) -> None:
         self._routes = {(each.route.namespace, each.route.name): each for each in routes}
 
     def find(self, namespace: str, name: str) -> ResolvedRoute | None:
-        """The route of that name, if there is one."""
         return self._routes.get((namespace, name))
 
 
@@ -77,43 +79,50 @@ class Directory:
 async def open_services(
     routes: Sequence[Route], data: Path, listen: Addresses, logs: Logs, secrets: Path | None = None
 ) -> AsyncIterator[Services]:
-    """Starts everything; at the end nothing new is taken, and what is in flight finishes.
+    """Starts all services. On exit no new messages are received, and attempts in flight finish.
 
-    `secrets`: folder with one folder for each Secret that the routes name.
+    `secrets`: folder with one folder per Secret that the routes name.
 
     Raises:
         ChaskiError: the folder, a route or a port can't be used.
     """
-    clock, metrics = SystemClock(), Metrics()
+    clock, metrics = SystemClock(), MetricsRegistry()
     metrics.observe_log_drops(lambda: logs.dropped)
+    ingest_metrics, worker_metrics = IngestMetrics(metrics), WorkerMetrics(metrics)
     async with AsyncExitStack() as stack:
         broker = await _open_broker(data, clock)
         stack.push_async_callback(broker.close)
-        await _release(broker)
+        await _release_in_flight(broker)
         resolved = [await drop_drained(broker, await resolve(broker, route)) for route in routes]
-        await _tell_of_others(broker, resolved)
+        await _warn_of_other_routes(broker, resolved)
         backend = EmbeddedBackend(broker)
         tracing = await stack.enter_async_context(tracing_of("chaski"))
-        workers = Workers(resolved, backend, metrics, logs, clock, secrets=secrets, tracing=tracing)
-        ingest = _ingest(Directory(resolved), backend, metrics, clock, tracing)
+        workers = Workers(resolved, backend, worker_metrics, logs, clock, secrets=secrets, tracing=tracing)
+        ingest = _ingest(FixedRoutes(resolved), backend, ingest_metrics, clock, tracing)
         server = _ingest_server(ingest, workers, broker)
 
         def ready() -> str | None:
             return _ready(server, broker)
 
-        with _port_fault(listen.host, listen.metrics_port, "--metrics-port"):
+        with _port_error(listen.host, listen.metrics_port, "--metrics-port"):
             side = await health.start(listen.host, listen.metrics_port, metrics=metrics, live=workers.live, ready=ready)
         stack.push_async_callback(side.close)
-        with _port_fault(listen.host, listen.port, "--port"):
+        with _port_error(listen.host, listen.port, "--port"):
             port = await server.start(listen.host, listen.port)
         stack.push_async_callback(_drain, server, workers)
-        console = await _open_console(listen, dev_sources(resolved, backend, metrics, data, clock), clock, tracing)
+
+        def totals() -> dict[str, RouteTotals]:
+            return sum_totals([ingest_metrics.totals_by_route(), worker_metrics.totals_by_route()])
+
+        sources = dev_sources(resolved, backend, totals, data, clock, allowed_by)
+        console = await _open_console(listen, sources, clock, tracing)
         stack.push_async_callback(console.close)
-        # After the ports that were asked for, of which a free one could be one.
-        stack.push_async_callback((await open_control(broker)).close)
+        # After the requested ports: a free port could be one of them.
+        stack.push_async_callback((await start_control_server(broker)).close)
         workers.start()
-        base, seen = _base(listen.host), _base(listen.console_host)
-        yield Services(f"{base}:{port}", f"{base}:{side.port}/metrics", f"{seen}:{console.port}/", workers)
+        base, console_base = _base(listen.host), _base(listen.console_host)
+        console_url = f"{console_base}:{console.port}/"
+        yield Services(f"{base}:{port}", f"{base}:{side.port}/metrics", console_url, workers)
 
 
 def _base(host: str) -> str:
@@ -121,7 +130,7 @@ def _base(host: str) -> str:
 
 
 def _ingest(
-    routes: Directory, backend: EmbeddedBackend, metrics: Metrics, clock: Clock, tracing: Tracing | None
+    routes: FixedRoutes, backend: EmbeddedBackend, metrics: IngestMetrics, clock: Clock, tracing: Tracing | None
 ) -> Ingest:
     return Ingest(
         routes,
@@ -139,43 +148,45 @@ def _ingest_server(ingest: Ingest, workers: Workers, broker: EmbeddedBroker) -> 
     def ready() -> str | None:
         return _ready(server, broker)
 
-    # Health beside messages, so that one port is enough to try it out.
+    # Health endpoints on the port for messages too, so that one port is enough to try Chaski.
     server = IngestServer(ingest, {"/healthz": workers.live, "/readyz": ready})
     return server
 
 
 def _ready(server: IngestServer, broker: EmbeddedBroker) -> str | None:
-    return server.ready() or broker.trouble()
+    return server.ready() or broker.write_error()
 
 
 async def _open_console(listen: Addresses, sources: Sources, clock: Clock, tracing: Tracing | None) -> ConsoleServer:
     if listen.console_port is None:
         with contextlib.suppress(OSError):
             return await console_server.start(listen.console_host, CONSOLE_PORT, sources, clock, tracing=tracing)
-    wanted = listen.console_port or 0
-    with _port_fault(listen.console_host, wanted, "--console-port"):
-        return await console_server.start(listen.console_host, wanted, sources, clock, tracing=tracing)
+    port = listen.console_port or 0
+    with _port_error(listen.console_host, port, "--console-port"):
+        return await console_server.start(listen.console_host, port, sources, clock, tracing=tracing)
 
 
 async def _open_broker(data: Path, clock: Clock) -> EmbeddedBroker:
     try:
         return await EmbeddedBroker.open(data, clock)
     except OSError as error:
-        raise CommandError(f"--data {data}: {error.strerror}", next_step="name a folder that can be written") from error
+        raise CommandError(f"--data {data}: {error.strerror}", next_step="give a writable folder") from error
 
 
-async def _release(broker: EmbeddedBroker) -> None:
+async def _release_in_flight(broker: EmbeddedBroker) -> None:
     released = await broker.release_in_flight()
     if released:
-        _log.info("%d messages were in flight when the last run ended; they are attempted again", released)
+        _log.info("%d messages were in flight when the last run ended; they will be attempted again", released)
 
 
-async def _tell_of_others(broker: EmbeddedBroker, resolved: Sequence[ResolvedRoute]) -> None:
+async def _warn_of_other_routes(broker: EmbeddedBroker, resolved: Sequence[ResolvedRoute]) -> None:
     used = {url for each in resolved for url in _urls(each)}
     others = [url for url in await broker.list_queues() if url not in used]
     waiting = sum([(await broker.queue(url).counts()).total for url in others])
     if waiting:
-        _log.warning("%d messages in this folder belong to routes that were not given; they wait for them", waiting)
+        _log.warning(
+            "%d messages in this folder belong to routes that were not given; they wait until these routes run", waiting
+        )
 
 
 def _urls(resolved: ResolvedRoute) -> Iterator[str]:
@@ -191,11 +202,11 @@ async def _drain(server: IngestServer, workers: Workers) -> None:
 
 
 @contextlib.contextmanager
-def _port_fault(host: str, port: int, flag: str) -> Iterator[None]:
+def _port_error(host: str, port: int, flag: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise CommandError(
             f"can't listen on {host}:{port}: {error.strerror or error}",
-            next_step=f"choose another with {flag}, or {flag} 0 for a free one",
+            next_step=f"choose another port with {flag}, or {flag} 0 for a free one",
         ) from error

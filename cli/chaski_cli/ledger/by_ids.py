@@ -1,11 +1,11 @@
-"""Runs `chaski ledger --accepted`: the accounts of a route on AWS by message ids, so over any crash of any process.
+"""Runs `chaski ledger --accepted`: accounts of a route on AWS by message ids, exact after crashes of any process.
 
-An id is an identity (`messageId` of an answer) where ingest gave one, else a producer's id. What a replay became counts
-for the message that it comes from, as far as dead letters are there to say which that is.
+An id is an identity (`messageId` of a response) if ingest returned one, else a producer's id. The outcome of a replay
+counts for the message that was accepted, as far as dead letters exist to name it.
 
-Counters die with their process; ids do not. What was accepted is known to whoever got the 202s, what was delivered stands in
-the workers' log lines (or in the target's own log), what was given up is in the route's table, and what is pending lies on
-its queues. Queues are counted first and logs are read last: a message that moves meanwhile is seen at least once.
+Counters end with their process; ids do not. Accepted messages are known from the 202 responses, deliveries from the
+workers' log lines (or the target's own log), dead letters from the route's table, and pending messages from its queues.
+Queues are counted first and logs are read last: a message that moves meanwhile is seen at least once.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from typing import Any
 
 from rich.text import Text
 
-from chaski_cli.backends import BackendLocation, open_location, read_resolved_file
-from chaski_cli.errors import CommandError, Exit
-from chaski_cli.ledger.command import COLUMNS, Account, pending_on_queues
+from chaski_cli.ledger.accounts import COLUMNS, Account, pending_on_queues
 from chaski_cli.output import emit_json, printable, stderr, stdout, table
-from chaski_cli.trace.logs import fields_of, opened_lines
+from chaski_cli.trace.logs import fields_of, open_lines
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
+from chaski_replay.backends import BackendLocation, open_location, read_resolved_file
+from chaski_runtime.process.command_error import CommandError, ExitCode
 
 _SHOWN = 20
 _NONE: frozenset[str] = frozenset()
@@ -31,53 +31,55 @@ _NONE: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class IdAccount:
-    """Both sides of one route, by ids. Every accepted id is counted once."""
+    """The account of one route by ids; every accepted id is counted once."""
 
     route: str
     accepted: int
     delivered: int
     dead_lettered: int
-    on_queues: int  # messages, of whatever origin
-    not_found: tuple[str, ...]  # accepted, neither delivered nor dead letters; sorted
+    on_queues: int  # messages of any origin
+    not_found: tuple[str, ...]  # accepted, but neither delivered nor dead letters; sorted
 
     @property
     def pending(self) -> int:
-        """Those of them that may lie on the queues."""
+        """Those not found that may be on the queues."""
         return min(len(self.not_found), self.on_queues)
 
     @property
-    def sides(self) -> Account:
-        """The same in numbers."""
+    def counts(self) -> Account:
+        """The account in numbers."""
         return Account(self.route, self.accepted, self.delivered, self.dead_lettered, self.pending)
 
     @property
     def unaccounted(self) -> int:
-        """Those that can't."""
-        return self.sides.unaccounted
+        """Those that can't be."""
+        return self.counts.unaccounted
 
     def as_json(self) -> dict[str, Any]:
         """`{route, accepted, delivered, deadLettered, pending, unaccounted, onQueues, notFound}`."""
-        return self.sides.as_json() | {"onQueues": self.on_queues, "notFound": list(self.not_found)}
+        return self.counts.as_json() | {"onQueues": self.on_queues, "notFound": list(self.not_found)}
 
 
-def run_ids(where: BackendLocation, accepted: Sequence[str], logs: Sequence[str], *, as_json: bool) -> Exit:
-    """The accounts of one route by ids; exit code 1 where something is unaccounted.
+def run_ids(location: BackendLocation, accepted: Sequence[str], logs: Sequence[str], *, as_json: bool) -> ExitCode:
+    """Prints the account of one route; FAILED if a message is unaccounted for.
 
     Args:
-        where: its resolved route.
-        accepted: files of ingest's answers as JSON lines, or of ids, one a line.
-        logs: files of the workers' JSON lines, or of ids that a target says it took.
-        as_json: for machines.
+        location: its resolved route.
+        accepted: files of ingest's responses as JSON lines, or of ids, one per line.
+        logs: files of the workers' JSON log lines, or of ids that a target received.
+        as_json: print JSON.
     """
     with ExitStack() as stack:
         ids = accepted_ids(
-            chain.from_iterable(stack.enter_context(opened_lines("--accepted", each)) for each in accepted)
+            chain.from_iterable(stack.enter_context(open_lines("--accepted", each)) for each in accepted)
         )
     if not ids:
-        raise CommandError("--accepted names no id", next_step="give the answers of ingest, or ids, one a line")
-    route, on_queues, dead = asyncio.run(_stored(where, ids))
+        raise CommandError(
+            "--accepted contains no ids", next_step="give ingest's responses as JSON lines, or one id per line"
+        )
+    route, on_queues, dead = asyncio.run(_read_stored(location, ids))
     with ExitStack() as stack:
-        lines = chain.from_iterable(stack.enter_context(opened_lines("--logs", each)) for each in logs)
+        lines = chain.from_iterable(stack.enter_context(open_lines("--logs", each)) for each in logs)
         delivered = delivered_ids(lines, route, ids, dead.roots)
     account = IdAccount(
         route, len(ids), len(delivered), len(dead.ids - delivered), on_queues, tuple(sorted(ids - delivered - dead.ids))
@@ -86,28 +88,30 @@ def run_ids(where: BackendLocation, accepted: Sequence[str], logs: Sequence[str]
         emit_json(account.as_json())
     else:
         _show(account)
-    return Exit.FAILED if account.unaccounted else Exit.OK
+    return ExitCode.FAILED if account.unaccounted else ExitCode.OK
 
 
 def accepted_ids(lines: Iterable[bytes]) -> set[str]:
-    """The identities in ingest's answers, rejections left out, or of lines that are ids.
+    """The identities in ingest's responses without rejections, or the lines themselves if they are ids.
 
-    Answers of a release before identities have the producer's id only.
+    Responses of a release without identities have the producer's id only.
     """
     found: set[str] = set()
     for line in lines:
         fields = fields_of(line)
         if b"{" not in line:
-            found.update(_plain(line))
-        elif fields.get("status", 202) == 202 and isinstance(given := fields.get("messageId", fields.get("id")), str):
-            found.add(given)
+            found.update(_plain_id(line))
+        elif fields.get("status", 202) == 202 and isinstance(
+            identity := fields.get("messageId", fields.get("id")), str
+        ):
+            found.add(identity)
     return found
 
 
-def delivered_ids(lines: Iterable[bytes], route: str, among: AbstractSet[str], roots: Mapping[str, str]) -> set[str]:
-    """Those of `among` that lines of a route's attempts, or lines that are ids, say were delivered.
+def delivered_ids(lines: Iterable[bytes], route: str, accepted: AbstractSet[str], roots: Mapping[str, str]) -> set[str]:
+    """The accepted ids that were delivered, by lines of a route's attempts or lines that are ids.
 
-    `roots`: identities of replays, and of the messages that they come from.
+    `roots`: the identity of each replay's original message.
     """
     found: set[str] = set()
     for line in lines:
@@ -118,55 +122,59 @@ def delivered_ids(lines: Iterable[bytes], route: str, among: AbstractSet[str], r
                 and f"{fields.get('labels.namespace')}/{fields.get('labels.route')}" == route
             ):
                 identity = str(fields.get("chaski.message.id"))
-                found.add(_counted(roots.get(identity, identity), str(fields.get("chaski.id")), among))
+                found.add(_counted(roots.get(identity, identity), str(fields.get("chaski.id")), accepted))
         elif b"{" not in line:
-            found.update(roots.get(each, each) for each in _plain(line))
-    return found & among
+            found.update(roots.get(each, each) for each in _plain_id(line))
+    return found & accepted
 
 
 @dataclass(frozen=True, slots=True)
-class _Dead:
-    """What dead letters say."""
+class _DeadLetterIds:
+    """Ids by the route's dead letters."""
 
-    ids: set[str]  # those of the accepted that are dead letters
-    roots: dict[str, str]  # of replays: the message that was accepted
+    ids: set[str]  # accepted ids that are dead letters
+    roots: dict[str, str]  # identity of a replay -> identity of the message that was accepted
 
 
-async def _stored(where: BackendLocation, ids: AbstractSet[str]) -> tuple[str, int, _Dead]:
-    assert where.route is not None  # noqa: S101 - judged by the command
-    resolved = read_resolved_file(where.route)
+async def _read_stored(location: BackendLocation, ids: AbstractSet[str]) -> tuple[str, int, _DeadLetterIds]:
+    assert location.route is not None  # noqa: S101 - checked by the command
+    resolved = read_resolved_file(location.route)
     on_queues = await pending_on_queues(resolved)
-    async with open_location(where) as opened:
-        return resolved.route.key, on_queues, await _among(opened.dead_letters.find(DeadLetterFilter()), ids)
+    async with open_location(location) as backend:
+        return (
+            resolved.route.key,
+            on_queues,
+            await _dead_letters_among(backend.dead_letters.find(DeadLetterFilter()), ids),
+        )
 
 
-async def _among(letters: AsyncIterable[DeadLetter], ids: AbstractSet[str]) -> _Dead:
-    dead = _Dead(set(), {})
-    async for letter in letters:
-        root = letter.replay_of or letter.message_id
-        if root != letter.message_id:
-            dead.roots[letter.message_id] = root
-        if letter.replay is not None and letter.replay.message_id:
-            dead.roots[letter.replay.message_id] = root
-        if (counted := _counted(root, letter.id, ids)) in ids:
+async def _dead_letters_among(dead_letters: AsyncIterable[DeadLetter], ids: AbstractSet[str]) -> _DeadLetterIds:
+    dead = _DeadLetterIds(set(), {})
+    async for dead_letter in dead_letters:
+        root = dead_letter.replay_of or dead_letter.message_id
+        if root != dead_letter.message_id:
+            dead.roots[dead_letter.message_id] = root
+        if dead_letter.replay is not None and dead_letter.replay.message_id:
+            dead.roots[dead_letter.replay.message_id] = root
+        if (counted := _counted(root, dead_letter.id, ids)) in ids:
             dead.ids.add(counted)
     return dead
 
 
-def _counted(identity: str, label: str, among: AbstractSet[str]) -> str:
-    """By which of the two a message is among the accepted."""
-    return label if identity not in among and label in among else identity
+def _counted(identity: str, label: str, accepted: AbstractSet[str]) -> str:
+    """The one of the two ids under which a message was accepted."""
+    return label if identity not in accepted and label in accepted else identity
 
 
-def _plain(line: bytes) -> frozenset[str]:
+def _plain_id(line: bytes) -> frozenset[str]:
     text = line.decode("utf-8", "replace").strip()
     return frozenset({text}) if text else _NONE
 
 
 def _show(account: IdAccount) -> None:
-    stdout().print(table(COLUMNS, [account.sides.row], right=COLUMNS[1:]))
+    stdout().print(table(COLUMNS, [account.counts.row], right=COLUMNS[1:]))
     if account.unaccounted:
         shown = ", ".join(map(printable, account.not_found[:_SHOWN]))
         more = f" and {len(account.not_found) - _SHOWN} more" if len(account.not_found) > _SHOWN else ""
-        told = f"neither a delivery nor a dead letter is known of {shown}{more}; {account.on_queues} messages are on the queues"
-        stderr().print(Text(told, style="yellow"), soft_wrap=True)
+        note = f"no delivery or dead letter found for {shown}{more}; {account.on_queues} messages are on the queues"
+        stderr().print(Text(note, style="yellow"), soft_wrap=True)

@@ -1,40 +1,60 @@
-"""Sends to ingest: one request at a time, repeated while ingest is unavailable or answers "not now"."""
+"""The client of ingest: one request at a time, retried while ingest is unavailable or overloaded."""
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 import orjson
+from rich.console import Console
 
-from chaski_cli.errors import CommandError, Exit
-from chaski_cli.sending.lines import Judged, Line, Rejected, can_come_later, explain, judge
+from chaski_cli.output import printable
+from chaski_cli.sending.lines import ChunkResult, Line, Rejected, explain, is_retryable, sort_results
+from chaski_runtime.process.command_error import CommandError, ExitCode, wrong_input
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 10.0
 _REQUEST_SECONDS = 60.0
-_STOP_SECONDS = 5.0  # how long an answer is awaited after the command was asked to stop
+_STOP_SECONDS = 5.0  # how long a response is awaited after a signal to stop
 _WRONG_INPUT = frozenset({400, 404, 413, 415})
 _NEXT_STEPS = {
-    401: "this route wants a token of a Kubernetes service account, or an API key: pass it with --ingest-header",
-    403: "spec.producers of the route does not name this producer",
-    404: "check --route namespace/name against the routes that the ingest at --to serves",
+    401: "this route requires a token of a Kubernetes service account, or an API key: pass it with --ingest-header",
+    403: "add this producer to spec.producers of the route",
+    404: "check --route NAMESPACE/NAME against the routes that the ingest at --to serves",
 }
+_ROUTE = re.compile(r"[a-z0-9.-]+/[a-z0-9.-]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back: a status, or 0 where nothing did, and a reason for that."""
+class Destination:
+    """Where to send, and how long to retry."""
+
+    to: str
+    route: str
+    retry_seconds: float
+    headers: dict[str, str] = field(default_factory=dict)  # for ingest itself, such as Authorization
+
+    def __post_init__(self) -> None:
+        if not _ROUTE.match(self.route):
+            raise wrong_input(
+                f'--route: expected NAMESPACE/NAME, got "{self.route}"', "for example: --route default/first"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response of ingest; status 0 and the reason as body if there was none."""
 
     status: int
     body: bytes
     retry_after: float | None = None
 
     def problem(self) -> str:
-        """Why it was not accepted."""
+        """Why the message was not accepted."""
         try:
             value = orjson.loads(self.body)
         except orjson.JSONDecodeError:
@@ -42,21 +62,30 @@ class Answer:
         return explain(value) if isinstance(value, dict) else str(value)
 
 
-class Waiting:
-    """How long to pause before a request is repeated, and when to stop repeating it."""
+def retry_printer(console: Console) -> Callable[[str], None]:
+    """Prints each retry with its reason."""
 
-    def __init__(self, seconds: float, tell: Callable[[str], None], stop: asyncio.Event) -> None:
+    def on_retry(reason: str) -> None:
+        console.print(f"not accepted yet, retrying: {printable(reason)}", style="yellow", markup=False)
+
+    return on_retry
+
+
+class RetryTimer:
+    """Exponential backoff with a deadline."""
+
+    def __init__(self, seconds: float, on_retry: Callable[[str], None], stop: asyncio.Event) -> None:
         self._deadline = time.monotonic() + seconds
         self._pause = _FIRST_PAUSE_SECONDS
-        self._tell = tell
+        self._on_retry = on_retry
         self._stop = stop
 
-    async def again(self, reason: str, retry_after: float | None) -> bool:
-        """Waits before the next try; False where the time is up, or the command is asked to stop."""
+    async def wait(self, reason: str, retry_after: float | None) -> bool:
+        """Waits before the next try. False if the deadline would pass, or the command is stopping."""
         pause = min(max(self._pause, retry_after or 0.0), _LONGEST_PAUSE_SECONDS)
         if self._stop.is_set() or time.monotonic() + pause > self._deadline:
             return False
-        self._tell(reason)
+        self._on_retry(reason)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._stop.wait()
@@ -65,133 +94,127 @@ class Waiting:
 
 
 class IngestClient:
-    """One route of one ingest.
+    """Sends to one route of one ingest.
 
     Args:
         http: the session to use.
-        base: URL of ingest, such as `http://127.0.0.1:8080`.
-        route: `namespace/name`.
-        retry_seconds: how long one request is repeated while ingest is away; below five minutes, because that is how
-            long the queue knows a message's id.
-        tell: is given the reason of each repetition.
-        stop: when it is set, nothing is repeated any more, and an answer is awaited for five seconds more.
+        destination: `retry_seconds` must be below five minutes, the time for which a queue deduplicates by id.
+        on_retry: is called with the reason of each retry.
+        stop: once it is set, nothing is retried, and a response is awaited for five seconds more.
     """
 
     def __init__(
         self,
         http: aiohttp.ClientSession,
-        base: str,
-        route: str,
-        retry_seconds: float,
-        tell: Callable[[str], None],
+        destination: Destination,
+        on_retry: Callable[[str], None],
         stop: asyncio.Event | None = None,
     ) -> None:
         self._http = http
-        self._url = f"{base.rstrip('/')}/v1/routes/{route}/messages"
-        self._retry_seconds = retry_seconds
-        self._tell = tell
+        self._url = f"{destination.to.rstrip('/')}/v1/routes/{destination.route}/messages"
+        self._retry_seconds = destination.retry_seconds
+        self._on_retry = on_retry
         self._stop = stop or asyncio.Event()
 
     async def send_one(self, message: bytes, headers: dict[str, str]) -> dict[str, Any]:
-        """Sends one message until it is accepted; returns ingest's answer.
+        """Sends one message until it is accepted; returns ingest's response.
 
         Raises:
-            CommandError: it was refused, or not accepted in time.
+            CommandError: it was rejected, or not accepted in time.
         """
-        waiting = Waiting(self._retry_seconds, self._tell, self._stop)
+        timer = self._timer()
         while True:
-            answer = await self._post(self._url, message, {"Content-Type": "application/json", **headers})
-            if answer.status == 202:
-                accepted: dict[str, Any] = orjson.loads(answer.body)
+            response = await self._post(self._url, message, {"Content-Type": "application/json", **headers})
+            if response.status == 202:
+                accepted: dict[str, Any] = orjson.loads(response.body)
                 return accepted
-            if not _not_now(answer):
-                raise _refused(answer)
-            if not await waiting.again(answer.problem(), answer.retry_after):
-                raise self._gave_up(answer.problem())
+            if not _may_retry(response):
+                raise _rejection(response)
+            if not await timer.wait(response.problem(), response.retry_after):
+                raise self._timed_out(response.problem())
 
-    async def send_chunk(self, lines: Sequence[Line]) -> Judged:
-        """Sends lines until each is accepted or rejected, or until time is up: the rest is then in `again`.
+    async def send_chunk(self, lines: Sequence[Line]) -> ChunkResult:
+        """Sends lines until each is accepted or rejected; after the deadline the rest is in `unsettled`.
 
         Raises:
-            CommandError: ingest refuses the request as a whole, whatever the lines are.
+            CommandError: ingest rejects the request as a whole, whatever the lines are.
         """
         accepted: list[Line] = []
         rejected: list[Rejected] = []
-        waiting = Waiting(self._retry_seconds, self._tell, self._stop)
+        timer = self._timer()
         left = tuple(lines)
         while True:
-            answer = await self._until_stopped(
+            response = await self._until_stopped(
                 f"{self._url}:batch",
                 b"".join(line.data + b"\n" for line in left),
                 {"Content-Type": "application/x-ndjson"},
             )
-            if answer.status == 200:
-                judged = judge(left, _results(answer, len(left)))
-                accepted += judged.accepted
-                rejected += judged.rejected
-                left, reason = judged.again, judged.reason
-                if judged.accepted or judged.rejected:
-                    waiting = Waiting(self._retry_seconds, self._tell, self._stop)
-                if left and judged.rejected:
-                    continue  # ingest holds lines back behind a wrong one of their subject; that one is gone now
-            elif _not_now(answer):
-                reason = answer.problem()
+            if response.status == 200:
+                result = sort_results(left, _results(response, len(left)))
+                accepted += result.accepted
+                rejected += result.rejected
+                left, reason = result.unsettled, result.reason
+                if result.accepted or result.rejected:
+                    timer = self._timer()
+                if left and result.rejected:
+                    continue  # ingest held these lines back behind a rejected one of their subject
+            elif _may_retry(response):
+                reason = response.problem()
             else:
-                raise _refused(answer)
-            if not left or not await waiting.again(reason, answer.retry_after):
-                return Judged(tuple(accepted), tuple(rejected), left, reason)
+                raise _rejection(response)
+            if not left or not await timer.wait(reason, response.retry_after):
+                return ChunkResult(tuple(accepted), tuple(rejected), left, reason)
 
-    async def _until_stopped(self, url: str, data: bytes, headers: dict[str, str]) -> Answer:
+    def _timer(self) -> RetryTimer:
+        return RetryTimer(self._retry_seconds, self._on_retry, self._stop)
+
+    async def _until_stopped(self, url: str, data: bytes, headers: dict[str, str]) -> Response:
         posting = asyncio.ensure_future(self._post(url, data, headers))
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait((posting, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not posting.done():
                 await asyncio.wait((posting,), timeout=_STOP_SECONDS)
-            return posting.result() if posting.done() else Answer(0, b"stopped before the answer came")
+            return posting.result() if posting.done() else Response(0, b"stopped before the response arrived")
         finally:
             posting.cancel()
             stopping.cancel()
 
-    async def _post(self, url: str, data: bytes, headers: dict[str, str]) -> Answer:
+    async def _post(self, url: str, data: bytes, headers: dict[str, str]) -> Response:
         timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
         try:
-            async with self._http.post(url, data=data, headers=headers, timeout=timeout) as answer:
-                after = answer.headers.get("Retry-After", "")
-                return Answer(answer.status, await answer.read(), float(after) if after.isdigit() else None)
+            async with self._http.post(url, data=data, headers=headers, timeout=timeout) as response:
+                after = response.headers.get("Retry-After", "")
+                return Response(response.status, await response.read(), float(after) if after.isdigit() else None)
         except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as error:
-            return Answer(0, f"no answer from {url}: {str(error) or 'timeout'}".encode())
+            return Response(0, f"no response from {url}: {str(error) or 'timeout'}".encode())
         except aiohttp.InvalidURL as error:
-            raise CommandError(
-                f'--to: "{error}" is no URL',
-                next_step="write it like http://127.0.0.1:8080",
-                exit_code=Exit.WRONG_INPUT,
-            ) from error
+            raise wrong_input(f'--to: "{error}" is not a URL', "for example: http://127.0.0.1:8080") from error
 
-    def _gave_up(self, reason: str) -> CommandError:
+    def _timed_out(self, reason: str) -> CommandError:
         return CommandError(
             f"not accepted within {self._retry_seconds:g} s: {reason}",
-            next_step=f"is ingest up? try: curl -i {self._url.split('/v1/')[0]}/readyz",
+            next_step=f"check that ingest is running: curl -i {self._url.split('/v1/')[0]}/readyz",
         )
 
 
-def _results(answer: Answer, lines: int) -> list[dict[str, Any]]:
-    results = [orjson.loads(line) for line in answer.body.splitlines() if line.strip()]
+def _results(response: Response, lines: int) -> list[dict[str, Any]]:
+    results = [orjson.loads(line) for line in response.body.splitlines() if line.strip()]
     if len(results) != lines:
         raise CommandError(
-            f"ingest answered {len(results)} results to {lines} lines, so it is not known which were accepted",
-            next_step="is --to the address of a Chaski ingest, with nothing in between that changes answers?",
+            f"ingest returned {len(results)} results for {lines} lines, so it is unknown which were accepted",
+            next_step="check that --to is the address of a Chaski ingest, without a proxy that changes responses",
         )
     return results
 
 
-def _not_now(answer: Answer) -> bool:
-    return answer.status == 0 or can_come_later(answer.status)
+def _may_retry(response: Response) -> bool:
+    return response.status == 0 or is_retryable(response.status)
 
 
-def _refused(answer: Answer) -> CommandError:
+def _rejection(response: Response) -> CommandError:
     return CommandError(
-        f"refused with {answer.status}: {answer.problem()}",
-        next_step=_NEXT_STEPS.get(answer.status, ""),
-        exit_code=Exit.WRONG_INPUT if answer.status in _WRONG_INPUT else Exit.FAILED,
+        f"rejected with status {response.status}: {response.problem()}",
+        next_step=_NEXT_STEPS.get(response.status, ""),
+        exit_code=ExitCode.WRONG_INPUT if response.status in _WRONG_INPUT else ExitCode.FAILED,
     )

@@ -1,25 +1,31 @@
-"""What becomes of the lines of an NDJSON file. Pure: reading, sending and waiting are elsewhere."""
+"""Lines of an NDJSON file: which are sent, in which requests, and with which results. Pure."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chaski_core import json_codec
+from chaski_runtime.process.command_error import wrong_input
+
+Ranges = tuple[tuple[int, int], ...]  # first and last number of each, both included, ascending
 
 MAX_MESSAGE_BYTES = 262_144
 MAX_CHUNK_LINES = 500
 MAX_CHUNK_BYTES = 2_097_152
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # its byte order marks
-_NOT_NOW = frozenset({429, 500, 502, 503, 504})
+_RUN = re.compile(r"[A-Za-z0-9._-]{1,40}\Z")  # followed by a line's number it is a message id
+_RANGE = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,15}))?\Z")
+_RETRYABLE = frozenset({429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A message that can be sent, and sent again: it carries an id."""
+    """A message that can be sent and retried: it has an id."""
 
     number: int  # in the file, from 1
-    subject: str  # "" where it has none that is text; ingest will say so
+    subject: str  # "" if it is missing or not text; ingest rejects such a message
     data: bytes
 
 
@@ -38,50 +44,50 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """The lines of one request, sorted by what ingest said."""
+class ChunkResult:
+    """The lines of one request, sorted by ingest's results."""
 
     accepted: tuple[Line, ...]
     rejected: tuple[Rejected, ...]
-    again: tuple[Line, ...]  # known not to be accepted, in the order of the file
-    reason: str = ""  # why again, in ingest's words
+    unsettled: tuple[Line, ...]  # not accepted and may be sent again, in the order of the file
+    reason: str = ""  # of the first unsettled line, from ingest
 
 
 def prepare(number: int, data: bytes, new_id: Callable[[], str]) -> Line | Rejected:
-    """Gives a line an id where it has none, so that sending it twice is one message; all other bytes stay."""
-    data = data.strip().removeprefix(BYTE_ORDER_MARK)  # a parser may leave it out: RFC 8259 §8.1
+    """Adds an id to a line that has none, so that a retry is the same message; all other bytes stay as they are."""
+    data = data.strip().removeprefix(BYTE_ORDER_MARK)  # parsers may ignore it: RFC 8259 §8.1
     try:
         document = json_codec.loads(data)
     except json_codec.JsonError as error:
-        why = "UTF-16; JSON has to be UTF-8" if data.startswith(_UTF_16) else f"not JSON: {error}"
+        why = "UTF-16; JSON must be UTF-8" if data.startswith(_UTF_16) else f"not JSON: {error}"
         return Rejected(number, 400, why, data)
     if not isinstance(document, dict):
-        return Rejected(number, 400, "no JSON object with subject and body", data)
+        return Rejected(number, 400, "not a JSON object with subject and body", data)
     if "id" not in document:
         rest = data[1:].lstrip()
         data = b'{"id":"%s"%s%s' % (new_id().encode(), b"," if document else b"", rest)
     if len(data) > MAX_MESSAGE_BYTES:
-        return Rejected(number, 413, f"{len(data)} bytes with its id; at most {MAX_MESSAGE_BYTES} are taken", data)
+        return Rejected(number, 413, f"{len(data)} bytes with its id; the limit is {MAX_MESSAGE_BYTES}", data)
     subject = document.get("subject")
     return Line(number, subject if isinstance(subject, str) else "", data)
 
 
 def readable(line: Line | Rejected) -> Line | Rejected:
-    """The line, or why its order can't be known: it is no JSON object, too long, or has no subject."""
+    """The line, or why its order is unknown: it is not a JSON object, too long, or has no subject."""
     if isinstance(line, Line) and not line.subject:
-        return Rejected(line.number, 400, "subject: is missing or empty, or is not text", line.data)
+        return Rejected(line.number, 400, "subject: missing, empty or not text", line.data)
     return line
 
 
 class Chunker:
-    """Gathers lines into requests that ingest takes."""
+    """Groups lines into requests within ingest's limits."""
 
     def __init__(self) -> None:
         self.gathered: list[Line] = []
         self._size = 0
 
     def add(self, line: Line) -> Iterator[list[Line]]:
-        """Adds a line; gives what was gathered before it where the request would be too large with it."""
+        """Adds a line; yields the lines before it if the request would be too large with it."""
         if self.gathered and (
             len(self.gathered) == MAX_CHUNK_LINES or self._size + len(line.data) + 1 > MAX_CHUNK_BYTES
         ):
@@ -90,13 +96,13 @@ class Chunker:
         self._size += len(line.data) + 1
 
     def take(self) -> list[Line]:
-        """What was gathered; nothing is afterwards."""
+        """Removes and returns the gathered lines."""
         taken, self.gathered, self._size = self.gathered, [], 0
         return taken
 
 
 def chunks(lines: Iterable[Line]) -> Iterator[list[Line]]:
-    """Cuts lines into requests."""
+    """Groups lines into requests."""
     chunker = Chunker()
     for line in lines:
         yield from chunker.add(line)
@@ -104,15 +110,15 @@ def chunks(lines: Iterable[Line]) -> Iterator[list[Line]]:
         yield chunker.take()
 
 
-def judge(lines: Sequence[Line], results: Sequence[Mapping[str, Any]]) -> Judged:
-    """Sorts the lines of one request by ingest's results, one for each line and in order.
+def sort_results(lines: Sequence[Line], results: Sequence[Mapping[str, Any]]) -> ChunkResult:
+    """Sorts the lines of one request by ingest's results, one per line in order.
 
-    A line that the queue could not take goes again, unless a later line of its subject was accepted: then sending it
-    again would put it behind that one, so it is rejected.
+    A line that the queue could not store is unsettled, unless a later line of its subject was accepted: a retry would put
+    it behind that one, so it is rejected.
     """
     accepted: list[Line] = []
     rejected: list[Rejected] = []
-    again: list[Line] = []
+    unsettled: list[Line] = []
     reason = ""
     overtaken: set[str] = set()
     for line, result in reversed(list(zip(lines, results, strict=True))):
@@ -120,29 +126,29 @@ def judge(lines: Sequence[Line], results: Sequence[Mapping[str, Any]]) -> Judged
         if status == 202:
             accepted.append(line)
             overtaken.add(line.subject)
-        elif status not in _NOT_NOW:
+        elif status not in _RETRYABLE:
             rejected.append(Rejected(line.number, status if isinstance(status, int) else 0, explain(result), line.data))
         elif line.subject in overtaken:
-            why = "the queue took a later message of this subject but not this one; sent again it would be out of order"
+            why = "the queue stored a later message of this subject but not this one; a retry would be out of order"
             rejected.append(Rejected(line.number, 503, why, line.data))
         else:
-            again.append(line)
+            unsettled.append(line)
             reason = explain(result)
-    return Judged(tuple(accepted[::-1]), tuple(rejected[::-1]), tuple(again[::-1]), reason)
+    return ChunkResult(tuple(accepted[::-1]), tuple(rejected[::-1]), tuple(unsettled[::-1]), reason)
 
 
-def give_up(lines: Iterable[Line], reason: str) -> list[Rejected]:
-    """The lines as not accepted, because waiting for the queue took too long."""
+def reject_all(lines: Iterable[Line], reason: str) -> list[Rejected]:
+    """The lines as rejected with 503: retries ended without success."""
     return [Rejected(line.number, 503, reason, line.data) for line in lines]
 
 
-def can_come_later(status: int) -> bool:
+def is_retryable(status: int) -> bool:
     """Whether the same request may be accepted later."""
-    return status in _NOT_NOW
+    return status in _RETRYABLE
 
 
 def explain(problem: Mapping[str, Any]) -> str:
-    """A problem of ingest in one line: what is wrong, field by field."""
+    """A problem document of ingest as one line, with its errors by field."""
     errors = problem.get("errors")
     if isinstance(errors, list) and errors:
         return "; ".join(_error_text(error) for error in errors)
@@ -154,3 +160,62 @@ def _error_text(error: object) -> str:
         return str(error)
     field, message = error.get("field"), error.get("message")
     return f"{field}: {message}" if field else str(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which lines are sent, by their numbers from 1."""
+
+    run: str  # a line without an id gets `<run>-<number>`
+    first: int = 1
+    skipped: Ranges = ()
+
+    def __post_init__(self) -> None:
+        if not _RUN.match(self.run):
+            raise wrong_input(f'--run "{self.run}": expected 1 to 40 letters, digits, dots, underscores, hyphens')
+
+    def keeps(self, number: int) -> bool:
+        """Whether the line is sent."""
+        return number >= self.first and not any(low <= number <= high for low, high in self.skipped)
+
+    def after(self, request: Sequence[int], left: Collection[int]) -> "Selection":
+        """The rest once all lines before a request are settled, and all of the request except `left`."""
+        if not request:
+            return self
+        first = min(left) if left else request[-1] + 1
+        settled = _ranges(number for number in request if number > first and number not in left)
+        return Selection(
+            self.run, first, tuple(sorted((*settled, *(each for each in self.skipped if each[1] > first))))
+        )
+
+    @property
+    def flags(self) -> str:
+        """As given on the command line."""
+        skipped = ",".join(f"{low}-{high}" if high > low else str(low) for low, high in self.skipped)
+        return f"--run {self.run} --from-line {self.first}" + (f" --skip-lines {skipped}" if skipped else "")
+
+
+def parse_ranges(text: str) -> Ranges:
+    """Parses `8018-8020,8022`.
+
+    Raises:
+        CommandError: invalid text.
+    """
+    ranges = []
+    for part in text.split(","):
+        match = _RANGE.match(part.strip())
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise wrong_input(f'--skip-lines: "{part}" is not a range of lines', "for example: 8018-8020,8022")
+        ranges.append((int(match[1]), int(match[2] or match[1])))
+    return tuple(sorted(ranges))
+
+
+def _ranges(numbers: Iterable[int]) -> Ranges:
+    """Ascending numbers as ranges."""
+    ranges: list[tuple[int, int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return tuple(ranges)

@@ -1,6 +1,6 @@
-"""A message's trace on AWS: from the workers' JSON log lines, and from the dead letters of its route.
+"""Traces on AWS: from the workers' JSON log lines, and from the dead letters of the route.
 
-Nothing else is stored for each delivery there, so without logs only what failed for good is known.
+Deliveries are not stored anywhere else, so without logs only dead letters can be traced.
 """
 
 import contextlib
@@ -13,49 +13,46 @@ from typing import Any
 
 import orjson
 
-from chaski_cli.backends import BackendLocation
-from chaski_cli.errors import wrong_input
-from chaski_cli.sources import open_source
+from chaski_cli.dead_letters.source import open_source
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import AttemptEntry
 from chaski_core.timestamps import milliseconds
 from chaski_embedded.storage.reader import State, Trace
+from chaski_replay.backends import BackendLocation
+from chaski_runtime.process.command_error import wrong_input
 
 
-def traces_from_logs(where: BackendLocation, logs: str | None, message_id: str) -> list[Trace]:
-    """What logs and dead letters say of the messages of an identity or of a label, oldest first.
+def traces_from_logs(location: BackendLocation, logs: str | None, message_id: str) -> list[Trace]:
+    """The traces of an identity or label by logs and dead letters, oldest first.
 
     Args:
-        where: the resolved route; without one only logs are read.
+        location: the resolved route; without one only logs are read.
         logs: a file of JSON lines, `-` for standard input, or None.
         message_id: an identity, or the producer's id.
     """
-    letters: Sequence[DeadLetter] = ()
-    if where.route is not None:
-        with open_source(where) as source:
-            letters = source.get(message_id)
+    dead_letters: Sequence[DeadLetter] = ()
+    if location.route is not None:
+        with open_source(location) as source:
+            dead_letters = source.get(message_id)
     entries: list[AttemptEntry] = []
     if logs is not None:
-        with opened_lines("--logs", logs) as lines:
-            entries = read_attempts(lines, {message_id, *known_ids(letters)})
-    return traces(entries, letters)
+        with open_lines("--logs", logs) as lines:
+            entries = read_attempts(lines, {message_id, *known_ids(dead_letters)})
+    return build_traces(entries, dead_letters)
 
 
-def known_ids(letters: Iterable[DeadLetter]) -> set[str]:
-    """Identities of dead letters, and of the replays that were sent for them."""
+def known_ids(dead_letters: Iterable[DeadLetter]) -> set[str]:
+    """Identities of dead letters and of their replays."""
     found = set()
-    for letter in letters:
-        found.add(letter.message_id)
-        if letter.replay is not None and letter.replay.message_id:
-            found.add(letter.replay.message_id)
+    for dead_letter in dead_letters:
+        found.add(dead_letter.message_id)
+        if dead_letter.replay is not None and dead_letter.replay.message_id:
+            found.add(dead_letter.replay.message_id)
     return found
 
 
 def read_attempts(lines: Iterable[bytes], wanted: AbstractSet[str]) -> list[AttemptEntry]:
-    """The attempts of identities or labels among log lines, oldest first.
-
-    Lines of other messages, and what is no JSON, are passed over.
-    """
+    """The attempts of identities or labels, oldest first. Other lines are skipped, whether JSON or not."""
     texts = [each.encode() for each in wanted]
     found = (fields_of(line) for line in lines if any(text in line for text in texts))
     entries = (
@@ -66,82 +63,89 @@ def read_attempts(lines: Iterable[bytes], wanted: AbstractSet[str]) -> list[Atte
     return sorted((each for each in entries if each is not None), key=lambda entry: (entry.at, entry.number))
 
 
-def traces(entries: Iterable[AttemptEntry], letters: Iterable[DeadLetter]) -> list[Trace]:
-    """A trace for each message, oldest first."""
-    noted, dead = defaultdict[str, list[AttemptEntry]](list), defaultdict[str, list[DeadLetter]](list)
-    replays: dict[str, DeadLetter] = {}
+def build_traces(entries: Iterable[AttemptEntry], dead_letters: Iterable[DeadLetter]) -> list[Trace]:
+    """One trace per message, oldest first."""
+    attempts, dead = defaultdict[str, list[AttemptEntry]](list), defaultdict[str, list[DeadLetter]](list)
+    sources: dict[str, DeadLetter] = {}  # by the identity of their replay
     for entry in entries:
-        noted[entry.message_id].append(entry)
-    for letter in letters:
-        dead[letter.message_id].append(letter)
-        if letter.replay is not None and letter.replay.message_id:
-            replays[letter.replay.message_id] = letter
-    made = [
-        (_begin(noted[each], dead[each], replays.get(each)), merged(each, noted[each], dead[each], replays.get(each)))
-        for each in dict.fromkeys([*noted, *dead, *replays])
+        attempts[entry.message_id].append(entry)
+    for dead_letter in dead_letters:
+        dead[dead_letter.message_id].append(dead_letter)
+        if dead_letter.replay is not None and dead_letter.replay.message_id:
+            sources[dead_letter.replay.message_id] = dead_letter
+    found = [
+        (
+            _started_at(attempts[each], dead[each], sources.get(each)),
+            build_trace(each, attempts[each], dead[each], sources.get(each)),
+        )
+        for each in dict.fromkeys([*attempts, *dead, *sources])
     ]
-    return [trace for _, trace in sorted(made, key=lambda each: each[0]) if trace is not None]
+    return [trace for _, trace in sorted(found, key=lambda each: each[0]) if trace is not None]
 
 
-def _begin(entries: Sequence[AttemptEntry], letters: Sequence[DeadLetter], source: DeadLetter | None) -> int:
-    times = [*(entry.at for entry in entries), *(letter.dead_lettered_at for letter in letters)]
+def _started_at(entries: Sequence[AttemptEntry], dead_letters: Sequence[DeadLetter], source: DeadLetter | None) -> int:
+    times = [*(entry.at for entry in entries), *(each.dead_lettered_at for each in dead_letters)]
     replayed = [source.replay.at] if source is not None and source.replay is not None else []
     return min(times or replayed)
 
 
 def fields_of(line: bytes) -> dict[str, Any]:
-    """The fields of a log line; none where it is no JSON object."""
+    """The fields of a log line; empty if it is not a JSON object."""
     try:
-        fields = orjson.loads(line[line.find(b"{") :])  # collectors like to put a time before
+        fields = orjson.loads(line[line.find(b"{") :])  # collectors often prepend a time
     except orjson.JSONDecodeError:
         return {}
     return fields if isinstance(fields, dict) else {}
 
 
-def merged(
-    message_id: str, entries: Sequence[AttemptEntry], letters: Sequence[DeadLetter], source: DeadLetter | None = None
+def build_trace(
+    message_id: str,
+    entries: Sequence[AttemptEntry],
+    dead_letters: Sequence[DeadLetter],
+    source: DeadLetter | None = None,
 ) -> Trace | None:
-    """The trace of one message. Attempts that a dead letter has and no log line are added from it.
+    """The trace of one message. Attempts without a log line are added from its dead letters.
 
     Args:
         message_id: the identity.
         entries: its attempts by log lines.
-        letters: its dead letters; several only where a release before identities kept them.
-        source: of a replay: the dead letter that it was sent for.
+        dead_letters: several only if a release without identities stored them.
+        source: for a replay, the dead letter that it was sent for.
     """
-    told = list(entries)
-    for letter in letters:
-        told += _untold(letter, told)
-    told.sort(key=lambda entry: (entry.at, entry.number))
-    of = None if source is None else source.replay_of or source.message_id
-    of = letters[-1].replay_of or of if letters else of
+    attempts = list(entries)
+    for dead_letter in dead_letters:
+        attempts += _unlogged(dead_letter, attempts)
+    attempts.sort(key=lambda entry: (entry.at, entry.number))
+    replay_of = None if source is None else source.replay_of or source.message_id
+    replay_of = dead_letters[-1].replay_of or replay_of if dead_letters else replay_of
     delivered_at = max((entry.at for entry in entries if entry.outcome == "delivered"), default=None)
-    if letters and (delivered_at is None or delivered_at < letters[-1].dead_lettered_at):
-        state = State.PENDING if _sent_before_identities(letters[-1], told) else State.DEAD_LETTERED
-        return Trace(message_id, letters[-1].id, letters[-1].subject, state, tuple(told), of)
-    if told:
+    if dead_letters and (delivered_at is None or delivered_at < dead_letters[-1].dead_lettered_at):
+        last = dead_letters[-1]
+        state = State.PENDING if _is_replayed_without_identity(last, attempts) else State.DEAD_LETTERED
+        return Trace(message_id, last.id, last.subject, state, tuple(attempts), replay_of)
+    if attempts:
         state = State.PENDING if delivered_at is None else State.DELIVERED
-        return Trace(message_id, told[-1].id, told[-1].subject, state, tuple(told), of)
+        return Trace(message_id, attempts[-1].id, attempts[-1].subject, state, tuple(attempts), replay_of)
     if source is not None:
-        return Trace(message_id, source.id, source.subject, State.PENDING, (), of)
+        return Trace(message_id, source.id, source.subject, State.PENDING, (), replay_of)
     return None
 
 
-def _sent_before_identities(letter: DeadLetter, told: Sequence[AttemptEntry]) -> bool:
-    """Whether a release before identities sent a message again, under the same id, and nothing came of it so far."""
-    mark = letter.replay
-    return mark is not None and not mark.message_id and not any(each.at > mark.at for each in told)
+def _is_replayed_without_identity(dead_letter: DeadLetter, attempts: Sequence[AttemptEntry]) -> bool:
+    """Whether a release without identities replayed the message under the same id, and no attempt followed yet."""
+    mark = dead_letter.replay
+    return mark is not None and not mark.message_id and not any(each.at > mark.at for each in attempts)
 
 
-def _untold(letter: DeadLetter, told: Sequence[AttemptEntry]) -> list[AttemptEntry]:
-    known = {entry.number for entry in told if entry.at <= letter.dead_lettered_at + 1}
-    first = letter.attempts - len(letter.errors) + 1  # of very many the oldest may have been cut
+def _unlogged(dead_letter: DeadLetter, attempts: Sequence[AttemptEntry]) -> list[AttemptEntry]:
+    known = {entry.number for entry in attempts if entry.at <= dead_letter.dead_lettered_at + 1}
+    first = dead_letter.attempts - len(dead_letter.errors) + 1  # the oldest errors may have been cut
     return [
         AttemptEntry(
-            message_id=letter.message_id,
-            id=letter.id,
-            subject=letter.subject,
-            route=letter.route,
+            message_id=dead_letter.message_id,
+            id=dead_letter.id,
+            subject=dead_letter.subject,
+            route=dead_letter.route,
             number=first + index,
             at=note.at,
             stage="first" if first + index == 1 else "retry",
@@ -151,20 +155,20 @@ def _untold(letter: DeadLetter, told: Sequence[AttemptEntry]) -> list[AttemptEnt
             duration_ms=0.0,
             detail=note.detail,
         )
-        for index, note in enumerate(letter.errors)
+        for index, note in enumerate(dead_letter.errors)
         if first + index not in known
     ]
 
 
 def attempt_entry(fields: dict[str, Any]) -> AttemptEntry | None:
-    """The attempt that a line tells of, if it does."""
+    """The attempt that a log line records, or None."""
     number, at = fields.get("chaski.attempt.number"), milliseconds(fields.get("@timestamp"))
     if not isinstance(number, int) or at is None:
         return None
     duration = float(fields.get("event.duration", 0)) / 1e6
     return AttemptEntry(
         message_id=str(fields["chaski.message.id"]),
-        id=str(fields.get("chaski.id", fields["chaski.message.id"])),  # a release before identities has one only
+        id=str(fields.get("chaski.id", fields["chaski.message.id"])),  # a release without identities logs only one id
         subject=str(fields.get("chaski.subject", "")),
         route=f"{fields.get('labels.namespace', '')}/{fields.get('labels.route', '')}",
         number=number,
@@ -179,14 +183,16 @@ def attempt_entry(fields: dict[str, Any]) -> AttemptEntry | None:
 
 
 @contextlib.contextmanager
-def opened_lines(option: str, name: str) -> Iterator[Iterable[bytes]]:
-    """The lines of a file, or of standard input where its name is `-`. CommandError, naming the option: it can't be read."""
+def open_lines(option: str, name: str) -> Iterator[Iterable[bytes]]:
+    """The lines of a file, or of standard input for `-`. Raises CommandError with the option's name."""
     if name == "-":
         yield sys.stdin.buffer
         return
     try:
-        stream = Path(name).open("rb")  # noqa: SIM115 - closed below; only opening is judged here
+        stream = Path(name).open("rb")  # noqa: SIM115 - closed below; only errors of opening are caught here
     except OSError as error:
-        raise wrong_input(f"{option} {name}: {error.strerror}", "name a file of lines, or -") from error
+        raise wrong_input(
+            f"{option} {name}: {error.strerror}", "give a readable file, or - for standard input"
+        ) from error
     with stream:
         yield stream

@@ -1,4 +1,4 @@
-"""The experiment's judgement."""
+"""The experiment's expected figures."""
 
 from collections import Counter
 from dataclasses import replace
@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from chaski_cli.demo.experiment import EXPECTED, Metrics, Result, Row, in_order, messages, rows
-from chaski_cli.demo.reading import read_metrics
+from chaski_cli.demo.experiment import EXPECTED, Metrics, Result, Row, in_order, messages, read_metrics, rows
 from chaski_cli.demo.target import ENDPOINTS
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
-from chaski_runtime.observability.metrics.instruments import Metrics as RuntimeMetrics
+from chaski_ingest.metrics import IngestMetrics
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
+from chaski_worker.metrics import WorkerMetrics
 
 METRICS = Metrics(
     accepted={"test_subject": 200},
@@ -23,13 +24,13 @@ METRICS = Metrics(
 EXACT = Result(dict(EXPECTED), METRICS, first_attempts_in_order=True)
 
 
-def letter(target: str) -> DeadLetter:
+def dead_letter(target: str) -> DeadLetter:
     """A dead letter of that target."""
     return DeadLetter("demo/experiment", "id", "id", "s", 0, Reason.EXHAUSTED, "400", target, "", 1, (), {})
 
 
-def test_the_table_of_the_design_is_exact() -> None:
-    """The figures that the design demands are judged exact, and the sum is theirs."""
+def test_the_expected_table_is_exact() -> None:
+    """Rows and their sum."""
     assert EXACT.exact
     assert EXACT.total == Row(200, 600, 800, 150)
     assert EXACT.as_json()["sum"] == {"messages": 200, "retries": 600, "requests": 800, "deadLetters": 150}
@@ -46,14 +47,14 @@ def test_the_table_of_the_design_is_exact() -> None:
         pytest.param({"first_attempts_in_order": False}, id="order"),
     ],
 )
-def test_one_wrong_cell_is_not_exact(changes: dict[str, Any]) -> None:
-    """Every cell counts, and so does the order of first attempts."""
+def test_one_wrong_figure_is_not_exact(changes: dict[str, Any]) -> None:
+    """Every figure counts, and the order of first attempts."""
     assert not replace(EXACT, **changes).exact
 
 
 def test_rows_come_from_the_targets_count_and_the_store() -> None:
-    """Requests beyond the first of a message are retries; letters count by their target."""
-    table = rows({"200": {"0": 1, "4": 1}, "400": {"1": 5}, "500": {}}, [letter("400"), letter("none")])
+    """Requests beyond the first of a message are retries; dead letters count by their target."""
+    table = rows({"200": {"0": 1, "4": 1}, "400": {"1": 5}, "500": {}}, [dead_letter("400"), dead_letter("none")])
     assert table == {
         "200": Row(2, 0, 2, 0),
         "400": Row(1, 4, 5, 1),
@@ -64,35 +65,36 @@ def test_rows_come_from_the_targets_count_and_the_store() -> None:
 
 
 def test_messages_go_to_the_four_endpoints_in_turn() -> None:
-    """Two hundred of one subject, fifty to each, told apart by their number."""
-    made = messages("http://t")
-    assert [message["body"]["url"] for message in made[:4]] == [f"http://t/{endpoint}" for endpoint in ENDPOINTS]
-    assert set(Counter(message["body"]["url"] for message in made).values()) == {50}
-    assert {message["subject"] for message in made} == {"test_subject"}
-    assert [message["body"]["content"]["number"] for message in made] == list(range(200))
+    """200 of one subject, 50 to each endpoint, numbered."""
+    sent = messages("http://t")
+    assert [message["body"]["url"] for message in sent[:4]] == [f"http://t/{endpoint}" for endpoint in ENDPOINTS]
+    assert set(Counter(message["body"]["url"] for message in sent).values()) == {50}
+    assert {message["subject"] for message in sent} == {"test_subject"}
+    assert [message["body"]["content"]["number"] for message in sent] == list(range(200))
 
 
-def test_an_overtaken_first_attempt_is_seen() -> None:
-    """Order is judged by what the target saw first of each message."""
+def test_an_overtaken_first_attempt_is_detected() -> None:
+    """By the first arrival of each message at the target."""
     assert in_order([0, 1, 2])
     assert not in_order([0, 2, 1])
 
 
 def test_figures_are_read_from_the_real_metrics_page() -> None:
     """The names and labels that the runtime writes are the ones that the demo reads."""
-    metrics = RuntimeMetrics()
+    registry = MetricsRegistry()
+    ingest, worker = IngestMetrics(registry), WorkerMetrics(registry)
     route = {"namespace": "demo", "route": "experiment", "queue": "messages"}
-    metrics.accepted(**route, subject_group="test_subject")
+    ingest.accepted(**route, subject_group="test_subject")
     for stage, outcome, error_class in (
         ("first", "failed", "4xx"),
         ("retry", "failed", "4xx"),
         ("retry", "delivered", "none"),
     ):
-        metrics.attempt(
+        worker.attempt(
             **route, stage=stage, target="400", outcome=outcome, error_class=error_class, duration_seconds=0.1
         )
-    metrics.delivered(**route, target="400", subject_group="test_subject")
-    metrics.dead_letter(**route, target="500", error_class="5xx", reason="exhausted", subject_group="test_subject")
-    read = read_metrics(metrics.render().decode())
+    worker.delivered(**route, target="400", subject_group="test_subject")
+    worker.dead_letter(**route, target="500", error_class="5xx", reason="exhausted", subject_group="test_subject")
+    read = read_metrics(registry.render().decode())
     assert read == Metrics({"test_subject": 1}, {"400": 1}, {"400": 1}, {"500": 1}, {"400": 3})
     assert read.settled == 2

@@ -1,4 +1,4 @@
-"""Where `chaski dev` listens."""
+"""The addresses of `chaski dev`."""
 
 import pytest
 
@@ -16,5 +16,5 @@ from chaski_cli.dev.services import Addresses
     ],
 )
 def test_the_console_of_dev_is_never_open_to_others(host: str, console: str) -> None:
-    """It asks nobody who they are."""
+    """It has no authentication."""
     assert Addresses(host, 0, 0).console_host == console

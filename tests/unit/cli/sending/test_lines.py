@@ -1,5 +1,6 @@
-"""What becomes of the lines of an NDJSON file."""
+"""Lines of an NDJSON file: ids, requests, results, and which are left to resume."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
@@ -11,15 +12,18 @@ from chaski_cli.sending.lines import (
     MAX_MESSAGE_BYTES,
     Line,
     Rejected,
+    Selection,
     chunks,
     explain,
-    judge,
+    parse_ranges,
     prepare,
+    sort_results,
 )
+from chaski_runtime.process.command_error import CommandError
 
 ACCEPTED = {"status": 202}
-AWAY = {"status": 503, "title": "the queue is away"}
-WRONG = {"status": 400, "errors": [{"field": "body.url", "message": "is no text"}]}
+UNAVAILABLE = {"status": 503, "title": "queue unavailable"}
+WRONG = {"status": 400, "errors": [{"field": "body.url", "message": "not text"}]}
 
 
 def an_id() -> str:
@@ -28,7 +32,7 @@ def an_id() -> str:
 
 
 def lines(*subjects: str) -> list[Line]:
-    """One line of each subject."""
+    """One line per subject."""
     return [Line(number, subject, b"{}") for number, subject in enumerate(subjects, start=1)]
 
 
@@ -41,8 +45,8 @@ def lines(*subjects: str) -> list[Line]:
         pytest.param(b'{"id":"own","subject":"s"}', b'{"id":"own","subject":"s"}', id="keeps its own id"),
     ],
 )
-def test_every_line_carries_an_id(data: bytes, expected: bytes) -> None:
-    """A line can then be sent twice and is still one message."""
+def test_every_line_has_an_id(data: bytes, expected: bytes) -> None:
+    """A line that is sent twice is then one message."""
     line = prepare(1, data, an_id)
     assert isinstance(line, Line)
     assert line.data == expected
@@ -53,19 +57,19 @@ def test_every_line_carries_an_id(data: bytes, expected: bytes) -> None:
     ("data", "status"),
     [
         pytest.param(b'{"subject": ', 400, id="broken JSON"),
-        pytest.param(b'"text"', 400, id="no object"),
+        pytest.param(b'"text"', 400, id="not an object"),
         pytest.param(b'{"x":"' + b"a" * MAX_MESSAGE_BYTES + b'"}', 413, id="too long"),
     ],
 )
-def test_what_can_never_be_accepted_is_not_sent(data: bytes, status: int) -> None:
-    """It is rejected with its line number and the status that ingest would give."""
+def test_lines_that_ingest_never_accepts_are_not_sent(data: bytes, status: int) -> None:
+    """They are rejected with their number and the status that ingest would return."""
     rejected = prepare(7, data, an_id)
     assert isinstance(rejected, Rejected)
     assert (rejected.number, rejected.status) == (7, status)
 
 
 def test_requests_are_cut_by_lines_and_by_bytes() -> None:
-    """No request is longer than what ingest takes, and no line is lost or moved."""
+    """No request exceeds ingest's limits, and no line is lost or moved."""
     many = [Line(number, "s", b"x" * 10) for number in range(MAX_CHUNK_LINES + 1)]
     long = [Line(number, "s", b"x" * (MAX_CHUNK_BYTES // 3)) for number in range(4)]
     cut = list(chunks([*many, *long]))
@@ -75,35 +79,90 @@ def test_requests_are_cut_by_lines_and_by_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("results", "accepted", "rejected", "again"),
+    ("results", "accepted", "rejected", "unsettled"),
     [
         pytest.param([ACCEPTED, ACCEPTED, ACCEPTED], [1, 2, 3], [], [], id="all accepted"),
-        pytest.param([ACCEPTED, WRONG, ACCEPTED], [1, 3], [2], [], id="a wrong line is not sent again"),
-        pytest.param([AWAY, ACCEPTED, AWAY], [2], [], [1, 3], id="what was not taken goes again, in order"),
-        pytest.param([AWAY, AWAY, ACCEPTED], [3], [1], [2], id="not if a later one of its subject was taken"),
-        pytest.param([{}, ACCEPTED, ACCEPTED], [2, 3], [1], [], id="an answer without a status is no acceptance"),
+        pytest.param([ACCEPTED, WRONG, ACCEPTED], [1, 3], [2], [], id="a rejected line is not retried"),
+        pytest.param([UNAVAILABLE, ACCEPTED, UNAVAILABLE], [2], [], [1, 3], id="unsettled lines are retried, in order"),
+        pytest.param(
+            [UNAVAILABLE, UNAVAILABLE, ACCEPTED], [3], [1], [2], id="not if a later one of its subject was accepted"
+        ),
+        pytest.param([{}, ACCEPTED, ACCEPTED], [2, 3], [1], [], id="a result without a status is a rejection"),
     ],
 )
-def test_lines_are_judged_on_their_own_but_never_reordered(
-    results: list[dict[str, Any]], accepted: list[int], rejected: list[int], again: list[int]
+def test_lines_are_sorted_by_result_but_never_reordered(
+    results: list[dict[str, Any]], accepted: list[int], rejected: list[int], unsettled: list[int]
 ) -> None:
-    """Lines 1 and 3 are of one subject: sending 1 again after 3 was accepted would break its order."""
-    judged = judge(lines("a", "b", "a"), results)
-    assert [line.number for line in judged.accepted] == accepted
-    assert [line.number for line in judged.rejected] == rejected
-    assert [line.number for line in judged.again] == again
+    """Lines 1 and 3 have the same subject: a retry of 1 after 3 was accepted would break its order."""
+    result = sort_results(lines("a", "b", "a"), results)
+    assert [line.number for line in result.accepted] == accepted
+    assert [line.number for line in result.rejected] == rejected
+    assert [line.number for line in result.unsettled] == unsettled
 
 
 @pytest.mark.parametrize(
     ("problem", "text"),
     [
-        pytest.param(WRONG, "body.url: is no text", id="field and message"),
+        pytest.param(WRONG, "body.url: not text", id="field and message"),
         pytest.param({"title": "t", "detail": "d"}, "d", id="detail"),
         pytest.param({"title": "t"}, "t", id="title"),
-        pytest.param({"errors": ["odd"]}, "odd", id="an error that is no object"),
+        pytest.param({"errors": ["odd"]}, "odd", id="an error that is not an object"),
         pytest.param({}, "no reason given", id="nothing"),
     ],
 )
-def test_a_problem_is_told_in_one_line(problem: dict[str, Any], text: str) -> None:
-    """Fields come first, for that is what a producer mends."""
+def test_a_problem_is_one_line(problem: dict[str, Any], text: str) -> None:
+    """Errors by field take precedence: a producer corrects these."""
     assert explain(problem) == text
+
+
+@pytest.mark.parametrize(
+    ("given", "request_lines", "left", "flags"),
+    [
+        pytest.param(Selection("r"), [], [], "--run r --from-line 1", id="nothing was sent"),
+        pytest.param(Selection("r"), [1, 2, 4], [], "--run r --from-line 5", id="all accepted"),
+        pytest.param(Selection("r"), [1, 2, 4], [1, 2, 4], "--run r --from-line 1", id="none accepted"),
+        pytest.param(
+            Selection("r"), [5, 6, 7, 8, 9, 10], [6, 9], "--run r --from-line 6 --skip-lines 7-8,10", id="some"
+        ),
+        pytest.param(
+            Selection("r", 3, ((4, 5), (90, 99))),
+            [3, 6],
+            [],
+            "--run r --from-line 7 --skip-lines 90-99",
+            id="skips stay",
+        ),
+        pytest.param(
+            Selection("r", 3, ((4, 5),)),
+            [3, 6],
+            [3],
+            "--run r --from-line 3 --skip-lines 4-5,6",
+            id="skips between stay",
+        ),
+    ],
+)
+def test_unsettled_lines_are_named_by_number(
+    given: Selection, request_lines: Sequence[int], left: Collection[int], flags: str
+) -> None:
+    """From the first unsettled line, without later settled ones."""
+    assert given.after(request_lines, left).flags == flags
+
+
+def test_a_resumed_run_sends_exactly_the_unsettled_lines() -> None:
+    """Parsed from its own flags."""
+    left = Selection("r").after([1, 2, 3, 4, 5, 6], {2, 5})
+    again = Selection("r", left.first, parse_ranges(left.flags.rsplit(" ", 1)[1]))
+    assert [number for number in range(1, 10) if again.keeps(number)] == [2, 5, 7, 8, 9]
+
+
+@pytest.mark.parametrize("text", ["", "x", "3-", "-3", "5-4", "1,,2"])
+def test_an_invalid_range_is_refused(text: str) -> None:
+    """The error names the flag."""
+    with pytest.raises(CommandError, match="--skip-lines"):
+        parse_ranges(text)
+
+
+@pytest.mark.parametrize("run", ["", "a b", "x" * 41])
+def test_the_name_of_a_run_is_valid_in_ids(run: str) -> None:
+    """Ids of lines derive from it."""
+    with pytest.raises(CommandError, match="--run"):
+        Selection(run)

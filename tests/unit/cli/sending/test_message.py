@@ -1,14 +1,14 @@
-"""One message out of flags."""
+"""The message that flags describe."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from chaski_cli.errors import CommandError, Exit
-from chaski_cli.sending.message import Flags, headers_of, message
+from chaski_cli.sending.message import MessageFlags, build_message, parse_headers
+from chaski_runtime.process.command_error import CommandError, ExitCode
 
-NOTHING = Flags(None, None, None, [], None, None, None, None)
+NOTHING = MessageFlags(None, None, None, [], None, None, None, None)
 LEAST = replace(NOTHING, subject="order-1", url="http://127.0.0.1:9/")
 
 
@@ -27,14 +27,17 @@ LEAST = replace(NOTHING, subject="order-1", url="http://127.0.0.1:9/")
         pytest.param({"headers": ["X-A: b:c", "X-B:"]}, {"headers": {"X-A": "b:c", "X-B": ""}}, id="headers"),
     ],
 )
-def test_flags_make_the_body(changes: dict[str, Any], body: dict[str, Any]) -> None:
-    """Each flag says its own part of the request, and nothing that was not given is in it."""
-    assert message(replace(LEAST, **changes)) == {"subject": "order-1", "body": {"url": "http://127.0.0.1:9/", **body}}
+def test_flags_build_the_body(changes: dict[str, Any], body: dict[str, Any]) -> None:
+    """Each flag sets its part of the body; nothing else is in it."""
+    assert build_message(replace(LEAST, **changes)) == {
+        "subject": "order-1",
+        "body": {"url": "http://127.0.0.1:9/", **body},
+    }
 
 
 def test_an_id_is_kept() -> None:
-    """The producer's id goes beside the subject."""
-    assert message(replace(LEAST, id="abc"))["id"] == "abc"
+    """Beside the subject."""
+    assert build_message(replace(LEAST, id="abc"))["id"] == "abc"
 
 
 @pytest.mark.parametrize(
@@ -47,21 +50,21 @@ def test_an_id_is_kept() -> None:
         pytest.param(replace(LEAST, headers=["X-A"]), "--header", id="a header without a value"),
     ],
 )
-def test_wrong_flags_are_the_callers_fault(flags: Flags, named: str) -> None:
-    """The error names the flag, what to do next, and ends with exit code 2."""
+def test_invalid_flags_are_wrong_input(flags: MessageFlags, named: str) -> None:
+    """The error names the flag and the next step, with exit code 2."""
     with pytest.raises(CommandError, match=named) as caught:
-        message(flags)
-    assert caught.value.exit_code is Exit.WRONG_INPUT
+        build_message(flags)
+    assert caught.value.exit_code is ExitCode.WRONG_INPUT
     assert caught.value.next_step
 
 
 def test_flags_know_whether_any_was_given() -> None:
-    """A file of messages beside flags of one message can then be refused."""
+    """A file of messages excludes the flags of a single one."""
     assert not NOTHING.any_given
     assert replace(NOTHING, headers=["X-A: b"]).any_given
     assert replace(NOTHING, content="").any_given
 
 
 def test_headers_keep_everything_after_the_first_colon() -> None:
-    """Values may hold colons themselves."""
-    assert headers_of(["Authorization: Bearer a:b"], "--ingest-header") == {"Authorization": "Bearer a:b"}
+    """Values may contain colons."""
+    assert parse_headers(["Authorization: Bearer a:b"], "--ingest-header") == {"Authorization": "Bearer a:b"}

@@ -1,12 +1,12 @@
-"""Messages looked for in log lines by subject and text."""
+"""Messages found in log lines by subject and text."""
 
 import orjson
 import pytest
 
 from chaski_cli.trace import search
-from chaski_cli.trace.search import Sought, found_in_logs
+from chaski_cli.trace.search import MessageQuery, found_in_logs
 from chaski_core.retry.outcome import Outcome
-from chaski_runtime.observability.log_fields import Attempt, attempt_fields
+from chaski_worker.observability.attempt_log import Attempt, attempt_fields
 
 
 def line(message_id: str, subject: str = "s", content: str = "", at: int = 1_800_000_000_000) -> bytes:
@@ -25,35 +25,35 @@ LINES = [
     line("c", "order-1"),
     b'{"chaski.message.id": "a", "half',
     b'["chaski.message.id"]\n',
-    b"no JSON\n",
+    b"not JSON\n",
 ]
 
 
 @pytest.mark.parametrize(
-    ("sought", "found"),
+    ("query", "found"),
     [
-        (Sought(subject="order-1"), {"a": 2, "c": 1}),
-        (Sought(text="llama"), {"a": 2}),
-        (Sought(subject="order-2", text="llama"), {}),
-        (Sought(subject="order", text=None), {}),
-        (Sought(text="about"), {"a": 2, "b": 1}),
+        (MessageQuery(subject="order-1"), {"a": 2, "c": 1}),
+        (MessageQuery(text="llama"), {"a": 2}),
+        (MessageQuery(subject="order-2", text="llama"), {}),
+        (MessageQuery(subject="order", text=None), {}),
+        (MessageQuery(text="about"), {"a": 2, "b": 1}),
     ],
     ids=str,
 )
-def test_lines_are_found_by_exact_subject_and_by_text_in_any_case(sought: Sought, found: dict[str, int]) -> None:
-    """Both together where both are given; what is no line of an attempt is passed over."""
-    entries = found_in_logs(LINES, sought, ())
+def test_lines_are_found_by_exact_subject_and_by_text_in_any_case(query: MessageQuery, found: dict[str, int]) -> None:
+    """Both must match if both are given; other lines are skipped."""
+    entries = found_in_logs(LINES, query, ())
     assert {message_id: len(each) for message_id, each in entries.items()} == found
 
 
-def test_attempts_of_what_was_found_elsewhere_come_with_it_oldest_first() -> None:
-    """A dead letter is found by its content in the table, where its lines hold none."""
-    entries = found_in_logs(LINES, Sought(text="nowhere"), ["a"])
+def test_attempts_of_given_ids_are_included_oldest_first() -> None:
+    """A dead letter is found in the table by its content, which its lines may not have."""
+    entries = found_in_logs(LINES, MessageQuery(text="nowhere"), ["a"])
     assert list(entries) == ["a"]
     assert [entry.at for entry in entries["a"]] == sorted(entry.at for entry in entries["a"])
 
 
 def test_a_log_of_any_size_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of more messages than are shown, no more are kept."""
-    monkeypatch.setattr(search, "MOST", 10)
-    assert len(found_in_logs((line(f"m{n}") for n in range(1_000)), Sought(subject="s"), ())) <= 21
+    """The number of kept messages is limited."""
+    monkeypatch.setattr(search, "MAX_MESSAGES", 10)
+    assert len(found_in_logs((line(f"m{n}") for n in range(1_000)), MessageQuery(subject="s"), ())) <= 21

@@ -1,0 +1,58 @@
+"""Flags of `chaski dev`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chaski_cli.options import DEFAULT_DATA, LogFormat, LogFormatOption, Routes
+
+
+class LogLevel(StrEnum):
+    """Minimum log level."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+def dev(  # noqa: PLR0913 - one parameter per option of the command
+    *,
+    routes: Routes,
+    data: Annotated[Path, typer.Option(help="Folder for messages.", metavar="DIR")] = DEFAULT_DATA,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port for messages; 0 picks a free one.", min=0, max=65535)] = 8080,
+    metrics_port: Annotated[
+        int, typer.Option(help="Port for /metrics, /healthz and /readyz; 0 picks a free one.", min=0, max=65535)
+    ] = 9090,
+    secrets: Annotated[
+        Path | None, typer.Option(help="Folder with one folder per Secret that a route names.", metavar="DIR")
+    ] = None,
+    console_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port for the console; 0 picks a free one. Default: 8081, or a free one if it is in use.",
+            min=0,
+            max=65535,
+            show_default=False,
+        ),
+    ] = None,
+    log_format: LogFormatOption = LogFormat.console,
+    log_level: Annotated[
+        LogLevel, typer.Option(help="Minimum log level: `debug`, `info`, `warning` or `error`.")
+    ] = LogLevel.info,
+) -> None:
+    """Run Chaski on this machine: ingest and workers in one process, messages in one SQLite file.
+
+    Accepted messages survive a crash of the process: start it again with the same --data.
+
+    [bold]Example:[/] chaski dev examples/first-route.yaml
+    """
+    from chaski_cli.dev.process import DevOptions, run_dev  # noqa: PLC0415 - keeps help fast
+
+    options = DevOptions(
+        tuple(routes), data, host, port, metrics_port, console_port, log_format.value, log_level.value, secrets
+    )
+    raise typer.Exit(run_dev(options))

@@ -1,0 +1,132 @@
+"""Dead letters as tables, JSON and CSV."""
+
+import csv
+import io
+from dataclasses import replace
+
+import orjson
+import pytest
+from rich.console import Console
+
+from chaski_cli.dead_letters.formats import csv_header, csv_text, dead_letter_view, dead_letters_table, json_text
+from chaski_core.dead_letter import DeadLetter
+from chaski_core.retry.ladder import ErrorNote, Reason
+
+AT = 1_764_000_000_123
+DEAD_LETTER = DeadLetter(
+    route="default/first",
+    message_id="identity-1",
+    id="id-1",
+    subject='a "quoted", subject',
+    dead_lettered_at=AT,
+    reason=Reason.EXHAUSTED,
+    error_class="404",
+    target="local",
+    url="http://127.0.0.1:9000/x",
+    attempts=2,
+    errors=(ErrorNote("404", AT - 5_000, "status 404", "no such page"), ErrorNote("500", AT, "status 500")),
+    envelope={"subject": "s", "body": {"content": "[bold]x[/]\x1b[2J", "big": 2**70}},
+)
+MALFORMED = DeadLetter(
+    route="default/first",
+    message_id="id-2",
+    id="id-2",
+    subject="s",
+    dead_lettered_at=AT,
+    reason=Reason.MALFORMED,
+    error_class="",
+    target="none",
+    url="",
+    attempts=0,
+    errors=(),
+    envelope=None,
+    raw=b"\xffgarbage\x1b",
+    detail="not JSON",
+)
+
+
+def rendered(renderable: object) -> str:
+    """The output on a terminal of 160 columns."""
+    console = Console(file=io.StringIO(), width=160, color_system=None)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_list_has_one_row_per_dead_letter() -> None:
+    """Time, id, subject, target, class, reason and attempts are in it."""
+    head, first, second = rendered(dead_letters_table([DEAD_LETTER, MALFORMED])).splitlines()
+    assert "reason" in head
+    for part in ("2025-11-24 16:00:00Z", "identity-1", "id-1", 'a "quoted", subject', "local", "404", "exhausted", "2"):
+        assert part in first
+    assert "malformed" in second
+
+
+def test_one_dead_letter_is_shown_whole() -> None:
+    """Every error with its response, and the message."""
+    text = rendered(dead_letter_view(DEAD_LETTER))
+    for part in ("http://127.0.0.1:9000/x (rule local)", "no such page", "status 500", "[bold]x[/]", str(2**70)):
+        assert part in text
+
+
+@pytest.mark.parametrize("dead_letter", [DEAD_LETTER, MALFORMED], ids=["an envelope", "raw bytes"])
+def test_a_message_cannot_control_the_terminal(dead_letter: DeadLetter) -> None:
+    """Escape sequences of a message are printed escaped."""
+    assert "\x1b" not in rendered(dead_letter_view(dead_letter))
+    assert "\x1b" not in rendered(dead_letters_table([dead_letter]))
+
+
+def test_json_is_the_documented_item() -> None:
+    """One line with every field, numbers exact."""
+    line = json_text(DEAD_LETTER)
+    assert "\n" not in line
+    assert str(2**70) in line
+    expected = {
+        "messageId",
+        "id",
+        "subject",
+        "target",
+        "class",
+        "reason",
+        "deadLetteredAt",
+        "attempts",
+        "errors",
+        "envelope",
+    }
+    assert expected <= orjson.loads(line).keys()
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1+1", "-2+3", "@SUM(1)", "\t=1+1", "\r=1+1", "\n=1+1", "\uff1d1+1", "=cmd|' /C calc'!A0"]
+)
+def test_csv_cells_that_a_spreadsheet_would_evaluate_are_text(text: str) -> None:
+    """Subjects, URLs and errors come from producers and targets: a quote in front makes each of them text (OWASP)."""
+    error = ErrorNote("404", AT, text)
+    dead_letter = replace(DEAD_LETTER, subject=text, url=text, errors=(error,), id=text, target=text)
+    (row,) = csv.DictReader(io.StringIO(csv_header() + csv_text(dead_letter)))
+    assert {row[column] for column in ("subject", "url", "lastError", "id", "target")} == {"'" + text}
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) for cell in row.values())
+    (exact,) = csv.DictReader(io.StringIO(csv_header() + csv_text(dead_letter, raw=True)))
+    assert exact["subject"] == text
+
+
+@pytest.mark.parametrize("text", ["order-1", "'quoted'", " =1", "1-1", ""])
+def test_other_csv_cells_stay_as_they_are(text: str) -> None:
+    """Only the first character counts."""
+    (row,) = csv.DictReader(io.StringIO(csv_header() + csv_text(replace(DEAD_LETTER, subject=text))))
+    assert row["subject"] == text
+
+
+@pytest.mark.parametrize(
+    ("dead_letter", "last_error", "envelope"),
+    [
+        pytest.param(DEAD_LETTER, "status 500", '"body"', id="the last error, the message as JSON"),
+        pytest.param(MALFORMED, "not JSON", "\\xffgarbage", id="a malformed message, the bytes"),
+    ],
+)
+def test_csv_is_read_back_by_any_reader(dead_letter: DeadLetter, last_error: str, envelope: str) -> None:
+    """Quotes and commas survive."""
+    (row,) = csv.DictReader(io.StringIO(csv_header() + csv_text(dead_letter)))
+    assert row["subject"] == dead_letter.subject
+    assert row["lastError"] == last_error
+    assert envelope in row["envelope"]

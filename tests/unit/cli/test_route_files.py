@@ -1,0 +1,55 @@
+"""Route files."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from chaski_cli.route_files import check, load
+from chaski_runtime.process.command_error import CommandError, ExitCode
+
+
+def route(folder: Path, file: str, *names: str, url: str = "http://127.0.0.1:9000/") -> Path:
+    """A file with a route of each name."""
+    documents = [
+        {
+            "apiVersion": "chaski.dev/v1alpha1",
+            "kind": "ChaskiRoute",
+            "metadata": {"name": name},
+            "spec": {
+                "ordering": "Relaxed",
+                "queues": [{"name": "messages", "partitions": 1}],
+                "targets": {"allow": [{"name": "local", "url": url}]},
+            },
+        }
+        for name in names
+    ]
+    path = folder / file
+    path.write_bytes(b"\n---\n".join(orjson.dumps(document) for document in documents))
+    return path
+
+
+def test_all_documents_of_all_files_are_read(tmp_path: Path) -> None:
+    """In their order."""
+    files = [route(tmp_path, "1.yaml", "a", "b"), route(tmp_path, "2.yaml", "c")]
+    assert [each.key for each in load(files)] == ["default/a", "default/b", "default/c"]
+
+
+def test_a_route_in_two_files_is_an_error_of_the_second(tmp_path: Path) -> None:
+    """The error names the route and the first file."""
+    first, second = check([route(tmp_path, "1.yaml", "a"), route(tmp_path, "2.yaml", "a")])
+    assert not first.errors
+    assert "default/a" in second.errors[0].message
+    assert "1.yaml" in second.errors[0].message
+
+
+def test_every_error_of_every_file_is_reported(tmp_path: Path) -> None:
+    """Nothing is loaded if one file is invalid."""
+    (tmp_path / "latin.yaml").write_bytes(b"\xe9")
+    files = [tmp_path / "missing.yaml", tmp_path / "latin.yaml", route(tmp_path, "wrong.yaml", "UPPER")]
+    with pytest.raises(CommandError) as caught:
+        load([route(tmp_path, "right.yaml", "a"), *files])
+    assert caught.value.exit_code is ExitCode.WRONG_INPUT
+    for part in ("missing.yaml", "latin.yaml", "UTF-8", "wrong.yaml", "metadata.name"):
+        assert part in str(caught.value)
+    assert "right.yaml" not in str(caught.value)
