@@ -11,8 +11,8 @@ import uvloop
 
 from chaski_core import __version__
 from chaski_core.errors import ChaskiError, InvalidInputError
-from chaski_ingest.auth.access import Auth, authenticator_for
-from chaski_ingest.http.tls import ServerCertificate
+from chaski_ingest.auth.authenticators import AuthMode, authenticator_for
+from chaski_ingest.http.server import ServerCertificate
 from chaski_ingest.process import Listen, RouteSource, serve
 from chaski_ingest.routes import RouteFiles
 from chaski_runtime.kube.client import KubeApi
@@ -23,39 +23,39 @@ from chaski_runtime.process import descriptors
 from chaski_runtime.process.clock import SystemClock
 
 _DESCRIPTION = """\
-Takes messages over HTTP and puts them on their routes' SQS queues; 202 means that the queue has them durably.
+Accepts messages over HTTP and sends them to the SQS queues of their routes; 202 means that the queue has stored them durably.
 
 Credentials, region and endpoint come from AWS's usual chain (environment, profile, IRSA, Pod Identity;
-AWS_ENDPOINT_URL_SQS for stand-ins). The route files are looked at every five seconds; one that can't be used is told
-of, and the routes stay as they were. In a cluster ChaskiRoutes are watched, by the Pod's ServiceAccount or KUBECONFIG;
-while the API server is away, what is known goes on being served. SIGTERM: nothing new is taken, what is under way is
-answered.
+AWS_ENDPOINT_URL_SQS for emulators). Route files are checked for changes every five seconds; if one is invalid, an error
+is logged and the routes are kept. In a cluster ChaskiRoutes are watched, with the Pod's ServiceAccount or KUBECONFIG;
+while the API server is unavailable, the known routes are served. On SIGTERM new requests are refused and requests in
+progress are completed.
 """
 _EPILOG = """\
 examples:
   chaski-ingest --auth none --routes resolved.yaml         one file, of one or several resolved routes
   chaski-ingest --auth none --routes /etc/chaski/routes    a folder of them, such as a mounted ConfigMap
-  chaski-ingest --kubernetes                               every route of the cluster whose queues are made
+  chaski-ingest --kubernetes                               every route of the cluster whose queues exist
   chaski-ingest --kubernetes --namespace a b               those of two namespaces
 
-exit codes: 0 stopped as asked, 1 it could not run, 2 wrong input
+exit codes: 0 stopped on request, 1 could not run, 2 invalid input
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; its exit code."""
+    """Runs the command and returns its exit code."""
     parser = _parser()
     given = parser.parse_args(arguments)
     if given.namespace and not given.kubernetes:
-        parser.error("--namespace goes with --kubernetes")
+        parser.error("--namespace needs --kubernetes")
     if (given.tls_cert is None) != (given.tls_key is None):
-        parser.error("--tls-cert and --tls-key go together")
-    auth = Auth(given.auth or (Auth.KUBERNETES if given.kubernetes else Auth.KEYS))
+        parser.error("--tls-cert and --tls-key need each other")
+    mode = AuthMode(given.auth or (AuthMode.KUBERNETES if given.kubernetes else AuthMode.KEYS))
     try:
         open_routes = _kube_routes(given.namespace) if given.kubernetes else _route_files(given.routes)
-        open_authenticator = authenticator_for(auth)
+        open_authenticator = authenticator_for(mode)
     except InvalidInputError as error:
-        return _fail(2, "\n".join([f"{given.routes} can't be used", *(f"  {fault}" for fault in error.faults)]))
+        return _fail(2, "\n".join([f"invalid routes in {given.routes}", *(f"  {each}" for each in error.faults)]))
     except NoKubeAccessError as error:
         return _fail(2, f"{'--kubernetes' if given.kubernetes else '--auth kubernetes'}: {error}")
     except OSError as error:
@@ -77,8 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _route_files(place: Path) -> Callable[[], RouteSource]:
-    routes = RouteFiles(place)
+def _route_files(path: Path) -> Callable[[], RouteSource]:
+    routes = RouteFiles(path)
     return lambda: routes
 
 
@@ -106,25 +106,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--routes", type=Path, metavar="FILE|DIR", help="resolved routes")
-    source.add_argument("--kubernetes", action="store_true", help="the ChaskiRoutes of a cluster, followed by a watch")
+    source.add_argument("--kubernetes", action="store_true", help="the ChaskiRoutes of a cluster, watched for changes")
     parser.add_argument(
-        "--namespace", nargs="+", action="extend", default=[], metavar="NS", help="with --kubernetes: only these"
+        "--namespace",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NS",
+        help="with --kubernetes: only these namespaces",
     )
     parser.add_argument(
         "--auth",
-        choices=tuple(Auth),
-        help="kubernetes: ServiceAccounts' tokens and API keys; keys: API keys only; none: whoever reaches the port may"
-        " send (default: kubernetes with --kubernetes, else keys)",
+        choices=tuple(AuthMode),
+        help="kubernetes: ServiceAccount tokens and API keys; keys: API keys only; none: any client that reaches the port"
+        " may send (default: kubernetes with --kubernetes, else keys)",
     )
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="serve HTTPS with this certificate (PEM)")
     parser.add_argument(
-        "--tls-key", type=Path, metavar="FILE", help="and its key; both are read again when they change"
+        "--tls-key", type=Path, metavar="FILE", help="the key of --tls-cert; both are reloaded when they change"
     )
-    parser.add_argument("--host", default="0.0.0.0", help="where to listen (default: %(default)s)")  # noqa: S104 - a Service sends from outside the Pod
-    parser.add_argument("--port", type=int, default=8080, metavar="N", help="0 takes a free one (default: 8080)")
-    parser.add_argument(
-        "--metrics-port", type=int, default=9090, metavar="N", help="0 takes a free one (default: 9090)"
-    )
+    parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s)")  # noqa: S104 - clients connect from outside the Pod
+    parser.add_argument("--port", type=int, default=8080, metavar="N", help="0: a free one (default: 8080)")
+    parser.add_argument("--metrics-port", type=int, default=9090, metavar="N", help="0: a free one (default: 9090)")
     parser.add_argument("--log-format", choices=("json", "console"), default="json", help="default: %(default)s")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser

@@ -1,99 +1,99 @@
-"""Limits of the ingest, each with its unit and the reason for its default."""
+"""Limits of ingest, each with its unit and the reason for its default."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class SendingSettings:
-    """How messages are put on the queues."""
+    """How messages are sent to the queues."""
 
     linger_seconds: float = 0.005
-    """How long a message waits for company while another call to its queue is under way. An idle queue gets it at
-    once; under load this is what fills batches, and it stays far below a call's own time."""
+    """How long a message waits for others to share its batch while another call to its queue is in flight. An idle queue
+    gets it at once; under load this fills batches, and it is far below a call's own time."""
 
     batches_in_flight: int = 8
-    """Calls under way for one SQS queue. At 20 ms a call that is 4,000 messages a second, more than one partition of
-    a FIFO queue takes (3,000)."""
+    """Calls in flight for one SQS queue. At 20 ms a call that is 4,000 messages a second, more than one partition of
+    a FIFO queue accepts (3,000)."""
 
     max_waiting_messages: int = 10_000
-    """Messages between their acceptance check and the queue's answer, of all queues together: two seconds of one
-    core's work. What is beyond is answered 503, so that producers slow down while the queue does. A producer of a route
-    may have at most as many as it leaves for others: half, where it is alone."""
+    """Messages between their validation and the queue's response, of all queues together: two seconds of one core's work.
+    Messages beyond it are answered with 503, so that producers slow down with the queue. A producer of a route may have at
+    most as many as it leaves for others: half, where it is alone."""
 
     max_waiting_bytes: int = 64 * 1024 * 1024
-    """The same in bytes; keeps memory bounded when messages are large."""
+    """The bytes of these messages; keeps memory bounded when messages are large."""
 
     call_timeout_seconds: float = 10.0
-    """How long the queue may take for one call; then the messages in it are answered 503. Longer than the adapters'
-    own retries, shorter than the 30 s at which common HTTP clients give up."""
+    """Timeout of one call to the queue; then its messages are answered with 503. Longer than the adapters' own retries,
+    shorter than the 30 s at which common HTTP clients give up."""
 
     max_wait_seconds: float = 10.0
-    """How long a message may wait before its call; one that waited longer is answered 503 and never sent."""
+    """How long a message may wait for its call; then it is answered with 503 and never sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestSettings:
-    """What the HTTP API accepts, and how long it takes."""
+    """Limits and timeouts of the HTTP API."""
 
     max_message_bytes: int = 262_144
     """One message's JSON as received: 256 KiB, as the API promises."""
 
     max_queue_bytes: int = 307_200
-    """One message as it lies on the queue: 300 KiB leave 20 KiB of the queue's 320 KiB for what retries add."""
+    """One message in the queue's format: 300 KiB leave 20 KiB of the queue's 320 KiB for the fields that retries add."""
 
     max_batch_bytes: int = 16 * 1024 * 1024
     """One batch request's body: 64 messages of the largest size, or 10,000 usual ones."""
 
     max_batch_lines: int = 10_000
-    """Lines of one batch request: bounds the work that one request can ask for."""
+    """Lines of one batch request: bounds the work of one request."""
 
     batch_workers: int = 100
-    """Subjects of one batch request that are sent side by side: fills batches of ten, and leaves the buffer to
+    """Subjects of one batch request that are sent concurrently: fills batches of ten, and leaves the buffer to
     others."""
 
     batch_timeout_seconds: float = 25.0
-    """After this no further line of a batch request is sent; the rest is answered 503. Below the 30 s at which common
-    HTTP clients give up, since an answer that nobody reads tells nobody what was accepted."""
+    """After this no further line of a batch request is sent; the rest is answered with 503. Below the 30 s at which common
+    HTTP clients give up, so that they learn which lines were accepted."""
 
     max_body_bytes: int = 128 * 1024 * 1024
     """Bytes of all request bodies held at a time, counted as they arrive; a batch counts twice, since its messages are
-    held beside it on their way to the queues. What is beyond is answered 503. A producer of a route may have at most as
-    much as it leaves for others: half, where it is alone."""
+    held beside it until the queues have acknowledged them. Bodies beyond it are answered with 503. A producer of a route
+    may have at most as much as it leaves for others: half, where it is alone."""
 
     body_timeout_seconds: float = 15.0
-    """How long a request's body may take to arrive, so that slow senders can't hold the memory above."""
+    """How long a request's body may take to arrive, so that slow clients can't hold the memory above."""
 
     body_pace_bytes: int = 40 * 1024
-    """So many bytes, or the end of the body, have to arrive within `body_pace_seconds`, again and again: 8 KiB a second."""
+    """Bytes that must arrive in each `body_pace_seconds`, unless the body ends: 8 KiB a second."""
 
     body_pace_seconds: float = 5.0
-    """After so long a body that has stopped is answered 408. Longer than a packet takes that was lost twice."""
+    """A body that stops for this time is answered with 408. Longer than the delay of a packet that was lost twice."""
 
     max_connections: int = 8_192
-    """Connections open at a time, where the process's descriptors allow as many. Beyond it the one that has waited
-    longest is closed: first of those that have never made a request, then of those that are kept for the next one."""
+    """Connections open at a time, where the process's descriptors allow as many. Beyond it an idle one is closed: first
+    the oldest of those that have never made a request, then one that is kept open for the next request."""
 
     max_head_bytes: int = 32 * 1024
-    """Request line and headers that come in pieces: two credentials of the largest size, and as much again."""
+    """Request line and headers that arrive in pieces: twice the size of two of the largest credentials."""
 
     max_heads_bytes: int = 16 * 1024 * 1024
-    """The same of all requests whose heads are not complete. A head that comes at once, as nearly all do, is not counted."""
+    """Bytes of all incomplete heads. A head that arrives in one piece, as nearly all do, is not counted."""
 
     linger_seconds: float = 2.0
-    """How long the rest of a refused body is read and dropped, so that the client reads the answer before the end."""
+    """How long the rest of a refused body is read and dropped, so that the client reads the response before the close."""
 
     keep_alive_seconds: float = 75.0
-    """How long an idle connection stays open: longer than the 60 s of common load balancers, so that it is never the
-    server that closes a connection just as a request comes in."""
+    """How long an idle connection stays open: longer than the 60 s of common load balancers, so that the server
+    never closes a connection just as a request arrives."""
 
     retry_after_seconds: int = 1
-    """`Retry-After` where nothing better is known."""
+    """`Retry-After` where no better value is known."""
 
     suspended_retry_after_seconds: int = 60
-    """`Retry-After` of a suspended route: people resume it, so asking every second is no use."""
+    """`Retry-After` of a suspended route: a person resumes it, so a retry every second would be useless."""
 
     drain_seconds: float = 12.0
-    """How long requests under way may take to end after a drain began: one call to the queue and a little more."""
+    """How long requests in progress may take once a drain has started: one call to the queue and a little more."""
 
     sending: SendingSettings = field(default_factory=SendingSettings)
-    """How messages are put on the queues."""
+    """How messages are sent to the queues."""

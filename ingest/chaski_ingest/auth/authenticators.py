@@ -1,59 +1,111 @@
-"""Who may send to a route. What decides is chosen by whoever puts the process together."""
+"""Authentication of producers: by API key, by a ServiceAccount's token, or not at all, as `--auth` chooses."""
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
 from typing import Protocol
 
+from chaski_core import __version__
+from chaski_core.ports import Clock
 from chaski_core.route.model import Producer, Route
 from chaski_ingest.auth.rate_limit import RateLimits
-from chaski_ingest.auth.token_review import Denied, Identity, TokenReviewer, looks_like_token
-
-__all__ = ["Authenticated", "Authenticator", "Denied", "NoAuthentication", "ProducerAuthenticator"]
+from chaski_ingest.auth.token_review import REVIEW_PATH, Denied, Identity, TokenReviewer, is_jwt_shaped
+from chaski_runtime.kube.client import KubeApi
+from chaski_runtime.kube.config import KubeAccess, kube_access
 
 _SCHEME = "bearer "
 _MAX_CREDENTIAL_CHARACTERS = 8_190
-_SHOWN_DIGITS = 8  # of a key's hash, to tell keys apart
+_SHOWN_DIGITS = 8  # of a key's hash, to distinguish keys
+_REVIEW_SECONDS = 5.0  # a producer waits for it
+
+_NOT_A_KEY = "the credential is not an API key of this route"
+_NOT_A_KEY_OR_TOKEN = "the credential is neither an API key of this route nor a ServiceAccount's token"  # noqa: S105 - a sentence
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """The request may go on; `producer` is noted in each message's metadata."""
+    """The request is authenticated; `producer` is stored in each message's metadata."""
 
     producer: str | None
-    charge: Callable[[int], None] | None = None  # told of messages beyond the first; None: there is no limit
+    debit: Callable[[int], None] | None = None  # debits messages after the first; None: no rate limit
 
 
 class Authenticator(Protocol):
     """Decides who may send."""
 
     async def authenticate(self, headers: Mapping[str, str], route: Route) -> Authenticated | Denied:
-        """Judges one request by its headers, whose names are looked up case-insensitively."""
+        """Authenticates one request by its headers, whose names are case-insensitive."""
         ...
 
 
-class NoAuthentication:
-    """Every program may send. For one machine, and for clusters where the network decides.
+AuthenticatorFactory = Callable[[Clock], AbstractAsyncContextManager[Authenticator]]
 
-    A page that somebody looks at on that machine may not: browsers say on each request that writes where it comes from.
+
+class AuthMode(StrEnum):
+    """How producers authenticate."""
+
+    KUBERNETES = "kubernetes"  # by ServiceAccount token (TokenReview) or API key
+    KEYS = "keys"  # by API key only
+    NONE = "none"  # not at all
+
+
+def authenticator_for(mode: AuthMode) -> AuthenticatorFactory:
+    """The factory of the mode's authenticator, to be called inside the event loop.
+
+    Raises:
+        NoKubeAccessError: no API server is configured.
+    """
+    if mode is AuthMode.KUBERNETES:
+        return partial(_tokens_and_keys, kube_access())
+    return _keys if mode is AuthMode.KEYS else _none
+
+
+@asynccontextmanager
+async def _tokens_and_keys(access: KubeAccess, clock: Clock) -> AsyncIterator[Authenticator]:
+    async with KubeApi(access, user_agent=f"chaski-ingest/{__version__}", timeout_seconds=_REVIEW_SECONDS) as api:
+        reviewer = TokenReviewer(lambda review: api.create(REVIEW_PATH, dict(review)), clock)
+        yield ProducerAuthenticator(reviewer, RateLimits(clock.monotonic))
+
+
+@asynccontextmanager
+async def _keys(clock: Clock) -> AsyncIterator[Authenticator]:
+    yield ProducerAuthenticator(None, RateLimits(clock.monotonic))
+
+
+@asynccontextmanager
+async def _none(clock: Clock) -> AsyncIterator[Authenticator]:
+    del clock
+    _log.warning("authentication is off: any client that reaches the port may send")
+    yield NoAuthentication()
+
+
+class NoAuthentication:
+    """Admits every program. For one machine, and for clusters where the network decides.
+
+    Requests from web pages are refused: browsers send their origin with each request that writes.
     """
 
     async def authenticate(self, headers: Mapping[str, str], route: Route) -> Authenticated | Denied:  # noqa: ARG002 - the protocol's arguments
-        """Admits."""
         if headers.get("Origin") is not None:
             return Denied(403, "the request comes from a web page; without authentication only programs may send")
         return Authenticated(None)
 
 
 class ProducerAuthenticator:
-    """Admits the route's `producers`, and nobody else: by API key, or by a ServiceAccount's token.
+    """Admits only the route's `producers`: by API key, or by a ServiceAccount's token.
 
-    Both are shown as `Authorization: Bearer ...`. A route without producers takes nothing.
+    Both are sent as `Authorization: Bearer ...`. A route without producers admits no request.
 
     Args:
-        reviewer: judges tokens; None: only API keys are taken.
-        limits: how many messages a producer may send.
+        reviewer: checks tokens; None: only API keys are accepted.
+        limits: the producers' rate limits.
     """
 
     def __init__(self, reviewer: TokenReviewer | None, limits: RateLimits) -> None:
@@ -61,47 +113,42 @@ class ProducerAuthenticator:
         self._limits = limits
 
     async def authenticate(self, headers: Mapping[str, str], route: Route) -> Authenticated | Denied:
-        """Judges one request."""
         credential = _credential(headers)
         if isinstance(credential, Denied):
             return credential
-        named = _by_key(credential, route)
-        if named is None:
+        found = _by_key(credential, route)
+        if found is None:
             identity = await self._reviewed(credential)
             if isinstance(identity, Denied):
                 return identity
             producer = _by_identity(identity, route)
             if producer is None:
-                return Denied(403, f'{identity} may not send to route "{route.key}": its spec.producers lacks it')
-            named = producer, f"{identity.namespace}/{identity.service_account}"
-        return self._limited(route, *named)
+                return Denied(403, f'{identity} is not listed in spec.producers of route "{route.key}"')
+            found = producer, f"{identity.namespace}/{identity.service_account}"
+        return self._limited(route, *found)
 
     async def _reviewed(self, credential: str) -> Identity | Denied:
-        if self._reviewer is None or not looks_like_token(credential):
-            return Denied(401, _NEITHER if self._reviewer is not None else _NO_KEY)
+        if self._reviewer is None or not is_jwt_shaped(credential):
+            return Denied(401, _NOT_A_KEY_OR_TOKEN if self._reviewer is not None else _NOT_A_KEY)
         return await self._reviewer.identity(credential)
 
     def _limited(self, route: Route, producer: Producer, name: str) -> Authenticated | Denied:
         if producer.rate_per_second is None:
             return Authenticated(name)
-        bucket = self._limits.of(route.key, producer, producer.rate_per_second)
+        bucket = self._limits.bucket(route.key, producer, producer.rate_per_second)
         wait = bucket.take(1)
         if wait > 0:
-            detail = f"{name} may send {producer.rate_per_second} messages a second to this route, and has sent more"
+            detail = f"{name} is limited to {producer.rate_per_second} messages per second on this route"
             return Denied(429, detail, wait)
-        return Authenticated(name, bucket.charge)
-
-
-_NO_KEY = "the credential is no API key of this route"
-_NEITHER = "the credential is no API key of this route, nor a ServiceAccount's token"
+        return Authenticated(name, bucket.debit)
 
 
 def _credential(headers: Mapping[str, str]) -> str | Denied:
-    given = headers.get("Authorization")
-    if given is None:
-        return Denied(401, "the request says not who asks; send `Authorization: Bearer` and a token or an API key")
-    credential = given[len(_SCHEME) :].strip()
-    if given[: len(_SCHEME)].lower() != _SCHEME or not credential:
+    header = headers.get("Authorization")
+    if header is None:
+        return Denied(401, "missing credentials; send `Authorization: Bearer` and a token or an API key")
+    credential = header[len(_SCHEME) :].strip()
+    if header[: len(_SCHEME)].lower() != _SCHEME or not credential:
         return Denied(401, "the Authorization header is not `Bearer` and a token or an API key")
     if len(credential) > _MAX_CREDENTIAL_CHARACTERS:
         return Denied(401, "the credential is too long")
@@ -109,7 +156,7 @@ def _credential(headers: Mapping[str, str]) -> str | Denied:
 
 
 def _by_key(credential: str, route: Route) -> tuple[Producer, str] | None:
-    """The producer whose API key it is. Every key is compared, in constant time, whichever it is."""
+    """The producer with that API key, and its name. Every key is compared, in constant time, also after a match."""
     digest = hashlib.sha256(credential.encode("utf-8", "surrogatepass")).hexdigest()
     found = None
     for producer in route.producers:

@@ -1,7 +1,7 @@
-"""How many messages a producer may send: a bucket for each, in this process.
+"""Rate limits of producers: a token bucket for each, in this process.
 
-A bucket fills at the producer's rate, up to what a second brings. A batch is taken as a whole and paid for afterwards:
-it may leave the bucket in debt, and nothing is taken until that is paid.
+A bucket fills at the producer's rate and holds one second of it. A batch is accepted as a whole and debited afterwards: it
+may leave the bucket in debt, and nothing more is accepted until the debt is paid.
 """
 
 import math
@@ -12,7 +12,7 @@ _MAX_BUCKETS = 10_000
 _MAX_WAIT_SECONDS = 3_600
 
 
-class Bucket:
+class TokenBucket:
     """The allowance of one producer."""
 
     def __init__(self, rate_per_second: int, monotonic: Callable[[], float]) -> None:
@@ -22,15 +22,15 @@ class Bucket:
         self._at = monotonic()
 
     def take(self, messages: int) -> int:
-        """Takes so many; returns 0, or in how many whole seconds to ask again, where there are not so many."""
+        """Takes `messages` and returns 0, or takes none and returns after how many whole seconds to try again."""
         self._fill()
         if self._level < messages:
             return min(_MAX_WAIT_SECONDS, max(1, math.ceil((messages - self._level) / self._rate)))
         self._level -= messages
         return 0
 
-    def charge(self, messages: int) -> None:
-        """Takes so many, whether they are there or not."""
+    def debit(self, messages: int) -> None:
+        """Takes `messages`, if need be into debt."""
         self._fill()
         self._level -= messages
 
@@ -41,18 +41,18 @@ class Bucket:
 
 
 class RateLimits:
-    """The buckets of all producers. The one that was not used for longest goes when there are too many."""
+    """The buckets of all producers. Beyond the limit the least recently used one is dropped."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._buckets: OrderedDict[tuple[str, Hashable], Bucket] = OrderedDict()
+        self._buckets: OrderedDict[tuple[str, Hashable], TokenBucket] = OrderedDict()
 
-    def of(self, route: str, producer: Hashable, rate_per_second: int) -> Bucket:
-        """The bucket of one producer of a route. A producer with another rate is another one."""
+    def bucket(self, route: str, producer: Hashable, rate_per_second: int) -> TokenBucket:
+        """The bucket of one producer of a route. A producer whose rate changed gets a new one."""
         key = (route, producer)
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = Bucket(rate_per_second, self._monotonic)
+            bucket = self._buckets[key] = TokenBucket(rate_per_second, self._monotonic)
             if len(self._buckets) > _MAX_BUCKETS:
                 self._buckets.popitem(last=False)
         else:

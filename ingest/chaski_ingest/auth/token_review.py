@@ -1,8 +1,8 @@
-"""ServiceAccount tokens, judged by the API server's TokenReview for the audience `chaski`.
+"""Checks ServiceAccount tokens by the API server's TokenReview for the audience `chaski`.
 
-A token is looked into before it is asked about, but only to refuse it: what says itself that it has expired, or is for
-somebody else, needs no API server. What the API server said is remembered: for a minute where it said yes (and never
-beyond the token's own end), for five seconds where it said no. Where it can't be asked, nobody is let in.
+A token's own claims are read before the review, but only to refuse it: a token that has expired, or that is for another
+audience, needs no API server. Results are cached: valid tokens for a minute (and never beyond their expiry), invalid ones
+for five seconds. While the API server is unavailable, tokens that are not cached are refused.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ REVIEW_PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
 
 _log = logging.getLogger(__name__)
 _PREFIX = "system:serviceaccount:"
-_YES_SECONDS, _NO_SECONDS = 60.0, 5.0
-_MAX_REMEMBERED = 10_000  # of each kind; a sound token is never pushed out by a flood of broken ones
-_MAX_REVIEWS_AT_ONCE = 16  # of tokens that nothing is known of
-_MAX_RENEWALS_AT_ONCE = 4  # of tokens that were valid before, which made-up ones must not hold up
-_MAX_WAITING = 512  # reviews of each kind that run or wait for their turn
-_CLOCK_SKEW_SECONDS = 60.0  # of which the API server is the judge
+_VALID_SECONDS, _INVALID_SECONDS = 60.0, 5.0
+_MAX_CACHED = 10_000  # valid and invalid each, so that a flood of invalid tokens evicts no valid one
+_MAX_CONCURRENT_REVIEWS = 16  # of unknown tokens
+_MAX_CONCURRENT_RENEWALS = 4  # of tokens that were valid before, which forged ones must not delay
+_MAX_PENDING = 512  # reviews of each kind that run or wait
+_CLOCK_SKEW_SECONDS = 60.0  # within it the API server decides about the expiry
 _RETRY_AFTER_SECONDS = 2
 
 Review = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
@@ -39,9 +39,9 @@ Review = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The request may not go on.
+    """The request is refused.
 
-    401: it says too little about who asks; 403: that one may not; 429: not so much; 503: it can't be told now.
+    401: not authenticated; 403: not allowed; 429: rate limit exceeded; 503: the check is unavailable.
     """
 
     status: int
@@ -61,101 +61,103 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdict:
-    identity: Identity | Denied
-    until: float  # monotonic
+class _Cached:
+    result: Identity | Denied
+    expires_at: float  # monotonic
 
 
 class TokenReviewer:
-    """Asks the API server who a token belongs to."""
+    """Identifies ServiceAccounts by their tokens."""
 
     def __init__(self, review: Review, clock: Clock) -> None:
-        """Asks nothing yet.
+        """Starts with an empty cache.
 
         Args:
-            review: sends one TokenReview and returns what came back; raises KubeApiError.
+            review: creates one TokenReview and returns the response; raises KubeApiError.
             clock: time.
         """
         self._review = review
         self._clock = clock
-        self._known: OrderedDict[bytes, _Verdict] = OrderedDict()
-        self._refused: OrderedDict[bytes, _Verdict] = OrderedDict()
-        self._asking: dict[bytes, asyncio.Task[Identity | Denied]] = {}
-        self._reviews = _Turns(_MAX_REVIEWS_AT_ONCE)
-        self._renewals = _Turns(_MAX_RENEWALS_AT_ONCE)
+        self._valid: OrderedDict[bytes, _Cached] = OrderedDict()
+        self._invalid: OrderedDict[bytes, _Cached] = OrderedDict()
+        self._in_progress: dict[bytes, asyncio.Task[Identity | Denied]] = {}
+        self._reviews = _ReviewLimit(_MAX_CONCURRENT_REVIEWS)
+        self._renewals = _ReviewLimit(_MAX_CONCURRENT_RENEWALS)
 
     async def identity(self, token: str) -> Identity | Denied:
-        """Whose token it is, or why it is not taken."""
+        """The ServiceAccount of a token, or why the token is refused."""
         claims = _claims(token)
         if isinstance(claims, Denied):
             return claims
-        if (refusal := self._refusal(claims)) is not None:
-            return refusal
+        if (denied := self._denied_by_claims(claims)) is not None:
+            return denied
         digest = hashlib.sha256(token.encode()).digest()
-        for remembered in (self._known, self._refused):
-            verdict = remembered.get(digest)
-            if verdict is not None and self._clock.monotonic() < verdict.until:
-                return verdict.identity
-        task = self._asking.get(digest)
-        if task is None:  # requests that come while it is asked about wait for the same answer
-            turns = self._renewals if digest in self._known else self._reviews
-            if turns.waiting >= _MAX_WAITING:
-                return Denied(503, "too many tokens wait to be checked; ask again", _RETRY_AFTER_SECONDS)
-            task = self._asking[digest] = asyncio.create_task(self._ask(token, digest, _end_of(claims), turns))
-            task.add_done_callback(lambda _: self._asking.pop(digest, None))
+        for cache in (self._valid, self._invalid):
+            cached = cache.get(digest)
+            if cached is not None and self._clock.monotonic() < cached.expires_at:
+                return cached.result
+        task = self._in_progress.get(digest)
+        if task is None:  # concurrent requests with the same token share one review
+            limit = self._renewals if digest in self._valid else self._reviews
+            if limit.pending >= _MAX_PENDING:
+                return Denied(503, "too many tokens are waiting to be checked; try again", _RETRY_AFTER_SECONDS)
+            task = self._in_progress[digest] = asyncio.create_task(
+                self._review_token(token, digest, _expiry(claims), limit)
+            )
+            task.add_done_callback(lambda _: self._in_progress.pop(digest, None))
         return await asyncio.shield(task)
 
-    def _refusal(self, claims: Mapping[str, Any]) -> Denied | None:
+    def _denied_by_claims(self, claims: Mapping[str, Any]) -> Denied | None:
         if AUDIENCE not in _audiences(claims):
             return Denied(401, f'the token is not for audience "{AUDIENCE}"')
-        if _end_of(claims) + _CLOCK_SKEW_SECONDS < self._clock.now_ms() / 1000:
+        if _expiry(claims) + _CLOCK_SKEW_SECONDS < self._clock.now_ms() / 1000:
             return Denied(401, "the token has expired")
         return None
 
-    async def _ask(self, token: str, digest: bytes, end: float, turns: "_Turns") -> Identity | Denied:
+    async def _review_token(self, token: str, digest: bytes, expiry: float, limit: "_ReviewLimit") -> Identity | Denied:
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [AUDIENCE]},
         }
         try:
-            async with turns.one():
+            async with limit.slot():
                 status = (await self._review(body)).get("status") or {}
         except KubeApiError as error:
-            _log.error("tokens can't be judged, so requests that show one are answered 503: %s", error)
-            return Denied(503, "tokens can't be checked at the moment; ask again", _RETRY_AFTER_SECONDS)
+            _log.error("TokenReview failed; answering 503 to requests with a token: %s", error)
+            return Denied(503, "tokens can't be checked at the moment; try again", _RETRY_AFTER_SECONDS)
         identity = _identity_of(status)
         if isinstance(identity, Denied):
-            _remember(self._refused, digest, _Verdict(identity, self._clock.monotonic() + _NO_SECONDS))
+            _store(self._invalid, digest, _Cached(identity, self._clock.monotonic() + _INVALID_SECONDS))
         else:
-            left = min(_YES_SECONDS, end - self._clock.now_ms() / 1000)
-            _remember(self._known, digest, _Verdict(identity, self._clock.monotonic() + left))
+            left = min(_VALID_SECONDS, expiry - self._clock.now_ms() / 1000)
+            _store(self._valid, digest, _Cached(identity, self._clock.monotonic() + left))
         return identity
 
 
-class _Turns:
-    """So many at once; the others wait."""
+class _ReviewLimit:
+    """Limits concurrent reviews; others wait."""
 
-    def __init__(self, at_once: int) -> None:
-        self.waiting = 0  # those whose turn it is included
-        self._semaphore = asyncio.Semaphore(at_once)
+    def __init__(self, concurrent: int) -> None:
+        self.pending = 0  # reviews that wait or run
+        self._semaphore = asyncio.Semaphore(concurrent)
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Waits for a turn."""
-        self.waiting += 1
+    async def slot(self) -> AsyncIterator[None]:
+        """Waits for a free slot."""
+        self.pending += 1
         try:
             async with self._semaphore:
                 yield
         finally:
-            self.waiting -= 1
+            self.pending -= 1
 
 
 _INVALID = Denied(401, "the token is not valid")
 
 
-def looks_like_token(credential: str) -> bool:
-    """Whether it may be a JWT: three parts of base64url."""
+def is_jwt_shaped(credential: str) -> bool:
+    """Whether a credential may be a JWT: three parts of base64url."""
     parts = credential.split(".")
     return len(parts) == 3 and all(part and part.replace("-", "").replace("_", "").isalnum() for part in parts)
 
@@ -176,26 +178,26 @@ def _audiences(claims: Mapping[str, Any]) -> list[Any]:
     return audiences if isinstance(audiences, list) else [audiences]
 
 
-def _end_of(claims: Mapping[str, Any]) -> float:
-    end = claims.get("exp")
-    return float(end) if isinstance(end, int | float) else 0.0  # a token for an audience always has an end
+def _expiry(claims: Mapping[str, Any]) -> float:
+    expiry = claims.get("exp")
+    return float(expiry) if isinstance(expiry, int | float) else 0.0  # a token for an audience always has one
 
 
 def _identity_of(status: Mapping[str, Any]) -> Identity | Denied:
     if status.get("authenticated") is not True:
-        _log.info("a token was refused by the API server: %s", str(status.get("error") or "no reason given")[:300])
+        _log.info("the API server refused a token: %s", str(status.get("error") or "no reason given")[:300])
         return _INVALID
-    if AUDIENCE not in (status.get("audiences") or ()):  # an authenticator that knows of no audiences leaves it empty
+    if AUDIENCE not in (status.get("audiences") or ()):  # empty from an authenticator that does not support audiences
         return Denied(401, f'the token is not for audience "{AUDIENCE}"')
     username = str((status.get("user") or {}).get("username", ""))
     namespace, colon, name = username.removeprefix(_PREFIX).partition(":")
     if not username.startswith(_PREFIX) or not colon or not namespace or not name:
-        return Denied(403, "the token is no ServiceAccount's")
+        return Denied(403, "the token does not belong to a ServiceAccount")
     return Identity(namespace, name)
 
 
-def _remember(where: OrderedDict[bytes, _Verdict], digest: bytes, verdict: _Verdict) -> None:
-    where[digest] = verdict
-    where.move_to_end(digest)
-    if len(where) > _MAX_REMEMBERED:
-        where.popitem(last=False)
+def _store(cache: OrderedDict[bytes, _Cached], digest: bytes, cached: _Cached) -> None:
+    cache[digest] = cached
+    cache.move_to_end(digest)
+    if len(cache) > _MAX_CACHED:
+        cache.popitem(last=False)

@@ -1,4 +1,4 @@
-"""What the canary counts. Names and labels are documented in docs/metrics.md."""
+"""The canary's metrics. Names and labels are documented in docs/metrics.md."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,7 +13,7 @@ class CanaryMetrics(MetricsRegistry):
     """The metrics of one canary."""
 
     def __init__(self, ages: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
-        """`ages`: seconds since a message last arrived by each route, or since the start where none has."""
+        """`ages`: seconds since a message last arrived through each route, or since the start where none has."""
         super().__init__()
         self._sent = self.counter("chaski_canary_messages", "Messages that the canary sent.", (*ROUTE, "result"))
         self._latency = self.histogram(
@@ -22,9 +22,9 @@ class CanaryMetrics(MetricsRegistry):
         self.gauge("chaski_canary_age_seconds", "Since a message last arrived.", ROUTE, ages)
 
     def sent(self, route: RouteKey, result: str) -> None:
-        """A message was sent. `result`: accepted, rejected (ingest said no), or unreachable."""
+        """Counts a sent message. `result`: accepted, rejected (by ingest), or unreachable."""
         self._sent.add((*route, result))
 
     def arrived(self, route: RouteKey, seconds: float) -> None:
-        """A message arrived for the first time."""
+        """Records the delivery time of a message that arrived for the first time."""
         self._latency.observe(route, seconds)

@@ -1,4 +1,4 @@
-"""Sends messages, and knows them again when they arrive."""
+"""Sends canary messages and recognizes them when they arrive."""
 
 import asyncio
 import logging
@@ -16,52 +16,52 @@ from chaski_core.ports import Clock
 from chaski_ingest.canary.metrics import CanaryMetrics, RouteKey
 
 SUBJECT = "chaski-canary"
-_KEPT = 1_440  # messages of a route that may still arrive: a day's at one a minute
+_MAX_IN_FLIGHT = 1_440  # messages of a route that may still arrive: a day's at one per minute
 _SEND_SECONDS = 15.0
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CanaryConfig:
-    """Where a canary sends, and where its messages arrive."""
+    """The routes of a canary, its sink and its credentials."""
 
     ingest: str  # base URL
-    sink: str  # URL of the sink, as workers reach it
+    sink: str  # URL of the sink that workers can reach
     routes: tuple[RouteKey, ...]
     interval_seconds: float
-    token_file: Path | None = None  # read for each message: tokens are renewed
-    ca_file: Path | None = None  # who signed ingest's certificate; read for each message where it is there
+    token_file: Path | None = None  # read for each message, since tokens are renewed
+    ca_file: Path | None = None  # the authority of ingest's certificate; read for each message where it exists
 
 
 class Canary:
-    """One for a process."""
+    """A canary; one per process."""
 
-    def __init__(self, flight: CanaryConfig, clock: Clock) -> None:
+    def __init__(self, config: CanaryConfig, clock: Clock) -> None:
         self.metrics = CanaryMetrics(self._ages)
-        self._flight = flight
+        self._config = config
         self._clock = clock
-        self._under_way: dict[RouteKey, OrderedDict[str, float]] = {route: OrderedDict() for route in flight.routes}
-        self._last: dict[RouteKey, float] = dict.fromkeys(flight.routes, clock.monotonic())
+        self._in_flight: dict[RouteKey, OrderedDict[str, float]] = {route: OrderedDict() for route in config.routes}
+        self._last: dict[RouteKey, float] = dict.fromkeys(config.routes, clock.monotonic())
 
     async def run(self) -> None:
-        """Sends by every route, again and again, until cancelled. Routes are spread over the interval."""
-        pause = self._flight.interval_seconds / max(1, len(self._flight.routes))
+        """Sends through every route once per interval until cancelled. Routes are spread over the interval."""
+        pause = self._config.interval_seconds / max(1, len(self._config.routes))
         timeout = aiohttp.ClientTimeout(total=_SEND_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http:
             sending: set[asyncio.Task[None]] = set()
             while True:
-                for route in self._flight.routes:
+                for route in self._config.routes:
                     task = asyncio.create_task(self._send(http, route))
                     sending.add(task)
                     task.add_done_callback(sending.discard)
                     await asyncio.sleep(pause)
 
-    async def take(self, request: web.Request) -> web.Response:
-        """The sink: answers 200 whatever comes, and counts what it knows."""
-        # A worker a release back sends the label as the message's id.
+    async def handle_arrival(self, request: web.Request) -> web.Response:
+        """The sink: answers every request with 200, and times the messages that it recognizes."""
+        # A worker of the previous release sends the label as the message's id.
         label = request.headers.get("Chaski-Id", request.headers.get("Chaski-Message-Id", ""))
-        for route, under_way in self._under_way.items():
-            sent_at = under_way.pop(label, None)
+        for route, in_flight in self._in_flight.items():
+            sent_at = in_flight.pop(label, None)
             if sent_at is not None:
                 now = self._clock.monotonic()
                 self._last[route] = now
@@ -74,52 +74,50 @@ class Canary:
 
     async def _send(self, http: aiohttp.ClientSession, route: RouteKey) -> None:
         label = f"canary-{secrets.token_hex(12)}"
-        under_way = self._under_way[route]
-        while len(under_way) >= _KEPT:
-            under_way.popitem(last=False)
-        under_way[label] = self._clock.monotonic()
+        in_flight = self._in_flight[route]
+        while len(in_flight) >= _MAX_IN_FLIGHT:
+            in_flight.popitem(last=False)
+        in_flight[label] = self._clock.monotonic()
         namespace, name = route
-        url = f"{self._flight.ingest.rstrip('/')}/v1/routes/{namespace}/{name}/messages"
-        message = {"id": label, "subject": SUBJECT, "body": {"url": self._flight.sink, "content": "canary"}}
+        url = f"{self._config.ingest.rstrip('/')}/v1/routes/{namespace}/{name}/messages"
+        message = {"id": label, "subject": SUBJECT, "body": {"url": self._config.sink, "content": "canary"}}
         try:
-            async with http.post(url, json=message, headers=await self._headers(), ssl=await self._trust()) as answer:
-                accepted = answer.status == 202
-                said = "" if accepted else (await answer.content.read(2_048)).decode("utf-8", "replace")
+            async with http.post(url, json=message, headers=await self._headers(), ssl=await self._tls()) as response:
+                accepted = response.status == 202
+                reason = "" if accepted else (await response.content.read(2_048)).decode("utf-8", "replace")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self.metrics.sent(route, "unreachable")
-            _log.warning(
-                "the canary of %s/%s could not be sent: %s", namespace, name, str(error) or type(error).__name__
-            )
+            _log.warning("could not send the canary of %s/%s: %s", namespace, name, str(error) or type(error).__name__)
             return
         self.metrics.sent(route, "accepted" if accepted else "rejected")
         if not accepted:
-            del under_way[label]
-            _log.warning("the canary of %s/%s was not accepted: %s", namespace, name, said)
+            del in_flight[label]
+            _log.warning("ingest rejected the canary of %s/%s: %s", namespace, name, reason)
 
-    async def _trust(self) -> ssl.SSLContext | bool:
-        """By what ingest's certificate is judged: the authority of the file, else those of the system."""
-        file = self._flight.ca_file
+    async def _tls(self) -> ssl.SSLContext | bool:
+        """TLS settings that trust the authority of the file, or True for those of the system."""
+        file = self._config.ca_file
         if file is None or not await asyncio.to_thread(file.is_file):
             return True
         return await asyncio.to_thread(ssl.create_default_context, cafile=str(file))
 
     async def _headers(self) -> dict[str, str]:
-        if self._flight.token_file is None:
+        if self._config.token_file is None:
             return {}
-        token = await asyncio.to_thread(self._flight.token_file.read_text)
+        token = await asyncio.to_thread(self._config.token_file.read_text)
         return {"Authorization": f"Bearer {token.strip()}"}
 
 
 def parse_routes(texts: Sequence[str]) -> tuple[RouteKey, ...]:
-    """Routes as `namespace/name`, each once.
+    """Parses routes of the form `namespace/name`, without duplicates.
 
     Raises:
-        ValueError: one is none.
+        ValueError: one has another form.
     """
     routes: dict[RouteKey, None] = {}
     for text in texts:
         namespace, slash, name = text.partition("/")
         if not (namespace and slash and name) or "/" in name:
-            raise ValueError(f'"{text}" is no route; write namespace/name')
+            raise ValueError(f'expected NAMESPACE/NAME, got "{text}"')
         routes[namespace, name] = None
     return tuple(routes)

@@ -1,4 +1,4 @@
-"""The connections that are open: how many, which of them can go, and how much of unfinished heads they hold."""
+"""The limit of open connections, the choice of the one to close, and the limit of bytes of incomplete heads."""
 
 from typing import Protocol
 
@@ -6,81 +6,81 @@ from typing import Protocol
 class Closable(Protocol):
     """A connection."""
 
-    def may_go(self) -> bool:
-        """Whether it waits for a request, and has made none since this was called before."""
+    def clear_used(self) -> bool:
+        """Clears its mark of use; True if it was idle and not marked."""
         ...
 
     def force_close(self) -> None:
-        """Ends it now."""
+        """Closes it now."""
         ...
 
 
-class Connections:
-    """Keeps the number of open connections, and the bytes of heads that are not complete, within bounds.
+class ConnectionLimiter:
+    """Limits open connections, and the bytes of heads that are not complete.
 
-    Whoever reaches the port can open connections, so the bound must not be what keeps others out: beyond it one that waits is
-    closed. Of those that have never made a request the oldest, since strangers can open those; then one of those that are kept
-    for the next request, which their clients open again. These are gone round, and who has made a request since the last round
-    is passed over (the clock algorithm of page caches): nothing has to be written down at each request. One whose request is
-    being answered never goes.
+    Any client that reaches the port can open connections, so the limit must not keep others out: beyond it an idle connection
+    is closed. First the oldest of those that have never made a request, since any client can open those; then one of those
+    that are kept open for the next request, which their clients open again. These are visited in turn, and one that has made
+    a request since the last turn is skipped (the clock algorithm of page caches), so a request costs no bookkeeping. A
+    connection with a request in progress is never closed.
     """
 
-    def __init__(self, most: int, most_head_bytes: int) -> None:
-        """Starts with none.
+    def __init__(self, limit: int, max_head_bytes: int) -> None:
+        """Starts without connections.
 
         Args:
-            most: connections open at a time.
-            most_head_bytes: bytes of all incomplete heads.
+            limit: connections open at a time.
+            max_head_bytes: bytes of all incomplete heads.
         """
-        self.most = most
+        self.limit = limit
         self.open = 0
-        self._head_bytes_left = most_head_bytes
-        self._fresh: dict[Closable, None] = {}  # the oldest first
-        self._kept: dict[Closable, None] = {}  # in the order of the round
+        self._head_bytes_left = max_head_bytes
+        self._never_used: dict[Closable, None] = {}  # the oldest first
+        self._kept_alive: dict[Closable, None] = {}  # in the order of their turns
 
-    def opened(self, connection: Closable) -> bool:
-        """There is one more; False where it has to be closed, since all others are busy."""
+    def add(self, connection: Closable) -> bool:
+        """Adds a new connection; False where it must be closed, since all others are busy."""
         self.open += 1
-        if self.open > self.most:
-            leaving = next(iter(self._fresh), None) or self._next_kept()
-            if leaving is None:
+        if self.open > self.limit:
+            evicted = next(iter(self._never_used), None) or self._next_idle()
+            if evicted is None:
                 return False
-            self._forget(leaving)
-            leaving.force_close()
-        self._fresh[connection] = None
+            self._forget(evicted)
+            evicted.force_close()
+        self._never_used[connection] = None
         return True
 
-    def requested(self, connection: Closable) -> None:
-        """It has made a request."""
-        if connection in self._fresh:
-            del self._fresh[connection]
-            self._kept[connection] = None
+    def mark_used(self, connection: Closable) -> None:
+        """Records that a connection has made a request."""
+        if connection in self._never_used:
+            del self._never_used[connection]
+            self._kept_alive[connection] = None
 
-    def closed(self, connection: Closable) -> None:
-        """It is gone."""
+    def remove(self, connection: Closable) -> None:
+        """Removes a connection that was closed."""
         self.open -= 1
         self._forget(connection)
 
-    def take_head(self, size: int) -> bool:
-        """Takes room for so many bytes of a head; False where there is none."""
+    def reserve_head(self, size: int) -> bool:
+        """Reserves `size` bytes for an incomplete head; False where they do not fit."""
         if size > self._head_bytes_left:
             return False
         self._head_bytes_left -= size
         return True
 
     def release_head(self, size: int) -> None:
-        """Gives it back."""
+        """Returns what `reserve_head` took."""
         self._head_bytes_left += size
 
-    def _next_kept(self) -> Closable | None:
-        for _ in range(2 * len(self._kept)):  # after one round none is passed over for its past
-            connection = next(iter(self._kept))
-            if connection.may_go():
+    def _next_idle(self) -> Closable | None:
+        for _ in range(2 * len(self._kept_alive)):  # in the second round no connection is skipped for its past
+            connection = next(iter(self._kept_alive))
+            if connection.clear_used():
                 return connection
-            del self._kept[connection]
-            self._kept[connection] = None
+            del self._kept_alive[connection]
+            self._kept_alive[connection] = None
         return None
 
     def _forget(self, connection: Closable) -> None:
-        self._fresh.pop(connection, None)
-        self._kept.pop(connection, None)
+        self._never_used.pop(connection, None)
+        self._kept_alive.pop(connection, None)

@@ -1,4 +1,4 @@
-"""What ingest takes and answers, as an OpenAPI document: served at `/openapi.json`, and kept as `docs/openapi.json`.
+"""The OpenAPI document of the HTTP API: served at `/openapi.json`, and kept as `docs/openapi.json`.
 
 python -m chaski_ingest.http.openapi > docs/openapi.json
 """
@@ -13,8 +13,8 @@ from chaski_core import __version__
 from chaski_core.message.http_rules import MAX_HEADERS, METHODS
 from chaski_core.message.subject import MAX_SUBJECT_CHARACTERS
 from chaski_core.message.target_url import MAX_URL_CHARACTERS
-from chaski_ingest.http.bodies import JSON, NDJSON
-from chaski_ingest.http.problems import CONTENT_TYPE
+from chaski_ingest.http.request import JSON, NDJSON
+from chaski_ingest.problems import CONTENT_TYPE
 from chaski_ingest.submission.submission import MAX_KEY_CHARACTERS
 
 PATH = "/openapi.json"
@@ -24,20 +24,23 @@ Document = dict[str, Any]
 _LABEL = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 _TEXT: Document = {"type": "string"}
 _INTEGER: Document = {"type": "integer"}
-_RETRY = {"Retry-After": {"description": "Seconds until it is worth asking again.", "schema": _INTEGER}}
+_RETRY = {"Retry-After": {"description": "Seconds to wait before the next try.", "schema": _INTEGER}}
 _CHALLENGE = {"WWW-Authenticate": {"required": True, "description": "`Bearer`.", "schema": _TEXT}}
 _PROBLEMS: dict[str, tuple[str, Document]] = {
-    "400": ("The request or the message is not valid; `errors` names every fault.", {}),
-    "401": ("The request does not show who asks, or shows what is not valid.", _CHALLENGE),
-    "403": ("The route does not take messages from this producer; `detail` says why.", {}),
-    "404": ("There is no such route.", {}),
+    "400": ("The request or the message is not valid; `errors` lists every error.", {}),
+    "401": ("Credentials are missing or not valid.", _CHALLENGE),
+    "403": ("The producer is not listed in the route; `detail` gives the reason.", {}),
+    "404": ("The route does not exist.", {}),
     "408": ("The body did not arrive in time.", {}),
     "413": ("The message, the body or the number of lines is above its limit.", {}),
-    "415": ("The body is of another type, charset or encoding.", {}),
-    "417": ("The request expects something else than 100-continue.", {}),
-    "429": ("The route's ingest is suspended, or the producer has sent more than its rate.", _RETRY),
-    "500": ("A fault of Chaski's own; it is logged.", {}),
-    "503": ("The queue is away, too much waits, tokens can't be checked, or this server is shutting down.", _RETRY),
+    "415": ("The type, charset or encoding of the body is not supported.", {}),
+    "417": ("The request has an expectation other than 100-continue.", {}),
+    "429": ("The route's ingest is suspended, or the producer has exceeded its rate limit.", _RETRY),
+    "500": ("An unexpected internal error; it is logged.", {}),
+    "503": (
+        "The queue is unavailable, a limit is reached, tokens can't be checked, or this server is shutting down.",
+        _RETRY,
+    ),
 }
 
 
@@ -55,7 +58,7 @@ def document() -> Document:
             "title": "Chaski ingest",
             "version": __version__,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-            "description": "Takes messages for routes. 202 is said only after the queue has a message durably.",
+            "description": "Accepts messages for routes. It answers 202 only after the queue has stored the message durably.",
         },
         "security": [{"bearer": []}],
         "paths": {
@@ -90,13 +93,13 @@ def _parameters() -> list[Document]:
     key = {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "Makes a repeat of the same message within five minutes one message, where it has no `id`.",
+        "description": "Deduplicates repeats of a message without `id` within five minutes.",
         "schema": {"type": "string", "pattern": f"^[!-~]([ -~]{{0,{MAX_KEY_CHARACTERS - 2}}}[!-~])?$"},
     }
     trace = {
         "name": "traceparent",
         "in": "header",
-        "description": "W3C Trace Context; what is not valid is ignored.",
+        "description": "W3C Trace Context; an invalid value is ignored.",
         "schema": _TEXT,
     }
     return [*path, key, trace]
@@ -105,7 +108,7 @@ def _parameters() -> list[Document]:
 def _single() -> Document:
     body = {"required": True, "content": {JSON: {"schema": {"$ref": "#/components/schemas/Message"}}}}
     taken = {
-        "description": "The queue has the message, durably.",
+        "description": "The queue has stored the message durably.",
         "content": {JSON: {"schema": {"$ref": "#/components/schemas/Accepted"}}},
     }
     return {
@@ -118,11 +121,11 @@ def _single() -> Document:
 
 def _batch() -> Document:
     lines = (
-        "One `Message` a line. A line is accepted only if every earlier line of its subject was;"
-        " a line whose subject can't be read holds back all later ones."
+        "One `Message` per line. A line is accepted only if every earlier line of its subject was;"
+        " a line whose subject can't be read blocks all later ones."
     )
     results = (
-        'One result for each line, in their order: `{"line", "status": 202, ...}` as `Accepted` has it, or'
+        'One result for each line, in their order: `{"line", "status": 202, ...}` with the fields of `Accepted`, or'
         ' `{"line", "status", "title", "detail", "errors"}`.'
     )
     return {
@@ -159,10 +162,13 @@ def _message() -> Document:
                 "maxProperties": MAX_HEADERS,
                 "propertyNames": {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"},
                 "additionalProperties": {"type": "string", "pattern": "^[\\t -~]*$"},
-                "description": "Not those that belong to the connection or that Chaski sets.",
+                "description": "Headers that belong to the connection, or that Chaski sets, are refused.",
             },
-            "content": {"description": "Text is sent as UTF-8, null as no body, all else as JSON."},
-            "contentEncoding": {"enum": ["base64", None], "description": "`content` is text that stands for bytes."},
+            "content": {"description": "A string is sent as UTF-8, null as no body, any other value as JSON."},
+            "contentEncoding": {
+                "enum": ["base64", None],
+                "description": "`content` is the base64 of the bytes to send.",
+            },
         },
     }
     return {
@@ -184,10 +190,10 @@ def _message() -> Document:
 
 def _accepted() -> Document:
     properties = {
-        "id": {"type": "string", "description": "The message's label: its own `id`, or one that was made for it."},
+        "id": {"type": "string", "description": "The message's label: its own `id`, or a generated one."},
         "messageId": {
             "type": "string",
-            "description": "The message's identity, which targets see as `Chaski-Message-Id`. A repeat has the first one's.",
+            "description": "The message's identity, which targets receive as `Chaski-Message-Id`. A repeat gets the identity of the first request.",
         },
         "subject": _TEXT,
         "queue": _TEXT,
@@ -197,7 +203,7 @@ def _accepted() -> Document:
 
 
 def _problem() -> Document:
-    fault = {
+    error = {
         "type": "object",
         "required": ["field", "message"],
         "properties": {"field": _TEXT, "message": _TEXT},
@@ -212,7 +218,7 @@ def _problem() -> Document:
             "title": _TEXT,
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
             "detail": _TEXT,
-            "errors": {"type": "array", "minItems": 1, "items": fault},
+            "errors": {"type": "array", "minItems": 1, "items": error},
         },
         "additionalProperties": False,
     }

@@ -1,4 +1,4 @@
-"""What is answered, as a value and as bytes."""
+"""HTTP responses, as values and as bytes."""
 
 import functools
 from email.utils import formatdate
@@ -8,37 +8,37 @@ import orjson
 from aiohttp import web
 
 from chaski_core.values import message_value
-from chaski_ingest.http import problems
-from chaski_ingest.http.problems import Problem
+from chaski_ingest import problems
+from chaski_ingest.problems import Problem
 
 Headers = tuple[tuple[str, str], ...]
-SERVER = ("Server", "chaski")  # else aiohttp tells its own version and Python's
+SERVER = ("Server", "chaski")  # aiohttp's default shows its own version and Python's
 
 
 @message_value
 class Response:
-    """One answer."""
+    """One response."""
 
     status: int
     body: bytes
     headers: Headers
     close: bool = False  # the next request of this connection belongs to another server
 
-    def as_response(self) -> web.Response:
+    def to_aiohttp(self) -> web.Response:
         """For aiohttp's server."""
         response = web.Response(status=self.status, body=self.body, headers=self.headers)
         if self.close:
             response.force_close()
         return response
 
-    def as_bytes(self, now: float) -> bytes:
-        """As it goes over an HTTP/1.1 connection; `now`: epoch seconds."""
+    def to_bytes(self, now: float) -> bytes:
+        """Its bytes on an HTTP/1.1 connection; `now`: epoch seconds."""
         head = _head(self.status, self.headers, self.close)
         return b"%b%d\r\nDate: %b\r\n\r\n%b" % (head, len(self.body), _date(int(now)), self.body)
 
 
-def problem_reply(problem: Problem, *, close: bool = False, allow: str = "POST") -> Response:
-    """A problem as an HTTP answer; `allow` is the method that a 405 names."""
+def problem_response(problem: Problem, *, close: bool = False, allow: str = "POST") -> Response:
+    """A problem as an HTTP response; `allow` is the method that a 405 names."""
     headers = [("Content-Type", problems.CONTENT_TYPE), SERVER]
     if problem.retry_after_seconds is not None:
         headers.append(("Retry-After", str(problem.retry_after_seconds)))
@@ -51,7 +51,7 @@ def problem_reply(problem: Problem, *, close: bool = False, allow: str = "POST")
 
 @functools.lru_cache(64)
 def _head(status: int, headers: Headers, close: bool) -> bytes:
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *[f"{name}: {text}" for name, text in headers]]
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *[f"{name}: {value}" for name, value in headers]]
     if close:
         lines.append("Connection: close")
     return "\r\n".join([*lines, "Content-Length: "]).encode()

@@ -1,84 +1,85 @@
-"""A bound on what is held at a time, and on how much of it one holder has.
+"""A limit on what a process holds at a time, and on each holder's share of it.
 
-No holder may have more than what is then left for the others, except where it has nothing yet: alone it may have half, beside one that
-has as much a third, and so on (the dynamic thresholds of Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998). So however many bytes one
-producer sends, or holds back, there is room for the next one; no table of shares has to be kept.
+No holder may have more than is then left for the others, except for its first item: one alone may have half, one beside
+another that has as much may have a third, and so on (the dynamic thresholds of Choudhury and Hahne, IEEE/ACM ToN 6(2),
+1998). So however many bytes one producer sends or holds back, there is space for the next one, and no table of shares is
+needed.
 """
 
 from collections.abc import Hashable
 
-_REMEMBERED = 1_024  # holders that have nothing now; most will again
+_REMEMBERED = 1_024  # holders that hold nothing now; most will again
 
 
 class Capacity:
-    """So many things and so many bytes for all holders; what does not fit is refused, never waited for."""
+    """Limits items and bytes over all holders; what does not fit is refused, it never waits."""
 
-    def __init__(self, things: int, size: int) -> None:
-        self.max_things = things
-        self.max_size = size
-        self.things_held = 0
+    def __init__(self, items: int, size: int) -> None:
+        self.max_items = items
+        self.max_bytes = size
+        self.items_held = 0
         self.bytes_held = 0
-        self._holders: dict[Hashable, list[int]] = {}  # things and bytes of each that has, or had, any
+        self._holders: dict[Hashable, list[int]] = {}  # items and bytes of each holder, past ones included
 
-    def fits(self, holder: Hashable, size: int, things: int = 1) -> bool:
-        """Whether there is room."""
-        fitting = self.reserve(holder, size, things)
+    def fits(self, holder: Hashable, size: int, items: int = 1) -> bool:
+        """Whether a reservation would succeed."""
+        fitting = self.reserve(holder, size, items)
         if fitting:
-            self.release(holder, size, things)
+            self.release(holder, size, items)
         return fitting
 
-    def reserve(self, holder: Hashable, size: int, things: int = 1) -> bool:
-        """Takes room; False where there is none."""
-        things_held, bytes_held = self.things_held + things, self.bytes_held + size
-        if things_held > self.max_things or bytes_held > self.max_size:
+    def reserve(self, holder: Hashable, size: int, items: int = 1) -> bool:
+        """Reserves `size` bytes and `items`; False where they do not fit."""
+        items_held, bytes_held = self.items_held + items, self.bytes_held + size
+        if items_held > self.max_items or bytes_held > self.max_bytes:
             return False
         held = self._holders.get(holder)
         if held is None:
-            self._holders[holder] = [things, size]
+            self._holders[holder] = [items, size]
         elif (held[0] or held[1]) and (
-            held[0] + things > self.max_things - things_held or held[1] + size > self.max_size - bytes_held
+            held[0] + items > self.max_items - items_held or held[1] + size > self.max_bytes - bytes_held
         ):
             return False
         else:
-            held[0] += things
+            held[0] += items
             held[1] += size
-        self.things_held, self.bytes_held = things_held, bytes_held
+        self.items_held, self.bytes_held = items_held, bytes_held
         return True
 
-    def release(self, holder: Hashable, size: int, things: int = 1) -> None:
-        """Gives room back."""
+    def release(self, holder: Hashable, size: int, items: int = 1) -> None:
+        """Returns what `reserve` took."""
         held = self._holders[holder]
-        held[0] -= things
+        held[0] -= items
         held[1] -= size
         if len(self._holders) > _REMEMBERED and not held[1] and not held[0]:
             del self._holders[holder]
-        self.things_held -= things
+        self.items_held -= items
         self.bytes_held -= size
 
 
-class CapacityHold:
-    """What one request has of a budget: more and more while it arrives, nothing after its end."""
+class Reservation:
+    """The bytes that one request holds: it grows as they arrive and is released when the request ends."""
 
-    __slots__ = ("_budget", "_holder", "size")
+    __slots__ = ("_capacity", "_holder", "size")
 
-    def __init__(self, budget: Capacity, holder: Hashable) -> None:
-        self._budget = budget
+    def __init__(self, capacity: Capacity, holder: Hashable) -> None:
+        self._capacity = capacity
         self._holder = holder
         self.size = 0
 
     def fits(self, size: int) -> bool:
-        """Whether there is room for so many bytes more."""
-        return self._budget.fits(self._holder, size, 0)
+        """Whether it can grow by `size` bytes."""
+        return self._capacity.fits(self._holder, size, 0)
 
     def grow(self, size: int) -> bool:
-        """Takes room for so many bytes more; False where there is none."""
-        if not self._budget.reserve(self._holder, size, 0):
+        """Adds `size` bytes; False where they do not fit."""
+        if not self._capacity.reserve(self._holder, size, 0):
             return False
         self.size += size
         return True
 
     def release(self) -> None:
-        """Gives all of it back."""
+        """Returns all of it."""
         if self.size:
-            self._budget.release(self._holder, self.size, 0)
+            self._capacity.release(self._holder, self.size, 0)
             self.size = 0

@@ -1,13 +1,13 @@
-"""Odd input by the hundred thousand: texts that are nearly right, made by breaking good ones. The same in every run.
+"""Malformed input by the hundred thousand: mutations of valid texts, the same in every run.
 
-Hypothesis shrinks well and is slow; for the bulk a seeded random source picks from what is known to confuse parsers.
+Hypothesis shrinks well and is slow; for the bulk a seeded random source picks from texts that are known to confuse parsers.
 """
 
 import random
 from collections.abc import Iterator, Sequence
 
 SEED = 20_261_124
-#: How many cases each fuzzing test tries. The sum is held to what the project promises itself.
+#: The number of cases of each fuzzing test; a test checks the sum.
 CASES = {
     "urls": 120_000,
     "rules": 60_000,
@@ -82,7 +82,7 @@ def source(name: str) -> random.Random:
 
 
 def broken(text: str, pieces: Sequence[str], rng: random.Random) -> str:
-    """A text after one to four accidents: something put in, taken out, doubled, changed, or cut off."""
+    """A text after one to four mutations: an insertion, deletion, replacement or repetition."""
     for _ in range(rng.randint(1, 4)):
         at, end = rng.randint(0, len(text)), rng.randint(0, len(text))
         match rng.randrange(6):
@@ -100,7 +100,7 @@ def broken(text: str, pieces: Sequence[str], rng: random.Random) -> str:
 
 
 def urls(count: int, rng: random.Random, likely: Sequence[str] = ()) -> Iterator[str]:
-    """Texts that are, or are nearly, URLs; where some are likely, every second one comes from these."""
+    """Valid and nearly valid URLs; where `likely` is given, every second one is derived from it."""
     for _ in range(count):
         if likely and rng.random() < 0.5:
             text = rng.choice(likely) + rng.choice(("", "", "1", "ok/x", "../x", "?x=1"))
@@ -111,5 +111,5 @@ def urls(count: int, rng: random.Random, likely: Sequence[str] = ()) -> Iterator
 
 
 def printable(text: str) -> str:
-    """A text as it can be shown in a failing test's message."""
+    """A text in ASCII, for the message of a failing test."""
     return ascii(text[:300])

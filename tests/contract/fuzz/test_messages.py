@@ -1,4 +1,4 @@
-"""Odd headers and envelopes: no crash, no header that becomes two, and worker and ingest judge alike."""
+"""Malformed headers and envelopes: no crash, no header that becomes two, and worker and ingest agree."""
 
 import base64
 import json
@@ -22,13 +22,13 @@ from chaski_core.message.envelope import (
 )
 from chaski_core.message.http_rules import MAX_HEADER_BYTES, MAX_HEADERS, METHODS, header_faults, method_faults
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission.submission import Origin, Rejection, Submission, judge
+from chaski_ingest.submission.submission import Origin, Rejection, Submission, validate
 from chaski_runtime.http.client import request_head
-from chaski_worker.guard.guard import Guard
-from chaski_worker.guard.refusal import Refusal
+from chaski_worker.guard.guard import Guard, Refusal
 from contract.fuzz.making import CASES, HOSTS, PATHS, PIECES, broken, printable, source
 
-pytestmark = pytest.mark.timeout(400)  # seconds of a machine with nothing else to do are minutes of a busy one
+# Seconds on an idle machine are minutes on a busy one.
+pytestmark = [pytest.mark.timeout(400), pytest.mark.landing]
 
 NAMES = [
     *("X-A", "x-request-id", "Content-Type", "Authorization", "traceparent", "Accept", "Host", "Content-Length"),
@@ -87,8 +87,8 @@ def _maybe_broken(text: str, rng: random.Random) -> str:
 
 
 @pytest.mark.promise(6)
-def test_headers_that_are_let_through_are_written_as_they_are(report: Callable[[str], None]) -> None:
-    """One line for each on the wire; none that is forbidden; within the limits."""
+def test_accepted_headers_are_written_unchanged(report: Callable[[str], None]) -> None:
+    """One line for each on the wire; none is forbidden; all are within the limits."""
     rng, passed = source("headers"), 0
     for _ in range(CASES["headers"]):
         headers = _headers(rng)
@@ -104,7 +104,7 @@ def test_headers_that_are_let_through_are_written_as_they_are(report: Callable[[
         names = {name.lower().strip() for name, _ in headers}
         assert not names & FORBIDDEN
         assert not [name for name in names if name.startswith(PREFIXES)]
-    report(f"{CASES['headers']} sets of headers, {passed} let through")
+    report(f"{CASES['headers']} sets of headers, {passed} accepted")
     assert passed > CASES["headers"] // 10
 
 
@@ -148,7 +148,7 @@ def _request(envelope: Envelope) -> HttpRequest | None:
 
 
 def test_what_ingest_accepts_the_worker_can_send(report: Callable[[str], None]) -> None:
-    """Both read every text without a crash; what is on the queue is read as the message that was judged."""
+    """Both read every text without a crash; the queued message is read as the one that was validated."""
     accepted = 0
     for data in _messages(source("envelopes")):
         read = read_envelope(data)
@@ -158,14 +158,14 @@ def test_what_ingest_accepts_the_worker_can_send(report: Callable[[str], None]) 
             again = read_envelope(written)
             assert isinstance(again, Envelope), printable(repr(data))
             assert (again.subject, again.body) == (read.subject, read.body)
-        verdict = judge(data, ORIGIN, RANDOM, SETTINGS)
-        if not isinstance(verdict, Submission):
+        result = validate(data, ORIGIN, RANDOM, SETTINGS)
+        if not isinstance(result, Submission):
             continue
         accepted += 1
-        queued = read_envelope(verdict.message.body)
+        queued = read_envelope(result.message.body)
         assert isinstance(queued, Envelope), printable(repr(data))
         assert isinstance(read, Envelope)
-        assert (queued.subject, queued.body) == (verdict.subject, read.body)
+        assert (queued.subject, queued.body) == (result.subject, read.body)
         request = _request(queued)
         assert request is not None, printable(repr(data))
         assert not method_faults(request.method)
@@ -175,7 +175,7 @@ def test_what_ingest_accepts_the_worker_can_send(report: Callable[[str], None]) 
 
 
 def test_ingest_refuses_exactly_the_urls_that_the_worker_would_not_call() -> None:
-    """And the other way round: one parser judges both."""
+    """And the other way round: both use one parser."""
     rng = source("both")
     for host in HOSTS:
         for path in PATHS:
@@ -186,17 +186,17 @@ def test_ingest_refuses_exactly_the_urls_that_the_worker_would_not_call() -> Non
                     else f"https://{host}{port}{path}"
                 )
                 if any("\ud800" <= char <= "\udfff" for char in url):
-                    continue  # no JSON can say it
+                    continue  # not valid in JSON
                 message = json_codec.dumps({"subject": "s", "body": {"url": url}})
-                verdict = judge(message, ORIGIN, RANDOM, SETTINGS)
+                result = validate(message, ORIGIN, RANDOM, SETTINGS)
                 called = Guard(()).check(url)
                 assert isinstance(called, Refusal)
-                assert isinstance(verdict, Rejection) == called.detail.startswith("the URL "), printable(url)
+                assert isinstance(result, Rejection) == called.detail.startswith("the URL "), printable(url)
 
 
 @settings(max_examples=CASES["properties"] // 2, database=None, deadline=None, derandomize=True)
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reader(data: bytes) -> None:
-    """Any bytes at all, shrunk where it fails."""
+    """Any bytes, shrunk on a failure."""
     assert isinstance(read_envelope(data), Envelope | Malformed)
-    judge(data, ORIGIN, RANDOM, SETTINGS)
+    validate(data, ORIGIN, RANDOM, SETTINGS)

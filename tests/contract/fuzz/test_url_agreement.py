@@ -1,4 +1,4 @@
-"""Ingest, the guard and the HTTP client read every URL alike: what is answered 202 can be dialled, and goes where it says."""
+"""Ingest, the guard and the HTTP client agree on every URL: an accepted one can be dialled, and reaches its host."""
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,17 +13,19 @@ from chaski_core import json_codec
 from chaski_core.message.envelope import Envelope, read_envelope
 from chaski_core.route.model import AllowRule
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission.submission import Origin, Rejection, judge
+from chaski_ingest.submission.submission import Origin, Rejection, validate
 from chaski_runtime.http.client import Client
 from chaski_worker.delivery.clients import TargetClients
 from chaski_worker.guard.addresses import AddressTables
 from chaski_worker.guard.guard import Guard, Target
 from contract.fuzz.making import CASES, HOSTS, PATHS, printable, source, urls
 
+pytestmark = pytest.mark.landing
+
 ORIGIN = Origin("team/route", 1_764_000_000_000)
 SETTINGS = IngestSettings()
 RANDOM = b"\x5a" * 10
-NAMED_IN_THE_REVIEW = [
+KNOWN_REFUSED = [
     *(
         "http://a.example/x#frag",
         "http://h%41/",
@@ -51,19 +53,19 @@ KEPT = [
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    """The client of a worker; it opens nothing here."""
+    """The client of a worker; it opens no connection."""
     sessions = TargetClients(AddressTables(), user_agent="chaski/test")
     yield sessions.of(AllowRule("any", "https://allowed.example/"))
     await sessions.close()
 
 
 def _accepted(url: str) -> str | None:
-    """The URL as it lies on the queue, or None where ingest answers 400 and names `body.url`."""
+    """The URL in the queued message, or None where ingest answers 400 and names `body.url`."""
     data = json_codec.dumps({"subject": "s", "body": {"url": url}})
-    verdict = judge(data, ORIGIN, RANDOM, SETTINGS)
+    verdict = validate(data, ORIGIN, RANDOM, SETTINGS)
     if isinstance(verdict, Rejection):
         assert verdict.problem.status == 400, printable(url)
-        assert [fault.field for fault in verdict.problem.errors] == ["body.url"], printable(url)
+        assert [error.field for error in verdict.problem.errors] == ["body.url"], printable(url)
         assert verdict.problem.detail.isprintable(), printable(url)
         return None
     queued = read_envelope(verdict.message.body)
@@ -72,14 +74,14 @@ def _accepted(url: str) -> str | None:
 
 
 def _written(text: str) -> tuple[str, str, str]:
-    """Scheme, authority and the rest of an accepted URL, by RFC 3986 appendix B and nothing else."""
+    """Scheme, authority and the rest of an accepted URL, by the pattern of RFC 3986 appendix B."""
     match = re.fullmatch(r"([A-Za-z]+)://([^/?#]*)([^#]*)", text, re.DOTALL)
     assert match is not None
     return match[1].lower(), match[2], match[3]
 
 
 def check(text: str, client: Client, guard: Guard) -> bool:
-    """Holds the three to each other; whether the URL was accepted."""
+    """Compares the three, and returns whether the URL was accepted."""
     queued = _accepted(text)
     verdict = guard.check(text if queued is None else queued)
     if queued is None:
@@ -92,11 +94,11 @@ def check(text: str, client: Client, guard: Guard) -> bool:
         rule = f"{scheme}://{authority}/".replace("://*.", "://a.")
         verdict = Guard([AllowRule("own", rule)]).check(queued)
         assert isinstance(verdict, Target), (printable(text), verdict)
-    _hold_client(text, verdict, client)
+    _check_client(text, verdict, client)
     return True
 
 
-def _hold_client(text: str, verdict: Target, client: Client) -> None:
+def _check_client(text: str, verdict: Target, client: Client) -> None:
     url = verdict.url
     scheme, authority, rest = _written(text)
     origin = client._origin(url.scheme, url.host, url.port)
@@ -115,17 +117,17 @@ def _hold_client(text: str, verdict: Target, client: Client) -> None:
 
 def _cases(count: int) -> Iterator[str]:
     rng = source("agreement")
-    yield from NAMED_IN_THE_REVIEW
+    yield from KNOWN_REFUSED
     yield from (f"https://{host}{rest}" for host in HOSTS for rest in [*KEPT, *PATHS])
     for text in urls(count, rng, [f"https://allowed.example{rest}" for rest in KEPT]):
-        if not any("\ud800" <= char <= "\udfff" for char in text):  # no JSON can say it
+        if not any("\ud800" <= char <= "\udfff" for char in text):  # not valid in JSON
             yield text
 
 
 @pytest.mark.promise(6)
 @pytest.mark.timeout(400)
 async def test_ingest_guard_and_client_agree_on_every_url(client: Client, report: Callable[[str], None]) -> None:
-    """Structured mutations of what is known to confuse parsers, the same in every run."""
+    """Structured mutations of URLs that are known to confuse parsers, the same in every run."""
     guard = Guard([AllowRule("any", "https://allowed.example/"), AllowRule("plain", "http://allowed.example:8080/")])
     tried = accepted = 0
     for text in _cases(CASES["agreement"]):
@@ -138,9 +140,9 @@ async def test_ingest_guard_and_client_agree_on_every_url(client: Client, report
 
 
 @pytest.mark.promise(6)
-@pytest.mark.parametrize("text", NAMED_IN_THE_REVIEW)
-def test_what_no_worker_would_call_is_refused_before_it_is_accepted(text: str) -> None:
-    """202 for them was a dead letter at once."""
+@pytest.mark.parametrize("text", KNOWN_REFUSED)
+def test_a_url_that_no_worker_would_call_is_refused(text: str) -> None:
+    """An accepted one would become a dead letter at once."""
     assert _accepted(text) is None
     assert not isinstance(Guard(()).check(text), Target)
 
@@ -160,8 +162,8 @@ TEXTS = st.one_of(
 @pytest.mark.promise(6)
 @settings(max_examples=2_000, database=None, deadline=None, derandomize=True)
 @given(st.data())
-def test_any_text_is_read_alike(data: Any) -> None:
-    """Shrunk where it fails; the client's part is in the test above."""
+def test_ingest_and_guard_agree_on_any_text(data: Any) -> None:
+    """Shrunk on a failure; the client is compared in the test above."""
     text = data.draw(TEXTS)
     verdict = Guard(()).check(text)
     assert not isinstance(verdict, Target)

@@ -1,4 +1,4 @@
-"""Odd URLs and rules: no crash, and what was checked is what would be dialled."""
+"""Malformed URLs and rules: no crash, and the checked URL is the one that would be dialled."""
 
 import random
 import socket
@@ -20,11 +20,11 @@ from chaski_runtime.http.client import origin_of
 from chaski_worker.delivery.clients import TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.guard.addresses import AddressTables
-from chaski_worker.guard.guard import Guard, Target
-from chaski_worker.guard.refusal import Refusal
+from chaski_worker.guard.guard import Guard, Refusal, Target
 from contract.fuzz.making import CASES, PIECES, printable, source, urls
 
-pytestmark = pytest.mark.timeout(400)  # seconds of a machine with nothing else to do are minutes of a busy one
+# Seconds on an idle machine are minutes on a busy one.
+pytestmark = [pytest.mark.timeout(400), pytest.mark.landing]
 
 RULES = (
     AllowRule("exact", "https://allowed.example/"),
@@ -41,7 +41,7 @@ RULES = (
 
 
 def _disagreement(text: str, url: TargetUrl) -> str | None:
-    """What the client, or a reader of another make, understands otherwise than what was judged."""
+    """The first reader that disagrees with the parsed URL: the client, or another library."""
     origin = origin_of(url.scheme, url.host, url.port)
     key = origin.key.connection_key
     other, raw = urlsplit(str(url)), urlsplit(text)
@@ -59,18 +59,18 @@ def _disagreement(text: str, url: TargetUrl) -> str | None:
     return next((name for name, agrees in readings.items() if not agrees), None)
 
 
-def _same_host(written: str, judged: str) -> bool:
-    if written == judged:
+def _same_host(written: str, parsed: str) -> bool:
+    if written == parsed:
         return True
-    if is_address(judged):
-        return is_address(written) and URL(f"http://[{written}]/").raw_host == judged
-    labels = zip(written.split("."), judged.split("."), strict=True)  # other letters, which IDNA spells in plain ones
+    if is_address(parsed):
+        return is_address(written) and URL(f"http://[{written}]/").raw_host == parsed
+    labels = zip(written.split("."), parsed.split("."), strict=True)  # non-ASCII letters, which IDNA encodes
     return all(label == text or (not text.isascii() and label.startswith("xn--")) for text, label in labels)
 
 
 @pytest.mark.promise(6)
-async def test_no_url_is_read_in_two_ways(report: Callable[[str], None]) -> None:
-    """Whatever is accepted is one host and port, for us, for the HTTP client, and for a parser of another make."""
+async def test_no_url_is_ambiguous(report: Callable[[str], None]) -> None:
+    """An accepted URL is one host and port for our parser, for the HTTP client and for other libraries."""
     accepted = 0
     for text in urls(CASES["urls"], source("urls")):
         url = parse_url(text)
@@ -85,7 +85,7 @@ async def test_no_url_is_read_in_two_ways(report: Callable[[str], None]) -> None
 
 
 def _rule_urls(rng: random.Random) -> Iterator[str]:
-    """Mostly what the route's schema lets through."""
+    """URLs of rules, most of which the route's schema accepts."""
     hosts = ("allowed.example", "*.wild.example", "*.example", "8.8.8.8", "[::1]", "bücher.example", "a.wild.example")
     for _ in range(CASES["rules"] // 50):
         text = rng.choice(("http://", "https://")) + rng.choice(hosts) + rng.choice(("", ":8080", ":443"))
@@ -97,7 +97,7 @@ def _rule_urls(rng: random.Random) -> Iterator[str]:
 
 
 def _fits(rule: str, url: TargetUrl) -> bool:
-    """Whether a rule covers a URL, by the plainest reading of docs/route.md."""
+    """Whether a rule covers a URL, by a plain reading of docs/route.md."""
     wanted = urlsplit(rule)
     host, wild = (wanted.hostname or "").removesuffix("."), "*." in (wanted.hostname or "")
     plain = host.removeprefix("*.")
@@ -112,8 +112,8 @@ def _fits(rule: str, url: TargetUrl) -> bool:
 
 
 @pytest.mark.promise(6)
-def test_an_allow_rule_covers_what_its_text_says_and_nothing_else(report: Callable[[str], None]) -> None:
-    """A rule that can't be read is a ValueError; the others agree with a reading by string comparison."""
+def test_an_allow_rule_covers_exactly_what_it_states(report: Callable[[str], None]) -> None:
+    """A malformed rule is a ValueError; all others agree with a reading by string comparison."""
     rng = source("rules")
     covered = unreadable = 0
     for text in _rule_urls(rng):
@@ -133,7 +133,7 @@ def test_an_allow_rule_covers_what_its_text_says_and_nothing_else(report: Callab
                     printable(candidate),
                 )
             elif isinstance(url, TargetUrl) and text == text.lower() and "%" not in text and _fits(text, url):
-                # The one thing that is stricter than the plain reading: a path that servers read in two ways.
+                # The guard is stricter than the plain reading only for a path that servers interpret differently.
                 assert {".", ".."} & set(url.path.replace(";", "/").split("/")) or "%" in url.path, (
                     text,
                     printable(candidate),
@@ -143,17 +143,17 @@ def test_an_allow_rule_covers_what_its_text_says_and_nothing_else(report: Callab
 
 
 class _Anything(AbstractResolver):
-    """Every name has one public address; remembers who was asked for."""
+    """Resolves every name to one public address, and records the queries."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, int]] = []
+        self.queries: list[tuple[str, int]] = []
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """8.8.4.4, which no rule names."""
         del family
-        self.asked.append((host, port))
+        self.queries.append((host, port))
         return [ResolveResult(hostname=host, host="8.8.4.4", port=port, family=socket.AF_INET, proto=0, flags=0)]
 
     async def close(self) -> None:
@@ -161,8 +161,8 @@ class _Anything(AbstractResolver):
 
 
 @pytest.mark.promise(6)
-async def test_what_is_asked_of_resolver_and_socket_is_what_was_judged(report: Callable[[str], None]) -> None:
-    """Through the whole deliverer. Sockets are asked for, and none is made."""
+async def test_resolver_and_socket_get_the_checked_host(report: Callable[[str], None]) -> None:
+    """Through the whole deliverer, without opening a socket."""
     resolver, sockets = _Anything(), list[tuple[str, int]]()
 
     def refuse(info: AddrInfoType) -> socket.socket:
@@ -173,28 +173,28 @@ async def test_what_is_asked_of_resolver_and_socket_is_what_was_judged(report: C
     sessions = TargetClients(AddressTables(), user_agent="chaski/test", resolver=resolver, make_socket=refuse)
     deliverer = HttpDeliverer(guard, sessions, timeout_seconds=30)
     for text in urls(CASES["dialled"], source("dialled"), [rule.url.replace("*", "a.b") for rule in RULES]):
-        resolver.asked.clear()
+        resolver.queries.clear()
         sockets.clear()
         verdict = guard.check(text)
         outcome = await deliverer.deliver(HttpRequest("POST", text, (), b"x"))
         if isinstance(verdict, Refusal) or verdict.rule.name in ("loopback", "mapped"):
             assert outcome.error_class is ErrorClass.REFUSED, printable(text)
-            assert (resolver.asked, sockets) == ([], []), printable(text)
+            assert (resolver.queries, sockets) == ([], []), printable(text)
             continue
         assert outcome.error_class is ErrorClass.CONNECTION, (printable(text), outcome)
         host, port = verdict.url.name, verdict.url.port
         assert sockets == [(host if is_address(host) else "8.8.4.4", port)], printable(text)
-        assert {(name.rstrip("."), at) for name, at in resolver.asked} <= {(host, port)}, printable(text)
+        assert {(name.rstrip("."), at) for name, at in resolver.queries} <= {(host, port)}, printable(text)
         dialled += 1
     await deliverer.close()
-    report(f"{CASES['dialled']} texts, {dialled} of them asked for a socket")
+    report(f"{CASES['dialled']} texts, {dialled} of them dialled")
     assert dialled > 500
 
 
 @settings(max_examples=CASES["properties"] // 2, database=None, deadline=None, derandomize=True)
 @given(st.text(max_size=80))
 def test_no_text_breaks_the_parser(text: str) -> None:
-    """Any text at all, shrunk where it fails."""
+    """Any text, shrunk on a failure."""
     for url in (
         parse_url(text),
         parse_url("https://allowed.example" + text),
@@ -203,7 +203,7 @@ def test_no_text_breaks_the_parser(text: str) -> None:
         assert isinstance(url, UrlFault) or parse_url(str(url)) == url
 
 
-def test_there_are_as_many_cases_as_promised(report: Callable[[str], None]) -> None:
+def test_the_number_of_cases(report: Callable[[str], None]) -> None:
     """At least 200,000 in every run."""
     report(f"{sum(CASES.values())} cases")
     assert sum(CASES.values()) >= 200_000

@@ -1,4 +1,4 @@
-"""One connection, many requests: the short way for simple ones, aiohttp's own for the others, and from one to the other."""
+"""Many requests on one connection: the fast path for simple ones, aiohttp's handling for others, and the change between."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ SECONDS = 30.0
 
 
 class Wire:
-    """A client that writes what it likes."""
+    """A client that writes raw bytes."""
 
     def __init__(self, ingest: Ingest, backend: FakeBackend, port: int) -> None:
         self.ingest = ingest
@@ -27,14 +27,14 @@ class Wire:
         self._writer: asyncio.StreamWriter | None = None
 
     async def send(self, *requests: bytes) -> None:
-        """Writes requests one after the other, without waiting for answers."""
+        """Writes requests one after the other, without waiting for responses."""
         if self._writer is None:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         self._writer.write(b"".join(requests))
         await self._writer.drain()
 
     async def answer(self) -> tuple[int, str, bytes]:
-        """Status, head and body of the next answer."""
+        """Status, head and body of the next response."""
         assert self._reader is not None
         async with asyncio.timeout(SECONDS):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
@@ -42,17 +42,17 @@ class Wire:
             return int(head.split(" ")[1]), head, await self._reader.readexactly(length)
 
     async def closed(self) -> bool:
-        """Whether nothing more comes, because the server has closed the connection."""
+        """Whether the server has closed the connection without sending more."""
         assert self._reader is not None
         async with asyncio.timeout(SECONDS):
             return await self._reader.read() == b""
 
     def subjects(self) -> list[str]:
-        """What lies on the queues, in the order taken."""
+        """The subjects on the queues, in order."""
         return [message.group_id for queue in self.backend.queues.values() for message in queue.taken]
 
     def leave(self) -> None:
-        """Closes the connection without a word."""
+        """Aborts the connection."""
         if self._writer is not None:
             self._writer.transport.abort()
 
@@ -75,14 +75,14 @@ def body(subject: str, size: int = 0) -> bytes:
 
 
 def simple(subject: str, *headers: str, size: int = 0) -> bytes:
-    """A request that is here as a whole."""
+    """A request in one piece."""
     data = body(subject, size)
     lines = "".join(f"{header}\r\n" for header in headers)
     return f"{HEAD}{lines}Content-Length: {len(data)}\r\n\r\n".encode() + data
 
 
 def chunked(subject: str) -> list[bytes]:
-    """A request whose body comes in pieces."""
+    """A request whose body arrives in pieces."""
     data = body(subject)
     return [
         f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode(),
@@ -91,15 +91,15 @@ def chunked(subject: str) -> list[bytes]:
     ]
 
 
-async def test_requests_that_come_together_are_answered_in_their_order(wire: Wire) -> None:
-    """Pipelining: each is answered before the next one is looked at."""
+async def test_pipelined_requests_are_answered_in_order(wire: Wire) -> None:
+    """Each response is sent before the next request is handled."""
     await wire.send(*(simple(f"s{number}") for number in range(40)))
     answers = [await wire.answer() for _ in range(40)]
     assert [status for status, _, _ in answers] == [202] * 40
-    assert [orjson.loads(told)["subject"] for _, _, told in answers] == [f"s{number}" for number in range(40)]
+    assert [orjson.loads(data)["subject"] for _, _, data in answers] == [f"s{number}" for number in range(40)]
 
 
-async def test_one_connection_takes_requests_of_every_kind(wire: Wire) -> None:
+async def test_one_connection_accepts_requests_of_every_kind(wire: Wire) -> None:
     """Simple ones, one in pieces, a large one, simple ones again."""
     await wire.send(simple("a"))
     assert (await wire.answer())[0] == 202
@@ -114,24 +114,24 @@ async def test_one_connection_takes_requests_of_every_kind(wire: Wire) -> None:
     assert sorted(wire.subjects()) == ["a", "b", "c", "d"]
 
 
-async def test_a_simple_request_behind_one_in_pieces_waits_for_it(wire: Wire) -> None:
-    """Also where all of them came in one packet."""
+async def test_a_simple_request_after_one_in_pieces_waits_for_it(wire: Wire) -> None:
+    """Also where all of them arrive in one packet."""
     await wire.send(simple("a"), *chunked("b"), simple("c"))
-    told = [await wire.answer() for _ in range(3)]
-    assert [orjson.loads(answer)["subject"] for _, _, answer in told] == ["a", "b", "c"]
+    answers = [await wire.answer() for _ in range(3)]
+    assert [orjson.loads(answer)["subject"] for _, _, answer in answers] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("kind", ["Connection: close", "HTTP/1.0"])
-async def test_who_wants_no_further_request_gets_none(wire: Wire, kind: str) -> None:
-    """Answered, and closed."""
+async def test_a_last_request_is_answered_and_the_connection_closed(wire: Wire, kind: str) -> None:
+    """`Connection: close`, and HTTP/1.0."""
     asked = simple("a").replace(b"HTTP/1.1", b"HTTP/1.0") if kind == "HTTP/1.0" else simple("a", kind)
     await wire.send(asked)
     assert (await wire.answer())[0] == 202
     assert await wire.closed()
 
 
-async def test_what_is_no_http_is_answered_400_and_closed(wire: Wire) -> None:
-    """After a good request as well."""
+async def test_malformed_http_is_answered_400_and_closed(wire: Wire) -> None:
+    """Also after a valid request."""
     await wire.send(simple("a"))
     assert (await wire.answer())[0] == 202
     await wire.send(b"nonsense\r\n\r\n")
@@ -141,25 +141,25 @@ async def test_what_is_no_http_is_answered_400_and_closed(wire: Wire) -> None:
 
 
 async def test_a_problem_leaves_the_connection_open(wire: Wire) -> None:
-    """What was wrong with one request is no matter of the next."""
+    """An error in one request does not affect the next."""
     await wire.send(simple("").replace(b"/messages ", b"/nothing "), simple("b"))
     assert [(await wire.answer())[0], (await wire.answer())[0]] == [404, 202]
 
 
 async def test_a_request_without_a_body_is_answered_400(wire: Wire) -> None:
-    """Whether its length is said to be 0 or not at all; the connection stays open."""
+    """With Content-Length 0 and without Content-Length; the connection stays open."""
     await wire.send(f"{HEAD}Content-Length: 0\r\n\r\n".encode(), f"{HEAD}\r\n".encode(), simple("a"))
     assert [(await wire.answer())[0] for _ in range(3)] == [400, 400, 202]
 
 
-async def test_a_fault_of_ours_closes_the_connection(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is logged, and the client is not left waiting."""
-    monkeypatch.setattr("chaski_ingest.http.responses.Reply.as_bytes", lambda *_: 1 / 0)
+async def test_an_internal_error_closes_the_connection(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is logged, and the client does not wait for ever."""
+    monkeypatch.setattr("chaski_ingest.http.responses.Response.to_bytes", lambda *_: 1 / 0)
     await wire.send(simple("a"))
     assert await wire.closed()
 
 
-async def test_while_draining_the_answer_ends_the_connection(wire: Wire) -> None:
+async def test_while_draining_the_connection_closes_after_the_response(wire: Wire) -> None:
     """503 with `Connection: close`, so that the next request goes to another server."""
     await wire.send(simple("a"))
     await wire.answer()
@@ -170,8 +170,8 @@ async def test_while_draining_the_answer_ends_the_connection(wire: Wire) -> None
     assert await wire.closed()
 
 
-async def test_a_client_that_leaves_is_no_trouble(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
-    """Its message is taken all the same; nothing is logged as an error."""
+async def test_a_disconnect_is_ignored(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    """The message is accepted all the same; nothing is logged as an error."""
     queue = wire.backend.queue("messages-0")
     queue.open.clear()
     await wire.send(*(simple(f"s{number}") for number in range(5)))
@@ -183,7 +183,7 @@ async def test_a_client_that_leaves_is_no_trouble(wire: Wire, caplog: pytest.Log
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_the_answer_says_when_and_who(wire: Wire) -> None:
+async def test_a_response_has_date_and_server(wire: Wire) -> None:
     """`Date` (RFC 9110 §6.6.1) and `Server`, without versions."""
     await wire.send(simple("a"))
     _, head, _ = await wire.answer()

@@ -1,4 +1,4 @@
-"""`Expect: 100-continue` (RFC 9110 section 10.1.1): a client that waits for the word gets it at once, or its refusal."""
+"""`Expect: 100-continue` (RFC 9110 section 10.1.1): a waiting client gets the interim response, or its refusal, at once."""
 
 import asyncio
 import hashlib
@@ -26,7 +26,7 @@ LONG_SECONDS = 20.0
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    """The port of an ingest whose one producer may send two messages a second."""
+    """The port of an ingest with one producer, limited to two messages a second."""
     clock = FakeClock()
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     made = resolved()
@@ -47,24 +47,24 @@ class Client:
         self.writer = writer
 
     async def head(self) -> tuple[bytes, float]:
-        """Status line and headers of the next answer, and after how many seconds they were here."""
+        """Status line and headers of the next response, and the seconds until it arrived."""
         begun = time.monotonic()
         async with asyncio.timeout(LONG_SECONDS):
             head = await self._reader.readuntil(b"\r\n\r\n")
         return head, time.monotonic() - begun
 
     async def rest(self) -> bytes:
-        """What comes until the server closes."""
+        """The bytes that arrive until the server closes."""
         async with asyncio.timeout(LONG_SECONDS):
             return await self._reader.read()
 
     def quiet(self) -> bool:
-        """Whether nothing has come."""
-        return not self._reader._buffer  # type: ignore[attr-defined]  # there is no public way to look without waiting
+        """Whether nothing has arrived."""
+        return not self._reader._buffer  # type: ignore[attr-defined]  # no public interface reads without waiting
 
 
 async def ask(port: int, *headers: str, version: str = "1.1", path: str = PATH, length: int | None = None) -> Client:
-    """Sends a head, and no body."""
+    """Sends a head without its body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     lines = [f"POST {path} HTTP/{version}", "Host: h", f"Authorization: Bearer {KEY}", *headers]
     if length != 0:
@@ -75,8 +75,8 @@ async def ask(port: int, *headers: str, version: str = "1.1", path: str = PATH, 
 
 @pytest.mark.parametrize("word", ["100-continue", "100-Continue", " 100-CONTINUE "])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-async def test_who_waits_is_asked_for_the_body_at_once(port: int, word: str, chunked: bool) -> None:
-    """Then its answer; the connection takes further requests of the same kind."""
+async def test_a_waiting_client_gets_100_at_once(port: int, word: str, chunked: bool) -> None:
+    """Then the final response; the connection accepts further requests of the same kind."""
     framing = ["Transfer-Encoding: chunked"] if chunked else []
     client = await ask(port, f"Expect: {word}", *framing, length=0 if chunked else None)
     for turn in range(2):
@@ -88,14 +88,14 @@ async def test_who_waits_is_asked_for_the_body_at_once(port: int, word: str, chu
         if turn == 0:
             again = [f"POST {PATH} HTTP/1.1", "Host: h", f"Authorization: Bearer {KEY}", f"Expect: {word}", *framing]
             again += [] if chunked else [f"Content-Length: {len(BODY)}"]
-            await asyncio.sleep(0.05)  # the answer's own body
+            await asyncio.sleep(0.05)  # the response's body
             client._reader._buffer.clear()  # type: ignore[attr-defined]
             client.writer.write(("\r\n".join(again) + "\r\n\r\n").encode())
     client.writer.close()
 
 
-async def test_who_does_not_wait_gets_the_answer_alone(port: int) -> None:
-    """RFC 9110: 100 may be left out where the body is here."""
+async def test_a_client_that_does_not_wait_gets_only_the_final_response(port: int) -> None:
+    """RFC 9110: 100 may be omitted where the body has arrived."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST {PATH} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {KEY}\r\nExpect: 100-continue\r\n"
     writer.write(f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY)
@@ -103,8 +103,8 @@ async def test_who_does_not_wait_gets_the_answer_alone(port: int) -> None:
     writer.close()
 
 
-async def test_http_1_0_is_never_asked(port: int) -> None:
-    """Its clients don't know interim answers; the header is ignored, whatever it says."""
+async def test_http_1_0_never_gets_100(port: int) -> None:
+    """Its clients don't know interim responses; the header is ignored, whatever its value."""
     for word in ("100-continue", "something"):
         client = await ask(port, f"Expect: {word}", version="1.0")
         await asyncio.sleep(2 * SOON_SECONDS)
@@ -125,8 +125,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("asked", "status"), REFUSED)
-async def test_a_refusal_comes_instead(port: int, asked: dict[str, object], status: int) -> None:
-    """At once, without 100; and the connection ends, since whether the body follows is open."""
+async def test_a_refusal_is_sent_instead(port: int, asked: dict[str, object], status: int) -> None:
+    """At once, without 100; and the connection closes, since the body may still follow."""
     headers = asked.pop("headers", ())
     assert isinstance(headers, tuple)
     client = await ask(port, "Expect: 100-continue", *headers, **asked)  # type: ignore[arg-type]
@@ -138,8 +138,8 @@ async def test_a_refusal_comes_instead(port: int, asked: dict[str, object], stat
     client.writer.close()
 
 
-async def test_who_may_not_send_is_not_asked_for_its_body(port: int) -> None:
-    """401 without a credential, 429 beyond the rate."""
+async def test_a_denied_client_gets_no_100(port: int) -> None:
+    """401 without credentials, 429 beyond the rate."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"POST {PATH} HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n".encode())
     assert (await Client(reader, writer).head())[0].startswith(b"HTTP/1.1 401 ")
@@ -153,8 +153,8 @@ async def test_who_may_not_send_is_not_asked_for_its_body(port: int) -> None:
 
 
 @pytest.mark.parametrize("word", ["something", "100-continue, something", "100-continue=1"])
-async def test_what_else_is_expected_is_answered_417(port: int, word: str) -> None:
-    """With and without a body behind it; a known word on a second line does not hide it."""
+async def test_any_other_expectation_is_answered_417(port: int, word: str) -> None:
+    """With and without a body; a supported expectation on a second line does not hide it."""
     for more in ((), ("Expect: 100-continue",)):
         client = await ask(port, f"Expect: {word}", *more)
         head, seconds = await client.head()
@@ -165,8 +165,8 @@ async def test_what_else_is_expected_is_answered_417(port: int, word: str) -> No
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-async def test_curl_does_not_wait_for_its_second(port: int) -> None:
-    """It sends the header by itself with more than a megabyte, and waits for a second where nothing comes."""
+async def test_curl_does_not_wait_for_its_timeout(port: int) -> None:
+    """It sends the header by itself with more than a megabyte, and waits one second for a response."""
     line = orjson.dumps({"subject": "s", "body": {"url": "https://api.example/", "content": "x" * 9_000}}) + b"\n"
     url = f"http://127.0.0.1:{port}{PATH}:batch"
     command = ["curl", "-sS", "-v", "-w", "%{http_code} %{time_total}", "-o", "/dev/null", "--data-binary", "@-"]
@@ -174,9 +174,9 @@ async def test_curl_does_not_wait_for_its_second(port: int) -> None:
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    out, told = await process.communicate(line * 180)
-    assert b"Expect: 100-continue" in told
-    assert b"100 Continue" in told
+    out, log = await process.communicate(line * 180)
+    assert b"Expect: 100-continue" in log
+    assert b"100 Continue" in log
     status, seconds = out.decode().split()
     assert status == "200"
     assert float(seconds) < 0.95

@@ -1,4 +1,4 @@
-"""The HTTP API over real sockets: what docs/http-api.md promises."""
+"""The HTTP API over real sockets, as docs/http-api.md describes it."""
 
 import asyncio
 import gzip
@@ -18,8 +18,9 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_ingest.auth.authenticators import Authenticated, Denied
 from chaski_ingest.http.app import Ingest
 from chaski_ingest.http.server import IngestServer
+from chaski_ingest.metrics import IngestMetrics
 from chaski_ingest.settings import IngestSettings, SendingSettings
-from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from unit.ingest.fakes import Directory, FakeBackend, FakeQueue, make_ingest, resolved
 
 MESSAGE: dict[str, Any] = {"subject": "pc_send_88_519", "body": {"url": "https://api.example/hooks/1"}}
@@ -40,7 +41,7 @@ class Running:
     async def post(
         self, body: object, path: str = PATH, headers: Mapping[str, str] = JSON
     ) -> tuple[int, Mapping[str, str], Any]:
-        """Status, headers and JSON of the answer."""
+        """Status, headers and JSON of the response."""
         data = body if isinstance(body, bytes) else orjson.dumps(body)
         async with self.client.post(path, data=data, headers=headers) as response:
             return response.status, response.headers, orjson.loads(await response.read())
@@ -53,7 +54,7 @@ class Starter:
         self._running: list[Running] = []
 
     async def __call__(self, backend: FakeBackend | None = None, **more: Any) -> Running:
-        """An ingest over this backend; `more` as `make_ingest` takes it."""
+        """An ingest with this backend; `more`: further arguments of `make_ingest`."""
         ingest = make_ingest(backend or FakeBackend(), **more)
         server = IngestServer(ingest, {"/readyz": lambda: "draining" if ingest.draining else None})
         port = await server.start("127.0.0.1", 0)
@@ -77,7 +78,7 @@ async def start() -> AsyncIterator[Starter]:
 
 
 async def test_a_message_is_answered_202_with_its_id_and_place(start: Starter) -> None:
-    """And lies on the queue that the answer names."""
+    """And is on the queue that the response names."""
     backend = FakeBackend()
     running = await start(backend)
     status, headers, answer = await running.post(MESSAGE)
@@ -90,8 +91,8 @@ async def test_a_message_is_answered_202_with_its_id_and_place(start: Starter) -
 
 
 @pytest.mark.promise(1)
-async def test_no_answer_is_given_before_the_queue_has_acknowledged(start: Starter) -> None:
-    """The queue holds its answer back, and so does ingest."""
+async def test_no_response_is_sent_before_the_queue_has_acknowledged(start: Starter) -> None:
+    """While the queue delays its response, so does ingest."""
     backend = FakeBackend()
     queue = backend.queue("assignments-0")
     queue.open.clear()
@@ -106,10 +107,10 @@ async def test_no_answer_is_given_before_the_queue_has_acknowledged(start: Start
 
 
 @pytest.mark.promise(1)
-async def test_a_queue_that_is_away_is_answered_503_with_retry_after(start: Starter) -> None:
-    """The time that the backend asks for, rounded up."""
-    away = BackendUnavailableError("connection refused", retry_after_seconds=2.5)
-    running = await start(FakeBackend(lambda url: FakeQueue(url, error=away)))
+async def test_an_unavailable_queue_is_answered_503_with_retry_after(start: Starter) -> None:
+    """The time that the backend returned, rounded up."""
+    unavailable = BackendUnavailableError("connection refused", retry_after_seconds=2.5)
+    running = await start(FakeBackend(lambda url: FakeQueue(url, error=unavailable)))
     status, headers, answer = await running.post(MESSAGE)
     assert (status, headers["Retry-After"]) == (503, "3")
     assert headers["Content-Type"] == "application/problem+json"
@@ -117,7 +118,7 @@ async def test_a_queue_that_is_away_is_answered_503_with_retry_after(start: Star
     assert "connection refused" in answer["detail"]
 
 
-async def test_a_faulty_message_is_answered_400_with_every_fault(start: Starter) -> None:
+async def test_an_invalid_message_is_answered_400_with_every_error(start: Starter) -> None:
     """As problem details with `errors`."""
     status, headers, answer = await (await start()).post({"subject": "", "body": {"url": 5, "method": "GRAB"}})
     assert (status, headers["Content-Type"]) == (400, "application/problem+json")
@@ -128,7 +129,7 @@ async def test_a_faulty_message_is_answered_400_with_every_fault(start: Starter)
 @pytest.mark.parametrize(
     ("path", "method", "headers", "status", "part"),
     [
-        ("/v1/routes/helpdesk/nothing/messages", "POST", JSON, 404, '"nothing" in namespace "helpdesk"'),
+        ("/v1/routes/helpdesk/nothing/messages", "POST", JSON, 404, 'namespace "helpdesk" has no route "nothing"'),
         ("/v1/elsewhere", "POST", JSON, 404, "/v1/elsewhere"),
         (PATH, "GET", JSON, 405, "GET"),
         (PATH + ":batch", "PUT", NDJSON, 405, "PUT"),
@@ -138,10 +139,10 @@ async def test_a_faulty_message_is_answered_400_with_every_fault(start: Starter)
         (PATH, "POST", JSON | {"Idempotency-Key": "k" * 300}, 400, "Idempotency-Key"),
     ],
 )
-async def test_what_can_not_be_served_is_answered_with_a_problem(
+async def test_a_refused_request_is_answered_with_a_problem(
     start: Starter, path: str, method: str, headers: dict[str, str], status: int, part: str
 ) -> None:
-    """The detail names what was asked for; what routes there are is not told."""
+    """The detail names what was requested, and does not reveal which routes exist."""
     running = await start()
     body = gzip.compress(orjson.dumps(MESSAGE)) if "Content-Encoding" in headers else orjson.dumps(MESSAGE)
     async with running.client.request(method, path, data=body, headers=headers) as response:
@@ -155,7 +156,7 @@ async def test_what_can_not_be_served_is_answered_with_a_problem(
 
 
 async def test_a_suspended_route_is_answered_429(start: Starter) -> None:
-    """With a time after which asking again makes sense."""
+    """With a time to wait before the next try."""
     status, headers, _ = await (await start(routes=Directory(resolved(suspended=True)))).post(MESSAGE)
     assert (status, headers["Retry-After"]) == (429, "60")
 
@@ -164,7 +165,7 @@ async def test_a_suspended_route_is_answered_429(start: Starter) -> None:
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
 @pytest.mark.parametrize(("extra", "expected"), [(0, 202), (1, 413)])
 async def test_a_message_may_have_262144_bytes(start: Starter, chunked: bool, extra: int, expected: int) -> None:
-    """Whether the length is declared or found out while reading."""
+    """Whether the length is declared or found while reading."""
     frame = orjson.dumps(MESSAGE)[:-2] + b',"content":"'
     data = frame + b"a" * (262_144 - len(frame) - 3 + extra) + b'"}}'
 
@@ -190,8 +191,8 @@ async def test_a_batch_body_and_its_lines_are_bounded(start: Starter) -> None:
 
 
 @pytest.mark.promise(12)
-async def test_bodies_beyond_what_is_held_at_a_time_are_refused_before_they_are_read(start: Starter) -> None:
-    """503, and room again once a request has ended. A small message is not held twice: the queue's buffer counts it."""
+async def test_bodies_beyond_the_limit_of_all_bodies_are_refused_before_they_are_read(start: Starter) -> None:
+    """503, until another request has ended. A small message is counted once, by the send buffer."""
     backend = FakeBackend()
     batch: dict[str, Any] = {"path": f"{PATH}:batch", "headers": {"Content-Type": "application/x-ndjson"}}
     running = await start(backend, settings=IngestSettings(max_body_bytes=4 * len(orjson.dumps(MESSAGE))))
@@ -221,7 +222,7 @@ async def test_a_full_buffer_is_answered_503(start: Starter) -> None:
 
 
 async def test_a_body_that_does_not_arrive_is_answered_408(start: Starter) -> None:
-    """A slow sender can't hold memory for long."""
+    """A slow client can't hold memory for long."""
     running = await start(settings=IngestSettings(body_timeout_seconds=0.1))
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     writer.write(f"POST {PATH} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nx".encode())
@@ -231,7 +232,7 @@ async def test_a_body_that_does_not_arrive_is_answered_408(start: Starter) -> No
     assert line.startswith(b"HTTP/1.1 408")
 
 
-async def test_what_is_no_http_is_answered_400_with_a_problem(start: Starter) -> None:
+async def test_malformed_http_is_answered_400_with_a_problem(start: Starter) -> None:
     """Also where aiohttp's parser refuses it."""
     running = await start()
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
@@ -246,7 +247,7 @@ async def test_what_is_no_http_is_answered_400_with_a_problem(start: Starter) ->
 
 
 async def test_a_batch_is_answered_line_by_line(start: Starter) -> None:
-    """200 and NDJSON, whatever became of the lines."""
+    """200 and NDJSON, whatever the results of the lines."""
     running = await start()
     body = orjson.dumps(MESSAGE) + b"\n{}\n"
     async with running.client.post(PATH + ":batch", data=body, headers=NDJSON) as response:
@@ -256,7 +257,7 @@ async def test_a_batch_is_answered_line_by_line(start: Starter) -> None:
 
 
 async def test_concurrent_requests_share_calls_to_the_queue(start: Starter) -> None:
-    """Fifty requests at once are a few batches."""
+    """Fifty concurrent requests are a few batches."""
     backend = FakeBackend(lambda url: FakeQueue(url, delay=0.02))
     running = await start(backend)
     answers = await asyncio.gather(*(running.post(MESSAGE | {"subject": "pc_assignments_1"}) for _ in range(50)))
@@ -267,7 +268,7 @@ async def test_concurrent_requests_share_calls_to_the_queue(start: Starter) -> N
 
 
 async def test_the_same_idempotency_key_gets_the_same_ids(start: Starter) -> None:
-    """The queue's deduplication does the rest: it answers a repeat with the MessageId of the first."""
+    """The queue deduplicates: a repeat gets the MessageId of the first."""
     backend = FakeBackend()
     running = await start(backend)
     first, again = [await running.post(MESSAGE, headers=JSON | {"Idempotency-Key": "k"}) for _ in range(2)]
@@ -278,11 +279,11 @@ async def test_the_same_idempotency_key_gets_the_same_ids(start: Starter) -> Non
     assert len(set(sent)) == 1
 
 
-class Doorkeeper:
-    """Knows one key, and one key that may not send."""
+class FakeAuthenticator:
+    """Admits one key, and denies all others with 403."""
 
     async def authenticate(self, headers: Mapping[str, str], route: Route) -> Authenticated | Denied:
-        """Judges by the Authorization header."""
+        """Decides by the Authorization header."""
         given = headers.get("authorization")
         if given == "Bearer good":
             return Authenticated(f"channels of {route.namespace}")
@@ -290,18 +291,20 @@ class Doorkeeper:
 
 
 @pytest.mark.parametrize(("token", "status"), [(None, 401), ("Bearer bad", 403), ("Bearer good", 202)])
-async def test_an_authenticator_decides_who_may_send(start: Starter, token: str | None, status: int) -> None:
-    """And names the producer in the metadata."""
+async def test_the_authenticator_decides_which_producers_may_send(
+    start: Starter, token: str | None, status: int
+) -> None:
+    """And provides the producer of the metadata."""
     backend = FakeBackend()
-    running = await start(backend, authenticator=Doorkeeper())
+    running = await start(backend, authenticator=FakeAuthenticator())
     headers = JSON if token is None else JSON | {"Authorization": token}
     assert (await running.post(MESSAGE, headers=headers))[0] == status
     bodies = [orjson.loads(message.body) for queue in backend.queues.values() for message in queue.taken]
     assert [body["metadata"]["producer"] for body in bodies] == (["channels of helpdesk"] if status == 202 else [])
 
 
-async def test_a_route_that_changes_is_seen_by_the_next_request(start: Starter) -> None:
-    """Routes come, change and go while the process runs."""
+async def test_the_next_request_sees_a_changed_route(start: Starter) -> None:
+    """Routes are added, changed and removed while the process runs."""
     routes = Directory()
     running = await start(routes=routes)
     assert (await running.post(MESSAGE))[0] == 404
@@ -313,8 +316,8 @@ async def test_a_route_that_changes_is_seen_by_the_next_request(start: Starter) 
 
 
 @pytest.mark.promise(11)
-async def test_draining_finishes_what_is_under_way_and_takes_nothing_new(start: Starter) -> None:
-    """Readiness falls first; the port is closed; the request under way gets its 202."""
+async def test_draining_completes_requests_in_progress_and_refuses_new_ones(start: Starter) -> None:
+    """Readiness fails first; the port is closed; the request in progress gets its 202."""
     backend = FakeBackend()
     for index in range(4):
         backend.queue(f"messages-{index}").open.clear()
@@ -337,7 +340,7 @@ async def test_draining_finishes_what_is_under_way_and_takes_nothing_new(start: 
 
 @pytest.mark.promise(11)
 async def test_a_draining_ingest_answers_503_on_connections_still_open(start: Starter) -> None:
-    """And closes them, so that the next request goes elsewhere."""
+    """And closes them, so that the next request goes to another server."""
     running = await start()
     await running.ingest.drain()
     status, headers, answer = await running.post(MESSAGE)
@@ -346,7 +349,7 @@ async def test_a_draining_ingest_answers_503_on_connections_still_open(start: St
     assert headers["Connection"] == "close"
 
 
-async def test_probes_are_answered_on_the_same_port_where_asked_for(start: Starter) -> None:
+async def test_probes_can_share_the_port(start: Starter) -> None:
     """One port is enough on one machine."""
     running = await start()
     async with running.client.get("/readyz") as response:
@@ -359,7 +362,7 @@ async def test_probes_are_answered_on_the_same_port_where_asked_for(start: Start
 async def test_an_unexpected_failure_is_answered_500_and_the_next_request_works(
     start: Starter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The cause is logged, not told."""
+    """The cause is logged, not returned."""
     routes = Directory(resolved())
     running = await start(routes=routes)
     broken = resolved()
@@ -372,10 +375,10 @@ async def test_an_unexpected_failure_is_answered_500_and_the_next_request_works(
     assert (await running.post(MESSAGE))[0] == 202
 
 
-async def test_answers_are_counted(start: Starter) -> None:
-    """Accepted by subject group, refused by reason; a stranger's route name is no label."""
-    metrics = Metrics()
-    running = await start(metrics=metrics)
+async def test_responses_are_counted(start: Starter) -> None:
+    """Accepted by subject group, rejected by reason; unknown route names are not used as labels."""
+    metrics = MetricsRegistry()
+    running = await start(metrics=IngestMetrics(metrics))
     await running.post(MESSAGE)
     await running.post(b"?")
     await running.post(MESSAGE, "/v1/routes/helpdesk/secret/messages")

@@ -1,4 +1,4 @@
-"""Limits are checked before work is done, and as bytes arrive: heads, bodies, lines, connections."""
+"""Limits of heads, bodies, lines and connections are checked as bytes arrive, before work is done."""
 
 import asyncio
 import contextlib
@@ -20,10 +20,10 @@ Start = Callable[[IngestSettings], "asyncio.Future[Running]"]
 
 
 class ByHeader:
-    """Takes a producer at its word; tests only."""
+    """Trusts the producer that a header names."""
 
     async def authenticate(self, headers: Mapping[str, str], route: Route) -> Authenticated | Denied:
-        """The producer that a header names."""
+        """Admits every request."""
         del route
         return Authenticated(headers.get("X-Producer"))
 
@@ -41,13 +41,13 @@ class Running:
         self.port = 0
 
     async def open(self, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection over which these bytes went."""
+        """A connection on which these bytes were sent."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(data)
         return reader, writer
 
     async def ask(self, data: bytes) -> int:
-        """The status of the answer to these bytes."""
+        """The status of the response to these bytes."""
         reader, writer = await self.open(data)
         status = await answer(reader)
         writer.close()
@@ -55,7 +55,7 @@ class Running:
 
 
 async def answer(reader: asyncio.StreamReader) -> int:
-    """The status of the next answer; 0 where the connection ended without one."""
+    """The status of the next response; 0 where the connection closed without one."""
     async with asyncio.timeout(20):
         line = await reader.readline()
         return int(line.split(b" ")[1]) if line else 0
@@ -71,7 +71,7 @@ def head(length: int, producer: str = "p", *, batch: bool = False) -> bytes:
 
 @contextlib.asynccontextmanager
 async def running(settings: IngestSettings) -> AsyncIterator[Running]:
-    """A running one."""
+    """A running ingest."""
     made = Running(settings)
     made.port = await made.server.start("127.0.0.1", 0)
     try:
@@ -81,8 +81,8 @@ async def running(settings: IngestSettings) -> AsyncIterator[Running]:
 
 
 @pytest.mark.promise(12)
-async def test_a_body_that_stops_is_answered_408_and_one_that_goes_on_is_not() -> None:
-    """So many bytes in so many seconds, again and again; the last ones may be fewer."""
+async def test_a_body_that_stops_is_answered_408_and_a_steady_one_is_not() -> None:
+    """A minimum of bytes in each period; the last one may have fewer."""
     settings = IngestSettings(body_pace_bytes=100, body_pace_seconds=0.4)
     async with running(settings) as made:
         stopped, one = await made.open(head(2_000) + b"x" * 350)
@@ -92,35 +92,35 @@ async def test_a_body_that_stops_is_answered_408_and_one_that_goes_on_is_not() -
             two.write(b" " * 100)
         two.write(BODY[:50])
         assert await answer(stopped) == 408
-        assert await answer(steady) == 400  # it is here, and is no message
+        assert await answer(steady) == 400  # it has arrived, and is not a message
         for writer in (one, two):
             writer.close()
 
 
 @pytest.mark.promise(9)
-async def test_a_producer_leaves_as_much_room_as_it_takes() -> None:
-    """By bytes that are here; what it announces counts for nothing, and another producer's body is taken meanwhile."""
+async def test_a_producer_leaves_as_many_bytes_as_it_holds() -> None:
+    """Bytes count as they arrive, a declared length does not; another producer's body is accepted in the meantime."""
     settings = IngestSettings(max_body_bytes=300_000, body_pace_seconds=3.0)
     async with running(settings) as made:
-        announced = [await made.open(head(250_000, "a")) for _ in range(20)]
+        declared = [await made.open(head(250_000, "a")) for _ in range(20)]
         assert await made.ask(head(len(BODY), "a") + BODY) == 202
         assert await made.ask(head(len(BODY), "b") + BODY) == 202
-        for _, writer in announced:
+        for _, writer in declared:
             writer.write(b" " * 20_000)
         await asyncio.sleep(0.2)
         assert 100_000 < made.ingest._bodies.bytes_held <= 150_000
         assert await made.ask(head(len(BODY), "b") + BODY) == 202
         body = BODY + b" " * 100_000
         assert await made.ask(head(len(body), "b") + body) == 202
-        assert {await answer(reader) for reader, _ in announced} == {408, 503}
+        assert {await answer(reader) for reader, _ in declared} == {408, 503}
         assert made.ingest._bodies.bytes_held == 0
-        for _, writer in announced:
+        for _, writer in declared:
             writer.close()
 
 
 @pytest.mark.promise(9)
-async def test_messages_that_wait_for_a_queue_are_shared_in_the_same_way() -> None:
-    """One producer's flood leaves room for another's message."""
+async def test_a_producer_leaves_as_many_waiting_messages_as_it_holds() -> None:
+    """One producer's flood leaves space for another's message."""
     settings = IngestSettings(sending=SendingSettings(max_waiting_messages=20))
     async with running(settings) as made:
         queue = made.backend.queue("messages-0")
@@ -139,8 +139,8 @@ async def test_messages_that_wait_for_a_queue_are_shared_in_the_same_way() -> No
 
 @pytest.mark.promise(12)
 @pytest.mark.parametrize("sizes", [[8_000] * 5, [1] * 3 + [8_100] * 5], ids=["large", "small first"])
-async def test_a_head_that_comes_in_pieces_is_bounded(sizes: list[int]) -> None:
-    """431, and the connection ends; before, a thousand bytes less pass."""
+async def test_a_head_that_arrives_in_pieces_is_limited(sizes: list[int]) -> None:
+    """431, and the connection closes."""
     async with running(IngestSettings()) as made:
         reader, writer = await made.open(b"GET / HTTP/1.1\r\nHost: h\r\n")
         with contextlib.suppress(ConnectionError):
@@ -153,8 +153,8 @@ async def test_a_head_that_comes_in_pieces_is_bounded(sizes: list[int]) -> None:
 
 
 @pytest.mark.promise(12)
-async def test_a_large_body_behind_a_head_in_pieces_is_no_head() -> None:
-    """And neither is the body of a second request."""
+async def test_a_large_body_after_a_head_in_pieces_does_not_count_as_head() -> None:
+    """Nor does the body of a second request."""
     async with running(IngestSettings()) as made:
         body = BODY + b" " * 200_000
         reader, writer = await asyncio.open_connection("127.0.0.1", made.port)
@@ -167,14 +167,14 @@ async def test_a_large_body_behind_a_head_in_pieces_is_no_head() -> None:
             assert await answer(reader) == 202
             await reader.readuntil(b"\r\n\r\n")
             await asyncio.sleep(0.05)
-            await reader.readexactly(len(reader._buffer))  # type: ignore[attr-defined]  # the answer's body
+            await reader.readexactly(len(reader._buffer))  # type: ignore[attr-defined]  # the response's body
         writer.close()
         assert made.ingest.draining is False
 
 
 @pytest.mark.promise(14)
 async def test_incomplete_heads_of_all_connections_are_bounded() -> None:
-    """Beyond it a head in pieces is refused; one that comes at once is taken."""
+    """Beyond the limit a head in pieces is refused; one that arrives in one piece is accepted."""
     async with running(IngestSettings(max_heads_bytes=50_000)) as made:
         part = b"GET / HTTP/1.1\r\nHost: h\r\nX-A: " + b"a" * 7_000
         opened = [await made.open(part) for _ in range(10)]
@@ -188,15 +188,15 @@ async def test_incomplete_heads_of_all_connections_are_bounded() -> None:
 
 
 @pytest.mark.promise(14)
-async def test_silent_connections_make_way_for_others() -> None:
-    """Those that wait longest end; a producer's kept connection stays as long as there are silent ones."""
+async def test_silent_connections_are_closed_for_others() -> None:
+    """The oldest first; a producer's kept connection stays open as long as there are silent ones."""
     async with running(IngestSettings(max_connections=10)) as made:
         kept, kept_writer = await made.open(head(len(BODY)) + BODY)
         assert await answer(kept) == 202
         silent = [await made.open(b"") for _ in range(30)]
         await asyncio.sleep(0.1)
         assert await made.ask(head(len(BODY)) + BODY) == 202
-        assert [reader.at_eof() for reader, _ in silent].count(False) == 8  # one more made way for the message
+        assert [reader.at_eof() for reader, _ in silent].count(False) == 8  # one more was closed for the message
         kept_writer.write(head(len(BODY)) + BODY)
         await kept.readuntil(b"\r\n\r\n")
         await asyncio.sleep(0.1)
@@ -205,10 +205,10 @@ async def test_silent_connections_make_way_for_others() -> None:
             writer.close()
 
 
-async def test_a_malformed_chunk_is_answered_400_and_a_client_that_leaves_is_no_trouble(
+async def test_a_malformed_chunk_is_answered_400_and_a_disconnect_is_ignored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Neither is a fault of ours that has to be logged."""
+    """Neither is logged as an error."""
     chunked = head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
     async with running(IngestSettings()) as made:
         reader, writer = await made.open(chunked + b"5\r\nhello\r\n")
@@ -216,8 +216,8 @@ async def test_a_malformed_chunk_is_answered_400_and_a_client_that_leaves_is_no_
         writer.write(b"nonsense\r\n")
         assert await answer(reader) == 400
         writer.close()
-        _, gone = await made.open(head(100) + b"x")
+        _, aborted = await made.open(head(100) + b"x")
         await asyncio.sleep(0.05)
-        gone.transport.abort()
+        aborted.transport.abort()
         await asyncio.sleep(0.05)
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

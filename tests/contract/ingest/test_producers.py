@@ -1,4 +1,4 @@
-"""Producers over HTTP: what they are answered, and what a batch costs them."""
+"""Authentication and rate limits of producers, over HTTP."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ class Scene:
     async def post(
         self, body: bytes, *, batch: bool = False, key: str | None = KEY
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of the answer."""
+        """Status, headers and body of the response."""
         headers = {"Content-Type": "application/x-ndjson" if batch else "application/json"}
         headers |= {"Authorization": f"Bearer {key}"} if key is not None else {}
         url = f"http://127.0.0.1:{self.port}{PATH}{':batch' if batch else ''}"
@@ -52,8 +52,8 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 @pytest.mark.parametrize("key", [None, "another key"], ids=["none", "unknown"])
-async def test_a_stranger_is_challenged(scene: Scene, key: str | None) -> None:
-    """401 as RFC 9110 has it; nothing is put on a queue, whatever the body says."""
+async def test_an_unknown_producer_is_challenged(scene: Scene, key: str | None) -> None:
+    """401 with the header that RFC 9110 requires; nothing is sent to a queue."""
     for batch in (False, True):
         status, headers, body = await scene.post(LINE, batch=batch, key=key)
         assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="chaski"')
@@ -61,8 +61,8 @@ async def test_a_stranger_is_challenged(scene: Scene, key: str | None) -> None:
     assert scene.backend.queues == {}
 
 
-async def test_a_batch_is_taken_whole_and_paid_for_afterwards(scene: Scene) -> None:
-    """Blank lines cost nothing; then nothing is taken until the rate has caught up."""
+async def test_a_batch_is_accepted_as_a_whole_and_debited_afterwards(scene: Scene) -> None:
+    """Blank lines cost nothing; then nothing more is accepted until the debt is paid."""
     status, _, body = await scene.post(b"\n".join([LINE, b"", LINE, LINE, LINE, LINE, b""]), batch=True)
     assert (status, body.count(b'"status":202')) == (200, 5)
     status, headers, body = await scene.post(LINE)
@@ -73,7 +73,7 @@ async def test_a_batch_is_taken_whole_and_paid_for_afterwards(scene: Scene) -> N
 
 
 async def test_without_authentication_a_web_page_may_not_send() -> None:
-    """A page can make a browser post to 127.0.0.1; a body without a type needs no question beforehand."""
+    """A page can make a browser post to 127.0.0.1; a body without a type needs no preflight request."""
     backend = FakeBackend()
     server = IngestServer(make_ingest(backend))
     port = await server.start("127.0.0.1", 0)

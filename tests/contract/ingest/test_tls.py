@@ -1,4 +1,4 @@
-"""Ingest over HTTPS, and the command's flags for it."""
+"""HTTPS, and the flags of the command."""
 
 import asyncio
 import contextlib
@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from chaski_ingest.__main__ import main
-from chaski_ingest.http.server import IngestServer
-from chaski_ingest.http.tls import ServerCertificate
+from chaski_ingest.http.server import IngestServer, ServerCertificate
 from support.resolved import resolved_text
 from unit.ingest.fakes import FakeBackend, make_ingest
 
@@ -50,7 +49,7 @@ async def _name_shown(port: int) -> bytes:
 async def test_a_renewed_certificate_is_used_for_new_connections(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without a restart; one that is half written changes nothing, and is told of."""
+    """Without a restart; a half-written one is ignored, and an error is logged."""
     _make(tmp_path, "first")
     certificate = ServerCertificate(tmp_path / "tls.crt", tmp_path / "tls.key", lambda: 0.0)
     server = IngestServer(make_ingest(FakeBackend()))
@@ -60,7 +59,7 @@ async def test_a_renewed_certificate_is_used_for_new_connections(
         (tmp_path / "tls.key").write_text("half")
         certificate.refresh()
         assert b"first" in await _name_shown(port)
-        assert "can't be used" in caplog.text
+        assert "could not use the new contents" in caplog.text
         _make(tmp_path, "second")
         certificate.refresh()
         assert b"second" in await _name_shown(port)
@@ -68,8 +67,8 @@ async def test_a_renewed_certificate_is_used_for_new_connections(
         await server.drain()
 
 
-async def test_plain_http_on_the_tls_port_gets_no_answer(tmp_path: Path) -> None:
-    """Nothing is read of a request that came in the clear."""
+async def test_plain_http_on_the_tls_port_gets_no_response(tmp_path: Path) -> None:
+    """An unencrypted request is not read."""
     _make(tmp_path, "only")
     server = IngestServer(make_ingest(FakeBackend()))
     certificate = ServerCertificate(tmp_path / "tls.crt", tmp_path / "tls.key", lambda: 0.0)
@@ -78,7 +77,7 @@ async def test_plain_http_on_the_tls_port_gets_no_answer(tmp_path: Path) -> None
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         answer = b""
-        with contextlib.suppress(ConnectionError):  # cut off: as good
+        with contextlib.suppress(ConnectionError):  # the connection was reset, which is as good
             answer = await reader.read()
         writer.close()
         assert not answer.startswith(b"HTTP")
@@ -87,17 +86,17 @@ async def test_plain_http_on_the_tls_port_gets_no_answer(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "part"),
     [
-        (["--tls-cert", "absent.crt", "--tls-key", "absent.key"], "there is no"),
-        (["--auth", "kubernetes"], "no Kubernetes API server is known"),
+        (["--tls-cert", "absent.crt", "--tls-key", "absent.key"], "does not exist"),
+        (["--auth", "kubernetes"], "no Kubernetes API server is configured"),
     ],
     ids=["no certificate", "no API server"],
 )
-def test_what_can_not_be_used_is_told_of_before_anything_is_taken(
+def test_an_unusable_option_stops_the_command_before_it_listens(
     tmp_path: Path,
     flags: list[str],
-    told: str,
+    part: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -108,12 +107,12 @@ def test_what_can_not_be_used_is_told_of_before_anything_is_taken(
     (tmp_path / "a.yaml").write_text(resolved_text("a"))
     assert main(["--routes", str(tmp_path / "a.yaml"), *flags]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert part in error
     assert flags[0] in error
 
 
 def test_a_certificate_needs_its_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Half of it is a mistake."""
+    """Exit code 2."""
     with pytest.raises(SystemExit, match="2"):
         main(["--routes", str(tmp_path), "--tls-cert", "a.crt"])
-    assert "--tls-cert and --tls-key go together" in capsys.readouterr().err
+    assert "--tls-cert and --tls-key" in capsys.readouterr().err

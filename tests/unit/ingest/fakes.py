@@ -1,4 +1,4 @@
-"""A queue, a backend, a directory and a clock that tests hold in their hands."""
+"""Fakes of a queue, a backend, a route directory and a clock."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,53 +11,53 @@ from chaski_core.route.model import Delivery, Ordering, QueueSpec, Route, Subjec
 from chaski_core.route.resolved import Generation, ResolvedRoute
 from chaski_ingest.auth.authenticators import Authenticated, Authenticator, NoAuthentication
 from chaski_ingest.http.app import Ingest
+from chaski_ingest.metrics import IngestMetrics
 from chaski_ingest.settings import IngestSettings
-from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
 
 NOW = 1_795_500_000_000
 ADMITTED = Authenticated(None)
-Answer = Callable[[int, OutgoingMessage], Sent | Failed]  # called with the number of the call, from 0
+Outcome = Callable[[int, OutgoingMessage], Sent | Failed]  # called with the number of the call, from 0
 
 
 def accept(_: int, message: OutgoingMessage) -> Sent:
-    """The answer of a queue that takes everything."""
+    """The result of a queue that accepts everything."""
     return Sent(message.deduplication_id, 1)
 
 
 @dataclass
 class FakeQueue:
-    """Keeps what it is sent, in calls; answers as told, after `delay` seconds and once `open` is set."""
+    """Records its calls; returns `outcome` of each message after `delay` seconds and once `open` is set."""
 
     url: str = "queue"
     atomic_batches: bool = False
     delay: float = 0.0
-    answer: Answer = accept
+    outcome: Outcome = accept
     error: Exception | None = None
     calls: list[list[OutgoingMessage]] = field(default_factory=list)
     taken: list[OutgoingMessage] = field(default_factory=list)
     running: int = 0
-    most_running: int = 0
+    max_running: int = 0
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.open.set()
 
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
-        """Takes a batch."""
         number = len(self.calls)
         self.calls.append(list(messages))
         self.running += 1
-        self.most_running = max(self.most_running, self.running)
+        self.max_running = max(self.max_running, self.running)
         try:
             await asyncio.sleep(self.delay)
             await self.open.wait()
             if self.error is not None:
                 raise self.error
-            answers = [self.answer(number, message) for message in messages]
+            results = [self.outcome(number, message) for message in messages]
         finally:
             self.running -= 1
-        self.taken += [m for m, answer in zip(messages, answers, strict=True) if isinstance(answer, Sent)]
-        return answers
+        self.taken += [m for m, result in zip(messages, results, strict=True) if isinstance(result, Sent)]
+        return results
 
     @property
     def subjects(self) -> list[list[str]]:
@@ -66,37 +66,34 @@ class FakeQueue:
 
 
 def subject_of(message: OutgoingMessage) -> str:
-    """The subject that a queued message carries."""
+    """The subject of a queued message."""
     subject = json_codec.loads(message.body)["subject"]
     assert isinstance(subject, str)
     return subject
 
 
 class FakeBackend:
-    """One fake queue for each URL asked for, all made alike."""
+    """One fake queue for each URL, all made by `make`."""
 
     def __init__(self, make: Callable[[str], FakeQueue] = FakeQueue) -> None:
         self.queues: dict[str, FakeQueue] = {}
         self._make = make
 
     def queue(self, url: str) -> FakeQueue:
-        """The queue of that URL."""
         return self.queues.setdefault(url, self._make(url))
 
 
 class FakeClock:
-    """Stands still until it is moved."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.ms = NOW
         self.seconds = 0.0
 
     def now_ms(self) -> int:
-        """Wall clock."""
         return self.ms
 
     def monotonic(self) -> float:
-        """Seconds."""
         return self.seconds
 
 
@@ -107,7 +104,6 @@ class Directory:
         self.routes = {(each.route.namespace, each.route.name): each for each in routes}
 
     def find(self, namespace: str, name: str) -> ResolvedRoute | None:
-        """The route of that name."""
         return self.routes.get((namespace, name))
 
 
@@ -138,14 +134,14 @@ def make_ingest(
     *,
     routes: Directory | None = None,
     settings: IngestSettings | None = None,
-    metrics: Metrics | None = None,
+    metrics: IngestMetrics | None = None,
     authenticator: Authenticator | None = None,
 ) -> Ingest:
-    """An ingest over a fake backend, at a time that stands still."""
+    """An ingest with a fake backend and a fixed clock."""
     return Ingest(
         routes or Directory(resolved()),
-        backend,  # type: ignore[arg-type]  # the fake has the one method that ingest uses
-        metrics or Metrics(),
+        backend,  # type: ignore[arg-type]  # the fake has the one method that ingest calls
+        metrics or IngestMetrics(MetricsRegistry()),
         FakeClock(),
         settings or IngestSettings(),
         lambda count: b"\x5a" * count,

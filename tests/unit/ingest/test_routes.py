@@ -1,4 +1,4 @@
-"""Routes that ingest reads from files, and reads again when they change."""
+"""Routes from files, reloaded when they change."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from support.resolved import resolved_text
 
 
 def test_a_folder_of_files_and_a_file_of_documents_are_read(tmp_path: Path) -> None:
-    """Both ways to give several routes; what is no route file is left alone."""
+    """Both ways to define several routes; other files are ignored."""
     (tmp_path / "one.yaml").write_text(resolved_text("a") + "\n---\n" + resolved_text("b"))
     (tmp_path / "two.yml").write_text(resolved_text("c"))
     (tmp_path / "notes.txt").write_text("?")
@@ -22,8 +22,8 @@ def test_a_folder_of_files_and_a_file_of_documents_are_read(tmp_path: Path) -> N
     assert {resolved.route.name for resolved in RouteFiles(tmp_path / "one.yaml")} == {"a", "b"}
 
 
-def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
-    """New queues, a new route, a route that is gone."""
+def test_a_changed_file_is_reloaded(tmp_path: Path) -> None:
+    """New queues, a new route, a deleted route."""
     file = tmp_path / "r.yaml"
     file.write_text(resolved_text("a"))
     files = RouteFiles(tmp_path)
@@ -40,8 +40,8 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["kind: Nothing", "a: [", ""], ids=["kind", "yaml", "empty"])
-def test_what_can_not_be_used_leaves_the_routes_as_they_were(tmp_path: Path, broken: str) -> None:
-    """A mistake in a mounted file must not take a running ingest's routes away."""
+def test_an_invalid_file_keeps_the_previous_routes(tmp_path: Path, broken: str) -> None:
+    """A mistake in a mounted file must not remove a running ingest's routes."""
     file = tmp_path / "r.yaml"
     file.write_text(resolved_text("a"))
     files = RouteFiles(tmp_path)
@@ -54,8 +54,8 @@ def test_what_can_not_be_used_leaves_the_routes_as_they_were(tmp_path: Path, bro
     assert files.find("n", "a") is None
 
 
-def test_every_fault_is_named_with_its_file(tmp_path: Path) -> None:
-    """At the start nothing is borne: which file, which field."""
+def test_every_error_names_its_file(tmp_path: Path) -> None:
+    """At the start every error is fatal, and names file and field."""
     (tmp_path / "a.yaml").write_text("kind: Nothing")
     (tmp_path / "b.yaml").write_text(resolved_text("a"))
     (tmp_path / "c.yaml").write_text(resolved_text("a"))
@@ -64,8 +64,8 @@ def test_every_fault_is_named_with_its_file(tmp_path: Path) -> None:
     assert [fault.field for fault in caught.value.faults] == ["a.yaml: kind", "c.yaml: metadata.name"]
 
 
-def test_the_command_says_what_is_wrong_with_its_routes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2 for wrong input, and the way out."""
+def test_the_command_reports_invalid_routes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 for invalid input, with the fix."""
     (tmp_path / "a.yaml").write_text("kind: Nothing")
     assert main(["--auth", "none", "--routes", str(tmp_path / "a.yaml")]) == 2
     assert "chaski provision" in capsys.readouterr().err

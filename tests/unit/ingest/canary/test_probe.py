@@ -1,4 +1,4 @@
-"""The canary: what it sends, what it knows again, and what it counts."""
+"""The canary: its messages, the ones it recognizes, and its metrics."""
 
 import asyncio
 import contextlib
@@ -20,31 +20,29 @@ LABELS = {"namespace": "n", "route": "r"}
 
 
 class Moving(FixedClock):
-    """A clock that the test moves."""
+    """A clock that the test sets."""
 
     seconds = 0.0
 
     def monotonic(self) -> float:
-        """Seconds."""
         return self.seconds
 
 
 class Ingest:
-    """Takes messages, and answers as the test says."""
+    """Accepts messages with `status`."""
 
     def __init__(self) -> None:
         self.status = 202
-        self.asked: list[tuple[str, str | None, dict[str, object]]] = []
+        self.requests: list[tuple[str, str | None, dict[str, object]]] = []
 
     async def answer(self, request: web.Request) -> web.Response:
-        """One message."""
-        self.asked.append((request.path, request.headers.get("Authorization"), await request.json()))
+        self.requests.append((request.path, request.headers.get("Authorization"), await request.json()))
         return web.Response(status=self.status, text="no")
 
 
 @contextlib.asynccontextmanager
 async def served(ingest: Ingest, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Its address."""
+    """Serves an ingest and yields its URL."""
     app = web.Application()
     app.router.add_post("/{any:.*}", ingest.answer)
     runner = web.AppRunner(app, shutdown_timeout=0)
@@ -67,14 +65,14 @@ async def run_until(canary: Canary, name: str, wanted: float, **labels: str) -> 
 
 
 async def test_a_message_is_timed_from_its_sending_to_its_arrival(tmp_path: Path) -> None:
-    """It is known again by its id; a second arrival counts nothing, nor does a stranger's request."""
+    """It is recognized by its id; a second arrival and another client's request count nothing."""
     token = tmp_path / "token"
     token.write_text("secret\n")
     ingest, clock = Ingest(), Moving()
     async with served(ingest) as base:
         canary = Canary(CanaryConfig(base, "http://sink.example/", (ROUTE,), 60.0, token), clock)
         await run_until(canary, "chaski_canary_messages_total", 1, **LABELS, result="accepted")
-    ((path, authorization, message),) = ingest.asked
+    ((path, authorization, message),) = ingest.requests
     assert (path, authorization) == ("/v1/routes/n/r/messages", "Bearer secret")
     assert message["subject"] == SUBJECT
     assert message["body"] == {"url": "http://sink.example/", "content": "canary"}
@@ -82,14 +80,14 @@ async def test_a_message_is_timed_from_its_sending_to_its_arrival(tmp_path: Path
     assert value(canary.metrics, "chaski_canary_age_seconds", **LABELS) == 12
     for message_id in (str(message["id"]), str(message["id"]), "another"):
         request = make_mocked_request("POST", "/", headers={"Chaski-Id": message_id})
-        assert (await canary.take(request)).status == 200
+        assert (await canary.handle_arrival(request)).status == 200
     assert value(canary.metrics, "chaski_canary_latency_seconds_count", **LABELS) == 1
     assert value(canary.metrics, "chaski_canary_latency_seconds_sum", **LABELS) == 12
     assert value(canary.metrics, "chaski_canary_age_seconds", **LABELS) == 0
 
 
-async def test_what_ingest_refuses_is_counted() -> None:
-    """And is not waited for."""
+async def test_a_rejected_message_is_counted() -> None:
+    """The canary does not wait for it."""
     ingest = Ingest()
     ingest.status = 403
     async with served(ingest) as base:
@@ -97,8 +95,8 @@ async def test_what_ingest_refuses_is_counted() -> None:
         await run_until(canary, "chaski_canary_messages_total", 1, **LABELS, result="rejected")
 
 
-async def test_ingests_certificate_is_judged_by_the_authority_that_is_named(tmp_path: Path) -> None:
-    """The file is read for each message, so a renewed one counts at once; without one the system's are asked."""
+async def test_ingests_certificate_is_verified_with_the_given_authority(tmp_path: Path) -> None:
+    """The file is read for each message, so a renewed one is used at once; without it the system's authorities count."""
     made, named = tmp_path / "tls.crt", tmp_path / "ca.crt"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=ingest"
     files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "tls.key"), "-out", str(made)]
@@ -113,15 +111,15 @@ async def test_ingests_certificate_is_judged_by_the_authority_that_is_named(tmp_
         await run_until(canary, "chaski_canary_messages_total", 1, **LABELS, result="accepted")
 
 
-async def test_an_ingest_that_is_away_ends_nothing() -> None:
-    """It is counted, and tried again at the next beat."""
+async def test_an_unreachable_ingest_is_counted_and_tried_again() -> None:
+    """At the next interval."""
     canary = Canary(CanaryConfig("http://127.0.0.1:9", "http://sink.example/", (ROUTE,), 0.05), Moving())
     await run_until(canary, "chaski_canary_messages_total", 3, **LABELS, result="unreachable")
 
 
 @pytest.mark.parametrize("text", ["r", "/r", "n/", "n/r/s", ""])
 def test_a_route_is_named_with_its_namespace(text: str) -> None:
-    """Else it is said how."""
-    with pytest.raises(ValueError, match="namespace/name"):
+    """The error shows the form."""
+    with pytest.raises(ValueError, match="NAMESPACE/NAME"):
         parse_routes([text])
     assert parse_routes(["n/r", "n/r", "n/s"]) == (("n", "r"), ("n", "s"))

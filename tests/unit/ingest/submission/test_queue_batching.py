@@ -1,3 +1,5 @@
+"""Batching of messages into calls to their queues."""
+
 import asyncio
 import logging
 
@@ -18,21 +20,21 @@ def message(name: str, size: int = 20) -> OutgoingMessage:
 
 
 class Bench:
-    """A batcher over one fake queue."""
+    """A batcher with one fake queue."""
 
     def __init__(self, queue: FakeQueue, settings: SendingSettings | None = None) -> None:
         self.queue = queue
         self.sizes: list[int] = []
-        self.batcher = Batcher(FakeBackend(lambda _: queue), settings or SendingSettings(), self.sizes.append)  # type: ignore[arg-type]  # the fake has what a batcher uses
+        self.batcher = Batcher(FakeBackend(lambda _: queue), settings or SendingSettings(), self.sizes.append)  # type: ignore[arg-type]  # the fake has the methods that a batcher calls
 
     def start(self, name: str, size: int = 20) -> "asyncio.Task[Result]":
-        """Begins to send a message."""
+        """Starts to send a message."""
         return asyncio.create_task(self.batcher.send("queue", message(name, size)))
 
 
 @pytest.mark.promise(1)
 async def test_a_send_ends_only_after_the_queue_has_acknowledged_it() -> None:
-    """A 202 hangs on this."""
+    """A 202 depends on this."""
     bench = Bench(FakeQueue(delay=2.0))
     sending = bench.start("a")
     await asyncio.sleep(1.9)
@@ -41,8 +43,8 @@ async def test_a_send_ends_only_after_the_queue_has_acknowledged_it() -> None:
     assert isinstance(sending.result(), Sent)
 
 
-async def test_an_idle_queue_is_sent_to_at_once_with_all_that_came_in_together() -> None:
-    """No linger where nobody else is under way."""
+async def test_concurrent_messages_to_an_idle_queue_share_a_call_at_once() -> None:
+    """No linger time while no call is in flight."""
     bench = Bench(FakeQueue())
     results = await asyncio.gather(*(bench.start(f"s{n}") for n in range(4)))
     assert asyncio.get_running_loop().time() == 0
@@ -50,8 +52,8 @@ async def test_an_idle_queue_is_sent_to_at_once_with_all_that_came_in_together()
     assert bench.sizes == [4]
 
 
-async def test_while_a_call_is_under_way_messages_wait_for_the_linger_time() -> None:
-    """They go together then, though the first call has not ended."""
+async def test_while_a_call_is_in_flight_messages_wait_for_the_linger_time() -> None:
+    """Then they are sent together, though the first call has not ended."""
     bench = Bench(FakeQueue(delay=1.0), SendingSettings(linger_seconds=0.25))
     sends = [bench.start("first")]
     for n in range(3):
@@ -64,7 +66,7 @@ async def test_while_a_call_is_under_way_messages_wait_for_the_linger_time() -> 
     await asyncio.gather(*sends)
 
 
-async def test_ten_waiting_messages_go_without_lingering() -> None:
+async def test_ten_waiting_messages_are_sent_without_lingering() -> None:
     """A full batch has nothing to wait for."""
     bench = Bench(FakeQueue(delay=1.0), SendingSettings(linger_seconds=100))
     sends = [bench.start("first")]
@@ -75,11 +77,11 @@ async def test_ten_waiting_messages_go_without_lingering() -> None:
     await asyncio.gather(*sends)
 
 
-async def test_at_most_so_many_calls_of_a_queue_are_under_way() -> None:
-    """What found no free call goes as soon as one ends, in the order it came."""
+async def test_calls_in_flight_of_a_queue_are_limited() -> None:
+    """Waiting messages are sent in order as soon as a call ends."""
     bench = Bench(FakeQueue(delay=1.0), SendingSettings(batches_in_flight=2, linger_seconds=0.01))
     await asyncio.gather(*(bench.start(f"s{n:02}") for n in range(45)))
-    assert bench.queue.most_running == 2
+    assert bench.queue.max_running == 2
     assert asyncio.get_running_loop().time() == pytest.approx(3.0, abs=0.1)
     assert [name for call in bench.queue.subjects for name in call] == [f"s{n:02}" for n in range(45)]
 
@@ -92,15 +94,15 @@ async def test_a_call_holds_at_most_a_mebibyte() -> None:
 
 
 @pytest.mark.promise(1)
-async def test_an_entry_that_fails_inside_a_success_is_not_sent_and_never_sent_again() -> None:
-    """A later message of its subject may have been taken by then."""
+async def test_a_failed_entry_of_a_successful_call_is_never_sent_again() -> None:
+    """The queue may have accepted a later message of its subject by then."""
 
     def fail_b(_: int, outgoing: OutgoingMessage) -> Sent | Failed:
         if outgoing.group_id == "b":
             return Failed("InternalError", "try again", sender_fault=False)
         return Sent("id", 1)
 
-    bench = Bench(FakeQueue(answer=fail_b))
+    bench = Bench(FakeQueue(outcome=fail_b))
     a, b, c = await asyncio.gather(*(bench.start(name) for name in "abc"))
     await asyncio.sleep(60)
     assert isinstance(a, Sent)
@@ -115,15 +117,15 @@ async def test_an_entry_that_fails_inside_a_success_is_not_sent_and_never_sent_a
     ("error", "reason", "wait"),
     [
         (BackendUnavailableError("connection refused", retry_after_seconds=7), "connection refused", 7),
-        (BackendRejectedError("AccessDenied", "fenced"), "AccessDenied", None),
+        (BackendRejectedError("AccessDenied", "blocked"), "AccessDenied", None),
         (ZeroDivisionError("a bug"), "unexpected", None),
     ],
-    ids=["away", "refused", "bug"],
+    ids=["unavailable", "rejected", "bug"],
 )
 async def test_a_call_that_fails_fails_all_its_messages_and_the_next_one_works(
     error: Exception, reason: str, wait: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody is told 202, nobody waits for ever, and the batcher lives on."""
+    """No message is acknowledged, none waits for ever, and the batcher keeps working."""
     caplog.set_level(logging.CRITICAL)
     bench = Bench(FakeQueue(error=error))
     for result in await asyncio.gather(bench.start("a"), bench.start("b")):
@@ -136,7 +138,7 @@ async def test_a_call_that_fails_fails_all_its_messages_and_the_next_one_works(
 
 @pytest.mark.promise(1)
 async def test_a_queue_that_does_not_answer_fails_its_messages_in_bounded_time() -> None:
-    """Those that waited too long behind it are not sent at all."""
+    """Messages that waited too long behind it are not sent at all."""
     settings = SendingSettings(batches_in_flight=1, call_timeout_seconds=10, max_wait_seconds=5)
     bench = Bench(FakeQueue(delay=1_000), settings)
     first, second = bench.start("first"), None
@@ -144,9 +146,9 @@ async def test_a_queue_that_does_not_answer_fails_its_messages_in_bounded_time()
     second = bench.start("second")
     results = await asyncio.gather(first, second)
     assert asyncio.get_running_loop().time() == pytest.approx(10, abs=0.1)
-    assert [result.reason for result in results if isinstance(result, NotSent)] == [
+    assert [result.reason.split("; ")[-1] for result in results if isinstance(result, NotSent)] == [
         "the queue did not answer within 10 s",
-        "the queue was busy for 5 s; nothing was sent",
+        "nothing was sent",
     ]
     assert bench.queue.subjects == [["first"]]
 
@@ -157,8 +159,8 @@ async def test_a_queue_that_does_not_answer_fails_its_messages_in_bounded_time()
     [(SendingSettings(max_waiting_messages=3), 20), (SendingSettings(max_waiting_bytes=3_000), 700)],
     ids=["messages", "bytes"],
 )
-async def test_what_is_beyond_the_buffer_is_refused_at_once(settings: SendingSettings, size: int) -> None:
-    """Room comes back with the acknowledgements."""
+async def test_messages_beyond_the_buffer_are_refused_at_once(settings: SendingSettings, size: int) -> None:
+    """Acknowledged messages free their space."""
     bench = Bench(FakeQueue(delay=1), settings)
     sends = [bench.start(f"s{n}", size) for n in range(4)]
     await asyncio.sleep(0)
@@ -172,8 +174,8 @@ async def test_what_is_beyond_the_buffer_is_refused_at_once(settings: SendingSet
     assert isinstance(await bench.start("again", size), Sent)
 
 
-async def test_a_message_that_nobody_waits_for_any_more_is_not_sent() -> None:
-    """Its sender was told nothing, so nothing is owed."""
+async def test_a_cancelled_message_is_not_sent() -> None:
+    """Its request got no response, so nothing was promised."""
     bench = Bench(FakeQueue(delay=1), SendingSettings(linger_seconds=0.5))
     first = bench.start("first")
     await asyncio.sleep(0.1)
@@ -186,17 +188,17 @@ async def test_a_message_that_nobody_waits_for_any_more_is_not_sent() -> None:
     assert bench.batcher.waiting == 0
 
 
-async def test_messages_that_belong_together_share_one_call_in_order() -> None:
-    """Others fill up the room beside them, but never split them."""
+async def test_messages_of_one_batch_share_one_call_in_order() -> None:
+    """Others fill the rest of the call, but never split them."""
     bench = Bench(FakeQueue(delay=1), SendingSettings(linger_seconds=0.1))
     units = [[message(f"u{unit}-{n}") for n in range(6)] for unit in range(2)]
     single = bench.start("single")
-    await asyncio.gather(single, *(bench.batcher.send_together("queue", unit) for unit in units))
+    await asyncio.gather(single, *(bench.batcher.send_batch("queue", unit) for unit in units))
     assert bench.queue.subjects == [["single", *(f"u0-{n}" for n in range(6))], [f"u1-{n}" for n in range(6)]]
 
 
-async def test_draining_waits_for_the_calls_under_way() -> None:
-    """After it nothing of this process touches a queue."""
+async def test_draining_waits_for_the_calls_in_flight() -> None:
+    """Afterwards this process sends nothing to a queue."""
     bench = Bench(FakeQueue(delay=3))
     sending = bench.start("a")
     await asyncio.sleep(1)

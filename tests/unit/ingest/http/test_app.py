@@ -1,6 +1,8 @@
+"""The endpoints of the HTTP API."""
+
 import pytest
 
-from chaski_ingest.http.endpoints import BATCH, SINGLE, Endpoint, find_endpoint
+from chaski_ingest.http.app import BATCH, SINGLE, Endpoint, find_endpoint
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,6 @@ def test_a_routes_endpoint_is_found(target: str, kind: str) -> None:
         ("/v1/routes/a/b/messages:other?q", "/v1/routes/a/b/messages:other"),
     ],
 )
-def test_any_other_path_is_given_back(target: str, path: str) -> None:
-    """So that the answer can name it."""
+def test_any_other_path_is_returned(target: str, path: str) -> None:
+    """So that the response can name it."""
     assert find_endpoint(target) == path

@@ -1,6 +1,8 @@
+"""The checks of a request's headers."""
+
 import pytest
 
-from chaski_ingest.http.bodies import JSON, NDJSON, type_problem
+from chaski_ingest.http.request import JSON, NDJSON, type_problem
 
 
 @pytest.mark.parametrize(
@@ -14,8 +16,8 @@ from chaski_ingest.http.bodies import JSON, NDJSON, type_problem
     ],
     ids=str,
 )
-def test_json_by_any_of_its_names_is_taken(headers: dict[str, str]) -> None:
-    """No Content-Type is taken at its word."""
+def test_json_is_accepted_by_each_of_its_names(headers: dict[str, str]) -> None:
+    """And without a Content-Type."""
     assert type_problem(headers, JSON) is None
 
 
@@ -30,8 +32,8 @@ def test_json_by_any_of_its_names_is_taken(headers: dict[str, str]) -> None:
     ],
     ids=str,
 )
-def test_any_other_kind_of_body_is_refused_with_415(headers: dict[str, str], named: str) -> None:
-    """The detail names what came or what to send."""
+def test_any_other_body_type_is_refused_with_415(headers: dict[str, str], named: str) -> None:
+    """The detail names what was sent or what to send."""
     problem = type_problem(headers, JSON)
     assert problem is not None
     assert problem.status == 415

@@ -1,4 +1,4 @@
-"""What is answered instead of 202: RFC 9457 problem details, and the same as a line of a batch's answer."""
+"""Reasons why a message or a request is not accepted, as RFC 9457 problem details and as lines of a batch response."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,14 +14,14 @@ class Problem:
     """One reason why a message or a whole request was not accepted."""
 
     status: int
-    reason: str  # a short word of a closed list: end of `type`, and the metric label
+    reason: str  # one of a closed list: the end of `type`, and the metric label
     title: str
     detail: str
     errors: tuple[FieldError, ...] = ()
     retry_after_seconds: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The body of an `application/problem+json` answer."""
+        """The body of an `application/problem+json` response."""
         document: dict[str, Any] = {
             "type": f"urn:chaski:problem:{self.reason}",
             "title": self.title,
@@ -43,87 +43,87 @@ class Problem:
         }
 
 
-def errors_json(faults: tuple[FieldError, ...]) -> list[dict[str, str]]:
-    """Faults as both kinds of answer list them."""
-    return [{"field": fault.field, "message": fault.message} for fault in faults]
+def errors_json(errors: tuple[FieldError, ...]) -> list[dict[str, str]]:
+    """Field errors as the JSON of problem details and of batch lines."""
+    return [{"field": error.field, "message": error.message} for error in errors]
 
 
-def invalid(faults: tuple[FieldError, ...]) -> Problem:
-    """A message that can't be accepted as it is."""
-    detail = "; ".join(str(fault) for fault in faults)
-    return Problem(400, "invalid", "The message is not valid", detail, faults)
+def invalid(errors: tuple[FieldError, ...]) -> Problem:
+    """The message is not valid; every error is listed."""
+    detail = "; ".join(str(error) for error in errors)
+    return Problem(400, "invalid", "The message is not valid", detail, errors)
 
 
 def too_large(detail: str) -> Problem:
-    """A message or body above its limit."""
+    """A message or a body is above its limit."""
     return Problem(413, "too-large", "Too large", detail)
 
 
 def body_too_large(limit: int) -> Problem:
-    """A body above the limit of its kind."""
+    """The body is above the limit of its endpoint, in bytes."""
     return too_large(f"the body has more than {limit} bytes")
 
 
 def unsupported(detail: str) -> Problem:
-    """A body of another kind than can be read."""
+    """The body has a type, charset or encoding that ingest does not read."""
     return Problem(415, "unsupported-type", "Unsupported media type", detail)
 
 
 def no_route(namespace: str, name: str) -> Problem:
-    """Nothing is known of the route asked for; what else there is is not told."""
-    return Problem(404, "no-route", "No such route", f'there is no route "{name}" in namespace "{namespace}"')
+    """The route does not exist; the answer does not reveal which ones do."""
+    return Problem(404, "no-route", "No such route", f'namespace "{namespace}" has no route "{name}"')
 
 
 def unserved(status: int, detail: str, retry_after_seconds: int) -> Problem:
-    """The route is known, but takes nothing now: 404 until somebody does something, 503 for a moment."""
+    """The route exists but takes no messages: 404 until its owner acts, 503 while it becomes ready."""
     if status == 404:
         return Problem(404, "no-route", "No such route", detail)
     return Problem(status, "not-ready", "Not ready", detail, retry_after_seconds=retry_after_seconds)
 
 
 def denied(status: int, detail: str, retry_after_seconds: int | None) -> Problem:
-    """Whoever asks may not send: 401, 403, not so much (429), or it can't be told at the moment (503)."""
-    reasons = {429: ("rate-limited", "Too many messages"), 503: ("auth-away", "Not accepted")}
+    """Authentication failed (401, 403), rate limit exceeded (429), or the authenticator is unavailable (503)."""
+    reasons = {429: ("rate-limited", "Too many messages"), 503: ("auth-away", "Not accepted")}  # words: allow
     if status not in reasons:
         return of_status(status, detail)
     return Problem(status, *reasons[status], detail, retry_after_seconds=retry_after_seconds)
 
 
 def suspended(key: str, retry_after_seconds: int) -> Problem:
-    """The route takes nothing now, because somebody said so."""
+    """The route's `suspend.ingest` is set."""
     detail = f'ingest of route "{key}" is suspended'
     return Problem(429, "suspended", "Suspended", detail, retry_after_seconds=retry_after_seconds)
 
 
 def draining(retry_after_seconds: int) -> Problem:
-    """This process is about to end."""
-    detail = "this server is shutting down; another one will answer"
+    """This process is shutting down."""
+    detail = "this server is shutting down; send the request again to reach another one"
     return Problem(503, "draining", "Shutting down", detail, retry_after_seconds=retry_after_seconds)
 
 
 def overloaded(detail: str, retry_after_seconds: int) -> Problem:
-    """Too much is held already."""
-    return Problem(503, "overloaded", "Too much to do", detail, retry_after_seconds=retry_after_seconds)
+    """A limit of what this process holds is reached."""
+    return Problem(503, "overloaded", "Overloaded", detail, retry_after_seconds=retry_after_seconds)
 
 
-def queue_away(detail: str, retry_after_seconds: int) -> Problem:
+def queue_unavailable(detail: str, retry_after_seconds: int) -> Problem:
     """The queue did not acknowledge the message."""
-    return Problem(503, "queue-away", "Not accepted", detail, retry_after_seconds=retry_after_seconds)
+    return Problem(503, "queue-away", "Not accepted", detail, retry_after_seconds=retry_after_seconds)  # words: allow
 
 
 def not_sent(line: int) -> Problem:
-    """A line of a batch that was held back for the order's sake; `line` is the one that failed."""
+    """A line of a batch was not sent, to keep the order: `line`, of the same subject, was not accepted."""
     detail = f"line {line} of the same subject was not accepted, so this one was not sent"
     return Problem(503, "not-sent", "Not sent", detail)
 
 
 def not_sent_after(line: int) -> Problem:
-    """A line of a batch that was held back because `line`, an earlier one, may be of its subject."""
+    """A line of a batch was not sent, to keep the order: `line` is unreadable and may be of the same subject."""
     detail = f"line {line} could not be read, so it may be of the same subject; this one was not sent"
     return Problem(503, "not-sent", "Not sent", detail)
 
 
 def of_status(status: int, detail: str = "") -> Problem:
-    """A problem that HTTP itself names."""
+    """A problem with the reason phrase of an HTTP status."""
     phrase = HTTPStatus(status).phrase
     return Problem(status, phrase.lower().replace(" ", "-"), phrase, detail or phrase)
