@@ -1,1 +1,1 @@
-"""Takes messages from the queues, delivers them in order, climbs the ladder, keeps what failed."""
+"""The worker: receives messages, delivers them in order, retries by the ladder, stores dead letters."""

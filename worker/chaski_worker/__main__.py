@@ -18,27 +18,27 @@ from chaski_worker.process import WorkerOptions, read_route, serve
 from chaski_worker.settings import from_environment
 
 _DESCRIPTION = """\
-Delivers one route's messages from SQS; what fails for good is kept in DynamoDB.
+Delivers one route's messages from SQS; messages that fail for good become dead letters in DynamoDB.
 
-Credentials, region and endpoints come from AWS's usual chain (environment, profile, IRSA, Pod Identity;
-AWS_ENDPOINT_URL_SQS and AWS_ENDPOINT_URL_DYNAMODB for stand-ins). SIGTERM: nothing new is received, what is in
-flight finishes or is given back in order. /healthz says 503 when no poll has succeeded for a minute.
+Credentials, region and endpoints come from AWS's default chain (environment, profile, IRSA, Pod Identity;
+AWS_ENDPOINT_URL_SQS and AWS_ENDPOINT_URL_DYNAMODB for emulators). SIGTERM: nothing new is received, messages in
+flight are finished or released in order. /healthz returns 503 when no poll has succeeded for a minute.
 """
 _EPILOG = """\
 examples:
   chaski-worker consume --route resolved.yaml                     first attempts of all queues of the route
   chaski-worker consume --route resolved.yaml --queue messages    of one queue
   chaski-worker retry --route resolved.yaml                       all rungs of the route
-  chaski-worker sweep --route resolved.yaml                       attempts nothing; keeps what is about to expire
+  chaski-worker sweep --route resolved.yaml                       attempts nothing; keeps messages about to expire
 
-exit codes: 0 stopped as asked, 1 it could not run, 2 wrong input
+exit codes: 0 stopped by a signal, 1 could not run, 2 invalid input
 """
 
 _STAGES = {"consume": (Stage.FIRST,), "retry": (Stage.RETRY,), "sweep": (Stage.FIRST, Stage.RETRY)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; its exit code."""
+    """Runs the command and returns its exit code."""
     given = _parser().parse_args(arguments)
     try:
         settings = from_environment(os.environ)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_loopback=os.environ.get("CHASKI_ALLOW_LOOPBACK") == "1",
         settings=settings,
         secrets=given.secrets,
-        sweep=given.job == "sweep",
+        expire_only=given.job == "sweep",
     )
     try:
         resolved = read_route(options)
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     jobs = parser.add_subparsers(dest="job", required=True, metavar="consume|retry|sweep")
     consume = jobs.add_parser("consume", help="makes first attempts; in Strict the retries as well")
     consume.add_argument("--queue", metavar="NAME", help="only this queue of the route (default: all)")
-    retry = jobs.add_parser("retry", help="makes retries: takes all rungs of the route")
+    retry = jobs.add_parser("retry", help="makes retries: consumes all rungs of the route")
     summary = "attempts nothing: keeps messages of all queues and rungs as dead letters a day before SQS deletes them"
     sweep = jobs.add_parser("sweep", help=summary)
     for job in (consume, retry, sweep):
@@ -98,12 +98,10 @@ def _parser() -> argparse.ArgumentParser:
             type=Path,
             default=Path("/etc/chaski/secrets"),
             metavar="DIR",
-            help="where the Secrets that the route names are mounted, each in a folder of its name (default: %(default)s)",
+            help="folder where the Secrets of the route are mounted, each in a folder of its name (default: %(default)s)",
         )
-        job.add_argument("--host", default="0.0.0.0", help="where health and metrics listen (default: %(default)s)")  # noqa: S104 - Pods are scraped from outside
-        job.add_argument(
-            "--metrics-port", type=int, default=9090, metavar="N", help="0 takes a free one (default: 9090)"
-        )
+        job.add_argument("--host", default="0.0.0.0", help="address for health and metrics (default: %(default)s)")  # noqa: S104 - Pods are scraped from outside
+        job.add_argument("--metrics-port", type=int, default=9090, metavar="N", help="0: any free port (default: 9090)")
         job.add_argument("--log-format", choices=("json", "console"), default="json", help="default: %(default)s")
         job.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser

@@ -12,13 +12,11 @@ from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import AllowRule
 from chaski_runtime.http.pool import MAX_AGE_SECONDS
-from chaski_worker.delivery.clients import TargetClients
+from chaski_worker.delivery.clients import ClientCertificate, TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
-from chaski_worker.delivery.tls import ClientCertificate
 from chaski_worker.guard.addresses import AddressPolicy, AddressTables, MakeSocket, plain_socket
-from chaski_worker.guard.guard import Guard, api_server_hosts
-from chaski_worker.guard.refusal import RefusalReason
-from contract.delivery.targets import TIMEOUT_SECONDS, Certificates, FakeResolver, Handler, Lab, Target
+from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts
+from contract.delivery.targets import TIMEOUT_SECONDS, Certificates, DelivererSetup, FakeResolver, Handler, Target
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -28,7 +26,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Callable[..., Awaitable[Target]]]:
-    """What starts servers: awaited with a handler, and optionally an address, TLS settings and a port."""
+    """Starts servers: awaited with a handler, and optionally an address, TLS settings and a port."""
     servers: list[asyncio.Server] = []
     tasks: set[asyncio.Task[None]] = set()
 
@@ -45,7 +43,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Target]]]:
             try:
                 await handler(reader, writer, target)
             except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError, ssl.SSLError):
-                pass  # the client went away, or the test is over
+                pass  # the client closed the connection, or the test is over
             finally:
                 tasks.discard(task)
                 writer.close()
@@ -64,8 +62,8 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Target]]]:
 
 
 @pytest.fixture
-async def lab() -> AsyncIterator[Callable[..., Lab]]:
-    """Makes deliverers: `lab(*rules, policy=..., resolver=..., ...)`; a rule is an AllowRule or a URL."""
+async def make_setup() -> AsyncIterator[Callable[..., DelivererSetup]]:
+    """Makes deliverers: `make_setup(*rules, policy=..., resolver=..., ...)`; a rule is an AllowRule or a URL."""
     made: list[HttpDeliverer] = []
 
     def make(
@@ -77,10 +75,10 @@ async def lab() -> AsyncIterator[Callable[..., Lab]]:
         certificates: Mapping[AllowRule, ClientCertificate] | None = None,
         ceiling: int | None = None,
         max_age: float = MAX_AGE_SECONDS,
-    ) -> Lab:
+    ) -> DelivererSetup:
         named = [rule if isinstance(rule, AllowRule) else AllowRule(f"rule{i}", rule) for i, rule in enumerate(rules)]
         refusals: list[RefusalReason] = []
-        sessions = TargetClients(
+        clients = TargetClients(
             policy or AddressTables(permit_loopback=True),
             user_agent="chaski/test",
             resolver=resolver or FakeResolver({}),
@@ -90,10 +88,10 @@ async def lab() -> AsyncIterator[Callable[..., Lab]]:
             max_age_seconds=max_age,
         )
         deliverer = HttpDeliverer(
-            Guard(named, api_server_hosts({})), sessions, timeout_seconds=timeout, on_refusal=refusals.append
+            Guard(named, api_server_hosts({})), clients, timeout_seconds=timeout, on_refusal=refusals.append
         )
         made.append(deliverer)
-        return Lab(deliverer, refusals)
+        return DelivererSetup(deliverer, refusals)
 
     yield make
     for deliverer in made:

@@ -1,4 +1,4 @@
-"""Small servers on 127.0.0.x that behave as a test tells them to, and what is needed to call them."""
+"""Small scripted servers on 127.0.0.x, and the parts to call them."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from chaski_core.message.envelope import HttpRequest
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
-from chaski_worker.guard.refusal import RefusalReason
+from chaski_worker.guard.guard import RefusalReason
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter, "Target"], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -21,27 +21,27 @@ TIMEOUT_SECONDS = 0.4
 
 @dataclass
 class Target:
-    """A server and what it saw."""
+    """A server and its requests."""
 
     address: str = ""
     port: int = 0
     connections: int = 0
-    requests: list[bytes] = field(default_factory=list)  # heads, as they came
+    requests: list[bytes] = field(default_factory=list)  # heads, as received
 
     def url(self, path: str = "/", scheme: str = "http") -> str:
         """URL of a path on this server."""
         return f"{scheme}://{self.address}:{self.port}{path}"
 
     async def read_request(self, reader: asyncio.StreamReader) -> None:
-        """Takes one whole request and notes it down."""
+        """Reads one whole request and records it."""
         head = await reader.readuntil(b"\r\n\r\n")
         self.requests.append(head)
         if length := re.search(rb"(?i)content-length: (\d+)", head):
             await reader.readexactly(int(length[1]))
 
 
-def answering(*answers: bytes, then_close: bool = False) -> Handler:
-    """Gives these answers, one for each request, the last one over and over."""
+def responding(*answers: bytes, then_close: bool = False) -> Handler:
+    """Sends these responses, one for each request, the last one repeatedly."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Target) -> None:
         while True:
@@ -56,7 +56,7 @@ def answering(*answers: bytes, then_close: bool = False) -> Handler:
 
 @dataclass
 class FakeResolver(AbstractResolver):
-    """Answers from a table; a name asked again gets its next list of addresses. Names not listed do not exist."""
+    """Resolves from a table; each lookup of a name returns its next list of addresses. Names not listed do not exist."""
 
     names: Mapping[str, Sequence[Sequence[str]]]
     asked: list[str] = field(default_factory=list)
@@ -83,8 +83,8 @@ def _result(host: str, address: str, port: int) -> ResolveResult:
 
 
 @dataclass
-class Lab:
-    """A deliverer that may dial loopback, and what it refused."""
+class DelivererSetup:
+    """A deliverer that may dial loopback, and its refusals."""
 
     deliverer: HttpDeliverer
     refusals: list[RefusalReason]

@@ -1,4 +1,4 @@
-"""Signed requests, as a target gets them."""
+"""Signed requests, as a target receives them."""
 
 import base64
 import time
@@ -10,10 +10,10 @@ from standardwebhooks import Webhook
 from chaski_core.message.envelope import HttpRequest
 from chaski_worker.delivery.http_deliverer import MESSAGE_ID
 from chaski_worker.delivery.signing import SigningDeliverer, watch_keys
-from contract.delivery.targets import Lab, Target, answering
+from contract.delivery.targets import DelivererSetup, Target, responding
 
 Serve = Callable[..., Awaitable[Target]]
-MakeLab = Callable[..., Lab]
+MakeSetup = Callable[..., DelivererSetup]
 KEY = "whsec_" + base64.b64encode(b"k" * 32).decode()
 FAILS, WORKS = (b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status for status in (500, 200))
 
@@ -24,16 +24,16 @@ def _headers(head: bytes) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("body", [b'{"a":1}', b"", None, "grüße".encode()], ids=repr)
-async def test_every_attempt_is_signed_afresh_with_the_same_id(
-    serve: Serve, lab: MakeLab, tmp_path_factory: pytest.TempPathFactory, body: bytes | None
+async def test_every_attempt_has_its_own_signature_and_the_same_id(
+    serve: Serve, make_setup: MakeSetup, tmp_path_factory: pytest.TempPathFactory, body: bytes | None
 ) -> None:
-    """A target that verifies with the published library takes each attempt, and knows a repeat by its id."""
+    """A target that verifies with the published library accepts each attempt, and recognises a repeat by its id."""
     folder = tmp_path_factory.mktemp("signing")
     (folder / "current").write_text(KEY)
     now = time.time()
-    target = await serve(answering(FAILS, WORKS))
+    target = await serve(responding(FAILS, WORKS))
     deliverer = SigningDeliverer(
-        lab(target.url(), timeout=30).deliverer, watch_keys(folder, time.monotonic), lambda: int(now * 1_000)
+        make_setup(target.url(), timeout=30).deliverer, watch_keys(folder, time.monotonic), lambda: int(now * 1_000)
     )
     request = HttpRequest("POST", target.url(), (("Content-Type", "text/plain"),), body)
     assert (await deliverer.deliver(request, [(MESSAGE_ID, "m-1"), ("Chaski-Attempt", "1")])).key == "500"
@@ -48,9 +48,9 @@ async def test_every_attempt_is_signed_afresh_with_the_same_id(
     assert deliverer.target_name(target.url()) == "rule0"
 
 
-async def test_a_producer_can_not_sign_in_our_name(serve: Serve, lab: MakeLab) -> None:
-    """The headers are refused where a message brings them."""
-    target = await serve(answering(WORKS))
+async def test_a_producer_can_not_set_the_signature_headers(serve: Serve, make_setup: MakeSetup) -> None:
+    """The headers are refused in a message."""
+    target = await serve(responding(WORKS))
     request = HttpRequest("POST", target.url(), (("Webhook-Signature", "v1,x"),), b"")
-    assert (await lab(target.url()).deliverer.deliver(request)).key == "refused"
+    assert (await make_setup(target.url()).deliverer.deliver(request)).key == "refused"
     assert target.connections == 0

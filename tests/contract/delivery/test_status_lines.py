@@ -1,4 +1,4 @@
-"""Only HTTP/1.0 and HTTP/1.1 answers count, however they come; and nothing that a target puts into headers is shown."""
+"""Only HTTP/1.0 and HTTP/1.1 responses count, however they are split; and no header content of a target is shown."""
 
 import asyncio
 import logging
@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from contract.delivery.targets import Handler, Lab, Target, post
+from contract.delivery.targets import DelivererSetup, Handler, Target, post
 
 Serve = Callable[..., Awaitable[Target]]
-MakeLab = Callable[..., Lab]
+MakeSetup = Callable[..., DelivererSetup]
 EMPTY = b"\r\nContent-Length: 0\r\n\r\n"
 SECRET = "s3cr3t"
 
 
-def _saying(*packets: bytes) -> Handler:
-    """Answers every request with these, each in a packet of its own; then keeps the connection open."""
+def _responding(*packets: bytes) -> Handler:
+    """Responds to every request with these bytes, each in a packet of its own; then keeps the connection open."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Target) -> None:
         while True:
@@ -46,10 +46,10 @@ OF_HTTP = [
 
 
 @pytest.mark.parametrize("packets", OF_HTTP)
-async def test_an_answer_of_http_1_counts(serve: Serve, lab: MakeLab, packets: list[bytes]) -> None:
-    """Again and again, over one connection where that is kept."""
-    target = await serve(_saying(*packets))
-    deliverer = lab(target.url(), timeout=5).deliverer
+async def test_a_response_of_http_1_counts(serve: Serve, make_setup: MakeSetup, packets: list[bytes]) -> None:
+    """Repeatedly, over one connection where that is kept."""
+    target = await serve(_responding(*packets))
+    deliverer = make_setup(target.url(), timeout=5).deliverer
     for _ in range(3):
         outcome = await deliverer.deliver(post(target.url()))
         assert (outcome.key, outcome.status) == ("", 200)
@@ -64,23 +64,23 @@ FOREIGN = [b"RTSP/1.0", b"ICE/1.0", b"HTTP/2.0", b"HTTP/1.2", b"HTTP/9.9", b"HTT
     "before", [b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\n\n", b"\r\n"], ids=repr
 )
 @pytest.mark.parametrize("cut", [False, True], ids=["whole", "byte by byte"])
-async def test_an_answer_of_another_protocol_delivers_nothing(
-    serve: Serve, lab: MakeLab, protocol: bytes, before: bytes, cut: bool
+async def test_a_response_of_another_protocol_is_a_failure(
+    serve: Serve, make_setup: MakeSetup, protocol: bytes, before: bytes, cut: bool
 ) -> None:
-    """Else a message that was sent to a wrong port would be deleted. Also after an interim answer."""
+    """Otherwise a message sent to a wrong port would be deleted. Also after an interim response."""
     answer = before + protocol + b" 200 OK" + EMPTY
-    target = await serve(_saying(*(_drops(answer) if cut else [answer])))
-    outcome = await lab(target.url(), timeout=5).deliverer.deliver(post(target.url()))
+    target = await serve(_responding(*(_drops(answer) if cut else [answer])))
+    outcome = await make_setup(target.url(), timeout=5).deliverer.deliver(post(target.url()))
     assert (outcome.key, outcome.status) == ("connection", None)
     assert protocol.decode() not in outcome.detail
 
 
-async def test_the_connection_that_answered_so_is_closed(serve: Serve, lab: MakeLab) -> None:
+async def test_the_connection_of_a_response_without_http_is_closed(serve: Serve, make_setup: MakeSetup) -> None:
     """And the detail names the reason."""
-    target = await serve(_saying(b"RTSP/1.0 200 OK" + EMPTY))
-    deliverer = lab(target.url()).deliverer
+    target = await serve(_responding(b"RTSP/1.0 200 OK" + EMPTY))
+    deliverer = make_setup(target.url()).deliverer
     details = {(await deliverer.deliver(post(target.url()))).detail for _ in range(3)}
-    assert details == {"the answer is not HTTP: its status line is neither HTTP/1.0 nor HTTP/1.1"}
+    assert details == {"the response is not HTTP: its status line is neither HTTP/1.0 nor HTTP/1.1"}
     assert target.connections == 3
 
 
@@ -106,22 +106,22 @@ LEAKING = [
 @pytest.mark.parametrize("status", [b"HTTP/1.1 200 OK", b"HTTP/1.1 302 Found"], ids=["200", "302"])
 @pytest.mark.parametrize("header", LEAKING, ids=lambda header: ascii(header)[:40])
 async def test_no_header_of_a_target_is_shown(
-    serve: Serve, lab: MakeLab, header: str, status: bytes, caplog: pytest.LogCaptureFixture
+    serve: Serve, make_setup: MakeSetup, header: str, status: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither in what becomes of the message nor in any log, asyncio's included."""
-    target = await serve(_saying(status + b"\r\n" + header.encode() + b"\r\n\r\nhi"))
+    """Neither in the outcome nor in any log, asyncio's included."""
+    target = await serve(_responding(status + b"\r\n" + header.encode() + b"\r\n\r\nhi"))
     with caplog.at_level(logging.DEBUG):
-        outcome = await lab(target.url()).deliverer.deliver(post(target.url()))
+        outcome = await make_setup(target.url()).deliverer.deliver(post(target.url()))
         await asyncio.sleep(0.01)
     assert SECRET not in outcome.detail + outcome.excerpt
     assert not [record for record in caplog.records if SECRET in f"{record.getMessage()} {record.exc_info}"]
 
 
-async def test_what_is_wrong_with_an_answer_is_still_shown(serve: Serve, lab: MakeLab) -> None:
-    """The parser's reason, up to where it would show what came."""
-    target = await serve(_saying(b"HTTP/1.1 200 OK\r\nSet-Cookie: a\0b\r\n\r\n"))
-    outcome = await lab(target.url()).deliverer.deliver(post(target.url()))
+async def test_the_detail_still_names_what_is_wrong_with_a_response(serve: Serve, make_setup: MakeSetup) -> None:
+    """The parser's reason, without the received bytes."""
+    target = await serve(_responding(b"HTTP/1.1 200 OK\r\nSet-Cookie: a\0b\r\n\r\n"))
+    outcome = await make_setup(target.url()).deliverer.deliver(post(target.url()))
     assert outcome.detail in (
-        "the answer is not HTTP: Invalid header value char",
-        "the answer is not HTTP: a header is not valid",
+        "the response is not HTTP: Invalid header value char",
+        "the response is not HTTP: a header is not valid",
     )

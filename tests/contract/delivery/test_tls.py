@@ -1,4 +1,4 @@
-"""Certificates are checked, and what fails in a handshake is class `tls`."""
+"""Certificates are verified, and a failed handshake is class `tls`."""
 
 import asyncio
 import shutil
@@ -10,25 +10,25 @@ import pytest
 
 from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import AllowRule
-from chaski_worker.delivery.tls import ClientCertificate
-from contract.delivery.targets import OK, Certificates, FakeResolver, Handler, Lab, Target, answering, post
+from chaski_worker.delivery.clients import ClientCertificate
+from contract.delivery.targets import OK, Certificates, DelivererSetup, FakeResolver, Handler, Target, post, responding
 
 Serve = Callable[..., Awaitable[Target]]
-MakeLab = Callable[..., Lab]
+MakeSetup = Callable[..., DelivererSetup]
 
 
-async def _attempt(lab: MakeLab, target: Target, ca_bundle: str | None = None) -> Outcome:
+async def _attempt(make_setup: MakeSetup, target: Target, ca_bundle: str | None = None) -> Outcome:
     url = f"https://target.test:{target.port}/"
     resolver = FakeResolver({"target.test": [["127.0.0.1"]]})
-    return await lab(AllowRule("rule", url, ca_bundle=ca_bundle), resolver=resolver).deliverer.deliver(post(url))
+    return await make_setup(AllowRule("rule", url, ca_bundle=ca_bundle), resolver=resolver).deliverer.deliver(post(url))
 
 
 async def test_a_certificate_of_the_rules_own_bundle_is_trusted(
-    serve: Serve, lab: MakeLab, certificates: Certificates
+    serve: Serve, make_setup: MakeSetup, certificates: Certificates
 ) -> None:
-    """A private authority is named by the rule."""
-    target = await serve(answering(OK), tls=certificates.server("right"))
-    outcome = await _attempt(lab, target, certificates.pem("right"))
+    """A private authority is configured in the rule."""
+    target = await serve(responding(OK), tls=certificates.server("right"))
+    outcome = await _attempt(make_setup, target, certificates.pem("right"))
     assert (outcome.key, outcome.status) == ("", 200)
 
 
@@ -41,11 +41,11 @@ async def test_a_certificate_of_the_rules_own_bundle_is_trusted(
     ],
 )
 async def test_a_certificate_that_can_not_be_trusted_is_a_tls_error(
-    serve: Serve, lab: MakeLab, certificates: Certificates, served: str, trusted: str | None, words: str
+    serve: Serve, make_setup: MakeSetup, certificates: Certificates, served: str, trusted: str | None, words: str
 ) -> None:
     """No request is sent, and the detail says what is wrong with the certificate."""
-    target = await serve(answering(OK), tls=certificates.server(served))
-    outcome = await _attempt(lab, target, trusted and certificates.pem(trusted))
+    target = await serve(responding(OK), tls=certificates.server(served))
+    outcome = await _attempt(make_setup, target, trusted and certificates.pem(trusted))
     assert outcome.key == "tls"
     assert words in outcome.detail
     assert target.requests == []
@@ -70,27 +70,29 @@ async def _plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tar
 
 
 @pytest.mark.parametrize("handler", [_close, _reset, _plain], ids=["closes", "resets", "speaks no TLS"])
-async def test_a_handshake_that_fails_is_a_tls_error(serve: Serve, lab: MakeLab, handler: Handler) -> None:
-    """Also where the target just goes away in it."""
-    outcome = await _attempt(lab, await serve(handler))
+async def test_a_handshake_that_fails_is_a_tls_error(serve: Serve, make_setup: MakeSetup, handler: Handler) -> None:
+    """Also where the target closes the connection during the handshake."""
+    outcome = await _attempt(make_setup, await serve(handler))
     assert (outcome.key, outcome.status) == ("tls", None)
 
 
-async def test_nothing_listens_on_the_port_of_an_https_target(lab: MakeLab, unused_tcp_port: int) -> None:
-    """There was no handshake to fail: class `connection`."""
-    outcome = await _attempt(lab, Target("127.0.0.1", unused_tcp_port))
+async def test_a_closed_port_of_an_https_target_is_a_connection_error(
+    make_setup: MakeSetup, unused_tcp_port: int
+) -> None:
+    """There was no handshake that could fail: class `connection`."""
+    outcome = await _attempt(make_setup, Target("127.0.0.1", unused_tcp_port))
     assert outcome.key == "connection"
 
 
-async def test_a_handshake_that_hangs_is_a_timeout(serve: Serve, lab: MakeLab) -> None:
-    """No answer in time is no answer in time."""
+async def test_a_handshake_that_hangs_is_a_timeout(serve: Serve, make_setup: MakeSetup) -> None:
+    """It is class `timeout`, not `tls`."""
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Target) -> None:
         del writer, target
         while await reader.read(1_000):
             pass
 
-    outcome = await _attempt(lab, await serve(hang))
+    outcome = await _attempt(make_setup, await serve(hang))
     assert outcome.key == "timeout"
 
 
@@ -106,20 +108,23 @@ def _mount(certificates: Certificates, name: str, folder: Path) -> None:
         shutil.copy(certificates.folder / f"{name}.{ending}", folder / f"tls.{ending}")
 
 
-async def test_a_rule_shows_its_certificate_and_takes_up_a_renewed_one(
-    serve: Serve, lab: MakeLab, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
+async def test_a_rule_presents_its_certificate_and_loads_a_renewed_one(
+    serve: Serve, make_setup: MakeSetup, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """From the mounted Secret. What can't be used, such as a key of another certificate, changes nothing."""
+    """From the mounted Secret. Unusable files, such as a key of another certificate, change nothing."""
     folder, now = tmp_path_factory.mktemp("client"), 0.0
-    target = await serve(answering(OK, then_close=True), tls=_asking_for(certificates, "wrong"))
+    target = await serve(responding(OK, then_close=True), tls=_asking_for(certificates, "wrong"))
     url = f"https://target.test:{target.port}/"
     rule = AllowRule("rule", url, ca_bundle=certificates.pem("right"), client_cert_secret_name="client")
     _mount(certificates, "right", folder)
     shown = ClientCertificate(rule, folder, lambda: now)
     resolver = FakeResolver({"target.test": [["127.0.0.1"]]})
-    deliverer = lab(rule, resolver=resolver, certificates={rule: shown}, timeout=10).deliverer
+    deliverer = make_setup(rule, resolver=resolver, certificates={rule: shown}, timeout=10).deliverer
 
-    assert (await deliverer.deliver(post(url))).key in ("tls", "connection")  # of TLS 1.3 told only after the handshake
+    assert (await deliverer.deliver(post(url))).key in (
+        "tls",
+        "connection",
+    )  # TLS 1.3 reports it only after the handshake
     assert target.requests == []
     _mount(certificates, "wrong", folder)
     now = 10.0

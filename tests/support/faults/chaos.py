@@ -1,4 +1,4 @@
-"""Harm of every kind to a part of all calls, by chance."""
+"""Faults of every kind in a random share of all calls."""
 
 import random
 
@@ -40,7 +40,7 @@ _UNANSWERED = 0.004  # of all calls: each takes ten seconds
 
 
 def chaos(share: float, chance: random.Random, met: set[str]) -> Fault:
-    """Harms that share of all exchanges; notes the actions that it has harmed."""
+    """A fault for that share of all exchanges; records the affected actions in `met`."""
 
     async def harm(exchange: Exchange) -> None:
         drawn = chance.random()

@@ -1,7 +1,7 @@
-"""A proxy between an adapter and a stand-in that does to HTTP exchanges what networks and services do to them.
+"""A proxy between an adapter and an emulator that injects faults of networks and services into HTTP exchanges.
 
-A fault is a coroutine function over one exchange: it may ask the stand-in or not, answer or not. An exchange that is not
-answered whole ends with its connection cut.
+A fault is a coroutine function over one exchange: it may forward the request or not, respond or not. An exchange that is not
+answered completely ends with its connection closed.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import aiohttp
 Fault = Callable[["Exchange"], Awaitable[None]]
 ANY = "*"
 SIGNATURE_SECONDS = 900  # IAM User Guide, "Troubleshoot signed requests for AWS APIs"
-_SIGNED = ("authorization", "x-amz-date")  # DynamoDB Local wants to see a signature, and does not check it
+_SIGNED = ("authorization", "x-amz-date")  # DynamoDB Local requires a signature, and does not verify it
 _CONTENT_TYPE = "application/x-amz-json-1.0"
 
 
@@ -36,18 +36,18 @@ class Exchange:
     answered: bool = field(default=False)
 
     async def ask(self, fields: Mapping[str, Any] | None = None) -> tuple[int, dict[str, str], bytes]:
-        """The stand-in's answer to the request, or to one with other fields."""
+        """The emulator's response to the request, or to one with other fields."""
         body = self.body if fields is None else json.dumps(fields).encode()
         headers = {"Content-Type": _CONTENT_TYPE, "X-Amz-Target": self.headers["x-amz-target"]}
         headers |= {name: self.headers[name] for name in _SIGNED if name in self.headers}
         async with self._session.post(self._upstream, data=body, headers=headers) as response:
-            told = {
+            kept = {
                 name: value for name, value in response.headers.items() if name.lower().startswith(("x-amz", "date"))
             }
-            return response.status, told, await response.read()
+            return response.status, kept, await response.read()
 
     async def answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Answers whole."""
+        """Sends a complete response."""
         self._writer.write(as_http(status, headers, body))
         await self._writer.drain()
         self.answered = True
@@ -59,9 +59,9 @@ class Exchange:
 
 
 def as_http(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    """An HTTP/1.1 answer."""
-    told = {"Content-Type": _CONTENT_TYPE, "Content-Length": str(len(body)), **headers}
-    lines = [f"HTTP/1.1 {status} Any", *(f"{name}: {value}" for name, value in told.items())]
+    """The bytes of an HTTP/1.1 response."""
+    kept = {"Content-Type": _CONTENT_TYPE, "Content-Length": str(len(body)), **headers}
+    lines = [f"HTTP/1.1 {status} Any", *(f"{name}: {value}" for name, value in kept.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
@@ -71,16 +71,16 @@ async def pass_on(exchange: Exchange) -> None:
 
 
 async def cut(_: Exchange) -> None:
-    """The connection is cut before the stand-in sees the request."""
+    """The connection is closed before the emulator receives the request."""
 
 
 async def cut_after_effect(exchange: Exchange) -> None:
-    """The stand-in does what is asked, and nobody learns of it."""
+    """The emulator executes the request, and the connection is closed without a response."""
     await exchange.ask()
 
 
 async def cut_in_answer(exchange: Exchange) -> None:
-    """The connection is cut in the middle of the answer's body, or of its headers where there is no body."""
+    """The connection is closed in the middle of the response body, or of its headers where it has no body."""
     data = as_http(*await exchange.ask())
     _, _, body = data.partition(b"\r\n\r\n")
     await exchange.answer_in_part(data[: len(data) - max(len(body) // 2, 10)])
@@ -92,18 +92,18 @@ async def swallow(_: Exchange) -> None:
 
 
 async def swallow_answer(exchange: Exchange) -> None:
-    """The stand-in does what is asked, and its answer never comes."""
+    """The emulator executes the request, and its response never arrives."""
     await exchange.ask()
     await asyncio.Event().wait()
 
 
 async def nonsense(exchange: Exchange) -> None:
-    """A 200 of something that is not the service."""
+    """A 200 that is not from the service."""
     await exchange.answer(200, {"Content-Type": "text/html"}, b"<html>Log in to the guest network</html>")
 
 
 def delay(seconds: float) -> Fault:
-    """The answer comes late."""
+    """The response is late."""
 
     async def late(exchange: Exchange) -> None:
         answer = await exchange.ask()
@@ -114,20 +114,20 @@ def delay(seconds: float) -> Fault:
 
 
 def refuse(status: int, code: str = "", *, query_code: str = "", date: float | None = None) -> Fault:
-    """An error answer. `code` is the `__type`, with or without its prefix; `query_code` the former protocol's header."""
+    """An error response. `code` is the `__type`, with or without its prefix; `query_code` the former protocol's header."""
 
     async def refused(exchange: Exchange) -> None:
         headers = {"x-amzn-query-error": f"{query_code};Sender"} if query_code else {}
         if date is not None:
             headers["Date"] = formatdate(date, usegmt=True)
-        body = json.dumps({"__type": code, "message": "as the test wants it"}).encode() if code else b""
+        body = json.dumps({"__type": code, "message": "injected by the test"}).encode() if code else b""
         await exchange.answer(status, headers, body)
 
     return refused
 
 
 def keeping_time(now: Callable[[], float] = time.time) -> Fault:
-    """As AWS: a signature more than 15 minutes off is refused, and every answer has a `Date`."""
+    """As AWS: a signature more than 15 minutes off is refused, and every response has a `Date`."""
 
     async def judged(exchange: Exchange) -> None:
         dated = {"Date": formatdate(now(), usegmt=True)}
@@ -136,15 +136,15 @@ def keeping_time(now: Callable[[], float] = time.time) -> Fault:
             status, headers, body = await exchange.ask()
             await exchange.answer(status, headers | dated, body)
             return
-        said = "expired" if signed < now() else "not yet current"
-        error = {"__type": "com.amazon.coral.service#InvalidSignatureException", "message": f"Signature {said}"}
+        reason = "expired" if signed < now() else "not yet current"
+        error = {"__type": "com.amazon.coral.service#InvalidSignatureException", "message": f"Signature {reason}"}
         await exchange.answer(403, dated, json.dumps(error).encode())
 
     return judged
 
 
 def fail_entries(*ids: str, code: str = "InternalError", sender_fault: bool = False) -> Fault:
-    """A 200 in which some entries of the batch failed; the others are passed on."""
+    """A 200 in which some entries of the batch failed; the others are executed."""
 
     async def failed(exchange: Exchange) -> None:
         fields = json.loads(exchange.body)
@@ -160,7 +160,7 @@ def fail_entries(*ids: str, code: str = "InternalError", sender_fault: bool = Fa
 
 
 def forget_entries(*ids: str) -> Fault:
-    """A 200 that says nothing of some entries, though they were done."""
+    """A 200 that omits some entries, though they were executed."""
 
     async def forgot(exchange: Exchange) -> None:
         answer = json.loads((await exchange.ask())[2])
@@ -179,8 +179,8 @@ class FaultProxy:
         self._planned: dict[str, deque[Fault]] = {}
         self._lasting: dict[str, Fault] = {}
         self._connections: set[asyncio.Task[None]] = set()
-        self.seen: list[str] = []  # actions of all requests, in order
-        self.connections = 0  # that were ever made
+        self.seen: list[str] = []  # actions of all requests, in order of arrival
+        self.connections = 0  # accepted in all
 
     async def start(self) -> None:
         """Listens on a free port of 127.0.0.1."""
@@ -198,15 +198,15 @@ class FaultProxy:
         await self._session.close()
 
     def plan(self, action: str, *faults: Fault) -> None:
-        """What happens to the next requests of an action; after those, `set_lasting` or nothing."""
+        """Sets the faults of an action's next requests; after those, `set_lasting` or none."""
         self._planned.setdefault(action, deque()).extend(faults)
 
     def set_lasting(self, fault: Fault, action: str = ANY) -> None:
-        """What happens to every request, until `heal`."""
+        """Sets the fault of every request, until `heal`."""
         self._lasting[action] = fault
 
     def heal(self) -> None:
-        """From now on everything is passed on."""
+        """Removes all faults."""
         self._planned.clear()
         self._lasting.clear()
 
@@ -225,7 +225,7 @@ class FaultProxy:
             while await self._exchange(reader, writer):
                 pass
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # the adapter left, or the test is over
+            pass  # the adapter closed the connection, or the test is over
         finally:
             self._connections.discard(task)
             writer.close()
@@ -237,7 +237,7 @@ class FaultProxy:
             for name, _, value in (line.partition(":") for line in head.split("\r\n")[1:] if line)
         }
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        if "x-amz-target" not in headers:  # asks what time it is: any answer does, and no plan is for it
+        if "x-amz-target" not in headers:  # measures the clock: any response does, and no fault is planned for it
             writer.write(as_http(404, {"Date": formatdate(time.time(), usegmt=True)}, b""))
             return True
         action = headers["x-amz-target"].rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""The experiment of the demo, for separate processes."""
+"""The demo's experiment, for separate processes."""
 
 import aiohttp
 
@@ -9,7 +9,7 @@ NEVER_SECONDS = 3_600.0
 
 
 def answer(path: str, _message_id: str, _attempt: int) -> tuple[float, int]:
-    """200, 400, 500, or nothing."""
+    """Responds 200, 400, 500, or never."""
     endpoint = path.strip("/")
     return (NEVER_SECONDS, 200) if endpoint == "timeout" else (0.0, int(endpoint))
 

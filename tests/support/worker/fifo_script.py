@@ -1,4 +1,4 @@
-"""A few words in which a rule of a FIFO queue is told: what is done, and what must come of it.
+"""A small language for rules of a FIFO queue: operations, and their expected results.
 
 send a1 b1 a2           messages 1 and 2 of group a and message 1 of group b, in this order
 send a3~a1 = a1         a3 under a1's deduplication id; the queue says that it is a1
@@ -9,8 +9,8 @@ hide a1#1 0 = expired   with the handle of its first receive; and what the refus
 delete a1 = expired     a1 is deleted
 wait 30                 30 seconds pass
 delay 60, keep 60, in-flight 2, window 2      a setting of the queue is changed
-counts 4 2 0            so many are visible, in flight, delayed
-receives a1 2           a1 was received twice, as the latest receive told
+counts 4 2 0            messages visible, in flight, delayed
+receives a1 2           a1 was received twice, by its latest receive
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from chaski_embedded.fifo.sequence import next_sequence
 
 
 class FifoScript:
-    """Runs a script on a queue of its own, at a time of its own."""
+    """Runs a script on a queue and a clock of its own."""
 
     def __init__(self, *, dedup_per_group: bool = False) -> None:
         self.now = 1_000_000_000
@@ -32,7 +32,7 @@ class FifoScript:
         self._last = 0
 
     def run(self, script: str) -> None:
-        """Does every line; fails at the first that does not come out."""
+        """Runs every line; fails at the first unexpected result."""
         for number, line in enumerate(filter(None, map(str.strip, script.splitlines())), 1):
             done, _, expected = line.partition("=")
             verb, *words = done.split()
@@ -54,14 +54,14 @@ class FifoScript:
         return claimed
 
     def _take(self, limit: str, seconds: str = "30", attempt: str = "") -> list[str]:
-        taken = self.queue.take(int(limit), int(seconds) * 1000, attempt, self.now, wall=self.now)
+        taken = self.queue.receive(int(limit), int(seconds) * 1000, attempt, self.now, wall=self.now)
         for each in taken:
             self.receives[self._name(each.sequence)] = each.receives
         return [self._name(each.sequence) for each in taken]
 
     def _hide(self, handle: str, seconds: str) -> list[str]:
         sequence, receive = self._handle(handle)
-        return [str(self.queue.change(sequence, receive, int(seconds) * 1000, self.now) or "done")]
+        return [str(self.queue.change_visibility(sequence, receive, int(seconds) * 1000, self.now) or "done")]
 
     def _delete(self, handle: str) -> list[str]:
         sequence, receive = self._handle(handle)

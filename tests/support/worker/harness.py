@@ -1,4 +1,4 @@
-"""A worker with everything around it in memory, and a target that answers as the test says."""
+"""A worker with an in-memory backend and a target scripted by the test."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -6,16 +6,19 @@ from dataclasses import dataclass, field
 
 from chaski_core.message.envelope import HttpRequest, Metadata, write_envelope
 from chaski_core.message.subject import first_deduplication_id, group_id
-from chaski_core.ports import OutgoingMessage, Sent
+from chaski_core.ports import OutgoingMessage, ReceivedMessage, Sent
 from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
 from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_status
 from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
-from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_worker.consumer.worker import Worker
+from chaski_worker.metrics import WorkerMetrics
 from chaski_worker.settings import WorkerSettings
+from chaski_worker.shortage.detection import Shortage, ShortageError, ShortageReason
 from support.worker.memory_backend import LoopClock, MemoryBackend
 
+NO_DESCRIPTOR = Shortage(ShortageReason.DESCRIPTORS, "no descriptor is left", "t0")
 FAST, MEDIUM = Rung("fast", 5), Rung("medium", 60)
 POLICY = RetryPolicy(
     (FAST, MEDIUM),
@@ -36,7 +39,7 @@ def make_route(
     targets: int = 1,
     suspended: bool = False,
 ) -> Route:
-    """A route with one queue and so many targets."""
+    """A route with one queue and `targets` allow rules."""
     return Route(
         namespace="ns",
         name="r",
@@ -66,7 +69,7 @@ def resolve(route: Route) -> ResolvedRoute:
 
 @dataclass(frozen=True)
 class Call:
-    """What the target saw."""
+    """One request to the target."""
 
     at: float  # loop seconds at the start
     done: float
@@ -80,7 +83,7 @@ Answer = Callable[[str, int, int], Awaitable[int] | int]  # subject, number, att
 
 @dataclass
 class FakeTarget:
-    """A deliverer whose answers the test gives."""
+    """A deliverer whose responses the test scripts."""
 
     answer: Answer
     calls: list[Call] = field(default_factory=list)
@@ -88,7 +91,7 @@ class FakeTarget:
     most_running: int = 0
 
     async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]]) -> Outcome:
-        """One call."""
+        """Records one call."""
         loop = asyncio.get_running_loop()
         at = loop.time()
         subject, _, number = dict(headers)["Chaski-Id"].rpartition("-")
@@ -118,14 +121,40 @@ class FakeTarget:
         return sorted((call for call in self.calls if call.subject == subject), key=lambda call: call.at)
 
 
+def loop_time() -> float:
+    """Seconds of the running loop."""
+    return asyncio.get_running_loop().time()
+
+
+def short_while(condition: Callable[[str], bool], shortage: Shortage = NO_DESCRIPTOR) -> Answer:
+    """The answers of a target that a shortage makes unreachable for the subjects of a condition; else 200."""
+
+    def answer(subject: str, _number: int, _attempt: int) -> int:
+        if condition(subject):
+            raise ShortageError(shortage)
+        return 200
+
+    return answer
+
+
+def first_attempts(calls: Sequence[Call]) -> list[int]:
+    """Message numbers of one subject in the order of their first attempts."""
+    return list(dict.fromkeys(call.number for call in calls))
+
+
+def received_message(body: bytes, *, group: str = "s", sent_at: int = 0) -> ReceivedMessage:
+    """A message as a queue returns it; `sent_at` in epoch milliseconds."""
+    return ReceivedMessage("mid", "h", body, group, "d", 1, sent_at, 1, sent_at)
+
+
 @dataclass
-class World:
-    """A route, its queues, and as many workers as the test starts."""
+class WorkerHarness:
+    """A route, its in-memory queues, and the workers that the test starts."""
 
     route: Route
     target: FakeTarget
     settings: WorkerSettings = field(default_factory=lambda: WorkerSettings(observe_interval_seconds=0))
-    keeps: bool = False  # its queues delete nothing by its age
+    keeps: bool = False  # its queues have no retention
 
     def __post_init__(self) -> None:
         self.clock = LoopClock()
@@ -133,7 +162,8 @@ class World:
         self.resolved = resolve(self.route)
         for rung in self.resolved.rungs:
             self.backend.delayed_queue(rung.url, rung.rung.delay_seconds)
-        self.metrics = Metrics()
+        self.metrics = MetricsRegistry()
+        self.worker_metrics = WorkerMetrics(self.metrics)
         self.running: list[tuple[Worker, asyncio.Task[None]]] = []
 
     def worker(self, only_queue: str | None = None) -> Worker:
@@ -142,7 +172,7 @@ class World:
             self.resolved,
             backend=self.backend,
             deliverer=self.target,
-            metrics=self.metrics,
+            metrics=self.worker_metrics,
             clock=self.clock,
             settings=self.settings,
             only_queue=only_queue,
@@ -150,7 +180,7 @@ class World:
         )
 
     def start(self, only_queue: str | None = None) -> Worker:
-        """A worker that runs."""
+        """Starts a worker."""
         worker = self.worker(only_queue)
         self.running.append((worker, asyncio.create_task(worker.run())))
         return worker
@@ -163,7 +193,7 @@ class World:
         self.running.clear()
 
     async def send(self, subject: str, number: int, target: int = 0) -> str:
-        """Puts message `number` of a subject on its queue as ingest would; its id."""
+        """Sends message `number` of a subject to its queue as ingest would; returns its id."""
         message_id = f"{subject}-{number}"
         url = self.resolved.place(subject)[2]
         document = {"subject": subject, "body": {"url": f"http://t{target}.example/"}}
@@ -176,14 +206,33 @@ class World:
         return message_id
 
     async def put(self, url: str, body: bytes, group: str = "g", key: str = "k") -> None:
-        """Puts raw bytes on a queue."""
+        """Sends raw bytes to a queue."""
         await self.backend.queue(url).send([OutgoingMessage(body, group, key)])
 
-    async def settled(self, within: float = 100_000, look_every: float = 0.5) -> None:
+    async def kill(self) -> None:
+        """SIGKILL of the only worker: everything of the process ends."""
+        ((_, running),) = self.running
+        self.running.clear()
+        for each in asyncio.all_tasks() - {asyncio.current_task()}:
+            each.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    def repeats(self) -> int:
+        """The value of `chaski_repeats_total` over all labels."""
+        lines = self.metrics.render().decode().splitlines()
+        return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith("chaski_repeats_total{"))
+
+    async def send_to(self, url: str, subject: str) -> None:
+        """Sends a message of a subject to a queue or rung, as ingest or a worker would."""
+        metadata = Metadata(id=subject, route=self.route.key, accepted_at=0)
+        body = write_envelope({"subject": subject, "body": {"url": "http://t0.example/"}}, metadata)
+        await self.put(url, body, subject, subject)
+
+    async def wait_until_empty(self, within: float = 100_000, poll_every: float = 0.5) -> None:
         """Waits until no queue holds a message."""
         async with asyncio.timeout(within):
             while True:
                 counts = [await queue.counts() for queue in list(self.backend.queues.values())]
                 if not any(count.total for count in counts):
                     return
-                await asyncio.sleep(look_every)
+                await asyncio.sleep(poll_every)

@@ -1,4 +1,4 @@
-"""Odd subjects and bodies, what came of them, and what may lie on a queue already."""
+"""Odd subjects and bodies, their expected results, and messages that may be on a queue already."""
 
 import base64
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ CONTENTS: dict[str, tuple[dict[str, Any], bytes]] = {
 
 
 def answer(path: str, _message_id: str, _attempt: int) -> tuple[float, int]:
-    """What the path says."""
+    """Responds with the status in the path."""
     return 0.0, int(path.rpartition("/")[2] or 200)
 
 
@@ -51,14 +51,14 @@ def odd_messages(url: str) -> Iterator[tuple[str, bytes, bytes]]:
 
 
 def sized(url: str, size: int) -> bytes:
-    """A message of exactly so many bytes of JSON."""
+    """A message of exactly `size` bytes of JSON."""
     message = {"id": "large", "subject": "s", "body": {"url": url, "content": ""}}
     message["body"]["content"] = "x" * (size - len(orjson.dumps(message)))  # type: ignore[index]
     return orjson.dumps(message)
 
 
 def old_message(url: str, content: str) -> bytes:
-    """As the predecessor wrote it: without metadata."""
+    """A message in the predecessor's format: without metadata."""
     body = {"url": url, "content": content, "method": "PUT", "headers": {}}
     return orjson.dumps({"subject": "pc_send_88", "body": body})
 

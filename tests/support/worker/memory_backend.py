@@ -1,6 +1,6 @@
-"""A backend in memory on the loop's clock, with the real FIFO rules, that can be told to fail.
+"""A backend in memory on the loop's clock, with the real FIFO rules and injected faults.
 
-For tests of what stands on the ports: hours pass in milliseconds under `looptime`, and any call can be made to fail
+For tests of users of the ports: hours pass in milliseconds under `looptime`, and any call can be made to fail
 before or after it took effect.
 """
 
@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from chaski_core import json_codec
 from chaski_core.dead_letter import (
     Claimed,
     DeadLetter,
@@ -32,7 +31,7 @@ from chaski_core.ports import (
     Sent,
     VisibilityChange,
 )
-from chaski_embedded.fifo.model import Refusal, Settings
+from chaski_embedded.fifo.model import HandleFailure, Settings
 from chaski_embedded.fifo.queue import FifoQueue
 from chaski_embedded.fifo.sequence import next_sequence, time_of
 
@@ -54,7 +53,7 @@ class LoopClock:
 
 @dataclass
 class Faults:
-    """What goes wrong: `before(action)` is called ahead of each call, `after(action)` when it has taken effect.
+    """Injected faults: `before(action)` is called ahead of each call, `after(action)` when it has taken effect.
 
     Both may raise BackendUnavailableError. `entry(action, index)` may return a Failed for one entry of a batch.
     """
@@ -81,7 +80,7 @@ class MemoryQueue:
         self._changed = asyncio.Event()
 
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         self._call("send")
         results: list[Sent | Failed] = []
         for index, message in enumerate(messages):
@@ -99,11 +98,11 @@ class MemoryQueue:
     async def receive(
         self, *, max_messages: int, wait_seconds: float, visibility_seconds: int, attempt_id: str
     ) -> Sequence[ReceivedMessage]:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         self._call("receive")
         deadline = self._clock.monotonic() + wait_seconds
         while True:
-            taken = self._rules.take(
+            taken = self._rules.receive(
                 max_messages, visibility_seconds * 1000, attempt_id, self._now(), self._clock.now_ms()
             )
             if taken or self._clock.monotonic() >= deadline:
@@ -128,7 +127,7 @@ class MemoryQueue:
         return self._answer("receive", received)
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Failed | None]:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         self._call("delete")
         results: list[Failed | None] = []
         for index, handle in enumerate(receipt_handles):
@@ -138,19 +137,19 @@ class MemoryQueue:
         return self._answer("delete", results)
 
     async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         self._call("change_visibility")
         results: list[Failed | None] = []
         for index, change in enumerate(changes):
             sequence, receive = map(int, change.receipt_handle.split("-"))
             failed = self._faults.entry("change_visibility", index)
             if failed is None:
-                failed = _failed(self._rules.change(sequence, receive, change.seconds * 1000, self._now()))
+                failed = _failed(self._rules.change_visibility(sequence, receive, change.seconds * 1000, self._now()))
             results.append(failed)
         return self._answer("change_visibility", results)
 
     async def counts(self) -> QueueCounts:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         self._call("counts")
         return self._rules.counts(self._now())
 
@@ -181,20 +180,20 @@ class MemoryQueue:
             return
 
 
-def _failed(refusal: Refusal | None) -> Failed | None:
+def _failed(refusal: HandleFailure | None) -> Failed | None:
     return None if refusal is None else Failed("InvalidParameterValue", str(refusal), sender_fault=True)
 
 
 @dataclass
 class MemoryStore:
-    """Dead letters in memory; a message that was kept before is left as it is."""
+    """Dead letters in memory; a message that is stored already is left unchanged."""
 
     faults: Faults
     kept: dict[str, DeadLetter] = field(default_factory=dict)  # by identity
     claims: dict[DeadLetterKey, ReplayClaim] = field(default_factory=dict)
 
     async def put(self, letter: DeadLetter) -> None:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         self.faults.before("put")
         self.kept.setdefault(letter.message_id, letter)
         self.faults.after("put")
@@ -205,19 +204,19 @@ class MemoryStore:
         return sorted(self.kept.values(), key=lambda letter: letter.key)
 
     async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         for letter in self.letters:
-            if wanted.keeps(letter, json_codec.dumps(letter.envelope).decode()):
+            if wanted.matches(letter):
                 yield letter
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         return [each for each in self.letters if message_id in (each.message_id, each.id, each.replay_of)]
 
     async def claim(
         self, wanted: Sequence[tuple[DeadLetterKey, ReplayMark | None]], claim: ReplayClaim
     ) -> Sequence[Claimed]:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         self.faults.before("claim")
         return [self._claim(key, judged, claim) for key, judged in wanted]
 
@@ -231,7 +230,7 @@ class MemoryStore:
         return found
 
     async def mark(self, marks: Sequence[tuple[DeadLetterKey, ReplayMark]]) -> None:
-        """Notes down what was sent again."""
+        """Marks dead letters as replayed."""
         self.faults.before("mark")
         for key, _ in marks:
             self.claims.pop(key, None)
@@ -254,36 +253,36 @@ class MemoryRecords:
     reads: int = 0
 
     async def read(self, message_id: str) -> AttemptRecord | None:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         self.reads += 1
         self.faults.before("read")
         return self.kept.get(message_id)
 
     async def write(self, message_id: str, record: AttemptRecord) -> None:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         self.faults.before("write")
         self.kept[message_id] = replace(record)
         self.faults.after("write")
 
     async def delete(self, message_id: str) -> None:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         self.faults.before("drop")
         self.kept.pop(message_id, None)
 
 
 @dataclass
 class MemoryJournal:
-    """Attempts in the order they were noted."""
+    """Attempts in the order they were recorded."""
 
     entries: list[AttemptEntry] = field(default_factory=list)
 
     def note(self, entry: AttemptEntry) -> None:
-        """As the port says."""
+        """As in `chaski_core.ports`."""
         self.entries.append(entry)
 
 
 class MemoryBackend:
-    """Implements `ports.Backend`; queues come into being when asked for. `keeps`: they delete nothing by its age."""
+    """Implements `ports.Backend`; queues are created at first use. `keeps`: they have no retention."""
 
     def __init__(self, clock: LoopClock, *, keeps: bool = False) -> None:
         self.clock = clock
@@ -306,6 +305,6 @@ class MemoryBackend:
         return self.queues[url]
 
 
-def unavailable(reason: str = "away") -> BackendUnavailableError:
-    """What a fault raises."""
+def unavailable(reason: str = "unavailable") -> BackendUnavailableError:
+    """The error that a fault raises."""
     return BackendUnavailableError(reason)

@@ -1,4 +1,4 @@
-"""Many subjects whose messages fail now and then: what is sent, what the ladders demand, and whether order was kept."""
+"""Many subjects whose messages fail now and then: the messages, the attempts of the ladders, and checks of order."""
 
 import functools
 import itertools
@@ -28,14 +28,14 @@ def answer(_path: str, message_id: str, attempt: int) -> tuple[float, int]:
 
 
 def expected_statuses(message_id: str) -> list[int]:
-    """What the target answers to each attempt that the ladder demands."""
+    """The target's status for each attempt that the ladder requires."""
     statuses = [answer("/", message_id, 1)[1]]
     while statuses[-1] != 200 and len(statuses) <= RETRIES[statuses[0]]:
         statuses.append(answer("/", message_id, len(statuses) + 1)[1])
     return statuses
 
 
-class OrderLoad:
+class OrderedTraffic:
     """Subjects `s0`, `s1` … with messages `s0-0`, `s0-1` … each."""
 
     def __init__(self, subjects: int, messages: int) -> None:
@@ -48,7 +48,7 @@ class OrderLoad:
         self.exhausted = {each for each, statuses in self.expected.items() if statuses[-1] != 200}
 
     def chunks(self, lines_per_request: int, url: str) -> Iterator[list[dict[str, Any]]]:
-        """What is sent, in that order: number by number, all subjects in turn."""
+        """The messages in the order sent: number by number, all subjects in turn."""
         order = (
             {"id": f"s{subject}-{number}", "subject": f"s{subject}", "body": {"url": url}}
             for number in range(self.messages)
@@ -60,13 +60,13 @@ class OrderLoad:
     def check_attempts(self, arrived: Iterable[Seen]) -> None:
         """Every message had exactly the attempts of its ladder, once or more often."""
         numbers: dict[str, set[int]] = defaultdict(set)
-        for message_id, number in begun(arrived):
+        for message_id, number in first_arrivals(arrived):
             numbers[message_id].add(number)
         assert numbers == {each: set(range(1, len(statuses) + 1)) for each, statuses in self.expected.items()}
 
     def check_order(self, ordering: str, arrived: Iterable[Seen], answered: Iterable[Seen]) -> None:
-        """Relaxed: first attempts in order, and so is each retry number. Strict: nothing before its predecessor's end."""
-        first = begun(arrived)
+        """Relaxed: first attempts in order, and so is each retry number. Strict: nothing before its predecessor was settled."""
+        first = first_arrivals(arrived)
         order: dict[tuple[str, int], list[int]] = defaultdict(list)
         for message_id, number in first:
             subject, _, position = message_id.partition("-")
@@ -85,7 +85,7 @@ class OrderLoad:
             yield from itertools.pairwise(f"s{subject}-{number}" for number in range(self.messages))
 
 
-def begun(arrived: Iterable[Seen]) -> dict[tuple[str, int], float]:
+def first_arrivals(arrived: Iterable[Seen]) -> dict[tuple[str, int], float]:
     """When each attempt first arrived, by message and number, in that order."""
     found: dict[tuple[str, int], float] = {}
     for seen in sorted(arrived, key=lambda each: each.at):

@@ -1,5 +1,6 @@
-"""Puts together what delivers a route."""
+"""Builds a route's deliverer and its consumers from their parts."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -10,17 +11,29 @@ from pathlib import Path
 
 from chaski_core import __version__
 from chaski_core.errors import FieldError, InvalidInputError
-from chaski_core.ports import Clock
-from chaski_core.route.model import AllowRule, Route
-from chaski_runtime.observability.metrics.instruments import Metrics
+from chaski_core.ports import Backend, Clock, Queue
+from chaski_core.route.model import AllowRule, Ordering, Route
+from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.process import descriptors
-from chaski_worker.delivery.clients import TargetClients
+from chaski_worker.consumer.consumer import Consumer, PollingSettings
+from chaski_worker.consumer.intake import IntakeLimiter, OldestReceived, WorkloadStats
+from chaski_worker.consumer.queue_groups import QueueGroup
+from chaski_worker.delivery.attempt import Attempts, Deliverer, ShortageRetry
+from chaski_worker.delivery.clients import ClientCertificate, TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.delivery.signing import SigningDeliverer, watch_keys
-from chaski_worker.delivery.tls import ClientCertificate
+from chaski_worker.delivery.slots import Slots
 from chaski_worker.guard.addresses import AddressTables, own_addresses
-from chaski_worker.guard.guard import Guard, api_server_hosts
-from chaski_worker.guard.refusal import RefusalReason
+from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts
+from chaski_worker.lanes.base import LaneContext, LaneRunner
+from chaski_worker.lanes.handoff import BackendRetry, Handoff
+from chaski_worker.lanes.relaxed import ExpireOnlyRunner, RelaxedRunner
+from chaski_worker.lanes.strict import StrictRunner
+from chaski_worker.lanes.visibility import VisibilityManager
+from chaski_worker.metrics import WorkerMetrics
+from chaski_worker.observability.reporting import Reporter
+from chaski_worker.settings import WorkerSettings, needed_visibility, poll_seconds_for, visibility_for
+from chaski_worker.shortage.reporting import Shortages
 
 _log = logging.getLogger(__name__)
 _UNUSABLE = {"ecs": {"event.action": "certificate-unusable"}}
@@ -28,48 +41,49 @@ _UNUSABLE = {"ecs": {"event.action": "certificate-unusable"}}
 
 @dataclass(frozen=True, slots=True)
 class DelivererDependencies:
-    """What a deliverer gets from its process, and not from the route."""
+    """The parts of a deliverer that come from its process, not from the route."""
 
     clock: Clock
-    permit_loopback: bool = False  # hosts that a rule allows may be addresses of this machine
-    secrets: Path | None = None  # folder with one folder for each Secret; None: what needs one goes without
+    permit_loopback: bool = False  # the addresses of allowed hosts may be addresses of this machine
+    secrets: Path | None = None  # folder with one folder for each Secret; None: no Secrets are used
 
 
-def make_deliverer(route: Route, metrics: Metrics, outside: DelivererDependencies) -> HttpDeliverer | SigningDeliverer:
-    """What calls the route's targets, and counts what it refuses to call.
+def make_deliverer(
+    route: Route, metrics: WorkerMetrics, dependencies: DelivererDependencies
+) -> HttpDeliverer | SigningDeliverer:
+    """The deliverer of a route; it counts the requests that the guard refuses.
 
     Raises:
-        InvalidInputError: the Secret that the route signs with can't be used.
+        InvalidInputError: the route's signing Secret can't be used.
     """
-    policy = AddressTables(permit_loopback=outside.permit_loopback, own=own_addresses(os.environ))
-    certificates = _certificates(route, outside)
+    policy = AddressTables(permit_loopback=dependencies.permit_loopback, own=own_addresses(os.environ))
     deliverer = HttpDeliverer(
         Guard(route.allow, api_server_hosts(os.environ)),
         TargetClients(
             policy,
             user_agent=f"chaski/{__version__}",
-            certificates=certificates,
+            certificates=_certificates(route, dependencies),
             ceiling=descriptors.ceiling(descriptors.limit()),
         ),
         timeout_seconds=route.delivery.timeout_seconds,
         on_refusal=_counted(metrics, route),
     )
-    if route.signing_secret is None or outside.secrets is None:
+    if route.signing_secret is None or dependencies.secrets is None:
         return deliverer
-    with _named("spec.signing.secretName", outside.secrets / route.signing_secret) as folder:
-        keys = watch_keys(folder, outside.clock.monotonic)
-    return SigningDeliverer(deliverer, keys, outside.clock.now_ms)
+    with _named("spec.signing.secretName", dependencies.secrets / route.signing_secret) as folder:
+        keys = watch_keys(folder, dependencies.clock.monotonic)
+    return SigningDeliverer(deliverer, keys, dependencies.clock.now_ms)
 
 
-def _certificates(route: Route, outside: DelivererDependencies) -> dict[AllowRule, ClientCertificate]:
+def _certificates(route: Route, dependencies: DelivererDependencies) -> dict[AllowRule, ClientCertificate]:
     found: dict[AllowRule, ClientCertificate] = {}
     for number, rule in enumerate(route.allow):
-        if rule.client_cert_secret_name is not None and outside.secrets is not None:
-            folder = outside.secrets / rule.client_cert_secret_name
-            found[rule] = ClientCertificate(rule, folder, outside.clock.monotonic)
+        if rule.client_cert_secret_name is not None and dependencies.secrets is not None:
+            folder = dependencies.secrets / rule.client_cert_secret_name
+            found[rule] = ClientCertificate(rule, folder, dependencies.clock.monotonic)
             try:
                 found[rule].context()
-            except (OSError, ValueError) as error:  # of this rule only: the others go on
+            except (OSError, ValueError) as error:  # affects this rule only
                 _log.error(
                     "spec.targets.allow[%d].clientCertSecretName: %s can't be used: %s; the rule's messages wait until it can",
                     number,
@@ -88,6 +102,83 @@ def _named(field: str, folder: Path) -> Iterator[Path]:
         raise InvalidInputError([FieldError(field, f"{folder} can't be used: {error}")]) from error
 
 
-def _counted(metrics: Metrics, route: Route) -> Callable[[RefusalReason], None]:
+def _counted(metrics: WorkerMetrics, route: Route) -> Callable[[RefusalReason], None]:
     count = partial(metrics.guard_refusal, namespace=route.namespace, route=route.name)
     return lambda reason: count(reason=reason.value)
+
+
+@dataclass(frozen=True)
+class ConsumerFactory:
+    """Builds the consumers of one worker; its fields are the parts that they share."""
+
+    resolved: ResolvedRoute
+    backend: Backend
+    deliverer: Deliverer
+    reporter: Reporter
+    shortages: Shortages
+    backend_retry: BackendRetry
+    oldest_received: OldestReceived
+    clock: Clock
+    settings: WorkerSettings
+    stopping: asyncio.Event
+    random: Callable[[], float]
+
+    def make(self, group: QueueGroup, *, expire_only: bool = False) -> Consumer:
+        """A consumer of a group of queues. `expire_only`: it attempts nothing, but keeps messages about to expire."""
+        route, settings = self.resolved.route, self.settings
+        concurrency = route.delivery.concurrency_per_pod
+        intake = IntakeLimiter(concurrency * settings.lanes_per_slot, settings.max_held_bytes)
+        slots = Slots(concurrency, len(route.allow))
+        workload = WorkloadStats(self.clock)
+        attempts = Attempts(self.deliverer, slots, workload.observe_attempt, self.clock.now_ms, lambda: intake.full)
+        visibility = visibility_for(route.delivery.timeout_seconds, settings)
+        context = LaneContext(
+            route=route,
+            stage=group.stage,
+            attempts=ShortageRetry(attempts, self.shortages, intake.is_crowded, self.stopping, self.random),
+            handoff=self._handoff(),
+            reporter=self.reporter,
+            clock=self.clock,
+            settings=settings,
+            stopping=self.stopping,
+            needed_visibility=needed_visibility(route.delivery.timeout_seconds, visibility, settings),
+        )
+        return Consumer(
+            group.name,
+            [self._runner(context, self.backend.queue(url), visibility, expire_only=expire_only) for url in group.urls],
+            intake=intake,
+            slots=slots,
+            workload=workload,
+            clock=self.clock,
+            random=self.random,
+            visibility_seconds=visibility,
+            renew_below=settings.renew_below,
+            polling=PollingSettings(
+                poll_seconds_for(visibility, settings), settings.poll_gap_seconds, settings.polls_per_queue
+            ),
+            oldest_received=self.oldest_received,
+        )
+
+    def _handoff(self) -> Handoff:
+        return Handoff(
+            self.resolved.route.key,
+            {rung.rung.name: self.backend.queue(rung.url) for rung in self.resolved.rungs},
+            self.backend.dead_letters,
+            self.backend_retry,
+            self.clock,
+            linger_seconds=self.settings.handover_linger_seconds,
+        )
+
+    def _runner(self, context: LaneContext, queue: Queue, visibility_seconds: int, *, expire_only: bool) -> LaneRunner:
+        visibility = VisibilityManager(
+            queue,
+            clock=self.clock,
+            random=self.random,
+            visibility_seconds=visibility_seconds,
+            linger_seconds=self.settings.delete_linger_seconds,
+        )
+        if expire_only:
+            return ExpireOnlyRunner(context, visibility)
+        if self.resolved.route.ordering is Ordering.STRICT:
+            return StrictRunner(context, visibility, self.backend.attempt_records, self.backend_retry)
+        return RelaxedRunner(context, visibility)

@@ -1,4 +1,4 @@
-"""How long to wait before trying a backend again."""
+"""How long to wait before a backend is called again."""
 
 import math
 
@@ -10,7 +10,7 @@ def backoff_seconds(failures: int, random: float) -> float:
     """Exponential with equal jitter: between half and all of min(20 s, 0.1 s x 2^(failures - 1)).
 
     Args:
-        failures: failures in a row so far, from 1.
+        failures: consecutive failures, from 1.
         random: in [0, 1).
     """
     ceiling = min(_CAP_SECONDS, math.ldexp(_BASE_SECONDS, min(failures - 1, 30)))

@@ -1,66 +1,66 @@
-"""Ends attempts that take too long, by the time in which this process ran: what it stood still is not the target's silence.
+"""Ends attempts that take too long, measured by the time in which this process ran: a pause of the process is not charged.
 
-All of a route's get the same time, so they run out in the order in which they began, and one timer does for all:
-`asyncio.timeout` sets one for each, which costs several times as much.
+All attempts of a route share one timeout, so deadlines expire in start order and a single timer suffices.
+`asyncio.timeout` sets a timer for each, which costs several times as much.
 """
 
 import asyncio
 from types import TracebackType
 
 _LATE_SECONDS = 0.1
-_TICKS = 20  # in the time of an attempt: so finely is noticed for how long the process stood still
-_LEAST_TICK_SECONDS = 0.1
+_TICKS = 20  # in the time of an attempt: the resolution with which a pause of the process is noticed
+_MIN_TICK_SECONDS = 0.1
 # A timer that is later than this was held up by a pause; one that is less late, by a busy loop, which must not make
 # attempts longer: they would keep their slots the longer the busier the worker is.
-_PAUSE_SHARE, _LONGEST_LAG_SECONDS = 0.25, 1.0
+_PAUSE_SHARE, _MAX_LAG_SECONDS = 0.25, 1.0
 _GRACE_SECONDS = 0.1
-_RESOLUTION_SECONDS = 0.001  # of uvloop's timers, which may come early by half of it
+_RESOLUTION_SECONDS = 0.001  # of uvloop's timers, which may fire early by half of it
 
 
 class Deadline:
-    """A `with` block that raises TimeoutError when its time is over. Made by `Deadlines.begin`, entered at once."""
+    """A `with` block that raises TimeoutError once it has expired. Made by `Deadlines.start`, entered at once."""
 
-    __slots__ = ("_among", "_before", "_rung", "_task", "at")
+    __slots__ = ("_cancelling_before", "_expired", "_siblings", "_task", "at")
 
-    def __init__(self, among: "dict[Deadline, None]", at: float) -> None:
+    def __init__(self, siblings: "dict[Deadline, None]", at: float) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - an attempt is made in a task
         self.at = at  # loop time
-        self._among = among
+        self._siblings = siblings
         self._task = task
-        self._before = task.cancelling()
-        self._rung = False
+        self._cancelling_before = task.cancelling()
+        self._expired = False
 
     def __enter__(self) -> None:
-        self._among[self] = None
+        self._siblings[self] = None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        del self._among[self]
-        # As asyncio.timeout does: whoever else cancelled the task meanwhile gets the cancellation.
-        if self._rung and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+        del self._siblings[self]
+        # As asyncio.timeout does: a cancellation by another caller meanwhile is passed on.
+        if self._expired and self._task.uncancel() <= self._cancelling_before and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
-    def ring(self) -> None:
-        """The time is over."""
-        if not self._rung:
-            self._rung = True
+    def expire(self) -> None:
+        """Cancels the task; `__exit__` turns that into a TimeoutError."""
+        if not self._expired:
+            self._expired = True
             self._task.cancel()
 
 
 class Deadlines:
-    """Makes deadlines that are all equally far away. Needs a running loop once one is begun."""
+    """Makes deadlines that all last `seconds`. Needs a running loop once one is started."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._running: dict[Deadline, None] = {}  # in the order in which they run out
+        self._running: dict[Deadline, None] = {}  # in the order in which they expire
         self._timer: asyncio.Handle | None = None
-        self._due = 0.0  # loop time of the timer. Not asked of its handle: uvloop's has none where it is due at once
+        self._due = 0.0  # loop time of the timer. Not read from its handle: uvloop's has none where it is due at once
         self._waited = False
-        self._tick = max(_LEAST_TICK_SECONDS, seconds / _TICKS)
-        self._pause = min(_LONGEST_LAG_SECONDS, seconds * _PAUSE_SHARE)
+        self._tick = max(_MIN_TICK_SECONDS, seconds / _TICKS)
+        self._pause = min(_MAX_LAG_SECONDS, seconds * _PAUSE_SHARE)
 
-    def begin(self) -> Deadline:
-        """A deadline from now on."""
+    def start(self) -> Deadline:
+        """A deadline that runs from now on."""
         loop = asyncio.get_running_loop()
         at = loop.time() + self._seconds
         if self._timer is None:
@@ -68,11 +68,11 @@ class Deadlines:
         return Deadline(self._running, at)
 
     def close(self) -> None:
-        """Ends the timer; what is under way is not ended any more."""
+        """Cancels the timer; running deadlines do not expire any more."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> None:
+    def _on_timer(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         late = now - self._due
@@ -81,7 +81,7 @@ class Deadlines:
             for deadline in self._running:
                 deadline.at += late
         if late > _LATE_SECONDS and not self._waited:
-            # Answers that came in time may lie there unread, and loops look at timers first.
+            # Responses that arrived in time may still be unread, because loops run timers first.
             self._waited = True
             self._set(loop, now + _GRACE_SECONDS)
             return
@@ -90,8 +90,8 @@ class Deadlines:
             if deadline.at > now + _RESOLUTION_SECONDS:
                 self._set(loop, min(deadline.at, now + self._tick))
                 return
-            deadline.ring()
+            deadline.expire()
 
     def _set(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         self._due = at
-        self._timer = loop.call_at(at, self._look)
+        self._timer = loop.call_at(at, self._on_timer)

@@ -1,8 +1,8 @@
-"""Signs requests as Standard Webhooks has it (github.com/standard-webhooks/standard-webhooks, version 1.0.0).
+"""Signs requests by Standard Webhooks 1.0.0 (github.com/standard-webhooks/standard-webhooks).
 
-Signed is `{id}.{timestamp}.{body}`, with HMAC-SHA256. The id is the message's, the same for every attempt; the time is
-the attempt's. During a change of keys there are two signatures, one for each key, so that targets can change theirs
-at any time in between.
+The signed text is `{id}.{timestamp}.{body}`, with HMAC-SHA256. The id is the message's, the same for every attempt; the timestamp
+is the attempt's. While keys are rotated there are two signatures, one for each key, so that targets can change theirs at any
+time in between.
 """
 
 import base64
@@ -28,17 +28,17 @@ def watch_keys(folder: Path, monotonic: Callable[[], float]) -> ReloadedFiles[Ke
     """The signing keys of a mounted Secret: `current`, and `previous` where there is one.
 
     Raises:
-        ValueError: one is no signing key, or there is no current one.
+        ValueError: one is not a signing key, or the current one is missing.
         OSError: a file can't be read.
     """
     return ReloadedFiles((folder / CURRENT, folder / PREVIOUS), read_keys, monotonic)
 
 
 def read_keys(contents: Contents) -> Keys:
-    """Both keys, the current one first. Raises ValueError, which never repeats a key."""
+    """Both keys, the current one first. Raises ValueError, whose text never contains a key."""
     current, previous = contents
     if current is None:
-        raise ValueError(f"there is no key `{CURRENT}`")
+        raise ValueError(f"key `{CURRENT}` is missing")
     return (_key(CURRENT, current), *([] if previous is None else [_key(PREVIOUS, previous)]))
 
 
@@ -56,8 +56,8 @@ def sign(keys: Keys, message_id: str, timestamp: int, body: bytes) -> list[tuple
     """The headers of one attempt.
 
     Args:
-        keys: one signature for each.
-        message_id: of the message. Dots become tildes, since a dot ends the id in what is signed.
+        keys: each makes one signature.
+        message_id: of the message. Dots become tildes, because a dot ends the id in the signed text.
         timestamp: epoch seconds.
         body: exactly as sent.
     """
@@ -72,7 +72,7 @@ def sign(keys: Keys, message_id: str, timestamp: int, body: bytes) -> list[tuple
 
 
 class SigningDeliverer:
-    """A deliverer that signs what it sends: each attempt afresh."""
+    """A deliverer that signs each request."""
 
     def __init__(self, inner: HttpDeliverer, keys: ReloadedFiles[Keys], now_ms: Callable[[], int]) -> None:
         self._inner = inner
@@ -80,15 +80,13 @@ class SigningDeliverer:
         self._now_ms = now_ms
 
     async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]] = ()) -> Outcome:
-        """As `HttpDeliverer.deliver`; `headers` names the message."""
+        """As `HttpDeliverer.deliver`; `headers` must have the message's id."""
         message_id = next(value for name, value in headers if name == MESSAGE_ID)
         signature = sign(self._keys.value(), message_id, self._now_ms() // 1000, request.body or b"")
         return await self._inner.deliver(request, (*headers, *signature))
 
     def target_name(self, url: str) -> str:
-        """As `HttpDeliverer.target_name`."""
         return self._inner.target_name(url)
 
     async def close(self) -> None:
-        """Closes every connection."""
         await self._inner.close()

@@ -1,4 +1,4 @@
-"""How many attempts run at once, and how many of them one target may take."""
+"""Limits the attempts at once, in all and for each target."""
 
 import asyncio
 from collections import Counter, deque
@@ -7,8 +7,8 @@ from collections import Counter, deque
 class Slots:
     """A route's attempts at once (`concurrencyPerPod`), with a share that no single target can exceed.
 
-    With one target it may take all; with more, each is kept below the whole, so that a target that hangs never takes
-    the last slots from the others.
+    A route's only target may take all slots. With more targets each gets less than the whole, so that a target that
+    hangs never takes the last slots from the others.
     """
 
     def __init__(self, total: int, targets: int) -> None:
@@ -23,7 +23,7 @@ class Slots:
         return self._taken[target] >= self._share
 
     def crowds_out(self, target: str) -> bool:
-        """Whether a target holds its whole share while there are others that its waiting lanes would keep out."""
+        """Whether a target holds its whole share while its waiting lanes would block other targets."""
         return self._shared and self.saturated(target)
 
     @property
@@ -32,14 +32,14 @@ class Slots:
         return self._taken.total()
 
     def take_free(self, target: str) -> bool:
-        """Takes a slot where nobody has to wait for it."""
+        """Takes a slot if one is free for the target; whether it did."""
         if self._free and not self.saturated(target):
             self._take(target)
             return True
         return False
 
     async def acquire(self, target: str) -> None:
-        """Waits for a slot; first come, first served among those whose target is below its share."""
+        """Waits for a slot: first come, first served among the waiters whose target is below its share."""
         if self.take_free(target):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -54,7 +54,7 @@ class Slots:
             raise
 
     def release(self, target: str) -> None:
-        """Gives a slot back and hands it on."""
+        """Returns a slot and passes it to the next waiter."""
         self._taken[target] -= 1
         if not self._taken[target]:
             del self._taken[target]

@@ -1,19 +1,19 @@
-"""What to do with a message before any attempt: a pure decision over what was received."""
+"""Decides whether a received message can be attempted: a pure function of the message, its stage and the time."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 from chaski_core.message.envelope import Envelope, Malformed, Metadata, read_envelope
-from chaski_core.message.labels import is_label
+from chaski_core.message.identity import is_label
 from chaski_core.ports import ReceivedMessage
 from chaski_core.retry.ladder import LadderState, Reason
 from chaski_core.values import message_value
 
 
 class Stage(StrEnum):
-    """Which attempts a consumer makes: the value of the metric label `stage`."""
+    """The attempts that a consumer makes; the value of the metric label `stage`."""
 
-    FIRST = "first"  # from the route's own queues; in Strict the retries as well, because a head stays where it is
+    FIRST = "first"  # from the route's own queues; in Strict the retries as well, because a head stays in its queue
     RETRY = "retry"  # from rung queues
 
 
@@ -23,8 +23,8 @@ class Deliverable:
 
     message_id: str  # the identity
     envelope: Envelope
-    ladder: LadderState | None  # as the message carries it; None before its first error
-    sequence_number: int = 0  # that the first queue gave it
+    ladder: LadderState | None  # from the message's metadata; None before its first error
+    sequence_number: int = 0  # from its first queue
 
     @property
     def id(self) -> str:
@@ -34,7 +34,7 @@ class Deliverable:
 
 @dataclass(frozen=True, slots=True)
 class Undeliverable:
-    """A message that goes to the dead letters unattempted."""
+    """A message that becomes a dead letter without an attempt."""
 
     message_id: str  # the identity
     reason: Reason
@@ -49,16 +49,22 @@ class Undeliverable:
 
 
 def label_of(envelope: Envelope, message_id: str) -> str:
-    """The `id` that a producer or ingest gave a message; its identity where it has none that a label can be."""
+    """The `id` that a producer or ingest gave a message; its identity where it has none that is a valid label."""
     given = envelope.metadata.id if envelope.metadata else None
     return given if given and is_label(given) else message_id
+
+
+def url_of(envelope: Envelope | None) -> str:
+    """The URL in an envelope, or "" where it has none."""
+    url = envelope.body.get("url") if envelope else None
+    return url if isinstance(url, str) else ""
 
 
 def identity_of(message: ReceivedMessage, metadata: Metadata | None, stage: Stage) -> tuple[str, int]:
     """The MessageId and SequenceNumber that a message's first queue gave it.
 
-    On the route's own queues these are the queue's: what a message says of itself there is not Chaski's. On a rung they
-    are in the metadata; a message that a release without identities put there has those of the rung.
+    On the route's own queues these are the queue's: metadata in a message there was not written by Chaski. On a rung they
+    are in the metadata; a message that a release without identities put there has those of the rung's queue.
     """
     if stage is Stage.RETRY and metadata is not None and metadata.message_id is not None:
         return metadata.message_id, metadata.sequence_number or 0
@@ -74,8 +80,8 @@ def triage(
         message: as received.
         stage: of the consumer that received it.
         now_ms: epoch milliseconds.
-        expire_after_seconds: age from which a message is given up, because its queue is about to delete it; None: its
-            queue keeps it.
+        expire_after_seconds: age from which a message is given up, because its queue is about to delete it; None: the
+            queue does not delete by age.
     """
     envelope = read_envelope(message.body)
     if isinstance(envelope, Malformed):
@@ -85,9 +91,9 @@ def triage(
     ladder = metadata.ladder if metadata and stage is Stage.RETRY else None
     if expire_after_seconds is not None and now_ms - message.sent_at > expire_after_seconds * 1000:
         days = expire_after_seconds / 86_400
-        detail = f"older than {days:g} days, and its queue deletes it without a word after 14"
+        detail = f"older than {days:g} days; SQS would silently delete it after 14"
         return Undeliverable(message_id, Reason.EXPIRED, detail, envelope, ladder)
     if stage is Stage.RETRY and ladder is None:
-        detail = "lay on a rung queue without saying how far it has climbed"
+        detail = "on a rung's queue without a ladder state in its metadata"
         return Undeliverable(message_id, Reason.NO_METADATA, detail, envelope)
     return Deliverable(message_id, envelope, ladder, sequence_number)

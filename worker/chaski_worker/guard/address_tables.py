@@ -1,7 +1,7 @@
-"""Which ranges of addresses are never dialled, and which only where a rule says so.
+"""The address ranges that are never dialled, or only where a rule's `cidrs` cover them.
 
-The tables are spelled out. `ipaddress.is_global` and `is_private` differ between Python versions, and call addresses
-global behind which a cloud's metadata service or an embedded IPv4 address lies.
+The tables are spelled out, because `ipaddress.is_global` and `is_private` differ between Python versions, and treat
+addresses of clouds' metadata services and addresses with an embedded IPv4 address as global.
 
 Sources: the IANA special-purpose registries (RFC 6890 and its updates), the transition mechanisms (RFC 4291 §2.5.5,
 RFC 6052, RFC 8215, RFC 3056, RFC 4380), and the clouds' own documents for their metadata services.
@@ -10,7 +10,7 @@ RFC 6052, RFC 8215, RFC 3056, RFC 4380), and the clouds' own documents for their
 import ipaddress
 from dataclasses import dataclass
 
-from chaski_worker.guard.refusal import RefusalReason
+from chaski_worker.guard.guard import RefusalReason
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -18,7 +18,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Addresses that are refused for one reason."""
+    """Addresses refused for one reason."""
 
     network: IPNetwork
     reason: RefusalReason
@@ -36,8 +36,8 @@ LOOPBACK = _ranges(
     ("::1/128", "loopback addresses are not dialled"),
 )
 
-#: Never dialled; nothing a route says opens them. The first entry that holds an address names the reason.
-HARD: tuple[Range, ...] = (
+#: Never dialled, whatever a route allows. The first range that contains an address gives the reason.
+NEVER_DIALLED: tuple[Range, ...] = (
     *_ranges(
         RefusalReason.METADATA,
         ("169.254.0.0/16", "link-local addresses, with cloud metadata services among them, are not dialled"),
@@ -62,7 +62,7 @@ HARD: tuple[Range, ...] = (
         ("0.0.0.0/8", "unspecified addresses are not dialled"),
         ("::/128", "unspecified addresses are not dialled"),
     ),
-    # After ::1 and ::, which lie in it.
+    # After ::1 and ::, which are in it.
     *_ranges(RefusalReason.EMBEDDED, ("::/96", "it embeds an IPv4 address (IPv4-compatible)")),
     *_ranges(
         RefusalReason.RESERVED,
@@ -86,7 +86,7 @@ HARD: tuple[Range, ...] = (
 )
 
 #: Dialled only where the rule's `cidrs` cover the address.
-SOFT = _ranges(
+NEEDS_CIDRS = _ranges(
     RefusalReason.PRIVATE,
     ("10.0.0.0/8", "it is a private address, and the rule's cidrs don't cover it"),
     ("172.16.0.0/12", "it is a private address, and the rule's cidrs don't cover it"),
@@ -95,12 +95,12 @@ SOFT = _ranges(
     ("fc00::/7", "it is a private address, and the rule's cidrs don't cover it"),
 )
 
-#: All of IPv6 that is given out to the public. What is neither here nor in SOFT is reserved (RFC 4291 §2.4).
+#: The global unicast addresses of IPv6. Addresses neither here nor in NEEDS_CIDRS are reserved (RFC 4291 §2.4).
 GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
 
 
-def plain_address(address: str) -> IPAddress | None:
-    """The address itself: without a zone, and as IPv4 where it is IPv4 in IPv6's clothes (::ffff:127.0.0.1)."""
+def parse_address(address: str) -> IPAddress | None:
+    """The address without its zone; IPv4-mapped IPv6 addresses (::ffff:127.0.0.1) are returned as IPv4."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -108,6 +108,6 @@ def plain_address(address: str) -> IPAddress | None:
     return (ip.ipv4_mapped if ip.version == 6 else None) or ip
 
 
-def first_holding(ranges: tuple[Range, ...], ip: IPAddress) -> Range | None:
-    """The first range that an address lies in."""
+def first_range(ranges: tuple[Range, ...], ip: IPAddress) -> Range | None:
+    """The first range that contains an address."""
     return next((each for each in ranges if ip.version == each.network.version and ip in each.network), None)

@@ -1,11 +1,11 @@
-"""Which addresses may be dialled: the last word, spoken where the very address is seen.
+"""Address policy, enforced at connect time on the resolved IP address.
 
-aiohttp asks the socket factory for every single connect: for names and literals, for each address of a name, for each
-attempt of a race between IPv4 and IPv6. What the policy judges there is what is dialled, so a name that resolves
-differently the second time (rebinding) gains nothing.
+aiohttp calls the socket factory for every single connect: for names and literals, for each address of a name, for each
+attempt of a race between IPv4 and IPv6. The address judged there is the one dialled, so a name that resolves differently
+the second time (rebinding) gains nothing.
 
-A connection in a pool is not dialled again. Therefore every allow rule has a session and a pool of its own, whose
-factory knows the rule for good: a connection made under one rule's addresses and TLS never serves another rule.
+A pooled connection is not dialled again. Therefore every allow rule has a client and a pool of its own, whose factory is
+bound to the rule: a connection made under one rule's addresses and TLS never serves another rule.
 """
 
 import errno
@@ -23,20 +23,20 @@ from aiohttp.connector import AddrInfoType
 from chaski_core.route.model import AllowRule
 from chaski_worker.guard.address_tables import (
     GLOBAL_IPV6,
-    HARD,
     LOOPBACK,
-    SOFT,
+    NEEDS_CIDRS,
+    NEVER_DIALLED,
     IPAddress,
     IPNetwork,
-    first_holding,
-    plain_address,
+    first_range,
+    parse_address,
 )
-from chaski_worker.guard.refusal import Refusal, RefusalReason
-from chaski_worker.shortage.classify import BY_ERRNO, Shortage, ShortageReason, shortage_of
+from chaski_worker.guard.guard import Refusal, RefusalReason
+from chaski_worker.shortage.detection import BY_ERRNO, Shortage, ShortageReason, shortage_of
 
 
 class AddressPolicy(Protocol):
-    """Judges the addresses behind the hosts that the allow-list let through."""
+    """Judges the addresses of the hosts that the allow-list permits."""
 
     def refusal(self, address: str, rule: AllowRule) -> Refusal | None:
         """Why an IP address must not be dialled under a rule; None if it may."""
@@ -44,48 +44,48 @@ class AddressPolicy(Protocol):
 
 
 class AddressTables:
-    """Judges by the tables: what is never dialled, and what only where the rule's `cidrs` cover it.
+    """Judges by the tables: some ranges are never dialled, some only where the rule's `cidrs` cover the address.
 
     Args:
         permit_loopback: 127.0.0.0/8 and ::1 may be dialled, for hosts that a rule allows. The unspecified addresses
             (0.0.0.0/8, ::), which Linux connects to loopback as well, are never dialled.
-        own: addresses of this Pod and of the API server. No rule opens them. What is no address is left out.
+        own: addresses of this Pod and of the API server, which no rule opens. Texts that are not addresses are ignored.
     """
 
     def __init__(self, *, permit_loopback: bool = False, own: Iterable[str] = ()) -> None:
         self._permit_loopback = permit_loopback
-        self._own = frozenset(ip for ip in map(plain_address, own) if ip is not None)
+        self._own = frozenset(ip for ip in map(parse_address, own) if ip is not None)
 
     def refusal(self, address: str, rule: AllowRule) -> Refusal | None:
         """Why an IP address must not be dialled under a rule; None if it may."""
-        ip = plain_address(address)
+        ip = parse_address(address)
         if ip is None:
-            return Refusal(RefusalReason.RESERVED, "it is no IP address")
+            return Refusal(RefusalReason.RESERVED, "it is not an IP address")
         if ip in self._own:
             return Refusal(RefusalReason.OWN, "it is the API server's address or this Pod's own")
-        if found := first_holding(LOOPBACK, ip):
+        if found := first_range(LOOPBACK, ip):
             return None if self._permit_loopback else Refusal(found.reason, found.why)
-        if found := first_holding(HARD, ip):
+        if found := first_range(NEVER_DIALLED, ip):
             return Refusal(found.reason, found.why)
-        return _beyond_the_hard(ip, rule)
+        return _private_or_unassigned(ip, rule)
 
 
-def _beyond_the_hard(ip: IPAddress, rule: AllowRule) -> Refusal | None:
-    if found := first_holding(SOFT, ip):
-        opened = any(ip.version == opening.version and ip in opening for opening in _networks(rule.cidrs))
+def _private_or_unassigned(ip: IPAddress, rule: AllowRule) -> Refusal | None:
+    if found := first_range(NEEDS_CIDRS, ip):
+        opened = any(ip.version == network.version and ip in network for network in _networks(rule.cidrs))
         return None if opened else Refusal(found.reason, found.why)
     if ip.version == 6 and ip not in GLOBAL_IPV6:
-        return Refusal(RefusalReason.RESERVED, "it is in no range that is given out to the public")
+        return Refusal(RefusalReason.RESERVED, "it is not in a range of global unicast addresses")
     return None
 
 
-@functools.lru_cache(64)  # as many rules as a route may have
+@functools.lru_cache(64)  # a route has at most 64 rules
 def _networks(cidrs: tuple[str, ...]) -> tuple[IPNetwork, ...]:
     return tuple(ipaddress.ip_network(cidr) for cidr in cidrs)
 
 
 def own_addresses(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The API server's address and this Pod's, as Kubernetes and the Pod's own definition put them into variables.
+    """The API server's address and this Pod's, from the environment variables of the Pod.
 
     `KUBERNETES_SERVICE_HOST` is set in every Pod; `POD_IP` and `POD_IPS` (separated by commas) by the downward API.
     """
@@ -94,26 +94,26 @@ def own_addresses(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 class AddressRefusedError(OSError):
-    """Raised in the socket factory: aiohttp goes on to the host's next address, if there is one."""
+    """Raised in the socket factory: aiohttp continues with the host's next address, if there is one."""
 
 
 @dataclass(slots=True)
-class Dialling:
-    """What one attempt did with the addresses it met."""
+class DialRecord:
+    """The addresses that one attempt dialled or was refused."""
 
     refused: dict[str, Refusal] = field(default_factory=dict)  # by address
-    dialled: bool = False  # at least one address was let through
-    shortage: Shortage | None = None  # kept an address from being tried; of no more interest once another one answered
+    dialled: bool = False  # at least one address was permitted
+    shortage: Shortage | None = None  # prevented a connect; reset once another address is connected
 
-    def note(self, error: OSError) -> None:
-        """A socket could not be made or connected; what is not a shortage is the target's."""
+    def record_error(self, error: OSError) -> None:
+        """A socket could not be made or connected. Errors that are not shortages are the target's."""
         reason = ShortageReason.PORTS if error.errno == errno.EADDRNOTAVAIL else BY_ERRNO.get(error.errno or 0)
         if reason is not None:
             self.shortage = shortage_of(reason, error)
 
 
 #: The attempt under way. aiohttp may dial in tasks of its own, which inherit it.
-current: ContextVar[Dialling] = ContextVar("dialling")
+current_dial: ContextVar[DialRecord] = ContextVar("dialling")
 
 
 MakeSocket = Callable[[AddrInfoType], socket.socket]
@@ -126,24 +126,24 @@ def plain_socket(info: AddrInfoType) -> socket.socket:
 
 
 class _Socket(socket.socket):
-    """Notes why it can't connect. What aiohttp raises for several addresses holds none of their errors."""
+    """Records why it can't connect: the error that aiohttp raises for several addresses has none of their errors."""
 
     def connect(self, address: Any) -> None:
-        """As the base. An error that comes at once is about this machine, one that comes later about the target."""
+        """An error raised at once is about this machine, a later one about the target."""
         try:
             super().connect(address)
         except OSError as error:
             if error.errno == errno.EINPROGRESS:
                 raise
             if error.errno != errno.EADDRNOTAVAIL or _has_source_for(self.family, address):
-                current.get().note(error)
-            if error.errno == errno.EAGAIN:  # as BlockingIOError the event loop would take it for "in progress"
+                current_dial.get().record_error(error)
+            if error.errno == errno.EAGAIN:  # the event loop would mistake a BlockingIOError for "in progress"
                 raise ConnectionError(error.errno, error.strerror) from error
             raise
 
 
 def _has_source_for(family: int, address: Any) -> bool:
-    """Whether this machine has an address to call another one from: then EADDRNOTAVAIL means that no port is left.
+    """Whether this machine has a source address for a destination: then EADDRNOTAVAIL means that no port is left.
 
     Connecting a datagram socket chooses the source in the same way and sends nothing (connect(2)).
     """
@@ -158,24 +158,24 @@ def _has_source_for(family: int, address: Any) -> bool:
 def socket_factory(
     rule: AllowRule, policy: AddressPolicy, make_socket: MakeSocket = plain_socket, ceiling: int | None = None
 ) -> MakeSocket:
-    """The one place where a delivery's sockets are made.
+    """Makes the factory of all sockets for a rule's deliveries.
 
     The factory raises AddressRefusedError for an address that the policy refuses under the rule, and OSError where no
     socket can be made, or its number reaches the ceiling (`descriptors.ceiling`).
     """
 
     def make(info: AddrInfoType) -> socket.socket:
-        dialling = current.get()
+        dial = current_dial.get()
         host = str(info[4][0])
         refusal = policy.refusal(host, rule)
         if refusal is not None:
-            dialling.refused[host] = refusal
+            dial.refused[host] = refusal
             raise AddressRefusedError(errno.EACCES, f"{host} is not dialled: {refusal.detail}")
-        dialling.dialled = True
+        dial.dialled = True
         try:
             return _below(ceiling, make_socket(info))
         except OSError as error:
-            dialling.note(error)
+            dial.record_error(error)
             raise
 
     return make

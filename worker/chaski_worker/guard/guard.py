@@ -1,24 +1,57 @@
-"""Which URLs may be called: those that an allow rule of the route covers, and nothing else.
+"""URL policy: only URLs that an allow rule of the route covers may be called. A refusal is a value.
 
-`Guard.check` answers with one parsed URL, and that very object is what is sent: there is no second parser to disagree
-with. The address behind a name is judged later, where it is about to be dialled (`addresses.py`).
+`Guard.check` returns one parsed URL, and that object is sent: no second parser can disagree with it. The address of a
+name is judged at connect time (`addresses.py`).
 """
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
 from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, is_ambiguous_path, parse_url
 from chaski_core.route.model import AllowRule
-from chaski_worker.guard.refusal import Refusal, RefusalReason
 
-_REMEMBERED = 1_024  # URLs of at most 2,048 characters: bounded, and most subjects call few
+_CACHED_URLS = 1_024  # of at most 2,048 characters: bounded, and most subjects call few
+
+
+class RefusalReason(StrEnum):
+    """Values of the label `reason` of `chaski_guard_refusals_total`."""
+
+    MALFORMED = "malformed"  # the URL or the request can't be sent
+    SCHEME = "scheme"
+    USERINFO = "userinfo"
+    FRAGMENT = "fragment"
+    HOST = "host"
+    PORT = "port"
+    PATH = "path"
+    METHOD = "method"
+    HEADER = "header"
+    LOOPBACK = "loopback"  # this and the following: the address of the host
+    METADATA = "metadata"  # link-local, or a cloud's metadata or credentials service
+    PRIVATE = "private"  # the rule's `cidrs` don't cover it
+    EMBEDDED = "embedded-ipv4"  # IPv6 that a translator maps to an IPv4 address
+    RESERVED = "reserved"  # multicast, documentation, unspecified: not addresses of hosts
+    OWN = "own"  # the API server, or this very Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No request is made; `detail` is one line, without query strings and header values."""
+
+    reason: RefusalReason
+    detail: str
+
+    @classmethod
+    def of(cls, fault: UrlFault) -> "Refusal":
+        """For a URL that can't be parsed."""
+        return cls(RefusalReason(fault.part.value), f"the URL {fault.detail}")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request goes: the rule that allows it, and the URL exactly as it was judged."""
+    """Where a request goes: the rule that allows it, and the URL as it was judged."""
 
     rule: AllowRule
     url: TargetUrl
@@ -34,13 +67,13 @@ class Guard:
         denied_hosts: names that no rule opens.
 
     Raises:
-        ValueError: a rule's URL is none.
+        ValueError: a rule's URL is invalid.
     """
 
     def __init__(self, rules: Sequence[AllowRule], denied_hosts: Collection[str] = ()) -> None:
-        self._rules = tuple(_Compiled.of(rule) for rule in rules)
+        self._rules = tuple(_CompiledRule.of(rule) for rule in rules)
         self._denied = frozenset(denied_hosts)
-        self._judged = functools.lru_cache(_REMEMBERED)(self._judge)
+        self._judged = functools.lru_cache(_CACHED_URLS)(self._judge)
 
     def check(self, url: str) -> Target | Refusal:
         """Whether a URL may be called."""
@@ -62,7 +95,7 @@ class Guard:
 
 
 def api_server_hosts(environment: Mapping[str, str]) -> frozenset[str]:
-    """The names of the cluster's API server. Its address is refused as well, where it is dialled."""
+    """The names of the cluster's API server. Its address is refused as well, at connect time."""
     host = environment.get("KUBERNETES_SERVICE_HOST", "").strip().lower().removesuffix(".")  # on some clouds a name
     return _API_SERVER_NAMES | ({host} if host and not is_address(host) else frozenset())
 
@@ -73,7 +106,7 @@ _API_SERVER_NAMES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Compiled:
+class _CompiledRule:
     rule: AllowRule
     scheme: str
     host: str  # without the `*.` of a suffix rule
@@ -82,7 +115,7 @@ class _Compiled:
     segments: tuple[bytes, ...]  # of the path prefix
 
     @classmethod
-    def of(cls, rule: AllowRule) -> "_Compiled":
+    def of(cls, rule: AllowRule) -> "_CompiledRule":
         scheme, sep, rest = rule.url.partition("://")
         suffix = rest.startswith("*.")
         url = parse_url(scheme + sep + rest.removeprefix("*."))
@@ -112,7 +145,7 @@ class _Compiled:
     def _covers_path(self, path: str) -> bool:
         if not self.segments:
             return True
-        # Where the prefix matters, a path that servers read in different ways could lead out of it.
+        # Where the prefix matters, a path that servers interpret differently could lead out of it.
         return not is_ambiguous_path(path) and _segments(path)[: len(self.segments)] == self.segments
 
 
@@ -126,10 +159,10 @@ _ORDER = (RefusalReason.PATH, RefusalReason.PORT, RefusalReason.SCHEME, RefusalR
 def _closest(mismatches: Sequence[RefusalReason], url: TargetUrl) -> Refusal:
     reason = next((reason for reason in _ORDER if reason in mismatches), RefusalReason.HOST)
     host = url.name
-    sentences = {
+    details = {
         RefusalReason.HOST: f"no allow rule covers the host {host}",
         RefusalReason.SCHEME: f"no allow rule covers {url.scheme}:// on {host}",
         RefusalReason.PORT: f"no allow rule covers port {url.port} of {host}",
         RefusalReason.PATH: f"no allow rule covers this path of {host}",
     }
-    return Refusal(reason, sentences[reason])
+    return Refusal(reason, details[reason])

@@ -1,4 +1,4 @@
-"""Groups what many lanes ask of one queue into batch calls of up to ten entries."""
+"""Groups the requests of many lanes to one queue into batch calls of up to ten entries."""
 
 import asyncio
 from collections import deque
@@ -7,13 +7,13 @@ from typing import Generic, TypeVar
 
 from chaski_core.ports import MAX_BATCH_ENTRIES
 
-HURRY_SECONDS = 0.005
+FLUSH_SOON_SECONDS = 0.005
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Collects items until the event loop comes round, or for `linger_seconds`, and calls once for up to ten.
+    """Collects items until the next iteration of the event loop, or for `linger_seconds`, and sends up to ten a call.
 
     Items submitted together (at most ten) go in one call, in their order, and are never split, because the queue must
     see a lane's head before its followers. Several calls may be under way at once.
@@ -28,43 +28,43 @@ class Batcher(Generic[Item, Result]):
         self._call = call
         self._linger = linger_seconds
         self._waiting: deque[tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]] = deque()
-        self._items = 0  # that wait
-        self._flush: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._hurried = False
+        self._items = 0  # in `_waiting`
+        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._expedited = False
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def hurry(self) -> None:
-        """Somebody can't go on: what lingers, or is just about to, is called for within `HURRY_SECONDS`."""
-        if self._hurried or self._linger <= HURRY_SECONDS:
+    def flush_soon(self) -> None:
+        """A caller is blocked: flush the pending batch, or the next one, within `FLUSH_SOON_SECONDS`."""
+        if self._expedited or self._linger <= FLUSH_SOON_SECONDS:
             return
-        self._hurried = True  # until the next call
-        if self._flush is not None:
-            self._flush.cancel()
-            self._flush = asyncio.get_running_loop().call_later(HURRY_SECONDS, self._start)
+        self._expedited = True  # until the next flush
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_SOON_SECONDS, self._flush)
 
     async def submit(self, items: Sequence[Item]) -> Sequence[Result]:
         """The results for 1 to 10 items. Raises what the call raised."""
-        return await self.put(items)
+        return await self.submit_nowait(items)
 
-    def put(self, items: Sequence[Item]) -> asyncio.Future[Sequence[Result]]:
-        """As `submit`, for a caller that goes on meanwhile."""
+    def submit_nowait(self, items: Sequence[Item]) -> asyncio.Future[Sequence[Result]]:
+        """As `submit`, for a caller that continues meanwhile."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Sequence[Result]] = loop.create_future()
-        self._waiting.append((items, answer))
+        results: asyncio.Future[Sequence[Result]] = loop.create_future()
+        self._waiting.append((items, results))
         self._items += len(items)
         if self._items >= MAX_BATCH_ENTRIES:
-            self._start()
-        elif self._flush is None:
-            linger = HURRY_SECONDS if self._hurried else self._linger
-            self._flush = loop.call_later(linger, self._start) if linger else loop.call_soon(self._start)
-        return answer
+            self._flush()
+        elif self._timer is None:
+            linger = FLUSH_SOON_SECONDS if self._expedited else self._linger
+            self._timer = loop.call_later(linger, self._flush) if linger else loop.call_soon(self._flush)
+        return results
 
-    def _start(self) -> None:
-        self._hurried = False
+    def _flush(self) -> None:
+        self._expedited = False
         self._items = 0
-        if self._flush is not None:
-            self._flush.cancel()
-            self._flush = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         while self._waiting:
             batch = [self._waiting.popleft()]
             size = len(batch[0][0])
@@ -78,13 +78,13 @@ class Batcher(Generic[Item, Result]):
     async def _run(self, batch: list[tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]]) -> None:
         try:
             results = await self._call([item for items, _ in batch for item in items])
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to those who asked
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - any error of the call is raised in each submitter
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
             return
         position = 0
-        for items, answer in batch:
-            if not answer.done():
-                answer.set_result(results[position : position + len(items)])
+        for items, future in batch:
+            if not future.done():
+                future.set_result(results[position : position + len(items)])
             position += len(items)

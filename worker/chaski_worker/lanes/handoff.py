@@ -1,4 +1,4 @@
-"""Hands messages on: to the next rung, or to the dead letters. Nothing is deleted before the next home has it."""
+"""Hands messages over to the next rung or to the dead letters. Nothing is deleted before its next home has stored it."""
 
 import asyncio
 import logging
@@ -10,10 +10,10 @@ from chaski_core.dead_letter import DeadLetter
 from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.message.subject import group_id, hop_deduplication_id
-from chaski_core.ports import Clock, DeadLetterStore, Failed, OutgoingMessage, Queue, Sent
-from chaski_core.retry.ladder import Retry
+from chaski_core.ports import Clock, DeadLetterStore, Failed, OutgoingMessage, Queue, ReceivedMessage, Sent
+from chaski_core.retry.ladder import GiveUp, LadderState, Retry
 from chaski_worker.delivery.backoff import backoff_seconds
-from chaski_worker.delivery.triage import Deliverable
+from chaski_worker.delivery.triage import Deliverable, Undeliverable, url_of
 from chaski_worker.lanes.batcher import Batcher
 from chaski_worker.lanes.lane import Lane
 
@@ -22,24 +22,26 @@ Result = TypeVar("Result")
 
 
 class BackendRetry:
-    """Tries something on a backend until it succeeds or the lane is lost; the lane waits meanwhile."""
+    """Retries a backend operation until it succeeds or the lane is lost; the lane waits meanwhile.
+
+    `on_failure` is called at each failure with the `to` of `run`.
+    """
 
     def __init__(
         self, clock: Clock, random: Callable[[], float], on_failure: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`on_failure`: told of every failure, by the `to` of `insist`."""
         self._clock = clock
         self._random = random
         self._on_failure = on_failure
 
-    async def insist(self, lane: Lane, to: str, what: str, operation: Callable[[], Awaitable[Result]]) -> Result:
+    async def run(self, lane: Lane, to: str, what: str, operation: Callable[[], Awaitable[Result]]) -> Result:
         """The operation's result. Raises LaneLostError; never a BackendError.
 
         Args:
             lane: whose messages wait meanwhile.
-            to: where it goes, as the metrics call it.
-            what: the same for people.
-            operation: what is tried.
+            to: the destination, as the metric label `to` names it.
+            what: the operation as a verb phrase, for the log.
+            operation: is called until it succeeds.
         """
         failures = 0
         while True:
@@ -49,11 +51,11 @@ class BackendRetry:
             except BackendError as error:
                 failures += 1
                 self._on_failure(to)
-                _log.warning("could not %s, trying again: %s", what, error)
+                _log.warning("could not %s, will retry: %s", what, error)
                 await asyncio.sleep(backoff_seconds(failures, self._random()))
 
-    async def attempt_once(self, what: str, operation: Callable[[], Awaitable[None]]) -> None:
-        """Tries something that may be left undone, because what it tidies up expires by itself."""
+    async def try_once(self, what: str, operation: Callable[[], Awaitable[None]]) -> None:
+        """Runs a cleanup that may fail, because the thing it removes expires by itself."""
         try:
             await operation()
         except BackendError as error:
@@ -61,14 +63,14 @@ class BackendRetry:
 
 
 class Handoff:
-    """The ways out of a queue, other than delivery."""
+    """The ways out of a queue other than delivery."""
 
     def __init__(
         self,
         route: str,
         rungs: Mapping[str, Queue],
         store: DeadLetterStore,
-        insistence: BackendRetry,
+        backend_retry: BackendRetry,
         clock: Clock,
         *,
         linger_seconds: float = 0.0,
@@ -79,10 +81,10 @@ class Handoff:
             name: Batcher(queue.send, linger_seconds=linger_seconds) for name, queue in rungs.items()
         }
         self._store = store
-        self._insistence = insistence
+        self._backend_retry = backend_retry
 
     async def to_rung(self, lane: Lane, task: Deliverable, retry: Retry) -> Failed | None:
-        """Puts a message on its next rung's queue. A Failed is a refusal for good: the message can't lie there."""
+        """Sends a message to its next rung's queue. A Failed is permanent: the queue can't store this message."""
         message = rung_message(self._route, task, retry)
         batcher = self._rungs[retry.rung.name]
 
@@ -94,19 +96,19 @@ class Handoff:
                 return result
             raise BackendUnavailableError(result.reason)
 
-        return await self._insistence.insist(lane, "rung", f"hand a message over to rung {retry.rung.name}", send)
+        return await self._backend_retry.run(lane, "rung", f"hand a message over to rung {retry.rung.name}", send)
 
-    async def to_dead_letters(self, lane: Lane, letter: DeadLetter) -> None:
-        """Keeps a dead letter, with the wall clock of the put that succeeds."""
+    async def to_dead_letters(self, lane: Lane, dead_letter: DeadLetter) -> None:
+        """Stores a dead letter, with the wall clock of the put that succeeds."""
 
         async def put() -> None:
-            await self._store.put(replace(letter, dead_lettered_at=self._clock.now_ms()))
+            await self._store.put(replace(dead_letter, dead_lettered_at=self._clock.now_ms()))
 
-        await self._insistence.insist(lane, "dead_letters", "keep a dead letter", put)
+        await self._backend_retry.run(lane, "dead_letters", "store a dead letter", put)
 
 
 def rung_message(route: str, task: Deliverable, retry: Retry) -> OutgoingMessage:
-    """What goes on the rung's queue: the same JSON, with how far the message has climbed."""
+    """The message for the rung's queue: the same JSON, with the ladder's state in its metadata."""
     envelope = task.envelope
     known = envelope.metadata or Metadata(route=route)
     metadata = replace(
@@ -121,3 +123,55 @@ def rung_message(route: str, task: Deliverable, retry: Retry) -> OutgoingMessage
         group_id=group_id(envelope.subject),
         deduplication_id=hop_deduplication_id(task.message_id, retry.rung.name, retry.number, metadata.hops),
     )
+
+
+def dead_letter_of_undeliverable(
+    route: str, message: ReceivedMessage, undeliverable: Undeliverable, target: str, at_ms: int
+) -> DeadLetter:
+    """The dead letter of a message that was not attempted. `at_ms`: epoch milliseconds of the put."""
+    ladder, envelope = undeliverable.ladder, undeliverable.envelope
+    return DeadLetter(
+        route=route,
+        message_id=undeliverable.message_id,
+        id=undeliverable.id,
+        subject=envelope.subject if envelope else message.group_id,
+        dead_lettered_at=at_ms,
+        reason=undeliverable.reason,
+        error_class=ladder.key if ladder else "",
+        target=target,
+        url=url_of(envelope),
+        attempts=ladder.attempts if ladder else 0,
+        errors=ladder.errors if ladder else (),
+        envelope=envelope.document if envelope else None,
+        raw=None if envelope else message.body,
+        detail=undeliverable.detail,
+        sequence_number=_sequence_number(message, undeliverable),
+    )
+
+
+def dead_letter_of_give_up(route: str, task: Deliverable, decision: GiveUp, target: str, at_ms: int) -> DeadLetter:
+    """The dead letter of a message whose ladder has ended. `at_ms`: epoch milliseconds of the put."""
+    state: LadderState = decision.state
+    return DeadLetter(
+        route=route,
+        message_id=task.message_id,
+        id=task.id,
+        subject=task.envelope.subject,
+        dead_lettered_at=at_ms,
+        reason=decision.reason,
+        error_class=state.key,
+        target=target,
+        url=url_of(task.envelope),
+        attempts=state.attempts,
+        errors=state.errors,
+        envelope=task.envelope.document,
+        detail=state.errors[-1].detail if state.errors else "",
+        sequence_number=task.sequence_number or None,
+    )
+
+
+def _sequence_number(message: ReceivedMessage, undeliverable: Undeliverable) -> int | None:
+    if message.message_id == undeliverable.message_id:
+        return message.sequence_number
+    metadata = undeliverable.envelope.metadata if undeliverable.envelope else None
+    return metadata.sequence_number if metadata else None

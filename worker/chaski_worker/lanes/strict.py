@@ -1,7 +1,7 @@
 """Strict ordering: a failing message stays at the head of its subject, and the later ones wait behind it.
 
-How far it has climbed lies in an attempt record, because an SQS message can't be changed where it lies. A message that
-is received for the first time has no record and costs no read.
+The ladder's state is kept in an attempt record, because an SQS message can't be changed in place. A message that is
+received for the first time has no record and costs no read.
 """
 
 from dataclasses import replace
@@ -10,24 +10,23 @@ from chaski_core.ports import AttemptRecord, AttemptRecords, ReceivedMessage
 from chaski_core.retry.ladder import GiveUp, LadderState, Retry
 from chaski_worker.delivery.triage import Undeliverable
 from chaski_worker.lanes.base import AlreadyExhausted, AttemptMade, Disposition, LaneContext, LaneRunner, NotDue, Step
-from chaski_worker.lanes.deletes import PipelinedDelete
 from chaski_worker.lanes.handoff import BackendRetry
-from chaski_worker.lanes.lane import Lane
+from chaski_worker.lanes.lane import Lane, PipelinedDelete
 from chaski_worker.lanes.visibility import VisibilityManager
 
 
 class StrictRunner(LaneRunner):
-    """The head backs off in place."""
+    """Backs off in place: the head stays hidden for its rung's delay."""
 
     def __init__(
-        self, job: LaneContext, holder: VisibilityManager, records: AttemptRecords, insistence: BackendRetry
+        self, context: LaneContext, visibility: VisibilityManager, records: AttemptRecords, backend_retry: BackendRetry
     ) -> None:
-        super().__init__(job, holder)
+        super().__init__(context, visibility)
         self._records = records
-        self._insistence = insistence
-        self._longest_ms = max((rung.delay_seconds for rung in job.route.retry.rungs), default=0) * 1000
+        self._backend_retry = backend_retry
+        self._longest_ms = max((rung.delay_seconds for rung in context.route.retry.rungs), default=0) * 1000
 
-    async def _look(self, lane: Lane, message: ReceivedMessage) -> Step:
+    async def _process_head(self, lane: Lane, message: ReceivedMessage) -> Step:
         task = self._triage(message)
         record = await self._read(lane, message)
         if isinstance(task, Undeliverable):
@@ -38,66 +37,66 @@ class StrictRunner(LaneRunner):
         task = replace(task, ladder=record.state)
         if record.exhausted_at is not None:
             return AlreadyExhausted(task, record.state)
-        wait_ms = record.due_at - self.job.clock.now_ms()
-        # A wait that no rung is as long as comes of a clock that was set back, and would hold the subject up for as long.
-        # The queue itself has hidden the head for its rung.
+        wait_ms = record.due_at - self.context.clock.now_ms()
+        # A wait longer than any rung means that the clock was set back; it would block the subject for as long. The
+        # queue itself has hidden the head for its rung.
         if 0 < wait_ms <= self._longest_ms:
             return NotDue(-(-wait_ms // 1000))
         self._count_repeat(lane, message, record.receives)
         return await self._attempt(lane, task)
 
     def _count_repeat(self, lane: Lane, message: ReceivedMessage, receives: int) -> None:
-        """Counts an attempt that may have been made before, by a receive that nobody has told the end of.
+        """Counts a possible duplicate attempt: an earlier receive ended without a recorded outcome.
 
-        That is the head of a lane that came more often than its record tells. A message behind it came with it every
-        time and was not attempted, but for the second one: the delete of the first runs beside its attempt.
+        That is the head of a lane that was received more often than its record states. A message behind it was received
+        with it every time and not attempted, except for the second one: the delete of the first runs beside its attempt.
         """
         position = lane.ids.index(message.message_id)
         again = message.receive_count > receives + 1
         if position == 0:
             lane.repeats = again
         if again and lane.repeats and position <= 1:
-            self.job.reporter.repeated(self.job.stage, message)
+            self.context.reporter.repeated(self.context.stage, message)
 
-    async def _fail(self, lane: Lane, message: ReceivedMessage, made: AttemptMade) -> Disposition | None:
-        now = self.job.clock.now_ms()
+    async def _handle_failure(self, lane: Lane, message: ReceivedMessage, made: AttemptMade) -> Disposition | None:
+        now = self.context.clock.now_ms()
         match made.decision:
             case Retry(rung=rung, state=state):
                 await self._write(lane, message, _record(message, state, now + rung.delay_seconds * 1000))
-                await self.holder.put_back(lane, rung.delay_seconds)
+                await self.visibility.hide_head_and_release_rest(lane, rung.delay_seconds)
                 return None
             case GiveUp(state=state) as decision:
                 # Written first, so that a crash before the delete leads to no further attempt.
                 await self._write(lane, message, _record(message, state, now, exhausted_at=now))
-                return await self._give_up(lane, made.task, decision, made.attempted.outcome.target)
+                return await self._give_up(lane, made.task, decision, made.result.outcome.target)
             case delivered:
-                raise TypeError(f"a failed attempt is never {delivered}")
+                raise TypeError(f"a failed attempt can't have the decision {delivered}")
 
-    def _begin_delete(self, lane: Lane, message: ReceivedMessage, settled: Disposition) -> PipelinedDelete | None:
-        return None if _may_have_record(message, settled) else super()._begin_delete(lane, message, settled)
+    def _start_delete(self, lane: Lane, message: ReceivedMessage, settled: Disposition) -> PipelinedDelete | None:
+        return None if _may_have_record(message, settled) else super()._start_delete(lane, message, settled)
 
     async def _delete(self, lane: Lane, message: ReceivedMessage, settled: Disposition) -> None:
         await super()._delete(lane, message, settled)
         if _may_have_record(message, settled):
-            await self._insistence.attempt_once(
-                "drop an attempt record", lambda: self._records.delete(message.message_id)
+            await self._backend_retry.try_once(
+                "delete an attempt record", lambda: self._records.delete(message.message_id)
             )
 
     async def _read(self, lane: Lane, message: ReceivedMessage) -> AttemptRecord | None:
         if message.receive_count <= 1:
             return None
-        return await self._insistence.insist(
+        return await self._backend_retry.run(
             lane, "attempt_records", "read an attempt record", lambda: self._records.read(message.message_id)
         )
 
     async def _write(self, lane: Lane, message: ReceivedMessage, record: AttemptRecord) -> None:
-        await self._insistence.insist(
-            lane, "attempt_records", "keep an attempt record", lambda: self._records.write(message.message_id, record)
+        await self._backend_retry.run(
+            lane, "attempt_records", "write an attempt record", lambda: self._records.write(message.message_id, record)
         )
 
 
 def _may_have_record(message: ReceivedMessage, settled: Disposition) -> bool:
-    return message.receive_count > 1 or settled.letter is not None
+    return message.receive_count > 1 or settled.dead_letter is not None
 
 
 def _record(

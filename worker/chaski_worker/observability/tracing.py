@@ -7,13 +7,13 @@ from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import Route
 from chaski_runtime.observability.tracing import Tracing, Value
 from chaski_worker.delivery.attempt import Deliverer
-from chaski_worker.shortage.classify import ShortageError
+from chaski_worker.shortage.detection import ShortageError
 
 _TRACEPARENT = "traceparent"
 
 
 class TracedDeliverer:
-    """Implements `attempts.Deliverer` around another one. The span's own context goes to the target."""
+    """Wraps another `Deliverer`. The span's own context goes to the target."""
 
     def __init__(self, inner: Deliverer, tracing: Tracing, route: Route) -> None:
         self._inner = inner
@@ -21,23 +21,25 @@ class TracedDeliverer:
         self._route = route
 
     async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]]) -> Outcome:
-        """One HTTP request, and its span. Raises ShortageError."""
-        said = {name.lower(): value for name, value in (*request.headers, *headers)}
-        number = int(said.get("chaski-attempt", "1"))
+        """Makes one HTTP request and records its span. Raises ShortageError."""
+        all_headers = {name.lower(): value for name, value in (*request.headers, *headers)}
+        number = int(all_headers.get("chaski-attempt", "1"))
         target = self._inner.target_name(request.url)
         attributes: dict[str, Value] = {
             "messaging.system": "aws_sqs",
             "messaging.operation.name": "deliver",
             "messaging.operation.type": "process",
-            "messaging.message.id": said.get("chaski-message-id", ""),
+            "messaging.message.id": all_headers.get("chaski-message-id", ""),
             "http.request.method": request.method,
             "http.request.resend_count": number - 1,
             "chaski.route": self._route.key,
             "chaski.target": target,
         }
-        span = self._tracing.begin(f"deliver {target}", "client", said.get(_TRACEPARENT), attributes, linked=number > 1)
+        span = self._tracing.start(
+            f"deliver {target}", "client", all_headers.get(_TRACEPARENT), attributes, linked=number > 1
+        )
         own = list(headers)
-        if not any(name.lower() == _TRACEPARENT for name, _ in request.headers):  # the producer's own goes before ours
+        if not any(name.lower() == _TRACEPARENT for name, _ in request.headers):  # the producer's own takes precedence
             own = [(name, value) for name, value in headers if name != _TRACEPARENT]
             own.append((_TRACEPARENT, span.traceparent))
         outcome: Outcome | ShortageError | None = None
@@ -51,13 +53,12 @@ class TracedDeliverer:
         return outcome
 
     def target_name(self, url: str) -> str:
-        """As the other one says."""
         return self._inner.target_name(url)
 
 
 def _ended(outcome: Outcome | ShortageError | None) -> tuple[dict[str, Value], str | None]:
     if outcome is None:
-        return {"error.type": "cancelled"}, "the attempt was cut off"
+        return {"error.type": "cancelled"}, "the attempt was cancelled"
     if isinstance(outcome, ShortageError):
         return {"error.type": "shortage"}, f"no attempt was made: {outcome}"
     ended: dict[str, Value] = {}

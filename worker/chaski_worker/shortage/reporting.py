@@ -1,38 +1,40 @@
-"""The shortages of one worker: each is logged once, however many messages wait for it to end."""
+"""Reports the shortages of one worker: each is logged once, however many messages wait for it to end."""
 
 import logging
 from dataclasses import dataclass
 
 from chaski_core.ports import Clock
 from chaski_core.route.model import Route
-from chaski_runtime.observability.metrics.instruments import Metrics
-from chaski_runtime.observability.metrics.prometheus import Values
-from chaski_worker.shortage.classify import Shortage, ShortageReason
+from chaski_runtime.observability.metrics.registry import Values
+from chaski_runtime.process import descriptors
+from chaski_worker.metrics import WorkerMetrics
+from chaski_worker.shortage.detection import Shortage, ShortageReason
 
-#: A shortage is over when it has not been met for so long: longer than any message waits for it.
+#: A shortage is over when it has not been observed for this long: longer than any message waits for it.
 QUIET_SECONDS = 120.0
 _log = logging.getLogger(__name__)
 _ALL_TARGETS = ""
+_OF_THE_PROCESS = 32  # descriptors that a worker has open before it delivers anything, in `chaski dev` as well
 
 
 @dataclass(slots=True)
 class _Episode:
     since: float  # monotonic seconds
-    last: float  # as above
+    last: float  # monotonic seconds
 
 
 class Shortages:
-    """What one route's worker lacks, by reason and, where only one rule is concerned, its target."""
+    """The shortages of one route's worker, by reason and, where only one rule is affected, its target."""
 
-    def __init__(self, route: Route, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, route: Route, metrics: WorkerMetrics, clock: Clock) -> None:
         self._route = route
         self._metrics = metrics
         self._clock = clock
-        self._episodes: dict[tuple[ShortageReason, str], _Episode] = {}  # at most one a reason and rule
+        self._episodes: dict[tuple[ShortageReason, str], _Episode] = {}  # at most one for each reason and rule
         metrics.observe_shortages(self._active)
 
-    def met(self, shortage: Shortage) -> float:
-        """An attempt could not be made; seconds since the shortage began."""
+    def observe(self, shortage: Shortage) -> float:
+        """An attempt could not be made; returns seconds since the shortage began."""
         route, now = self._route, self._clock.monotonic()
         self._metrics.shortage(
             namespace=route.namespace, route=route.name, target=shortage.target, reason=shortage.reason
@@ -54,7 +56,7 @@ class Shortages:
             "labels.target": shortage.target,
         }
         _log.error(
-            "%s, target %s: %s; messages wait until that is over, and are not charged",
+            "%s, target %s: %s; messages wait until the shortage ends, and no attempt is counted",
             self._route.key,
             shortage.target,
             shortage.detail,
@@ -67,3 +69,25 @@ class Shortages:
             (route.namespace, route.name, target or "all", reason.value): int(now - episode.last <= QUIET_SECONDS)
             for (reason, target), episode in self._episodes.items()
         }
+
+
+def too_few_descriptors(concurrency: int, consumers: int, limit: int | None) -> str | None:
+    """Why the limit on open files is too low, with the fix; None where it is high enough.
+
+    Args:
+        concurrency: `delivery.concurrencyPerPod`; each attempt takes one descriptor.
+        consumers: in this process; each makes up to `concurrency` attempts at once.
+        limit: of this process; None: no limit.
+    """
+    ceiling = descriptors.ceiling(limit)
+    if ceiling is None:
+        return None
+    possible = max(1, ceiling - _OF_THE_PROCESS)
+    if concurrency * consumers <= possible:
+        return None
+    return (
+        f"delivery.concurrencyPerPod {concurrency} needs up to {concurrency * consumers} connections at once, and the"
+        f" limit of {limit} open files leaves {possible}: messages will wait for descriptors. Raise the hard limit"
+        " (ulimit -Hn, LimitNOFILE= of systemd, the container runtime's), or set concurrencyPerPod to"
+        f" {max(1, possible // consumers)}"
+    )

@@ -11,8 +11,8 @@ from chaski_worker.delivery.signing import read_keys, sign, watch_keys
 OLD, NEW = base64.b64encode(b"o" * 24), base64.b64encode(b"n" * 64)
 
 
-def test_the_specifications_own_example_comes_out() -> None:
-    """Secret, id, time, body and signature as the specification's reference libraries test them."""
+def test_the_example_of_the_specification() -> None:
+    """Secret, id, time, body and signature of the specification's reference libraries' tests."""
     keys = read_keys([b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", None])
     headers = sign(keys, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b'{"test": 2432232314}')
     assert headers == [
@@ -23,8 +23,8 @@ def test_the_specifications_own_example_comes_out() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", "ü".encode(), b"a.b.c\r\n"], ids=repr)
-def test_a_target_with_either_key_verifies_while_keys_change(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the published library; one that has neither does not."""
+def test_a_target_with_either_key_verifies_during_rotation(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verified by the published library; a target with neither key rejects it."""
     monkeypatch.setattr(Webhook, "_Webhook__verify_timestamp", lambda _self, text: _at(int(text)))
     headers = dict(sign(read_keys([b"whsec_" + NEW + b"\n", OLD]), "m-1", 1_700_000_000, body))
     for key in (OLD, NEW):
@@ -34,13 +34,13 @@ def test_a_target_with_either_key_verifies_while_keys_change(body: bytes, monkey
 
 
 def _at(seconds: int) -> object:
-    from datetime import UTC, datetime  # noqa: PLC0415 - what the library makes of the header
+    from datetime import UTC, datetime  # noqa: PLC0415 - the library's type for the header
 
     return datetime.fromtimestamp(seconds, tz=UTC)
 
 
 def test_an_id_with_dots_can_not_be_taken_for_another_id_and_time() -> None:
-    """The dot ends the id in what is signed."""
+    """The dot ends the id in the signed text."""
     keys = read_keys([NEW, None])
     first, second = dict(sign(keys, "a.1", 2, b"x")), dict(sign(keys, "a", 1, b"2.x"))
     assert first["webhook-id"] == "a~1"
@@ -48,9 +48,9 @@ def test_an_id_with_dots_can_not_be_taken_for_another_id_and_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("current", "previous", "told"),
+    ("current", "previous", "error"),
     [
-        (None, OLD, "no key `current`"),
+        (None, OLD, "`current` is missing"),
         (b"", None, "`current` is not whsec_"),
         (b"secret!", None, "`current` is not whsec_"),
         (base64.b64encode(b"s" * 23), None, "`current` is not whsec_"),
@@ -58,18 +58,18 @@ def test_an_id_with_dots_can_not_be_taken_for_another_id_and_time() -> None:
         (NEW, b"whsec_c2VjcmV0", "`previous` is not whsec_"),
     ],
 )
-def test_what_is_no_key_is_refused_without_being_repeated(
-    current: bytes | None, previous: bytes | None, told: str
+def test_an_invalid_key_is_refused_without_being_repeated(
+    current: bytes | None, previous: bytes | None, error: str
 ) -> None:
-    """The sentence says which, and never what it holds."""
-    with pytest.raises(ValueError, match=told) as raised:
+    """The error names the key, and never contains it."""
+    with pytest.raises(ValueError, match=error) as raised:
         read_keys([current, previous])
     assert "secret!" not in str(raised.value)
     assert "c2VjcmV0" not in str(raised.value)
 
 
-def test_changed_keys_are_taken_up_and_broken_ones_are_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Looked at every ten seconds; what can't be used is told of once."""
+def test_changed_keys_are_loaded_and_invalid_ones_are_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Files are read every ten seconds; an invalid one is logged once."""
     now = 0.0
     (tmp_path / "current").write_bytes(OLD)
     keys = watch_keys(tmp_path, lambda: now)

@@ -1,4 +1,4 @@
-"""The address tables, and the factory that asks them before a socket is made."""
+"""The address tables, and the socket factory that enforces them."""
 
 import asyncio
 import ipaddress
@@ -8,9 +8,9 @@ import pytest
 
 from chaski_core.route.model import AllowRule
 from chaski_worker.guard import addresses
-from chaski_worker.guard.address_tables import GLOBAL_IPV6, HARD, LOOPBACK, SOFT, plain_address
-from chaski_worker.guard.addresses import AddressRefusedError, AddressTables, Dialling, own_addresses, socket_factory
-from chaski_worker.guard.refusal import Refusal, RefusalReason
+from chaski_worker.guard.address_tables import GLOBAL_IPV6, LOOPBACK, NEEDS_CIDRS, NEVER_DIALLED, parse_address
+from chaski_worker.guard.addresses import AddressRefusedError, AddressTables, DialRecord, own_addresses, socket_factory
+from chaski_worker.guard.guard import Refusal, RefusalReason
 
 R = RefusalReason
 RULE = AllowRule("rule", "http://target.test/")
@@ -52,7 +52,7 @@ def test_loopback_is_refused_in_every_spelling_unless_the_process_permits_it(add
 @pytest.mark.promise(6)
 @pytest.mark.parametrize(("address", "reason"), NEVER)
 @pytest.mark.parametrize("rule", [RULE, EVERYTHING], ids=["no cidrs", "cidrs of everything"])
-def test_what_is_never_dialled_is_opened_by_no_rule(address: str, reason: RefusalReason, rule: AllowRule) -> None:
+def test_no_rule_permits_addresses_that_are_never_dialled(address: str, reason: RefusalReason, rule: AllowRule) -> None:
     """Each address for its own reason; permission for loopback changes nothing."""
     for tables in (AddressTables(), AddressTables(permit_loopback=True)):
         assert _reason(tables.refusal(address, rule)) is reason
@@ -61,7 +61,7 @@ def test_what_is_never_dialled_is_opened_by_no_rule(address: str, reason: Refusa
 @pytest.mark.promise(6)
 @pytest.mark.parametrize("address", PRIVATE)
 def test_private_addresses_need_a_rule_that_covers_them(address: str) -> None:
-    """A rule's ranges open what lies in them, and nothing beside."""
+    """A rule's ranges permit the addresses in them, and no others."""
     tables = AddressTables()
     elsewhere = AllowRule("elsewhere", RULE.url, cidrs=("10.1.0.0/16", "fd00:1::/32"))
     exact = AllowRule("exact", RULE.url, cidrs=(f"{address}/{128 if ':' in address else 32}",))
@@ -73,20 +73,20 @@ def test_private_addresses_need_a_rule_that_covers_them(address: str) -> None:
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_dialled(address: str) -> None:
-    """A guard that denies everything would be no use."""
+    """A guard that denies everything would be useless."""
     assert AddressTables().refusal(address, RULE) is None
 
 
 @pytest.mark.promise(6)
 @pytest.mark.parametrize("address", ["10.96.0.1", "::ffff:10.96.0.1", "10.1.2.3", "fd00:1::5"])
-def test_the_api_server_and_the_pod_itself_are_opened_by_no_rule(address: str) -> None:
+def test_no_rule_permits_the_api_server_or_the_pod_itself(address: str) -> None:
     """They are known from the process's environment."""
     own = own_addresses({"KUBERNETES_SERVICE_HOST": "10.96.0.1", "POD_IP": "10.1.2.3", "POD_IPS": "10.1.2.3,fd00:1::5"})
     assert _reason(AddressTables(own=own).refusal(address, EVERYTHING)) is R.OWN
     assert _reason(AddressTables(own=own, permit_loopback=True).refusal(address, EVERYTHING)) is R.OWN
 
 
-def test_an_environment_that_says_nothing_usable_adds_nothing() -> None:
+def test_an_environment_without_addresses_adds_nothing() -> None:
     """Outside a cluster there are no such variables; in some clouds the API server has a name."""
     assert own_addresses({}) == ()
     named = own_addresses({"KUBERNETES_SERVICE_HOST": "api.cloud.example", "POD_IP": " "})
@@ -96,8 +96,8 @@ def test_an_environment_that_says_nothing_usable_adds_nothing() -> None:
 
 
 def test_no_entry_of_the_tables_is_shadowed_by_an_earlier_one() -> None:
-    """An entry that never speaks would hide its reason."""
-    for table in (LOOPBACK, HARD, SOFT):
+    """A shadowed entry would never give its reason."""
+    for table in (LOOPBACK, NEVER_DIALLED, NEEDS_CIDRS):
         for number, entry in enumerate(table):
             for earlier in table[:number]:
                 if earlier.network.version == entry.network.version:
@@ -121,11 +121,11 @@ def _private(
     return list(base._constants._private_networks)  # type: ignore[union-attr]  # the standard library's own list
 
 
-def test_an_address_in_other_clothes_is_the_same_address() -> None:
-    """Mapped IPv4 and zones are taken off."""
-    assert str(plain_address("::ffff:192.0.2.1")) == "192.0.2.1"
-    assert str(plain_address("fe80::1%eth0")) == "fe80::1"
-    assert plain_address("target.test") is None
+def test_mapped_addresses_and_zones_are_normalised() -> None:
+    """IPv4-mapped addresses become IPv4, and zones are removed."""
+    assert str(parse_address("::ffff:192.0.2.1")) == "192.0.2.1"
+    assert str(parse_address("fe80::1%eth0")) == "fe80::1"
+    assert parse_address("target.test") is None
 
 
 def _info(address: str) -> tuple[int, int, int, str, tuple[str, int]]:
@@ -133,27 +133,27 @@ def _info(address: str) -> tuple[int, int, int, str, tuple[str, int]]:
 
 
 def test_the_factory_makes_no_socket_for_a_refused_address() -> None:
-    """It notes down why, and raises what aiohttp takes as a reason to try the next address."""
-    dialling = Dialling()
-    token = addresses.current.set(dialling)
+    """It records why, and raises an error after which aiohttp tries the next address."""
+    dial = DialRecord()
+    token = addresses.current_dial.set(dial)
     try:
         with pytest.raises(AddressRefusedError, match=r"127\.0\.0\.1 is not dialled: loopback"):
             socket_factory(RULE, AddressTables())(_info("127.0.0.1"))
         noted = {"127.0.0.1": Refusal(R.LOOPBACK, "loopback addresses are not dialled")}
-        assert dialling == Dialling(noted, dialled=False)
+        assert dial == DialRecord(noted, dialled=False)
         socket_factory(RULE, AddressTables())(_info("8.8.8.8")).close()  # made, never connected
-        assert dialling.dialled
+        assert dial.dialled
     finally:
-        addresses.current.reset(token)
+        addresses.current_dial.reset(token)
 
 
 def test_outside_an_attempt_nothing_is_dialled() -> None:
-    """Whatever calls the factory without an attempt has no business to."""
+    """The factory must not be called without an attempt."""
     with pytest.raises(LookupError):
         socket_factory(RULE, AddressTables(permit_loopback=True))(_info("127.0.0.1"))
 
 
-async def test_attempts_side_by_side_keep_their_notes_apart() -> None:
+async def test_concurrent_attempts_have_separate_dial_records() -> None:
     """Each attempt is a context of its own, and tasks made in it inherit it."""
     factory = socket_factory(RULE, AddressTables())
 
@@ -162,10 +162,10 @@ async def test_attempts_side_by_side_keep_their_notes_apart() -> None:
             factory(_info(address))
 
     async def attempt(address: str) -> list[str]:
-        dialling = Dialling()
-        addresses.current.set(dialling)
+        record = DialRecord()
+        addresses.current_dial.set(record)
         await asyncio.create_task(dial(address))
-        return list(dialling.refused)
+        return list(record.refused)
 
     first, second = await asyncio.gather(attempt("127.0.0.1"), attempt("127.0.0.2"))
     assert (first, second) == (["127.0.0.1"], ["127.0.0.2"])

@@ -1,4 +1,4 @@
-"""The allow-list: what it lets through, and why it refuses."""
+"""The allow-list: which URLs it permits, and why it refuses others."""
 
 import re
 from urllib.parse import unquote
@@ -8,8 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chaski_core.route.model import AllowRule
-from chaski_worker.guard.guard import Guard, Target
-from chaski_worker.guard.refusal import Refusal, RefusalReason
+from chaski_worker.guard.guard import Guard, Refusal, RefusalReason, Target
 
 R = RefusalReason
 RULES = (
@@ -48,7 +47,7 @@ ACCEPTED = [
 
 @pytest.mark.parametrize(("url", "rule"), ACCEPTED)
 def test_the_first_rule_that_covers_a_url_names_the_target(url: str, rule: str) -> None:
-    """Spelling that means the same is the same."""
+    """Equivalent spellings match."""
     verdict = Guard(RULES).check(url)
     assert isinstance(verdict, Target), verdict
     assert verdict.rule.name == rule
@@ -128,8 +127,8 @@ REFUSED = [
 
 @pytest.mark.promise(6)
 @pytest.mark.parametrize(("url", "reason"), REFUSED)
-def test_what_no_rule_covers_is_refused_for_its_own_reason(url: str, reason: RefusalReason) -> None:
-    """Each trick by the part of the URL that gives it away, in words without the path or query."""
+def test_an_uncovered_url_is_refused_with_its_reason(url: str, reason: RefusalReason) -> None:
+    """Each trick is refused by the part of the URL that reveals it, with a detail without path or query."""
     verdict = Guard(RULES).check(url)
     assert isinstance(verdict, Refusal), verdict
     assert verdict.reason is reason
@@ -137,7 +136,7 @@ def test_what_no_rule_covers_is_refused_for_its_own_reason(url: str, reason: Ref
     assert "passwd" not in verdict.detail
 
 
-def test_without_rules_nothing_may_be_called() -> None:
+def test_without_rules_no_url_may_be_called() -> None:
     """An empty list allows nothing."""
     assert isinstance(Guard(()).check("https://allowed.example/"), Refusal)
 
@@ -155,13 +154,13 @@ def test_without_rules_nothing_may_be_called() -> None:
         "",
     ],
 )
-def test_a_rule_that_says_nothing_clear_is_an_error(url: str) -> None:
+def test_an_ambiguous_rule_is_an_error(url: str) -> None:
     """The error names the rule."""
     with pytest.raises(ValueError, match=r'targets\.allow "odd": '):
         Guard([AllowRule("odd", url)])
 
 
-def test_the_url_is_sent_as_it_was_written() -> None:
+def test_the_url_is_sent_as_written() -> None:
     """No requoting of what a target may have signed; only what a URL can't carry is encoded."""
     verdict = Guard(RULES).check('https://allowed.example/a%7Eb/~c/%e4?q=%20+x%2B&r={"}&s=ü&t=%zz')
     assert isinstance(verdict, Target)
@@ -171,7 +170,7 @@ def test_the_url_is_sent_as_it_was_written() -> None:
 @pytest.mark.promise(6)
 @pytest.mark.parametrize("rest", ["/p?", "/p??", "/?", "/p?a=?", "/a;b?c", "//", "/a//b/", "/p?%20+"])
 def test_path_and_query_keep_every_byte(rest: str) -> None:
-    """A question mark with nothing behind it included: a target may have signed it."""
+    """Including a trailing question mark: a target may have signed it."""
     verdict = Guard(RULES).check(f"https://allowed.example{rest}")
     assert isinstance(verdict, Target)
     assert verdict.url.target == rest
@@ -216,8 +215,8 @@ NEAR_URLS = st.builds(
 @pytest.mark.promise(6)
 @given(st.one_of(NEAR_URLS, st.text(max_size=60)))
 @example("https://allowed.example:443/")
-def test_what_is_accepted_has_scheme_host_and_port_of_its_rule(text: str) -> None:
-    """And what would be dialled and sent, read by plain string rules, is the same."""
+def test_an_accepted_url_has_scheme_host_and_port_of_its_rule(text: str) -> None:
+    """And the dialled host and the sent target, read by plain string rules, are the same."""
     verdict = Guard(RULES).check(text)
     if isinstance(verdict, Refusal):
         return

@@ -1,0 +1,228 @@
+"""Lanes of both orderings: order, ladder, failing backends and repeats, in virtual time with the real FIFO rules."""
+
+import asyncio
+import itertools
+import random
+
+import pytest
+
+from chaski_core.retry.ladder import Reason
+from chaski_core.route.model import Ordering
+from support.worker.harness import FakeTarget, WorkerHarness, first_attempts, make_route
+from support.worker.memory_backend import EPOCH_MS, unavailable
+
+pytestmark = pytest.mark.looptime
+
+BOTH = pytest.mark.parametrize("ordering", [Ordering.RELAXED, Ordering.STRICT], ids=str)
+
+
+async def test_messages_of_a_subject_arrive_in_order_and_subjects_side_by_side() -> None:
+    """Twenty subjects of ten messages each: in order within a subject, and together as fast as one alone."""
+
+    async def answer(_subject: str, _number: int, _attempt: int) -> int:
+        await asyncio.sleep(1)
+        return 200
+
+    harness = WorkerHarness(make_route(), FakeTarget(answer))
+    for number, subject in itertools.product(range(10), range(20)):
+        await harness.send(f"s{subject}", number)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    for subject in range(20):
+        assert list(range(10)) == [call.number for call in harness.target.of(f"s{subject}")]
+    assert max(call.done for call in harness.target.calls) < 15
+
+
+@BOTH
+@pytest.mark.promise(4)
+@pytest.mark.parametrize(
+    ("status", "attempts"), [(400, 5), (500, 6), (0, 3), (301, 1)], ids=["4xx", "5xx", "timeout", "no-ladder"]
+)
+async def test_a_failing_message_gets_exactly_its_ladder(ordering: Ordering, status: int, attempts: int) -> None:
+    """Each class: the attempts of its ladder, then one dead dead_letter with every error."""
+    harness = WorkerHarness(make_route(ordering), FakeTarget(lambda *_: status))
+    await harness.send("s", 0)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    (dead_letter,) = harness.backend.dead_letters.kept.values()
+    assert attempts == len(harness.target.calls)
+    assert attempts == dead_letter.attempts == len(dead_letter.errors)
+    assert (Reason.NO_LADDER if status == 301 else Reason.EXHAUSTED) == dead_letter.reason
+
+
+@BOTH
+@pytest.mark.promise(4)
+async def test_retries_wait_for_their_rungs(ordering: Ordering) -> None:
+    """4xx climbs 2 x fast (5 s), then 2 x medium (60 s): never earlier, and not much later."""
+    harness = WorkerHarness(make_route(ordering), FakeTarget(lambda *_: 404))
+    await harness.send("s", 0)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    times = [call.at for call in harness.target.calls]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert all(0 <= gap - rung < 2 for gap, rung in zip(gaps, [5, 5, 60, 60], strict=True))
+    (dead_letter,) = harness.backend.dead_letters.kept.values()
+    assert 1_000 > dead_letter.dead_lettered_at - EPOCH_MS - times[-1] * 1000 >= 0  # when the last attempt had failed
+    assert (
+        4 if ordering is Ordering.STRICT else 0
+    ) == harness.backend.attempt_records.reads  # one for each coming back
+
+
+@pytest.mark.promise(4)
+async def test_the_first_error_fixes_the_ladder() -> None:
+    """A 404 that turns into 500s and timeouts keeps the four retries of 4xx."""
+    answers = [404, 500, 0, 503, 500, 200]
+    harness = WorkerHarness(make_route(), FakeTarget(lambda _subject, _number, attempt: answers[attempt - 1]))
+    await harness.send("s", 0)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    (dead_letter,) = harness.backend.dead_letters.kept.values()
+    assert dead_letter.error_class == "404"
+    assert [note.key for note in dead_letter.errors] == ["404", "500", "timeout", "503", "500"]
+
+
+@BOTH
+@pytest.mark.promise(10)
+async def test_an_outage_of_all_backends_loses_no_message(ordering: Ordering) -> None:
+    """Queues and stores fail for five minutes in the middle: the worker recovers, and all messages are settled, in order."""
+    chance = random.Random(3)
+    harness = WorkerHarness(make_route(ordering), FakeTarget(lambda *_: chance.choice([200, 500, 404])))
+
+    def outage(_action: str) -> None:
+        if 20 < asyncio.get_running_loop().time() < 320:
+            raise unavailable()
+
+    for number, subject in itertools.product(range(10), range(5)):
+        await harness.send(f"s{subject}", number)
+    harness.backend.faults.before = outage
+    harness.start()
+    await asyncio.sleep(330)
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    delivered = {f"{call.subject}-{call.number}" for call in harness.target.calls if call.status == 200}
+    kept = {dead_letter.id for dead_letter in harness.backend.dead_letters.kept.values()}
+    assert len(delivered | kept) == 50
+    for subject in range(5):
+        assert list(range(10)) == first_attempts(harness.target.of(f"s{subject}"))
+
+
+@BOTH
+async def test_lost_responses_lose_no_message(ordering: Ordering) -> None:
+    """Every fourth call takes effect, but its response is lost: attempts may repeat, no message is missing."""
+    chance = random.Random(5)
+    harness = WorkerHarness(make_route(ordering), FakeTarget(lambda *_: chance.choice([200, 500])))
+    for number, subject in itertools.product(range(8), range(5)):
+        await harness.send(f"s{subject}", number)
+    counter = itertools.count()
+
+    def cut(_action: str) -> None:
+        if next(counter) % 4 == 3:
+            raise unavailable("the answer was lost")
+
+    harness.backend.faults.after = cut
+    harness.start()
+    await harness.wait_until_empty()
+    harness.backend.faults.after = lambda _action: None
+    await harness.stop()
+
+    delivered = {f"{call.subject}-{call.number}" for call in harness.target.calls if call.status == 200}
+    kept = {dead_letter.id for dead_letter in harness.backend.dead_letters.kept.values()}
+    assert len(delivered | kept) == 40
+    for subject in range(5):
+        assert list(range(8)) == first_attempts(harness.target.of(f"s{subject}"))
+
+
+@pytest.mark.promise(5)
+async def test_a_malformed_message_becomes_a_dead_letter_and_the_lane_continues() -> None:
+    """Bytes that are not an envelope are stored unchanged, with the reason `malformed`."""
+    harness = WorkerHarness(make_route(), FakeTarget(lambda *_: 200))
+    await asyncio.sleep(100)
+    await harness.put("mem://p0", b"\xff not json", "s", "x")
+    await asyncio.sleep(100)
+    await harness.send("s", 1)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    (dead_letter,) = harness.backend.dead_letters.kept.values()
+    assert (dead_letter.reason, dead_letter.raw, dead_letter.subject) == (Reason.MALFORMED, b"\xff not json", "s")
+    assert dead_letter.dead_lettered_at == EPOCH_MS + 200_000  # when it became one, not when it was sent
+    assert [call.number for call in harness.target.calls] == [1]
+
+
+@BOTH
+async def test_an_expiring_message_becomes_a_dead_letter_unattempted(ordering: Ordering) -> None:
+    """A message older than 13 days becomes a dead dead_letter in order; the next one is attempted."""
+    harness = WorkerHarness(make_route(ordering), FakeTarget(lambda *_: 200))
+    await harness.send("s", 0)
+    await asyncio.sleep(13 * 86_400 + 1)
+    await harness.send("s", 1)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    (dead_letter,) = harness.backend.dead_letters.kept.values()
+    assert (dead_letter.reason, dead_letter.id) == (Reason.EXPIRED, "s-0")
+    assert [call.number for call in harness.target.calls] == [1]
+
+
+@pytest.mark.promise(2)
+@BOTH
+async def test_old_messages_of_a_queue_without_retention_are_delivered(ordering: Ordering) -> None:
+    """The embedded backend: stopped for 20 days, everything is delivered."""
+    harness = WorkerHarness(make_route(ordering), FakeTarget(lambda *_: 200), keeps=True)
+    for number in range(3):
+        await harness.send("s", number)
+    await asyncio.sleep(20 * 86_400)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    assert [call.number for call in harness.target.calls] == [0, 1, 2]
+    assert harness.backend.dead_letters.kept == {}
+
+
+@BOTH
+async def test_climbing_a_ladder_repeats_nothing(ordering: Ordering) -> None:
+    """Heads that fail and are redelivered when due, and the messages behind them, are not repeats."""
+    harness = WorkerHarness(make_route(ordering), FakeTarget(lambda _s, number, _a: 500 if number % 2 else 200))
+    for number in range(8):
+        await harness.send("s", number)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+    assert len(harness.target.calls) == 4 + 4 * 6
+    assert harness.repeats() == 0
+
+
+@BOTH
+async def test_every_attempt_that_a_crash_repeats_is_counted(ordering: Ordering) -> None:
+    """Killed during a first attempt and during a retry: each is made again, and counted once."""
+    began: list[int] = []
+
+    async def answer(_subject: str, _number: int, attempt: int) -> int:
+        began.append(attempt)
+        await asyncio.sleep(3)
+        return 500
+
+    harness = WorkerHarness(make_route(ordering), FakeTarget(answer))
+    await harness.send("s", 0)
+    for attempt in (1, 2):
+        harness.start()
+        while attempt not in began:
+            await asyncio.sleep(1)
+        await harness.kill()
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+    assert began == [1, 1, 2, 2, 3, 4, 5, 6]
+    assert harness.repeats() == 2
