@@ -1,4 +1,4 @@
-"""What can be set on the operator: the one place, with unit, default and reason. `docs/operator.md` has the same table."""
+"""All settings of the operator, with unit, default and reason. `docs/operator.md` has the same table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,103 +6,105 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class WorkerPodTemplate:
-    """What every worker Pod gets besides what its route says."""
+    """The part of a worker Pod that is the same for all routes."""
 
     #: Image with `chaski-worker`.
     image: str
 
-    #: When the kubelet pulls it.
+    #: The kubelet's pull policy for it.
     pull_policy: str = "IfNotPresent"
 
-    #: Secrets for a private registry; they must be in the route's namespace.
+    #: Secrets for a private registry; they must exist in the route's namespace.
     pull_secrets: tuple[str, ...] = ()
 
-    #: IAM role that the ServiceAccounts of workers are annotated with (IRSA). Pod Identity needs none.
+    #: IAM role in the annotation of the workers' ServiceAccounts (IRSA). Pod Identity needs none.
     role_arn: str | None = None
 
-    #: Environment of the workers: the region, endpoints of stand-ins, a collector of traces.
+    #: Environment of the workers: region, endpoints of AWS emulators, a trace collector.
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    #: Makes a NetworkPolicy for each route: nobody but a scrape may come in, and workers may only go out to DNS, to web
-    #: ports, to the ports that the route's rules name, and to the Pod Identity agent. Off, since a Service may lead to
-    #: another port of its Pods than its own, and only that of the Pods counts.
+    #: Creates a NetworkPolicy for each route: ingress only for scrapes; egress only to DNS, web ports, the ports of the
+    #: route's allow rules and the Pod Identity agent. Off by default: a Service may map to another port of its Pods than
+    #: its own, and a policy applies to the Pods' port.
     network_policy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ToolPods:
-    """What the Pods of replays get."""
+    """The part of a replay's Pod that is the same for all replays."""
 
     #: Image with the command `chaski`.
     image: str
 
-    #: When the kubelet pulls it.
+    #: The kubelet's pull policy for it.
     pull_policy: str = "IfNotPresent"
 
-    #: Secrets for a private registry; they must be in the route's namespace.
+    #: Secrets for a private registry; they must exist in the route's namespace.
     pull_secrets: tuple[str, ...] = ()
 
-    #: IAM role that the ServiceAccounts of replays are annotated with (IRSA): they read and mark dead letters and send,
-    #: which workers may not. Pod Identity needs none.
+    #: IAM role in the annotation of the replays' ServiceAccounts (IRSA): replays read and mark dead letters and send,
+    #: which workers may not do. Pod Identity needs none.
     role_arn: str | None = None
 
-    #: As of the workers.
+    #: Environment, the same as the workers'.
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    #: Creates a NetworkPolicy for the replays of each route.
     network_policy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileIntervals:
-    """How often, how long, how many."""
+    """Intervals, timeouts and concurrency of reconciliation."""
 
-    #: Seconds between two full looks at a route: drift of queues, tables and objects is found within this time.
+    #: Seconds between two full reconciliations of a route: drift of queues, tables and objects is found within this time.
     resync_seconds: float = 300.0
 
-    #: Seconds between two looks while something is under way: a table being made, queues running empty.
+    #: Seconds between two reconciliations while something is in progress: a table is being created, queues are draining.
     busy_seconds: float = 10.0
 
-    #: Queues that take no more messages are empty when so many looks in a row, over so many seconds, found nothing.
+    #: A draining queue counts as empty after this number of consecutive empty checks, over at least this many seconds.
     #: SQS's counts lag behind by up to a minute.
-    drained_looks: int = 3
+    drained_checks: int = 3
     drained_seconds: float = 60.0
 
-    #: Seconds that a fence (a queue policy) takes to be in force everywhere; looks before that count for nothing.
+    #: Seconds until a fence (a queue policy) takes effect everywhere; earlier checks do not count.
     fence_seconds: float = 60.0
 
-    #: Seconds before a failed route is tried again: the first time, and the most; doubled in between.
+    #: Seconds before a failed reconciliation is retried: the first time, and the maximum; doubled in between.
     retry_seconds: float = 1.0
-    retry_most_seconds: float = 60.0
+    max_retry_seconds: float = 60.0
 
-    #: Seconds before a route is tried again that only its author or an administrator can mend.
+    #: Seconds before a reconciliation is retried that only the route's author or an administrator can fix.
     terminal_retry_seconds: float = 300.0
 
-    #: Seconds between two looks of the autoscaler at a route's queues and Pods.
+    #: Seconds between two checks of a route's queues and Pods by the autoscaler.
     scaling_seconds: float = 10.0
 
-    #: Seconds between two looks at a replay that runs: its counts in the status are that old.
+    #: Seconds between two checks of a running replay; the counts in its status are at most this old.
     replay_seconds: float = 3.0
 
-    #: Seconds that a Pod must not be wanted before it goes. Shorter saves Pods and goes up and down with the load.
+    #: Seconds for which a Pod must be surplus before it is removed. A shorter window saves Pods and scales more often.
     down_window_seconds: float = 300.0
 
-    #: Routes worked on at the same time, and threads that call AWS. A call takes 10 to 50 ms, a hanging one up to
-    #: 10 s, so one broken endpoint does not stop the others.
+    #: Routes reconciled concurrently, and threads that call AWS. A call takes 10 to 50 ms, a hanging one up to 10 s, so
+    #: one broken endpoint does not block the others.
     routes_at_once: int = 32
     aws_threads: int = 32
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseSettings:
-    """The Lease that is held while the operator writes, so that two never do."""
+    """The Lease that a process holds while it writes, so that two never write at the same time."""
 
     #: Its namespace (the Pod's own) and name.
     namespace: str
     name: str = "chaski-operator"
 
-    #: Who holds it: the Pod's name. A process that comes back under the same name goes on at once.
+    #: Identity of the holder: the Pod's name. A restarted process with the same identity continues at once.
     identity: str = "chaski-operator"
 
-    #: Seconds without a renewal after which another process may take it, and between two renewals.
+    #: Seconds without a renewal after which another process may take it, and seconds between two renewals.
     duration_seconds: int = 15
     renew_seconds: float = 5.0
 
@@ -114,14 +116,14 @@ class OperatorSettings:
     workers: WorkerPodTemplate
     lease: LeaseSettings
 
-    #: Namespaces that are served; none means all. With a list, Roles in these namespaces are enough.
+    #: Served namespaces; empty: all. With a list, Roles in these namespaces are sufficient.
     namespaces: tuple[str, ...] = ()
 
-    #: Name of this installation, a part of the ownership tags in AWS: two clusters that share an account need two. Empty:
-    #: the UID of the Namespace kube-system, which no two clusters share.
+    #: Name of this installation in the ownership tags on AWS: two clusters that share an account need different names.
+    #: Empty: the UID of the Namespace kube-system, which is unique to a cluster.
     installation: str = ""
 
-    pace: ReconcileIntervals = ReconcileIntervals()
+    intervals: ReconcileIntervals = ReconcileIntervals()
 
-    #: Pods of replays; None: ChaskiReplays wait, and say why.
+    #: Pods of replays; None: ChaskiReplays stay pending, with the reason in their status.
     tools: ToolPods | None = None

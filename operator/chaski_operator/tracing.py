@@ -1,4 +1,4 @@
-"""A span for each look at a route, where traces are on."""
+"""A trace span for each reconciliation."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,28 +10,28 @@ from chaski_runtime.observability.tracing import Tracing, Value
 
 @dataclass(slots=True)
 class ReconcileResult:
-    """What a look came to, noted by whoever looks."""
+    """The result of a reconciliation, filled in by the reconciler."""
 
     result: str = "ok"  # as in chaski_reconciles_total
     failures: Sequence[Exception] = ()
 
 
 @contextmanager
-def look_span(tracing: Tracing | None, key: Key) -> Iterator[ReconcileResult]:
-    """Spans one look; what ends it is its error, and so is what it noted."""
-    looked = ReconcileResult()
+def reconcile_span(tracing: Tracing | None, key: Key) -> Iterator[ReconcileResult]:
+    """A span around one reconciliation; an exception, or a failure in the result, becomes the span's error."""
+    outcome = ReconcileResult()
     if tracing is None:
-        yield looked
+        yield outcome
         return
     attributes: dict[str, Value] = {"chaski.route": "/".join(key), "k8s.namespace.name": key[0]}
-    span = tracing.begin("reconcile", "internal", None, attributes)
+    span = tracing.start("reconcile", "internal", None, attributes)
     try:
-        yield looked
+        yield outcome
     except BaseException as error:
         span.end({"chaski.reconcile.result": "error", "error.type": type(error).__name__}, str(error))
         raise
-    ended: dict[str, Value] = {"chaski.reconcile.result": looked.result}
-    if looked.failures:
-        ended["error.type"] = type(looked.failures[0]).__name__
-    told = "; ".join(map(str, looked.failures))
-    span.end(ended, told or looked.result if looked.result != "ok" else None)
+    ended: dict[str, Value] = {"chaski.reconcile.result": outcome.result}
+    if outcome.failures:
+        ended["error.type"] = type(outcome.failures[0]).__name__
+    message = "; ".join(map(str, outcome.failures))
+    span.end(ended, message or outcome.result if outcome.result != "ok" else None)

@@ -1,4 +1,4 @@
-"""A worker's sockets in a network namespace of their own, where ports and addresses can be removed for real."""
+"""A worker's sockets in a separate network namespace, where ports and addresses can be removed."""
 
 import shlex
 import subprocess
@@ -10,34 +10,36 @@ import pytest
 
 from support.tools import missing, need
 
+pytestmark = pytest.mark.landing
+
 PORTS = "/proc/sys/net/ipv4/ip_local_port_range"
 NO_IPV6 = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
 PROGRAM = """
     import fcntl, socket, struct
-    from chaski_worker.guard.addresses import Dialling, current, plain_socket
+    from chaski_worker.guard.addresses import DialRecord, current_dial, plain_socket
 
     SIOCSIFFLAGS, IFF_UP_RUNNING = 0x8914, 0x41  # netdevice(7)
     with socket.socket() as any_socket:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP_RUNNING))
 
     def dial(family, address):
-        dialling = Dialling()
-        current.set(dialling)
+        record = DialRecord()
+        current_dial.set(record)
         made = plain_socket((family, socket.SOCK_STREAM, 6, "", address))
         try:
             made.connect(address)
         except OSError as error:
             made.close()
-            return error.errno, dialling.shortage.reason.value if dialling.shortage else None
+            return error.errno, record.shortage.reason.value if record.shortage else None
         return made
 """
 
 
 def _run(commands: str, program: str, folder: Path) -> str:
-    """What a program prints in a new network namespace that was prepared by these commands."""
+    """Runs commands and a program in a new network namespace; returns the program's output."""
     unshare = need("unshare")
     if subprocess.run([unshare, "-n", "true"], check=False, capture_output=True).returncode:
-        missing("no network namespace can be made here, which needs root")
+        missing("a network namespace can't be created, which needs root")
     file = folder / "program.py"
     file.write_text(textwrap.dedent(PROGRAM) + textwrap.dedent(program))
     script = f"{commands} && exec {shlex.quote(sys.executable)} {shlex.quote(str(file))}"
@@ -47,8 +49,8 @@ def _run(commands: str, program: str, folder: Path) -> str:
 
 
 @pytest.mark.promise(4)
-def test_no_port_is_left_towards_one_address(tmp_path: Path) -> None:
-    """Six ports and as many connections: a shortage of ours; another address can still be called."""
+def test_ports_towards_one_address_are_exhausted(tmp_path: Path) -> None:
+    """Six ports and six connections: a shortage of the worker; another address can still be dialled."""
     program = """
         targets = [socket.create_server((f"127.0.0.{n}", 0)) for n in (2, 3)]
         held = []
@@ -60,8 +62,8 @@ def test_no_port_is_left_towards_one_address(tmp_path: Path) -> None:
     assert _run(f'echo "40000 40005" > {PORTS}', program, tmp_path) == "(99, 'ports') False"
 
 
-def test_an_address_that_can_not_be_called_from_here_is_no_shortage(tmp_path: Path) -> None:
-    """::1 on a host without IPv6 gives the very same errno, and it would never end."""
+def test_an_unreachable_address_family_is_not_a_shortage(tmp_path: Path) -> None:
+    """::1 on a host without IPv6 gives the same errno, and would never recover."""
     program = 'print(dial(socket.AF_INET6, ("::1", 9, 0, 0)))'
     number, _, rest = _run(f"echo 1 > {NO_IPV6}", program, tmp_path).strip("()").partition(", ")
     assert (number, rest) == ("99", "None")

@@ -1,11 +1,11 @@
-"""How many Pods a queue should have. Pure: one look at the queue and its Pods in, a decision out.
+"""How many Pods a queue should have. Pure: an observation of the queue and its Pods in, a decision out.
 
-    wanted = min(backlog / what a Pod drains in `targetDrainSeconds`, subjects / `concurrencyPerPod`)
+    wanted = min(backlog / messages that a Pod drains in `targetDrainSeconds`, subjects / `concurrencyPerPod`)
 
-A subject is delivered by one lane at a time, so Pods beyond the second figure would have nothing to do. Unknown is not
-zero: without figures nothing is scaled down, and from zero one Pod is started. Down goes by steps, and the last Pod
-leaves only after several looks over `scaleToZeroAfterSeconds` found nothing at all. What a decision remembers is not
-kept anywhere: a new operator holds what there is until it has looked for a whole window itself.
+A subject is delivered by one lane at a time, so Pods beyond the second term would be idle. Unknown is not zero: without
+counts nothing is scaled down, and from zero one Pod is started. Scaling down goes by steps, and the last Pod is removed
+only after several checks over `scaleToZeroAfterSeconds` found no work. The state is not persisted: a new operator holds
+the current number until it has observed a whole window itself.
 """
 
 import math
@@ -13,25 +13,26 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from chaski_core.ports import QueueCounts
+from chaski_operator.pods.worker_metrics import Pods
 
 
 class Mode(StrEnum):
-    """Who sets the number of Pods."""
+    """What sets the number of Pods (`spec.autoscaling.mode`)."""
 
     BUILT_IN = "BuiltIn"
-    EXTERNAL = "External"  # the user's autoscaler; what we want is a metric
+    EXTERNAL = "External"  # another autoscaler, which may use the wanted number as a metric
     DISABLED = "Disabled"
 
 
 class Limit(StrEnum):
-    """Why there are fewer Pods than the backlog asks for."""
+    """Why there are fewer Pods than the backlog calls for."""
 
     GROUPS = "MessageGroupsExhausted"
     MAX_REPLICAS = "MaxReplicas"
 
 
 class UnknownReason(StrEnum):
-    """What was not known in a look."""
+    """What an observation could not determine, and why."""
 
     DENIED = "MetricsAccessDenied"
     UNAVAILABLE = "MetricsUnavailable"
@@ -40,38 +41,38 @@ class UnknownReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScalingLimits:
-    """How fast numbers of Pods change."""
+    """How fast the number of Pods may change."""
 
-    #: Pods are taken away when they were not wanted for so many seconds, and so many seconds apart: a quarter, at
-    #: least one. A Pod needs a minute to start and to fill, so shorter windows would go up and down.
+    #: Seconds for which Pods must be surplus before some are removed (a quarter of them, at least one), and seconds
+    #: between two such steps. A Pod needs a minute to start and to fill, so shorter windows would oscillate.
     down_window_seconds: float = 300.0
     down_step_seconds: float = 60.0
 
-    #: Within so many seconds the number doubles at most, or grows by four.
+    #: Seconds within which the number at most doubles, or grows by four.
     up_step_seconds: float = 15.0
 
-    #: Looks in a row that must find nothing at all before the last Pod leaves.
-    empty_looks: int = 3
+    #: Consecutive checks that must find no work before the last Pod is removed.
+    empty_checks: int = 3
 
-    #: Looks in a row that must fail before a queue without Pods gets one.
-    failed_looks: int = 3
+    #: Consecutive checks that must fail before a queue without Pods gets one.
+    failed_checks: int = 3
 
-    #: Messages a second that a Pod takes at most, however fast its targets are: SQS takes a call for each ten.
-    most_per_second: float = 500.0
-
-
-PACE = ScalingLimits()
+    #: Upper bound of messages per second and Pod, however fast its targets are: SQS needs a call for each ten.
+    max_per_second: float = 500.0
 
 
-def paced(down_window_seconds: float) -> ScalingLimits:
-    """The usual pace with another window; where that is shorter than a step, steps are as short."""
-    step = min(PACE.down_step_seconds, down_window_seconds)
-    return replace(PACE, down_window_seconds=down_window_seconds, down_step_seconds=step)
+DEFAULT_LIMITS = ScalingLimits()
+
+
+def with_window(down_window_seconds: float) -> ScalingLimits:
+    """The default limits with another window; steps are never longer than the window."""
+    step = min(DEFAULT_LIMITS.down_step_seconds, down_window_seconds)
+    return replace(DEFAULT_LIMITS, down_window_seconds=down_window_seconds, down_step_seconds=step)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What the route says."""
+class ScalingSpec:
+    """The parts of a route's spec that decide about scaling."""
 
     mode: Mode = Mode.BUILT_IN
     min_replicas: int = 0
@@ -79,43 +80,28 @@ class Limits:
     target_drain_seconds: int = 60
     scale_to_zero_after_seconds: int = 300
     concurrency_per_pod: int = 64
-    suspended: bool = False  # nothing is attempted; one Pod looks after what would expire
-
-
-@dataclass(frozen=True, slots=True)
-class Pods:
-    """What the Pods of a queue told, together."""
-
-    told: int  # Pods that answered
-    silent: int = 0  # Pods that are ready and did not
-    full: int = 0  # of those that answered: they hold as much as they may, so there may be more subjects
-    lanes: int = 0  # subjects held, in all Pods
-    subjects: int = 0  # subjects that one Pod met within the last minute, the most
-    attempts: int = 0  # attempts made since the Pods started
-    attempt_seconds: float | None = None  # how long one takes
-    oldest_received_age: float | None = None  # seconds, of the oldest message that any of them received of late
-    shortages: frozenset[tuple[str, str]] = frozenset()  # reason and allow rule (`all`: any) of what they lack now
+    suspended: bool = False  # nothing is attempted; one Pod handles messages that expire
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at a queue."""
+    """One check of a queue."""
 
-    replicas: int  # what its Deployment asks for
-    counts: QueueCounts | None  # `delayed`: only what is due soon; None: unknown
+    replicas: int  # that its Deployment requests
+    counts: QueueCounts | None  # `delayed`: only messages that are due soon; None: unknown
     pods: Pods | None = None  # None: not asked, as there are none or `counts` failed
-    doubt: UnknownReason | None = None  # why `counts` is None
+    unknown: UnknownReason | None = None  # why `counts` is None
 
 
 @dataclass(frozen=True, slots=True)
 class ScalerState:
-    """What later looks need of earlier ones. A new operator begins with `ScalerState(now)`."""
+    """What a decision needs of earlier checks. A new operator begins with `ScalerState(now)`."""
 
     since: float
     empty_since: float | None = None
-    empty_looks: int = 0
-    failed_looks: int = 0
-    wanted: tuple[tuple[float, int], ...] = ()  # (when, how many), within the down window
+    empty_checks: int = 0
+    failed_checks: int = 0
+    wanted: tuple[tuple[float, int], ...] = ()  # (time, number of Pods), within the down window
     raised_at: float | None = None
     lowered_at: float | None = None
     attempts: int | None = None
@@ -124,151 +110,156 @@ class ScalerState:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be done with one queue's Deployment."""
+    """The decision for one queue's Deployment."""
 
-    replicas: int | None  # to set; None: leave it as it is
-    wanted: int | None  # what the figures alone ask for; None: unknown
-    memory: ScalerState
+    replicas: int | None  # to set; None: no change
+    wanted: int | None  # what the figures alone call for; None: unknown
+    state: ScalerState
     limit: Limit | None = None
-    most_useful: int | None = None  # Pods beyond this would find no subject
-    doubt: UnknownReason | None = None
+    max_useful: int | None = None  # Pods beyond this number would find no subject
+    unknown: UnknownReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Size:
     wanted: int
     limit: Limit | None = None
-    most_useful: int | None = None
-    doubt: UnknownReason | None = None
+    max_useful: int | None = None
+    unknown: UnknownReason | None = None
 
 
-def decide(limits: Limits, look: Observation, memory: ScalerState, now: float, pace: ScalingLimits = PACE) -> Decision:
+def decide(
+    spec: ScalingSpec, seen: Observation, state: ScalerState, now: float, limits: ScalingLimits = DEFAULT_LIMITS
+) -> Decision:
     """The next number of Pods.
 
     Args:
-        limits: what the route says.
-        look: what is seen now.
-        memory: of the decision before, or `ScalerState(now)`.
+        spec: of the route.
+        seen: the current observation.
+        state: of the previous decision, or `ScalerState(now)`.
         now: monotonic seconds.
-        pace: how fast numbers change.
+        limits: how fast the number may change.
     """
-    if look.counts is None:
-        return _in_doubt(limits, look, memory, now, pace)
-    memory = _remember(look, look.counts, memory, now)
-    size = _size(limits, look, look.counts, memory, pace)
-    size = _kept_awake(limits, look, size, memory, now, pace)
-    window = tuple(each for each in memory.wanted if each[0] > now - pace.down_window_seconds)
-    memory = replace(memory, wanted=(*window, (now, size.wanted)))
-    target = _step(limits, look.replicas, memory, now, pace) if limits.mode is Mode.BUILT_IN else look.replicas
-    memory = _noted(memory, look.replicas, target, now)
-    changed = None if target == look.replicas else target
-    return Decision(changed, size.wanted, memory, size.limit, size.most_useful, size.doubt)
+    if seen.counts is None:
+        return _when_unknown(spec, seen, state, now, limits)
+    state = _with_observation(state, seen, seen.counts, now)
+    size = _size(spec, seen, seen.counts, state, limits)
+    size = _hold_last_replica(spec, seen, size, state, now, limits)
+    window = tuple(each for each in state.wanted if each[0] > now - limits.down_window_seconds)
+    state = replace(state, wanted=(*window, (now, size.wanted)))
+    target = _step(spec, seen.replicas, state, now, limits) if spec.mode is Mode.BUILT_IN else seen.replicas
+    state = _with_step(state, seen.replicas, target, now)
+    changed = None if target == seen.replicas else target
+    return Decision(changed, size.wanted, state, size.limit, size.max_useful, size.unknown)
 
 
-def _in_doubt(limits: Limits, look: Observation, memory: ScalerState, now: float, pace: ScalingLimits) -> Decision:
-    """Holds, but starts one where there is none."""
-    failed = memory.failed_looks + 1
-    memory = replace(memory, failed_looks=failed, empty_since=None, empty_looks=0, attempts=None)
-    wanted = 1 if look.replicas == 0 and failed >= pace.failed_looks else None
-    floor = max(limits.min_replicas, wanted or 0)
-    target = max(look.replicas, floor) if limits.mode is Mode.BUILT_IN else look.replicas
-    memory = _noted(memory, look.replicas, target, now)
-    return Decision(
-        None if target == look.replicas else target, wanted, memory, doubt=look.doubt or UnknownReason.UNAVAILABLE
-    )
+def _when_unknown(
+    spec: ScalingSpec, seen: Observation, state: ScalerState, now: float, limits: ScalingLimits
+) -> Decision:
+    """Holds the number of Pods, but starts one if there is none."""
+    failed = state.failed_checks + 1
+    state = replace(state, failed_checks=failed, empty_since=None, empty_checks=0, attempts=None)
+    wanted = 1 if seen.replicas == 0 and failed >= limits.failed_checks else None
+    floor = max(spec.min_replicas, wanted or 0)
+    target = max(seen.replicas, floor) if spec.mode is Mode.BUILT_IN else seen.replicas
+    state = _with_step(state, seen.replicas, target, now)
+    changed = None if target == seen.replicas else target
+    return Decision(changed, wanted, state, unknown=seen.unknown or UnknownReason.UNAVAILABLE)
 
 
-def _remember(look: Observation, counts: QueueCounts, memory: ScalerState, now: float) -> ScalerState:
-    attempts = look.pods.attempts if look.pods and not look.pods.silent else None
-    seconds = look.pods.attempt_seconds if look.pods else None
-    worked = None not in (attempts, memory.attempts) and attempts != memory.attempts
+def _with_observation(state: ScalerState, seen: Observation, counts: QueueCounts, now: float) -> ScalerState:
+    attempts = seen.pods.attempts if seen.pods and not seen.pods.unresponsive else None
+    seconds = seen.pods.attempt_seconds if seen.pods else None
+    worked = None not in (attempts, state.attempts) and attempts != state.attempts
     empty = counts.total == 0 and not worked
-    since = memory.empty_since if memory.empty_since is not None else now
+    since = state.empty_since if state.empty_since is not None else now
     return replace(
-        memory,
-        failed_looks=0,
+        state,
+        failed_checks=0,
         empty_since=since if empty else None,
-        empty_looks=memory.empty_looks + 1 if empty else 0,
+        empty_checks=state.empty_checks + 1 if empty else 0,
         attempts=attempts,
-        attempt_seconds=seconds if seconds is not None else memory.attempt_seconds,
+        attempt_seconds=seconds if seconds is not None else state.attempt_seconds,
     )
 
 
-def _size(limits: Limits, look: Observation, counts: QueueCounts, memory: ScalerState, pace: ScalingLimits) -> _Size:
-    """How many Pods the figures of now ask for, within the route's limits."""
+def _size(
+    spec: ScalingSpec, seen: Observation, counts: QueueCounts, state: ScalerState, limits: ScalingLimits
+) -> _Size:
+    """The number of Pods that the current figures call for, within the route's bounds."""
     work = counts.visible + counts.in_flight
-    if limits.suspended or work == 0:
+    if spec.suspended or work == 0:
         size = _Size(1 if counts.total else 0)
     else:
-        size = _for_work(limits, look, work, memory, pace)
-    if size.wanted > limits.max_replicas:
-        return replace(size, wanted=limits.max_replicas, limit=Limit.MAX_REPLICAS)
-    return replace(size, wanted=max(size.wanted, limits.min_replicas))
+        size = _for_work(spec, seen, work, state, limits)
+    if size.wanted > spec.max_replicas:
+        return replace(size, wanted=spec.max_replicas, limit=Limit.MAX_REPLICAS)
+    return replace(size, wanted=max(size.wanted, spec.min_replicas))
 
 
-def _for_work(limits: Limits, look: Observation, work: int, memory: ScalerState, pace: ScalingLimits) -> _Size:
-    now_there = max(1, look.replicas)
-    pods = look.pods
-    if pods is None or pods.told == 0:  # none, or none that has begun: nothing is known of subjects
-        return _Size(now_there, doubt=UnknownReason.PODS if pods is not None and pods.silent else None)
-    if pods.silent:  # what they hold is unknown, so neither up nor down
-        return _Size(now_there, doubt=UnknownReason.PODS)
-    by_drain = _by_drain(limits, work, memory.attempt_seconds, pace) or now_there
+def _for_work(spec: ScalingSpec, seen: Observation, work: int, state: ScalerState, limits: ScalingLimits) -> _Size:
+    current = max(1, seen.replicas)
+    pods = seen.pods
+    if pods is None or pods.reporting == 0:  # no Pod, or none that polls yet: the number of subjects is unknown
+        return _Size(current, unknown=UnknownReason.PODS if pods is not None and pods.unresponsive else None)
+    if pods.unresponsive:  # the subjects that they hold are unknown, so neither up nor down
+        return _Size(current, unknown=UnknownReason.PODS)
+    by_drain = _by_drain(spec, work, state.attempt_seconds, limits) or current
     subjects = max(pods.lanes, pods.subjects)
-    by_subjects = max(1, math.ceil(subjects / limits.concurrency_per_pod))
-    if pods.full == pods.told:  # there may be more subjects than they can hold
-        return _Size(min(by_drain, max(by_subjects, 2 * pods.told)))
+    by_subjects = max(1, math.ceil(subjects / spec.concurrency_per_pod))
+    if pods.full == pods.reporting:  # there may be more subjects than they can hold
+        return _Size(min(by_drain, max(by_subjects, 2 * pods.reporting)))
     if by_drain > by_subjects:
         return _Size(by_subjects, Limit.GROUPS, by_subjects)
-    return _Size(by_drain, most_useful=by_subjects)
+    return _Size(by_drain, max_useful=by_subjects)
 
 
-def _by_drain(limits: Limits, work: int, attempt_seconds: float | None, pace: ScalingLimits) -> int | None:
-    """Pods that work off the backlog in time; None where it is not known yet how fast a Pod is."""
+def _by_drain(spec: ScalingSpec, work: int, attempt_seconds: float | None, limits: ScalingLimits) -> int | None:
+    """Pods that drain the backlog in time; None while the speed of a Pod is unknown."""
     if attempt_seconds is None:
         return None
-    rate = min(pace.most_per_second, limits.concurrency_per_pod / max(attempt_seconds, 1e-6))
-    return max(1, math.ceil(work / (rate * limits.target_drain_seconds)))
+    rate = min(limits.max_per_second, spec.concurrency_per_pod / max(attempt_seconds, 1e-6))
+    return max(1, math.ceil(work / (rate * spec.target_drain_seconds)))
 
 
-def _kept_awake(
-    limits: Limits, look: Observation, size: _Size, memory: ScalerState, now: float, pace: ScalingLimits
+def _hold_last_replica(
+    spec: ScalingSpec, seen: Observation, size: _Size, state: ScalerState, now: float, limits: ScalingLimits
 ) -> _Size:
-    """The last Pod stays until it is certain that there is nothing to do."""
-    if size.wanted or not look.replicas:
+    """Keeps the last Pod until there is certainly no work."""
+    if size.wanted or not seen.replicas:
         return size
-    quiet = memory.empty_since is not None and now - memory.empty_since >= limits.scale_to_zero_after_seconds
-    return size if quiet and memory.empty_looks >= pace.empty_looks else replace(size, wanted=1)
+    quiet = state.empty_since is not None and now - state.empty_since >= spec.scale_to_zero_after_seconds
+    return size if quiet and state.empty_checks >= limits.empty_checks else replace(size, wanted=1)
 
 
-def _step(limits: Limits, current: int, memory: ScalerState, now: float, pace: ScalingLimits) -> int:
-    """From the current number towards the wanted one, no further than a step."""
-    wanted = memory.wanted[-1][1]
-    if current > limits.max_replicas:
-        return limits.max_replicas  # a person lowered it
+def _step(spec: ScalingSpec, current: int, state: ScalerState, now: float, limits: ScalingLimits) -> int:
+    """One step from the current number towards the wanted one."""
+    wanted = state.wanted[-1][1]
+    if current > spec.max_replicas:
+        return spec.max_replicas  # the maximum was lowered
     if wanted > current:
-        if memory.raised_at is not None and now - memory.raised_at < pace.up_step_seconds:
-            return max(current, limits.min_replicas)
-        return max(limits.min_replicas, min(wanted, max(2 * current, current + 4) if current else 1))
+        if state.raised_at is not None and now - state.raised_at < limits.up_step_seconds:
+            return max(current, spec.min_replicas)
+        return max(spec.min_replicas, min(wanted, max(2 * current, current + 4) if current else 1))
     if wanted < current:
-        return _step_down(current, wanted, memory, now, pace)
+        return _step_down(current, wanted, state, now, limits)
     return current
 
 
-def _step_down(current: int, wanted: int, memory: ScalerState, now: float, pace: ScalingLimits) -> int:
-    if memory.lowered_at is not None and now - memory.lowered_at < pace.down_step_seconds:
+def _step_down(current: int, wanted: int, state: ScalerState, now: float, limits: ScalingLimits) -> int:
+    if state.lowered_at is not None and now - state.lowered_at < limits.down_step_seconds:
         return current
     if current == 1:
-        return wanted  # zero: `_kept_awake` has waited long enough
-    if now - memory.since < pace.down_window_seconds:
+        return wanted  # zero: `_hold_last_replica` has waited long enough
+    if now - state.since < limits.down_window_seconds:
         return current
-    highest = max(number for _, number in memory.wanted)
+    highest = max(number for _, number in state.wanted)
     return max(highest, current - max(1, current // 4), 1) if highest < current else current
 
 
-def _noted(memory: ScalerState, current: int, target: int, now: float) -> ScalerState:
+def _with_step(state: ScalerState, current: int, target: int, now: float) -> ScalerState:
     if target > current:
-        return replace(memory, raised_at=now)
+        return replace(state, raised_at=now)
     if target < current:
-        return replace(memory, lowered_at=now)
-    return memory
+        return replace(state, lowered_at=now)
+    return state

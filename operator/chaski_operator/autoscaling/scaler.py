@@ -1,160 +1,80 @@
-"""One route's looks at its queues and Pods: gather, decide, set the number of Pods, say so in the status."""
+"""The autoscaler of one route: read queues and Pods, decide, set the number of Pods, write the status."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from chaski_core.errors import BackendError, BackendRejectedError, InvalidRouteError
-from chaski_core.ports import Clock, QueueCounts
+from chaski_core.ports import QueueCounts
 from chaski_core.route.loading import load_route
-from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
 from chaski_core.route.validation.crd import known_part
+from chaski_operator.autoscaling.dependencies import ScalerDependencies
 from chaski_operator.autoscaling.policy import (
-    PACE,
     Decision,
-    Limits,
     Mode,
     Observation,
-    Pods,
     ScalerState,
-    ScalingLimits,
+    ScalingSpec,
     UnknownReason,
     decide,
 )
 from chaski_operator.autoscaling.status import (
-    LineResult,
-    conditions,
+    TargetResult,
     conditions_differ,
+    conditions_for,
+    events_for,
     figures,
     figures_differ,
-    news_of,
-    said_of,
 )
 from chaski_operator.autoscaling.targets import (
     RETRIES,
-    Line,
-    Workers,
+    ScaleTarget,
     counts_of,
     due_soon,
-    limits_of,
-    lines_of,
+    scaling_spec,
     settings_of,
+    targets_of,
+    total_counts,
 )
 from chaski_operator.expiry.ages import RouteAges
-from chaski_operator.expiry.status import is_sweeping, said_of_expiry
-from chaski_operator.kube.event_posting import WARNING, News
+from chaski_operator.expiry.status import expiry_condition, is_sweeping
+from chaski_operator.kube.events import WARNING
+from chaski_operator.kube.status import rfc3339, status_conditions
+from chaski_operator.kube.workqueue import Key
+from chaski_operator.manifests.kinds import Document
 from chaski_operator.manifests.names import PAUSED
+from chaski_operator.pods.worker_metrics import Pods
 from chaski_runtime.kube.client import KubeApiError
-from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
 
 _log = logging.getLogger(__name__)
 
-Key = tuple[str, str]  # namespace, name
-Object = Mapping[str, Any]
-
-
-class Cluster(Protocol):
-    """What the autoscaler needs of the cluster."""
-
-    def routes(self) -> Mapping[Key, Object]:
-        """All ChaskiRoutes, as they were last seen."""
-        ...
-
-    def deployment(self, namespace: str, name: str) -> Object | None:
-        """A worker Deployment, as it was last seen."""
-        ...
-
-    def ready_pods(self, namespace: str, labels: Mapping[str, str]) -> Sequence[str]:
-        """Where the ready Pods with these labels show their metrics."""
-        ...
-
-    async def scale(self, namespace: str, name: str, *, was: int, replicas: int) -> None:
-        """Sets `spec.replicas` if it still is `was`. Raises KubeApiError, also where it is another by now."""
-        ...
-
-    async def write_status(self, key: Key, status: Mapping[str, Any]) -> None:
-        """Applies the autoscaler's part of the status. Raises KubeApiError."""
-        ...
-
-    async def tell(self, metadata: Mapping[str, Any], news: Sequence[News], now: str) -> None:
-        """Posts events on a route; one that can't be posted is lost."""
-        ...
-
-    def reconcile(self, key: Key) -> None:
-        """Has the route looked at as a whole, soon."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ScalerIntervals:
-    """How often is looked."""
-
-    #: Seconds between two looks at a route.
-    look_seconds: float = 10.0
-
-    #: Seconds between two looks at which routes there are, and whether a new one is made.
-    roster_seconds: float = 1.0
-
-    #: The error-consumer's queues are looked at every so many looks: their delays are longer.
-    retries_every: int = 3
-
-    #: Seconds that a look may take, and routes looked at at once.
-    most_seconds: float = 30.0
-    routes_at_once: int = 64
-
-    #: Queues of one route asked at once.
-    queues_at_once: int = 8
-
-    #: Seconds between two writes of counts to a route's status; conditions are written when they change.
-    figures_seconds: float = 60.0
-
-    #: Seconds after which counts are written that are the same: a queue without messages is known to be empty since then.
-    same_figures_seconds: float = 21_600.0
-
-    #: How numbers of Pods change.
-    scaling: ScalingLimits = PACE
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What all routes share."""
-
-    cluster: Cluster
-    read_queue: Callable[[str], Awaitable[Mapping[str, str]]]  # URL -> attributes; raises BackendError
-    ask_pods: Callable[[Sequence[str]], Awaitable[Pods]]  # URLs -> what they tell together
-    workers_of: Callable[[ResolvedRoute], Sequence[Workers]]
-    sweeper_of: Callable[[ResolvedRoute], Workers]  # keeps what is about to expire, where it runs
-    metrics: OperatorMetrics
-    clock: Clock
-    pace: ScalerIntervals = field(default_factory=ScalerIntervals)
+QueueResult = QueueCounts | UnknownReason
 
 
 class RouteScaler:
-    """Looks at one route; what it remembers is lost with the process, and nothing changes by that."""
+    """Scales one route. Its state is lost with the process, without effect on the number of Pods."""
 
-    def __init__(self, key: Key, parts: Parts) -> None:
+    def __init__(self, key: Key, dependencies: ScalerDependencies) -> None:
         self.key = key
-        self._parts = parts
-        self._looks = 0
-        self._source: tuple[Any, ...] = ()
-        self._lines: list[Line] = []
-        self._limits = Limits()
-        self._memories: dict[str, ScalerState] = {}
-        self._settings: dict[str, tuple[tuple[str, str], ...]] = {}  # URL -> as last seen
+        self._deps = dependencies
+        self._checks = 0
+        self._loaded: tuple[Any, ...] = ()  # generation and `status.resolved` of the targets
+        self._targets: list[ScaleTarget] = []
+        self._spec = ScalingSpec()
+        self._states: dict[str, ScalerState] = {}  # by Deployment
+        self._queue_settings: dict[str, tuple[tuple[str, str], ...]] = {}  # by URL, as last seen
         self._written_at = float("-inf")
-        self._created: dict[str, int] = {}  # URL -> epoch milliseconds at which the queue was made
-        self._sweeper: Mapping[str, str] = {}  # labels
-        self.ages = RouteAges(parts.clock)
-        self.judged: dict[str, LineResult] = {}  # by Deployment, the last decision
+        self._created: dict[str, int] = {}  # by URL: creation of the queue, epoch milliseconds
+        self._sweeper: Mapping[str, str] = {}  # labels of its Pods
+        self.ages = RouteAges(dependencies.clock)
+        self.results: dict[str, TargetResult] = {}  # by Deployment, the last decision
         self.ready: dict[str, int] = {}  # by Deployment
         self.counts: dict[str, QueueCounts] = {}  # by row, as far as known
 
-    async def look(self, document: Object) -> bool:
-        """One look; False where there is nothing to look at yet. Raises KubeApiError: the status could not be written."""
+    async def check(self, document: Document) -> bool:
+        """One check; False if there is nothing to scale yet. Raises KubeApiError if the status could not be written."""
         metadata = document["metadata"]
         paused = (metadata.get("annotations") or {}).get(PAUSED) == "disabled"
         if paused or metadata.get("deletionTimestamp") or not self._load(document):
@@ -162,178 +82,177 @@ class RouteScaler:
         deployments = self._deployments()
         if deployments is None:
             return False
-        due = [
-            each for each in self._lines if each.queue != RETRIES or self._looks % self._parts.pace.retries_every == 0
-        ]
-        self._looks += 1
-        found = await self._ask_queues({source.url for line in due for source in line.sources})
-        self.ages.sweeper = await self._ask_pods(self._sweeper)
+        with_retries = self._checks % self._deps.intervals.retries_every == 0
+        due = [each for each in self._targets if each.queue != RETRIES or with_retries]
+        self._checks += 1
+        queues = await self._read_queues({source.url for target in due for source in target.sources})
+        self.ages.sweeper = await self._scrape(self._sweeper)
         status = document.get("status") or {}
-        await asyncio.gather(*(self._scale(line, deployments[line.deployment], found, status) for line in due))
-        await self._say(document)
+        await asyncio.gather(*(self._scale(each, deployments[each.deployment], queues, status) for each in due))
+        await self._report(document)
         return True
 
-    def _load(self, document: Object) -> bool:
-        """Whether the route can be scaled: it is valid, and its queues are there."""
+    def _load(self, document: Document) -> bool:
+        """Loads the targets; False if the route is invalid or its queues do not exist yet."""
         source = (document["metadata"]["generation"], (document.get("status") or {}).get("resolved"))
-        if source == self._source:
-            return bool(self._lines)
-        self._source, self._lines = source, []
+        if source == self._loaded:
+            return bool(self._targets)
+        self._loaded, self._targets = source, []
         try:
             route = load_route(known_part(document))
             resolved = read_resolved_values(route, source[1])
         except InvalidRouteError:
             return False
-        self._limits = limits_of(route)
-        self._lines = lines_of(resolved, self._parts.workers_of(resolved))
-        self._sweeper = dict(self._parts.sweeper_of(resolved).labels)
-        self.ages.keep(self._lines)
-        names = {each.deployment for each in self._lines}
-        for known in (self._memories, self.judged, self.ready):
-            for gone in known.keys() - names:
-                del known[gone]
-        rows = {source.row for line in self._lines for source in line.sources}
+        self._spec = scaling_spec(route)
+        self._targets = targets_of(resolved, self._deps.workers_of(resolved))
+        self._sweeper = dict(self._deps.sweeper_of(resolved).labels)
+        rows = {source.row: target.deployment for target in self._targets for source in target.sources}
+        self.ages.set_rows(rows)
+        names = {each.deployment for each in self._targets}
+        for known in (self._states, self.results, self.ready):
+            for removed in known.keys() - names:
+                del known[removed]
         self.counts = {row: each for row, each in self.counts.items() if row in rows}
         return True
 
-    # ---- gather
+    # ---- observe
 
-    def _deployments(self) -> dict[str, Object] | None:
-        """By name; None where one is missing: the reconciler makes it, and it starts at 1."""
-        found = {each.deployment: self._parts.cluster.deployment(self.key[0], each.deployment) for each in self._lines}
+    def _deployments(self) -> dict[str, Document] | None:
+        """The Deployments by name; None if one is missing: the reconciler creates it, and it starts at 1."""
+        cluster, namespace = self._deps.cluster, self.key[0]
+        found = {each.deployment: cluster.deployment(namespace, each.deployment) for each in self._targets}
         known = {name: each for name, each in found.items() if each is not None}
         return known if len(known) == len(found) else None
 
-    async def _ask_queues(self, urls: Iterable[str]) -> dict[str, QueueCounts | UnknownReason]:
-        slots = asyncio.Semaphore(self._parts.pace.queues_at_once)
+    async def _read_queues(self, urls: Iterable[str]) -> dict[str, QueueResult]:
+        slots = asyncio.Semaphore(self._deps.intervals.queues_at_once)
 
-        async def ask(url: str) -> tuple[str, QueueCounts | UnknownReason]:
+        async def read(url: str) -> tuple[str, QueueResult]:
             async with slots:
-                return url, await self._ask_queue(url)
+                return url, await self._read_queue(url)
 
-        return dict(await asyncio.gather(*(ask(url) for url in urls)))
+        return dict(await asyncio.gather(*(read(url) for url in urls)))
 
-    async def _ask_queue(self, url: str) -> QueueCounts | UnknownReason:
+    async def _read_queue(self, url: str) -> QueueResult:
         try:
-            attributes = await self._parts.read_queue(url)
+            attributes = await self._deps.read_queue(url)
             counts = counts_of(attributes)
         except BackendRejectedError as error:
             if "Denied" in error.code:
                 return UnknownReason.DENIED
-            self._compare(url, ((error.code, ""),))  # it is gone, say
+            self._reconcile_if_changed(url, ((error.code, ""),))  # it was deleted, for example
             return UnknownReason.UNAVAILABLE
         except (BackendError, ValueError):
             return UnknownReason.UNAVAILABLE
-        self._compare(url, settings_of(attributes))
+        self._reconcile_if_changed(url, settings_of(attributes))
         created = attributes.get("CreatedTimestamp", "")
         self._created[url] = int(created) * 1000 if created.isdecimal() else 0
         return counts
 
-    def _compare(self, url: str, settings: tuple[tuple[str, str], ...]) -> None:
-        """Has the route reconciled where a queue is not as it was at the last look."""
-        if self._settings.setdefault(url, settings) != settings:
-            self._settings[url] = settings
-            self._parts.cluster.reconcile(self.key)
+    def _reconcile_if_changed(self, url: str, settings: tuple[tuple[str, str], ...]) -> None:
+        """Schedules a reconciliation if a queue's settings differ from those of the last check."""
+        if self._queue_settings.setdefault(url, settings) != settings:
+            self._queue_settings[url] = settings
+            self._deps.cluster.reconcile(self.key)
 
-    # ---- decide and do
+    async def _scrape(self, labels: Mapping[str, str]) -> Pods | None:
+        urls = self._deps.cluster.ready_pods(self.key[0], labels)
+        return await self._deps.scrape_pods(urls) if urls else None
 
-    async def _ask_pods(self, labels: Mapping[str, str]) -> Pods | None:
-        urls = self._parts.cluster.ready_pods(self.key[0], labels)
-        return await self._parts.ask_pods(urls) if urls else None
+    def _keep_counts(self, target: ScaleTarget, known: Mapping[str, QueueCounts]) -> None:
+        """Keeps the counts of each row of which all queues were read."""
+        for row, urls in target.urls_by_row().items():
+            self.counts.pop(row, None)
+            if all(url in known for url in urls):
+                self.counts[row] = total_counts(known[url] for url in urls)
+
+    # ---- decide and scale
 
     async def _scale(
-        self, line: Line, deployment: Object, found: Mapping[str, QueueCounts | UnknownReason], status: Object
+        self, target: ScaleTarget, deployment: Document, queues: Mapping[str, QueueResult], status: Document
     ) -> None:
-        known = {url: each for url, each in found.items() if isinstance(each, QueueCounts)}
-        doubts = [each for source in line.sources if isinstance(each := found[source.url], UnknownReason)]
-        self._note_counts(line, known)
+        known = {url: each for url, each in queues.items() if isinstance(each, QueueCounts)}
+        unknown = [each for source in target.sources if isinstance(each := queues[source.url], UnknownReason)]
+        self._keep_counts(target, known)
         replicas = int(deployment["spec"].get("replicas", 1))
-        self.ready[line.deployment] = len(self._parts.cluster.ready_pods(self.key[0], line.labels))
-        pods = await self._ask_pods(line.labels)
-        self.ages.look(line, {row: each.total for row, each in self.counts.items()}, pods, status, self._created)
-        if doubts:
-            look = Observation(replicas, None, doubt=min(doubts, key=list(UnknownReason).index))
+        self.ready[target.deployment] = len(self._deps.cluster.ready_pods(self.key[0], target.labels))
+        pods = await self._scrape(target.labels)
+        totals = {row: each.total for row, each in self.counts.items()}
+        self.ages.observe(
+            target.deployment, target.urls_by_row(), totals=totals, pods=pods, status=status, created=self._created
+        )
+        if unknown:
+            seen = Observation(replicas, None, unknown=min(unknown, key=list(UnknownReason).index))
         else:
-            look = Observation(replicas, due_soon(line, known, self._limits), pods)
-        now = self._parts.clock.monotonic()
-        memory = self._memories.get(line.deployment) or ScalerState(now)
-        decision = decide(self._limits, look, memory, now, self._parts.pace.scaling)
-        self._memories[line.deployment] = decision.memory
-        target = await self._apply(line, replicas, decision)
-        self.judged[line.deployment] = LineResult(line.queue, target, decision, pods.shortages if pods else frozenset())
+            seen = Observation(replicas, due_soon(target, known, self._spec), pods)
+        now = self._deps.clock.monotonic()
+        state = self._states.get(target.deployment) or ScalerState(now)
+        decision = decide(self._spec, seen, state, now, self._deps.intervals.scaling)
+        self._states[target.deployment] = decision.state
+        after = await self._set_replicas(target, replicas, decision)
+        shortages: frozenset[tuple[str, str]] = pods.shortages if pods else frozenset()
+        self.results[target.deployment] = TargetResult(target.queue, after, decision, shortages)
 
-    async def _apply(self, line: Line, replicas: int, decision: Decision) -> int:
+    async def _set_replicas(self, target: ScaleTarget, replicas: int, decision: Decision) -> int:
+        """Applies a decision; returns the number of replicas after it."""
         namespace, route = self.key
-        tell = self._parts.metrics.scaling_failed
-        if decision.doubt is not None:
-            reason = "pods" if decision.doubt is UnknownReason.PODS else "counts"
-            tell(namespace=namespace, route=route, queue=line.queue, reason=reason)
-        target = replicas
-        if decision.replicas is not None:
-            try:
-                await self._parts.cluster.scale(namespace, line.deployment, was=replicas, replicas=decision.replicas)
-            except KubeApiError as error:
-                _log.warning("%s/%s: %s was not scaled: %s", *self.key, line.deployment, error)
-                tell(namespace=namespace, route=route, queue=line.queue, reason="apply")
-            else:
-                target = decision.replicas
-                self._tell_scaled(line, replicas, target, decision)
-        return target
-
-    def _tell_scaled(self, line: Line, was: int, target: int, decision: Decision) -> None:
-        direction = "from_zero" if not was else "to_zero" if not target else "up" if target > was else "down"
-        self._parts.metrics.scaled(namespace=self.key[0], route=self.key[1], queue=line.queue, direction=direction)
+        count_failure = self._deps.metrics.scaling_failed
+        if decision.unknown is not None:
+            reason = "pods" if decision.unknown is UnknownReason.PODS else "counts"
+            count_failure(namespace=namespace, route=route, queue=target.queue, reason=reason)
+        wanted = decision.replicas
+        if wanted is None:
+            return replicas
+        try:
+            await self._deps.cluster.scale(namespace, target.deployment, was=replicas, replicas=wanted)
+        except KubeApiError as error:
+            _log.warning("%s/%s: could not scale %s: %s", *self.key, target.deployment, error)
+            count_failure(namespace=namespace, route=route, queue=target.queue, reason="apply")
+            return replicas
+        direction = "from_zero" if not replicas else "to_zero" if not wanted else "up" if wanted > replicas else "down"
+        self._deps.metrics.scaled(namespace=namespace, route=route, queue=target.queue, direction=direction)
+        cause = decision.unknown or decision.wanted
         _log.info(
-            "%s/%s: %s from %d to %d Pods, wanted %s",
-            *self.key, line.deployment, was, target, decision.doubt or decision.wanted,
-        )  # fmt: skip
+            "%s/%s: scaled %s from %d to %d Pods, wanted %s", *self.key, target.deployment, replicas, wanted, cause
+        )
+        return wanted
 
-    def _note_counts(self, line: Line, known: Mapping[str, QueueCounts]) -> None:
-        for row in dict.fromkeys(source.row for source in line.sources):
-            parts = [known.get(source.url) for source in line.sources if source.row == row]
-            self.counts.pop(row, None)
-            if all(each is not None for each in parts):
-                told = [each for each in parts if each is not None]
-                self.counts[row] = QueueCounts(
-                    sum(each.visible for each in told),
-                    sum(each.in_flight for each in told),
-                    sum(each.delayed for each in told),
-                )
+    # ---- report
 
-    # ---- say
-
-    async def _say(self, document: Object) -> None:
+    async def _report(self, document: Document) -> None:
+        """Writes conditions at once and figures once a minute; posts events; has the sweeper started or stopped."""
         status = document.get("status") or {}
-        now_ms = self._parts.clock.now_ms()
-        now = datetime.fromtimestamp(now_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        expiry = said_of_expiry(self.ages.rows(), now_ms, sweeping=is_sweeping(status))
-        said = [*said_of(self._limits, list(self.judged.values())), expiry]
-        mine = conditions(said, status.get("conditions") or (), document["metadata"]["generation"], now)
-        wanted = {
-            each.queue: (each.replicas, each.decision.wanted) for each in self.judged.values() if each.queue != RETRIES
+        now_ms = self._deps.clock.now_ms()
+        now = rfc3339(now_ms / 1000)
+        expiry = expiry_condition(self.ages.rows(), now_ms, sweeping=is_sweeping(status))
+        conditions = [*conditions_for(self._spec, list(self.results.values())), expiry]
+        known = status.get("conditions") or ()
+        wanted = status_conditions(conditions, known, document["metadata"]["generation"], now)
+        replicas = {
+            each.queue: (each.replicas, each.decision.wanted) for each in self.results.values() if each.queue != RETRIES
         }
-        told = figures(self.counts, wanted, self.ages.since(), now)
-        pace, age = self._parts.pace, self._parts.clock.monotonic() - self._written_at
-        late = age >= pace.figures_seconds and (figures_differ(told, status) or age >= pace.same_figures_seconds)
-        news = news_of(status.get("conditions") or (), said)
-        if conditions_differ(mine, status) or late:
-            await self._parts.cluster.write_status(self.key, {"conditions": mine, **told})
-            self._written_at = self._parts.clock.monotonic()
-        if is_sweeping({"conditions": mine}) != is_sweeping(status):
-            self._parts.cluster.reconcile(self.key)  # which makes the worker, or takes it away
-        for each in news:
+        numbers = figures(self.counts, replicas, self.ages.since(), now)
+        intervals, age = self._deps.intervals, self._deps.clock.monotonic() - self._written_at
+        changed = age >= intervals.same_figures_seconds or figures_differ(numbers, status)
+        events = events_for(known, conditions)
+        if conditions_differ(wanted, status) or (age >= intervals.figures_seconds and changed):
+            await self._deps.cluster.write_status(self.key, {"conditions": wanted, **numbers})
+            self._written_at = self._deps.clock.monotonic()
+        if is_sweeping({"conditions": wanted}) != is_sweeping(status):
+            self._deps.cluster.reconcile(self.key)  # which creates or deletes the sweeper
+        for each in events:
             if each.type == WARNING:
                 _log.warning("%s/%s: %s", *self.key, each.message)
-        if news:
-            await self._parts.cluster.tell(document["metadata"], news, now)
+        if events:
+            await self._deps.cluster.post_events(document["metadata"], events, now)
 
     def replicas(self) -> dict[tuple[str, ...], int]:
-        """For the gauge: by namespace, route, queue and state."""
-        shown: dict[tuple[str, ...], int] = {}
-        for deployment, each in self.judged.items():
+        """Values of the gauge, by namespace, route, queue and state."""
+        values: dict[tuple[str, ...], int] = {}
+        for deployment, each in self.results.items():
             labels = (*self.key, each.queue)
-            if each.decision.wanted is not None and self._limits.mode is not Mode.DISABLED:
-                shown[*labels, "wanted"] = each.decision.wanted
-            shown[*labels, "set"] = each.replicas
-            shown[*labels, "ready"] = self.ready.get(deployment, 0)
-        return shown
+            if each.decision.wanted is not None and self._spec.mode is not Mode.DISABLED:
+                values[*labels, "wanted"] = each.decision.wanted
+            values[*labels, "set"] = each.replicas
+            values[*labels, "ready"] = self.ready.get(deployment, 0)
+        return values

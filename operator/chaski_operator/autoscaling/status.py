@@ -1,40 +1,40 @@
-"""What a route's status says of scaling: two conditions and figures, applied beside the reconciler's part. Pure."""
+"""The autoscaler's part of a route's status: conditions and figures, applied beside the reconciler's part. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from chaski_core.ports import QueueCounts
-from chaski_core.route.validation.crd import GROUP_VERSION, KIND
-from chaski_operator.autoscaling.policy import Decision, Limit, Limits, Mode, UnknownReason
-from chaski_operator.kube.event_posting import NORMAL, WARNING, News
+from chaski_operator.autoscaling.policy import Decision, Limit, Mode, ScalingSpec, UnknownReason
+from chaski_operator.expiry.status import NEAR_EXPIRY
+from chaski_operator.kube.events import NORMAL, WARNING, Event
+from chaski_operator.kube.status import Condition, Status, condition_false, condition_true
 
 AUTOSCALING = "Autoscaling"
 SCALING_LIMITED = "ScalingLimited"
-NEAR_EXPIRY = "NearExpiry"
 SHORTAGE = "Shortage"
 
-FIGURES = (
-    "visible",
-    "inFlight",
-    "delayed",
-    "replicas",
-    "desiredReplicas",
-    "notEmptySince",
-)  # the autoscaler's part of a row
+# The autoscaler's fields of a row of `status.queues`.
+FIGURES = ("visible", "inFlight", "delayed", "replicas", "desiredReplicas", "notEmptySince")
 
-Status = dict[str, Any]
-
-_DOUBTS = {
-    UnknownReason.DENIED: ("False", "may not be read, which is not zero: check the operator's IAM permissions"),
-    UnknownReason.UNAVAILABLE: ("Unknown", "can't be read now, which is not zero"),
-    UnknownReason.PODS: ("Unknown", "has Pods that do not answer on their metrics port, so their number is held"),
+_UNKNOWN = {  # status and message of Autoscaling
+    UnknownReason.DENIED: ("False", "access denied, queue depth unknown: check the operator's IAM permissions"),
+    UnknownReason.UNAVAILABLE: ("Unknown", "queue depth unknown: it can't be read at the moment"),
+    UnknownReason.PODS: ("Unknown", "some Pods do not answer on their metrics port"),
+}
+_LACKS = {  # by the label `reason` of chaski_shortage
+    "descriptors": "open files: raise the limit of the Pods, or lower delivery.concurrencyPerPod",
+    "memory": "memory: raise the limit of the Pods",
+    "threads": "threads: raise the limit of processes on the node",
+    "ports": "local ports towards the target: spread the load over more Pods",
+    "resolver": "a working name server: check dnsPolicy and the cluster's DNS",
+    "certificate": "a usable certificate: check caBundle and clientCertSecretName",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class LineResult:
-    """One line's last decision."""
+class TargetResult:
+    """The last decision about a target."""
 
     queue: str  # as in the metrics: the queue's name, or `rungs`
     replicas: int  # after the decision
@@ -42,125 +42,77 @@ class LineResult:
     shortages: frozenset[tuple[str, str]] = field(default=frozenset())  # reason and allow rule of what its Pods lack
 
 
-@dataclass(frozen=True, slots=True)
-class ScalingCondition:
-    """A condition without its times."""
-
-    type: str
-    status: str  # True | False | Unknown
-    reason: str
-    message: str
+def conditions_for(spec: ScalingSpec, results: Sequence[TargetResult]) -> list[Condition]:
+    """The conditions. No message has a figure that changes with every check: that would cause a write each time."""
+    return [_autoscaling(spec, results), _limited(spec, results), _shortage(results)]
 
 
-def said_of(limits: Limits, lines: Sequence[LineResult]) -> list[ScalingCondition]:
-    """The conditions. No message holds a figure that changes at every look: that would be a write for each."""
-    return [_autoscaling(limits, lines), _limited(limits, lines), _shortage(lines)]
+def _autoscaling(spec: ScalingSpec, results: Sequence[TargetResult]) -> Condition:
+    if spec.mode is Mode.DISABLED:
+        return condition_false(AUTOSCALING, "Disabled", "scaling is disabled by spec.autoscaling.mode")
+    unknown = [(reason, each) for each in results if (reason := each.decision.unknown) is not None]
+    if unknown:
+        reason, worst = min(unknown, key=lambda each: list(UnknownReason).index(each[0]))
+        status, message = _UNKNOWN[reason]
+        message = f'"{worst.queue}": {message}; holding at least {worst.replicas} Pods'
+        return Condition(AUTOSCALING, status, str(reason), message)
+    if spec.mode is Mode.EXTERNAL:
+        metric = 'chaski_replicas{state="wanted"} is the number that the backlog calls for'
+        return condition_true(AUTOSCALING, "External", f"another autoscaler sets the replicas; {metric}")
+    return condition_true(AUTOSCALING, "Scaling", "scaling on backlog")
 
 
-_LACKS = {  # by the label `reason` of chaski_shortage
-    "descriptors": "open files: raise the limit of the Pods, or lower delivery.concurrencyPerPod",
-    "memory": "memory: raise the limit of the Pods",
-    "threads": "threads: raise the limit of processes on the node",
-    "ports": "local ports towards the target: spread the load over more Pods",
-    "resolver": "a name server that works: check dnsPolicy and the cluster's DNS",
-    "certificate": "a certificate that can be used: check caBundle and clientCertSecretName",
-}
-
-
-def _shortage(lines: Sequence[LineResult]) -> ScalingCondition:
-    lacking = sorted({(line.queue, *each) for line in lines for each in line.shortages})
-    if not lacking:
-        return ScalingCondition(SHORTAGE, "False", "NoShortage", "workers have what they need to call targets")
-    told = [
-        f'the workers of "{queue}" lack {_LACKS.get(reason, reason)}{"" if target == "all" else f" (rule {target})"}'
-        for queue, reason, target in lacking
-    ]
-    reasons = {reason for _, reason, _ in lacking}
-    name = reasons.pop().capitalize() if len(reasons) == 1 else "Several"
-    return ScalingCondition(SHORTAGE, "True", name, f"{'; '.join(told)}. Messages wait, and no retry is used up")
-
-
-def _autoscaling(limits: Limits, lines: Sequence[LineResult]) -> ScalingCondition:
-    if limits.mode is Mode.DISABLED:
-        return ScalingCondition(AUTOSCALING, "False", "Disabled", "spec.autoscaling.mode is Disabled: nobody scales")
-    doubtful = [line for line in lines if line.decision.doubt is not None]
-    if doubtful:
-        worst = min(doubtful, key=lambda line: list(UnknownReason).index(line.decision.doubt or UnknownReason.PODS))
-        doubt = worst.decision.doubt or UnknownReason.PODS
-        status, told = _DOUBTS[doubt]
-        return ScalingCondition(
-            AUTOSCALING, status, doubt, f'"{worst.queue}" {told}; it stays at {worst.replicas} Pods or more'
-        )
-    if limits.mode is Mode.EXTERNAL:
-        told = 'another autoscaler sets the replicas; chaski_replicas{state="wanted"} is what the backlog asks for'
-        return ScalingCondition(AUTOSCALING, "True", "External", told)
-    return ScalingCondition(AUTOSCALING, "True", "Scaling", "the backlog is read and decides")
-
-
-def _limited(limits: Limits, lines: Sequence[LineResult]) -> ScalingCondition:
-    told = [text for line in lines if (text := _why_limited(limits, line)) is not None]
-    reasons = [line.decision.limit for line in lines if line.decision.limit is not None]
-    if not told:
-        return ScalingCondition(
-            SCALING_LIMITED, "False", "NotLimited", "there are as many Pods as the backlog asks for"
-        )
+def _limited(spec: ScalingSpec, results: Sequence[TargetResult]) -> Condition:
+    messages = [text for each in results if (text := _why_limited(spec, each)) is not None]
+    reasons = [each.decision.limit for each in results if each.decision.limit is not None]
+    if not messages:
+        return condition_false(SCALING_LIMITED, "NotLimited", "there are as many Pods as the backlog calls for")
     reason = Limit.GROUPS if Limit.GROUPS in reasons else Limit.MAX_REPLICAS
-    return ScalingCondition(SCALING_LIMITED, "True", reason, "; ".join(told))
+    return condition_true(SCALING_LIMITED, str(reason), "; ".join(messages))
 
 
-def _why_limited(limits: Limits, line: LineResult) -> str | None:
-    if line.decision.limit is Limit.GROUPS:
-        pods = "1 Pod" if line.decision.most_useful == 1 else f"{line.decision.most_useful} Pods"
+def _why_limited(spec: ScalingSpec, result: TargetResult) -> str | None:
+    if result.decision.limit is Limit.GROUPS:
+        pods = "1 Pod" if result.decision.max_useful == 1 else f"{result.decision.max_useful} Pods"
         return (
-            f'"{line.queue}": a subject is delivered by one lane at a time, and those that have messages fill {pods} '
-            f"of {limits.concurrency_per_pod} lanes; more Pods can't help"
+            f'"{result.queue}": a subject is delivered by one lane at a time, and the subjects with messages fill {pods} '
+            f"of {spec.concurrency_per_pod} lanes; more Pods would not help"
         )
-    if line.decision.limit is Limit.MAX_REPLICAS:
-        return f'"{line.queue}": the backlog asks for more than maxReplicas {limits.max_replicas}'
+    if result.decision.limit is Limit.MAX_REPLICAS:
+        return f'"{result.queue}": the backlog calls for more than maxReplicas {spec.max_replicas}'
     return None
 
 
-def news_of(known: Iterable[Mapping[str, Any]], said: Iterable[ScalingCondition]) -> list[News]:
-    """Events: once when a figure is lost and once when it is back, and when more Pods stop to help."""
+def _shortage(results: Sequence[TargetResult]) -> Condition:
+    shortages = sorted({(result.queue, *each) for result in results for each in result.shortages})
+    if not shortages:
+        return condition_false(SHORTAGE, "NoShortage", "workers have the resources to call targets")
+    messages = [
+        f'the workers of "{queue}" lack {_LACKS.get(reason, reason)}{"" if target == "all" else f" (rule {target})"}'
+        for queue, reason, target in shortages
+    ]
+    reasons = {reason for _, reason, _ in shortages}
+    name = reasons.pop().capitalize() if len(reasons) == 1 else "Several"
+    return condition_true(SHORTAGE, name, f"{'; '.join(messages)}. Messages wait without using up retries")
+
+
+def events_for(known: Iterable[Mapping[str, Any]], conditions: Iterable[Condition]) -> list[Event]:
+    """Events on transitions: the queue depth becomes unknown or known again, scaling becomes limited, a warning is due."""
     before = {each["type"]: (each["status"], each["reason"]) for each in known}
-    news = []
-    for each in said:
+    events = []
+    for each in conditions:
         was = before.get(each.type)
         if was == (each.status, each.reason):
             continue
         lost = each.type == AUTOSCALING and each.reason in list(UnknownReason)
-        back = each.type == AUTOSCALING and was is not None and was[1] in list(UnknownReason)
-        warned = lost or (each.type in {NEAR_EXPIRY, SHORTAGE} and each.status == "True")
-        if warned or back or (each.type == SCALING_LIMITED and each.status == "True"):
-            news.append(News(WARNING if warned else NORMAL, str(each.reason), each.message))
-    return news
+        recovered = each.type == AUTOSCALING and was is not None and was[1] in list(UnknownReason)
+        warning = lost or (each.type in {NEAR_EXPIRY, SHORTAGE} and each.status == "True")
+        if warning or recovered or (each.type == SCALING_LIMITED and each.status == "True"):
+            events.append(Event(WARNING if warning else NORMAL, each.reason, each.message))
+    return events
 
 
-def conditions(
-    said: Iterable[ScalingCondition], known: Iterable[Mapping[str, Any]], generation: int, now: str
-) -> list[Status]:
-    """Conditions with their times.
-
-    Args:
-        said: what is.
-        known: the conditions so far; where the status is the same its time stays.
-        generation: `metadata.generation` that was judged.
-        now: RFC 3339, seconds.
-    """
-    before = {each["type"]: each for each in known}
-    return [
-        {
-            "type": each.type,
-            "status": each.status,
-            "observedGeneration": generation,
-            "lastTransitionTime": before[each.type]["lastTransitionTime"]
-            if before.get(each.type, {}).get("status") == each.status
-            else now,
-            "reason": str(each.reason),
-            "message": each.message,
-        }
-        for each in said
-    ]
+# ---- figures
 
 
 def figures(
@@ -169,11 +121,11 @@ def figures(
     since: Mapping[str, str],
     now: str,
 ) -> Status:
-    """Rows of `status.queues` and the sums beside them.
+    """Rows of `status.queues`, and the sums beside them.
 
     Args:
         counts: by row, as far as known.
-        wanted: by row of a queue: replicas that are asked for, and that the figures ask for.
+        wanted: by row of a queue: replicas requested, and replicas that the figures call for.
         since: by row that holds messages: none of them was sent earlier. RFC 3339.
         now: RFC 3339, seconds.
     """
@@ -185,7 +137,7 @@ def figures(
         row["replicas"] = replicas
         if desired is not None:
             row["desiredReplicas"] = desired
-    for name, at in since.items():  # also where the counts are not known now: it must not be forgotten
+    for name, at in since.items():  # even if the counts are unknown now: the time must not be lost
         rows.setdefault(name, {"name": name})["notEmptySince"] = at
     retrying = [each.total for name, each in counts.items() if name.startswith("rung-")]
     waiting = [each.total for name, each in counts.items() if not name.startswith("rung-")]
@@ -197,25 +149,19 @@ def figures(
     }
 
 
-def conditions_differ(mine: Sequence[Mapping[str, Any]], status: Mapping[str, Any]) -> bool:
-    """Whether the status does not say these conditions yet."""
+def conditions_differ(wanted: Sequence[Mapping[str, Any]], status: Mapping[str, Any]) -> bool:
+    """Whether the status lacks one of these conditions."""
     live = {each["type"]: each for each in status.get("conditions") or ()}
-    return any(live.get(each["type"]) != each for each in mine)
+    return any(live.get(each["type"]) != each for each in wanted)
 
 
-def figures_differ(told: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    """Whether the status does not say these figures yet."""
-    rows, live = _figures_of(told["queues"]), _figures_of(status.get("queues") or ())
-    gone = any(each for row, each in live.items() if row not in rows)
+def figures_differ(wanted: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Whether the figures in the status differ from these."""
+    rows, live = _figures_of(wanted["queues"]), _figures_of(status.get("queues") or ())
+    removed = any(each for row, each in live.items() if row not in rows)
     changed = any(each != live.get(row) for row, each in rows.items())
-    return gone or changed or any(told[name] != status.get(name) for name in ("backlog", "retrying"))
+    return removed or changed or any(wanted[name] != status.get(name) for name in ("backlog", "retrying"))
 
 
 def _figures_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return {row["name"]: {name: row[name] for name in FIGURES if name in row} for row in rows}
-
-
-def status_document(namespace: str, name: str, status: Status) -> dict[str, Any]:
-    """What is applied to the route's status."""
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": GROUP_VERSION, "kind": KIND, "metadata": metadata, "status": status}

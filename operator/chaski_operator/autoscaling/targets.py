@@ -1,34 +1,31 @@
-"""What is scaled: each worker Deployment of a route with the SQS queues that it works on. Pure."""
+"""The targets of scaling: each worker Deployment of a route with its SQS queues. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chaski_core.ports import QueueCounts
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_operator.autoscaling.policy import Limits, Mode
+from chaski_operator.autoscaling.policy import Mode, ScalingSpec
 
-RETRIES = "rungs"  # the error-consumer, as the workers' own metrics call it
+RETRIES = "rungs"  # the error-consumer, as in the workers' own metrics
+_MODIFIED = "LastModifiedTimestamp"
 
 
 class Workers(Protocol):
-    """One Deployment of a route."""
+    """A worker Deployment of a route."""
 
     @property
-    def name(self) -> str:
-        """Of the Deployment."""
-        ...
+    def name(self) -> str: ...
 
     @property
     def queue(self) -> str | None:
-        """The queue that it takes first attempts from; None: it makes the retries."""
-        ...
+        """The queue of its first attempts; None: it makes the retries."""
 
     @property
     def labels(self) -> Mapping[str, str]:
         """Of its Pods."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,74 +33,84 @@ class Source:
     """One SQS queue."""
 
     url: str
-    row: str  # the line of `status.queues` that it is counted in
+    row: str  # the row of `status.queues` that it is counted in
     delay_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One Deployment and what it works on."""
+class ScaleTarget:
+    """A Deployment and the SQS queues that it works on."""
 
     deployment: str
     queue: str  # metric label: the queue's name, or `rungs`
     labels: Mapping[str, str]
     sources: tuple[Source, ...]
 
+    def urls_by_row(self) -> dict[str, list[str]]:
+        """URLs of its SQS queues by row of `status.queues`."""
+        urls: dict[str, list[str]] = {}
+        for source in self.sources:
+            urls.setdefault(source.row, []).append(source.url)
+        return urls
 
-def lines_of(resolved: ResolvedRoute, workers: Sequence[Workers]) -> list[Line]:
-    """The lines of a route: a queue with its partitions in all generations, or all rungs."""
+
+def targets_of(resolved: ResolvedRoute, workers: Sequence[Workers]) -> list[ScaleTarget]:
+    """The targets of a route: a queue with its partitions in all generations, or all rungs together."""
     rungs = [*resolved.rungs, *resolved.retired_rungs]
     retries = [Source(each.url, f"rung-{each.rung.name}", each.rung.delay_seconds) for each in rungs]
-    lines = []
+    targets = []
     for each in workers:
         sources = retries if each.queue is None else _partitions(resolved, each.queue)
-        lines.append(Line(each.name, each.queue or RETRIES, dict(each.labels), tuple(sources)))
-    return lines
+        targets.append(ScaleTarget(each.name, each.queue or RETRIES, dict(each.labels), tuple(sources)))
+    return targets
 
 
-def limits_of(route: Route) -> Limits:
-    """What the route says of scaling; the schema has filled in the defaults."""
-    said: Mapping[str, Any] = route.document["spec"].get("autoscaling") or {}
-    usual = Limits()
-    return Limits(
-        mode=Mode(said.get("mode", usual.mode)),
-        min_replicas=said.get("minReplicas", usual.min_replicas),
-        max_replicas=said.get("maxReplicas", usual.max_replicas),
-        target_drain_seconds=said.get("targetDrainSeconds", usual.target_drain_seconds),
-        scale_to_zero_after_seconds=said.get("scaleToZeroAfterSeconds", usual.scale_to_zero_after_seconds),
+def scaling_spec(route: Route) -> ScalingSpec:
+    """The scaling part of a route's spec; the schema has filled in the defaults."""
+    spec: Mapping[str, Any] = route.document["spec"].get("autoscaling") or {}
+    default = ScalingSpec()
+    return ScalingSpec(
+        mode=Mode(spec.get("mode", default.mode)),
+        min_replicas=spec.get("minReplicas", default.min_replicas),
+        max_replicas=spec.get("maxReplicas", default.max_replicas),
+        target_drain_seconds=spec.get("targetDrainSeconds", default.target_drain_seconds),
+        scale_to_zero_after_seconds=spec.get("scaleToZeroAfterSeconds", default.scale_to_zero_after_seconds),
         concurrency_per_pod=route.delivery.concurrency_per_pod,
         suspended=route.suspend.delivery,
     )
 
 
 def counts_of(attributes: Mapping[str, str]) -> QueueCounts:
-    """The counts among a queue's attributes. Raises ValueError where one is missing: unknown is not zero."""
+    """The counts among a queue's attributes. Raises ValueError if one is missing: unknown is not zero."""
     names = [f"ApproximateNumberOfMessages{state}" for state in ("", "NotVisible", "Delayed")]
     try:
         visible, in_flight, delayed = (int(attributes[name]) for name in names)
     except KeyError as error:
-        raise ValueError(f"the answer lacks {error}") from error
+        raise ValueError(f"the response lacks {error}") from error
     return QueueCounts(visible, in_flight, delayed)
 
 
 def settings_of(attributes: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """What of a queue's attributes changes only when somebody changes it."""
+    """A queue's attributes without those that change by themselves."""
     return tuple(sorted((n, v) for n, v in attributes.items() if not n.startswith("Approximate") and n != _MODIFIED))
 
 
-def due_soon(line: Line, counts: Mapping[str, QueueCounts], limits: Limits) -> QueueCounts:
-    """The counts of a line together; delayed messages only where their delay ends before the last Pod would leave."""
-    parts = [(source, counts[source.url]) for source in line.sources]
+def total_counts(counts: Iterable[QueueCounts]) -> QueueCounts:
+    """The sum of the counts of several SQS queues."""
+    parts = list(counts)
     return QueueCounts(
-        visible=sum(each.visible for _, each in parts),
-        in_flight=sum(each.in_flight for _, each in parts),
-        delayed=sum(
-            each.delayed for source, each in parts if source.delay_seconds <= limits.scale_to_zero_after_seconds
-        ),
+        sum(each.visible for each in parts), sum(each.in_flight for each in parts), sum(each.delayed for each in parts)
     )
 
 
-_MODIFIED = "LastModifiedTimestamp"
+def due_soon(target: ScaleTarget, counts: Mapping[str, QueueCounts], spec: ScalingSpec) -> QueueCounts:
+    """The counts of a target, by URL, as one; delayed messages count only if due before the last Pod would be removed."""
+    parts = [(source, counts[source.url]) for source in target.sources]
+    return QueueCounts(
+        visible=sum(each.visible for _, each in parts),
+        in_flight=sum(each.in_flight for _, each in parts),
+        delayed=sum(each.delayed for source, each in parts if source.delay_seconds <= spec.scale_to_zero_after_seconds),
+    )
 
 
 def _partitions(resolved: ResolvedRoute, queue: str) -> list[Source]:

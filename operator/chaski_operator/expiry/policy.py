@@ -1,12 +1,12 @@
-"""How old the messages of a queue can be, and when a worker must keep what SQS is about to delete. Pure.
+"""How old the messages of a queue can be, and when a sweeper must store them before SQS deletes them. Pure.
 
-SQS deletes a message 14 days after it was sent, whether or not anybody ever received it (API_SetQueueAttributes,
-MessageRetentionPeriod). Workers keep what reaches 13 days as a dead letter; a queue without workers needs one in time,
-whatever is suspended, left to another autoscaler or scaled to zero.
+SQS deletes a message 14 days after it was sent, whether or not it was ever received (API_SetQueueAttributes,
+MessageRetentionPeriod). Workers store messages older than 13 days as dead letters; a queue without workers needs one in
+time, even if it is suspended, scaled by another autoscaler or scaled to zero.
 
-No count says how old a message is. What is known is a bound: nothing in a queue is older than the last moment at which
-it was certainly empty, nor than the oldest message that workers received while they saw all that could be received. The
-bound may be earlier than the truth, never later; a worker that is started too early finds nothing to do.
+The counts do not include an age. Only a bound is known: no message in a queue is older than the last moment at which
+the queue was certainly empty, nor than the oldest message that workers received while they saw everything receivable.
+The bound may be earlier than the truth, never later; a worker that is started too early finds nothing to do.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,57 +14,57 @@ from dataclasses import dataclass, replace
 
 _DAY_MS = 86_400_000
 RETENTION_MS = 14 * _DAY_MS
-WARN_MS = 7 * _DAY_MS  # from this age on people are warned
+WARN_MS = 7 * _DAY_MS  # from this age on the condition is a warning
 SWEEP_MS = (
     12 * _DAY_MS
-)  # a worker must run from this age on: a day before the first message expires, two before SQS acts
-EMPTY_LOOKS = 3  # in a row, over so many seconds, that must find nothing before a queue counts as empty
+)  # from this age on a worker must run: one day before workers dead-letter, two before SQS deletes
+EMPTY_CHECKS = 3  # consecutive checks without a message, over EMPTY_SECONDS, before a queue counts as empty
 EMPTY_SECONDS = 120.0
 COUNTS_LAG_MS = 120_000  # SQS's counts may be a minute old: API_GetQueueAttributes
-SEEN_SECONDS = 46_800.0  # 13 h: a message can be hidden for 12 at most, so workers have received all heads by then
-SETTLED_SECONDS = 1_800.0  # that a queue must have, or lack, workers before anything follows: Pods come and go
+SEEN_SECONDS = 46_800.0  # 13 h: a message is hidden for 12 h at most, so workers have received every head by then
+STABLE_SECONDS = 1_800.0  # for which a queue must have, or lack, workers before it counts: Pods are replaced
 
 
 @dataclass(frozen=True, slots=True)
 class QueueObservation:
-    """One look at one row of `status.queues`."""
+    """One check of a row of `status.queues`."""
 
     total: int | None  # messages; None: unknown
-    attended: bool  # workers answered, and none holds all that it may: they see what can be received
-    oldest_received: int | None = None  # epoch milliseconds, SentTimestamp of the oldest they received lately
+    attended: bool  # workers report, and none is at its limits: they see everything receivable
+    oldest_received: int | None = None  # epoch milliseconds, SentTimestamp of the oldest message received recently
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What is known of the age of one row's messages. `since` is kept in the status; the rest is lost with the process."""
+    """A bound on the age of a row's messages. `since` is stored in the status; the rest is lost with the process."""
 
-    since: int | None  # epoch milliseconds: nothing in it was sent earlier; None: it is empty
-    empty_at: int = 0  # epoch milliseconds, when it was last seen empty for certain
-    empty_looks: int = 0
-    empty_from: float = 0.0  # monotonic seconds, of the first of these looks
-    seen_from: float | None = None  # monotonic seconds from which workers see it without a gap
-    seen_oldest: int | None = None  # epoch milliseconds, the oldest that they received since then
+    since: int | None  # epoch milliseconds: no message in it was sent earlier; None: it is empty
+    empty_at: int = 0  # epoch milliseconds, when it was last certainly empty
+    empty_checks: int = 0
+    empty_from: float = 0.0  # monotonic seconds, of the first of these checks
+    seen_from: float | None = None  # monotonic seconds since which workers have seen it without a gap
+    seen_oldest: int | None = None  # epoch milliseconds, the oldest message received since then
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row with what decides about it."""
+    """A row of `status.queues` as input of the decision."""
 
     name: str
     since: int | None  # as in `Bound`
-    served: bool | None  # workers of its own: yes, no, or changed within the last half hour
+    served: bool | None  # whether it has workers of its own; None: changed within the last half hour
 
 
 def restored(
     row: Mapping[str, object], counted_at: int | None, created_at: int, total: int | None, now: int
 ) -> Bound | None:
-    """What a status says of a row, for a process that has its first look; None: nothing is known.
+    """The bound with which a new process continues, from the route's status; None: nothing is known.
 
     Args:
-        row: of `status.queues`, with `notEmptySince` as epoch milliseconds where it is there.
-        counted_at: epoch milliseconds at which the counts of the status were read, at the earliest; None: never.
-        created_at: epoch milliseconds at which the oldest of its SQS queues was made; 0: not known.
-        total: messages, by this look; None: unknown.
+        row: of `status.queues`, with `notEmptySince`, if present, as epoch milliseconds.
+        counted_at: epoch milliseconds, the earliest time at which the counts of the status were read; None: never.
+        created_at: epoch milliseconds, creation of the oldest of its SQS queues; 0: unknown.
+        total: messages found by this check; None: unknown.
         now: epoch milliseconds.
     """
     since = row.get("notEmptySince")
@@ -74,32 +74,32 @@ def restored(
         return Bound(None, empty_at=max(counted_at, created_at))
     if not total:
         return None if total is None else Bound(None, empty_at=now)
-    # Nobody has looked before: what lies there may be as old as the queue.
+    # The first check ever: its messages may be as old as the queue.
     return Bound(max(created_at, now - SWEEP_MS))
 
 
 def observed(before: Bound, seen: QueueObservation, now: int, monotonic: float) -> Bound:
-    """What is known after a look. `now`: epoch milliseconds; `monotonic`: seconds."""
-    if seen.total is None:  # unknown is not zero, and nothing gets younger by it
-        return replace(before, empty_looks=0, seen_from=None, seen_oldest=None)
+    """The bound after a check. `now`: epoch milliseconds; `monotonic`: seconds."""
+    if seen.total is None:  # unknown is not zero
+        return replace(before, empty_checks=0, seen_from=None, seen_oldest=None)
     if seen.total == 0:
         return _empty(before, now, monotonic)
     since = before.since if before.since is not None else before.empty_at - COUNTS_LAG_MS
-    bound = replace(before, since=max(since, now - RETENTION_MS), empty_looks=0)
+    bound = replace(before, since=max(since, now - RETENTION_MS), empty_checks=0)
     return _seen(bound, seen, monotonic)
 
 
 def _empty(before: Bound, now: int, monotonic: float) -> Bound:
-    since_when = before.empty_from if before.empty_looks else monotonic
-    bound = replace(before, empty_looks=before.empty_looks + 1, empty_from=since_when)
-    certain = bound.empty_looks >= EMPTY_LOOKS and monotonic - since_when >= EMPTY_SECONDS
+    since_when = before.empty_from if before.empty_checks else monotonic
+    bound = replace(before, empty_checks=before.empty_checks + 1, empty_from=since_when)
+    certain = bound.empty_checks >= EMPTY_CHECKS and monotonic - since_when >= EMPTY_SECONDS
     if before.since is None or certain:
         return replace(bound, since=None, empty_at=now, seen_from=None, seen_oldest=None)
     return bound
 
 
 def _seen(bound: Bound, seen: QueueObservation, monotonic: float) -> Bound:
-    """Follows what workers receive; after 13 hours without a gap the oldest of it is the oldest there is."""
+    """Uses what workers receive: after 13 hours without a gap, the oldest received message is the oldest in the queue."""
     if not seen.attended:
         return replace(bound, seen_from=None, seen_oldest=None)
     oldest = min((at for at in (bound.seen_oldest, seen.oldest_received) if at is not None), default=None)
@@ -111,33 +111,33 @@ def _seen(bound: Bound, seen: QueueObservation, monotonic: float) -> Bound:
 
 
 def unserved(rows: Iterable[Row], age_ms: int, now: int) -> list[Row]:
-    """Rows without workers whose messages may be that old."""
+    """Rows without workers whose messages may be at least that old."""
     return [row for row in rows if row.served is not True and row.since is not None and now - row.since >= age_ms]
 
 
 def needs_sweep(rows: Iterable[Row], now: int, *, sweeping: bool) -> bool:
-    """Whether a worker must run that keeps what is about to expire.
+    """Whether the sweeper must run.
 
     Args:
         rows: of the route.
         now: epoch milliseconds.
-        sweeping: it runs already: it stays until it is certain that it is not needed.
+        sweeping: the sweeper runs already; it stays until it is certainly not needed.
     """
     return any(row.served is False or sweeping for row in unserved(rows, SWEEP_MS, now))
 
 
 class Served:
-    """Since when a line has, or lacks, workers that answer. Of one process: a new one waits half an hour."""
+    """Since when a Deployment has, or lacks, workers that report. In memory: a new process waits half an hour."""
 
     def __init__(self) -> None:
-        self.answering: bool | None = None  # at the last look
+        self.answering: bool | None = None  # at the last check
         self._since = 0.0
 
-    def note(self, answering: bool, monotonic: float) -> None:
-        """What a look found."""
+    def record(self, answering: bool, monotonic: float) -> None:
+        """Records the result of a check."""
         if answering is not self.answering:
             self.answering, self._since = answering, monotonic
 
-    def settled(self, monotonic: float) -> bool | None:
-        """Yes or no, where that has been so for half an hour; else None."""
-        return self.answering if monotonic - self._since >= SETTLED_SECONDS else None
+    def stable(self, monotonic: float) -> bool | None:
+        """Whether it has workers, if that has not changed for half an hour; else None."""
+        return self.answering if monotonic - self._since >= STABLE_SECONDS else None

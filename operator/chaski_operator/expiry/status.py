@@ -1,44 +1,42 @@
-"""What a route's status says of messages that near their end on SQS: one condition, and a time in each row. Pure."""
+"""The condition NearExpiry: messages that SQS is about to delete. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chaski_core.timestamps import timestamp
-from chaski_operator.autoscaling.status import NEAR_EXPIRY, ScalingCondition
 from chaski_operator.expiry.policy import SWEEP_MS, WARN_MS, Row, needs_sweep, unserved
+from chaski_operator.kube.status import Condition, condition_false, condition_true
 
+NEAR_EXPIRY = "NearExpiry"
 SWEEPING, UNSERVED, NOT_NEAR = "Sweeping", "Unserved", "NotNear"
 
 
-def said_of_expiry(rows: Sequence[Row], now: int, *, sweeping: bool) -> ScalingCondition:
-    """The condition. Its message holds no figure that changes at every look.
+def expiry_condition(rows: Sequence[Row], now: int, *, sweeping: bool) -> Condition:
+    """The condition. Its message has no figure that changes with every check: that would cause a write each time.
 
     Args:
         rows: of the route.
         now: epoch milliseconds.
-        sweeping: a worker runs already that keeps what is about to expire.
+        sweeping: the sweeper runs already.
     """
     if needs_sweep(rows, now, sweeping=sweeping):
-        queues = _listed(unserved(rows, SWEEP_MS, now))
-        return ScalingCondition(
-            NEAR_EXPIRY, "True", SWEEPING,
-            f"no worker serves {queues}: SQS deletes messages after 14 days, so a worker that attempts nothing keeps what "
-            "reaches 13 as dead letters",
-        )  # fmt: skip
+        remedy = "a sweep worker stores those older than 13 days as dead letters, without attempting any"
+        return condition_true(NEAR_EXPIRY, SWEEPING, _message(unserved(rows, SWEEP_MS, now), remedy))
     old = [row for row in unserved(rows, WARN_MS, now) if row.served is False]
     if old:
-        queues = f"no worker serves {_listed(old)}: SQS deletes messages after 14 days, and from 13 on they become dead letters"
-        return ScalingCondition(NEAR_EXPIRY, "True", UNSERVED, queues)
-    return ScalingCondition(NEAR_EXPIRY, "False", NOT_NEAR, "no queue without workers has held messages for a week")
+        remedy = "those older than 13 days will be stored as dead letters"
+        return condition_true(NEAR_EXPIRY, UNSERVED, _message(old, remedy))
+    return condition_false(NEAR_EXPIRY, NOT_NEAR, "no queue without workers has held messages for a week")
 
 
 def is_sweeping(status: Mapping[str, Any]) -> bool:
-    """Whether the status asks for a worker that keeps what is about to expire."""
+    """Whether the status requests the sweeper."""
     conditions: Iterable[Mapping[str, Any]] = status.get("conditions") or ()
     return any((each["type"], each["status"], each["reason"]) == (NEAR_EXPIRY, "True", SWEEPING) for each in conditions)
 
 
-def _listed(rows: Iterable[Row]) -> str:
-    return ", ".join(
-        f'"{row.name}", which may hold messages of {timestamp(row.since)[:10]}' for row in rows if row.since is not None
+def _message(rows: Iterable[Row], remedy: str) -> str:
+    queues = ", ".join(
+        f'"{row.name}" (may hold messages from {timestamp(row.since)[:10]})' for row in rows if row.since is not None
     )
+    return f"no worker serves {queues}: SQS deletes messages after 14 days; {remedy}"

@@ -1,95 +1,94 @@
-"""Makes the cluster hold a route's objects: applies those that differ, deletes those that are no longer wanted."""
+"""Applies the objects of a route: writes those that differ, deletes those that are no longer desired."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
 
 from chaski_core.errors import ChaskiError
 from chaski_core.route.validation.crd import KIND
-from chaski_operator.kube.cache import OwnedObjects
-from chaski_operator.kube.compare import difference
-from chaski_operator.manifests.manifests import Object, kind_of
+from chaski_operator.kube.cache import ObjectCache
+from chaski_operator.manifests.kinds import Object, kind_of
 from chaski_operator.manifests.names import MANAGED_BY_LABEL, MANAGER, MANIFEST_HASH
 from chaski_runtime.kube.client import KubeApi, object_path
 
 
 class ForeignObjectError(ChaskiError):
-    """An object of that name is there already and belongs to somebody else. It was not touched."""
+    """An object of that name exists and belongs to another owner. It was not changed."""
 
     def __init__(self, document: Object) -> None:
         metadata = document["metadata"]
         self.name = f"{document['kind']} {metadata['namespace']}/{metadata['name']}"
-        super().__init__(f"{self.name} is there already and is not this route's; rename the route or remove the object")
+        super().__init__(
+            f"{self.name} already exists and does not belong to this route; rename the route or remove the object"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was done."""
+    """The changes that were made; each entry is `<kind> <name>`."""
 
     created: Sequence[str] = field(default=())
-    updated: Sequence[str] = field(default=())  # because what is wanted has changed
-    corrected: Sequence[str] = field(default=())  # because somebody else changed it; with the first field that differed
+    updated: Sequence[str] = field(default=())  # the desired state has changed
+    corrected: Sequence[str] = field(default=())  # changed by another writer; with the first field that differed
     deleted: Sequence[str] = field(default=())
 
 
 class Applier:
-    """Writes to the cluster."""
+    """Applies and prunes the objects of routes."""
 
-    def __init__(self, api: KubeApi, owned: OwnedObjects) -> None:
+    def __init__(self, api: KubeApi, objects: ObjectCache) -> None:
         self._api = api
-        self._owned = owned
+        self._objects = objects
 
-    async def apply(self, wanted: Sequence[Object]) -> Applied:
-        """Makes and mends objects of one route, in order. Where nothing differs nothing is written.
+    async def apply(self, desired: Sequence[Object]) -> Applied:
+        """Creates and updates the objects of one route, in order. Writes nothing where nothing differs.
 
         Raises:
             ForeignObjectError: one of the names is taken.
-            KubeApiError: the API server did not take one; those before it are there.
+            KubeApiError: the API server refused one; those before it were applied.
         """
         created, updated, corrected = [], [], []
-        for document in wanted:
+        for document in desired:
             live = await self._live(document)
             place = difference(document, live) if live is not None else None
             if live is not None and place is None:
                 continue
-            self._owned.put(kind_of(document), await self._api.apply(_path(document), document, manager=MANAGER))
+            self._objects.put(kind_of(document), await self._api.apply(_path(document), document, manager=MANAGER))
             if live is None:
-                created.append(_told(document))
-            elif _seal(live) != _seal(document):
-                updated.append(_told(document))
+                created.append(_describe(document))
+            elif _manifest_hash(live) != _manifest_hash(document):
+                updated.append(_describe(document))
             else:
-                corrected.append(_told(document, place))
+                corrected.append(_describe(document, place))
         return Applied(created, updated, corrected)
 
-    async def prune(self, namespace: str, route: str, uid: str, wanted: Sequence[Object]) -> Applied:
-        """Deletes objects of the route that are no longer wanted; only those that it owns."""
-        kept = {(each["kind"], each["metadata"]["name"]) for each in wanted}
+    async def prune(self, namespace: str, route: str, uid: str, desired: Sequence[Object]) -> Applied:
+        """Deletes the objects that the route owns and that are no longer desired."""
+        kept = {(each["kind"], each["metadata"]["name"]) for each in desired}
         deleted = []
-        for document in list(self._owned.of_route(namespace, route)):
+        for document in list(self._objects.of_route(namespace, route)):
             if (document["kind"], document["metadata"]["name"]) in kept or owner_of(document) != uid:
                 continue
             await self._api.delete(_path(document), uid=document["metadata"]["uid"])
-            self._owned.remove(kind_of(document), document)
-            deleted.append(_told(document))
+            self._objects.remove(kind_of(document), document)
+            deleted.append(_describe(document))
         return Applied(deleted=deleted)
 
-    async def _live(self, wanted: Object) -> Object | None:
-        """The object that is there now, if it is the route's own."""
-        metadata = wanted["metadata"]
-        kind = kind_of(wanted)
-        live = self._owned.get(kind, metadata["namespace"], metadata["name"]) or await self._api.find(_path(wanted))
-        if live is None or owner_of(live) == owner_of(wanted):
+    async def _live(self, desired: Object) -> Object | None:
+        """The live object, if the route owns it."""
+        metadata = desired["metadata"]
+        kind = kind_of(desired)
+        live = self._objects.get(kind, metadata["namespace"], metadata["name"]) or await self._api.find(_path(desired))
+        if live is None or owner_of(live) == owner_of(desired):
             return live
-        if not _of_earlier_route(live, wanted):
-            raise ForeignObjectError(wanted)
-        # The garbage collector is about to take it: its owner is gone. A Deployment that it took later would be ours.
-        await self._api.delete(_path(wanted), uid=live["metadata"]["uid"])
-        self._owned.remove(kind, live)
+        if not _of_earlier_route(live, desired):
+            raise ForeignObjectError(desired)
+        # Its owner was deleted, so the garbage collector is about to delete it: delete it now, before the new one is made.
+        await self._api.delete(_path(desired), uid=live["metadata"]["uid"])
+        self._objects.remove(kind, live)
         return None
-
-
-def _seal(document: Object) -> str | None:
-    seal: str | None = (document["metadata"].get("annotations") or {}).get(MANIFEST_HASH)
-    return seal
 
 
 def owner_of(document: Object) -> str | None:
@@ -98,13 +97,18 @@ def owner_of(document: Object) -> str | None:
     return next((str(each["uid"]) for each in owners if each.get("controller")), None)
 
 
-def _of_earlier_route(live: Object, wanted: Object) -> bool:
-    """Whether an object was made for a route of the same name that was deleted since."""
+def _of_earlier_route(live: Object, desired: Object) -> bool:
+    """Whether an object was made for a route of the same name that has been deleted."""
     if live["metadata"].get("labels", {}).get(MANAGED_BY_LABEL) != MANAGER:
         return False
-    name = wanted["metadata"]["ownerReferences"][0]["name"]
+    name = desired["metadata"]["ownerReferences"][0]["name"]
     owners = live["metadata"].get("ownerReferences") or ()
     return any(each.get("controller") and (each["kind"], each["name"]) == (KIND, name) for each in owners)
+
+
+def _manifest_hash(document: Object) -> str | None:
+    value: str | None = (document["metadata"].get("annotations") or {}).get(MANIFEST_HASH)
+    return value
 
 
 def _path(document: Object) -> str:
@@ -112,5 +116,67 @@ def _path(document: Object) -> str:
     return object_path(kind.api_version, kind.plural, metadata["namespace"], metadata["name"])
 
 
-def _told(document: Object, place: str | None = None) -> str:
+def _describe(document: Object, place: str | None = None) -> str:
     return f"{document['kind']} {document['metadata']['name']}" + (f" ({place})" if place else "")
+
+
+# ---- comparison
+# Comparing by server-side apply would cost a write request for each object and reconciliation, even without a change.
+
+_QUANTITY = re.compile(r"([0-9]+(?:[.][0-9]+)?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?")
+_POWERS = {
+    "": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", 1)},
+    **{suffix + "i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)},
+}  # fmt: skip
+
+
+def difference(desired: Any, live: Any, path: str = "") -> str | None:
+    """The path of the first desired value that the live object lacks; None if it has all of them.
+
+    Fields that only the live object has belong to other writers. List entries that carry names are matched by name;
+    other lists must have the same length.
+    """
+    if isinstance(desired, Mapping):
+        return _in_mapping(desired, live, path)
+    if isinstance(desired, list):
+        return _in_list(desired, live, path)
+    return None if desired == live or (".resources." in path and _same_quantity(desired, live)) else path
+
+
+def _in_mapping(desired: Mapping[str, Any], live: Any, path: str) -> str | None:
+    if not isinstance(live, Mapping):
+        return None if not desired and live is None else path  # an empty mapping may be omitted
+    for name, value in desired.items():
+        place = f"{path}.{name}" if path else name
+        if (found := difference(value, live.get(name), place)) is not None:
+            return found
+    return None
+
+
+def _in_list(desired: list[Any], live: Any, path: str) -> str | None:
+    if not isinstance(live, list):
+        return None if not desired and live is None else path
+    if desired and all(isinstance(each, Mapping) and "name" in each for each in desired):
+        named = {each["name"]: each for each in live if isinstance(each, Mapping) and "name" in each}
+        pairs = [(each, named.get(each["name"]), f"{path}[{each['name']}]") for each in desired]
+    elif len(desired) != len(live):
+        return path
+    else:
+        both = enumerate(zip(desired, live, strict=True))
+        pairs = [(each, other, f"{path}[{index}]") for index, (each, other) in both]
+    return next((found for each, other, at in pairs if (found := difference(each, other, at)) is not None), None)
+
+
+def _same_quantity(desired: Any, live: Any) -> bool:
+    """Whether two spellings of a quantity are equal: the API server stores `0.5` as `500m`."""
+    first, second = _quantity(desired), _quantity(live)
+    return first is not None and first == second
+
+
+def _quantity(value: Any) -> Decimal | None:
+    found = _QUANTITY.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    if found is None:
+        return None
+    number, suffix = Decimal(found.group(1)), found.group(2) or ""
+    return number * (_POWERS[suffix] if suffix in _POWERS else Decimal(10) ** int(suffix[1:]))

@@ -1,7 +1,7 @@
-"""The thin part on kopf: what it watches, and whom it tells.
+"""Watch events by kopf, passed to plain functions.
 
-Raw events only: kopf's own change detection works with differences and keeps them in annotations, whereas a route is
-always looked at as a whole. So kopf writes nothing, and needs no finalizer.
+Only kopf's raw events are used: its change detection computes differences and stores them in annotations, whereas a
+route is always reconciled as a whole. So kopf writes nothing, and needs no finalizer.
 """
 
 import asyncio
@@ -15,26 +15,30 @@ from typing import Any
 import kopf
 
 from chaski_core.route.validation.crd import GROUP_VERSION
-from chaski_operator.manifests.manifests import Kind, Object
+from chaski_operator.manifests.kinds import Kind, Object
 from chaski_operator.manifests.names import OWNED_SELECTOR
 from chaski_runtime.kube.config import KubeAccess
 
-_LOGIN_MINUTES = 10.0  # a Pod's token is renewed on disk; it is read again so often
+_LOGIN_MINUTES = 10.0  # a Pod's token is renewed on disk; it is read again this often
 
-Seen = Callable[[str | None, Object], None]  # ADDED, MODIFIED, DELETED or None (was there before); the object
+EventHandler = Callable[
+    [str | None, Object], None
+]  # ADDED, MODIFIED, DELETED or None (from the initial list); the object
 
 
-def registry(access: KubeAccess, on_route: Seen, kinds: dict[Kind, Seen]) -> kopf.OperatorRegistry:
-    """What kopf is to watch, and whom it tells: functions that are called on the loop which is running now.
+def event_registry(
+    access: KubeAccess, on_route: EventHandler, kinds: dict[Kind, EventHandler]
+) -> kopf.OperatorRegistry:
+    """A kopf registry whose handlers run on the event loop that is running now.
 
     Args:
         access: the API server.
-        on_route: told of every event of a ChaskiRoute.
-        kinds: told of every event of the operator's own objects of a kind.
+        on_route: receives every event of a ChaskiRoute.
+        kinds: receive every event of the operator's own objects of a kind.
     """
-    made = kopf.OperatorRegistry()
+    registry = kopf.OperatorRegistry()
 
-    @kopf.on.login(registry=made)
+    @kopf.on.login(registry=registry)
     def login(**_: Any) -> kopf.ConnectionInfo:
         return kopf.ConnectionInfo(
             server=access.server,
@@ -48,15 +52,15 @@ def registry(access: KubeAccess, on_route: Seen, kinds: dict[Kind, Seen]) -> kop
         )
 
     group, _, version = GROUP_VERSION.partition("/")
-    kopf.on.event(group, version, "chaskiroutes", id="routes", registry=made)(_teller(on_route))
-    for kind, seen in kinds.items():
+    kopf.on.event(group, version, "chaskiroutes", id="routes", registry=registry)(_forward_to(on_route))
+    for kind, handler in kinds.items():
         kind_group, _, kind_version = kind.api_version.rpartition("/")
-        kopf.on.event(kind_group, kind_version, kind.plural, id=kind.plural, registry=made)(_teller(seen))
-    return made
+        kopf.on.event(kind_group, kind_version, kind.plural, id=kind.plural, registry=registry)(_forward_to(handler))
+    return registry
 
 
 def kopf_settings(kinds: list[Kind]) -> kopf.OperatorSettings:
-    """How kopf watches: only our own objects, which the API server selects, and no scan of what else there is."""
+    """Kopf's settings: watch only the operator's own objects, selected by the API server; no scan for other resources."""
     settings = kopf.OperatorSettings()
     settings.process.ultimate_exiting_timeout = None
     settings.posting.enabled = False
@@ -65,47 +69,46 @@ def kopf_settings(kinds: list[Kind]) -> kopf.OperatorSettings:
     settings.networking.request_timeout = 60.0
     settings.networking.connect_timeout = 10.0
     settings.watching.connect_timeout = 10.0
-    settings.watching.server_timeout = 300  # the API server takes whole seconds only
+    settings.watching.server_timeout = 300  # the API server accepts whole seconds only
     for kind in kinds:
         group, _, version = kind.api_version.rpartition("/")
         settings.watching.label_selectors[(group, version, kind.plural)] = OWNED_SELECTOR
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # that signals are not its business
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # warns that it does not handle signals
     return settings
 
 
 class KopfThread:
-    """Runs kopf in a thread of its own: it takes every task of its event loop for its own, and cancels it at the end."""
+    """Runs kopf in a thread with a loop of its own: on exit kopf cancels all tasks of its event loop."""
 
-    def __init__(self, made: kopf.OperatorRegistry, namespaces: Sequence[str], kinds: list[Kind]) -> None:
-        self._registry = made
+    def __init__(self, registry: kopf.OperatorRegistry, namespaces: Sequence[str], kinds: list[Kind]) -> None:
+        self._registry = registry
         self._namespaces = namespaces
         self._kinds = kinds
         self._stopped = threading.Event()
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        self._thread = threading.Thread(target=self._work, name="kopf", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
 
     def start(self) -> None:
-        """Begins."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Asks it to end."""
+        """Requests the end; `ended` waits for it."""
         self._stopped.set()
 
     async def ended(self) -> str:
-        """Waits until it has ended, by itself or because it was asked to; why."""
+        """Waits for the end, requested or not; returns its cause."""
         return str(await asyncio.shield(self._ended))
 
-    def _work(self) -> None:
-        why = "ended"
+    def _run(self) -> None:
+        cause = "ended"
         try:
             asyncio.run(self._operate())
-        except Exception as error:  # noqa: BLE001 - the API server away, a definition that went: whoever waits is told
-            why = repr(error)
-        with contextlib.suppress(RuntimeError):  # nobody waits any more
-            self._loop.call_soon_threadsafe(self._ended.set_result, why)
+        except Exception as error:  # noqa: BLE001 - API server unavailable, CRD deleted: `ended` returns the cause
+            cause = repr(error)
+        with contextlib.suppress(RuntimeError):  # the other loop is closed already
+            self._loop.call_soon_threadsafe(self._ended.set_result, cause)
 
     async def _operate(self) -> None:
         await kopf.operator(
@@ -117,11 +120,11 @@ class KopfThread:
         )
 
 
-def _teller(seen: Seen) -> Callable[..., Any]:
+def _forward_to(handler: EventHandler) -> Callable[..., Any]:
     loop = asyncio.get_running_loop()
 
-    async def tell(event: Any, **_: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the other loop ends first at the end of the process
-            loop.call_soon_threadsafe(seen, event["type"], event["object"])
+    async def forward(event: Any, **_: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # at the end of the process the other loop closes first
+            loop.call_soon_threadsafe(handler, event["type"], event["object"])
 
-    return tell
+    return forward

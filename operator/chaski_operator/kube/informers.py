@@ -1,4 +1,4 @@
-"""What the operator sees of the cluster: listed at the start and now and then, watched in between."""
+"""Keeps the caches in sync with the cluster: a full list at the start and periodically, watch events in between."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -6,101 +6,96 @@ from typing import Any
 
 from chaski_core.ports import Clock
 from chaski_core.route.validation.crd import GROUP_VERSION, KIND
-from chaski_operator.kube.cache import OwnedObjects
-from chaski_operator.kube.handlers import Seen
-from chaski_operator.kube.route_cache import Object, Routes, key_of
+from chaski_operator.kube.cache import ObjectCache, RouteCache, key_of, route_of
+from chaski_operator.kube.handlers import EventHandler
 from chaski_operator.kube.workqueue import Key
-from chaski_operator.manifests.manifests import KINDS, Kind
-from chaski_operator.manifests.names import OWNED_SELECTOR, ROUTE_LABEL
+from chaski_operator.manifests.kinds import KINDS, Kind, Object
+from chaski_operator.manifests.names import OWNED_SELECTOR
 from chaski_runtime.kube.client import KubeApi, object_path
 
-_PAGE = 200  # objects of one answer: a few hundred KiB
+_PAGE_SIZE = 200  # objects in one response: a few hundred KiB
 ROUTE = Kind(GROUP_VERSION, KIND, "chaskiroutes")
 
 
-class Watching:
-    """Keeps `routes` and `owned` as the cluster is, and wakes the route that an event is about."""
+class Informers:
+    """Updates both caches and enqueues the route that an event belongs to."""
 
     def __init__(
-        self, api: KubeApi, routes: Routes, owned: OwnedObjects, namespaces: tuple[str, ...], clock: Clock
+        self, api: KubeApi, routes: RouteCache, objects: ObjectCache, namespaces: tuple[str, ...], clock: Clock
     ) -> None:
         self._api = api
         self._routes = routes
-        self._owned = owned
+        self._objects = objects
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
         self._clock = clock
-        self._seen_at: float | None = None  # monotonic: when a watch was last known to work
-        self._events: Counter[str] = Counter()  # by kind, since the last listing
-        self.wake: Callable[[Key], None] = lambda _: None
+        self._last_event_at: float | None = None  # monotonic: when a watch was last known to work
+        self._events: Counter[str] = Counter()  # by kind, since the last full list
+        self.enqueue: Callable[[Key], None] = lambda _: None
 
     def age_seconds(self) -> float | None:
-        """Since a watch was last seen to work; None before the first time."""
-        return None if self._seen_at is None else self._clock.monotonic() - self._seen_at
+        """Seconds since a watch was last known to work; None before the first time."""
+        return None if self._last_event_at is None else self._clock.monotonic() - self._last_event_at
 
     async def refresh(self) -> set[str]:
-        """Lists everything; the kinds of which something had changed since the last listing without any event.
+        """Lists everything; returns the kinds that had changed since the last list without a single watch event.
 
-        A watch that ended without a word looks like this (kopf issue 1276).
+        A watch that ended silently shows itself in this way (kopf issue 1276).
 
         Raises:
-            KubeApiError: it could not be listed. What was known stays.
+            KubeApiError: the list failed. The caches keep their content.
         """
-        silent: set[str] = set()
+        stale: set[str] = set()
         for namespace in self._namespaces:
             for kind in KINDS:
                 listed = [each async for each in self._list(kind, namespace, labelSelector=OWNED_SELECTOR)]
-                self._missed(kind, {_route_of(each) for each in self._owned.replace(kind, listed, namespace)}, silent)
+                missed = {route_of(each) for each in self._objects.replace(kind, listed, namespace)}
+                self._enqueue_missed(kind, missed, stale)
             listed = [each async for each in self._list(ROUTE, namespace)]
-            self._missed(ROUTE, set(self._routes.replace(listed, namespace)), silent)
+            self._enqueue_missed(ROUTE, set(self._routes.replace(listed, namespace)), stale)
         self._events.clear()
-        if not silent:
-            self._seen_at = self._clock.monotonic()
-        return silent
+        if not stale:
+            self._last_event_at = self._clock.monotonic()
+        return stale
 
-    def _missed(self, kind: Kind, keys: set[Key], silent: set[str]) -> None:
+    def _enqueue_missed(self, kind: Kind, keys: set[Key], stale: set[str]) -> None:
         for key in keys:
-            self.wake(key)
+            self.enqueue(key)
         if keys and not self._events[kind.kind]:
-            silent.add(kind.kind)
+            stale.add(kind.kind)
 
     def on_route(self, type_: str | None, document: Object) -> None:
-        """An event of a ChaskiRoute."""
-        self._note(ROUTE)
+        """Handles a watch event of a ChaskiRoute."""
+        self._record_event(ROUTE)
         if type_ == "DELETED":
             self._routes.remove(document)
         elif not self._routes.put(document):
-            return  # our own write, seen already
-        self.wake(key_of(document))
+            return  # the operator's own write, known already
+        self.enqueue(key_of(document))
 
-    def on_kind(self, kind: Kind) -> Seen:
-        """What to tell of events of our own objects of a kind."""
+    def handler_for(self, kind: Kind) -> EventHandler:
+        """The handler of watch events of the operator's objects of a kind."""
 
-        def seen(type_: str | None, document: Object) -> None:
-            self._note(kind)
+        def handle(type_: str | None, document: Object) -> None:
+            self._record_event(kind)
             if type_ == "DELETED":
-                self._owned.remove(kind, document)
-            elif not self._owned.put(kind, document):
+                self._objects.remove(kind, document)
+            elif not self._objects.put(kind, document):
                 return
-            self.wake(_route_of(document))
+            self.enqueue(route_of(document))
 
-        return seen
+        return handle
 
-    def _note(self, kind: Kind) -> None:
-        self._seen_at = self._clock.monotonic()
+    def _record_event(self, kind: Kind) -> None:
+        self._last_event_at = self._clock.monotonic()
         self._events[kind.kind] += 1
 
     async def _list(self, kind: Kind, namespace: str | None, **parameters: str) -> AsyncIterator[dict[str, Any]]:
-        asked = {"limit": str(_PAGE)} | parameters
+        query = {"limit": str(_PAGE_SIZE)} | parameters
         while True:
-            page = await self._api.get(object_path(kind.api_version, kind.plural, namespace), **asked)
+            page = await self._api.get(object_path(kind.api_version, kind.plural, namespace), **query)
             for each in page["items"]:
                 yield each
             after = page["metadata"].get("continue")
             if not after:
                 return
-            asked["continue"] = after
-
-
-def _route_of(document: Object) -> Key:
-    metadata = document["metadata"]
-    return metadata["namespace"], (metadata.get("labels") or {}).get(ROUTE_LABEL, "")
+            query["continue"] = after

@@ -1,4 +1,4 @@
-"""The Lease that is held while the operator writes: kopf has no leader election, and two operators must never write."""
+"""Leader election by a Lease: kopf has none, and two operators must never write at the same time."""
 
 import asyncio
 import logging
@@ -16,11 +16,11 @@ _API = "coordination.k8s.io/v1"
 
 
 class LeaseLostError(ChaskiError):
-    """The Lease could not be renewed in time: another process may be writing by now."""
+    """The Lease could not be renewed in time; another process may hold it now."""
 
 
 class Lease:
-    """One Lease of one process."""
+    """A Lease as one process acquires, renews and releases it."""
 
     def __init__(self, api: KubeApi, settings: LeaseSettings, clock: Clock) -> None:
         self._api = api
@@ -28,57 +28,59 @@ class Lease:
         self._clock = clock
         self._collection = object_path(_API, "leases", settings.namespace)
         self._path = object_path(_API, "leases", settings.namespace, settings.name)
-        self._renewed = 0.0  # monotonic
+        self._renewed_at = 0.0  # monotonic
 
     async def acquire(self, stopped: Callable[[], bool]) -> bool:
-        """Waits until the Lease is ours; False if it was stopped before."""
-        told = ""
+        """Waits until this process holds the Lease; False if it was stopped before."""
+        logged = ""
         while not stopped():
             try:
-                reason = await self._try()
+                reason = await self._acquire_or_renew()
             except KubeApiError as error:
                 reason = str(error)
             if reason is None:
                 return True
-            if reason != told:
+            if reason != logged:
                 _log.info("waiting for the Lease %s: %s", self._settings.name, reason)
-                told = reason
+                logged = reason
             await asyncio.sleep(min(1.0, self._settings.renew_seconds))
         return False
 
     async def keep(self) -> None:
-        """Renews it until cancelled.
+        """Renews the Lease until cancelled.
 
         Raises:
-            LeaseLostError: it was taken, or could not be renewed in time.
+            LeaseLostError: another process took it, or it could not be renewed in time.
         """
         while True:
             await asyncio.sleep(self._settings.renew_seconds)
             try:
                 async with asyncio.timeout(self._settings.renew_seconds):
-                    reason = await self._try()
+                    reason = await self._acquire_or_renew()
             except (KubeApiError, TimeoutError) as error:
-                reason = str(error) or "no answer"
-            age = self._clock.monotonic() - self._renewed
+                reason = str(error) or "timed out"
+            age = self._clock.monotonic() - self._renewed_at
             if reason is not None:
-                _log.warning("the Lease %s was not renewed: %s", self._settings.name, reason)
-            # A second before others may take it: nothing that is under way then may still write.
+                _log.warning("could not renew the Lease %s: %s", self._settings.name, reason)
+            # A second before others may take it, so that no write in progress overlaps with theirs.
             if age > self._settings.duration_seconds - 1.0:
-                raise LeaseLostError(f"the Lease {self._settings.name} was not renewed for {age:.0f} s: {reason}")
+                raise LeaseLostError(
+                    f"lost the Lease {self._settings.name}, which was not renewed for {age:.0f} s: {reason}"
+                )
 
     async def release(self) -> None:
-        """Lets the next one take it at once."""
+        """Releases the Lease so that the next process can take it at once."""
         try:
             lease = await self._api.find(self._path)
             if lease is not None and lease["spec"].get("holderIdentity") == self._settings.identity:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 await self._api.replace(self._path, lease)
         except KubeApiError as error:
-            _log.info("the Lease was not released: %s", error)
+            _log.info("could not release the Lease: %s", error)
 
-    async def _try(self) -> str | None:
-        """Takes or renews it; else why not."""
-        begun = self._clock.monotonic()
+    async def _acquire_or_renew(self) -> str | None:
+        """Takes or renews the Lease; returns the reason if that failed."""
+        started = self._clock.monotonic()
         now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
         try:
             lease = await self._api.find(self._path)
@@ -91,14 +93,14 @@ class Lease:
             else:
                 holder = lease["spec"].get("holderIdentity") or ""
                 if holder not in ("", self._settings.identity) and not _expired(lease["spec"], now):
-                    return f"{holder} holds it"
+                    return f"held by {holder}"
                 lease["spec"] = self._renewed_spec(lease["spec"], holder, now)
                 await self._api.replace(self._path, lease)
         except KubeRefusedError as error:
             if error.status == 409:
-                return "another process was faster"
+                return "another process acquired it first"
             raise
-        self._renewed = begun
+        self._renewed_at = started
         return None
 
     def _renewed_spec(self, spec: dict[str, Any], holder: str, now: datetime) -> dict[str, Any]:

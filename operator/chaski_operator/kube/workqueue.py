@@ -1,6 +1,6 @@
-"""When each route is looked at: at once when something happened, again after a while, later and later while it fails.
+"""A queue of keys to reconcile: at once after a change, periodically otherwise, with exponential backoff after failures.
 
-Each route has a task of its own, so that one that hangs or fails delays no other.
+Each key has a task of its own, so one that hangs or fails delays no other.
 """
 
 import asyncio
@@ -14,56 +14,59 @@ from chaski_operator.settings import ReconcileIntervals
 _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]  # namespace, name
-Reconcile = Callable[[Key], Awaitable[float | None]]  # seconds until the next look; None: the route is gone
+Reconcile = Callable[
+    [Key], Awaitable[float | None]
+]  # seconds until the next reconciliation; None: the object is deleted
 
 
 class WorkQueue:
-    """Calls `look` for every route that was woken, never twice at a time for one."""
+    """Calls `reconcile` for every key that was enqueued, never concurrently for the same key."""
 
-    def __init__(self, look: Reconcile, pace: ReconcileIntervals, random: Callable[[], float]) -> None:
-        self._look = look
-        self._pace = pace
+    def __init__(self, reconcile: Reconcile, intervals: ReconcileIntervals, random: Callable[[], float]) -> None:
+        self._reconcile = reconcile
+        self._intervals = intervals
         self._random = random
-        self._slots = asyncio.Semaphore(pace.routes_at_once)
-        self._woken: dict[Key, asyncio.Event] = {}
+        self._slots = asyncio.Semaphore(intervals.routes_at_once)
+        self._enqueued: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
 
-    def wake(self, key: Key) -> None:
-        """Has a route looked at as soon as possible."""
-        if key in self._woken:
-            self._woken[key].set()
+    def enqueue(self, key: Key) -> None:
+        """Schedules a reconciliation as soon as possible."""
+        if key in self._enqueued:
+            self._enqueued[key].set()
             return
-        self._woken[key] = asyncio.Event()
-        self._tasks[key] = asyncio.create_task(self._follow(key, self._woken[key]))
+        self._enqueued[key] = asyncio.Event()
+        self._tasks[key] = asyncio.create_task(self._run(key, self._enqueued[key]))
 
     async def stop(self) -> None:
-        """Cancels everything and waits for it."""
+        """Cancels all tasks and waits for their end."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._woken.clear()
+        self._enqueued.clear()
         self._tasks.clear()
 
-    async def _follow(self, key: Key, woken: asyncio.Event) -> None:
+    async def _run(self, key: Key, enqueued: asyncio.Event) -> None:
         failures = 0
         while True:
-            woken.clear()
+            enqueued.clear()
             try:
                 async with self._slots:
-                    delay = await self._look(key)
+                    delay = await self._reconcile(key)
                 failures = 0
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the looks at this route
+            except Exception as error:  # noqa: BLE001 - no exception may end the reconciliation of this key
                 failures += 1
-                delay = min(self._pace.retry_most_seconds, self._pace.retry_seconds * 2.0 ** min(failures, 30))
-                known = isinstance(error, ChaskiError)  # the API server away, the route changed meanwhile
-                _log.warning("%s/%s: %s; tried again in %.0f s", *key, error, delay, exc_info=not known)
-            if delay is None and not woken.is_set():
+                intervals = self._intervals
+                delay = min(intervals.max_retry_seconds, intervals.retry_seconds * 2.0 ** min(failures, 30))
+                known = isinstance(error, ChaskiError)  # API server unavailable, or a conflicting write
+                _log.warning("%s/%s: %s; retrying in %.0f s", *key, error, delay, exc_info=not known)
+            if delay is None and not enqueued.is_set():
                 break
-            # Not all routes at the same moment, though they were all first seen at the same one.
+            # Jitter: all keys were enqueued together at the start.
             pause = (delay or 0.0) * (0.9 + 0.2 * self._random())
-            # Not wait_for: before Python 3.12 it takes a cancellation for an answer that comes at the same moment.
+            # Not wait_for: before Python 3.12 it can swallow a cancellation that arrives together with the result.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await woken.wait()
-        del self._woken[key], self._tasks[key]
+                    await enqueued.wait()
+        del self._enqueued[key], self._tasks[key]

@@ -1,6 +1,7 @@
-"""Names that the operator gives and goes by: objects, labels, annotations, the finalizer."""
+"""Names of objects, labels, annotations and the finalizer."""
 
 import hashlib
+from collections.abc import Mapping
 
 from chaski_core.route.validation.crd import GROUP_VERSION
 
@@ -11,17 +12,22 @@ MANAGER = "chaski-operator"  # field manager of everything that the operator app
 ROUTE_LABEL = f"{GROUP}/route"
 QUEUE_LABEL = f"{GROUP}/queue"
 REPLAY_LABEL = f"{GROUP}/replay"
-ROUTE_OF_REPLAY_LABEL = f"{GROUP}/replayed-route"  # not ROUTE_LABEL: by that the workers are found
+ROUTE_OF_REPLAY_LABEL = f"{GROUP}/replayed-route"  # not ROUTE_LABEL, which selects the workers
 REPLAYS = "chaski-replay"  # app.kubernetes.io/name of their Pods
 ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
 STAGE_LABEL = f"{GROUP}/stage"  # first | retry | sweep
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 OWNED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGER}"
 
-MANIFEST_HASH = f"{GROUP}/manifest-hash"  # annotation: of the whole object as it was applied
-ROUTE_HASH = f"{GROUP}/route-hash"  # annotation of Pods: of all in the route that a worker reads
-RECONCILE_AT = f"{GROUP}/reconcile-requested-at"  # annotation of a route: look again now, whatever it says
-PAUSED = f"{GROUP}/reconcile"  # annotation of a route: `disabled` leaves it alone, except for its deletion
+MANIFEST_HASH = f"{GROUP}/manifest-hash"  # annotation: hash of the whole object as it was applied
+ROUTE_HASH = f"{GROUP}/route-hash"  # annotation of Pods: hash of all that a worker reads of the route
+RECONCILE_AT = f"{GROUP}/reconcile-requested-at"  # annotation of a route: a new value triggers a reconciliation
+PAUSED = f"{GROUP}/reconcile"  # annotation of a route: `disabled` pauses its reconciliation, except for its deletion
+
+
+def worker_labels(route: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Labels of a route's objects and worker Pods."""
+    return {"app.kubernetes.io/name": "chaski-worker", ROUTE_LABEL: route, **(more or {})}
 
 
 def config_map_name(route: str) -> str:
@@ -30,12 +36,12 @@ def config_map_name(route: str) -> str:
 
 
 def service_account_name(route: str) -> str:
-    """The workers' ServiceAccount where the route names none."""
+    """The workers' ServiceAccount, unless the route names one."""
     return f"chaski-{route}"
 
 
 def consumer_name(route: str, queue: str) -> str:
-    """The Deployment of a queue. Readable; with a hash where another route's or the error-consumer's could be the same."""
+    """The Deployment of a queue; with a hash where it could collide with another route's or the error-consumer's."""
     name = f"chaski-{route}-{queue}"
     if "-" not in route and "-" not in queue and queue != "retry":
         return name
@@ -48,20 +54,20 @@ def retry_name(route: str) -> str:
 
 
 def sweeper_name(route: str) -> str:
-    """The Deployment that keeps what is about to expire; with a hash, since a queue may be called `sweep`."""
+    """The sweeper's Deployment; with a hash, since a queue may be called `sweep`."""
     return f"chaski-{route}-sweep-{hashlib.sha256(f'{route}/.sweep'.encode()).hexdigest()[:6]}"
 
 
 def replay_account_name(route: str) -> str:
-    """The ServiceAccount of a route's replays. No route's name has a dot, so no workers' account is called so."""
+    """The ServiceAccount of a route's replays. Route names have no dots, so it never collides with a workers' account."""
     return f"chaski-{route}.replay"
 
 
 def replay_job_name(replay: str, uid: str) -> str:
-    """The Job of a ChaskiReplay; another one of the same name gets another, so an old Job is never taken for a new one."""
+    """The Job of a ChaskiReplay; with the uid, so that it differs from the Job of an earlier replay of the same name."""
     return f"chaski-replay-{replay}-{uid[:8]}"
 
 
 def replay_run(replay: str, uid: str) -> str:
-    """What the marks on dead letters say: the same however often the Job's Pods begin anew."""
+    """The run's name in the marks on dead letters: the same for every Pod of the Job."""
     return f"{replay}.{uid[:18]}"

@@ -1,4 +1,7 @@
-"""The worker Pod of one Deployment. Pure."""
+"""Worker Deployments of a route, and their Pods. Pure.
+
+No Deployment sets `spec.replicas`: that field belongs to the autoscaler, or to the one that the route leaves it to.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,21 +10,32 @@ from typing import Any
 
 import orjson
 
-from chaski_core.route.model import Route
+from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import resolved_document
-from chaski_operator.manifests.names import ROUTE_HASH, config_map_name, service_account_name
+from chaski_operator.manifests.kinds import DEPLOYMENT, Object, new_object
+from chaski_operator.manifests.names import (
+    QUEUE_LABEL,
+    ROUTE_HASH,
+    STAGE_LABEL,
+    config_map_name,
+    consumer_name,
+    retry_name,
+    service_account_name,
+    sweeper_name,
+    worker_labels,
+)
 from chaski_operator.settings import WorkerPodTemplate
 
 METRICS_PORT = 9090
 SWEEP = "sweep"
 _COMMANDS = {"first": "consume", "retry": "retry", SWEEP: "sweep"}
-USER = 65532  # "nonroot" of distroless images; any number but 0 does
-GRACE_SECONDS = 15  # beside the route's timeout: for deletes and what is given back
+USER = 65532  # "nonroot" of distroless images; any number but 0 would do
+GRACE_SECONDS = 15  # on top of the route's timeout: for deletes and for releasing messages
 RESOLVED_KEY = "resolved.yaml"
 ROUTE_FOLDER = "/etc/chaski/route"
 _SECRETS_FOLDER = "/etc/chaski/secrets"
-#: What the restricted Pod security standard asks for.
+#: As the restricted Pod security standard requires.
 RESTRICTED_POD: Mapping[str, Any] = {
     "runAsNonRoot": True,
     "runAsUser": USER,
@@ -34,31 +48,64 @@ RESTRICTED_CONTAINER: Mapping[str, Any] = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
-# What a worker never looks at: a change of these restarts nobody.
+# Parts of the spec that no worker reads: a change of these does not roll the Pods.
 _NOT_FOR_WORKERS = ("autoscaling", "deletionPolicy", "producers", "workers")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerDeployment:
-    """What one Deployment's Pods do."""
+    """One worker Deployment of a route."""
 
-    name: str  # of the Deployment
+    name: str
     stage: str  # first | retry | sweep
     queue: str | None  # None: retry or sweep
-    labels: Mapping[str, str]
+    labels: Mapping[str, str]  # of its Pods
+
+
+def worker_deployments(resolved: ResolvedRoute) -> list[WorkerDeployment]:
+    """The Deployments of a route: one for each queue, draining ones included, and one for all retries."""
+    route = resolved.route
+    names = [queue.name for queue in route.queues]
+    older = [name for generation in resolved.generations for name in generation.queues]
+    workers = []
+    for name in dict.fromkeys([*names, *older]):
+        labels = worker_labels(route.name, {STAGE_LABEL: "first", QUEUE_LABEL: name})
+        workers.append(WorkerDeployment(consumer_name(route.name, name), "first", name, labels))
+    if route.ordering is Ordering.RELAXED and (resolved.rungs or resolved.retired_rungs):
+        labels = worker_labels(route.name, {STAGE_LABEL: "retry"})
+        workers.append(WorkerDeployment(retry_name(route.name), "retry", None, labels))
+    return workers
+
+
+def sweeper_of(resolved: ResolvedRoute) -> WorkerDeployment:
+    """The sweeper: attempts nothing, and dead-letters what is about to expire in all queues and rungs."""
+    route = resolved.route.name
+    return WorkerDeployment(sweeper_name(route), SWEEP, None, worker_labels(route, {STAGE_LABEL: SWEEP}))
+
+
+def deployment(worker: WorkerDeployment, resolved: ResolvedRoute, pods: WorkerPodTemplate) -> Object:
+    """The Deployment as a manifest, still without its owner and hash."""
+    spec = {
+        "revisionHistoryLimit": 3,
+        "selector": {"matchLabels": dict(worker.labels)},
+        "template": pod_template(worker, resolved, pods),
+    }
+    document = new_object(DEPLOYMENT, worker.name, resolved.route, {"spec": spec})
+    document["metadata"]["labels"].update(worker.labels)
+    return document
 
 
 def route_hash(resolved: ResolvedRoute) -> str:
-    """Changes with all that a worker reads, and with nothing else."""
+    """A hash of everything that a worker reads of the route, and of nothing else."""
     document = resolved_document(resolved)
     spec = {name: value for name, value in document["route"]["spec"].items() if name not in _NOT_FOR_WORKERS}
     spec["suspend"] = spec.get("suspend", {}).get("delivery", False)
-    told = orjson.dumps([spec, document["resolved"]], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(told).hexdigest()[:16]
+    content = orjson.dumps([spec, document["resolved"]], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
-def pod_template(job: WorkerDeployment, resolved: ResolvedRoute, pods: WorkerPodTemplate) -> dict[str, Any]:
-    """`{metadata, spec}`: fit for namespaces that enforce the restricted Pod security standard."""
+def pod_template(worker: WorkerDeployment, resolved: ResolvedRoute, pods: WorkerPodTemplate) -> dict[str, Any]:
+    """`{metadata, spec}` of a Pod that the restricted Pod security standard admits."""
     route = resolved.route
     workers = route.document["spec"].get("workers") or {}
     spec: dict[str, Any] = {
@@ -67,30 +114,34 @@ def pod_template(job: WorkerDeployment, resolved: ResolvedRoute, pods: WorkerPod
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": route.delivery.timeout_seconds + GRACE_SECONDS,
         "securityContext": dict(RESTRICTED_POD),
-        "containers": [_container(job, route, pods)],
+        "containers": [_container(worker, route, pods)],
         "volumes": [
             {"name": "route", "configMap": {"name": config_map_name(route.name)}},
-            *({"name": _volume(name), "secret": {"secretName": name}} for name in _secrets_for(job, route)),
+            *({"name": _volume(name), "secret": {"secretName": name}} for name in _secrets_for(worker, route)),
         ],
-        "topologySpreadConstraints": [_spread(key, job.labels) for key in ("kubernetes.io/hostname", _ZONE)],
+        "topologySpreadConstraints": [_spread(key, worker.labels) for key in ("kubernetes.io/hostname", _ZONE)],
     }
     if pods.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in pods.pull_secrets]
     for name in ("nodeSelector", "tolerations"):
         if workers.get(name):
             spec[name] = workers[name]
-    return {"metadata": {"labels": dict(job.labels), "annotations": {ROUTE_HASH: route_hash(resolved)}}, "spec": spec}
+    return {
+        "metadata": {"labels": dict(worker.labels), "annotations": {ROUTE_HASH: route_hash(resolved)}},
+        "spec": spec,
+    }
 
 
 def secrets_of(route: Route) -> list[str]:
-    """Names of the Secrets that its workers mount; the kubelet reads them, the operator never does."""
+    """Names of the Secrets that the route's workers mount. The kubelet reads them; the operator never does."""
     signing = (route.document["spec"].get("signing") or {}).get("secretName")
     clients = [rule.client_cert_secret_name for rule in route.allow]
     return list(dict.fromkeys(name for name in (signing, *clients) if name))
 
 
-def _secrets_for(job: WorkerDeployment, route: Route) -> list[str]:
-    return [] if job.stage == SWEEP else secrets_of(route)  # it calls no target, and must run where a Secret is missing
+def _secrets_for(worker: WorkerDeployment, route: Route) -> list[str]:
+    # The sweeper calls no target, and must run even where a Secret is missing.
+    return [] if worker.stage == SWEEP else secrets_of(route)
 
 
 # A worker never calls its own Pod, whatever a route says.
@@ -101,15 +152,15 @@ _OWN_ADDRESSES = [
 _ZONE = "topology.kubernetes.io/zone"
 
 
-def _container(job: WorkerDeployment, route: Route, pods: WorkerPodTemplate) -> dict[str, Any]:
+def _container(worker: WorkerDeployment, route: Route, pods: WorkerPodTemplate) -> dict[str, Any]:
     command = [
         "chaski-worker",
-        _COMMANDS[job.stage],
+        _COMMANDS[worker.stage],
         "--route",
         f"{ROUTE_FOLDER}/{RESOLVED_KEY}",
     ]
-    if job.queue is not None:
-        command += ["--queue", job.queue]
+    if worker.queue is not None:
+        command += ["--queue", worker.queue]
     container: dict[str, Any] = {
         "name": "worker",
         "image": pods.image,
@@ -125,7 +176,7 @@ def _container(job: WorkerDeployment, route: Route, pods: WorkerPodTemplate) -> 
             {"name": "route", "mountPath": ROUTE_FOLDER, "readOnly": True},
             *(
                 {"name": _volume(name), "mountPath": f"{_SECRETS_FOLDER}/{name}", "readOnly": True}
-                for name in _secrets_for(job, route)
+                for name in _secrets_for(worker, route)
             ),
         ],
     }

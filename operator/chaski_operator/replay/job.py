@@ -1,16 +1,16 @@
 """The Job of a ChaskiReplay. Pure: the resource and its route in, a manifest out.
 
-The Job may be stopped and its Pods may be killed at any time: which dead letters were sent stands in the marks on them,
-under the name of the run, and nothing is kept in a Pod.
+The Job may be suspended and its Pods killed at any time: a dead letter that was sent carries a mark with the name of the
+run, and no state is kept in a Pod.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from chaski_core.moments import parse_time
 from chaski_core.route.validation.crd import GROUP_VERSION
-from chaski_core.timestamps import timestamp
+from chaski_core.timestamps import parse_time
+from chaski_operator.manifests.kinds import Object
 from chaski_operator.manifests.names import (
     MANAGED_BY_LABEL,
     MANAGER,
@@ -30,21 +30,19 @@ from chaski_operator.manifests.worker_pod import (
     ROUTE_FOLDER,
 )
 from chaski_operator.settings import ToolPods
-
-Object = dict[str, Any]
+from chaski_replay.arguments import ReplayArguments, job_command
+from chaski_runtime.process.command_error import ExitCode
 
 KIND = "ChaskiReplay"
 CONTAINER = "replay"
 PROGRESS_PORT_NAME = "progress"
-WRONG_INPUT = 2  # exit code of `chaski`: trying again does not help
-_RETRIES = 12  # with the Job controller's pauses, three quarters of an hour
+_RETRIES = 12  # 45 minutes, with the Job controller's backoff
 _REPORT = "/dev/termination-log"
 _FAIL_AT_ONCE = {
     "action": "FailJob",
-    "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [WRONG_INPUT]},
+    "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [int(ExitCode.WRONG_INPUT)]},
 }
 _IGNORE_DRAINS = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-_FLAGS = {"subject": "--subject", "target": "--target", "class": "--class", "text": "--text"}
 
 
 def replay_job(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolPods) -> Object:
@@ -53,10 +51,10 @@ def replay_job(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolP
     Args:
         replay: the ChaskiReplay.
         route: its ChaskiRoute.
-        tools: what is the same for all replays.
+        tools: the part of the Pod that is the same for all replays.
 
     Raises:
-        ValueError: a time of the filter is none; the sentence says which.
+        ValueError: a time of the filter is invalid; the message names it.
     """
     metadata = replay["metadata"]
     labels = {
@@ -77,42 +75,48 @@ def replay_job(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolP
         "spec": {
             "backoffLimit": _RETRIES,
             "suspend": bool(replay["spec"].get("suspend")),
-            "podReplacementPolicy": "Failed",  # never two at a time
+            "podReplacementPolicy": "Failed",  # never two Pods at the same time
             "podFailurePolicy": {"rules": [_FAIL_AT_ONCE, _IGNORE_DRAINS]},
             "template": {"metadata": {"labels": labels}, "spec": _pod(replay, route, tools)},
         },
     }
 
 
-def arguments(replay: Mapping[str, Any]) -> list[str]:
-    """What `chaski dead-letters replay` is told. ValueError: a time is none."""
+def arguments(replay: Mapping[str, Any]) -> ReplayArguments:
+    """The arguments of `chaski dead-letters replay`. Raises ValueError if a time is invalid."""
     metadata, spec = replay["metadata"], replay["spec"]
-    wanted = spec.get("filter") or {}
-    made = ["--run", replay_run(metadata["name"], metadata["uid"])]
+    filters = spec.get("filter") or {}
     since, until = window(replay)
-    made += [f"--since={timestamp(since)}"] if since is not None else []
-    made += [f"--until={timestamp(until)}"]
-    made += [f"{flag}={wanted[name]}" for name, flag in _FLAGS.items() if name in wanted]
-    made += [f"--to-url={spec['toURL']}"] if "toURL" in spec else []
-    made += [f"--rate={spec['ratePerSecond']}"] if "ratePerSecond" in spec else []
-    made += [f"--{name}" for name, asked in (("again", "again"), ("dry-run", "dryRun")) if spec.get(asked)]
-    return [*made, "--", *wanted["ids"]] if "ids" in wanted else made
+    return ReplayArguments(
+        run=replay_run(metadata["name"], metadata["uid"]),
+        since=since,
+        until=until,
+        subject=filters.get("subject"),
+        target=filters.get("target"),
+        error_class=filters.get("class"),
+        text=filters.get("text"),
+        to_url=spec.get("toURL"),
+        rate=spec.get("ratePerSecond"),
+        again=bool(spec.get("again")),
+        dry_run=bool(spec.get("dryRun")),
+        ids=tuple(filters.get("ids", ())),
+    )
 
 
 def window(replay: Mapping[str, Any]) -> tuple[int | None, int]:
     """Since and until in epoch milliseconds: the same for every Pod of the Job.
 
-    What fails while it runs is another dead letter. A resource's creation is told in whole seconds, so all of that second
-    counts.
+    A message that fails again during the replay becomes another dead letter, so `until` is the resource's creation at the
+    latest. That time has whole seconds, so the whole second is included.
     """
     created = int(datetime.fromisoformat(replay["metadata"]["creationTimestamp"]).timestamp()) * 1000
-    wanted = replay["spec"].get("filter") or {}
-    since, until = (_moment(name, wanted.get(name), created) for name in ("since", "until"))
+    filters = replay["spec"].get("filter") or {}
+    since, until = (_time(name, filters.get(name), created) for name in ("since", "until"))
     latest = created + 1000
     return since, latest if until is None else min(until, latest)
 
 
-def _moment(name: str, text: str | None, created: int) -> int | None:
+def _time(name: str, text: str | None, created: int) -> int | None:
     if text is None:
         return None
     try:
@@ -125,7 +129,7 @@ def _pod(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolPods) -
     workers = route["spec"].get("workers") or {}
     name = route["metadata"]["name"]
     spec: Object = {
-        "restartPolicy": "Never",  # a Pod that failed keeps its message
+        "restartPolicy": "Never",  # a failed Pod keeps its termination message
         "serviceAccountName": replay_account_name(name),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -134,7 +138,7 @@ def _pod(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolPods) -
         "containers": [_container(replay, tools)],
         "volumes": [
             {"name": "route", "configMap": {"name": config_map_name(name)}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}},  # what will be sent, in its order
+            {"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}},  # the selected messages, in order
         ],
     }
     if tools.pull_secrets:
@@ -143,14 +147,12 @@ def _pod(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolPods) -
 
 
 def _container(replay: Mapping[str, Any], tools: ToolPods) -> Object:
-    route = f"{ROUTE_FOLDER}/{RESOLVED_KEY}"
-    told = ["--progress-port", str(METRICS_PORT), "--report", _REPORT]
     return {
         "name": CONTAINER,
         "image": tools.image,
         "imagePullPolicy": tools.pull_policy,
-        "command": ["chaski", "dead-letters", "replay", "--route", route],
-        "args": ["--yes", "--output", "json", *told, *arguments(replay)],
+        "command": job_command(f"{ROUTE_FOLDER}/{RESOLVED_KEY}"),
+        "args": arguments(replay).job_arguments(METRICS_PORT, _REPORT),
         "env": [{"name": name, "value": value} for name, value in sorted(tools.environment.items())],
         "ports": [{"name": PROGRESS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},

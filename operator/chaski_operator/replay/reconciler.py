@@ -1,7 +1,7 @@
-"""Runs ChaskiReplays: one Job for each, its progress in the status. Gather, decide, apply, as for routes.
+"""Reconciles ChaskiReplays: one Job for each, its progress in the status.
 
-Beside the watches of routes, and without their framework: a cluster without this definition, or an operator without the
-rights for it, works on routes as ever. What a replay has sent is never remembered here; it stands in the dead letters.
+Independent of the watches of routes and of kopf: if the CRD is missing, or the operator lacks the rights for it, routes
+are reconciled all the same. What a replay has sent is recorded in the dead letters, never here.
 """
 
 import asyncio
@@ -15,102 +15,102 @@ import aiohttp
 
 from chaski_core.ports import Clock
 from chaski_core.route.validation.crd import GROUP_VERSION
-from chaski_operator.kube.route_cache import Routes
+from chaski_operator.kube.cache import RouteCache, version_of, without_managed_fields
 from chaski_operator.kube.workqueue import Key, WorkQueue
+from chaski_operator.manifests.kinds import Object
 from chaski_operator.manifests.names import MANAGER, replay_job_name
-from chaski_operator.pods.address import read_answer
+from chaski_operator.pods.metrics_client import read_limited
 from chaski_operator.replay.job import KIND, replay_job
-from chaski_operator.replay.policy import Act, Decision, ReplayObservation, decide, is_finished
-from chaski_operator.replay.reports import Report, progress_url, read_report
+from chaski_operator.replay.policy import Action, Decision, ReplayObservation, decide, is_finished
+from chaski_operator.replay.reports import progress_url
 from chaski_operator.settings import OperatorSettings
+from chaski_replay.report import ReplayReport
 from chaski_runtime.kube.client import KubeApi, KubeRefusedError, object_path
 from chaski_runtime.kube.informer import Informer
 
 _log = logging.getLogger(__name__)
 _PLURAL = "chaskireplays"
-_ASK_SECONDS = 3.0
+_PROGRESS_TIMEOUT_SECONDS = 3.0
 _MAX_REPORT_BYTES = 65_536
 _MAX_PODS = "50"
 
-Object = dict[str, Any]
 
+class ReplayReconciler:
+    """All ChaskiReplays of the served namespaces. Call `run` once for each acquisition of the Lease."""
 
-class Replays:
-    """All ChaskiReplays of the served namespaces. Call `run` once for each time that the Lease is held."""
-
-    def __init__(self, api: KubeApi, routes: Routes, settings: OperatorSettings, clock: Clock) -> None:
+    def __init__(self, api: KubeApi, routes: RouteCache, settings: OperatorSettings, clock: Clock) -> None:
         self._api = api
         self._routes = routes
         self._settings = settings
         self._clock = clock
-        self._mirrors: list[Informer[Object]] = []
-        self._written: dict[Key, Object] = {}  # our own writes, until a watch tells of them
+        self._informers: list[Informer[Object]] = []
+        self._written: dict[Key, Object] = {}  # the operator's own writes, until the watch reports them
         self._session: aiohttp.ClientSession | None = None
 
     async def run(self) -> None:
-        """Works until cancelled."""
-        rounds = WorkQueue(self.look, self._settings.pace, random.random)
+        """Runs until cancelled."""
+        queue = WorkQueue(self.reconcile, self._settings.intervals, random.random)
 
-        def changed(key: Key, _: Object | None) -> None:
-            rounds.wake(key)
+        def on_change(key: Key, _: Object | None) -> None:
+            queue.enqueue(key)
 
-        self._mirrors = [
+        self._informers = [
             Informer(
                 self._api,
                 object_path(GROUP_VERSION, _PLURAL, namespace),
-                _kept,
+                without_managed_fields,
                 self._clock,
                 random.random,
-                on_change=changed,
+                on_change=on_change,
             )
             for namespace in self._settings.namespaces or (None,)
         ]
         async with AsyncExitStack() as stack:
-            timeout = aiohttp.ClientTimeout(total=_ASK_SECONDS)
+            timeout = aiohttp.ClientTimeout(total=_PROGRESS_TIMEOUT_SECONDS)
             self._session = await stack.enter_async_context(
                 aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
             )
-            stack.push_async_callback(rounds.stop)
+            stack.push_async_callback(queue.stop)
             async with asyncio.TaskGroup() as tasks:
-                for mirror in self._mirrors:
-                    tasks.create_task(mirror.run())
+                for informer in self._informers:
+                    tasks.create_task(informer.run())
 
-    async def look(self, key: Key) -> float | None:
-        """Looks at a replay; seconds until the next look, None where only a change calls for one."""
+    async def reconcile(self, key: Key) -> float | None:
+        """Reconciles a replay; returns the seconds until the next time, None if only a change requires one."""
         replay = self._get(key)
         if replay is None or replay["metadata"].get("deletionTimestamp"):
             self._written.pop(key, None)
-            return None  # its Job is the garbage collector's
-        seen = await self._gather(replay)
-        decision = decide(seen, self._settings.pace.replay_seconds)
-        if decision.act is not None and not await self._act(seen, decision.act):
-            return self._settings.pace.retry_seconds
+            return None  # the garbage collector deletes its Job
+        seen = await self._observe(replay)
+        decision = decide(seen, self._settings.intervals.replay_seconds)
+        if decision.action is not None and not await self._act(seen, decision.action):
+            return self._settings.intervals.retry_seconds
         await self._report(key, replay, decision)
-        return decision.next_look
+        return decision.next_reconcile
 
-    # ---- gather
+    # ---- observe
 
     def _get(self, key: Key) -> Object | None:
-        found = next((mirror.items[key] for mirror in self._mirrors if key in mirror.items), None)
+        found = next((informer.items[key] for informer in self._informers if key in informer.items), None)
         written = self._written.get(key)
-        if found is None or written is None or _uid(found) != _uid(written) or _version(found) >= _version(written):
+        if found is None or written is None or _uid(found) != _uid(written) or version_of(found) >= version_of(written):
             self._written.pop(key, None)
             return found
         return written
 
-    async def _gather(self, replay: Object) -> ReplayObservation:
+    async def _observe(self, replay: Object) -> ReplayObservation:
         metadata = replay["metadata"]
         namespace, name = metadata["namespace"], replay_job_name(metadata["name"], metadata["uid"])
         job: Object | None = None
         pods: list[Object] = []
-        progress: Report | None = None
+        progress: ReplayReport | None = None
         if not is_finished(replay.get("status") or {}):
             job = await self._api.find(object_path("batch/v1", "jobs", namespace, name))
         if job is not None:
             path, selector = object_path("v1", "pods", namespace), f"batch.kubernetes.io/job-name={name}"
             listed = (await self._api.get(path, labelSelector=selector, limit=_MAX_PODS))["items"]
-            pods = [each for each in listed if _belongs(each, job)]
-            progress = await self._ask(progress_url(pods))
+            pods = [each for each in listed if _is_owned(each, job)]
+            progress = await self._progress(progress_url(pods))
         return ReplayObservation(
             replay=replay,
             route=self._routes.get((namespace, replay["spec"]["routeRef"]["name"])),
@@ -121,49 +121,48 @@ class Replays:
             now=self._clock.now_ms() / 1000,
         )
 
-    async def _ask(self, url: str | None) -> Report | None:
-        """What the Pod says; one that is out of reach says at its end what it did."""
+    async def _progress(self, url: str | None) -> ReplayReport | None:
+        """The running Pod's report; None if the Pod is unreachable: then its final report has to do."""
         if url is None or self._session is None:
             return None
         try:
             async with self._session.get(url, allow_redirects=False) as response:
-                told = await read_answer(response, _MAX_REPORT_BYTES)
+                body = await read_limited(response, _MAX_REPORT_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
-        return None if told is None else read_report(told)
+        return None if body is None else ReplayReport.parse(body)
 
     # ---- apply
 
-    async def _act(self, seen: ReplayObservation, act: Act) -> bool:
-        """Does it; False where what was seen is no longer so."""
+    async def _act(self, seen: ReplayObservation, action: Action) -> bool:
+        """Performs an action; False if the observation is outdated."""
         metadata = seen.replay["metadata"]
         path = object_path(GROUP_VERSION, _PLURAL, metadata["namespace"], metadata["name"])
-        if act is Act.DELETE_REPLAY:
+        if action is Action.DELETE_REPLAY:
             await self._api.delete(path, uid=metadata["uid"])
-        elif act is Act.CREATE_JOB:
+        elif action is Action.CREATE_JOB:
             return await self._create_job(seen, path)
         elif seen.job is not None:
             job = object_path("batch/v1", "jobs", metadata["namespace"], seen.job["metadata"]["name"])
-            await self._api.merge_patch(job, {"spec": {"suspend": act is Act.SUSPEND_JOB}})
+            await self._api.merge_patch(job, {"spec": {"suspend": action is Action.SUSPEND_JOB}})
         return True
 
     async def _create_job(self, seen: ReplayObservation, path: str) -> bool:
         tools = self._settings.tools
-        live = await self._api.find(path)  # a replay that ended is never run again, whatever a watch has not told yet
+        live = await self._api.find(path)  # the watch may lag behind, and a finished replay must never run again
         if tools is None or seen.route is None or live is None or _uid(live) != _uid(seen.replay):
             return False
         if is_finished(live.get("status") or {}) or live["metadata"].get("deletionTimestamp"):
             return False
         job = replay_job(seen.replay, seen.route, tools)
+        namespace, name = job["metadata"]["namespace"], job["metadata"]["name"]
         try:
-            await self._api.create(object_path("batch/v1", "jobs", job["metadata"]["namespace"]), job)
+            await self._api.create(object_path("batch/v1", "jobs", namespace), job)
         except KubeRefusedError as error:
             if error.status != 409:
                 raise
-            return False  # it is there: the next look goes on with it
-        _log.info(
-            "%s/%s: Job %s is made", job["metadata"]["namespace"], live["metadata"]["name"], job["metadata"]["name"]
-        )
+            return False  # it exists: the next reconciliation continues with it
+        _log.info("%s/%s: created Job %s", namespace, live["metadata"]["name"], name)
         return True
 
     async def _report(self, key: Key, replay: Object, decision: Decision) -> None:
@@ -178,30 +177,20 @@ class Replays:
         }
         try:
             path = object_path(GROUP_VERSION, _PLURAL, *key, "status")
-            self._written[key] = _kept(await self._api.apply(path, body, manager=MANAGER))
+            self._written[key] = without_managed_fields(await self._api.apply(path, body, manager=MANAGER))
         except KubeRefusedError as error:
-            if error.status not in (404, 409):  # it was deleted meanwhile, or is another one by now
+            if error.status not in (404, 409):  # it was deleted, or replaced by another of the same name
                 raise
             return
         if (status["phase"], status["message"]) != (known.get("phase"), known.get("message")):
             _log.info("%s/%s: %s: %s", *key, status["phase"], status["message"])
 
 
-def _kept(document: Object) -> Object:
-    metadata = {name: value for name, value in document["metadata"].items() if name != "managedFields"}
-    return {**document, "metadata": metadata}
-
-
-def _belongs(pod: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
-    """Whether the Pod is the Job's own: its label alone could be anybody's."""
+def _is_owned(pod: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
+    """Whether the Job owns the Pod: anyone can set its label."""
     owners = pod["metadata"].get("ownerReferences") or ()
     return any(each.get("controller") and each["uid"] == _uid(job) for each in owners)
 
 
 def _uid(document: Mapping[str, Any]) -> str:
     return str(document["metadata"]["uid"])
-
-
-def _version(document: Mapping[str, Any]) -> int:
-    text = str(document["metadata"].get("resourceVersion", "0"))
-    return int(text) if text.isdigit() else 0

@@ -1,39 +1,44 @@
-"""What a replay's Pods tell of it: how far they are, and why they ended. Pure."""
+"""What the Pods of a replay report: progress, and the cause of their end. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+from chaski_operator.pods.metrics_client import named_port, pod_host
+from chaski_operator.replay.job import CONTAINER, PROGRESS_PORT_NAME
+from chaski_replay.report import PROGRESS_PATH, ReplayReport, SampleMessage
+from chaski_replay.selection import SkipReason
+from chaski_runtime.process.command_error import ExitCode
 
-from chaski_operator.pods.address import named_port, pod_host
-from chaski_operator.replay.job import CONTAINER, PROGRESS_PORT_NAME, WRONG_INPUT
-
-Report = Mapping[str, Any]  # as `chaski dead-letters replay --output json` has it
-_REFUSALS = {"malformed": "Malformed", "noRoute": "NoRoute", "notAllowed": "NotAllowed", "tooLarge": "TooLarge"}
+_REFUSALS = {
+    SkipReason.MALFORMED: "Malformed",
+    SkipReason.NO_ROUTE: "NoRoute",
+    SkipReason.NOT_ALLOWED: "NotAllowed",
+    SkipReason.TOO_LARGE: "TooLarge",
+}
 _MAX_SAMPLE, _MAX_SUBJECT, _MAX_URL, _MAX_ID = 10, 512, 4096, 128
 _MAX_TEXT = 1_500
-_SIGNALS = 128  # an exit code above it: 128 and the signal
+_SIGNALS = 128  # an exit code above it is 128 + the signal's number
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A Pod that ended."""
+class EndedPod:
+    """The end of a Pod."""
 
     exit_code: int
     finished_at: str  # RFC 3339
-    report: Report | None  # None: it ended before it could write one
-    text: str  # the last lines of its log, where there is no report
-    reason: str  # the kubelet's word, such as OOMKilled
+    report: ReplayReport | None  # None: it ended before writing one
+    text: str  # the last lines of its log, if it wrote no report
+    reason: str  # of the kubelet, such as OOMKilled
 
     @property
-    def why(self) -> str:
-        """What it says of its failure, in one line."""
+    def cause(self) -> str:
+        """The cause of its failure, in one line."""
         if self.exit_code > _SIGNALS:
-            return f"it was killed ({self.reason or 'Error'}, exit code {self.exit_code})"
-        said = str(self.report.get("reason") or "") if self.report is not None else self.text
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        # A command's last word: `chaski: ...`, and the step to take next.
+            return f"killed ({self.reason or 'Error'}, exit code {self.exit_code})"
+        text = self.report.reason or "" if self.report is not None else self.text
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        # The command's error, `chaski: ...`, followed by the remedy.
         errors = [number for number, line in enumerate(lines) if line.startswith("chaski: ")]
         if errors:
             lines = [lines[errors[-1]].removeprefix("chaski: "), *lines[errors[-1] + 1 :]]
@@ -41,54 +46,42 @@ class Ended:
 
     @property
     def is_final(self) -> bool:
-        """Whether another try would end the same."""
-        return self.exit_code == WRONG_INPUT
+        """Whether a retry would end in the same way."""
+        return self.exit_code == ExitCode.WRONG_INPUT
 
 
-def ended(pods: Sequence[Mapping[str, Any]]) -> list[Ended]:
-    """The Pods that ended, in the order in which they did."""
+def ended_pods(pods: Sequence[Mapping[str, Any]]) -> list[EndedPod]:
+    """The Pods that have ended, in order of their end."""
     found = []
     for pod in pods:
         for container in (pod.get("status") or {}).get("containerStatuses") or ():
             state = (container.get("state") or {}).get("terminated")
             if container["name"] == CONTAINER and state:
                 text = str(state.get("message") or "")
-                report = read_report(text.encode())
+                report = ReplayReport.parse(text.encode())
                 code = int(state.get("exitCode", 0))
                 reason, at = str(state.get("reason") or ""), str(state.get("finishedAt") or "")
-                found.append(Ended(code, at, report, "" if report else text, reason))
+                found.append(EndedPod(code, at, report, "" if report else text, reason))
     return sorted(found, key=lambda each: each.finished_at)
 
 
 def progress_url(pods: Sequence[Mapping[str, Any]]) -> str | None:
-    """Where the Pod that runs is asked how far it is."""
+    """The URL of the running Pod's progress; None if no Pod runs."""
     for pod in pods:
         running, host = (pod.get("status") or {}).get("phase") == "Running", pod_host(pod)
         if running and host and "deletionTimestamp" not in pod["metadata"]:
             port = named_port(pod, PROGRESS_PORT_NAME)
-            return None if port is None else f"http://{host}:{port}/progress"
+            return None if port is None else f"http://{host}:{port}{PROGRESS_PATH}"
     return None
 
 
-def read_report(content: bytes) -> Report | None:
-    """A report; None where it is none."""
-    try:
-        document = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(document, dict) or not isinstance(document.get("skipped"), dict):
-        return None
-    numbers = [*(document.get(name) for name in ("found", "ready", "sent")), *document["skipped"].values()]
-    return document if all(isinstance(each, int) and each >= 0 for each in numbers) else None
-
-
-def status_part(report: Report, *, dry_run: bool) -> dict[str, Any]:
+def status_part(report: ReplayReport, *, dry_run: bool) -> dict[str, Any]:
     """`counts`, `refusals` and `sample` of the status."""
-    skipped = report["skipped"]
-    replayed = report["sent"] + skipped.get("sentByThisRun", 0)  # by this Pod, and by those before it
-    before = skipped.get("replayedBefore", 0)
-    selected = max(0, report["found"] - skipped.get("gone", 0))  # discarded, or past their retention, meanwhile
-    refusals = {word: skipped[name] for name, word in _REFUSALS.items() if skipped.get(name)}
+    skipped = report.skipped
+    replayed = report.sent + skipped.get(SkipReason.DONE, 0)  # by this Pod and its predecessors
+    before = skipped.get(SkipReason.REPLAYED, 0)
+    selected = max(0, report.found - skipped.get(SkipReason.GONE, 0))  # minus those discarded or expired meanwhile
+    refusals = {name: skipped[reason] for reason, name in _REFUSALS.items() if skipped.get(reason)}
     refused = sum(refusals.values())
     part: dict[str, Any] = {
         "counts": {
@@ -100,11 +93,10 @@ def status_part(report: Report, *, dry_run: bool) -> dict[str, Any]:
         }
     }
     if refusals:
-        part["refusals"] = [{"reason": word, "count": count} for word, count in refusals.items()]
-    sample = [_shown(each) for each in report.get("sample") or () if isinstance(each, dict)][:_MAX_SAMPLE]
+        part["refusals"] = [{"reason": reason, "count": count} for reason, count in refusals.items()]
+    sample = [_sample_item(each) for each in report.sample[:_MAX_SAMPLE]]
     return part | ({"sample": sample} if dry_run and sample else {})
 
 
-def _shown(each: Mapping[str, Any]) -> dict[str, str]:
-    limits = {"id": _MAX_ID, "subject": _MAX_SUBJECT, "url": _MAX_URL}
-    return {name: str(each.get(name, ""))[:most] for name, most in limits.items()}
+def _sample_item(message: SampleMessage) -> dict[str, str]:
+    return {"id": message.id[:_MAX_ID], "subject": message.subject[:_MAX_SUBJECT], "url": message.url[:_MAX_URL]}

@@ -1,12 +1,17 @@
-"""The conditions of a route: what each says, and why. Pure."""
+"""The conditions of a route: status, reason and message of each. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chaski_operator.pods.failures import trouble_of
-
-Condition = dict[str, Any]
+from chaski_aws.provision.errors import NotOursError, ProvisionError
+from chaski_core.route.model import Route
+from chaski_operator.kube.apply import ForeignObjectError
+from chaski_operator.kube.status import Condition, condition_false, condition_true, condition_unknown
+from chaski_operator.pods.failures import first_failure
+from chaski_operator.route.aws_resources import ProvisionResult
+from chaski_operator.route.observation import RouteObservation
+from chaski_runtime.kube.client import KubeRefusedError
 
 READY = "Ready"
 ACCEPTED = "Accepted"
@@ -16,132 +21,175 @@ WORKERS_AVAILABLE = "WorkersAvailable"
 SUSPENDED = "Suspended"
 DRIFTED = "Drifted"
 BACKLOG_LIMIT = "BacklogLimit"
-# What delivery needs, in the order in which one depends on the other: the first that fails tells why.
+# What delivery requires, in the order of dependence: Ready takes its reason from the first that is not True.
 NEEDED = (ACCEPTED, QUEUES_READY, TABLES_READY, WORKERS_AVAILABLE)
-OWN = (READY, *NEEDED, SUSPENDED, DRIFTED, BACKLOG_LIMIT)  # the autoscaler's are written by the autoscaler
+OWN = (READY, *NEEDED, SUSPENDED, DRIFTED, BACKLOG_LIMIT)  # the autoscaler writes its own conditions
+
+NEAR_LIMIT = 96_000  # messages in one queue: 80 % of those among which SQS finds deliverable message groups
+_REASONS = {
+    "QueueDeletedRecently": "RecentlyDeleted",
+    "TableNotActive": "TableCreating",
+    "ResourceInUse": "TableUpdating",
+}
+_NEEDS_A_HUMAN_SECONDS = 60.0  # a retry-after this long means that the failure needs a human
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One condition without its times."""
-
-    type: str
-    status: str  # True | False | Unknown
-    reason: str
-    message: str
-
-    @property
-    def holds(self) -> bool:
-        """Whether it is True."""
-        return self.status == "True"
-
-
-def good(type_: str, reason: str, message: str = "") -> Verdict:
-    """It holds."""
-    return Verdict(type_, "True", reason, message)
+def conditions_for(observation: RouteObservation) -> list[Condition]:
+    """All of the reconciler's conditions except Ready, which `ready` derives from them."""
+    if observation.route is None:
+        faults = "; ".join(str(fault) for fault in observation.faults)
+        others = (condition_unknown(each) for each in OWN if each not in (READY, ACCEPTED))
+        return [condition_false(ACCEPTED, "InvalidSpec", faults), *others]
+    return [
+        condition_true(ACCEPTED, "Valid"),
+        *aws_conditions(observation.provisioned, observation.aws_error),
+        _workers(observation),
+        _suspended(observation.route),
+        _drifted(observation),
+        _backlog(observation.provisioned),
+    ]
 
 
-def bad(type_: str, reason: str, message: str) -> Verdict:
-    """It does not hold."""
-    return Verdict(type_, "False", reason, message)
-
-
-def unknown(type_: str, reason: str = "Pending", message: str = "not looked at yet") -> Verdict:
-    """It was not looked at, or could not be."""
-    return Verdict(type_, "Unknown", reason, message)
-
-
-def ready(verdicts: Sequence[Verdict]) -> Verdict:
-    """The sum of what delivery needs; the first that fails tells why."""
-    by_type = {each.type: each for each in verdicts}
+def ready(conditions: Sequence[Condition]) -> Condition:
+    """Ready: True if everything that delivery requires is; else with the reason of the first that is not."""
+    by_type = {each.type: each for each in conditions}
     for type_ in NEEDED:
-        verdict = by_type.get(type_, unknown(type_))
-        if not verdict.holds:
-            return Verdict(READY, verdict.status, verdict.reason, f"{type_}: {verdict.message}")
-    return good(READY, "Ready", "messages are taken and delivered")
+        condition = by_type.get(type_, condition_unknown(type_))
+        if not condition.is_true:
+            return Condition(READY, condition.status, condition.reason, f"{type_}: {condition.message}")
+    return condition_true(READY, "Ready", "messages are accepted and delivered")
 
 
-def conditions(
-    verdicts: Iterable[Verdict], known: Iterable[Mapping[str, Any]], generation: int, now: str
-) -> list[Condition]:
-    """Verdicts as conditions.
+# ---- AWS
 
-    Args:
-        verdicts: what is.
-        known: the conditions so far; where the status is the same its time stays.
-        generation: `metadata.generation` of the route that was judged.
-        now: RFC 3339, seconds.
-    """
-    before = {each["type"]: each for each in known}
-    made = []
-    for verdict in verdicts:
-        old = before.get(verdict.type)
-        same = old is not None and old.get("status") == verdict.status
-        made.append(
-            {
-                "type": verdict.type,
-                "status": verdict.status,
-                "observedGeneration": generation,
-                "lastTransitionTime": old["lastTransitionTime"] if old is not None and same else now,
-                "reason": verdict.reason,
-                "message": verdict.message[:2048],
-            }
-        )
-    return made
+
+def aws_conditions(provisioned: ProvisionResult | None, error: ProvisionError | None) -> list[Condition]:
+    """QueuesReady and TablesReady."""
+    return [_queues(provisioned, error), _tables(provisioned, error)]
+
+
+def _queues(provisioned: ProvisionResult | None, error: ProvisionError | None) -> Condition:
+    if provisioned is not None and provisioned.resolved is not None:
+        queues = len(provisioned.wanted.queues)
+        if provisioned.draining:
+            message = f"{queues} queues provisioned; {len(provisioned.draining)} older queues are draining"
+            return condition_true(QUEUES_READY, "Draining", message)
+        return condition_true(QUEUES_READY, "Provisioned", f"{queues} queues provisioned")
+    if error is None:
+        return condition_unknown(QUEUES_READY)
+    if error.failure.service == "dynamodb":
+        return condition_unknown(QUEUES_READY, "Pending", "waiting for the table")
+    return _failed(QUEUES_READY, error)
+
+
+def _tables(provisioned: ProvisionResult | None, error: ProvisionError | None) -> Condition:
+    if error is not None and error.failure.service != "sqs":
+        return _failed(TABLES_READY, error)
+    if provisioned is None or (error is not None and provisioned.observed.table is None):
+        return condition_unknown(TABLES_READY)
+    return condition_true(TABLES_READY, "Active", f"table {provisioned.wanted.table.name}")
+
+
+def _failed(type_: str, error: ProvisionError) -> Condition:
+    reason, message = reason_of(error), f"{error}" + (f" -- {error.fix}" if error.fix else "")
+    transient = error.retry_after_seconds is not None and error.retry_after_seconds < _NEEDS_A_HUMAN_SECONDS
+    if transient and reason != "TableCreating":
+        return condition_unknown(type_, reason, message)
+    return condition_false(type_, reason, message)
+
+
+def reason_of(error: ProvisionError) -> str:
+    """The reason of a condition for a failure on AWS: CamelCase, for programs."""
+    if isinstance(error, NotOursError):
+        return "QueueNotOwned" if error.failure.service == "sqs" else "TableNotOwned"
+    code = re.sub(r"[^A-Za-z0-9_]", "", error.code.removesuffix("Exception")) or "Failed"
+    return _REASONS.get(code, code)
+
+
+def _backlog(provisioned: ProvisionResult | None) -> Condition:
+    if provisioned is None:
+        return condition_unknown(BACKLOG_LIMIT)
+    full = [queue.name for queue in provisioned.observed.own_queues if queue.counts.total > NEAR_LIMIT]
+    if full:
+        limit = "SQS finds deliverable message groups only among the first 120,000 messages of a queue"
+        return condition_true(BACKLOG_LIMIT, "NearLimit", f"{', '.join(full)}: {limit}")
+    return condition_false(BACKLOG_LIMIT, "BelowLimit")
 
 
 # ---- workers
 
 
+def _workers(observation: RouteObservation) -> Condition:
+    error = observation.apply_error
+    if isinstance(error, ForeignObjectError):
+        return condition_false(WORKERS_AVAILABLE, "ObjectNotOwned", str(error))
+    if isinstance(error, KubeRefusedError):
+        return condition_false(WORKERS_AVAILABLE, "Refused", error.message)
+    if not observation.deployments and not observation.wanted_deployments:
+        return condition_unknown(WORKERS_AVAILABLE, "Pending", "waiting for queues and table")
+    return workers_available(observation.deployments, observation.wanted_deployments, observation.pods)
+
+
 def workers_available(
     deployments: Sequence[Mapping[str, Any]], wanted: int, pods: Sequence[Mapping[str, Any]] = ()
-) -> Verdict:
-    """Whether the Deployments run what they were last told to run. The first that does not tells why.
+) -> Condition:
+    """WorkersAvailable: whether the Deployments run their latest spec; else with the reason of the first that does not.
 
     Args:
-        deployments: as the API server has them.
-        wanted: how many there should be.
-        pods: of these Deployments, where it is known already that some do not run.
+        deployments: as the API server returns them.
+        wanted: the number of Deployments that should exist.
+        pods: of these Deployments, if some are known not to run.
     """
     if len(deployments) < wanted:
-        return bad(WORKERS_AVAILABLE, "Progressing", f"{len(deployments)} of {wanted} Deployments are there")
-    asked = [int(each["spec"].get("replicas", 1)) for each in deployments]
-    for deployment, replicas in zip(deployments, asked, strict=True):
-        found = _of_deployment(deployment, replicas)
-        trouble = trouble_of(pods) if found is not None else None
-        if trouble is not None:
-            return bad(WORKERS_AVAILABLE, trouble.reason, trouble.message)
-        if found is not None:
-            return found
-    if not any(asked):
-        return good(WORKERS_AVAILABLE, "ScaledToZero", "no worker runs; the first message starts one")
-    return good(WORKERS_AVAILABLE, "Available", f"{sum(asked)} worker Pods asked for, all Deployments available")
+        message = f"{len(deployments)} of {wanted} Deployments exist"
+        return condition_false(WORKERS_AVAILABLE, "Progressing", message)
+    replicas = [int(each["spec"].get("replicas", 1)) for each in deployments]
+    for deployment, number in zip(deployments, replicas, strict=True):
+        unavailable = _unavailable(deployment, number)
+        failure = first_failure(pods) if unavailable is not None else None
+        if failure is not None:
+            return condition_false(WORKERS_AVAILABLE, failure.reason, failure.message)
+        if unavailable is not None:
+            return unavailable
+    if not any(replicas):
+        message = "scaled to zero; the first message starts a worker"
+        return condition_true(WORKERS_AVAILABLE, "ScaledToZero", message)
+    message = f"all Deployments are available; {sum(replicas)} worker Pods requested"
+    return condition_true(WORKERS_AVAILABLE, "Available", message)
 
 
-def _of_deployment(deployment: Mapping[str, Any], replicas: int) -> Verdict | None:
+def _unavailable(deployment: Mapping[str, Any], replicas: int) -> Condition | None:
+    """The condition of a Deployment that is not available; None if it is."""
     name, status = deployment["metadata"]["name"], deployment.get("status") or {}
-    told = {each["type"]: each for each in status.get("conditions") or ()}
-    failure = told.get("ReplicaFailure", {})
+    by_type = {each["type"]: each for each in status.get("conditions") or ()}
+    failure = by_type.get("ReplicaFailure", {})
     if failure.get("status") == "True":
-        return bad(WORKERS_AVAILABLE, "FailedCreate", f"{name}: {failure.get('message', '')}")
-    progress = told.get("Progressing", {})
+        return condition_false(WORKERS_AVAILABLE, "FailedCreate", f"{name}: {failure.get('message', '')}")
+    progress = by_type.get("Progressing", {})
     if progress.get("status") == "False":
-        return bad(WORKERS_AVAILABLE, "ProgressDeadlineExceeded", f"{name}: {progress.get('message', '')}")
+        return condition_false(WORKERS_AVAILABLE, "ProgressDeadlineExceeded", f"{name}: {progress.get('message', '')}")
     if int(status.get("observedGeneration", 0)) < int(deployment["metadata"].get("generation", 1)):
-        return bad(WORKERS_AVAILABLE, "Progressing", f"{name}: the Deployment was not looked at yet")
+        message = f"{name}: the Deployment controller has not observed the latest spec yet"
+        return condition_false(WORKERS_AVAILABLE, "Progressing", message)
     if not replicas:
         return None
     if int(status.get("updatedReplicas", 0)) < min(replicas, 1) or not int(status.get("availableReplicas", 0)):
-        return bad(WORKERS_AVAILABLE, "Progressing", f"{name}: 0 of {replicas} Pods are available")
+        return condition_false(WORKERS_AVAILABLE, "Progressing", f"{name}: 0 of {replicas} Pods are available")
     return None
 
 
-def rolled_out(deployments: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether no Pod of an older template is left."""
-    return all(_is_rolled_out(each) for each in deployments)
+# ---- spec and drift
 
 
-def _is_rolled_out(deployment: Mapping[str, Any]) -> bool:
-    status = deployment.get("status") or {}
-    seen = int(status.get("observedGeneration", 0)) >= int(deployment["metadata"].get("generation", 1))
-    return seen and int(status.get("updatedReplicas", 0)) == int(status.get("replicas", 0))
+def _suspended(route: Route) -> Condition:
+    suspended = [name for name in ("delivery", "ingest") if getattr(route.suspend, name)]
+    if suspended:
+        message = f"{' and '.join(suspended)} suspended by spec.suspend; messages stay in their queues"
+        return condition_true(SUSPENDED, "SuspendedBySpec", message)
+    return condition_false(SUSPENDED, "NotSuspended")
+
+
+def _drifted(observation: RouteObservation) -> Condition:
+    if observation.corrected:
+        return condition_true(DRIFTED, "Corrected", "corrected: " + ", ".join(observation.corrected))
+    return condition_false(DRIFTED, "NoDrift")

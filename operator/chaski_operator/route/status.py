@@ -1,4 +1,4 @@
-"""The status of a route: what the operator says of it. Pure."""
+"""The reconciler's part of a route's status. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,79 +6,66 @@ from typing import Any
 
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import resolved_values
-from chaski_core.route.validation.crd import GROUP_VERSION, KIND
-from chaski_operator.kube.compare import difference
-from chaski_operator.route.conditions import OWN, Verdict, conditions, ready
-
-Status = dict[str, Any]
+from chaski_operator.kube.apply import difference
+from chaski_operator.kube.status import Condition, Status, status_conditions
+from chaski_operator.route.conditions import OWN, ready
 
 ACTIVE, DRAINING = "Active", "Draining"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of `status.queues`."""
+    """A row of `status.queues`."""
 
-    name: str  # the queue's, or `rung-<name>`
+    name: str  # of the queue, or `rung-<name>`
     role: str  # Queue | Rung
     state: str  # Active | Draining
     partitions: int
     message: str = ""
 
     def as_status(self) -> Status:
-        """As it stands in the status."""
         row: Status = {"name": self.name, "role": self.role, "state": self.state, "partitions": self.partitions}
         return row | ({"message": self.message} if self.message else {})
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """All that one look at a route found."""
+class StatusInputs:
+    """The inputs of a route's status."""
 
     generation: int  # metadata.generation
-    verdicts: Sequence[Verdict]
-    resolved: ResolvedRoute | None = None  # None: not known, what stands there stays
-    fenced_at: Mapping[int, str] = field(default_factory=dict)  # by number of a generation that takes no messages
-    draining: Mapping[str, str] = field(default_factory=dict)  # row name -> what is still in it, in words
+    conditions: Sequence[Condition]
+    resolved: ResolvedRoute | None = None  # None: unknown, the known value stays
+    fenced_at: Mapping[int, str] = field(default_factory=dict)  # by number of a generation that accepts no new messages
+    draining: Mapping[str, str] = field(default_factory=dict)  # row name -> message
     replicas: int | None = None
 
 
-def status_of(findings: Findings, known: Mapping[str, Any], now: str) -> Status:
-    """The operator's part of the status; the autoscaler applies its own beside it.
+def status_of(inputs: StatusInputs, known: Mapping[str, Any], now: str) -> Status:
+    """The status; the autoscaler applies its own fields beside it.
 
     Args:
-        findings: of this look.
+        inputs: of this reconciliation.
         known: the status so far.
         now: RFC 3339, seconds.
     """
-    verdicts = [ready(findings.verdicts), *findings.verdicts]
+    conditions = [ready(inputs.conditions), *inputs.conditions]
     status: Status = {
-        "observedGeneration": findings.generation,
-        "conditions": conditions(verdicts, known.get("conditions") or (), findings.generation, now),
+        "observedGeneration": inputs.generation,
+        "conditions": status_conditions(conditions, known.get("conditions") or (), inputs.generation, now),
     }
-    if findings.replicas is not None:
-        status["replicas"] = findings.replicas
-    if findings.resolved is not None:
-        status["resolved"] = _resolved(findings, findings.resolved)
-        status["queues"] = [row.as_status() for row in rows_of(findings.resolved, findings.draining)]
+    if inputs.replicas is not None:
+        status["replicas"] = inputs.replicas
+    if inputs.resolved is not None:
+        status["resolved"] = _resolved(inputs, inputs.resolved)
+        status["queues"] = [row.as_status() for row in rows_of(inputs.resolved, inputs.draining)]
     else:
         status |= {name: known[name] for name in ("resolved", "queues") if name in known}
         status["queues"] = [_own_part(row) for row in known.get("queues") or ()]
     return status
 
 
-def status_document(namespace: str, name: str, status: Status) -> dict[str, Any]:
-    """What is applied to the route's status."""
-    return {
-        "apiVersion": GROUP_VERSION,
-        "kind": KIND,
-        "metadata": {"name": name, "namespace": namespace},
-        "status": status,
-    }
-
-
 def is_current(wanted: Status, live: Mapping[str, Any]) -> bool:
-    """Whether the status that is there already says all of it and, of what is the operator's, no more."""
+    """Whether the live status has all of the wanted one and no further rows of the reconciler."""
     if difference({**wanted, "conditions": _by_type(wanted)}, {**live, "conditions": _by_type(live)}) is not None:
         return False
     if wanted.get("resolved") != live.get("resolved"):
@@ -88,7 +75,7 @@ def is_current(wanted: Status, live: Mapping[str, Any]) -> bool:
 
 
 def rows_of(resolved: ResolvedRoute, draining: Mapping[str, str]) -> list[Row]:
-    """One row for each queue and each rung, those that run empty included."""
+    """One row for each queue and each rung, draining ones included."""
     current = resolved.current.queues
     rows = [Row(name, "Queue", ACTIVE, len(urls)) for name, urls in current.items()]
     for generation in resolved.generations[:-1]:
@@ -102,11 +89,11 @@ def rows_of(resolved: ResolvedRoute, draining: Mapping[str, str]) -> list[Row]:
     return rows
 
 
-def _resolved(findings: Findings, resolved: ResolvedRoute) -> Status:
-    values = resolved_values(resolved) | {"observedGeneration": findings.generation}
+def _resolved(inputs: StatusInputs, resolved: ResolvedRoute) -> Status:
+    values = resolved_values(resolved) | {"observedGeneration": inputs.generation}
     for generation in values["generations"]:
-        if generation["number"] in findings.fenced_at:
-            generation["fencedAt"] = findings.fenced_at[generation["number"]]
+        if generation["number"] in inputs.fenced_at:
+            generation["fencedAt"] = inputs.fenced_at[generation["number"]]
     return values
 
 
@@ -115,7 +102,7 @@ def _own_part(row: Mapping[str, Any]) -> Status:
 
 
 def _by_type(status: Mapping[str, Any]) -> dict[str, Any]:
-    """The operator's own conditions without their times."""
+    """The reconciler's own conditions without their times."""
     return {
         each["type"]: {name: value for name, value in each.items() if name != "lastTransitionTime"}
         for each in status.get("conditions") or ()

@@ -1,4 +1,4 @@
-"""The console in the chart: off unless asked for, never open, with the right to read routes and no other."""
+"""The console in the chart: off by default, never without authentication, with permission to read routes only."""
 
 from typing import Any
 
@@ -8,27 +8,29 @@ from integration.chart.test_rendering import CONSOLE, MATRIX
 from support.kube.api_server import KubeApi
 from support.kube.charts import helm, of_kind, render
 
+pytestmark = pytest.mark.cluster
+
 PROXIED, FULL = MATRIX["console behind a proxy"], MATRIX["console"]
 
 
 def named(objects: list[dict[str, Any]], kind: str) -> Any:
-    """The console's object of that kind."""
+    """The console's object of this kind."""
     (found,) = [each for each in of_kind(objects, kind) if each["metadata"]["name"] == "chaski-console"]
     return found
 
 
 def arguments(objects: list[dict[str, Any]]) -> list[str]:
-    """What the console's container is started with."""
+    """Arguments of the console's container."""
     found: list[str] = named(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
     return found
 
 
-def test_without_a_word_there_is_none() -> None:
-    """No Pod, no right, no account."""
+def test_it_is_off_by_default() -> None:
+    """No Pod, no permissions, no ServiceAccount."""
     assert [each for each in render() if "console" in each["metadata"]["name"]] == []
 
 
-def test_its_passwords_come_from_a_secret_that_the_chart_does_not_make() -> None:
+def test_passwords_come_from_an_existing_secret() -> None:
     """Mounted read-only, readable by the Pod's group only, and named on the command line."""
     objects = render(CONSOLE)
     pod = named(objects, "Deployment")["spec"]["template"]["spec"]
@@ -44,8 +46,8 @@ def test_its_passwords_come_from_a_secret_that_the_chart_does_not_make() -> None
     assert of_kind(objects, "Secret") == []
 
 
-def test_it_may_read_routes_and_nothing_else() -> None:
-    """Not even ask whose a token is; in the served namespaces only, where those are named."""
+def test_it_may_only_read_routes() -> None:
+    """And no TokenReview; only in the served namespaces, if the values list them."""
     (rule,) = named(render(CONSOLE), "ClusterRole")["rules"]
     assert rule == {"apiGroups": ["chaski.dev"], "resources": ["chaskiroutes"], "verbs": ["get", "list", "watch"]}
     objects = render(FULL)
@@ -55,7 +57,7 @@ def test_it_may_read_routes_and_nothing_else() -> None:
     assert {"--namespace=team-a", "--namespace=team-b"} <= set(arguments(objects))
 
 
-def test_what_is_set_reaches_the_command() -> None:
+def test_values_become_flags() -> None:
     """Read-only, Prometheus, the header of the proxy."""
     assert {"--read-only", "--prometheus=http://prometheus.monitoring:9090"} <= set(arguments(render(FULL)))
     proxied = arguments(render(PROXIED))
@@ -63,20 +65,20 @@ def test_what_is_set_reaches_the_command() -> None:
     assert [each for each in proxied if "password" in each or each == "--read-only"] == []
 
 
-def test_it_is_one_process_and_never_two() -> None:
-    """One that does not know who has signed in would send people to sign in again."""
+def test_there_is_never_more_than_one_pod() -> None:
+    """A second Pod would not know the sessions of the first."""
     spec = named(render(CONSOLE), "Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
 
 
-def test_behind_a_proxy_nobody_else_reaches_it() -> None:
-    """Whatever else is fenced: whoever reaches the port could name himself."""
+def test_behind_a_proxy_only_the_proxy_reaches_it() -> None:
+    """Whatever `networkPolicy` says: a client that reaches the port could send any user name."""
     policy = named(render(PROXIED), "NetworkPolicy")["spec"]
     (pages,) = [rule for rule in policy["ingress"] if rule["ports"][0]["port"] == 8081]
     assert pages["from"] == PROXIED["console"]["auth"]["proxyFrom"]
     assert policy["policyTypes"] == ["Ingress"]
-    fenced = PROXIED | {"networkPolicy": {"enabled": True, "consoleFrom": [{"namespaceSelector": {}}]}}
-    policy = named(render(fenced), "NetworkPolicy")["spec"]
+    with_policy = PROXIED | {"networkPolicy": {"enabled": True, "consoleFrom": [{"namespaceSelector": {}}]}}
+    policy = named(render(with_policy), "NetworkPolicy")["spec"]
     (pages,) = [rule for rule in policy["ingress"] if rule["ports"][0]["port"] == 8081]
     assert pages["from"] == PROXIED["console"]["auth"]["proxyFrom"]
 
@@ -85,7 +87,7 @@ def test_behind_a_proxy_nobody_else_reaches_it() -> None:
     ("url", "port"),
     [("http://prometheus.monitoring:9090", 9090), ("http://prometheus/x", 80), ("https://p.example", 443), ("", None)],
 )
-def test_through_its_fence_it_reaches_what_it_asks(url: str, port: int | None) -> None:
+def test_its_network_policy_allows_what_it_needs(url: str, port: int | None) -> None:
     """DNS, the API server, AWS, and Prometheus by the port of its address."""
     console = CONSOLE["console"] | {"prometheusUrl": url}
     policy = named(render({"console": console, "networkPolicy": {"enabled": True}}), "NetworkPolicy")["spec"]
@@ -93,7 +95,7 @@ def test_through_its_fence_it_reaches_what_it_asks(url: str, port: int | None) -
     assert ports == [[53, 53], [443, 6443], [80], *([[port]] if port else [])]
 
 
-def test_an_ingress_is_made_where_it_is_asked_for() -> None:
+def test_an_ingress_is_optional() -> None:
     """With its host, class and certificate."""
     assert of_kind(render(CONSOLE), "Ingress") == []
     spec = named(render(FULL), "Ingress")["spec"]
@@ -102,17 +104,17 @@ def test_an_ingress_is_made_where_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "expected"),
     [
         (CONSOLE, "kubectl port-forward -n chaski-system service/chaski-console 8081:80"),
-        (CONSOLE, "whom the Secret console-users names"),
+        (CONSOLE, "the Secret console-users"),
         (FULL, "https://chaski.example/"),
-        (PROXIED, "by the proxy in front of the Service chaski-console"),
+        (PROXIED, "the proxy in front of the Service chaski-console"),
     ],
 )
-def test_the_release_says_how_to_get_in(values: dict[str, Any], told: str, kube: KubeApi) -> None:
-    """After an installation, which helm only plays through here."""
+def test_the_notes_say_how_to_reach_it(values: dict[str, Any], expected: str, kube: KubeApi) -> None:
+    """In the output of `helm install`, here a dry run."""
     cluster = ("--kubeconfig", str(kube.kubeconfig), "--namespace", "chaski-system")
     given = values | {"crds": {"install": False}}  # the API server has the definition already
-    said = helm("install", "--dry-run=client", *cluster, "--name-template", "chaski", values=given)
-    assert told in said.stdout, said.stderr
+    installed = helm("install", "--dry-run=client", *cluster, "--name-template", "chaski", values=given)
+    assert expected in installed.stdout, installed.stderr

@@ -1,18 +1,21 @@
-"""What the chart makes of the alerts and dashboards."""
+"""The chart's objects for alerts, dashboards, the canary and HTTPS."""
 
 import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from support.kube.charts import CHART, of_kind, render
 from support.tools import need
 
+pytestmark = pytest.mark.cluster
+
 
 def test_the_rules_are_those_of_the_file_with_the_runbooks_of_the_installation(tmp_path: Path) -> None:
-    """Word for word, braces of Prometheus' own templates included, and promtool takes them."""
+    """Unchanged, including the braces of Prometheus' templates; promtool accepts them."""
     values = {"metrics": {"prometheusRule": {"enabled": True, "runbooks": "https://docs.example/runbooks"}}}
     (rule,) = of_kind(render(values), "PrometheusRule")
     source = (CHART / "files" / "alerts.yaml").read_text(encoding="utf-8")
@@ -24,7 +27,7 @@ def test_the_rules_are_those_of_the_file_with_the_runbooks_of_the_installation(t
 
 
 def test_each_dashboard_is_a_config_map_that_grafanas_sidecar_finds() -> None:
-    """With the label that it looks for, and the file as it is."""
+    """With its label and the unchanged file."""
     maps = [
         each
         for each in of_kind(render({"metrics": {"dashboards": {"enabled": True}}}), "ConfigMap")
@@ -38,15 +41,15 @@ def test_each_dashboard_is_a_config_map_that_grafanas_sidecar_finds() -> None:
     }
 
 
-def test_without_a_word_there_are_neither() -> None:
-    """A cluster without the Prometheus operator takes no PrometheusRule."""
+def test_by_default_there_are_no_rules_and_dashboards() -> None:
+    """A cluster without the Prometheus operator refuses a PrometheusRule."""
     objects = render()
     assert of_kind(objects, "PrometheusRule") == []
     assert [each["metadata"]["name"] for each in of_kind(objects, "ConfigMap") if "dashboard" in str(each)] == []
 
 
-def test_the_canary_reaches_ingest_through_its_fence() -> None:
-    """Beside the producers that the installation names."""
+def test_the_network_policy_of_ingest_admits_the_canary() -> None:
+    """In addition to the producers of the values."""
     values = {
         "canary": {"enabled": True, "routes": ["n/r"]},
         "networkPolicy": {"enabled": True, "ingestFrom": [{"podSelector": {"matchLabels": {"app": "producer"}}}]},
@@ -59,8 +62,8 @@ def test_the_canary_reaches_ingest_through_its_fence() -> None:
     assert selectors == [{"app": "producer"}, canary["spec"]["selector"]["matchLabels"]]
 
 
-def test_the_canary_speaks_https_where_ingest_does() -> None:
-    """It gets the authority of the certificate, and never the key."""
+def test_the_canary_uses_https_if_ingest_does() -> None:
+    """It gets the authority of the certificate, but not the key."""
 
     def canary(values: dict[str, object]) -> dict[str, Any]:
         objects = render({"canary": {"enabled": True, "routes": ["n/r"]}, **values})
@@ -77,8 +80,8 @@ def test_the_canary_speaks_https_where_ingest_does() -> None:
     assert source["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
 
 
-def test_ingest_serves_the_certificate_of_the_secret_that_is_named() -> None:
-    """Mounted where its flags say; `helm test` and the notes speak HTTPS as well."""
+def test_ingest_serves_the_certificate_of_the_secret() -> None:
+    """Mounted at the path of its flags; `helm test` and the notes use HTTPS too."""
     objects = render({"ingest": {"tls": {"secretName": "ingest-tls"}}})
     (ingest,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"] == "chaski-ingest"]
     pod = ingest["spec"]["template"]["spec"]

@@ -1,4 +1,4 @@
-"""What the chart renders: valid for a real API server, with no right too many, fit for restricted namespaces."""
+"""The rendered objects: valid for a real API server, with minimal permissions, compliant with restricted namespaces."""
 
 import itertools
 import json
@@ -11,6 +11,8 @@ import yaml
 
 from support.kube.api_server import KubeApi
 from support.kube.charts import ROOT, conform, helm, of_kind, render
+
+pytestmark = pytest.mark.cluster
 
 _ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/chaski"}
 _PROXY = [{"podSelector": {"matchLabels": {"app": "oauth2-proxy"}}}]
@@ -26,7 +28,7 @@ MATRIX: dict[str, dict[str, Any]] = {
             "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Chaski"}},
         }
     },
-    "fenced": {
+    "network policies": {
         "networkPolicy": {
             "enabled": True,
             "ingestFrom": [{"podSelector": {"matchLabels": {"app": "producer"}}}],
@@ -66,7 +68,7 @@ MATRIX: dict[str, dict[str, Any]] = {
         "aws": {"region": "eu-west-1"},
     },
     "no ingest": {"ingest": {"enabled": False}},
-    "no rights, no definition": {"rbac": {"create": False}, "crds": {"install": False}},
+    "no RBAC, no CRDs": {"rbac": {"create": False}, "crds": {"install": False}},
     "aws": {
         "aws": {
             "region": "eu-west-1",
@@ -76,7 +78,7 @@ MATRIX: dict[str, dict[str, Any]] = {
         "ingest": {"serviceAccount": {"create": False, "name": "mine"}, "extraEnv": [{"name": "A", "value": "b"}]},
         "workers": {"roleArn": "arn:aws:iam::111122223333:role/chaski-worker", "env": {"A": "b"}},
     },
-    "placed": {
+    "scheduling": {
         "imagePullSecrets": [{"name": "registry"}],
         "workers": {"imagePullSecrets": [{"name": "registry"}]},
         **{
@@ -111,7 +113,7 @@ matrix = pytest.mark.parametrize("values", MATRIX.values(), ids=list(MATRIX))
 
 
 def pod_specs(objects: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
-    """The spec of every Pod that the objects stand for."""
+    """The spec of every Pod of the objects."""
     pods = [each["spec"] for each in of_kind(objects, "Pod")]
     return pods + [each["spec"]["template"]["spec"] for each in of_kind(objects, "Deployment", "Job")]
 
@@ -122,13 +124,13 @@ def rules(objects: list[dict[str, Any]], *kinds: str) -> list[Mapping[str, Any]]
 
 
 @matrix
-def test_what_is_rendered_is_valid_by_the_servers_own_schemas(values: dict[str, Any], schemas: Path) -> None:
-    """With kubeconform -strict: a field that does not exist is a fault, in our own routes too."""
+def test_the_objects_are_valid_by_the_servers_schemas(values: dict[str, Any], schemas: Path) -> None:
+    """With kubeconform -strict: unknown fields are faults, also in ChaskiRoutes."""
     assert conform(schemas, render(values)) == ""
 
 
-def test_the_judge_refuses_what_is_wrong(schemas: Path) -> None:
-    """Otherwise it would say nothing against anything."""
+def test_kubeconform_refuses_an_unknown_field(schemas: Path) -> None:
+    """Otherwise it would accept everything."""
     (route,) = of_kind(render(), "ChaskiRoute")
     wrong = json.loads(json.dumps(route))
     wrong["spec"]["queue"] = wrong["spec"].pop("queues")
@@ -136,21 +138,21 @@ def test_the_judge_refuses_what_is_wrong(schemas: Path) -> None:
 
 
 @matrix
-def test_helm_lint_has_nothing_to_say(values: dict[str, Any]) -> None:
-    """Strict: warnings count."""
+def test_helm_lint_finds_nothing(values: dict[str, Any]) -> None:
+    """Strict: warnings are errors."""
     linted = helm("lint", "--strict", values=values)
     assert linted.returncode == 0, linted.stdout
 
 
 @matrix
-def test_a_real_api_server_takes_everything(values: dict[str, Any], kube: KubeApi) -> None:
-    """In a namespace that enforces restricted Pod security; defaults, CEL rules and admission are the server's own."""
+def test_a_real_api_server_accepts_the_objects(values: dict[str, Any], kube: KubeApi) -> None:
+    """In a namespace that enforces restricted Pod security, with the server's defaults, CEL rules and admission."""
     namespace = kube.make_namespace("chart")
     kube.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     given = values | {"watchNamespaces": [namespace]} if "watchNamespaces" in values else values
     objects = [each for each in render(given, namespace) if each["apiVersion"].split("/")[0] != "monitoring.coreos.com"]
     for each in of_kind(objects, "Pod"):
-        each["spec"].pop("serviceAccountName")  # it is made by the test's own hook, and nothing is really made here
+        each["spec"].pop("serviceAccountName")  # the hook of the test creates it, and this is a dry run
     bundle = {"apiVersion": "v1", "kind": "List", "items": objects}
     arguments = (
         "apply",
@@ -161,13 +163,13 @@ def test_a_real_api_server_takes_everything(values: dict[str, Any], kube: KubeAp
         "-n",
         namespace,
     )
-    said = kube.try_kubectl(*arguments, "-f", "-", document=bundle)
-    assert said.returncode == 0, said.stderr
+    ran = kube.try_kubectl(*arguments, "-f", "-", document=bundle)
+    assert ran.returncode == 0, ran.stderr
 
 
 @matrix
-def test_every_pod_is_fit_for_restricted_namespaces(values: dict[str, Any]) -> None:
-    """By Pod and by container, and the root file system can't be written to."""
+def test_every_pod_complies_with_restricted_namespaces(values: dict[str, Any]) -> None:
+    """Pods and containers; the root file system is read-only."""
     specs = pod_specs(render(values))
     assert specs
     for spec in specs:
@@ -183,15 +185,15 @@ def test_every_pod_is_fit_for_restricted_namespaces(values: dict[str, Any]) -> N
 
 
 @matrix
-def test_nobody_gets_a_right_over_secrets_or_over_everything(values: dict[str, Any]) -> None:
-    """No wildcard, no Secrets, nobody else's rights."""
+def test_no_role_covers_secrets_or_has_wildcards(values: dict[str, Any]) -> None:
+    """No wildcard, no Secrets, no escalation."""
     granted = rules(render(values))
     words = set(itertools.chain.from_iterable((*r["apiGroups"], *r["resources"], *r["verbs"]) for r in granted))
     assert words & {"*", "secrets", "impersonate", "escalate", "bind", "roles", "clusterroles", "nodes"} == set()
 
 
-def test_each_part_has_rights_of_its_own() -> None:
-    """Ingest reads routes and asks whose a token is, and can't change a thing."""
+def test_each_component_has_its_own_permissions() -> None:
+    """Ingest reads routes and reviews tokens, and can't change anything."""
     objects = render()
     by_name = {each["metadata"]["name"]: each["rules"] for each in of_kind(objects, "ClusterRole")}
     assert {verb for rule in by_name["chaski-ingest"] for verb in rule["verbs"]} == {"get", "list", "watch"}
@@ -200,8 +202,8 @@ def test_each_part_has_rights_of_its_own() -> None:
     assert (reviews["resources"], reviews["verbs"]) == (["tokenreviews"], ["create"])
 
 
-def test_an_installation_has_no_name_that_another_has_by_default() -> None:
-    """The operator takes the UID of kube-system, and may read that and no other namespace; a name is passed on."""
+def test_the_default_name_of_an_installation_is_unique() -> None:
+    """The operator uses the UID of kube-system and may read only this namespace; a name is passed on."""
 
     def arguments(objects: list[dict[str, Any]]) -> list[str]:
         (operator,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"] == "chaski-operator"]
@@ -218,8 +220,8 @@ def test_an_installation_has_no_name_that_another_has_by_default() -> None:
     assert not [rule for rule in rules(named) if "namespaces" in rule["resources"]]
 
 
-def test_a_namespaced_install_has_rights_in_its_namespaces_only() -> None:
-    """What stays cluster-wide: the roles for people, asking whose a token is, and which cluster this is."""
+def test_a_namespaced_installation_has_permissions_in_its_namespaces_only() -> None:
+    """Cluster-wide are only the roles for users, token reviews, and reading the cluster's UID."""
     objects = render(MATRIX["namespaced"])
     wide = {each["metadata"]["name"] for each in of_kind(objects, "ClusterRoleBinding")}
     assert wide == {"chaski-chaski-system-token-reviewer", "chaski-chaski-system-installation"}
@@ -229,8 +231,8 @@ def test_a_namespaced_install_has_rights_in_its_namespaces_only() -> None:
 
 
 @pytest.mark.promise(7)
-def test_installation_that_has_no_name_may_read_which_cluster_it_is_in() -> None:
-    """One Namespace, and no right at all where a name is given."""
+def test_an_installation_without_a_name_may_read_the_clusters_uid() -> None:
+    """One Namespace; no permission if a name is given."""
     (role,) = [each for each in of_kind(render(), "ClusterRole") if each["metadata"]["name"].endswith("-installation")]
     expected = {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]}
     assert role["rules"] == [expected]
@@ -242,8 +244,8 @@ def test_installation_that_has_no_name_may_read_which_cluster_it_is_in() -> None
     assert not any("installation" in each for each in operator["spec"]["template"]["spec"]["containers"][0]["args"])
 
 
-def test_people_may_read_routes_with_view_and_write_them_only_where_that_is_asked_for() -> None:
-    """Who writes a route decides what is called."""
+def test_view_may_read_routes_and_edit_may_write_them_only_if_enabled() -> None:
+    """The author of a route decides what is called."""
 
     def aggregated(values: dict[str, Any]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -259,8 +261,8 @@ def test_people_may_read_routes_with_view_and_write_them_only_where_that_is_aske
     assert aggregated({"rbac": {"aggregateView": False, "aggregateEdit": True}}) == wanted
 
 
-def test_nobody_sets_the_number_of_pods_beside_the_autoscaler() -> None:
-    """A Deployment that carries `replicas` is set back by every upgrade."""
+def test_only_the_autoscaler_sets_the_number_of_pods() -> None:
+    """Every upgrade would reset a Deployment with `replicas`."""
 
     def ingest(values: dict[str, Any]) -> Mapping[str, Any]:
         deployments = of_kind(render(values), "Deployment")
@@ -270,15 +272,15 @@ def test_nobody_sets_the_number_of_pods_beside_the_autoscaler() -> None:
     assert ingest({"ingest": {"autoscaling": {"enabled": False}, "replicas": 3}})["replicas"] == 3
 
 
-def test_the_operator_is_one_process_and_never_two() -> None:
-    """Not even for the moment of an upgrade."""
+def test_the_operator_never_has_two_pods() -> None:
+    """Not even during an upgrade."""
     deployments = of_kind(render(), "Deployment")
     spec = next(each for each in deployments if each["metadata"]["name"] == "chaski-operator")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
 
 
-def test_a_digest_goes_before_a_tag() -> None:
-    """What runs is then exactly what was looked at."""
+def test_a_digest_takes_precedence_over_a_tag() -> None:
+    """So the image is exactly the reviewed one."""
     image = {"repository": "registry.example/chaski/ingest", "tag": "1.2.3", "digest": "sha256:" + "a" * 64}
     text = json.dumps(render({"ingest": {"image": image}}))
     assert f"registry.example/chaski/ingest@{image['digest']}" in text
@@ -286,8 +288,8 @@ def test_a_digest_goes_before_a_tag() -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_the_definitions_are_those_of_the_repository(keep: bool) -> None:
-    """Upgraded with the release; kept when that goes, unless it is said otherwise."""
+def test_the_crds_are_those_of_the_repository(keep: bool) -> None:
+    """Upgraded with the release, and kept by default when it is uninstalled."""
     rendered = of_kind(render({"crds": {"keep": keep}}), "CustomResourceDefinition")
     for definition in rendered:
         annotations = definition["metadata"].pop("annotations", None)
@@ -297,22 +299,22 @@ def test_the_definitions_are_those_of_the_repository(keep: bool) -> None:
 
 
 def test_the_example_of_a_replay_is_valid(schemas: Path) -> None:
-    """By the definition's own schema; a misspelled filter would find everything."""
+    """By the CRD's schema; a misspelled filter would select everything."""
     example = yaml.safe_load((ROOT / "examples" / "replay.yaml").read_text(encoding="utf-8"))
     assert conform(schemas, [example]) == ""
     example["spec"]["filter"]["clas"] = example["spec"]["filter"].pop("class")
     assert "clas" in conform(schemas, [example])
 
 
-def test_who_has_messages_sent_again_need_not_decide_where_messages_go() -> None:
-    """The role writes ChaskiReplays and nothing else."""
+def test_the_replayer_role_can_not_write_routes() -> None:
+    """It writes ChaskiReplays only."""
     (role,) = [each for each in of_kind(render(), "ClusterRole") if each["metadata"]["name"] == "chaski-replayer"]
     written = {name for rule in role["rules"] if "create" in rule["verbs"] for name in rule["resources"]}
     assert written == {"chaskireplays"}
 
 
 def test_services_find_their_pods() -> None:
-    """Every selector fits the labels of exactly the Pods that are meant."""
+    """Every selector matches exactly the intended Pods."""
     objects = render(CONSOLE)
     pods = {
         each["metadata"]["name"]: each["spec"]["template"]["metadata"]["labels"]

@@ -1,4 +1,4 @@
-"""What may be set: everything in values.yaml and nothing else, with values that mean something."""
+"""The schema of the values: it accepts the keys of values.yaml only, with valid values."""
 
 import json
 import re
@@ -12,43 +12,45 @@ import yaml
 
 from support.kube.charts import CHART, ROOT, helm
 
+pytestmark = pytest.mark.cluster
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a typing error": ({"ingest": {"replica": 3}}, "replica"),
     "a typing error at the top": ({"ingress": {}}, "ingress"),
     "text for a number": ({"ingest": {"replicas": "three"}}, "replicas"),
-    "no Pods at least": ({"ingest": {"autoscaling": {"minReplicas": 0}}}, "minReplicas"),
-    "a port that is none": ({"ingest": {"service": {"port": 70000}}}, "port"),
+    "no minimum of Pods": ({"ingest": {"autoscaling": {"minReplicas": 0}}}, "minReplicas"),
+    "an invalid port": ({"ingest": {"service": {"port": 70000}}}, "port"),
     "a tag where a digest belongs": ({"operator": {"image": {"digest": "v1.0.0"}}}, "digest"),
-    "a role that is none": ({"workers": {"roleArn": "chaski-worker"}}, "roleArn"),
-    "a region that is none": ({"aws": {"region": "Frankfurt"}}, "region"),
+    "an invalid role": ({"workers": {"roleArn": "chaski-worker"}}, "roleArn"),
+    "an invalid region": ({"aws": {"region": "Frankfurt"}}, "region"),
     "an endpoint without a scheme": ({"aws": {"endpoints": {"sqs": "sqs:9324"}}}, "sqs"),
-    "a log level that is none": ({"operator": {"logLevel": "verbose"}}, "logLevel"),
+    "an invalid log level": ({"operator": {"logLevel": "verbose"}}, "logLevel"),
     "a window of hours": ({"operator": {"scaleDownWindowSeconds": 3601}}, "scaleDownWindowSeconds"),
-    "a window that is none": ({"operator": {"scaleDownWindowSeconds": "5m"}}, "scaleDownWindowSeconds"),
+    "an invalid window": ({"operator": {"scaleDownWindowSeconds": "5m"}}, "scaleDownWindowSeconds"),
     "a namespace twice": ({"watchNamespaces": ["a", "a"]}, "watchNamespaces"),
-    "a namespace that can't be": ({"watchNamespaces": ["Team_A"]}, "watchNamespaces"),
+    "an invalid namespace": ({"watchNamespaces": ["Team_A"]}, "watchNamespaces"),
     "the tests' way around the guard": ({"workers": {"env": {"CHASKI_ALLOW_LOOPBACK": "1"}}}, "CHASKI_ALLOW_LOOPBACK"),
-    "no time to answer": ({"ingest": {"terminationGracePeriodSeconds": 1}}, "terminationGracePeriodSeconds"),
-    "a console that asks nobody": ({"console": {"enabled": True, "auth": {"mode": "none"}}}, "mode"),
+    "no grace period": ({"ingest": {"terminationGracePeriodSeconds": 1}}, "terminationGracePeriodSeconds"),
+    "a console without authentication": ({"console": {"enabled": True, "auth": {"mode": "none"}}}, "mode"),
     "a console without passwords": ({"console": {"enabled": True}}, "existingSecret"),
-    "a console that believes everybody": ({"console": {"enabled": True, "auth": {"mode": "header"}}}, "proxyFrom"),
+    "a console that trusts every client": ({"console": {"enabled": True, "auth": {"mode": "header"}}}, "proxyFrom"),
     "a password where a Secret belongs": (
         {"console": {"enabled": True, "auth": {"existingSecret": "ada:Correct horse"}}},
         "existingSecret",
     ),
-    "an Ingress for everything": (
+    "an Ingress without a host": (
         {"console": {"enabled": True, "auth": {"existingSecret": "s"}, "ingress": {"enabled": True}}},
         "host",
     ),
     "a registry with a scheme": ({"image": {"registry": "https://registry.example"}}, "registry"),
     "a registry that ends with a slash": ({"image": {"registry": "registry.example/"}}, "registry"),
     "an installation in capitals": ({"installation": "Prod"}, "installation"),
-    "no way out": ({"networkPolicy": {"egressPorts": []}}, "egressPorts"),
+    "no egress": ({"networkPolicy": {"egressPorts": []}}, "egressPorts"),
 }
 
 
 @pytest.mark.parametrize(("values", "named"), REFUSED.values(), ids=list(REFUSED))
-def test_a_wrong_value_is_refused_by_its_name(values: dict[str, Any], named: str) -> None:
+def test_an_invalid_value_is_refused_with_its_name(values: dict[str, Any], named: str) -> None:
     """Before anything is installed."""
     ran = helm("template", values=values)
     assert ran.returncode != 0
@@ -56,7 +58,7 @@ def test_a_wrong_value_is_refused_by_its_name(values: dict[str, Any], named: str
 
 
 def test_a_chart_without_images_is_refused_with_what_to_set() -> None:
-    """The project publishes no images; a name that it does not own would be a stranger's, with the operator's rights."""
+    """The project publishes no images; the owner of any default name would get the operator's permissions."""
     ran = helm("template", values={"image": {"registry": ""}})
     assert ran.returncode != 0
     assert "set image.registry" in ran.stderr
@@ -64,18 +66,18 @@ def test_a_chart_without_images_is_refused_with_what_to_set() -> None:
 
 
 @pytest.mark.parametrize("part", ["operator", "workers", "tools", "ingest"])
-def test_a_part_without_an_image_is_named(part: str) -> None:
-    """Where the others have repositories of their own."""
+def test_a_component_without_an_image_is_named(part: str) -> None:
+    """Although the others have their own repositories."""
     others = {each: {"image": {"repository": f"r/{each}"}} for each in ("operator", "workers", "tools", "ingest")}
     others.pop(part)
     ran = helm("template", values={"image": {"registry": ""}, **others})
     assert ran.returncode != 0
     assert f"no image for {part}: set image.registry" in ran.stderr
-    assert f"or {part}.image.repository" in ran.stderr
+    assert f"{part}.image.repository" in ran.stderr
 
 
-def test_no_image_is_named_that_the_values_do_not_name() -> None:
-    """Neither in values nor in what is rendered, the tests and the canary included."""
+def test_only_images_of_the_values_are_used() -> None:
+    """In all rendered objects, including the tests and the canary."""
     values = {
         "image": {"registry": "registry.example:5000/team/chaski", "tag": "1.2.3"},
         "console": {"enabled": True, "auth": {"existingSecret": "users"}},
@@ -89,21 +91,21 @@ def test_no_image_is_named_that_the_values_do_not_name() -> None:
 
 
 def test_every_value_has_a_schema_and_every_schema_a_value() -> None:
-    """A value without a schema takes anything; a schema without a value is not in the README."""
+    """A value without a schema accepts anything; a schema without a value is missing in the README."""
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     assert set(_described(schema, schema)) - {"global"} == set(_given(values, schema, schema))
 
 
-def test_what_the_chart_holds_a_second_time_is_up_to_date() -> None:
-    """The definition and the README's table; `make chart` writes them."""
+def test_the_generated_files_are_up_to_date() -> None:
+    """The CRDs and the README's table; `make chart` writes them."""
     command = [sys.executable, str(ROOT / "hack" / "chart_files.py"), "--check"]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_every_value_says_what_it_means() -> None:
-    """A row of the README without a sentence tells nobody anything."""
+def test_every_value_is_described() -> None:
+    """Each row of the README has a sentence."""
     rows = [line for line in (CHART / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     assert len(rows) > 50
     assert [row for row in rows if not row.rstrip(" |").endswith((".", ".)"))] == []

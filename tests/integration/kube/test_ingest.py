@@ -21,7 +21,7 @@ DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "
 
 @dataclass
 class Scene:
-    """A namespace, queues, and an ingest that may read routes there and nothing else."""
+    """A namespace, queues, and an ingest whose only right is to read the namespace's routes."""
 
     kube: KubeApi
     namespace: str
@@ -44,7 +44,7 @@ class Scene:
         self.sqs = connect(self.sqs_url)
 
     def make_queue(self, name: str) -> str:
-        """A FIFO queue; its URL."""
+        """Creates a FIFO queue and returns its URL."""
         attributes = {
             "FifoQueue": "true",
             "DeduplicationScope": "messageGroup",
@@ -53,12 +53,12 @@ class Scene:
         return self.sqs.create_queue(QueueName=f"{self.namespace}-{name}.fifo", Attributes=attributes)["QueueUrl"]  # type: ignore[arg-type]
 
     def messages(self, url: str) -> int:
-        """How many messages a queue holds."""
+        """The number of messages on a queue."""
         name = "ApproximateNumberOfMessages"
         return int(self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])  # type: ignore[list-item, index]
 
     def apply_route(self, name: str, **spec: Any) -> int:
-        """Applies a route with one queue; its generation."""
+        """Applies a route with one queue and returns its generation."""
         route = {
             "apiVersion": "chaski.dev/v1alpha1",
             "kind": "ChaskiRoute",
@@ -74,7 +74,7 @@ class Scene:
         return generation
 
     def resolve(self, name: str, generation: int, number: int, *urls: str) -> None:
-        """Says what was made for a route, as the operator does."""
+        """Writes a route's resolved status, as the operator does."""
         made = {
             "generation": number,
             "generations": [{"number": number, "queues": [{"name": "messages", "urls": list(urls)}]}],
@@ -92,7 +92,7 @@ class Scene:
 
 @pytest.fixture
 def sqs(tmp_path: Path) -> Iterator[str]:
-    """The embedded queues' server."""
+    """The URL of an embedded SQS server."""
     server = ServerProcess(tmp_path / "queues")
     yield server.url
     server.terminate()
@@ -112,31 +112,31 @@ async def running(service: Service) -> AsyncIterator["Client"]:
 
 @dataclass
 class Client:
-    """Asks an ingest."""
+    """A client of an ingest."""
 
     http: aiohttp.ClientSession
     service: Service
 
     async def send(self, route: str, subject: str = "s") -> tuple[int, dict[str, Any]]:
-        """One message; status and body of the answer."""
+        """Sends one message and returns status and body of the response."""
         url = f"{self.service.ready['chaski.ingest.url']}/v1/routes/{route}/messages"
         async with self.http.post(url, json={"subject": subject, "body": {"url": "https://t.example/"}}) as answer:
             return answer.status, await answer.json(content_type=None)
 
     async def answers(self, route: str, status: int, word: str = "") -> bool:
-        """Whether a message gets that status, and a detail with that word."""
+        """Whether a message gets that status, and a detail with `word`."""
         got, body = await self.send(route)
         return got == status and word in body.get("detail", "")
 
     async def ready(self) -> bool:
-        """Whether requests should come."""
+        """The result of the readiness probe."""
         url = self.service.ready["chaski.metrics.url"].replace("/metrics", "/readyz")
         async with self.http.get(url) as answer:
             return answer.status == 200
 
 
-async def test_routes_are_served_as_they_come_change_and_go(kube: KubeApi, sqs: str, tmp_path: Path) -> None:
-    """One that is not made yet gets 404 and a reason; a queue that is fenced gets 503 until the new map is seen."""
+async def test_routes_are_added_changed_and_removed_while_it_runs(kube: KubeApi, sqs: str, tmp_path: Path) -> None:
+    """A route without queues gets 404 and a reason; a blocked queue gets 503 until the new map is seen."""
     scene = Scene(kube, kube.make_namespace("ingest"), sqs, tmp_path)
     route = f"{scene.namespace}/orders"
     first, second = scene.make_queue("one"), scene.make_queue("two")
@@ -144,15 +144,15 @@ async def test_routes_are_served_as_they_come_change_and_go(kube: KubeApi, sqs: 
         await until(client.ready)
         assert await client.answers(route, 404, "no route")
         generation = scene.apply_route("orders")
-        await until(lambda: client.answers(route, 404, "has not made the route's queues yet"))
+        await until(lambda: client.answers(route, 404, "has not created the queues of the route yet"))
         scene.resolve("orders", generation, 1, first)
         await until(lambda: client.answers(route, 202))
         assert scene.messages(first) == 1
 
         generation = scene.apply_route("orders", queues=[{"name": "messages", "partitions": 2}])
-        assert await client.answers(route, 202)  # the old map holds
+        assert await client.answers(route, 202)  # the old map is still in use
         scene.sqs.set_queue_attributes(QueueUrl=first, Attributes={"Policy": json.dumps(DENY)})
-        assert await client.answers(route, 503, "refuses messages: AccessDenied")
+        assert await client.answers(route, 503, "AccessDenied")
         scene.resolve("orders", generation, 2, second, second)
         await until(lambda: client.answers(route, 202))
         assert (scene.messages(first), scene.messages(second)) == (2, 1)
@@ -164,10 +164,10 @@ async def test_routes_are_served_as_they_come_change_and_go(kube: KubeApi, sqs: 
 
 
 @pytest.mark.promise(10)
-async def test_what_is_known_is_served_while_the_api_server_is_away(
+async def test_known_routes_are_served_while_the_api_server_is_unavailable(
     own_kube: KubeApi, sqs: str, tmp_path: Path
 ) -> None:
-    """An ingest that starts meanwhile knows nothing, says that it is not ready, and recovers by itself."""
+    """An ingest that starts in the meantime is not ready, and recovers by itself."""
     scene = Scene(own_kube, "default", sqs, tmp_path)
     queue = scene.make_queue("one")
     scene.resolve("orders", scene.apply_route("orders"), 1, queue)
@@ -180,14 +180,16 @@ async def test_what_is_known_is_served_while_the_api_server_is_away(
         assert await client.ready()
     async with running(scene.service("--namespace", "default")) as client:
         assert not await client.ready()
-        assert await client.answers("default/orders", 503, "not known yet")
+        assert await client.answers("default/orders", 503, "not loaded yet")
         await asyncio.to_thread(own_kube.up)
         await until(lambda: client.answers("default/orders", 202))
         assert await client.ready()
 
 
-async def test_without_a_right_to_list_it_is_not_ready_and_says_why(kube: KubeApi, sqs: str, tmp_path: Path) -> None:
-    """It asks again: the right may be given later."""
+async def test_without_the_right_to_list_it_is_not_ready_and_logs_the_reason(
+    kube: KubeApi, sqs: str, tmp_path: Path
+) -> None:
+    """It retries: the right may be granted later."""
     scene = Scene(kube, kube.make_namespace("ingest"), sqs, tmp_path)
     async with running(scene.service()) as client:  # all namespaces, but only one is allowed
         assert not await client.ready()
@@ -198,20 +200,20 @@ async def test_without_a_right_to_list_it_is_not_ready_and_says_why(kube: KubeAp
         await until(client.ready)
 
 
-async def test_no_cluster_is_wrong_input(tmp_path: Path) -> None:
-    """Exit code 2, and what was looked for."""
+async def test_without_a_cluster_the_command_exits_with_2(tmp_path: Path) -> None:
+    """And names what is missing."""
     environment = {"PATH": "/usr/bin", "HOME": str(tmp_path)}
-    for more, told in (([], "no Kubernetes API server is known"), (["--routes", "x"], "not allowed with")):
+    for more, part in (([], "no Kubernetes API server is configured"), (["--routes", "x"], "not allowed with")):
         process = await asyncio.create_subprocess_exec(
             BIN / "chaski-ingest", "--auth", "none", "--kubernetes", *more,
             stderr=asyncio.subprocess.PIPE, env=environment,
         )  # fmt: skip
-        _, said = await process.communicate()
-        assert (process.returncode, told in said.decode()) == (2, True)
+        _, error = await process.communicate()
+        assert (process.returncode, part in error.decode()) == (2, True)
 
 
-async def test_without_another_word_producers_are_asked_who_they_are(kube: KubeApi, sqs: str, tmp_path: Path) -> None:
-    """`--kubernetes` alone: tokens by TokenReview, for the producers that the route lists."""
+async def test_producers_are_authenticated_by_default(kube: KubeApi, sqs: str, tmp_path: Path) -> None:
+    """With `--kubernetes` alone: tokens by TokenReview, for the producers that the route lists."""
     scene = Scene(kube, kube.make_namespace("ingest"), sqs, tmp_path)
     user, queue = f"ingest-{scene.namespace}", scene.make_queue("one")
     kube.kubectl("create", "clusterrole", f"{user}-reviews", "--verb=create", "--resource=tokenreviews")
@@ -220,7 +222,7 @@ async def test_without_another_word_producers_are_asked_who_they_are(kube: KubeA
     scene.resolve("orders", generation, 1, queue)
     command = ("chaski-ingest", "--kubernetes", "--namespace", scene.namespace, "--port", "0")
     async with running(Service(scene, tmp_path / "ingest.log", *command)) as client:
-        await until(lambda: client.answers(f"{scene.namespace}/orders", 401, "says not who asks"))
+        await until(lambda: client.answers(f"{scene.namespace}/orders", 401, "missing credentials"))
         token = kube.token(scene.namespace, "default", "chaski")
         client.http.headers["Authorization"] = f"Bearer {token}"
         assert (await client.send(f"{scene.namespace}/orders"))[0] == 202

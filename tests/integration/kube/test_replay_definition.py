@@ -1,4 +1,4 @@
-"""The API server itself says what is wrong with a ChaskiReplay, in words that name the field."""
+"""The API server refuses an invalid ChaskiReplay with a message that names the field."""
 
 import copy
 from typing import Any
@@ -25,19 +25,19 @@ def place(kube: KubeApi) -> str:
     return kube.make_namespace("replays")
 
 
-def said(
+def refusal_of(
     kube: KubeApi, place: str, document: dict[str, Any], query: str = "dryRun=All&fieldValidation=Strict"
 ) -> str | None:
-    """What is said against it; None where it is taken."""
+    """The API server's message if it refuses the document, otherwise None."""
     return KubeHttp(kube).refusal("POST", f"{ROUTES}/namespaces/{place}/chaskireplays?{query}", document)
 
 
 @pytest.mark.parametrize(
     "spec", [{}, FULL, {"toURL": "http://new.example:8080"}], ids=["everything", "all fields", "no path"]
 )
-def test_a_right_replay_is_taken(kube: KubeApi, place: str, spec: dict[str, Any]) -> None:
-    """Every field as the docs have it."""
-    assert said(kube, place, replay(place, "orders", **spec)) is None
+def test_a_valid_replay_is_accepted(kube: KubeApi, place: str, spec: dict[str, Any]) -> None:
+    """Every field as documented."""
+    assert refusal_of(kube, place, replay(place, "orders", **spec)) is None
 
 
 @pytest.mark.parametrize(
@@ -63,17 +63,17 @@ def test_a_right_replay_is_taken(kube: KubeApi, place: str, spec: dict[str, Any]
     ],
     ids=str,
 )
-def test_a_wrong_field_is_named(kube: KubeApi, place: str, spec: dict[str, Any], field: str) -> None:
-    """A filter that was misspelled would find everything."""
-    refusal = said(kube, place, replay(place, "orders", **spec))
+def test_an_invalid_field_is_named(kube: KubeApi, place: str, spec: dict[str, Any], field: str) -> None:
+    """A misspelled filter would select everything."""
+    refusal = refusal_of(kube, place, replay(place, "orders", **spec))
     assert refusal is not None
     assert field in refusal
 
 
-def test_only_what_stops_or_removes_it_can_be_changed(kube: KubeApi, place: str) -> None:
-    """What was sent is judged by what was asked for; optional fields can neither be added nor taken away."""
+def test_only_suspend_and_ttl_can_be_changed(kube: KubeApi, place: str) -> None:
+    """Optional fields can neither be added nor removed."""
     first = replay(place, "orders", **FULL)
-    assert said(kube, place, first, "fieldValidation=Strict") is None
+    assert refusal_of(kube, place, first, "fieldValidation=Strict") is None
     http = KubeHttp(kube)
     path = f"{ROUTES}/namespaces/{place}/chaskireplays/{first['metadata']['name']}"
 
@@ -87,5 +87,5 @@ def test_only_what_stops_or_removes_it_can_be_changed(kube: KubeApi, place: str)
     }.items():  # fmt: skip
         refusal = change(**{field: value})
         assert refusal is not None
-        assert f"{field} can't be changed; make a new ChaskiReplay" in refusal
+        assert f"{field} can't be changed; create a new ChaskiReplay" in refusal
     assert change(suspend=False, ttlSecondsAfterFinished=60) is None

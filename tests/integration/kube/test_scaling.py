@@ -1,6 +1,6 @@
-"""The autoscaler on a real API server: Deployments are scaled through `/scale`, Pods are asked where they are.
+"""The autoscaler on a real API server: it scales Deployments through `/scale`, and scrapes Pods at their addresses.
 
-SQS says what the test says. Pods are objects with the address 127.0.0.1; as many are ready as their Deployment asks for.
+The counts of SQS are given by the test. Pods are objects with the address 127.0.0.1; the requested number is always ready.
 """
 
 import asyncio
@@ -16,52 +16,54 @@ from chaski_core.ports import QueueCounts
 from chaski_core.route.resolved_document import resolved_values
 from chaski_core.route.validation.crd import GROUP_VERSION
 from chaski_operator.autoscaling.cluster_view import KubeCluster, WorkerPodWatcher
-from chaski_operator.autoscaling.loop import Scaler
+from chaski_operator.autoscaling.dependencies import ScalerDependencies, ScalerIntervals
+from chaski_operator.autoscaling.loop import ScalerLoop
 from chaski_operator.autoscaling.policy import ScalingLimits
-from chaski_operator.autoscaling.scaler import Parts, ScalerIntervals
-from chaski_operator.kube.route_cache import Routes
-from chaski_operator.manifests.manifests import desired_objects, jobs_of, sweeper_of
+from chaski_operator.kube.cache import RouteCache
+from chaski_operator.manifests.manifests import desired_objects
+from chaski_operator.manifests.worker_pod import sweeper_of, worker_deployments
+from chaski_operator.metrics import OperatorMetrics
 from chaski_operator.pods.metrics_client import Scraper
-from chaski_operator.settings import WorkerPodTemplate as PodSettings
+from chaski_operator.settings import WorkerPodTemplate
 from chaski_runtime.kube.client import KubeApi, object_path
 from chaski_runtime.kube.config import kube_access
 from chaski_runtime.kube.informer import Informer, Key, OnChange
-from chaski_runtime.observability.metrics.instruments import LaneReading, Metrics
-from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_runtime.process.clock import SystemClock
+from chaski_worker.metrics import LaneReading, WorkerMetrics
 from support.kube.api_server import KubeApi as Server
 from support.operator.scaling import DENIED, FakeQueues, resolve
 from support.until import until
 
-# A hundred times as fast as by default.
+# A hundred times faster than the defaults.
 QUICK = ScalerIntervals(
-    look_seconds=0.2,
+    check_seconds=0.2,
     retries_every=1,
     figures_seconds=1.0,
     scaling=ScalingLimits(down_window_seconds=3.0, down_step_seconds=0.6, up_step_seconds=0.3),
 )
-PATIENT = replace(QUICK, scaling=ScalingLimits())
+WITH_DEFAULT_LIMITS = replace(QUICK, scaling=ScalingLimits())
 DEPLOYMENT = "chaski-a-messages"
 URL = "https://q/a-messages-0"
 CONCURRENCY = 64
 
 
 @dataclass
-class World:
-    """A route `a` with its Deployments in a namespace of its own, and what its queues and Pods say."""
+class ScalingCluster:
+    """A route `a` with its Deployments in its own namespace, the counts of its queues and the metrics of its Pods."""
 
     server: Server
     api: KubeApi
     namespace: str
     port: int = 0
     queues: FakeQueues = field(default_factory=FakeQueues)
-    subjects: int = 0  # that there are
+    subjects: int = 0  # with messages
     pods: dict[str, list[str]] = field(default_factory=dict)  # by Deployment
-    told: Metrics = field(default_factory=Metrics)
-    seen: list[int] = field(default_factory=list)  # replicas of the Deployment of `messages`, as they changed
+    metrics: MetricsRegistry = field(default_factory=MetricsRegistry)
+    seen: list[int] = field(default_factory=list)  # replicas of the Deployment of `messages`, one for each change
 
-    async def make(self, **autoscaling: Any) -> None:
-        """The route as the operator leaves it."""
+    async def create(self, **autoscaling: Any) -> None:
+        """Creates the route and its objects, as the reconciler does."""
         document = {
             "apiVersion": GROUP_VERSION,
             "kind": "ChaskiRoute",
@@ -73,40 +75,42 @@ class World:
             },
         }
         path = object_path(GROUP_VERSION, "chaskiroutes", self.namespace, "a")
-        made = await self.api.apply(path, document, manager="test")
+        created = await self.api.apply(path, document, manager="test")
         resolved = resolve(document)
-        told = {**document, "status": {"resolved": resolved_values(resolved)}}
-        await self.api.apply(f"{path}/status", told, manager="chaski-operator")
-        for each in desired_objects(resolved, made["metadata"]["uid"], PodSettings("registry.example/worker:1")):
+        with_status = {**document, "status": {"resolved": resolved_values(resolved)}}
+        await self.api.apply(f"{path}/status", with_status, manager="chaski-operator")
+        for each in desired_objects(
+            resolved, created["metadata"]["uid"], WorkerPodTemplate("registry.example/worker:1")
+        ):
             if each["kind"] == "Deployment":
-                where = object_path("apps/v1", "deployments", self.namespace, each["metadata"]["name"])
-                await self.api.apply(where, each, manager="chaski-operator")
+                deployment_path = object_path("apps/v1", "deployments", self.namespace, each["metadata"]["name"])
+                await self.api.apply(deployment_path, each, manager="chaski-operator")
 
     async def scale(self, replicas: int) -> None:
-        """As a person does."""
+        """`kubectl scale`."""
         path = object_path("apps/v1", "deployments", self.namespace, DEPLOYMENT, "scale")
         await self.api.merge_patch(path, {"spec": {"replicas": replicas}})
 
     async def replicas(self) -> int:
-        """What the API server has."""
+        """The requested replicas."""
         path = object_path("apps/v1", "deployments", self.namespace, DEPLOYMENT)
         return int((await self.api.get(path))["spec"]["replicas"])
 
     async def status(self) -> dict[str, Any]:
-        """Of the route."""
+        """The route's status."""
         path = object_path(GROUP_VERSION, "chaskiroutes", self.namespace, "a")
         status: dict[str, Any] = (await self.api.get(path))["status"]
         return status
 
     async def condition(self, type_: str) -> tuple[str, str]:
-        """Its status and reason."""
-        told = {each["type"]: (each["status"], each["reason"]) for each in (await self.status()).get("conditions", ())}
-        return told.get(type_, ("", ""))
+        """Status and reason of a condition; empty if it is missing."""
+        found = {each["type"]: (each["status"], each["reason"]) for each in (await self.status()).get("conditions", ())}
+        return found.get(type_, ("", ""))
 
     # ---- in place of the Deployment controller and the kubelet
 
     async def run_pods(self, deployments: Informer[dict[str, Any]]) -> None:
-        """Makes and ends Pods, as each Deployment asks for."""
+        """Creates and deletes Pods as each Deployment requests."""
         while True:
             for (_, name), deployment in list(deployments.items.items()):
                 pods = self.pods.setdefault(name, [])
@@ -129,11 +133,11 @@ class World:
         return name
 
     async def page(self, _: web.Request) -> web.Response:
-        """What a Pod tells."""
-        return web.Response(body=self.told.render())
+        """The metrics of a Pod."""
+        return web.Response(body=self.metrics.render())
 
     def share(self) -> list[LaneReading]:
-        """The subjects are shared, each Pod takes at most twice its slots."""
+        """The lanes of a Pod: an equal share of the subjects, at most twice its slots."""
         lanes = min(-(-self.subjects // max(1, len(self.pods.get(DEPLOYMENT, ())))), 2 * CONCURRENCY)
         return [
             LaneReading(
@@ -145,21 +149,21 @@ class World:
     # ---- the autoscaler
 
     @contextlib.asynccontextmanager
-    async def autoscaler(self, user: str, pace: ScalerIntervals = QUICK) -> AsyncIterator[OperatorMetrics]:
-        """One, which has the rights that the chart gives the operator."""
+    async def autoscaler(self, user: str, intervals: ScalerIntervals = QUICK) -> AsyncIterator[OperatorMetrics]:
+        """Runs an autoscaler with the permissions that the chart grants the operator."""
         access = kube_access({"KUBECONFIG": str(self.server.user_kubeconfig(user))})
         clock, metrics, scraper = SystemClock(), OperatorMetrics(), Scraper(seconds=60.0)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(scraper.close)
             api = await stack.enter_async_context(KubeApi(access, user_agent="autoscaler"))
-            known = Routes()
+            known = RouteCache()
 
-            def note(_: Key, each: dict[str, Any] | None) -> None:
+            def on_change(_: Key, each: dict[str, Any] | None) -> None:
                 if each is not None:
                     known.put(each)
 
-            routes = self.mirror(api, GROUP_VERSION, "chaskiroutes", note)
-            deployments = self.mirror(api, "apps/v1", "deployments")
+            routes = self.informer(api, GROUP_VERSION, "chaskiroutes", on_change)
+            deployments = self.informer(api, "apps/v1", "deployments")
             pods = WorkerPodWatcher(api, self.namespace, clock, lambda: 0.5)
             cluster = KubeCluster(
                 api,
@@ -167,21 +171,21 @@ class World:
                 deployment=lambda namespace, name: deployments.items.get((namespace, name)),
                 pods=[pods],
                 reconcile=lambda _: None,
-                noted=known.put,
+                on_written=known.put,
                 identity="test",
             )
-            parts = Parts(
+            dependencies = ScalerDependencies(
                 cluster=cluster,
                 read_queue=self.queues.read,
-                ask_pods=scraper.ask,
-                workers_of=jobs_of,
+                scrape_pods=scraper.scrape,
+                workers_of=worker_deployments,
                 sweeper_of=sweeper_of,
                 metrics=metrics,
                 clock=clock,
-                pace=pace,
+                intervals=intervals,
             )
-            jobs = [routes.run(), deployments.run(), pods.mirror.run(), Scaler(parts, lambda: 0.5).run()]
-            running = [asyncio.create_task(job) for job in jobs]
+            runs = [routes.run(), deployments.run(), pods.informer.run(), ScalerLoop(dependencies, lambda: 0.5).run()]
+            running = [asyncio.create_task(run) for run in runs]
             try:
                 yield metrics
             finally:
@@ -189,15 +193,15 @@ class World:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
 
-    def mirror(
+    def informer(
         self, api: KubeApi, version: str, plural: str, on_change: OnChange[dict[str, Any]] | None = None
     ) -> Informer[dict[str, Any]]:
-        """All of one kind in the namespace."""
+        """An informer of one kind in the namespace."""
         path = object_path(version, plural, self.namespace)
         return Informer(api, path, dict, SystemClock(), lambda: 0.5, on_change=on_change)
 
-    def note(self, name: str, deployment: dict[str, Any] | None) -> None:
-        """Every number that the watch told of."""
+    def record(self, name: str, deployment: dict[str, Any] | None) -> None:
+        """Records every number of replicas that the watch reports."""
         if name == DEPLOYMENT and deployment is not None:
             replicas = int(deployment["spec"]["replicas"])
             if not self.seen or self.seen[-1] != replicas:
@@ -205,32 +209,32 @@ class World:
 
 
 @pytest.fixture
-async def world(kube: Server) -> AsyncIterator[World]:
-    """Nothing made yet; Pods are run."""
+async def cluster(kube: Server) -> AsyncIterator[ScalingCluster]:
+    """A cluster without a route, in which Pods run."""
     access = kube_access({"KUBECONFIG": str(kube.kubeconfig)})
     async with KubeApi(access, user_agent="test") as api:
-        made = World(kube, api, await asyncio.to_thread(kube.make_namespace, "scaling"))
-        made.told.observe_lanes(made.share)
+        cluster = ScalingCluster(kube, api, await asyncio.to_thread(kube.make_namespace, "scaling"))
+        WorkerMetrics(cluster.metrics).observe_lanes(cluster.share)
         app = web.Application()
-        app.router.add_get("/metrics", made.page)
+        app.router.add_get("/metrics", cluster.page)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        made.port = runner.addresses[0][1]
-        deployments = made.mirror(api, "apps/v1", "deployments", lambda key, each: made.note(key[1], each))
-        jobs = [asyncio.create_task(deployments.run()), asyncio.create_task(made.run_pods(deployments))]
-        yield made
-        for job in jobs:
-            job.cancel()
-        for result in await asyncio.gather(*jobs, return_exceptions=True):
+        cluster.port = runner.addresses[0][1]
+        deployments = cluster.informer(api, "apps/v1", "deployments", lambda key, each: cluster.record(key[1], each))
+        tasks = [asyncio.create_task(deployments.run()), asyncio.create_task(cluster.run_pods(deployments))]
+        yield cluster
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(result, asyncio.CancelledError), result
         await runner.cleanup()
 
 
 @pytest.fixture
-def user(kube: Server, world: World) -> str:
-    """A user with the operator's rights in the namespace, as far as scaling needs them."""
-    name = f"scaler-{world.namespace}"
+def user(kube: Server, cluster: ScalingCluster) -> str:
+    """A user with the operator's permissions for scaling in the namespace."""
+    name = f"scaler-{cluster.namespace}"
     rules = [
         {"apiGroups": ["chaski.dev"], "resources": ["chaskiroutes"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["chaski.dev"], "resources": ["chaskiroutes/status"], "verbs": ["get", "patch"]},
@@ -239,121 +243,121 @@ def user(kube: Server, world: World) -> str:
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
     ]
-    metadata = {"name": name, "namespace": world.namespace}
+    metadata = {"name": name, "namespace": cluster.namespace}
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules}
     kube.kubectl("apply", "-f", "-", document=role)
-    kube.kubectl("create", "rolebinding", name, "-n", world.namespace, f"--role={name}", f"--user={name}")
+    kube.kubectl("create", "rolebinding", name, "-n", cluster.namespace, f"--role={name}", f"--user={name}")
     return name
 
 
-async def test_one_subject_stays_at_one_pod_and_the_route_says_why(world: World, user: str) -> None:
-    """10,000 messages of it."""
-    world.subjects = 1
-    world.queues.told[URL] = QueueCounts(9_990, 10, 0)
-    await world.make()
-    async with world.autoscaler(user):
-        await until(lambda: _is(world.condition("ScalingLimited"), ("True", "MessageGroupsExhausted")))
-        looks = len(world.queues.calls)
-        await until(lambda: len(world.queues.calls) > looks + 60)
-        status = await world.status()
-    assert world.seen == [1]
+async def test_one_subject_stays_at_one_pod_with_the_reason_in_the_status(cluster: ScalingCluster, user: str) -> None:
+    """With 10,000 messages."""
+    cluster.subjects = 1
+    cluster.queues.counts[URL] = QueueCounts(9_990, 10, 0)
+    await cluster.create()
+    async with cluster.autoscaler(user):
+        await until(lambda: _is(cluster.condition("ScalingLimited"), ("True", "MessageGroupsExhausted")))
+        calls = len(cluster.queues.calls)
+        await until(lambda: len(cluster.queues.calls) > calls + 60)
+        status = await cluster.status()
+    assert cluster.seen == [1]
     row = next(each for each in status["queues"] if each["name"] == "messages")
     assert (row["visible"], row["inFlight"], row["desiredReplicas"], status["backlog"]) == (9_990, 10, 1, 10_000)
-    assert await world.condition("Autoscaling") == ("True", "Scaling")
+    assert await cluster.condition("Autoscaling") == ("True", "Scaling")
 
 
-async def test_two_hundred_subjects_grow_to_four_pods_and_go_again_by_steps(world: World, user: str) -> None:
-    """Up at once, down one by one, to zero last; the status keeps what the reconciler wrote beside it."""
-    world.subjects = 200
-    world.queues.told[URL] = QueueCounts(99_800, 200, 0)
-    await world.make(scaleToZeroAfterSeconds=60)
-    async with world.autoscaler(user):
-        await until(lambda: _is(world.replicas(), 4))
-        looks = len(world.queues.calls)
-        await until(lambda: len(world.queues.calls) > looks + 60)
-        assert await world.replicas() == 4
-        world.subjects = 0
-        world.queues.told[URL] = QueueCounts(0, 0, 0)
-        await until(lambda: _is(world.replicas(), 1))
-    assert world.seen[-4:] == [4, 3, 2, 1]
-    assert world.seen[: world.seen.index(4)] in ([1], [1, 2])
-    assert (await world.status())["resolved"]["generation"] == 1
+async def test_two_hundred_subjects_scale_to_four_pods_and_down_by_steps(cluster: ScalingCluster, user: str) -> None:
+    """Up at once, down one by one; the reconciler's part of the status is kept."""
+    cluster.subjects = 200
+    cluster.queues.counts[URL] = QueueCounts(99_800, 200, 0)
+    await cluster.create(scaleToZeroAfterSeconds=60)
+    async with cluster.autoscaler(user):
+        await until(lambda: _is(cluster.replicas(), 4))
+        calls = len(cluster.queues.calls)
+        await until(lambda: len(cluster.queues.calls) > calls + 60)
+        assert await cluster.replicas() == 4
+        cluster.subjects = 0
+        cluster.queues.counts[URL] = QueueCounts(0, 0, 0)
+        await until(lambda: _is(cluster.replicas(), 1))
+    assert cluster.seen[-4:] == [4, 3, 2, 1]
+    assert cluster.seen[: cluster.seen.index(4)] in ([1], [1, 2])
+    assert (await cluster.status())["resolved"]["generation"] == 1
 
 
 @pytest.mark.promise(8)
-async def test_a_queue_that_is_denied_holds_the_number_and_starts_one_from_zero(world: World, user: str) -> None:
-    """AccessDenied in the middle of the work, then with no Pod."""
-    world.subjects = 200
-    world.queues.told[URL] = QueueCounts(99_800, 200, 0)
-    await world.make()
-    async with world.autoscaler(user):
-        await until(lambda: _is(world.replicas(), 4))
-        world.queues.told[URL] = DENIED
-        await until(lambda: _is(world.condition("Autoscaling"), ("False", "MetricsAccessDenied")))
-        looks = len(world.queues.calls)
-        await until(lambda: len(world.queues.calls) > looks + 60)
-        assert await world.replicas() == 4
-        await world.scale(0)
-        await until(lambda: _is(world.replicas(), 1))
-    assert world.seen[-3:] == [4, 0, 1]
+async def test_denied_queue_holds_the_number_and_starts_one_from_zero(cluster: ScalingCluster, user: str) -> None:
+    """AccessDenied under load, then without a Pod."""
+    cluster.subjects = 200
+    cluster.queues.counts[URL] = QueueCounts(99_800, 200, 0)
+    await cluster.create()
+    async with cluster.autoscaler(user):
+        await until(lambda: _is(cluster.replicas(), 4))
+        cluster.queues.counts[URL] = DENIED
+        await until(lambda: _is(cluster.condition("Autoscaling"), ("False", "MetricsAccessDenied")))
+        calls = len(cluster.queues.calls)
+        await until(lambda: len(cluster.queues.calls) > calls + 60)
+        assert await cluster.replicas() == 4
+        await cluster.scale(0)
+        await until(lambda: _is(cluster.replicas(), 1))
+    assert cluster.seen[-3:] == [4, 0, 1]
 
 
-async def test_a_new_operator_changes_nothing_and_never_writes_the_rest_of_the_deployment(
-    world: World, user: str
+async def test_restarted_operator_changes_nothing_and_writes_only_status_and_events(
+    cluster: ScalingCluster, user: str
 ) -> None:
-    """It is killed and started again and again at the height of the work, and when nothing is left."""
-    world.subjects = 200
-    world.queues.told[URL] = QueueCounts(99_800, 200, 0)
-    await world.make(scaleToZeroAfterSeconds=60)
-    await world.scale(6)
+    """It is restarted under load, and with empty queues."""
+    cluster.subjects = 200
+    cluster.queues.counts[URL] = QueueCounts(99_800, 200, 0)
+    await cluster.create(scaleToZeroAfterSeconds=60)
+    await cluster.scale(6)
     for _ in range(2):
-        async with world.autoscaler(user, PATIENT):
-            looks = len(world.queues.calls)
-            await until(lambda looks=looks: len(world.queues.calls) > looks + 12)  # type: ignore[misc]
-    world.queues.told[URL] = QueueCounts(0, 0, 0)
+        async with cluster.autoscaler(user, WITH_DEFAULT_LIMITS):
+            calls = len(cluster.queues.calls)
+            await until(lambda calls=calls: len(cluster.queues.calls) > calls + 12)  # type: ignore[misc]
+    cluster.queues.counts[URL] = QueueCounts(0, 0, 0)
     for _ in range(2):
-        async with world.autoscaler(user, PATIENT):
-            looks = len(world.queues.calls)
-            await until(lambda looks=looks: len(world.queues.calls) > looks + 12)  # type: ignore[misc]
-    assert await world.replicas() == 6
-    writes = [each for each in world.server.requests(user) if each["verb"] not in ("get", "list", "watch")]
+        async with cluster.autoscaler(user, WITH_DEFAULT_LIMITS):
+            calls = len(cluster.queues.calls)
+            await until(lambda calls=calls: len(cluster.queues.calls) > calls + 12)  # type: ignore[misc]
+    assert await cluster.replicas() == 6
+    writes = [each for each in cluster.server.requests(user) if each["verb"] not in ("get", "list", "watch")]
     touched = {(each["objectRef"]["resource"], each["objectRef"].get("subresource")) for each in writes}
     assert touched == {("chaskiroutes", "status"), ("events", None)}
-    events = world.server.get("events", "-n", world.namespace)["items"]
+    events = cluster.server.get("events", "-n", cluster.namespace)["items"]
     assert {(each["type"], each["reason"]) for each in events} == {("Normal", "MessageGroupsExhausted")}
 
 
-async def test_a_number_that_somebody_set_meanwhile_is_not_overwritten(world: World, user: str) -> None:
-    """What the watch has seen may be older than what is: the write says what it is about to replace."""
-    await world.make()
-    await world.scale(5)
-    access = kube_access({"KUBECONFIG": str(world.server.user_kubeconfig(user))})
+async def test_number_that_was_set_meanwhile_is_not_overwritten(cluster: ScalingCluster, user: str) -> None:
+    """The cache may be stale, so a write names the number that it replaces."""
+    await cluster.create()
+    await cluster.scale(5)
+    access = kube_access({"KUBECONFIG": str(cluster.server.user_kubeconfig(user))})
     async with KubeApi(access, user_agent="autoscaler") as api:
-        cluster = KubeCluster(
+        view = KubeCluster(
             api,
             routes=dict,
             deployment=lambda *_: None,
             pods=[],
             reconcile=lambda _: None,
-            noted=lambda _: None,
+            on_written=lambda _: None,
             identity="test",
         )
-        with pytest.raises(Exception, match="asks for 5 Pods by now, not 1"):
-            await cluster.scale(world.namespace, DEPLOYMENT, was=1, replicas=2)
-        await cluster.scale(world.namespace, DEPLOYMENT, was=5, replicas=7)
-    assert await world.replicas() == 7
+        with pytest.raises(Exception, match="5 Pods now, not 1"):
+            await view.scale(cluster.namespace, DEPLOYMENT, was=1, replicas=2)
+        await view.scale(cluster.namespace, DEPLOYMENT, was=5, replicas=7)
+    assert await cluster.replicas() == 7
 
 
-async def test_nothing_is_written_while_nothing_changes(world: World, user: str) -> None:
-    """One status for the route; then only reads of SQS."""
-    await world.make(minReplicas=1)
-    async with world.autoscaler(user):
-        await until(lambda: _is(world.condition("Autoscaling"), ("True", "Scaling")))
-        looks = len(world.queues.calls)
-        await until(lambda: len(world.queues.calls) > looks + 80)
-    writes = [each for each in world.server.requests(user) if each["verb"] not in ("get", "list", "watch")]
+async def test_no_change_means_no_write(cluster: ScalingCluster, user: str) -> None:
+    """One status for the route, then only reads of SQS."""
+    await cluster.create(minReplicas=1)
+    async with cluster.autoscaler(user):
+        await until(lambda: _is(cluster.condition("Autoscaling"), ("True", "Scaling")))
+        calls = len(cluster.queues.calls)
+        await until(lambda: len(cluster.queues.calls) > calls + 80)
+    writes = [each for each in cluster.server.requests(user) if each["verb"] not in ("get", "list", "watch")]
     assert [(each["verb"], each["objectRef"]["subresource"]) for each in writes] == [("patch", "status")]
 
 
-async def _is(asked: Any, wanted: object) -> bool:
-    return bool(await asked == wanted)
+async def _is(actual: Any, wanted: object) -> bool:
+    return bool(await actual == wanted)

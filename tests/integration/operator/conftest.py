@@ -1,4 +1,4 @@
-"""A real API server, moto, and one operator between them for all tests of a file, each in a namespace of its own."""
+"""A real API server, moto, and one operator for all tests of a module, each test in its own namespace."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _NAMESPACES = 12  # more than a file has tests
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
-    """An AWS account for this test process; tests name their routes in namespaces of their own."""
+    """An AWS account for this test process; routes of different tests differ in their namespace."""
     server = MotoServer()
     yield server.url
     server.stop()
@@ -21,13 +21,13 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def pool(kube: KubeApi) -> list[str]:
-    """Namespaces that no test has used yet."""
+    """Unused namespaces."""
     return [kube.make_namespace("op") for _ in range(_NAMESPACES)]
 
 
 @pytest.fixture(scope="module")
 def shared(kube: KubeApi, tmp_path_factory: pytest.TempPathFactory, moto: str, pool: list[str]) -> Iterator[Operator]:
-    """An operator of these namespaces. Deployments do at once as they are told."""
+    """An operator of these namespaces, with Deployments that roll out at once."""
     with operator(kube, tmp_path_factory.mktemp("operator"), moto, *pool) as made, kubelets(kube, *pool):
         made.start()
         yield made
@@ -35,7 +35,7 @@ def shared(kube: KubeApi, tmp_path_factory: pytest.TempPathFactory, moto: str, p
 
 @pytest.fixture
 def namespace(kube: KubeApi, pool: list[str]) -> Iterator[str]:
-    """A namespace of the test's own; its routes are gone for the tests that follow."""
+    """A namespace for one test; its routes are deleted at the end."""
     name = pool.pop()
     yield name
     kube.try_kubectl("delete", "chaskiroutes", "--all", "-n", name, "--wait=false")
@@ -43,7 +43,7 @@ def namespace(kube: KubeApi, pool: list[str]) -> Iterator[str]:
 
 @pytest.fixture
 def op(shared: Operator) -> Operator:
-    """The operator, at work."""
+    """The operator, running."""
     if shared.process is None or shared.process.poll() is not None:
         shared.start()
     return shared

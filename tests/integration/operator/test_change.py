@@ -1,36 +1,36 @@
-"""A route is changed while it holds messages: nothing is dropped before it is empty, and the status tells."""
+"""A route changes while it holds messages: no queue is deleted before it is empty, and the status shows it."""
 
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
-from chaski_aws.provision.send_block import is_fenced
+from chaski_aws.provision.state import is_blocked
 from support.kube.api_server import KubeApi
 from support.metric_pages import value
 from support.operator.processes import Operator, until
-from support.operator.routes import Operated
+from support.operator.routes import OperatedRoute
 
-pytestmark = pytest.mark.timeout(400)  # many waits with deadlines of their own, on a machine that others use too
+pytestmark = pytest.mark.timeout(400)  # many waits, each with its own deadline, on a shared machine
 
 RUNGS = [{"name": "fast", "delaySeconds": 5}, {"name": "slow", "delaySeconds": 60}]
 
 
 def with_rungs(*rungs: dict[str, Any]) -> dict[str, Any]:
-    """`spec.retry` with these."""
+    """`spec.retry` with these rungs."""
     return {"rungs": list(rungs), "ladders": [{"class": "5xx", "rungs": [each["name"] for each in rungs]}]}
 
 
 @pytest.fixture
-def route(op: Operator, namespace: str) -> Operated:
+def route(op: Operator, namespace: str) -> OperatedRoute:
     """A route of one queue with one partition, Ready."""
-    made = Operated(op, namespace)
+    made = OperatedRoute(op, namespace)
     made.apply()
     made.ready()
     return made
 
 
-def hashes(route: Operated) -> dict[str, str]:
+def hashes(route: OperatedRoute) -> dict[str, str]:
     """The template's hash of each Deployment."""
     items = route.op.kube.get("deployments", "-n", route.namespace)["items"]
     return {
@@ -39,36 +39,36 @@ def hashes(route: Operated) -> dict[str, str]:
     }
 
 
-def test_more_partitions_make_a_new_generation_and_the_old_one_runs_empty_first(route: Operated, kube: KubeApi) -> None:
-    """Fenced, shown, kept while it holds a message, deleted when it holds none."""
+def test_more_partitions_create_a_generation_and_the_old_one_drains_first(route: OperatedRoute, kube: KubeApi) -> None:
+    """Fenced, shown in the status, kept while it holds a message, deleted when empty."""
     old = route.queue("-messages-g1-p0-")
     route.send(old)
     before = hashes(route)
     route.apply(queues=[{"name": "messages", "partitions": 2}])
     route.await_condition("QueuesReady", "True", "Draining")
-    assert is_fenced(route.attributes(old)["Policy"])
+    assert is_blocked(route.attributes(old)["Policy"])
     assert route.rows() == {"messages": "Active", "messages.g1": "Draining"}
 
     def fenced() -> list[tuple[int, bool]]:
         return [(each["number"], "fencedAt" in each) for each in route.resolved()["generations"]]
 
-    until(lambda: fenced() == [(1, True), (2, False)], "the fence is not told")
+    until(lambda: fenced() == [(1, True), (2, False)], "the status does not show the fence")
     config = kube.get("configmap", "chaski-orders", "-n", route.namespace)["data"]["resolved.yaml"]
     assert "-messages-g1-p0-" in config
     assert hashes(route) != before
-    looks = route.op.asked(route.namespace, "ListQueues")
-    until(lambda: route.op.asked(route.namespace, "ListQueues") > looks + 5, "nobody looked")
+    before_wait = route.op.calls(route.namespace, "ListQueues")
+    until(lambda: route.op.calls(route.namespace, "ListQueues") > before_wait + 5, "no reconciliation")
     assert route.queue("-messages-g1-p0-") == old
 
     route.purge(old)
-    route.whole()
+    route.complete()
     until(lambda: len(route.queues()) == 2, "the old queue stayed")
     assert route.resolved()["generation"] == 2
-    until(lambda: {"Fenced", "Dropped"} <= route.events(), "nobody was told")
+    until(lambda: {"Fenced", "Dropped"} <= route.events(), "no event")
 
 
-def test_a_renamed_queue_keeps_its_workers_until_it_is_empty(route: Operated) -> None:
-    """Its Deployment works it off under the old name, then goes."""
+def test_renamed_queue_keeps_its_workers_until_it_is_empty(route: OperatedRoute) -> None:
+    """Its Deployment drains it under the old name, then is deleted."""
     old = route.queue("-messages-g1-p0-")
     route.send(old)
     route.apply(queues=[{"name": "letters"}])
@@ -76,13 +76,13 @@ def test_a_renamed_queue_keeps_its_workers_until_it_is_empty(route: Operated) ->
     route.ready()
     assert route.names() == ["chaski-orders-letters", "chaski-orders-messages"]
     route.purge(old)
-    route.whole()
+    route.complete()
     until(lambda: route.names() == ["chaski-orders-letters"], "the old Deployment stayed")
     assert route.names("poddisruptionbudgets") == ["chaski-orders-letters"]
 
 
-def test_a_rung_that_is_removed_runs_empty_first_and_one_that_is_changed_waits_otherwise(route: Operated) -> None:
-    """The removed one keeps its messages; the delay of the other is set on its queue, and an event says so."""
+def test_removed_rung_drains_first_and_a_changed_rung_gets_its_new_delay(route: OperatedRoute) -> None:
+    """The removed one keeps its messages; the delay of the other is set on its queue, with an event."""
     route.apply(retry=with_rungs(*RUNGS))
     route.ready()
     slow = route.queue("-rung-slow-")
@@ -94,14 +94,14 @@ def test_a_rung_that_is_removed_runs_empty_first_and_one_that_is_changed_waits_o
     assert route.rows()["rung-slow"] == "Draining"
     assert "chaski-orders-retry" in route.names()
     route.purge(slow)
-    route.whole()
+    route.complete()
     assert route.resolved()["retiredRungs"] == []
-    until(lambda: "RungDelayChanged" in route.events(), "nobody was told")
+    until(lambda: "RungDelayChanged" in route.events(), "no event")
     assert route.condition("Drifted")["status"] == "False"
 
 
-def test_what_others_change_is_put_right(route: Operated, kube: KubeApi) -> None:
-    """A Deployment's image, a deleted ConfigMap, a queue's attribute; what others add stays."""
+def test_drift_is_corrected(route: OperatedRoute, kube: KubeApi) -> None:
+    """A Deployment's image, a deleted ConfigMap, a queue's attribute; additions by others stay."""
     namespace = route.namespace
     patch = '{"metadata":{"labels":{"team":"x"}},"spec":{"replicas":3,"template":{"spec":{"containers":[{"name":"worker","image":"evil"}]}}}}'
     kube.kubectl("patch", "deployment", "chaski-orders-messages", "-n", namespace, "--type=strategic", "-p", patch)
@@ -116,45 +116,45 @@ def test_what_others_change_is_put_right(route: Operated, kube: KubeApi) -> None
     assert deployment["spec"]["replicas"] == 3
 
     kube.kubectl("delete", "configmap", "chaski-orders", "-n", namespace)
-    until(lambda: route.names("configmaps") == ["chaski-orders"], "the ConfigMap was not made again")
+    until(lambda: route.names("configmaps") == ["chaski-orders"], "the ConfigMap was not created again")
 
     url = route.queue("-messages-g1-p0-")
     route.set_attributes(url, VisibilityTimeout="7")
     until(lambda: route.attributes(url)["VisibilityTimeout"] == "120", "the attribute stayed")
-    until(lambda: "DriftCorrected" in route.events(), "nobody was told")
-    with urlopen(route.op.metrics_url()) as answer:  # noqa: S310 - of the operator that the test runs
-        page = answer.read().decode()
+    until(lambda: "DriftCorrected" in route.events(), "no event")
+    with urlopen(route.op.metrics_url()) as response:  # noqa: S310 - of the operator that the test runs
+        page = response.read().decode()
     assert value(page, "chaski_drifts_total", namespace=namespace, kind="Deployment") >= 1
     assert value(page, "chaski_drifts_total", namespace=namespace, kind="AWS") >= 1
 
 
-def test_suspend_is_shown_and_a_paused_route_is_left_alone(route: Operated, kube: KubeApi) -> None:
-    """Until the annotation goes."""
+def test_suspend_is_shown_and_a_paused_route_is_not_reconciled(route: OperatedRoute, kube: KubeApi) -> None:
+    """Until the annotation is removed."""
     route.apply(suspend={"delivery": True})
     route.await_condition("Suspended", "True")
     kube.kubectl("annotate", "chaskiroute", "orders", "-n", route.namespace, "chaski.dev/reconcile=disabled")
     kube.kubectl("delete", "deployment", "chaski-orders-messages", "-n", route.namespace)
-    looks = route.op.asked(route.namespace, "ListQueues")
+    calls = route.op.calls(route.namespace, "ListQueues")
     route.op.quiet(route.namespace, 3)
     assert route.names() == []
-    assert route.op.asked(route.namespace, "ListQueues") <= looks + 1
+    assert route.op.calls(route.namespace, "ListQueues") <= calls + 1
     kube.kubectl("annotate", "chaskiroute", "orders", "-n", route.namespace, "chaski.dev/reconcile-")
-    until(lambda: route.names() == ["chaski-orders-messages"], "the route stayed alone")
+    until(lambda: route.names() == ["chaski-orders-messages"], "the route was not reconciled")
 
 
-def test_an_operator_that_was_away_catches_up(route: Operated, namespace: str) -> None:
-    """Changes, new routes and deletions meanwhile."""
-    gone = Operated(route.op, namespace, "gone")
-    gone.apply()
-    gone.ready()
+def test_restarted_operator_catches_up(route: OperatedRoute, namespace: str) -> None:
+    """With changed, new and deleted routes."""
+    deleted = OperatedRoute(route.op, namespace, "deleted")
+    deleted.apply()
+    deleted.ready()
     assert route.op.stop() == 0
     route.apply(delivery={"timeoutSeconds": 77})
-    new = Operated(route.op, namespace, "new")
+    new = OperatedRoute(route.op, namespace, "new")
     new.apply()
-    gone.delete()
+    deleted.delete()
     route.op.start()
     route.ready()
     new.ready()
     deployment = route.op.kube.get("deployment", "chaski-orders-messages", "-n", namespace)
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 92
-    assert len(gone.queues()) == 1  # Retain
+    assert len(deleted.queues()) == 1  # Retain

@@ -1,4 +1,4 @@
-"""A route is applied, and everything that it declares is there; applied again, nothing is written."""
+"""A route is applied, and everything that it declares is created; applied again, nothing is written."""
 
 import time
 from collections.abc import Callable
@@ -12,46 +12,46 @@ from chaski_core.route.resolved_document import load_resolved
 from support.kube.api_server import ROOT
 from support.operator.processes import Operator, until
 
-pytestmark = pytest.mark.timeout(400)  # many waits with deadlines of their own, on a machine that others use too
+pytestmark = pytest.mark.timeout(400)  # many waits, each with its own deadline, on a shared machine
 
 EXAMPLES = sorted(set((ROOT / "examples").glob("*.yaml")) - {ROOT / "examples" / "replay.yaml"})  # the routes
 PROMISED_SECONDS = 20.0
 
 
 def example(name: str, namespace: str) -> dict[str, Any]:
-    """A document of examples/ in another namespace."""
+    """A document of examples/, moved to a namespace."""
     document: dict[str, Any] = yaml.safe_load((ROOT / "examples" / name).read_text())
     document["metadata"]["namespace"] = namespace
     return document
 
 
 def apply_examples(op: Operator, namespace: str) -> None:
-    """All of examples/, and waits until they are Ready."""
+    """Applies all of examples/ and waits until they are Ready."""
     for file in EXAMPLES:
         op.kube.kubectl("apply", "-f", "-", document=example(file.name, namespace))
     op.kube.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "chaskiroutes", "--all", "-n", namespace)
 
 
-def test_the_examples_become_ready_and_then_nothing_is_written(
+def test_examples_become_ready_and_then_nothing_is_written(
     op: Operator, namespace: str, report: Callable[[str], None]
 ) -> None:
-    """`kubectl wait` sees them Ready; ten resyncs and another apply later no write was asked for, on neither side."""
+    """Ready by `kubectl wait`; ten resyncs and another apply cause no write, to the API server or to AWS."""
     until(lambda: '"ready"' in op.log.read_text(), "the operator did not start")
-    begun = time.monotonic()
+    started = time.monotonic()
     apply_examples(op, namespace)
-    taken = time.monotonic() - begun
+    taken = time.monotonic() - started
     report(f"{len(EXAMPLES)} examples Ready after {taken:.1f} s")
     assert taken < PROMISED_SECONDS * len(EXAMPLES)
 
     op.quiet(namespace, 2)
-    written, looks = op.writes(namespace), op.asked(namespace, "ListQueues")
+    written, calls = op.writes(namespace), op.calls(namespace, "ListQueues")
     for file in EXAMPLES:
         op.kube.kubectl("apply", "-f", "-", document=example(file.name, namespace))
-    until(lambda: op.asked(namespace, "ListQueues") >= looks + 10 * len(EXAMPLES), "no ten resyncs", 240)
+    until(lambda: op.calls(namespace, "ListQueues") >= calls + 10 * len(EXAMPLES), "no ten resyncs", 240)
     assert op.writes(namespace) == written
 
 
-def test_the_workers_of_a_route_are_what_it_says(op: Operator, namespace: str) -> None:
+def test_workers_match_their_route(op: Operator, namespace: str) -> None:
     """Deployments, ServiceAccount, budget and ConfigMap, field by field."""
     document = example("conversations.yaml", namespace)
     document["spec"]["workers"] = {"resources": {"requests": {"cpu": "0.25"}}, "nodeSelector": {"disk": "ssd"}}
@@ -71,7 +71,7 @@ def test_the_workers_of_a_route_are_what_it_says(op: Operator, namespace: str) -
     assert managers == {"chaski-operator"}
     owned = next(each for each in deployment["metadata"]["managedFields"] if each["manager"] == "chaski-operator")
     assert "f:replicas" not in owned["fieldsV1"]["f:spec"]
-    assert deployment["spec"]["replicas"] == 1  # the API server's default: where a Deployment starts
+    assert deployment["spec"]["replicas"] == 1  # the API server's default for a new Deployment
 
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -103,8 +103,8 @@ def test_the_workers_of_a_route_are_what_it_says(op: Operator, namespace: str) -
 
 
 @pytest.mark.parametrize("level", ["restricted"])
-def test_what_is_rendered_is_fit_for_restricted_namespaces(op: Operator, namespace: str, level: str) -> None:
-    """The API server's own check of Pod security warns of nothing in the Pod templates."""
+def test_pods_are_admitted_by_restricted_namespaces(op: Operator, namespace: str, level: str) -> None:
+    """By the API server's own check of Pod security."""
     op.kube.kubectl("label", "namespace", namespace, f"pod-security.kubernetes.io/enforce={level}")
     apply_examples(op, namespace)
     for deployment in op.kube.get("deployments", "-n", namespace)["items"]:

@@ -1,4 +1,4 @@
-"""A route goes: what stays, what is deleted, what is never touched, and the way out without an operator."""
+"""Deletion of a route: what stays, what is deleted, what is never touched, and how to proceed without an operator."""
 
 import json
 
@@ -6,20 +6,20 @@ import pytest
 
 from support.kube.api_server import KubeApi
 from support.operator.processes import Operator, until
-from support.operator.routes import Operated
+from support.operator.routes import OperatedRoute
 
-pytestmark = pytest.mark.timeout(400)  # many waits with deadlines of their own, on a machine that others use too
+pytestmark = pytest.mark.timeout(400)  # many waits, each with its own deadline, on a shared machine
 
 
 @pytest.fixture
-def route(op: Operator, namespace: str) -> Operated:
-    """A route that was not applied yet."""
-    return Operated(op, namespace)
+def route(op: Operator, namespace: str) -> OperatedRoute:
+    """A route, not applied yet."""
+    return OperatedRoute(op, namespace)
 
 
 @pytest.mark.promise(7)
-def test_retain_keeps_queues_and_table_and_the_same_route_takes_them_up_again(route: Operated) -> None:
-    """No finalizer; nothing is made a second time, and no generation is skipped."""
+def test_retain_keeps_queues_and_table_for_the_same_route(route: OperatedRoute) -> None:
+    """No finalizer; applied again, nothing is created a second time and no generation is skipped."""
     route.apply()
     route.ready()
     document = route.get()
@@ -29,17 +29,17 @@ def test_retain_keeps_queues_and_table_and_the_same_route_takes_them_up_again(ro
     route.send(url)
     route.delete()
     assert route.queue("-messages-g1-p0-") == url
-    made = route.op.asked(route.namespace, "CreateQueue", "CreateTable")
+    calls = route.op.calls(route.namespace, "CreateQueue", "CreateTable")
     route.apply()
     route.ready()
     assert route.resolved()["generation"] == 1
-    assert route.op.asked(route.namespace, "CreateQueue", "CreateTable") == made
+    assert route.op.calls(route.namespace, "CreateQueue", "CreateTable") == calls
     assert route.attributes(url)["ApproximateNumberOfMessages"] == "1"
 
 
 @pytest.mark.promise(7)
-def test_delete_takes_what_is_ours_and_nothing_else(route: Operated) -> None:
-    """Queues, messages in them, the protected table; a foreign queue of a like name stays."""
+def test_delete_removes_only_our_own_resources(route: OperatedRoute) -> None:
+    """Queues with messages, the protected table; a foreign queue with a similar name stays."""
     foreign = route.make_foreign(f"chaski-{route.namespace}-orders-messages-g1-p7-00000000.fifo")
     before = route.attributes(foreign)
     route.apply(deletionPolicy="Delete")
@@ -52,8 +52,8 @@ def test_delete_takes_what_is_ours_and_nothing_else(route: Operated) -> None:
     assert route.attributes(foreign) == before
 
 
-def test_a_policy_that_changes_takes_its_finalizer_along(route: Operated) -> None:
-    """Delete has it, Retain has not."""
+def test_change_of_the_policy_adds_or_removes_the_finalizer(route: OperatedRoute) -> None:
+    """Delete needs it, Retain does not."""
     route.apply(deletionPolicy="Delete")
     route.ready()
     until(lambda: (route.get() or {})["metadata"].get("finalizers") == ["chaski.dev/finalizer"], "no finalizer")
@@ -61,8 +61,8 @@ def test_a_policy_that_changes_takes_its_finalizer_along(route: Operated) -> Non
     until(lambda: "finalizers" not in (route.get() or {})["metadata"], "the finalizer stayed")
 
 
-def test_a_namespace_goes_with_its_routes(route: Operated, kube: KubeApi) -> None:
-    """Nothing hangs, and Delete is kept to."""
+def test_namespace_is_deleted_with_its_routes(route: OperatedRoute, kube: KubeApi) -> None:
+    """Without hanging, and with the queues of a route with Delete."""
     kube.need_controllers()
     route.apply(deletionPolicy="Delete")
     route.ready()
@@ -72,9 +72,9 @@ def test_a_namespace_goes_with_its_routes(route: Operated, kube: KubeApi) -> Non
 
 
 @pytest.mark.promise(7)
-def test_a_foreign_queue_is_refused_until_it_is_gone(route: Operated, kube: KubeApi) -> None:
-    """Told with its name; untouched; an annotation has the route looked at again."""
-    probe = Operated(route.op, route.namespace)
+def test_foreign_queue_is_refused_until_it_is_deleted(route: OperatedRoute, kube: KubeApi) -> None:
+    """Named in the condition, and not changed; an annotation triggers a reconciliation."""
+    probe = OperatedRoute(route.op, route.namespace)
     probe.apply()
     probe.ready()
     name = probe.queues()[0]
@@ -84,35 +84,35 @@ def test_a_foreign_queue_is_refused_until_it_is_gone(route: Operated, kube: Kube
     foreign = route.make_foreign(name)
     before = route.attributes(foreign)
     route.apply()
-    said = route.await_condition("QueuesReady", "False", "QueueNotOwned")
-    assert name in said["message"]
+    condition = route.await_condition("QueuesReady", "False", "QueueNotOwned")
+    assert name in condition["message"]
     assert route.condition("Ready")["reason"] == "QueueNotOwned"
     assert route.attributes(foreign) == before
     assert route.names() == []
-    until(lambda: "QueueNotOwned" in route.events(), "nobody was told")
+    until(lambda: "QueueNotOwned" in route.events(), "no event")
     route.drop_queue(foreign)
     kube.kubectl("annotate", "chaskiroute", "orders", "-n", route.namespace, "chaski.dev/reconcile-requested-at=now")
     route.ready()
 
 
-def test_a_foreign_object_is_refused_until_it_is_gone(route: Operated, kube: KubeApi) -> None:
-    """A Deployment that somebody else made stays as it is."""
+def test_foreign_object_is_refused_until_it_is_deleted(route: OperatedRoute, kube: KubeApi) -> None:
+    """A Deployment of another owner is not changed."""
     kube.kubectl(
         "create", "deployment", "chaski-orders-messages", "-n", route.namespace, "--image=theirs", "--replicas=0"
     )
     version = kube.get("deployment", "chaski-orders-messages", "-n", route.namespace)["metadata"]["generation"]
     route.apply()
     route.await_condition("WorkersAvailable", "False", "ObjectNotOwned")
-    there = kube.get("deployment", "chaski-orders-messages", "-n", route.namespace)
-    assert there["metadata"]["generation"] == version
-    assert "ownerReferences" not in there["metadata"]
+    live = kube.get("deployment", "chaski-orders-messages", "-n", route.namespace)
+    assert live["metadata"]["generation"] == version
+    assert "ownerReferences" not in live["metadata"]
     kube.kubectl("delete", "deployment", "chaski-orders-messages", "-n", route.namespace)
     kube.kubectl("annotate", "chaskiroute", "orders", "-n", route.namespace, "chaski.dev/reconcile-requested-at=now")
     route.ready()
 
 
-def test_the_documented_way_out_lets_a_route_go_without_an_operator(route: Operated, kube: KubeApi) -> None:
-    """Its queues stay on AWS."""
+def test_finalizer_can_be_removed_by_hand_without_an_operator(route: OperatedRoute, kube: KubeApi) -> None:
+    """As documented; the queues stay on AWS."""
     route.apply(deletionPolicy="Delete")
     route.ready()
     route.op.stop()

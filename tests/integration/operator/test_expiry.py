@@ -1,7 +1,7 @@
-"""A queue that no worker serves nears its end on SQS: the operator starts a worker that attempts nothing, and ends it.
+"""Messages of a queue without workers are about to expire on SQS: the operator starts the sweeper, and removes it.
 
-How the age is found is tested in virtual time (unit/operator/test_expiry_loop.py); here is what follows from it, on a real API
-server, over the restart of an operator.
+How the age is determined is tested in virtual time (unit/operator/expiry/test_ages.py); this is the consequence, on a real
+API server, over a restart of the operator.
 """
 
 import time
@@ -11,30 +11,30 @@ import pytest
 from chaski_core.timestamps import timestamp
 from support.kube.http import DEPLOYMENTS, ROUTES, KubeHttp
 from support.operator.processes import Operator, until
-from support.operator.routes import NAME, Operated
+from support.operator.routes import NAME, OperatedRoute
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.promise(2)]
 
 DAY_MS = 86_400_000
 
 
-def test_worker_that_keeps_what_expires_comes_and_goes(op: Operator, namespace: str) -> None:
-    """Although delivery is suspended and the replicas are another autoscaler's; it needs no Secret and no target."""
-    placed, http = Operated(op, namespace), KubeHttp(op.kube)
-    placed.apply(
+def test_sweeper_is_started_and_removed(op: Operator, namespace: str) -> None:
+    """Even if delivery is suspended, replicas are set by another autoscaler and a Secret is missing."""
+    operated, http = OperatedRoute(op, namespace), KubeHttp(op.kube)
+    operated.apply(
         suspend={"delivery": True}, autoscaling={"mode": "External"}, signing={"secretName": "not-there"}
     )  # fmt: skip
-    placed.await_condition("NearExpiry", "False", "NotNear")
-    url = placed.queue("messages")
+    operated.await_condition("NearExpiry", "False", "NotNear")
+    url = operated.queue("messages")
     assert op.stop() == 0
-    placed.send(url)
-    said = {
-        "type": "NearExpiry", "status": "True", "reason": "Sweeping", "message": "as an operator said before",
+    operated.send(url)
+    condition = {
+        "type": "NearExpiry", "status": "True", "reason": "Sweeping", "message": "by an earlier operator",
         "lastTransitionTime": timestamp(round(time.time()) * 1000), "observedGeneration": 1,
     }  # fmt: skip
     since = timestamp(round(time.time() * 1000) - round(12.5 * DAY_MS))
     status = {
-        "conditions": [said],
+        "conditions": [condition],
         "queues": [{"name": "messages", "notEmptySince": since}],
         "countsObservedAt": since,
     }
@@ -49,7 +49,7 @@ def test_worker_that_keeps_what_expires_comes_and_goes(op: Operator, namespace: 
         "-n", namespace, "-f", "-", document=document,
     )  # fmt: skip
     op.start()
-    name = until(lambda: next((each for each in placed.names() if "-sweep-" in each), None), "no worker was started")
+    name = until(lambda: next((each for each in operated.names() if "-sweep-" in each), None), "no worker was started")
     spec = http.get(f"{DEPLOYMENTS}/namespaces/{namespace}/deployments/{name}")["spec"]["template"]["spec"]
     assert spec["containers"][0]["command"][:2] == ["chaski-worker", "sweep"]
     assert [each["name"] for each in spec["volumes"]] == ["route"]
@@ -59,6 +59,6 @@ def test_worker_that_keeps_what_expires_comes_and_goes(op: Operator, namespace: 
         if each["name"] == "messages"
     )
     assert row["notEmptySince"] == since
-    placed.purge(url)
-    until(lambda: name not in placed.names(), "the worker stayed")
-    placed.await_condition("NearExpiry", "False", "NotNear")
+    operated.purge(url)
+    until(lambda: name not in operated.names(), "the worker stayed")
+    operated.await_condition("NearExpiry", "False", "NotNear")

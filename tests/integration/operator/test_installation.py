@@ -1,60 +1,61 @@
-"""Whose queues a cluster's are: by default its own, and never by accident another's."""
+"""Ownership of queues: a cluster's own by default, and never another one's by accident."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from chaski_aws.provision.settings import OWNER_TAG, ProvisionSettings
+from chaski_aws.provision.desired import ProvisionSettings
+from chaski_aws.provision.state import OWNER_TAG
 from chaski_core.route.loading import load_route
 from support.kube.api_server import KubeApi
 from support.kube.http import KubeHttp
 from support.operator.processes import QUICK, Operator, kubelets, operator
 from support.operator.provisioning import provision
-from support.operator.routes import Operated, route
+from support.operator.routes import OperatedRoute, route
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.promise(7)]
 
 
 @pytest.fixture
 def own(kube: KubeApi, tmp_path: Path, moto: str) -> Iterator[Operator]:
-    """An operator of one namespace that nobody has named, not started yet."""
-    namespace = kube.make_namespace("whose")
+    """An operator of one namespace, without `--installation`, not started yet."""
+    namespace = kube.make_namespace("owner")
     with operator(kube, tmp_path, moto, namespace) as made, kubelets(kube, namespace):
         yield made
 
 
-def owner(placed: Operated) -> str:
-    """The tag of the route's first queue."""
-    url = placed.queue("messages-g1-p0") if any("g1-p0" in each for each in placed.queues()) else ""
-    url = url or placed.queue(placed.queues()[0])
-    return str(placed.op.boto().call("sqs", "ListQueueTags", {"QueueUrl": url})["Tags"][OWNER_TAG])
+def owner(operated: OperatedRoute) -> str:
+    """The owner tag of the route's first queue."""
+    url = operated.queue("messages-g1-p0") if any("g1-p0" in each for each in operated.queues()) else ""
+    url = url or operated.queue(operated.queues()[0])
+    return str(operated.op.boto().call("sqs", "ListQueueTags", {"QueueUrl": url})["Tags"][OWNER_TAG])
 
 
 def test_installation_is_the_cluster(own: Operator) -> None:
-    """By the UID of kube-system, which no two clusters share."""
+    """The UID of kube-system, which is unique to a cluster."""
     own.start()
-    placed = Operated(own, own.namespaces[0])
-    placed.apply()
-    placed.ready()
+    operated = OperatedRoute(own, own.namespaces[0])
+    operated.apply()
+    operated.ready()
     uid = KubeHttp(own.kube).get("/api/v1/namespaces/kube-system")["metadata"]["uid"]
-    assert owner(placed) == uid
+    assert owner(operated) == uid
 
 
-def test_upgrade_does_not_adopt_what_the_old_default_made(own: Operator) -> None:
-    """It says which value keeps it; with that value the route goes on with the queues that it had."""
+def test_upgrade_does_not_adopt_queues_of_the_old_default(own: Operator) -> None:
+    """The condition names the value to set; with it the route continues with its queues."""
     namespace = own.namespaces[0]
     provision(own.boto(), load_route(route(namespace)), ProvisionSettings("chaski"))
-    placed = Operated(own, namespace)
-    before = placed.queues()
+    operated = OperatedRoute(own, namespace)
+    before = operated.queues()
     own.start()
-    placed.apply()
-    condition = placed.await_condition("QueuesReady", "False", "QueueNotOwned")
+    operated.apply()
+    condition = operated.await_condition("QueuesReady", "False", "QueueNotOwned")
     assert 'installation: set it to "chaski" to keep using these' in condition["message"]
-    assert (placed.queues(), owner(placed)) == (before, "chaski")
+    assert (operated.queues(), owner(operated)) == (before, "chaski")
     assert 'set it to \\"chaski\\"' in own.log.read_text()
     assert own.stop() == 0
     own.flags = (*QUICK, "--installation", "chaski")
     own.start()
-    placed.ready()
-    assert (placed.queues(), owner(placed)) == (before, "chaski")
+    operated.ready()
+    assert (operated.queues(), owner(operated)) == (before, "chaski")

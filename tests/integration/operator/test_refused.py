@@ -1,4 +1,4 @@
-"""The API server itself refuses what `chaski validate` refuses, and for the same cause. The table is that of the contract."""
+"""The API server refuses the same manifests as `chaski validate`, for the same cause. The table is the contract's."""
 
 import copy
 import re
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaski_core.route.validation.validate import validate, validate_change
+from chaski_core.route.loading import validate, validate_change
 from contract.crd.making import Manifest
 from contract.crd.manifests import INVALID, VALID
 from support.kube.api_server import KubeApi
@@ -23,12 +23,12 @@ def place(kube: KubeApi) -> str:
 
 @pytest.fixture(scope="module")
 def http(kube: KubeApi) -> KubeHttp:
-    """The admin."""
+    """Requests as the admin."""
     return KubeHttp(kube)
 
 
 def in_namespace(document: Any, namespace: str, name: str | None = None) -> Any:
-    """The document, there."""
+    """The document, moved to a namespace."""
     moved = copy.deepcopy(dict(document))
     if isinstance(moved.get("metadata"), dict):
         moved["metadata"]["namespace"] = namespace
@@ -37,8 +37,8 @@ def in_namespace(document: Any, namespace: str, name: str | None = None) -> Any:
     return moved
 
 
-def said(http: KubeHttp, manifest: Manifest, namespace: str) -> str | None:
-    """What the API server says against a manifest, or against the change to it."""
+def refusal_of(http: KubeHttp, manifest: Manifest, namespace: str) -> str | None:
+    """The API server's refusal of a manifest, or of a change to it; None if it is accepted."""
     collection = f"{ROUTES}/namespaces/{namespace}/chaskiroutes"
     if manifest.old is None:
         about_namespace = any(field == "metadata.namespace" for field, _ in manifest.faults)
@@ -57,19 +57,19 @@ def _named(manifests: tuple[Manifest, ...]) -> pytest.MarkDecorator:
 
 
 @_named(VALID)
-def test_the_api_server_takes_a_right_route(http: KubeHttp, place: str, manifest: Manifest) -> None:
+def test_api_server_accepts_a_valid_route(http: KubeHttp, place: str, manifest: Manifest) -> None:
     """As `chaski validate` does."""
-    assert said(http, manifest, place) is None
+    assert refusal_of(http, manifest, place) is None
 
 
 @_named(INVALID)
-def test_the_api_server_refuses_for_the_same_cause(http: KubeHttp, place: str, manifest: Manifest) -> None:
-    """A rule's sentence is the very same; a fault of the schema names the same field."""
+def test_api_server_refuses_for_the_same_cause(http: KubeHttp, place: str, manifest: Manifest) -> None:
+    """A rule has the same message; a fault of the schema names the same field."""
     assert validate(manifest.document) if manifest.old is None else validate_change(manifest.old, manifest.document)
-    told = said(http, manifest, place)
-    assert told is not None, "the API server takes it"
+    refusal = refusal_of(http, manifest, place)
+    assert refusal is not None, "the API server accepts it"
     if manifest.of_the_schema:
         fields = [re.sub(r"\[\d+\]$", "", field).removeprefix("metadata.") for field, _ in manifest.faults]
-        assert any(field in told for field in fields), told
+        assert any(field in refusal for field in fields), refusal
     else:
-        assert any(message in told for _, message in manifest.faults), told
+        assert any(message in refusal for _, message in manifest.faults), refusal

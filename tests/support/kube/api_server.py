@@ -1,7 +1,7 @@
-"""A real Kubernetes API server for tests: kube-apiserver and etcd, with RBAC and an audit log, on ports of their own.
+"""A real Kubernetes API server for tests: kube-apiserver and etcd, with RBAC and an audit log, on free ports.
 
-One is shared by all test processes of a run; a test that stops it asks for one of its own. Tests make namespaces of
-their own in it. No kubelet runs: Pods stay pending, Deployments are only stored, owner references are followed.
+All test processes of a run share one; a test that stops it starts its own. Tests create their own namespaces. No kubelet
+runs: Pods stay pending, Deployments are only stored, owner references are followed.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.aws.java_emulators import unavailable
 from support.kube import certificates
 from support.kube.server_keeper import START_SECONDS
+from support.tools import missing, requires
 
 ROOT = Path(__file__).resolve().parents[3]
 NEEDED = ("kube-apiserver", "etcd", "kubectl")
 CONTROLLER_MANAGER = "kube-controller-manager"
-# What follows owner references and empties namespaces; nothing that would fight with a test for a Deployment's status.
+# They follow owner references and empty namespaces; none competes with a test for a Deployment's status.
 CONTROLLERS = "garbage-collector-controller,namespace-controller,serviceaccount-controller,root-ca-certificate-publisher-controller"
 _STOP_SECONDS = 30.0
 _KUBECTL_SECONDS = 60
@@ -36,35 +36,35 @@ class KubeApi:
     folder: Path
     server: str  # its URL
     programs: Path
-    controllers: str  # which of Kubernetes' controllers run beside it
+    controllers: str  # the running controllers of Kubernetes
 
     def need_controllers(self) -> None:
-        """Skips a test of what controllers do where `KUBEBUILDER_ASSETS` holds none (`setup-envtest` brings none)."""
+        """Skips a test that needs controllers if `KUBEBUILDER_ASSETS` has none (`setup-envtest` installs none)."""
         if not self.controllers:
-            unavailable(f"{self.programs} has no {CONTROLLER_MANAGER}")
+            missing(f"{self.programs} has no {CONTROLLER_MANAGER}")
 
     @property
     def kubeconfig(self) -> Path:
-        """The admin's."""
+        """The admin's kubeconfig."""
         return self.folder / "admin.kubeconfig"
 
     @property
     def ca(self) -> Path:
-        """The certificate of the server's authority."""
+        """The server's CA certificate."""
         return self.folder / "ca.crt"
 
     def user_kubeconfig(self, user: str, groups: Sequence[str] = ()) -> Path:
-        """The kubeconfig of a user that RBAC knows by that name."""
+        """The kubeconfig of a user with this name and these groups."""
         return certificates.user_kubeconfig(self.folder, self.server, user, groups)
 
     def kubectl(self, *arguments: str, document: Any = None) -> str:
-        """What kubectl prints, as the admin. `document` goes to its stdin: `kubectl("apply", "-f", "-", document=...)`."""
+        """Runs kubectl as the admin; returns its output. `document` is its stdin: `kubectl("apply", "-f", "-", document=...)`."""
         ran = self.try_kubectl(*arguments, document=document)
         assert ran.returncode == 0, f"kubectl {' '.join(arguments)}: {ran.stderr}"
         return ran.stdout
 
     def try_kubectl(self, *arguments: str, document: Any = None) -> subprocess.CompletedProcess[str]:
-        """The same, where it may be refused."""
+        """Runs kubectl as the admin, with any exit code."""
         command = [str(self.programs / "kubectl"), f"--kubeconfig={self.kubeconfig}", *arguments]
         stdin = "" if document is None else json.dumps(document)
         return subprocess.run(
@@ -76,7 +76,7 @@ class KubeApi:
         return json.loads(self.kubectl("get", "-o", "json", *arguments))
 
     def make_namespace(self, prefix: str = "test") -> str:
-        """A namespace that no other test has, with the ServiceAccount `default`."""
+        """Creates a namespace of its own for a test, with the ServiceAccount `default`; returns its name."""
         name = f"{prefix}-{os.urandom(4).hex()}"
         self.kubectl("create", "namespace", name)
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
@@ -84,33 +84,33 @@ class KubeApi:
         return name
 
     def install_crds(self) -> None:
-        """The ChaskiRoute's definition, served when this returns."""
+        """Installs the CRDs; they are served on return."""
         self.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
         deadline = time.monotonic() + START_SECONDS
-        # `kubectl wait` ends with an error as long as a definition has no conditions at all.
+        # `kubectl wait` fails while a CRD has no conditions at all.
         while self.try_kubectl(
             "wait", "--for=condition=Established", "--timeout=1s", "-f", str(ROOT / "crds")
         ).returncode:
-            assert time.monotonic() < deadline, "the ChaskiRoute's definition was not established"
+            assert time.monotonic() < deadline, "the CRDs were not established"
             time.sleep(0.1)
 
     def token(self, namespace: str, account: str, audience: str) -> str:
-        """A token of a ServiceAccount for an audience, as a projected volume holds one."""
+        """A token of a ServiceAccount for an audience, as in a projected volume."""
         return self.kubectl("create", "token", account, "-n", namespace, f"--audience={audience}").strip()
 
     def requests(self, user: str | None = None) -> list[dict[str, Any]]:
-        """What the audit log says of requests so far, watches when they end: verb, user, objectRef, userAgent and so on."""
+        """The audit log's entries (verb, user, objectRef, userAgent, ...); a watch has one when it ends."""
         lines = (self.folder / "audit.log").read_bytes().splitlines(keepends=True)
         entries = [json.loads(line) for line in lines if line.endswith(b"\n")]
         return [each for each in entries if user is None or each["user"]["username"] == user]
 
     def down(self) -> None:
-        """Kills the API server with SIGKILL; it stays down. Not for the shared one."""
+        """Kills the API server with SIGKILL until `up`. Not for the shared one."""
         (self.folder / "down").touch()
         self._wait_for(up=False)
 
     def up(self) -> None:
-        """Starts it again, on the same port, with all that it knew."""
+        """Starts it again, on the same port with the same data."""
         (self.folder / "down").unlink()
         self._wait_for(up=True)
 
@@ -123,16 +123,17 @@ class KubeApi:
 
 @contextlib.contextmanager
 def kube_api(folder: Path, controllers: str = CONTROLLERS) -> Iterator[KubeApi]:
-    """The API server that runs in a folder, begun by whoever is first and ended after the last, whatever ends that.
+    """The API server of a folder: started by its first user, stopped after its last one, even if that is killed.
 
-    Where its programs can't be had, the test is skipped on a laptop, and fails where `CI=true`.
+    If its programs are not built, the test is skipped on a laptop, and fails with `CI=true`.
     """
+    requires("cluster", "a Kubernetes API server")
     programs, controllers = _programs(controllers)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "users").open("a") as users:
         with (folder / "start.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            fcntl.flock(users, fcntl.LOCK_SH)  # waits while one that nobody used any more is being ended
+            fcntl.flock(users, fcntl.LOCK_SH)  # waits while an unused one is being stopped
             if not (folder / "ready.json").exists():
                 _start(folder, {"programs": programs, "controllers": controllers})
         server = json.loads((folder / "ready.json").read_text())["server"]
@@ -144,13 +145,13 @@ def kube_api(folder: Path, controllers: str = CONTROLLERS) -> Iterator[KubeApi]:
 
 
 def _programs(controllers: str) -> tuple[str, str]:
-    """The folder of the programs, and which controllers can run."""
+    """The folder of the programs, and the controllers that can run."""
     found = _built(*NEEDED, *([CONTROLLER_MANAGER] if controllers else []))
     if found.returncode and controllers:
         controllers = ""
         found = _built(*NEEDED)
     if found.returncode:
-        unavailable(found.stderr.strip())
+        missing(found.stderr.strip())
     return found.stdout.strip(), controllers
 
 
@@ -176,7 +177,7 @@ def _start(folder: Path, wanted: dict[str, str]) -> None:
 
 
 def _wait_ended(folder: Path) -> None:
-    """Until it is ended, or another process uses it."""
+    """Waits until it is stopped, or another process uses it."""
     deadline = time.monotonic() + _STOP_SECONDS
     with (folder / "users").open("a") as users:
         while (folder / "ready.json").exists() and time.monotonic() < deadline:

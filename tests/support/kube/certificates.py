@@ -1,4 +1,4 @@
-"""Certificates, keys and kubeconfigs of a Kubernetes API server that tests run."""
+"""Certificates, keys and kubeconfigs of a Kubernetes API server for tests."""
 
 import datetime as dt
 import ipaddress
@@ -17,7 +17,7 @@ _VALID = dt.timedelta(days=2)
 
 
 def make_all(folder: Path, server: str) -> None:
-    """An authority, the server's certificate, the key that signs ServiceAccount tokens, and the admin's kubeconfig."""
+    """A CA, the server's certificate, the key that signs ServiceAccount tokens, and the admin's kubeconfig."""
     folder.mkdir(parents=True, exist_ok=True)
     key = _key(folder / "ca.key")
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "chaski-tests")])
@@ -36,7 +36,7 @@ def make_all(folder: Path, server: str) -> None:
 
 
 def user_kubeconfig(folder: Path, server: str, user: str, groups: Sequence[str] = ()) -> Path:
-    """A kubeconfig that presents a client certificate of that user and those groups."""
+    """A kubeconfig with a client certificate of a user and its groups."""
     _issue(folder, user, user, groups, [])
     document = {
         "apiVersion": "v1",

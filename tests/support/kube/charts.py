@@ -1,4 +1,4 @@
-"""The chart rendered by the real helm, and judged by kubeconform with schemas that a real API server publishes."""
+"""The chart, rendered by helm and validated by kubeconform with the schemas of a real API server."""
 
 import functools
 import json
@@ -11,30 +11,35 @@ from typing import Any
 
 import yaml
 
-from support.aws.java_emulators import unavailable
 from support.kube.api_server import KubeApi
+from support.tools import missing, requires
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "charts" / "chaski"
-#: Kinds of others' definitions, whose schemas no API server here has.
+#: Kinds of foreign CRDs, whose schemas the API server does not have.
 FOREIGN = ("PodMonitor", "PrometheusRule", "ServiceMonitor")
-#: Where images lie; the chart names none of its own.
+#: The chart has no default registry.
 IMAGES = {"image": {"registry": "registry.example/chaski"}}
 _SECONDS = 60
 
 
-@functools.cache
 def program(name: str) -> str:
     """The path of a program that `make kube` built; where it is missing the test is skipped, or fails in CI."""
+    requires("cluster", name)
+    return _program(name)
+
+
+@functools.cache
+def _program(name: str) -> str:
     command = [sys.executable, str(ROOT / "hack" / "kube" / "build.py"), "--if-built", name]
     found = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     if found.returncode:
-        unavailable(found.stderr.strip())
+        missing(found.stderr.strip())
     return str(Path(found.stdout.strip()) / name)
 
 
 def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs helm over the chart with values, `IMAGES` among them, as a cluster of the supported version."""
+    """Runs helm on the chart with `IMAGES` and more values, for a supported version of Kubernetes."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         json.dump({**IMAGES, **(values or {})}, file)
         file.flush()
@@ -51,12 +56,12 @@ def render(values: Mapping[str, Any] | None = None, namespace: str = "chaski-sys
 
 
 def of_kind(objects: Sequence[Mapping[str, Any]], *kinds: str) -> list[Mapping[str, Any]]:
-    """Those of some kinds."""
+    """The objects of some kinds."""
     return [each for each in objects if each["kind"] in kinds]
 
 
 def conform(folder: Path, objects: Sequence[Mapping[str, Any]]) -> str:
-    """What kubeconform -strict has against objects, by the schemas in a folder; "" for nothing."""
+    """The faults that kubeconform -strict finds in objects, by the schemas in a folder; empty for none."""
     command = [
         program("kubeconform"),
         "-strict",
@@ -72,7 +77,7 @@ def conform(folder: Path, objects: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write_schemas(api: KubeApi, folder: Path) -> None:
-    """A JSON schema for each kind that an API server has, its own and the installed definitions'."""
+    """Writes a JSON schema for each kind of an API server, CRDs included."""
     api_spec = json.loads(api.kubectl("get", "--raw", "/openapi/v2"))
     definitions = {name: _strict(each) for name, each in api_spec["definitions"].items()}
     (folder / "definitions.json").write_text(json.dumps({"definitions": definitions}))
@@ -88,14 +93,14 @@ def _location(folder: Path) -> str:
 
 
 def _strict(schema: Any) -> Any:
-    """With nothing allowed that is not described, and with the two types that the document says in a way of its own."""
+    """The schema without additional properties, and with the types of `int-or-string`."""
     if isinstance(schema, list):
         return [_strict(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {name: _strict(value) for name, value in schema.items()}
-    if "properties" in made and isinstance(schema["properties"], dict):
-        made.setdefault("additionalProperties", False)
-    if made.get("format") == "int-or-string":
-        made["type"] = ["string", "integer"]
-    return made
+    strict = {name: _strict(value) for name, value in schema.items()}
+    if "properties" in strict and isinstance(schema["properties"], dict):
+        strict.setdefault("additionalProperties", False)
+    if strict.get("format") == "int-or-string":
+        strict["type"] = ["string", "integer"]
+    return strict

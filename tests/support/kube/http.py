@@ -1,4 +1,4 @@
-"""Looks at a real API server without a process for each look: tests look often, and kubectl takes a fifth of a second."""
+"""HTTP requests to a real API server: tests poll often, and each run of kubectl takes a fifth of a second."""
 
 import json
 import urllib.error
@@ -14,7 +14,7 @@ DEPLOYMENTS = "/apis/apps/v1"
 
 
 class KubeHttp:
-    """The admin's calls."""
+    """Requests as the admin."""
 
     def __init__(self, kube: KubeApi) -> None:
         access = kube_access({"KUBECONFIG": str(kube.kubeconfig)})
@@ -22,7 +22,7 @@ class KubeHttp:
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=access.ssl_context()))
 
     def get(self, path: str) -> Any:
-        """An object or a list; None where there is none."""
+        """An object or a list; None if it does not exist."""
         return self._call(urllib.request.Request(self._server + path))  # noqa: S310 - our own server
 
     def items(self, path: str) -> list[Any]:
@@ -31,13 +31,13 @@ class KubeHttp:
         return [] if found is None else list(found["items"])
 
     def merge_patch(self, path: str, body: Any) -> Any:
-        """Patches an object; None where there is none."""
+        """Patches an object; None if it does not exist."""
         headers = {"Content-Type": "application/merge-patch+json"}
         data = json.dumps(body).encode()
         return self._call(urllib.request.Request(self._server + path, data, headers, method="PATCH"))  # noqa: S310 - as above
 
     def refusal(self, method: str, path: str, body: Any) -> str | None:
-        """What is said against a write; None where it is taken."""
+        """The message of a refused write; None if it is accepted."""
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(self._server + path, json.dumps(body).encode(), headers, method=method)  # noqa: S310 - as above
         try:
@@ -49,8 +49,8 @@ class KubeHttp:
 
     def _call(self, request: urllib.request.Request) -> Any:
         try:
-            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
-                return json.load(answer)
+            with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
+                return json.load(response)
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == 404:

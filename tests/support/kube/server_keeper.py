@@ -1,7 +1,7 @@
-"""Keeps a Kubernetes API server for tests: `python -m support.kube.server_keeper FOLDER`, where `wanted.json` says what.
+"""Supervises a Kubernetes API server for tests: `python -m support.kube.server_keeper FOLDER`, configured by `wanted.json`.
 
-It leaves the test processes' session, and ends what it started as soon as no process holds a lock on `users` any more:
-so nothing is left behind by a test run that was killed. While there is a file `down`, the API server is kept down.
+It runs in a session of its own, and ends its processes as soon as no process holds a lock on `users`, so a killed test
+run leaves nothing behind. While a file `down` exists, the API server is kept down.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from typing import IO, Any
 from support.kube import certificates
 
 START_SECONDS = 90.0
-_TRIES = 3  # a port that was free may be taken by the time it is used
+_TRIES = 3  # a free port may be taken before it is used
 _EVERY_SECONDS = 0.1
 _AUDIT = {
     "apiVersion": "audit.k8s.io/v1",
@@ -33,7 +33,7 @@ _AUDIT = {
 
 @dataclass
 class Keeper:
-    """The processes of one API server, and where their state lies."""
+    """The processes of one API server, and the folder of their state."""
 
     folder: Path
     programs: Path
@@ -43,7 +43,7 @@ class Keeper:
     etcd_port: int = 0
 
     def start(self) -> None:
-        """Starts all and says so in `ready.json`."""
+        """Starts all processes, then writes `ready.json`."""
         for left in range(_TRIES, 0, -1):
             self.end()
             self.api_port, self.etcd_port = free_port(), free_port()
@@ -65,8 +65,8 @@ class Keeper:
         return f"https://127.0.0.1:{self.api_port}"
 
     def keep(self, users: IO[str]) -> None:
-        """Holds all as it should be, until nobody uses it."""
-        while not _alone(users):
+        """Keeps the API server up, or down on request, until no process uses it."""
+        while not _is_unused(users):
             down = (self.folder / "down").exists()
             process = self.processes["kube-apiserver"]
             if down and process.poll() is None:
@@ -77,7 +77,7 @@ class Keeper:
             time.sleep(_EVERY_SECONDS)
 
     def end(self) -> None:
-        """Ends all; what they kept is of no use to anybody."""
+        """Kills all processes and deletes their state."""
         for process in reversed(self.processes.values()):
             process.kill()
             process.wait()
@@ -149,13 +149,13 @@ class Keeper:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has now."""
+    """A free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _alone(users: IO[str]) -> bool:
+def _is_unused(users: IO[str]) -> bool:
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -164,7 +164,7 @@ def _alone(users: IO[str]) -> bool:
 
 
 def main() -> None:
-    """Runs apart from the process that asked for it."""
+    """Runs in the background, in a session of its own."""
     if os.fork():
         os._exit(0)
     os.setsid()

@@ -1,4 +1,4 @@
-"""The operator as a process, between gates to a real API server and to moto; and what stands in for a kubelet."""
+"""The operator as a process, behind gates to a real API server and to moto, and a fake Deployment controller."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ import yaml
 
 from chaski_aws.provision.clients import BotoAws
 from chaski_runtime.kube.config import kube_access
-from support.faults.gate import Gate, gate
+from support.faults.recording_proxy import RecordingProxy, recording_proxy
 from support.kube.api_server import KubeApi
 from support.kube.http import DEPLOYMENTS, KubeHttp
 from support.operator.provisioning import boto
@@ -25,18 +25,18 @@ from support.operator.provisioning import boto
 BIN = Path(sys.executable).parent
 DEADLINE_SECONDS = 120.0
 USER = "chaski-operator"
-# As quick as moto and a loaded machine bear; the defaults are minutes.
+# As short as moto and a loaded machine tolerate; the defaults are minutes.
 QUICK = ("--resync-seconds", "1", "--busy-seconds", "0.3", "--drained-seconds", "0.6", "--fence-seconds", "0")
 
 
 @dataclass
 class Operator:
-    """One operator for some namespaces; it may be killed and started again, with the same identity."""
+    """One operator for some namespaces; it can be killed and started again, with the same identity."""
 
     kube: KubeApi
     folder: Path
-    api: Gate
-    aws: Gate
+    api: RecordingProxy
+    aws: RecordingProxy
     namespaces: tuple[str, ...]
     flags: tuple[str, ...] = QUICK
     identity: str = "test"
@@ -45,7 +45,7 @@ class Operator:
 
     @property
     def log(self) -> Path:
-        """What it wrote, all processes together."""
+        """The log of all its processes."""
         return self.folder / "operator.log"
 
     def start(self) -> None:
@@ -75,37 +75,37 @@ class Operator:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Sends SIGKILL."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
-        """SIGTERM; its exit code."""
+        """Sends SIGTERM; returns the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(DEADLINE_SECONDS)
 
     def metrics_url(self) -> str:
-        """Of the last process that was started."""
+        """The metrics URL of the process that was started last."""
         entries = [json.loads(line) for line in self.log.read_text().splitlines() if '"ready"' in line]
         return str(entries[-1]["chaski.metrics.url"])
 
     def boto(self) -> BotoAws:
-        """Calls past the gate, so that they are not counted."""
+        """A client that bypasses the gate, so that its calls are not counted."""
         return boto(self.aws.upstream, self.aws.upstream)
 
-    def asked(self, namespace: str, *told: str) -> int:
-        """How often AWS was asked these things for the routes of a namespace."""
-        return sum(each.told in told and namespace.encode() in each.body for each in list(self.aws.asked))
+    def calls(self, namespace: str, *operations: str) -> int:
+        """The number of these calls to AWS for the routes of a namespace."""
+        return sum(each.summary in operations and namespace.encode() in each.body for each in list(self.aws.asked))
 
     def writes(self, namespace: str) -> list[str]:
-        """What was written for a namespace, on both sides."""
-        aws = [each.told for each in self.aws.writes() if namespace.encode() in each.body]
-        return aws + [each.told for each in self.api.writes() if f"/{namespace}/" in each.path]
+        """All writes for a namespace, to AWS and to the API server."""
+        aws = [each.summary for each in self.aws.writes() if namespace.encode() in each.body]
+        return aws + [each.summary for each in self.api.writes() if f"/{namespace}/" in each.path]
 
     def quiet(self, namespace: str, seconds: float) -> None:
-        """Waits until nothing was written for a namespace for so long."""
+        """Waits until nothing was written for a namespace for `seconds`."""
         seen, since = -1, time.monotonic()
         deadline = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() - since < seconds:
@@ -120,10 +120,10 @@ class Operator:
 def operator(
     kube: KubeApi, folder: Path, moto: str, *namespaces: str, flags: tuple[str, ...] = QUICK
 ) -> Iterator[Operator]:
-    """An operator that was not started yet; ended at the end, its log shown where the test fails."""
+    """An operator, not started yet; killed at the end, its log printed if the test fails."""
     config = kube.user_kubeconfig(f"{USER}-{namespaces[0]}", ["system:masters"])
     access = kube_access({"KUBECONFIG": str(config)})
-    with gate(kube.server, access) as api, gate(moto) as aws:
+    with recording_proxy(kube.server, access) as api, recording_proxy(moto) as aws:
         made = Operator(kube, folder, api, aws, namespaces, flags)
         try:
             yield made
@@ -137,25 +137,22 @@ def operator(
 
 @contextlib.contextmanager
 def kubelets(kube: KubeApi, *namespaces: str) -> Iterator[None]:
-    """Stands in for the Deployment controller and the kubelets: says of every Deployment that it does as it was told.
-
-    Nothing else writes a Deployment's status where no controller runs.
-    """
+    """Replaces the Deployment controller and the kubelets: writes the status of a completed rollout of every Deployment."""
     stop, http = threading.Event(), KubeHttp(kube)
     path = f"{DEPLOYMENTS}/deployments?labelSelector=app.kubernetes.io/managed-by=chaski-operator"
 
     def work() -> None:
         taken = 0.0
-        while not stop.wait(max(0.1, 5 * taken)):  # many Deployments take long to list, and others need the machine too
-            begun = time.monotonic()
+        while not stop.wait(max(0.1, 5 * taken)):  # a list of many Deployments takes long, and the machine is shared
+            started = time.monotonic()
             try:
                 listed = http.items(path)
-            except OSError:  # the API server is down, as a test wanted
+            except OSError:  # a test has stopped the API server
                 continue
-            taken = time.monotonic() - begun
+            taken = time.monotonic() - started
             for each in listed:
                 if each["metadata"]["namespace"] in namespaces:
-                    _as_told(http, each)
+                    _complete_rollout(http, each)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -166,7 +163,7 @@ def kubelets(kube: KubeApi, *namespaces: str) -> Iterator[None]:
         thread.join(30)
 
 
-def _as_told(http: KubeHttp, deployment: Mapping[str, Any]) -> None:
+def _complete_rollout(http: KubeHttp, deployment: Mapping[str, Any]) -> None:
     metadata, replicas = deployment["metadata"], deployment["spec"]["replicas"]
     if deployment.get("status", {}).get("observedGeneration") == metadata["generation"]:
         return
@@ -179,12 +176,12 @@ def _as_told(http: KubeHttp, deployment: Mapping[str, Any]) -> None:
     http.merge_patch(path, {"status": status})
 
 
-def until(condition: Callable[[], Any], told: str, seconds: float = DEADLINE_SECONDS, every: float = 0.1) -> Any:
-    """Waits for something that is true, looking every so many seconds; gives it back."""
+def until(condition: Callable[[], Any], failure: str, seconds: float = DEADLINE_SECONDS, every: float = 0.1) -> Any:
+    """Polls until a condition is true, and returns its value; fails with a message after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         found = condition()
         if found:
             return found
-        assert time.monotonic() < deadline, told
+        assert time.monotonic() < deadline, failure
         time.sleep(every)

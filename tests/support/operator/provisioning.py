@@ -1,4 +1,4 @@
-"""Provisioning against stand-ins: calls counted, and cut off where a test wants it."""
+"""Provisioning against emulators, with calls recorded and interrupted at a given write."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,11 +9,9 @@ from botocore.session import Session
 
 from chaski_aws.provision.apply import Applied, apply
 from chaski_aws.provision.clients import Aws, BotoAws
-from chaski_aws.provision.desired import Desired, desired
-from chaski_aws.provision.observe import survey
+from chaski_aws.provision.desired import Desired, ProvisionSettings, desired, resolved_route
+from chaski_aws.provision.observe import observe
 from chaski_aws.provision.plan import plan
-from chaski_aws.provision.resolve import resolved_route
-from chaski_aws.provision.settings import ProvisionSettings
 from chaski_aws.provision.state import Observed
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
@@ -23,12 +21,12 @@ READS = ("Get", "List", "Describe")
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """Simulates the end of the process."""
 
 
 @dataclass
 class Counted:
-    """An `Aws` that notes every call, and ends everything before or after the write of a given number."""
+    """An `Aws` that records every call, and raises `Killed` before or after the n-th write."""
 
     aws: Aws
     writes: list[tuple[str, str]] = field(default_factory=list)  # operation, resource
@@ -38,7 +36,6 @@ class Counted:
     kill_after_the_call: bool = False
 
     def call(self, service: str, operation: str, request: Mapping[str, Any], /) -> Mapping[str, Any]:
-        """As `Aws.call`."""
         self.called.add(f"{service}:{operation}")
         if operation.startswith(READS):
             self.reads.append(operation)
@@ -46,15 +43,15 @@ class Counted:
         if len(self.writes) == self.kill_at and not self.kill_after_the_call:
             raise Killed
         named = request.get("QueueName") or request.get("TableName") or request.get("QueueUrl", "")
-        answer = self.aws.call(service, operation, request)
+        response = self.aws.call(service, operation, request)
         self.writes.append((operation, str(named).rpartition("/")[2]))
         if len(self.writes) - 1 == self.kill_at:
             raise Killed
-        return answer
+        return response
 
 
 def boto(sqs_url: str | None = None, dynamodb_url: str | None = None) -> BotoAws:
-    """Real boto3 clients; at stand-ins' addresses where given, else where botocore goes by itself."""
+    """Real boto3 clients, at the given endpoints or botocore's defaults."""
 
     def open_session() -> Session:
         session = Session()
@@ -67,7 +64,7 @@ def boto(sqs_url: str | None = None, dynamodb_url: str | None = None) -> BotoAws
 
 
 def route_of(name: str = "conversations", namespace: str = "helpdesk", **spec: Any) -> Route:
-    """A route with two queues of three partitions in all; `spec` says what is different."""
+    """A route with two queues of three partitions in all; `spec` overrides its parts."""
     whole: dict[str, Any] = {
         "queues": [{"name": "urgent", "subjects": ["u_*"]}, {"name": "messages", "partitions": 2}],
         "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
@@ -88,7 +85,7 @@ def route_of(name: str = "conversations", namespace: str = "helpdesk", **spec: A
 
 @dataclass(frozen=True)
 class Provisioned:
-    """One run, from looking to the resolved route."""
+    """The result of one run."""
 
     wanted: Desired
     observed: Observed
@@ -99,7 +96,7 @@ class Provisioned:
 def provision(aws: Aws, route: Route, settings: ProvisionSettings | None = None) -> Provisioned:
     """Runs once, as `chaski provision` does."""
     settings = settings or ProvisionSettings("chaski")
-    observed = survey(aws, route, settings)
+    observed = observe(aws, route, settings)
     wanted = desired(route, observed.generations, settings)
     applied = apply(aws, plan(wanted, observed))
     return Provisioned(wanted, observed, applied, resolved_route(wanted, observed, applied.urls))

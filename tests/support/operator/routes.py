@@ -1,4 +1,4 @@
-"""Routes that an operator works on in tests, and how they stand."""
+"""A route under an operator, its status and its resources on AWS."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ _ATTRIBUTES = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
 
 
 def route(namespace: str, name: str = NAME, **spec: Any) -> dict[str, Any]:
-    """A small route without retries; `spec` says what is different."""
+    """A small route without retries; `spec` overrides its parts."""
     whole = {
         "queues": [{"name": "messages"}],
         "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
@@ -25,8 +25,8 @@ def route(namespace: str, name: str = NAME, **spec: Any) -> dict[str, Any]:
     }
 
 
-class Operated:
-    """One route in a namespace, with an operator at work."""
+class OperatedRoute:
+    """One route in a namespace with a running operator."""
 
     def __init__(self, op: Operator, namespace: str, name: str = NAME) -> None:
         self.op = op
@@ -40,43 +40,43 @@ class Operated:
         self.op.kube.kubectl("apply", "-f", "-", document=route(self.namespace, self.name, **spec))
 
     def delete(self) -> None:
-        """`kubectl delete`, until it is gone."""
+        """`kubectl delete`, and waits until it is deleted."""
         self.op.kube.kubectl("delete", "chaskiroute", self.name, "-n", self.namespace, "--wait=false")
         until(lambda: self.get() is None, "the route stayed")
 
     def get(self) -> dict[str, Any] | None:
-        """The route as it is."""
+        """The live route; None if it does not exist."""
         found: dict[str, Any] | None = self._http.get(f"{ROUTES}/namespaces/{self.namespace}/chaskiroutes/{self.name}")
         return found
 
     def condition(self, type_: str) -> dict[str, Any]:
-        """A condition, if it speaks of the route of now."""
+        """A condition, if it is of the current generation; else an empty one."""
         document = self.get() or {"metadata": {"generation": -1}}
         listed = document.get("status", {}).get("conditions", ())
         found = next((each for each in listed if each["type"] == type_), {})
         return found if found.get("observedGeneration") == document["metadata"]["generation"] else {}
 
     def await_condition(self, type_: str, status: str, reason: str | None = None) -> dict[str, Any]:
-        """Waits until a condition says so of the route of now."""
+        """Waits until a condition of the current generation has this status."""
 
-        def said() -> dict[str, Any] | None:
+        def matching() -> dict[str, Any] | None:
             found = self.condition(type_)
             return found if found.get("status") == status and reason in (None, found["reason"]) else None
 
-        found: dict[str, Any] = until(said, f"{type_} is not {status} {reason}: {self.condition(type_)}")
+        found: dict[str, Any] = until(matching, f"{type_} is not {status} {reason}: {self.condition(type_)}")
         return found
 
     def ready(self) -> None:
         """Waits until it is Ready."""
         self.await_condition("Ready", "True")
 
-    def whole(self) -> None:
-        """Waits until it is Ready and nothing runs empty any more."""
+    def complete(self) -> None:
+        """Waits until it is Ready and no queue is draining."""
         self.ready()
-        until(lambda: "Draining" not in self.rows().values(), "something runs empty for ever")
+        until(lambda: "Draining" not in self.rows().values(), "a queue never finishes draining")
 
     def rows(self) -> dict[str, str]:
-        """State by row of the status; rows of which only the autoscaler speaks have none."""
+        """State by row of `status.queues`; rows of the autoscaler alone have none."""
         document = self.get() or {}
         rows = document.get("status", {}).get("queues", ())
         return {each["name"]: each["state"] for each in rows if "state" in each}
@@ -89,7 +89,7 @@ class Operated:
         return found
 
     def names(self, plural: str = "deployments") -> list[str]:
-        """Names of its objects of a kind."""
+        """Names of the route's objects of a kind."""
         group = {"deployments": "apis/apps/v1", "configmaps": "api/v1", "poddisruptionbudgets": "apis/policy/v1"}[
             plural
         ]
@@ -97,7 +97,7 @@ class Operated:
         return sorted(each["metadata"]["name"] for each in self._http.items(path))
 
     def generations(self) -> dict[str, int]:
-        """How often each Deployment's spec was changed, by its name."""
+        """`metadata.generation` of each Deployment, by name."""
         items = self._http.items(f"{DEPLOYMENTS}/namespaces/{self.namespace}/deployments")
         return {each["metadata"]["name"]: each["metadata"]["generation"] for each in items}
 
@@ -108,13 +108,13 @@ class Operated:
     # ---- on AWS
 
     def queues(self) -> list[str]:
-        """Names of the queues that begin as its own do."""
+        """Names of the queues with the route's prefix."""
         prefix = f"chaski-{self.namespace}-{self.name}-"
         found = self._aws.call("sqs", "ListQueues", {"QueueNamePrefix": prefix}).get("QueueUrls", ())
         return sorted(url.rpartition("/")[2] for url in found)
 
     def queue(self, part: str) -> str:
-        """The URL of the queue whose name holds that."""
+        """The URL of the queue whose name contains `part`."""
         (name,) = [each for each in self.queues() if part in each]
         return str(self._aws.call("sqs", "GetQueueUrl", {"QueueName": name})["QueueUrl"])
 
@@ -125,28 +125,28 @@ class Operated:
         )
 
     def set_attributes(self, url: str, **attributes: str) -> None:
-        """As somebody at the console would."""
+        """Changes attributes, as from the AWS console."""
         self._aws.call("sqs", "SetQueueAttributes", {"QueueUrl": url, "Attributes": attributes})
 
     def send(self, url: str) -> None:
-        """Puts a message on a queue."""
+        """Sends a message to a queue."""
         request = {"QueueUrl": url, "MessageBody": "x", "MessageGroupId": "s", "MessageDeduplicationId": "d"}
         self._aws.call("sqs", "SendMessage", request)
 
     def purge(self, url: str) -> None:
-        """Empties it, as workers would."""
+        """Empties a queue, as workers would."""
         self._aws.call("sqs", "PurgeQueue", {"QueueUrl": url})
 
     def make_foreign(self, name: str) -> str:
-        """A queue of somebody else; its URL."""
+        """Creates a queue with another owner's tags; returns its URL."""
         request = {"QueueName": name, "Attributes": _ATTRIBUTES, "tags": {"team": "other"}}
         return str(self._aws.call("sqs", "CreateQueue", request)["QueueUrl"])
 
     def drop_queue(self, url: str) -> None:
-        """Deletes it."""
+        """Deletes a queue."""
         self._aws.call("sqs", "DeleteQueue", {"QueueUrl": url})
 
     def tables(self) -> list[str]:
-        """Names of the tables that begin as its own does."""
+        """Names of the tables with the route's prefix."""
         listed: Sequence[str] = self._aws.call("dynamodb", "ListTables", {})["TableNames"]
         return [each for each in listed if each.startswith(f"chaski-{self.namespace}-{self.name}-")]

@@ -1,7 +1,8 @@
-"""A cluster in memory for the autoscaler: routes, Deployments that do as told, queues that hold what the test says."""
+"""An in-memory cluster for the autoscaler: routes, Deployments that follow their spec, queues with given counts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,18 +12,23 @@ from chaski_core.route.loading import load_route
 from chaski_core.route.model import Ordering
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 from chaski_core.route.resolved_document import resolved_values
-from chaski_operator.autoscaling.policy import Pods
-from chaski_operator.autoscaling.scaler import Key, Object
-from chaski_operator.kube.event_posting import News
+from chaski_operator.autoscaling.dependencies import ScalerDependencies, ScalerIntervals
+from chaski_operator.autoscaling.loop import ScalerLoop
+from chaski_operator.kube.events import Event
+from chaski_operator.kube.workqueue import Key
+from chaski_operator.manifests.kinds import Document
+from chaski_operator.metrics import OperatorMetrics
+from chaski_operator.pods.worker_metrics import Pods
 from chaski_runtime.kube.client import KubeRefusedError, KubeUnavailableError
+from support.worker.memory_backend import LoopClock
 
 DENIED = BackendRejectedError("AccessDenied", "not allowed")
-AWAY = BackendUnavailableError("away")
+UNAVAILABLE = BackendUnavailableError("unavailable")
 
 
 @dataclass(frozen=True)
 class FakeWorkers:
-    """A Deployment's name and job."""
+    """Implements `targets.Workers`."""
 
     name: str
     queue: str | None
@@ -39,13 +45,13 @@ def workers_of(resolved: ResolvedRoute) -> list[FakeWorkers]:
 
 
 def sweeper_of(resolved: ResolvedRoute) -> FakeWorkers:
-    """The Deployment that keeps what is about to expire."""
+    """The sweeper's Deployment."""
     route = resolved.route.name
     return FakeWorkers(f"{route}-sweep", None, {"r": route, "q": "sweep"})
 
 
 def route_document(name: str, *, ready: bool = True, ordering: str = "Relaxed", **spec: Any) -> dict[str, Any]:
-    """A ChaskiRoute with one queue `messages`, as the API server has it, its queues made."""
+    """A ChaskiRoute with one queue `messages` as the API server returns it; `ready`: its queues exist."""
     document: dict[str, Any] = {
         "apiVersion": "chaski.dev/v1alpha1",
         "kind": "ChaskiRoute",
@@ -63,7 +69,7 @@ def route_document(name: str, *, ready: bool = True, ordering: str = "Relaxed", 
 
 
 def resolve(document: Mapping[str, Any], *, older: Sequence[Generation] = ()) -> ResolvedRoute:
-    """What the operator makes for a route."""
+    """The resolved route, with made-up URLs."""
     route = load_route(dict(document))
     queues = {
         queue.name: tuple(f"https://q/{route.name}-{queue.name}-{n}" for n in range(queue.partitions))
@@ -81,7 +87,7 @@ def resolve(document: Mapping[str, Any], *, older: Sequence[Generation] = ()) ->
 
 @dataclass
 class FakeCluster:
-    """Implements `scaling_route.Cluster`."""
+    """Implements `dependencies.Cluster`."""
 
     documents: dict[Key, dict[str, Any]] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)  # by Deployment
@@ -89,11 +95,11 @@ class FakeCluster:
     scaled: list[tuple[str, int]] = field(default_factory=list)
     written: list[tuple[Key, dict[str, Any]]] = field(default_factory=list)
     reconciled: list[Key] = field(default_factory=list)
-    told: list[tuple[str, str]] = field(default_factory=list)  # events: type, reason
-    away: bool = False
+    events: list[tuple[str, str]] = field(default_factory=list)  # type, reason
+    unavailable: bool = False
 
     def add(self, document: dict[str, Any], replicas: int = 1) -> Key:
-        """A route whose Deployments have so many replicas."""
+        """Adds a route whose Deployments have this number of replicas."""
         key = (document["metadata"]["namespace"], document["metadata"]["name"])
         self.documents[key] = document
         if "status" in document:
@@ -101,73 +107,66 @@ class FakeCluster:
                 self.replicas[each.name] = replicas
         return key
 
-    def routes(self) -> Mapping[Key, Object]:
-        """All routes."""
+    def routes(self) -> Mapping[Key, Document]:
         return self.documents
 
-    def deployment(self, namespace: str, name: str) -> Object | None:
-        """As the API server has it."""
+    def deployment(self, namespace: str, name: str) -> Document | None:
         del namespace
         return {"spec": {"replicas": self.replicas[name]}} if name in self.replicas else None
 
     def ready_pods(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
-        """The Deployment's name stands for all its Pods."""
+        """The Deployment's name, in place of the URLs of all its Pods."""
         del namespace
         name = f"{labels['r']}-{labels['q']}"
         return [name] if name in self.pods else []
 
     async def scale(self, namespace: str, name: str, *, was: int, replicas: int) -> None:
-        """Takes it, unless it is away."""
         del namespace
-        if self.away:
-            raise KubeUnavailableError("away")
+        if self.unavailable:
+            raise KubeUnavailableError("unavailable")
         if self.replicas[name] != was:
-            raise KubeRefusedError(409, "Conflict", "another number by now")
+            raise KubeRefusedError(409, "Conflict", "the number has changed")
         self.scaled.append((name, replicas))
         self.replicas[name] = replicas
 
     async def write_status(self, key: Key, status: Mapping[str, Any]) -> None:
-        """As the API server merges it."""
-        if self.away:
-            raise KubeUnavailableError("away")
+        if self.unavailable:
+            raise KubeUnavailableError("unavailable")
         self.written.append((key, dict(status)))
         self.documents[key]["status"] = self.documents[key].get("status", {}) | status
 
-    async def tell(self, metadata: Mapping[str, Any], news: Sequence[News], now: str) -> None:
-        """Notes them."""
+    async def post_events(self, metadata: Mapping[str, Any], events: Sequence[Event], now: str) -> None:
         del metadata, now
-        self.told += [(each.type, each.reason) for each in news]
+        self.events += [(each.type, each.reason) for each in events]
 
     def reconcile(self, key: Key) -> None:
-        """Notes it."""
         self.reconciled.append(key)
 
-    async def ask_pods(self, urls: Sequence[str]) -> Pods:
-        """What the test says."""
+    async def scrape_pods(self, urls: Sequence[str]) -> Pods:
         return self.pods[urls[0]]
 
     def conditions(self, key: Key) -> dict[str, tuple[str, str]]:
         """Status and reason by type."""
-        told = self.documents[key].get("status", {}).get("conditions", ())
-        return {each["type"]: (each["status"], each["reason"]) for each in told}
+        conditions = self.documents[key].get("status", {}).get("conditions", ())
+        return {each["type"]: (each["status"], each["reason"]) for each in conditions}
 
 
 @dataclass
 class FakeQueues:
-    """SQS as the autoscaler reads it; a queue that nothing was said of is empty."""
+    """SQS as the autoscaler reads it; a queue without given counts is empty."""
 
-    told: dict[str, QueueCounts | Exception | Callable[[], Awaitable[QueueCounts]]] = field(default_factory=dict)
+    counts: dict[str, QueueCounts | Exception | Callable[[], Awaitable[QueueCounts]]] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)  # by URL
     calls: list[str] = field(default_factory=list)
 
     async def read(self, url: str) -> Mapping[str, str]:
-        """GetQueueAttributes."""
+        """The attributes that GetQueueAttributes returns."""
         self.calls.append(url)
         await asyncio.sleep(0.01)
-        told = self.told.get(url, QueueCounts(0, 0, 0))
-        if isinstance(told, Exception):
-            raise told
-        counts = told if isinstance(told, QueueCounts) else await told()
+        given = self.counts.get(url, QueueCounts(0, 0, 0))
+        if isinstance(given, Exception):
+            raise given
+        counts = given if isinstance(given, QueueCounts) else await given()
         return {
             "ApproximateNumberOfMessages": str(counts.visible),
             "ApproximateNumberOfMessagesNotVisible": str(counts.in_flight),
@@ -175,3 +174,33 @@ class FakeQueues:
             "LastModifiedTimestamp": str(len(self.calls)),
             "VisibilityTimeout": self.settings.get(url, "60"),
         }
+
+
+class ScalingHarness:
+    """An in-memory cluster, its queues, and an autoscaler that runs on them in virtual time."""
+
+    def __init__(self) -> None:
+        self.cluster = FakeCluster()
+        self.queues = FakeQueues()
+        self.metrics = OperatorMetrics()
+
+    @asynccontextmanager
+    async def running(self, intervals: ScalerIntervals | None = None) -> AsyncIterator[None]:
+        """Runs the autoscaler, with metrics of its own as in a new process."""
+        self.metrics = OperatorMetrics()
+        dependencies = ScalerDependencies(
+            cluster=self.cluster,
+            read_queue=self.queues.read,
+            scrape_pods=self.cluster.scrape_pods,
+            workers_of=workers_of,
+            sweeper_of=sweeper_of,
+            metrics=self.metrics,
+            clock=LoopClock(),
+            intervals=intervals or ScalerIntervals(),
+        )
+        task = asyncio.create_task(ScalerLoop(dependencies, lambda: 0.5).run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

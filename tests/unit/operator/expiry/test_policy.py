@@ -1,4 +1,4 @@
-"""How old messages can be, and when a worker must keep what SQS is about to delete."""
+"""How old messages can be, and when the sweeper must run."""
 
 import pytest
 from hypothesis import given, settings
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chaski_operator.expiry.policy import (
     SEEN_SECONDS,
-    SETTLED_SECONDS,
+    STABLE_SECONDS,
     Bound,
     QueueObservation,
     Row,
@@ -15,61 +15,61 @@ from chaski_operator.expiry.policy import (
     observed,
     restored,
 )
-from chaski_operator.expiry.status import is_sweeping, said_of_expiry
+from chaski_operator.expiry.status import expiry_condition, is_sweeping
 
 HOUR, DAY = 3_600_000, 86_400_000
 NOW = 1_800_000_000_000
 
 
-class Watch:
-    """A row that is looked at every ten minutes."""
+class CheckedRow:
+    """A row that is checked every ten minutes."""
 
     def __init__(self, bound: Bound) -> None:
         self.bound = bound
         self.now = NOW
 
-    def looks(
+    def checks(
         self, hours: float, total: int | None, oldest_age: float | None = None, *, attended: bool = False
     ) -> None:
-        """So many hours of looks that all find the same. `oldest_age`: milliseconds, of what workers received."""
+        """Checks for some hours, with equal results. `oldest_age`: milliseconds, of the messages that workers received."""
         for _ in range(round(hours * 6)):
-            self.look(total, attended, None if oldest_age is None else round(self.now + HOUR // 6 - oldest_age))
+            self.check(total, attended, None if oldest_age is None else round(self.now + HOUR // 6 - oldest_age))
 
-    def look(self, total: int | None, attended: bool, oldest: int | None) -> None:
-        """One, ten minutes later. `oldest`: epoch milliseconds."""
+    def check(self, total: int | None, attended: bool, oldest: int | None) -> None:
+        """One check, ten minutes later. `oldest`: epoch milliseconds."""
         self.now += HOUR // 6
         self.bound = observed(self.bound, QueueObservation(total, attended, oldest), self.now, self.now / 1000)
 
     @property
     def age(self) -> float:
-        """Days."""
+        """The bound as an age in days."""
         assert self.bound.since is not None
         return (self.now - self.bound.since) / DAY
 
 
-def test_age_is_counted_from_the_last_moment_at_which_it_was_empty() -> None:
-    """Less the minutes by which SQS's counts lag behind."""
-    watch = Watch(Bound(None, empty_at=NOW))
-    watch.looks(24, 0)
-    assert watch.bound.since is None
-    watch.looks(48, 5)
-    assert 2 <= watch.age <= 2.02
+def test_age_counts_from_the_last_moment_at_which_the_row_was_empty() -> None:
+    """Minus the minutes by which SQS's counts lag behind."""
+    row = CheckedRow(Bound(None, empty_at=NOW))
+    row.checks(24, 0)
+    assert row.bound.since is None
+    row.checks(48, 5)
+    assert 2 <= row.age <= 2.02
 
 
 @pytest.mark.promise(8)
-def test_what_is_unknown_makes_nothing_younger() -> None:
-    """Nor is one zero an empty queue: counts are approximate."""
-    watch = Watch(Bound(NOW - 5 * DAY))
-    watch.looks(24, None)
-    watch.looks(1 / 3, 0)
-    watch.looks(1, None)
-    watch.looks(1 / 6, 0)
-    watch.looks(1, 7)
-    assert 6 <= watch.age <= 6.2
+def test_unknown_counts_do_not_lower_the_age() -> None:
+    """Nor does a single zero: counts are approximate."""
+    row = CheckedRow(Bound(NOW - 5 * DAY))
+    row.checks(24, None)
+    row.checks(1 / 3, 0)
+    row.checks(1, None)
+    row.checks(1 / 6, 0)
+    row.checks(1, 7)
+    assert 6 <= row.age <= 6.2
 
 
-def test_looks_over_two_minutes_that_find_nothing_end_it() -> None:
-    """Three of them, none in between that finds something."""
+def test_empty_checks_over_two_minutes_reset_the_bound() -> None:
+    """At least three, with no message found in between."""
     bound = Bound(NOW - 5 * DAY)
     for at in (0, 60, 119):
         bound = observed(bound, QueueObservation(0, attended=False), NOW, at)
@@ -78,28 +78,28 @@ def test_looks_over_two_minutes_that_find_nothing_end_it() -> None:
 
 
 @pytest.mark.promise(2)
-def test_a_busy_queue_is_as_old_as_the_oldest_that_workers_received_in_thirteen_hours() -> None:
-    """It is never seen empty; a head may have been hidden for twelve hours, so a shorter while says nothing."""
-    watch = Watch(Bound(NOW - 30 * DAY))
-    watch.looks(6, 1_000, 2 * HOUR, attended=True)
-    assert watch.age == 14  # no message can be older
-    watch.looks(1, 1_000, 4 * DAY, attended=True)  # one that had been hidden
-    watch.looks(6.5, 1_000, 2 * HOUR, attended=True)
-    assert 4 <= watch.age <= 5
-    watch.looks(SEEN_SECONDS / 3_600 + 1, 1_000, 2 * HOUR, attended=True)
-    assert watch.age <= 1
+def test_busy_queue_is_as_old_as_the_oldest_message_received_in_thirteen_hours() -> None:
+    """It is never empty; a head may be hidden for twelve hours, so a shorter time proves nothing."""
+    row = CheckedRow(Bound(NOW - 30 * DAY))
+    row.checks(6, 1_000, 2 * HOUR, attended=True)
+    assert row.age == 14  # no message can be older
+    row.checks(1, 1_000, 4 * DAY, attended=True)  # one that had been hidden
+    row.checks(6.5, 1_000, 2 * HOUR, attended=True)
+    assert 4 <= row.age <= 5
+    row.checks(SEEN_SECONDS / 3_600 + 1, 1_000, 2 * HOUR, attended=True)
+    assert row.age <= 1
 
 
 @pytest.mark.promise(2)
-def test_gap_between_workers_begins_the_thirteen_hours_anew() -> None:
-    """What became visible in it was seen by nobody."""
-    watch = Watch(Bound(NOW - 9 * DAY))
-    watch.looks(12, 1_000, HOUR, attended=True)
-    watch.looks(1, 1_000, HOUR, attended=False)
-    watch.looks(12, 1_000, HOUR, attended=True)
-    assert watch.age > 9
-    watch.looks(2, 1_000, attended=True)
-    assert watch.age < 2
+def test_gap_between_workers_restarts_the_thirteen_hours() -> None:
+    """No worker saw the messages that became visible in the gap."""
+    row = CheckedRow(Bound(NOW - 9 * DAY))
+    row.checks(12, 1_000, HOUR, attended=True)
+    row.checks(1, 1_000, HOUR, attended=False)
+    row.checks(12, 1_000, HOUR, attended=True)
+    assert row.age > 9
+    row.checks(2, 1_000, attended=True)
+    assert row.age < 2
 
 
 @pytest.mark.promise(2)
@@ -109,20 +109,20 @@ def test_gap_between_workers_begins_the_thirteen_hours_anew() -> None:
     served=st.lists(st.booleans(), min_size=20, max_size=20),
 )
 def test_bound_is_never_later_than_the_oldest_message(sent: list[int], served: list[bool]) -> None:
-    """Messages that come at any hour and stay; workers that come and go by the day, and see the oldest while they run."""
-    watch = Watch(Bound(None, empty_at=NOW))
+    """Messages arrive at any hour and stay; workers run on some days, and receive the oldest message on those days."""
+    row = CheckedRow(Bound(None, empty_at=NOW))
     for hour in range(20 * 24):
-        lying = [at for at in sent if hour - 14 * 24 < at <= hour]
+        present = [at for at in sent if hour - 14 * 24 < at <= hour]
         attended = served[hour // 24]
-        oldest = NOW + min(lying) * HOUR if lying and attended else None
+        oldest = NOW + min(present) * HOUR if present and attended else None
         for _ in range(6):
-            watch.look(len(lying), attended, oldest)
-        if lying:
-            assert watch.bound.since is not None
-            assert watch.bound.since <= NOW + min(lying) * HOUR or watch.bound.since == watch.now - 14 * DAY
+            row.check(len(present), attended, oldest)
+        if present:
+            assert row.bound.since is not None
+            assert row.bound.since <= NOW + min(present) * HOUR or row.bound.since == row.now - 14 * DAY
 
 
-# ---- what a new process goes on from
+# ---- the bound of a new process
 
 
 @pytest.mark.parametrize(
@@ -139,14 +139,14 @@ def test_bound_is_never_later_than_the_oldest_message(sent: list[int], served: l
         ({}, None, 0, None, None),
     ],
     ids=[
-        "not empty", "not empty, unknown now", "empty", "a release back", "a new queue", "an old queue",
-        "unknown counts", "nothing in it", "nothing known",
+        "not empty", "not empty, unknown now", "empty", "one release back", "a new queue", "an old queue",
+        "unknown counts", "no messages", "nothing known",
     ],
 )  # fmt: skip
-def test_status_says_what_a_new_process_goes_on_from(
+def test_new_process_continues_from_the_status(
     row: dict[str, object], counted_at: int | None, created_at: int, total: int | None, expected: Bound | None
 ) -> None:
-    """Where it says nothing of a queue, its messages may be as old as it is."""
+    """Without an entry in it, the messages may be as old as the queue."""
     assert restored(row, counted_at, created_at, total, NOW) == expected
 
 
@@ -159,20 +159,20 @@ def test_status_says_what_a_new_process_goes_on_from(
     [
         (11.9, False, False, False),
         (12.0, False, False, True),
-        (12.0, None, False, False),  # for half an hour: Pods come and go
+        (12.0, None, False, False),  # within half an hour of a change: Pods are replaced
         (12.0, None, True, True),
-        (12.0, True, False, False),  # workers keep what expires themselves
+        (12.0, True, False, False),  # its own workers dead-letter what expires
         (12.0, True, True, False),
         (11.0, False, True, False),
         (13.5, False, True, True),
     ],
 )
-def test_worker_is_wanted_by_day_twelve(age: float, served: bool | None, sweeping: bool, wanted: bool) -> None:
-    """For a queue that has none, and until it is certain that it is not needed."""
+def test_sweeper_is_needed_by_day_twelve(age: float, served: bool | None, sweeping: bool, wanted: bool) -> None:
+    """For a queue without workers, until it is certainly not needed."""
     rows = [Row("a", NOW - HOUR, False), Row("b", round(NOW - age * DAY), served), Row("c", None, False)]
     assert needs_sweep(rows, NOW, sweeping=sweeping) is wanted
-    said = said_of_expiry(rows, NOW, sweeping=sweeping)
-    assert is_sweeping({"conditions": [{"type": said.type, "status": said.status, "reason": said.reason}]}) is wanted
+    found = expiry_condition(rows, NOW, sweeping=sweeping)
+    assert is_sweeping({"conditions": [{"type": found.type, "status": found.status, "reason": found.reason}]}) is wanted
 
 
 @pytest.mark.parametrize(
@@ -180,19 +180,19 @@ def test_worker_is_wanted_by_day_twelve(age: float, served: bool | None, sweepin
     [(6.9, False, "NotNear"), (7.0, False, "Unserved"), (7.0, None, "NotNear"), (9.0, True, "NotNear")],
 )
 def test_condition_warns_from_day_seven(age: float, served: bool | None, reason: str) -> None:
-    """Of queues without workers."""
-    said = said_of_expiry([Row("messages", round(NOW - age * DAY), served)], NOW, sweeping=False)
-    assert said.reason == reason
-    assert ('"messages"' in said.message) is (reason == "Unserved")
+    """For queues without workers."""
+    found = expiry_condition([Row("messages", round(NOW - age * DAY), served)], NOW, sweeping=False)
+    assert found.reason == reason
+    assert ('"messages"' in found.message) is (reason == "Unserved")
 
 
-def test_workers_must_have_been_there_or_gone_for_half_an_hour() -> None:
-    """A roll or a crash is neither."""
+def test_presence_of_workers_counts_after_half_an_hour() -> None:
+    """A rollout or a crash does not count."""
     served = Served()
-    served.note(True, 0.0)
-    assert served.settled(SETTLED_SECONDS - 1) is None
-    assert served.settled(SETTLED_SECONDS) is True
-    served.note(False, SETTLED_SECONDS + 10)
-    assert served.settled(SETTLED_SECONDS + 60) is None
-    served.note(False, 2 * SETTLED_SECONDS)
-    assert served.settled(2 * SETTLED_SECONDS + 10) is False
+    served.record(True, 0.0)
+    assert served.stable(STABLE_SECONDS - 1) is None
+    assert served.stable(STABLE_SECONDS) is True
+    served.record(False, STABLE_SECONDS + 10)
+    assert served.stable(STABLE_SECONDS + 60) is None
+    served.record(False, 2 * STABLE_SECONDS)
+    assert served.stable(2 * STABLE_SECONDS + 10) is False

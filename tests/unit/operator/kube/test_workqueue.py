@@ -1,4 +1,4 @@
-"""Each route is looked at on its own, at once when something happened, later and later while it fails."""
+"""Each key is reconciled on its own: at once after a change, with backoff after failures."""
 
 import asyncio
 import itertools
@@ -13,99 +13,99 @@ pytestmark = pytest.mark.looptime
 A, B = ("ns", "a"), ("ns", "b")
 
 
-def rounds(look: object, **pace: float) -> WorkQueue:
-    """Without chance."""
-    return WorkQueue(look, ReconcileIntervals(**pace), lambda: 0.5)  # type: ignore[arg-type]  # a function of the test
+def work_queue(reconcile: object, **intervals: float) -> WorkQueue:
+    """Without jitter."""
+    return WorkQueue(reconcile, ReconcileIntervals(**intervals), lambda: 0.5)  # type: ignore[arg-type]  # a function of the test
 
 
 @pytest.mark.promise(9)
-async def test_a_route_that_hangs_or_fails_delays_no_other() -> None:
-    """The other one is looked at at once, every time."""
+async def test_key_that_hangs_or_fails_delays_no_other() -> None:
+    """The other one is reconciled at once, every time."""
     seen: list[tuple[Key, float]] = []
 
-    async def look(key: Key) -> float | None:
+    async def reconcile(key: Key) -> float | None:
         seen.append((key, asyncio.get_running_loop().time()))
         if key == A:
             await asyncio.sleep(50)
             raise ValueError("broken")
         return 300.0
 
-    made = rounds(look)
+    queue = work_queue(reconcile)
     for second in range(5):
-        made.wake(A)
-        made.wake(B)
+        queue.enqueue(A)
+        queue.enqueue(B)
         await asyncio.sleep(1)
         assert [at for key, at in seen if key == B][-1] == second
-    await made.stop()
+    await queue.stop()
 
 
-async def test_a_route_is_never_looked_at_twice_at_a_time() -> None:
-    """What happens meanwhile leads to one look more, not to as many as there were wakings."""
-    running, most, looks = 0, 0, 0
+async def test_key_is_never_reconciled_concurrently() -> None:
+    """Several changes meanwhile lead to one more reconciliation."""
+    running, most, count = 0, 0, 0
 
-    async def look(_: Key) -> float | None:
-        nonlocal running, most, looks
-        running, looks = running + 1, looks + 1
+    async def reconcile(_: Key) -> float | None:
+        nonlocal running, most, count
+        running, count = running + 1, count + 1
         most = max(most, running)
         await asyncio.sleep(1)
         running -= 1
         return 300.0
 
-    made = rounds(look)
+    queue = work_queue(reconcile)
     for _ in range(10):
-        made.wake(A)
+        queue.enqueue(A)
         await asyncio.sleep(0.05)
     await asyncio.sleep(10)
-    await made.stop()
-    assert (most, looks) == (1, 2)
+    await queue.stop()
+    assert (most, count) == (1, 2)
 
 
-async def test_a_look_that_fails_is_repeated_later_and_later() -> None:
-    """Doubling, up to a minute; whatever the fault."""
+async def test_failure_is_retried_with_backoff() -> None:
+    """Doubling, up to a minute, for any exception."""
     times: list[float] = []
 
-    async def look(_: Key) -> float | None:
+    async def reconcile(_: Key) -> float | None:
         times.append(asyncio.get_running_loop().time())
-        raise RuntimeError("a fault of ours")
+        raise RuntimeError("a bug")
 
-    made = rounds(look)
-    made.wake(A)
+    queue = work_queue(reconcile)
+    queue.enqueue(A)
     await asyncio.sleep(400)
-    await made.stop()
+    await queue.stop()
     pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert pauses[:5] == pytest.approx([2, 4, 8, 16, 32])
     assert set(pauses[5:]) == {60}
 
 
-async def test_a_route_that_is_gone_is_forgotten_and_may_come_back() -> None:
+async def test_deleted_key_is_forgotten_and_may_be_enqueued_again() -> None:
     """No task is left."""
-    looks = 0
+    count = 0
 
-    async def look(_: Key) -> float | None:
-        nonlocal looks
-        looks += 1
+    async def reconcile(_: Key) -> float | None:
+        nonlocal count
+        count += 1
         return None
 
-    made = rounds(look)
+    queue = work_queue(reconcile)
     for _ in range(3):
-        made.wake(A)
+        queue.enqueue(A)
         await asyncio.sleep(1)
-    assert looks == 3
-    await made.stop()
+    assert count == 3
+    await queue.stop()
 
 
 @pytest.mark.parametrize("steps", range(4))
-async def test_a_stop_ends_also_a_look_that_was_woken_at_the_same_moment(steps: int) -> None:
-    """Whether the task that waits has taken the news by then or not."""
+async def test_stop_ends_a_task_that_was_enqueued_at_the_same_moment(steps: int) -> None:
+    """Whether or not the waiting task has run by then."""
 
-    async def look(_: Key) -> float | None:
+    async def reconcile(_: Key) -> float | None:
         return 300.0
 
-    made = rounds(look)
-    made.wake(A)
+    queue = work_queue(reconcile)
+    queue.enqueue(A)
     await asyncio.sleep(1)
-    made.wake(A)
+    queue.enqueue(A)
     for _ in range(steps):
         await asyncio.sleep(0)
     async with asyncio.timeout(1):
-        await made.stop()
+        await queue.stop()

@@ -1,38 +1,39 @@
-"""What a route becomes in the cluster."""
+"""The Kubernetes objects of a route."""
 
 from typing import Any
 
 import pytest
 
 from chaski_core.route.resolved import Generation
-from chaski_operator.manifests.manifests import desired_objects, jobs_of
+from chaski_operator.manifests.manifests import desired_objects
 from chaski_operator.manifests.names import ROUTE_HASH, consumer_name, retry_name
+from chaski_operator.manifests.worker_pod import worker_deployments
 from chaski_operator.settings import ToolPods, WorkerPodTemplate
-from unit.operator.making import resolved_of, route_of
+from unit.operator.builders import resolved_of, route_of
 
 PODS = WorkerPodTemplate("image:1")
 
 
 def objects_of(kind: str, pods: WorkerPodTemplate = PODS, **spec: Any) -> list[dict[str, Any]]:
-    """The objects of one kind that a route becomes."""
+    """The route's objects of one kind."""
     return [each for each in desired_objects(resolved_of(route_of(**spec)), "uid", pods) if each["kind"] == kind]
 
 
 def hash_of(**spec: Any) -> str:
-    """The hash in the Pods of a route."""
+    """The route's hash in its Pods."""
     annotations = objects_of("Deployment", **spec)[0]["spec"]["template"]["metadata"]["annotations"]
     return str(annotations[ROUTE_HASH])
 
 
-def test_the_same_route_becomes_the_same_objects() -> None:
-    """Rendering has no memory and no clock."""
+def test_same_route_gives_the_same_objects() -> None:
+    """Rendering uses no state and no clock."""
     resolved = resolved_of(route_of())
     assert desired_objects(resolved, "uid", PODS) == desired_objects(resolved, "uid", PODS)
 
 
 @pytest.mark.promise(2)
-def test_worker_that_keeps_what_expires_stands_beside_the_others() -> None:
-    """With a name of its own and no Secret, which may be what the others lack; only while it is asked for."""
+def test_sweeper_is_added_to_the_other_deployments() -> None:
+    """Only on request; with a name of its own, and without the Secrets that may be missing."""
     route = route_of(queues=[{"name": "sweep"}], signing={"secretName": "keys"})
     usual = desired_objects(resolved_of(route), "uid", PODS)
     more = desired_objects(resolved_of(route), "uid", PODS, sweep=True)
@@ -46,8 +47,8 @@ def test_worker_that_keeps_what_expires_stands_beside_the_others() -> None:
     assert not any(each.items() <= template["metadata"]["labels"].items() for each in selectors)
 
 
-def test_no_object_says_how_many_pods_there_are() -> None:
-    """That is the autoscaler's."""
+def test_no_object_sets_replicas() -> None:
+    """The field belongs to the autoscaler."""
     assert all("replicas" not in each["spec"] for each in objects_of("Deployment"))
 
 
@@ -61,8 +62,8 @@ def test_no_object_says_how_many_pods_there_are() -> None:
     ],
     ids=str,
 )
-def test_what_no_worker_reads_rolls_no_worker(spec: dict[str, Any]) -> None:
-    """The template's hash stays."""
+def test_change_that_no_worker_reads_keeps_the_hash(spec: dict[str, Any]) -> None:
+    """So the Pods are not rolled."""
     assert hash_of(**spec) == hash_of()
 
 
@@ -76,19 +77,19 @@ def test_what_no_worker_reads_rolls_no_worker(spec: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_what_workers_read_rolls_them(spec: dict[str, Any]) -> None:
-    """The template's hash changes."""
+def test_change_that_workers_read_changes_the_hash(spec: dict[str, Any]) -> None:
+    """So the Pods are rolled."""
     assert hash_of(**spec) != hash_of()
 
 
-def test_a_queue_that_runs_empty_keeps_its_deployment() -> None:
-    """Under the name that its generation has."""
-    jobs = jobs_of(resolved_of(route_of(), Generation(1, {"old": ("q",), "messages": ("q",)})))
-    assert [(each.queue, each.stage) for each in jobs] == [("messages", "first"), ("old", "first"), (None, "retry")]
+def test_draining_queue_keeps_its_deployment() -> None:
+    """Under the queue's name in its generation."""
+    workers = worker_deployments(resolved_of(route_of(), Generation(1, {"old": ("q",), "messages": ("q",)})))
+    assert [(each.queue, each.stage) for each in workers] == [("messages", "first"), ("old", "first"), (None, "retry")]
 
 
 @pytest.mark.parametrize(
-    ("spec", "retired", "there"),
+    ("spec", "retired", "exists"),
     [
         ({}, (), True),
         ({"ordering": "Strict"}, (), False),
@@ -96,15 +97,14 @@ def test_a_queue_that_runs_empty_keeps_its_deployment() -> None:
         ({"retry": {"rungs": [], "ladders": []}}, ("slow",), True),
     ],
 )
-def test_an_error_consumer_is_there_while_there_are_rungs(
-    spec: dict[str, Any], retired: tuple[str, ...], there: bool
-) -> None:
-    """Relaxed only; rungs that run empty count."""
-    assert any(job.queue is None for job in jobs_of(resolved_of(route_of(**spec), retired=retired))) == there
+def test_error_consumer_exists_while_rungs_exist(spec: dict[str, Any], retired: tuple[str, ...], exists: bool) -> None:
+    """Only in Relaxed; draining rungs count."""
+    workers = worker_deployments(resolved_of(route_of(**spec), retired=retired))
+    assert any(each.queue is None for each in workers) == exists
 
 
-def test_a_service_account_that_the_route_names_is_not_made() -> None:
-    """It is somebody else's; the role is for our own."""
+def test_named_service_account_is_not_created() -> None:
+    """It belongs to the user; the role is annotated on the operator's own."""
     named = {"workers": {"serviceAccountName": "mine"}}
     assert objects_of("ServiceAccount", **named) == []
     assert objects_of("Deployment", **named)[0]["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
@@ -112,8 +112,8 @@ def test_a_service_account_that_the_route_names_is_not_made() -> None:
     assert made["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == "arn:x"
 
 
-def test_replays_have_an_account_of_their_own() -> None:
-    """With a role of its own: workers may not read dead letters. Without an image for replays nothing is made."""
+def test_replays_have_their_own_account() -> None:
+    """With its own role: workers may not read dead letters. Without an image for replays nothing is created."""
 
     def made(tools: ToolPods | None) -> list[tuple[str, str]]:
         objects = desired_objects(resolved_of(route_of("x")), "uid", WorkerPodTemplate("i"), tools)
@@ -135,8 +135,8 @@ def test_replays_have_an_account_of_their_own() -> None:
     assert policy["spec"]["podSelector"] == {"matchLabels": labels}
 
 
-def test_secrets_are_mounted_by_name() -> None:
-    """The signing keys and client certificates; a Secret that two rules use is mounted once."""
+def test_secrets_are_mounted_once_by_name() -> None:
+    """Signing keys and client certificates, even if two rules use the same Secret."""
     allow = [{"name": n, "url": "https://a.example/", "clientCertSecretName": "cert.one"} for n in ("a", "b")]
     (first, *_) = objects_of("Deployment", signing={"secretName": "keys"}, targets={"allow": allow})
     pod = first["spec"]["template"]["spec"]
@@ -146,8 +146,8 @@ def test_secrets_are_mounted_by_name() -> None:
     assert set(mounts) == {each["name"] for each in pod["volumes"]}
 
 
-def test_workers_are_told_their_own_addresses() -> None:
-    """So that no route leads a worker to itself; beside what the operator was told to pass on."""
+def test_workers_know_their_own_addresses() -> None:
+    """So that no route makes a worker call itself; in addition to the configured environment."""
     (container,) = objects_of("Deployment", WorkerPodTemplate("image:1", environment={"A": "b"}))[0]["spec"][
         "template"
     ]["spec"]["containers"]
@@ -155,15 +155,15 @@ def test_workers_are_told_their_own_addresses() -> None:
     assert container["env"][1]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
 
 
-def test_a_network_policy_is_made_where_that_is_asked_for() -> None:
-    """And only there."""
+def test_network_policy_is_created_on_request() -> None:
+    """And not by default."""
     assert objects_of("NetworkPolicy") == []
     (policy,) = objects_of("NetworkPolicy", WorkerPodTemplate("i", network_policy=True))
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
 
 
-def test_a_network_policy_lets_workers_out_to_the_ports_of_the_rules() -> None:
-    """Web ports always, for AWS; a canary's sink is a target like any other."""
+def test_network_policy_allows_egress_to_the_ports_of_the_rules() -> None:
+    """Web ports always, for AWS; a canary's sink is an ordinary target."""
     urls = [
         "http://chaski-canary.chaski-system.svc:8082/",
         "https://*.shop.example:8443/a/",
@@ -179,7 +179,7 @@ def test_a_network_policy_lets_workers_out_to_the_ports_of_the_rules() -> None:
 
 
 def test_no_two_deployments_share_a_name() -> None:
-    """Hyphens in routes and queues, and a queue called retry, lead to names of their own."""
+    """Even with hyphens in routes and queues, and a queue called retry."""
     pairs = [("a", "b-c"), ("a-b", "c"), ("a", "b"), ("a", "retry"), ("a-b", "retry"), ("a", "b-retry")]
     names = [consumer_name(*pair) for pair in pairs] + [retry_name("a"), retry_name("a-b-x")]
     assert len(set(names)) == len(names)

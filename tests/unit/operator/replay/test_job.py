@@ -13,9 +13,9 @@ TOOLS = ToolPods("tools:1", pull_secrets=("registry",), environment={"AWS_REGION
 
 
 def replay(**spec: Any) -> dict[str, Any]:
-    """A ChaskiReplay as the API server has it."""
+    """A ChaskiReplay as the API server returns it."""
     metadata = {
-        "name": "mended",
+        "name": "fixed",
         "namespace": "shop",
         "uid": UID,
         "creationTimestamp": "2026-11-24T10:00:00Z",
@@ -30,14 +30,15 @@ def route(**workers: Any) -> dict[str, Any]:
 
 
 def test_every_field_of_the_spec_becomes_a_flag() -> None:
-    """A value that looks like a flag is none; ids come last, behind everything that could be taken for one."""
+    """A value in the form of a flag stays a value; ids come last, after `--`."""
     spec = {
         "filter": {"since": "2h", "until": "2026-11-24T09:00:00Z", "subject": "--yes", "target": "t", "class": "5xx",
                    "text": "a b", "ids": ["-1", "m2"]},
         "toURL": "https://new.example", "ratePerSecond": 20, "again": True, "dryRun": True,
     }  # fmt: skip
-    assert arguments(replay(**spec)) == [
-        "--run", "mended.0e3cf89f-88e5-4fe7", "--since=2026-11-24T08:00:00.000Z", "--until=2026-11-24T09:00:00.000Z",
+    assert arguments(replay(**spec)).job_arguments(9090, "/dev/termination-log") == [
+        "--yes", "--output", "json", "--progress-port", "9090", "--report", "/dev/termination-log",
+        "--run", "fixed.0e3cf89f-88e5-4fe7", "--since=2026-11-24T08:00:00.000Z", "--until=2026-11-24T09:00:00.000Z",
         "--subject=--yes", "--target=t", "--class=5xx", "--text=a b", "--to-url=https://new.example", "--rate=20",
         "--again", "--dry-run", "--", "-1", "m2",
     ]  # fmt: skip
@@ -52,21 +53,21 @@ def test_every_field_of_the_spec_becomes_a_flag() -> None:
         ({"until": "1h"}, None, CREATED - 3_600_000),
         ({"since": "2026-11-24"}, CREATED - 36_000_000, CREATED + 1000),
     ],
-    ids=["nothing given", "so long before", "the future", "an hour before", "a date"],
+    ids=["none", "relative", "in the future", "an hour before", "a date"],
 )
-def test_the_window_is_the_same_for_every_pod(given: dict[str, str], since: int | None, until: int) -> None:
-    """It hangs on the creation of the resource, never on the clock; what fails later is never of it."""
+def test_window_is_the_same_for_every_pod(given: dict[str, str], since: int | None, until: int) -> None:
+    """It depends on the resource's creation, never on the clock; later failures are never part of it."""
     assert window(replay(filter=given)) == (since, until)
 
 
-def test_a_time_that_is_none_is_named() -> None:
-    """The schema's pattern lets a thirteenth month pass."""
-    with pytest.raises(ValueError, match=r'spec\.filter\.since: "2026-13-01" is no time'):
+def test_invalid_time_is_named() -> None:
+    """The schema's pattern accepts a thirteenth month."""
+    with pytest.raises(ValueError, match=r'spec\.filter\.since: "2026-13-01"'):
         window(replay(filter={"since": "2026-13-01"}))
 
 
-def test_a_pod_is_fit_for_restricted_namespaces_and_holds_no_token() -> None:
-    """It reads its route as workers do, and writes to /tmp and its termination message only."""
+def test_pod_is_admitted_by_restricted_namespaces_without_a_token() -> None:
+    """It reads its route as workers do, and writes only to /tmp and its termination message."""
     spec = replay_job(replay(), route(), TOOLS)["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     assert (spec["automountServiceAccountToken"], spec["serviceAccountName"]) == (False, "chaski-orders.replay")
@@ -78,26 +79,26 @@ def test_a_pod_is_fit_for_restricted_namespaces_and_holds_no_token() -> None:
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
 
 
-def test_it_runs_where_the_workers_of_the_route_may() -> None:
-    """Nodes that reach AWS may be labelled for it."""
+def test_pod_runs_on_the_nodes_of_the_workers() -> None:
+    """Only labelled nodes may reach AWS."""
     made = replay_job(replay(), route(nodeSelector={"net": "aws"}, tolerations=[{"operator": "Exists"}]), TOOLS)
     spec = made["spec"]["template"]["spec"]
     assert (spec["nodeSelector"], spec["tolerations"]) == ({"net": "aws"}, [{"operator": "Exists"}])
 
 
-def test_no_worker_is_found_by_its_labels() -> None:
-    """The autoscaler and the route's status look for Pods with the route's label."""
+def test_labels_do_not_match_the_workers_selector() -> None:
+    """The autoscaler and the route's status select Pods by the route's label."""
     made = replay_job(replay(), route(), TOOLS)
     assert "chaski.dev/route" not in made["spec"]["template"]["metadata"]["labels"]
     assert made["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "chaski-operator"
 
 
-def test_another_replay_of_the_same_name_is_another_run_and_another_job() -> None:
-    """What the first one sent must not count as sent by the second, nor its Job as the second's."""
+def test_later_replay_of_the_same_name_has_its_own_run_and_job() -> None:
+    """Messages sent by the first must not count as sent by the second, nor its Job as the second's."""
     first, second = replay(), replay()
     second["metadata"]["uid"] = "f" + UID[1:]
     names = {replay_job(each, route(), TOOLS)["metadata"]["name"] for each in (first, second)}
-    assert len(names) == len({arguments(each)[1] for each in (first, second)}) == 2
+    assert len(names) == len({arguments(each).run for each in (first, second)}) == 2
     first["metadata"]["name"] = "n" * 40
     assert len(replay_job(first, route(), TOOLS)["metadata"]["name"]) <= 63
-    assert len(arguments(first)[1]) <= 64
+    assert len(arguments(first).run) <= 64

@@ -1,49 +1,43 @@
-"""Conditions: what each follows from."""
+"""The conditions of a route."""
 
 from typing import Any
 
 import pytest
 
-from chaski_operator.route.conditions import (
-    NEEDED,
-    Verdict,
-    bad,
-    conditions,
-    good,
-    ready,
-    rolled_out,
-    unknown,
-    workers_available,
-)
-from unit.operator.making import deployment
+from chaski_aws.provision.desired import ProvisionSettings, desired
+from chaski_aws.provision.errors import ProvisionError
+from chaski_aws.provision.state import Observed, ObservedQueue
+from chaski_core.errors import FieldError
+from chaski_operator.kube.status import Condition, condition_false, condition_true, condition_unknown
+from chaski_operator.route.aws_resources import ProvisionResult
+from chaski_operator.route.conditions import NEEDED, aws_conditions, conditions_for, ready, reason_of, workers_available
+from chaski_operator.route.observation import RouteObservation
+from unit.operator.builders import FOREIGN_QUEUE, deployment, provision_error, route_of
 
-ALL = [good(each, "Good") for each in NEEDED]
+ALL = [condition_true(each, "Good") for each in NEEDED]
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "status", "reason"),
+    ("conditions", "status", "reason"),
     [
         (ALL, "True", "Ready"),
-        ([*ALL[:1], bad("QueuesReady", "AccessDenied", "no"), *ALL[2:]], "False", "AccessDenied"),
-        ([*ALL[:2], unknown("TablesReady", "Throttled"), ALL[3]], "Unknown", "Throttled"),
-        ([*ALL[:1], bad("QueuesReady", "First", "x"), bad("TablesReady", "Second", "x"), ALL[3]], "False", "First"),
+        ([*ALL[:1], condition_false("QueuesReady", "AccessDenied", "no"), *ALL[2:]], "False", "AccessDenied"),
+        ([*ALL[:2], condition_unknown("TablesReady", "Throttled"), ALL[3]], "Unknown", "Throttled"),
+        (
+            [ALL[0], condition_false("QueuesReady", "1st"), condition_false("TablesReady", "2nd"), ALL[3]],
+            "False",
+            "1st",
+        ),
         (ALL[:3], "Unknown", "Pending"),
-        ([*ALL, bad("Drifted", "NoDrift", "")], "True", "Ready"),
+        ([*ALL, condition_false("Drifted", "NoDrift", "")], "True", "Ready"),
     ],
 )
-def test_ready_takes_its_reason_from_the_first_that_fails(verdicts: list[Verdict], status: str, reason: str) -> None:
-    """And only from what delivery needs."""
-    verdict = ready(verdicts)
-    assert (verdict.status, verdict.reason) == (status, reason)
-
-
-def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
-    """Reason and message may change meanwhile."""
-    known = [{"type": "Ready", "status": "False", "lastTransitionTime": "then", "reason": "A"}]
-    (same,) = conditions([bad("Ready", "B", "m")], known, 3, "now")
-    assert (same["lastTransitionTime"], same["reason"], same["observedGeneration"]) == ("then", "B", 3)
-    (other,) = conditions([good("Ready", "B")], known, 3, "now")
-    assert other["lastTransitionTime"] == "now"
+def test_ready_takes_its_reason_from_the_first_that_is_not_true(
+    conditions: list[Condition], status: str, reason: str
+) -> None:
+    """Of those that delivery requires."""
+    condition = ready(conditions)
+    assert (condition.status, condition.reason) == (status, reason)
 
 
 @pytest.mark.parametrize(
@@ -72,24 +66,75 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
         ),
     ],
 )
-def test_workers_are_available_when_each_deployment_is(
+def test_workers_are_available_if_each_deployment_is(
     deployments: list[dict[str, Any]], wanted: int, status: str, reason: str
 ) -> None:
-    """At the template of now; no Pods at all is fine where none is asked for."""
-    verdict = workers_available(deployments, wanted)
-    assert (verdict.status, verdict.reason) == (status, reason)
+    """With its latest template; no Pods at all if none is requested."""
+    condition = workers_available(deployments, wanted)
+    assert (condition.status, condition.reason) == (status, reason)
 
 
 @pytest.mark.parametrize(
-    ("one", "done"),
+    ("error", "queues", "tables"),
     [
-        (deployment(), True),
-        (deployment(replicas=0), True),
-        (deployment(replicas=2, updatedReplicas=1), False),
-        (deployment(generation=2, observedGeneration=1), False),
-        ({"metadata": {"name": "d", "generation": 1}, "spec": {}}, False),
+        (provision_error("AccessDenied"), ("False", "AccessDenied"), ("Unknown", "Pending")),
+        (provision_error("RequestThrottled"), ("Unknown", "RequestThrottled"), ("Unknown", "Pending")),
+        (provision_error("Unreachable"), ("Unknown", "Unreachable"), ("Unknown", "Pending")),
+        (provision_error("QueueDeletedRecently"), ("False", "RecentlyDeleted"), ("Unknown", "Pending")),
+        (provision_error("InvalidAttributeValue"), ("False", "InvalidAttributeValue"), ("Unknown", "Pending")),
+        (FOREIGN_QUEUE, ("False", "QueueNotOwned"), ("Unknown", "Pending")),
+        (provision_error("TableNotActive", "dynamodb"), ("Unknown", "Pending"), ("False", "TableCreating")),
+        (provision_error("AccessDeniedException", "dynamodb"), ("Unknown", "Pending"), ("False", "AccessDenied")),
+        (None, ("Unknown", "Pending"), ("Unknown", "Pending")),
     ],
+    ids=str,
 )
-def test_a_rollout_is_over_when_no_older_pod_is_left(one: dict[str, Any], done: bool) -> None:
-    """Only then nothing is put on a retired rung any more."""
-    assert rolled_out([deployment(), one]) == done
+def test_failure_on_aws_belongs_to_queues_or_table(
+    error: ProvisionError | None, queues: tuple[str, str], tables: tuple[str, str]
+) -> None:
+    """A transient failure is Unknown, any other False."""
+    first, second = aws_conditions(None, error)
+    assert (first.status, first.reason) == queues
+    assert (second.status, second.reason) == tables
+
+
+def test_invalid_route_has_all_other_conditions_unknown() -> None:
+    """All conditions exist from the first reconciliation on."""
+    accepted, *others = conditions_for(RouteObservation(faults=[FieldError("spec.queues", "is missing")]))
+    assert {each.status for each in others} == {"Unknown"}
+    assert (accepted.type, accepted.status, accepted.reason) == ("Accepted", "False", "InvalidSpec")
+    assert "spec.queues: is missing" in accepted.message
+
+
+def test_reasons_are_valid_for_a_condition() -> None:
+    """For any error code of AWS."""
+    assert reason_of(provision_error("AWS.SimpleQueueService.Odd-Thing")).isalnum()
+    assert reason_of(provision_error("")) == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("visible", "in_flight", "delayed", "status"),
+    [(96_000, 0, 0, "False"), (96_001, 0, 0, "True"), (95_000, 1_000, 0, "False"), (95_000, 1_000, 1, "True")],
+)
+def test_queue_near_the_limit_of_sqs_is_reported(visible: int, in_flight: int, delayed: int, status: str) -> None:
+    """Messages in all states count, from 80 % of 120,000 on; queues of other owners do not."""
+
+    def queue(name: str, count: int) -> ObservedQueue:
+        attributes = {
+            "ApproximateNumberOfMessages": str(count),
+            "ApproximateNumberOfMessagesNotVisible": str(in_flight),
+            "ApproximateNumberOfMessagesDelayed": str(delayed),
+        }
+        return ObservedQueue(name, f"https://q/{name}", attributes, {})
+
+    queues = {each.name: each for each in (queue("deep", visible), queue("small", 5), queue("others", 200_000))}
+    observed = Observed(queues, ours=frozenset({"deep", "small"}))
+    provisioned = ProvisionResult(observed, desired(route_of(), (), ProvisionSettings("chaski")), (), None, None)
+    (condition,) = [
+        each
+        for each in conditions_for(RouteObservation(route=route_of(), provisioned=provisioned))
+        if each.type == "BacklogLimit"
+    ]
+    assert condition.status == status
+    assert condition.message.startswith("deep: ") == (status == "True")
+    assert "small" not in condition.message

@@ -1,4 +1,4 @@
-"""The operator's part of a route's status."""
+"""The reconciler's part of a route's status."""
 
 import copy
 from typing import Any
@@ -6,20 +6,21 @@ from typing import Any
 import pytest
 
 from chaski_core.route.resolved import Generation
-from chaski_operator.route.conditions import NEEDED, good
-from chaski_operator.route.status import Findings, is_current, rows_of, status_of
-from unit.operator.making import resolved_of, route_of
+from chaski_operator.kube.status import condition_true
+from chaski_operator.route.conditions import NEEDED
+from chaski_operator.route.status import StatusInputs, is_current, rows_of, status_of
+from unit.operator.builders import resolved_of, route_of
 
-FINDINGS = Findings(7, [good(each, "Good") for each in NEEDED], resolved_of(route_of()), replicas=2)
-
-
-def status(known: dict[str, Any] | None = None, now: str = "now", findings: Findings = FINDINGS) -> dict[str, Any]:
-    """The status that follows."""
-    return status_of(findings, known or {}, now)
+INPUTS = StatusInputs(7, [condition_true(each, "Good") for each in NEEDED], resolved_of(route_of()), replicas=2)
 
 
-def test_nothing_is_written_where_nothing_changed() -> None:
-    """Another moment is no change, nor is what the autoscaler says beside it."""
+def status(known: dict[str, Any] | None = None, now: str = "now", inputs: StatusInputs = INPUTS) -> dict[str, Any]:
+    """The resulting status."""
+    return status_of(inputs, known or {}, now)
+
+
+def test_unchanged_status_is_current() -> None:
+    """Neither a later time nor the autoscaler's part is a change."""
     live = status()
     live["conditions"].append({"type": "Autoscaling", "status": "True", "reason": "Steady", "message": ""})
     live["queues"][0]["visible"] = 12
@@ -28,8 +29,8 @@ def test_nothing_is_written_where_nothing_changed() -> None:
 
 
 @pytest.mark.parametrize("change", ["condition", "row more", "row less", "url", "generation", "time"])
-def test_a_difference_is_written(change: str) -> None:
-    """Whatever of ours is not as it should be."""
+def test_difference_is_not_current(change: str) -> None:
+    """In any of the reconciler's fields; a later time alone is not a difference."""
     live = copy.deepcopy(status())
     if change == "condition":
         live["conditions"][1]["reason"] = "Other"
@@ -47,20 +48,18 @@ def test_a_difference_is_written(change: str) -> None:
     assert not is_current(status(live), live)
 
 
-def test_what_could_not_be_seen_stays_as_it_was() -> None:
-    """Ingest goes on with the queues that it knows while AWS can't be looked at."""
+def test_unknown_values_are_kept() -> None:
+    """Ingest continues with the known queues while AWS can't be read."""
     live = status()
-    blind = status(live, findings=Findings(8, [good("Accepted", "Valid")]))
+    blind = status(live, inputs=StatusInputs(8, [condition_true("Accepted", "Valid")]))
     assert blind["resolved"] == live["resolved"]
     assert blind["queues"] == live["queues"]
     assert blind["conditions"][0]["status"] == "Unknown"
 
 
-def test_older_generations_and_retired_rungs_have_rows_of_their_own() -> None:
-    """They say that they run empty."""
-    rows = rows_of(
-        resolved_of(route_of(), Generation(1, {"messages": ("q",)}), retired=("gone",)), {"messages.g1": "x"}
-    )
+def test_older_generations_and_retired_rungs_have_their_own_rows() -> None:
+    """Marked as draining."""
+    rows = rows_of(resolved_of(route_of(), Generation(1, {"messages": ("q",)}), retired=("old",)), {"messages.g1": "x"})
     draining = {row.name: row.message for row in rows if row.state == "Draining"}
-    assert draining == {"messages.g1": "x", "rung-gone": ""}
+    assert draining == {"messages.g1": "x", "rung-old": ""}
     assert len({row.name for row in rows}) == len(rows)

@@ -1,4 +1,4 @@
-"""The API server that tests run on is a real one: it refuses, collects garbage, knows tokens, and is always ended."""
+"""The API server of the tests: validation, garbage collection, tokens, RBAC, and its end after the last user."""
 
 import os
 import signal
@@ -30,8 +30,8 @@ def config_map(name: str, namespace: str, **metadata: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace} | metadata}
 
 
-def test_it_takes_the_examples_and_refuses_what_the_schema_forbids(kube: KubeApi) -> None:
-    """The ChaskiRoute's definition is served."""
+def test_example_is_accepted_and_an_invalid_route_refused(kube: KubeApi) -> None:
+    """By the CRD of ChaskiRoute."""
     namespace = kube.make_namespace()
     route = yaml.safe_load((ROOT / "examples" / "first-route.yaml").read_text())
     route["metadata"]["namespace"] = namespace
@@ -45,7 +45,7 @@ def test_it_takes_the_examples_and_refuses_what_the_schema_forbids(kube: KubeApi
 
 
 def test_owner_references_are_followed(kube: KubeApi) -> None:
-    """What is owned goes with its owner."""
+    """An owned object is deleted with its owner."""
     kube.need_controllers()
     namespace = kube.make_namespace()
     kube.kubectl("apply", "-f", "-", document=config_map("owner", namespace))
@@ -57,7 +57,7 @@ def test_owner_references_are_followed(kube: KubeApi) -> None:
 
 
 def test_tokens_of_service_accounts_are_reviewed_by_audience(kube: KubeApi) -> None:
-    """As a producer's token is."""
+    """As for a producer's token."""
     namespace = kube.make_namespace()
     token = kube.token(namespace, "default", "chaski")
     for audience, authenticated in (("chaski", True), ("other", False)):
@@ -67,25 +67,25 @@ def test_tokens_of_service_accounts_are_reviewed_by_audience(kube: KubeApi) -> N
             "metadata": {},
             "spec": {"token": token, "audiences": [audience]},
         }
-        answer = yaml.safe_load(kube.kubectl("create", "-o", "yaml", "-f", "-", document=review))
-        assert answer["status"].get("authenticated", False) is authenticated
-    assert answer["status"].get("user", {}) == {}
+        response = yaml.safe_load(kube.kubectl("create", "-o", "yaml", "-f", "-", document=review))
+        assert response["status"].get("authenticated", False) is authenticated
+    assert response["status"].get("user", {}) == {}
 
 
-def test_a_user_may_what_its_role_says(kube: KubeApi) -> None:
-    """RBAC is on, and the audit log says who asked what."""
+def test_user_has_the_permissions_of_its_role(kube: KubeApi) -> None:
+    """RBAC is enabled, and the audit log has the requests."""
     namespace = kube.make_namespace()
-    theirs = f"--kubeconfig={kube.user_kubeconfig(namespace)}"
-    assert "Forbidden" in kube.try_kubectl("get", "configmaps", "-n", namespace, theirs).stderr
+    kubeconfig = f"--kubeconfig={kube.user_kubeconfig(namespace)}"
+    assert "Forbidden" in kube.try_kubectl("get", "configmaps", "-n", namespace, kubeconfig).stderr
     kube.kubectl("create", "role", "reader", "-n", namespace, "--verb=get,list", "--resource=configmaps")
     kube.kubectl("create", "rolebinding", "reader", "-n", namespace, "--role=reader", f"--user={namespace}")
-    until(lambda: kube.try_kubectl("get", "configmaps", "-n", namespace, theirs).returncode == 0)
+    until(lambda: kube.try_kubectl("get", "configmaps", "-n", namespace, kubeconfig).returncode == 0)
     verbs = {(each["verb"], each["objectRef"]["resource"]) for each in kube.requests(namespace) if "objectRef" in each}
     assert verbs == {("list", "configmaps")}
 
 
-def test_it_comes_back_with_what_it_knew(own_kube: KubeApi) -> None:
-    """The API server is killed and started again; etcd has kept everything."""
+def test_restarted_server_keeps_its_data(own_kube: KubeApi) -> None:
+    """The API server is killed and started again; etcd keeps running."""
     namespace = own_kube.make_namespace()
     own_kube.down()
     assert own_kube.try_kubectl("get", "namespaces").returncode != 0
@@ -102,9 +102,9 @@ with kube_api(pathlib.Path(sys.argv[1]), sys.argv[2]) as api:
 """
 
 
-def test_it_is_ended_after_its_last_user_even_a_killed_one(kube: KubeApi, tmp_path: Path) -> None:
-    """Two processes share one; the first leaves, the second is killed with SIGKILL."""
-    del kube  # says whether the programs are there
+def test_server_ends_after_its_last_user_even_if_that_is_killed(kube: KubeApi, tmp_path: Path) -> None:
+    """Two processes share it; the first exits, the second is killed with SIGKILL."""
+    del kube  # skips without the programs
     command = [sys.executable, "-c", _USER, str(tmp_path / "kube"), ""]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
 
@@ -128,13 +128,13 @@ def test_it_is_ended_after_its_last_user_even_a_killed_one(kube: KubeApi, tmp_pa
 
 
 def listens(port: int) -> bool:
-    """Whether somebody takes connections there."""
+    """Whether a process listens on the port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_its_controllers_are_named_as_kubernetes_names_them(kube: KubeApi) -> None:
-    """A name that Kubernetes does not know would start nothing."""
+def test_names_of_controllers_are_known_to_kubernetes(kube: KubeApi) -> None:
+    """An unknown name would start no controller."""
     kube.need_controllers()
     log = kube.folder / "kube-controller-manager.log"
     for name in CONTROLLERS.split(","):

@@ -1,14 +1,14 @@
-"""Whether a live object has all of what is wanted."""
+"""The comparison of a live object with the desired one."""
 
 from typing import Any
 
 import pytest
 
-from chaski_operator.kube.compare import difference
+from chaski_operator.kube.apply import difference
 
 
 @pytest.mark.parametrize(
-    ("wanted", "live", "place"),
+    ("desired", "live", "place"),
     [
         ({"a": 1}, {"a": 1, "b": 2}, None),
         ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 2], "c": 3}}, None),
@@ -35,6 +35,6 @@ from chaski_operator.kube.compare import difference
         ({"env": [{"name": "a", "value": "1"}]}, {"env": [{"name": "a", "value": "1000m"}]}, "env[a].value"),
     ],
 )
-def test_a_difference_is_what_is_wanted_and_not_there(wanted: Any, live: Any, place: str | None) -> None:
-    """Additions of others are none, nor are other spellings of a quantity; the first place is named."""
-    assert difference(wanted, live) == place
+def test_difference_is_the_first_desired_value_that_is_missing(desired: Any, live: Any, place: str | None) -> None:
+    """Additions by others and other spellings of a quantity do not count."""
+    assert difference(desired, live) == place

@@ -1,4 +1,4 @@
-"""The API server goes away, the definition goes, the operator dies and another takes over."""
+"""The API server is unavailable, the CRD is deleted, the operator dies and another takes over."""
 
 import time
 from pathlib import Path
@@ -7,25 +7,25 @@ import pytest
 
 from support.kube.api_server import KubeApi
 from support.operator.processes import QUICK, kubelets, operator, until
-from support.operator.routes import Operated
+from support.operator.routes import OperatedRoute
 
-pytestmark = pytest.mark.timeout(400)  # many waits with deadlines of their own, on a machine that others use too
+pytestmark = pytest.mark.timeout(400)  # many waits, each with its own deadline, on a shared machine
 
 SHORT_LEASE = ("--lease-seconds", "3")
-KEPT_LEASE = ("--lease-seconds", "15")  # a busy machine must not take it from a process that lives
+LONG_LEASE = ("--lease-seconds", "15")  # on a busy machine a live process must not lose it
 
 
-def test_the_operator_outlives_the_api_server_and_the_definition_goes_without_it(
+def test_operator_survives_an_outage_of_the_api_server_and_its_crd_can_be_deleted(
     own_kube: KubeApi, tmp_path: Path, moto: str
 ) -> None:
-    """Away for longer than a Lease lasts: the same process goes on. Uninstalled first, it leaves nothing that hangs."""
+    """An outage longer than the Lease does not end the process. Without an operator the CRD's deletion does not hang."""
     namespace = own_kube.make_namespace()
     with (
         operator(own_kube, tmp_path, moto, namespace, flags=(*QUICK, *SHORT_LEASE)) as op,
         kubelets(own_kube, namespace),
     ):
         op.start()
-        route = Operated(op, namespace)
+        route = OperatedRoute(op, namespace)
         route.apply()
         route.ready()
         assert op.process is not None
@@ -45,10 +45,10 @@ def test_the_operator_outlives_the_api_server_and_the_definition_goes_without_it
         assert len(route.queues()) == 1  # Retain
 
 
-def test_another_operator_takes_over_when_the_first_dies(kube: KubeApi, tmp_path: Path, moto: str) -> None:
-    """And not before: while the first lives, the second writes nothing."""
+def test_second_operator_takes_over_when_the_first_dies(kube: KubeApi, tmp_path: Path, moto: str) -> None:
+    """While the first lives, the second writes nothing."""
     namespace = kube.make_namespace()
-    flags = (*QUICK, *KEPT_LEASE)
+    flags = (*QUICK, *LONG_LEASE)
     (tmp_path / "second").mkdir()
     with (
         operator(kube, tmp_path, moto, namespace, flags=flags) as first,
@@ -57,7 +57,7 @@ def test_another_operator_takes_over_when_the_first_dies(kube: KubeApi, tmp_path
     ):
         second.identity = "second"
         first.start()
-        route = Operated(first, namespace)
+        route = OperatedRoute(first, namespace)
         route.apply()
         route.ready()
         second.start()

@@ -1,4 +1,4 @@
-"""The command line of the operator, its environment, and what they become."""
+"""The command line and environment of the operator, and the settings that result."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,22 +10,22 @@ from chaski_operator.settings import OperatorSettings, ToolPods
 
 
 def settings(*arguments: str, **environment: str) -> OperatorSettings:
-    """What arguments and variables become, in a Pod of the namespace `chaski`."""
+    """The settings in a Pod of the namespace `chaski`."""
     given: Mapping[str, str] = environment
     return settings_of(parser(given).parse_args(list(arguments)), given, "chaski")
 
 
-def test_defaults_are_those_that_are_documented() -> None:
-    """All namespaces; the Lease lies in the Pod's."""
+def test_defaults_match_the_documentation() -> None:
+    """All namespaces; the Lease in the Pod's own."""
     made = settings("--worker-image", "i:1")
-    assert (made.namespaces, made.installation, made.pace.resync_seconds) == ((), "", 300)
-    assert made.pace.down_window_seconds == 300
+    assert (made.namespaces, made.installation, made.intervals.resync_seconds) == ((), "", 300)
+    assert made.intervals.down_window_seconds == 300
     assert (made.lease.namespace, made.lease.name, made.lease.duration_seconds) == ("chaski", "chaski-operator", 15)
     assert made.workers.environment == {}
 
 
-def test_every_flag_may_come_from_the_environment_and_the_flag_wins() -> None:
-    """Lists by commas; a flag replaces the whole list."""
+def test_environment_sets_flags_and_a_flag_takes_precedence() -> None:
+    """Lists are separated by commas; a flag replaces the whole list."""
     environment = {
         "CHASKI_OPERATOR_WORKER_IMAGE": "i:1",
         "CHASKI_OPERATOR_NAMESPACE": "a,b",
@@ -35,9 +35,9 @@ def test_every_flag_may_come_from_the_environment_and_the_flag_wins() -> None:
         "CHASKI_OPERATOR_WORKER_NETWORK_POLICY": "true",
     }
     made = settings(**environment)
-    assert (made.workers.image, made.namespaces, made.pace.resync_seconds) == ("i:1", ("a", "b"), 60)
+    assert (made.workers.image, made.namespaces, made.intervals.resync_seconds) == ("i:1", ("a", "b"), 60)
     assert dict(made.workers.environment) == {"X": "1", "Y": "2"}
-    assert made.pace.down_window_seconds == 20
+    assert made.intervals.down_window_seconds == 20
     assert made.workers.network_policy
     made = settings("--namespace", "c", "--namespace", "d", "--worker-image", "i:2", **environment)
     assert (made.workers.image, made.namespaces) == ("i:2", ("c", "d"))
@@ -60,8 +60,8 @@ def test_workers_get_region_and_endpoints_but_no_credentials() -> None:
     }
 
 
-def test_replays_run_where_workers_may_with_a_role_of_their_own() -> None:
-    """The same environment and Secrets; without an image there are none."""
+def test_replays_share_the_workers_environment_but_not_their_role() -> None:
+    """Without an image, replays are not configured."""
     assert settings("--worker-image", "i").tools is None
     given = (
         "--worker-image",
@@ -89,18 +89,18 @@ def test_replays_run_where_workers_may_with_a_role_of_their_own() -> None:
     ],
     ids=str,
 )
-def test_wrong_flags_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2; the flag is named."""
-    with pytest.raises(SystemExit) as ended:
+def test_invalid_flags_are_rejected(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, with the flag's name."""
+    with pytest.raises(SystemExit) as raised:
         parser({}).parse_args(arguments)
-    assert ended.value.code == 2
+    assert raised.value.code == 2
     assert "--" in capsys.readouterr().err
 
 
-def test_no_api_server_is_told(
+def test_missing_api_server_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 2, and where it was looked for."""
+    """Exit code 2, with the kubeconfig's path."""
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
     assert main(["--worker-image", "i"]) == 2
     assert "absent" in capsys.readouterr().err

@@ -1,15 +1,23 @@
-"""Routes, resolved routes and Deployments for the operator's tests."""
+"""Builders of routes, resolved routes and Deployments."""
 
 from typing import Any
 
+from chaski_aws.provision.errors import NotOursError, ProvisionError, ProvisionFailure, failure_of
 from chaski_core.retry.ladder import Rung
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 
+FOREIGN_QUEUE = NotOursError(ProvisionFailure("sqs", "CreateQueue", "q", "NotOurs", "another owner's", None, "rename"))
+
+
+def provision_error(code: str, service: str = "sqs") -> ProvisionError:
+    """A failure on AWS with this error code."""
+    return ProvisionError(failure_of(service, "CreateQueue", "q", code, "a message of AWS"))
+
 
 def route_of(name: str = "orders", **spec: Any) -> Route:
-    """A route of namespace `shop` with one queue; `spec` says what is different."""
+    """A route of namespace `shop` with one queue; `spec` overrides its parts."""
     whole: dict[str, Any] = {
         "queues": [{"name": "messages", "partitions": 2}],
         "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
@@ -25,7 +33,7 @@ def route_of(name: str = "orders", **spec: Any) -> Route:
 
 
 def resolved_of(route: Route, *older: Generation, retired: tuple[str, ...] = ()) -> ResolvedRoute:
-    """With made-up URLs; `older` generations come before."""
+    """The resolved route with made-up URLs, after `older` generations."""
     number = len(older) + 1
     queues = {each.name: tuple(f"q/{each.name}/{n}" for n in range(each.partitions)) for each in route.queues}
     rungs = route.retry.rungs if route.ordering is Ordering.RELAXED else ()
@@ -39,7 +47,7 @@ def resolved_of(route: Route, *older: Generation, retired: tuple[str, ...] = ())
 
 
 def deployment(name: str = "d", replicas: int = 1, generation: int = 1, **status: Any) -> dict[str, Any]:
-    """As the API server has one; without `status` it does as it was told."""
+    """A Deployment as the API server returns it; without `status` it is fully rolled out."""
     whole = {
         "observedGeneration": generation,
         "replicas": replicas,

@@ -1,0 +1,242 @@
+"""The autoscaler of a route, in virtual time: what it reads, sets and reports."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from chaski_core.errors import BackendRejectedError
+from chaski_core.ports import QueueCounts
+from chaski_core.route.resolved import Generation
+from chaski_core.route.resolved_document import resolved_values
+from chaski_operator.pods.worker_metrics import Pods
+from support.metric_pages import value
+from support.operator.scaling import DENIED, UNAVAILABLE, ScalingHarness, resolve, route_document
+
+pytestmark = pytest.mark.looptime
+
+URL = "https://q/a-messages-0"
+BUSY = Pods(1, full=1, lanes=128, subjects=128, attempt_seconds=1.0)
+
+
+@pytest.fixture
+def harness() -> ScalingHarness:
+    """An empty cluster."""
+    return ScalingHarness()
+
+
+async def test_backlog_scales_and_is_reported(harness: ScalingHarness) -> None:
+    """The Deployment, the status, the gauges and the counter agree."""
+    key = harness.cluster.add(route_document("a", autoscaling={"maxReplicas": 5}))
+    harness.queues.counts[URL] = QueueCounts(1_000_000, 128, 0)
+    harness.cluster.pods["a-messages"] = BUSY
+    async with harness.running():
+        await asyncio.sleep(65)
+        harness.cluster.pods["a-messages"] = replace(BUSY, reporting=2, full=2, lanes=256)
+        await asyncio.sleep(65)
+    assert harness.cluster.replicas == {"a-messages": 4, "a-retry": 1}
+    assert harness.cluster.scaled == [("a-messages", 2), ("a-messages", 4)]
+    assert harness.cluster.conditions(key) == {
+        "Autoscaling": ("True", "Scaling"),
+        "ScalingLimited": ("False", "NotLimited"),
+        "Shortage": ("False", "NoShortage"),
+        "NearExpiry": ("False", "NotNear"),
+    }
+    status = harness.cluster.documents[key]["status"]
+    assert (status["backlog"], status["retrying"]) == (1_000_128, 0)
+    row = next(each for each in status["queues"] if each["name"] == "messages")
+    assert row == {
+        "name": "messages", "visible": 1_000_000, "inFlight": 128, "delayed": 0, "replicas": 4, "desiredReplicas": 4,
+        "notEmptySince": row["notEmptySince"],
+    }  # fmt: skip
+    labels = {"namespace": "ns", "route": "a", "queue": "messages"}
+    assert value(harness.metrics, "chaski_replicas", state="wanted", **labels) == 4
+    assert value(harness.metrics, "chaski_scaling_decisions_total", direction="up", **labels) == 2
+    assert value(harness.metrics, "chaski_queue_messages", state="visible", **labels) == 1_000_000
+
+
+async def test_one_subject_stays_at_one_pod_with_the_reason_in_the_status(harness: ScalingHarness) -> None:
+    """More Pods would not help."""
+    key = harness.cluster.add(route_document("a"))
+    harness.queues.counts[URL] = QueueCounts(9_990, 10, 0)
+    harness.cluster.pods["a-messages"] = Pods(1, lanes=1, subjects=1, attempt_seconds=1.0)
+    async with harness.running():
+        await asyncio.sleep(600)
+    assert harness.cluster.scaled == [("a-retry", 0)]
+    assert harness.cluster.conditions(key)["ScalingLimited"] == ("True", "MessageGroupsExhausted")
+    assert harness.cluster.events == [("Normal", "MessageGroupsExhausted")]
+    message = harness.cluster.documents[key]["status"]["conditions"][1]["message"]
+    assert message.startswith('"messages": ')
+    assert "1 Pod of 64 lanes" in message
+
+
+async def test_shortage_is_a_condition_while_it_lasts(harness: ScalingHarness) -> None:
+    """With the reason, the rule and the remedy; the replicas are not affected."""
+    key = harness.cluster.add(route_document("a"))
+    harness.queues.counts[URL] = QueueCounts(10, 0, 0)
+    harness.cluster.pods["a-messages"] = replace(BUSY, shortages=frozenset({("certificate", "crm")}))
+    async with harness.running():
+        await asyncio.sleep(35)
+        assert harness.cluster.conditions(key)["Shortage"] == ("True", "Certificate")
+        (condition,) = [
+            each for each in harness.cluster.documents[key]["status"]["conditions"] if each["type"] == "Shortage"
+        ]
+        assert '"messages"' in condition["message"]
+        assert "clientCertSecretName" in condition["message"]
+        assert "(rule crm)" in condition["message"]
+        harness.cluster.pods["a-messages"] = BUSY
+        await asyncio.sleep(35)
+    assert harness.cluster.conditions(key)["Shortage"] == ("False", "NoShortage")
+
+
+async def test_no_change_means_no_write(harness: ScalingHarness) -> None:
+    """One status after the first check, no other write in an hour; queues are read at their intervals."""
+    harness.cluster.add(route_document("a", autoscaling={"minReplicas": 1}))
+    async with harness.running():
+        await asyncio.sleep(3_600)
+    assert len(harness.cluster.written) == 1
+    assert harness.cluster.scaled == []
+    assert 350 <= harness.queues.calls.count(URL) <= 365
+    assert 115 <= harness.queues.calls.count("https://q/a-rung-fast") <= 125
+
+
+async def test_counts_are_written_once_a_minute(harness: ScalingHarness) -> None:
+    """They change with every check."""
+    harness.cluster.add(route_document("a", autoscaling={"mode": "Disabled"}))
+    harness.cluster.pods["a-messages"] = BUSY
+
+    async def decreasing() -> QueueCounts:
+        return QueueCounts(1_000_000 - len(harness.queues.calls), 0, 0)
+
+    harness.queues.counts[URL] = decreasing
+    async with harness.running():
+        await asyncio.sleep(600)
+    assert 9 <= len(harness.cluster.written) <= 11
+
+
+@pytest.mark.promise(8)
+@pytest.mark.parametrize(
+    ("error", "condition"),
+    [(DENIED, ("False", "MetricsAccessDenied")), (UNAVAILABLE, ("Unknown", "MetricsUnavailable"))],
+    ids=["denied", "unavailable"],
+)
+async def test_unreadable_queue_is_held_and_reported(
+    harness: ScalingHarness, error: Exception, condition: tuple[str, str]
+) -> None:
+    """From zero one Pod is started; running Pods stay; the row has no counts."""
+    key = harness.cluster.add(route_document("a"), replicas=0)
+    harness.cluster.replicas["a-retry"] = 6
+    harness.queues.counts[URL] = error
+    harness.queues.counts["https://q/a-rung-slow"] = error
+    async with harness.running():
+        await asyncio.sleep(900)
+        lost = [("Warning", condition[1])]
+        assert harness.cluster.events == lost
+        assert harness.cluster.scaled == [("a-messages", 1)]
+        assert harness.cluster.conditions(key)["Autoscaling"] == condition
+        seen = harness.cluster.documents[key]["status"]
+        harness.queues.counts.clear()
+        await asyncio.sleep(60)
+    assert harness.cluster.events == [*lost, ("Normal", "Scaling")]
+    harness.cluster.documents[key]["status"] = seen
+    rows = {row["name"]: row for row in harness.cluster.documents[key]["status"]["queues"]}
+    assert rows["messages"] == {"name": "messages", "replicas": 1}
+    assert "rung-slow" not in rows
+    assert rows["rung-fast"]["visible"] == 0
+    failures = value(harness.metrics, "chaski_scaling_failures_total", queue="messages", reason="counts")
+    assert failures >= 80
+    assert value(harness.metrics, "chaski_queue_messages", queue="messages") == 0
+
+
+async def test_changed_queue_settings_trigger_a_reconciliation(harness: ScalingHarness) -> None:
+    """Changed counts do not; a changed visibility timeout does."""
+    key = harness.cluster.add(route_document("a"))
+    async with harness.running():
+        await asyncio.sleep(60)
+        assert harness.cluster.reconciled == []
+        harness.queues.settings[URL] = "1"
+        await asyncio.sleep(60)
+    assert harness.cluster.reconciled == [key]
+
+
+async def test_paused_route_is_not_scaled(harness: ScalingHarness) -> None:
+    """The annotation also pauses the reconciler."""
+    key = harness.cluster.add(route_document("a"), replicas=0)
+    harness.queues.counts[URL] = QueueCounts(5, 0, 0)
+    harness.cluster.documents[key]["metadata"]["annotations"] = {"chaski.dev/reconcile": "disabled"}
+    async with harness.running():
+        await asyncio.sleep(60)
+        assert (harness.queues.calls, harness.cluster.scaled) == ([], [])
+        harness.cluster.documents[key]["metadata"]["annotations"] = {}
+        await asyncio.sleep(60)
+    assert harness.cluster.scaled == [("a-messages", 1)]
+
+
+async def test_deleted_queue_triggers_one_reconciliation(harness: ScalingHarness) -> None:
+    """Which creates it again; no further one meanwhile."""
+    key = harness.cluster.add(route_document("a"))
+    async with harness.running():
+        await asyncio.sleep(60)
+        harness.queues.counts[URL] = BackendRejectedError("QueueDoesNotExist", "no such queue")
+        await asyncio.sleep(60)
+    assert harness.cluster.reconciled == [key]
+    assert harness.cluster.conditions(key)["Autoscaling"] == ("Unknown", "MetricsUnavailable")
+
+
+async def test_write_that_the_api_server_refused_is_retried(harness: ScalingHarness) -> None:
+    """It is unavailable for a minute."""
+    harness.cluster.add(route_document("a"), replicas=0)
+    harness.queues.counts[URL] = QueueCounts(5, 0, 0)
+    harness.cluster.unavailable = True
+    async with harness.running():
+        await asyncio.sleep(60)
+        assert value(harness.metrics, "chaski_scaling_failures_total", queue="messages", reason="apply") > 0
+        harness.cluster.unavailable = False
+        await asyncio.sleep(60)
+    assert harness.cluster.scaled == [("a-messages", 1)]
+    assert harness.cluster.written
+
+
+async def test_older_generation_counts_for_its_queue_and_has_its_own_row(harness: ScalingHarness) -> None:
+    """Its messages start the queue's Pods."""
+    document = route_document("a")
+    older = Generation(1, {"messages": ("https://q/old",)})
+    document["status"] = {"resolved": resolved_values(resolve(document, older=[older]))}
+    key = harness.cluster.add(document, replicas=0)
+    harness.queues.counts["https://q/old"] = QueueCounts(7, 0, 0)
+    async with harness.running():
+        await asyncio.sleep(60)
+    assert harness.cluster.scaled == [("a-messages", 1)]
+    rows = {row["name"]: row for row in harness.cluster.documents[key]["status"]["queues"]}
+    assert (rows["messages.g1"]["visible"], rows["messages"]["visible"]) == (7, 0)
+    assert value(harness.metrics, "chaski_queue_messages", queue="messages", state="visible") == 7
+
+
+@pytest.mark.parametrize(
+    ("mode", "condition"), [("External", ("True", "External")), ("Disabled", ("False", "Disabled"))]
+)
+async def test_modes_external_and_disabled_set_no_replicas(
+    harness: ScalingHarness, mode: str, condition: tuple[str, str]
+) -> None:
+    """External exports the wanted number as a metric for another autoscaler; Disabled does not."""
+    key = harness.cluster.add(route_document("a", autoscaling={"mode": mode}), replicas=0)
+    harness.queues.counts[URL] = QueueCounts(100, 0, 0)
+    async with harness.running():
+        await asyncio.sleep(60)
+    assert harness.cluster.scaled == []
+    assert harness.cluster.conditions(key)["Autoscaling"] == condition
+    assert value(harness.metrics, "chaski_replicas", queue="messages", state="wanted") == (
+        1 if mode == "External" else 0
+    )
+
+
+async def test_delayed_messages_start_the_error_consumer_only_when_due_soon(harness: ScalingHarness) -> None:
+    """Those of the slow rung, 900 s, start no Pod; those of the fast one do."""
+    harness.cluster.add(route_document("a"), replicas=0)
+    harness.queues.counts["https://q/a-rung-slow"] = QueueCounts(0, 0, 3)
+    async with harness.running():
+        await asyncio.sleep(120)
+        assert harness.cluster.scaled == []
+        harness.queues.counts["https://q/a-rung-fast"] = QueueCounts(0, 0, 1)
+        await asyncio.sleep(60)
+    assert harness.cluster.scaled == [("a-retry", 1)]

@@ -1,0 +1,81 @@
+"""Parsing and combination of the metrics of workers."""
+
+from dataclasses import replace
+
+import pytest
+
+from chaski_operator.pods.worker_metrics import PodFigures, Pods, combine, figures
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
+from chaski_worker.metrics import LaneReading, WorkerMetrics
+
+
+def page(*readings: LaneReading, attempts: int = 0) -> str:
+    """The page that a worker renders."""
+    registry = MetricsRegistry()
+    metrics = WorkerMetrics(registry)
+    metrics.observe_lanes(lambda: readings)
+    for _ in range(attempts):
+        metrics.attempt(
+            namespace="n", route="r", queue="q", stage="first", target='a"}{', outcome="delivered",
+            error_class="none", duration_seconds=0.1,
+        )  # fmt: skip
+    return registry.render().decode()
+
+
+def reading(lanes: int, held_bytes: int = 5, mean: float | None = 0.25) -> LaneReading:
+    """A worker that holds lanes, of 10, and bytes, of 100."""
+    return LaneReading("n", "r", "q", lanes, 0, lanes, held_bytes, 10, 100, 5, subjects=7, mean_attempt_seconds=mean)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "full"),
+    [(reading(3), False), (reading(10), True), (reading(11), True), (reading(3, held_bytes=100), True)],
+    ids=["below the limits", "lanes", "more lanes", "bytes"],
+)
+def test_page_of_a_worker_is_parsed(lanes: LaneReading, full: bool) -> None:
+    """As the worker renders it, including labels with brackets."""
+    assert figures(page(lanes, attempts=3)) == PodFigures(lanes.busy_lanes, full, 7, 3, 0.25)
+
+
+def test_shortages_are_parsed_and_combined() -> None:
+    """A gauge of 1 is a shortage, 0 a former one; labels may have any content."""
+    lines = (
+        'chaski_shortage{namespace="n",reason="descriptors",route="r",target="all"} 1.0\n'
+        'chaski_shortage{namespace="n",reason="certificate",route="r",target="a} b\\"c"} 1\n'
+        'chaski_shortage{namespace="n",reason="memory",route="r",target="all"} 0.0\n'
+    )
+    pod = figures(page(reading(1)) + lines)
+    assert pod is not None
+    assert pod.shortages == {("descriptors", "all"), ("certificate", 'a} b\\"c')}
+    other = replace(pod, shortages=frozenset({("ports", "crm")}))
+    assert combine([pod, None, other]).shortages == pod.shortages | {("ports", "crm")}
+
+
+@pytest.mark.parametrize("text", ["", "not metrics", page(), 'chaski_lanes{state="busy"} many\n'])
+def test_page_without_lanes_has_no_figures(text: str) -> None:
+    """A worker that does not poll yet has a page without them."""
+    assert figures(text) is None
+
+
+@pytest.mark.parametrize("ages", [(None, None), (60.0, None), (60.0, 3_600.0)])
+def test_oldest_received_age_is_the_maximum_over_all_queues(ages: tuple[float | None, ...]) -> None:
+    """Of a Pod with several queues; a queue from which nothing was received has none."""
+    readings = [
+        replace(reading(0), queue=f"q{number}", oldest_received_age_seconds=age) for number, age in enumerate(ages)
+    ]
+    pod = figures(page(*readings))
+    assert pod is not None
+    assert pod.oldest_received_age == max((age for age in ages if age is not None), default=None)
+    assert combine([pod, None]).oldest_received_age == pod.oldest_received_age
+
+
+def test_pods_are_summed_with_a_weighted_mean() -> None:
+    """An unresponsive one is only counted."""
+    pods = [
+        PodFigures(30, True, 40, 10, 1.0),
+        PodFigures(10, False, 50, 20, 3.0),
+        None,
+        PodFigures(0, False, 0, 0, None),
+    ]
+    assert combine(pods) == Pods(3, unresponsive=1, full=1, lanes=40, subjects=50, attempts=30, attempt_seconds=1.5)
+    assert combine([]) == Pods(0)
