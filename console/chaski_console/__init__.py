@@ -1,1 +1,1 @@
-"""The console: a web page that shows routes live, finds dead letters, and tells what became of a message."""
+"""The console: a web page that shows routes live, finds dead letters, and shows the history of a message."""

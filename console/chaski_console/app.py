@@ -1,4 +1,4 @@
-"""The console over HTTP."""
+"""The console's HTTP application: its pages, and the actions of their forms."""
 
 import asyncio
 import json
@@ -11,22 +11,22 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from chaski_console.auth.authenticators import HEADERS
-from chaski_console.auth.middleware import VISITOR, AuthMiddleware, Handler
-from chaski_console.data.live_updates import Live
-from chaski_console.data.search import Search, WrongSearchError, read_search
+from chaski_console.auth.authenticators import SECURITY_HEADERS
+from chaski_console.auth.middleware import IDENTITY, AuthMiddleware, Handler
+from chaski_console.data.live_updates import LiveUpdates
+from chaski_console.data.search import InvalidSearchError, Search, read_search
 from chaski_console.data.views import History, Sources
-from chaski_console.pages import dead_letters as letter_pages
-from chaski_console.pages.dead_letters import Found, Reader
-from chaski_console.pages.layout import CurrentUser
-from chaski_console.pages.message import history_page, wrong_page
-from chaski_console.pages.routes import routes_page, shape, updates
+from chaski_console.pages.dead_letter import PageContext, dead_letter_page, discard_page
+from chaski_console.pages.dead_letters import SearchResult, dead_letters_page
+from chaski_console.pages.layout import CurrentUser, error_page
+from chaski_console.pages.message import history_page
+from chaski_console.pages.routes import element_values, layout_hash, routes_page
 from chaski_console.responses import html, static
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.ports import Clock
 
-PAGE = 50
+PAGE_SIZE = 50
 SEARCH_SECONDS = 5.0
 MAX_SELECTED = 500
 _MAX_FORM_BYTES = 262_144
@@ -35,29 +35,31 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """The console's pages."""
+    """Handles the requests."""
 
     sources: Sources
-    live: Live
-    entrance: AuthMiddleware
+    live: LiveUpdates
+    auth: AuthMiddleware
     clock: Clock
 
     def app(self) -> web.Application:
-        """What answers requests."""
-        app = web.Application(middlewares=[self.entrance.guarded, self._answered], client_max_size=_MAX_FORM_BYTES)
+        """The application with its middlewares and routes."""
+        app = web.Application(
+            middlewares=[self.auth.authenticate, self._errors_as_pages], client_max_size=_MAX_FORM_BYTES
+        )
         app.router.add_get("/", self._routes)
         app.router.add_get("/live", self._stream)
-        app.router.add_get("/dead-letters", self._letters)
+        app.router.add_get("/dead-letters", self._dead_letters)
         app.router.add_post("/dead-letters", self._act)
-        app.router.add_get("/dead-letters/{id}", self._letter)
+        app.router.add_get("/dead-letters/{id}", self._dead_letter)
         app.router.add_get("/messages", self._find)
         app.router.add_get("/messages/{id}", self._history)
         app.router.add_get("/static/{name}", static)
-        self.entrance.add_routes(app)
-        app.cleanup_ctx.append(self._reading)
+        self.auth.add_routes(app)
+        app.cleanup_ctx.append(self._run_live_updates)
         return app
 
-    async def _reading(self, _app: web.Application) -> AsyncIterator[None]:
+    async def _run_live_updates(self, _app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(self.live.run())
         yield
         task.cancel()
@@ -65,51 +67,49 @@ class Console:
             await task
 
     @web.middleware
-    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _errors_as_pages(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except web.HTTPSeeOther as elsewhere:
-            return web.Response(status=elsewhere.status, headers={"Location": str(elsewhere.location)})
+        except web.HTTPSeeOther as redirect:
+            return web.Response(status=redirect.status, headers={"Location": str(redirect.location)})
+        except web.HTTPNotFound:
+            return self._error(request, HTTPStatus.NOT_FOUND, f"The console has no page at {request.path}.")
         except web.HTTPException as error:
-            sentence = f"{request.method} {request.path} is not to be had here."
-            return html(wrong_page(error.reason, sentence, self._who(request)), HTTPStatus(error.status))
+            return self._error(request, HTTPStatus(error.status), f"{request.method} {request.path}: {error.reason}.")
         except BackendError as error:
-            sentence = f"What the console reads from is away: {error}"
-            return html(wrong_page("Away", sentence, self._who(request)), HTTPStatus.SERVICE_UNAVAILABLE)
+            return self._error(request, HTTPStatus.SERVICE_UNAVAILABLE, f"A queue or table is unavailable: {error}")
 
     # ---- pages
 
     async def _routes(self, request: web.Request) -> web.Response:
-        return html(routes_page(await self.live.reading(), self._who(request)))
+        return html(routes_page(await self.live.read_now(), self._user(request)))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
+        response = web.StreamResponse(headers=SECURITY_HEADERS | {"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        async with aclosing(self.live.readings()) as readings:
-            async for reading in readings:
-                if not self.entrance.still_in(request):
+        async with aclosing(self.live.subscribe()) as updates:
+            async for update in updates:
+                if not self.auth.is_still_authenticated(request):
                     break
-                change = json.dumps({"shape": shape(reading), "values": updates(reading)})
-                await response.write(f"data: {change}\n\n".encode())
+                event = json.dumps({"layout": layout_hash(update), "values": element_values(update)})
+                await response.write(f"data: {event}\n\n".encode())
         return response
 
-    async def _letters(self, request: web.Request) -> web.Response:
-        routes = self.sources.board.keys()
+    async def _dead_letters(self, request: web.Request) -> web.Response:
+        routes = self.sources.routes.keys()
         try:
             search = read_search(request.query)
-            found = await self._search(search)
-        except WrongSearchError as error:
-            search, found = Search(), Found([], fault=str(error))
-        return html(letter_pages.letters_page(search, found, routes, self._reader(request)))
+            result = await self._search(search)
+        except InvalidSearchError as error:
+            search, result = Search(), SearchResult([], error=str(error))
+        return html(dead_letters_page(search, result, routes, self._context(request)))
 
-    async def _letter(self, request: web.Request) -> web.Response:
-        letters = await self.sources.letters.get(request.match_info["id"])
-        if not letters:
-            self._must_know_all()
-            return html(
-                wrong_page("Not found", "There is no dead letter of this id.", self._who(request)), HTTPStatus.NOT_FOUND
-            )
-        return html(letter_pages.letter_page(letters, self._reader(request)))
+    async def _dead_letter(self, request: web.Request) -> web.Response:
+        dead_letters = await self.sources.dead_letters.get(request.match_info["id"])
+        if not dead_letters:
+            self._require_all_readable()
+            return self._error(request, HTTPStatus.NOT_FOUND, "No dead letter has this ID.")
+        return html(dead_letter_page(dead_letters, self._context(request)))
 
     async def _find(self, request: web.Request) -> web.Response:
         message_id = request.query.get("id", "").strip()
@@ -117,123 +117,125 @@ class Console:
 
     async def _history(self, request: web.Request) -> web.Response:
         message_id = request.match_info["id"]
-        letters = await self.sources.letters.get(message_id)
+        dead_letters = await self.sources.dead_letters.get(message_id)
         histories = list(await self.sources.histories.histories(message_id))
         known = {history.message_id for history in histories}
-        histories += [_history_of(letter) for letter in letters if letter.message_id not in known]
+        histories += [_history_of(each) for each in dead_letters if each.message_id not in known]
         if not histories:
-            self._must_know_all()
-            sentence = (
-                "Nothing is known of a message of this id: it was never accepted, or it was delivered too long ago."
-            )
-            return html(wrong_page("Not found", sentence, self._who(request)), HTTPStatus.NOT_FOUND)
-        dead = {letter.message_id for letter in letters}
-        return html(history_page(message_id, histories, dead, self._who(request)))
+            self._require_all_readable()
+            message = "No message with this ID is known: it was never accepted, or it was delivered too long ago."
+            return self._error(request, HTTPStatus.NOT_FOUND, message)
+        dead = {each.message_id for each in dead_letters}
+        return html(history_page(message_id, histories, dead, self._user(request)))
 
     # ---- actions
 
     async def _act(self, request: web.Request) -> web.Response:
-        form, who = await request.post(), self._who(request)
+        form = await request.post()
         values = {name: value for name, value in form.items() if isinstance(value, str)}
-        refused = self.entrance.refusal(request, values.get("token", ""))
-        if refused is not None:
-            return html(wrong_page("Refused", refused.reason, who), refused.status)
+        denied = self.auth.check_form(request, values.get("token", ""))
+        if denied is not None:
+            return html(error_page("Access denied", denied.reason, self._user(request)), denied.status)
         if self.sources.actions is None:
-            return html(wrong_page("Refused", "This console only shows.", who), HTTPStatus.FORBIDDEN)
-        picked = [str(value) for value in dict.fromkeys(form.getall("id", []))][:MAX_SELECTED]
-        letters = [letter for each in picked for letter in await self._picked(each)]
+            return html(
+                error_page("Access denied", "This console is read-only.", self._user(request)), HTTPStatus.FORBIDDEN
+            )
+        selected = [str(value) for value in dict.fromkeys(form.getall("id", []))][:MAX_SELECTED]
+        dead_letters = [each for value in selected for each in await self._selected(value)]
         back = values.get("back", "")
         back = back if back.startswith("/dead-letters") else "/dead-letters"
-        if not letters:
+        if not dead_letters:
             raise web.HTTPSeeOther(back)
-        return await self._do(values, letters, back, request)
+        return await self._run_action(values, dead_letters, back, request)
 
-    async def _picked(self, said: str) -> Sequence[DeadLetter]:
-        """The dead letter of `<route> <identity>`, or every one of an identity or a label wherever it is."""
-        route, _, message_id = said.rpartition(" ")
-        found = await self.sources.letters.get(message_id, route or None)
-        return [letter for letter in found if letter.message_id == message_id] if route else found
+    async def _selected(self, value: str) -> Sequence[DeadLetter]:
+        """The dead letter of `<route> <identity>`; of an identity or a label alone, those of every route."""
+        route, _, message_id = value.rpartition(" ")
+        found = await self.sources.dead_letters.get(message_id, route or None)
+        return [each for each in found if each.message_id == message_id] if route else found
 
-    async def _do(
-        self, values: dict[str, str], letters: list[DeadLetter], back: str, request: web.Request
+    async def _run_action(
+        self, values: dict[str, str], dead_letters: list[DeadLetter], back: str, request: web.Request
     ) -> web.Response:
-        assert self.sources.actions is not None  # noqa: S101 - judged by the caller
-        reader, action = self._reader(request), values.get("action")
+        assert self.sources.actions is not None  # noqa: S101 - checked by the caller
+        action = values.get("action")
         if action == "discard" and values.get("confirmed") != "yes":
-            return html(letter_pages.confirm_page(letters, back, reader))
+            return html(discard_page(dead_letters, back, self._context(request)))
         if action not in ("replay", "discard"):
-            return html(wrong_page("Refused", "There is no such action.", reader.who), HTTPStatus.BAD_REQUEST)
-        act = self.sources.actions.replay if action == "replay" else self.sources.actions.discard
+            return self._error(request, HTTPStatus.BAD_REQUEST, "The form names no known action.")
+        run = self.sources.actions.replay if action == "replay" else self.sources.actions.discard
         try:
-            done = await act(letters)
+            summary = await run(dead_letters)
         except BackendError as error:
-            _tell(action, request[VISITOR].user, letters, error)
+            _log_action(action, request[IDENTITY].user, dead_letters, error)
             raise
-        _tell(action, request[VISITOR].user, letters, done)
-        routes = self.sources.board.keys()
+        _log_action(action, request[IDENTITY].user, dead_letters, summary)
+        routes = self.sources.routes.keys()
         search = read_search({})
-        found = await self._search(search)
-        return html(letter_pages.letters_page(search, found, routes, replace(self._reader(request), done=done)))
+        result = await self._search(search)
+        return html(dead_letters_page(search, result, routes, replace(self._context(request), result=summary)))
 
-    # ---- what they need
+    # ---- helpers
 
-    async def _search(self, search: Search) -> Found:
+    async def _search(self, search: Search) -> SearchResult:
         wanted = search.filter(self.clock.now_ms())
-        letters: list[DeadLetter] = []
+        dead_letters: list[DeadLetter] = []
         skip = search.skipped
         try:
-            async with asyncio.timeout(SEARCH_SECONDS), aclosing(self.sources.letters.find(wanted)) as found:  # type: ignore[type-var]  # every store's is a generator
-                async for letter in found:
-                    if skip and letter.dead_lettered_at == search.begin:
+            async with asyncio.timeout(SEARCH_SECONDS), aclosing(self.sources.dead_letters.find(wanted)) as found:  # type: ignore[type-var]  # every store's is a generator
+                async for each in found:
+                    if skip and each.dead_lettered_at == search.page_start_ms:
                         skip -= 1
                         continue
-                    if len(letters) == PAGE:
-                        return Found(letters, more=True)
-                    letters.append(letter)
+                    if len(dead_letters) == PAGE_SIZE:
+                        return SearchResult(dead_letters, more=True)
+                    dead_letters.append(each)
         except TimeoutError:
-            return Found(letters, cut=True)
-        return Found(letters)
+            return SearchResult(dead_letters, timed_out=True)
+        return SearchResult(dead_letters)
 
-    def _must_know_all(self) -> None:
-        """Raises BackendUnavailableError where something that is not found may only be out of reach."""
-        for route, reason in self.sources.missing().items():
-            raise BackendUnavailableError(f"dead letters of {route} can't be read now: {reason}")
+    def _require_all_readable(self) -> None:
+        """Raises BackendUnavailableError if what was not found may be in a store that can't be read."""
+        for route, reason in self.sources.unreadable().items():
+            raise BackendUnavailableError(f"the dead letters of {route} can't be read now: {reason}")
 
-    def _reader(self, request: web.Request) -> Reader:
+    def _context(self, request: web.Request) -> PageContext:
         may_act = self.sources.actions is not None
-        token = self.entrance.forms.token(request[VISITOR]) if may_act else ""
-        return Reader(
-            self._who(request),
-            token,
+        return PageContext(
+            self._user(request),
+            self.auth.form_tokens.token(request[IDENTITY]) if may_act else "",
             may_act,
             self.clock.now_ms(),
-            self.sources.command,
+            self.sources.replay_command,
             self.sources.in_cluster,
-            missing=tuple(f"{route}: {reason}" for route, reason in self.sources.missing().items()),
-            trouble=self.sources.board.trouble() or "",
+            unreadable=tuple(f"{route}: {reason}" for route, reason in self.sources.unreadable().items()),
+            stale_reason=self.sources.routes.stale_reason() or "",
         )
 
-    def _who(self, request: web.Request) -> CurrentUser:
-        return self.entrance.who(request)
+    def _user(self, request: web.Request) -> CurrentUser:
+        return self.auth.current_user(request)
+
+    def _error(self, request: web.Request, status: HTTPStatus, message: str) -> web.Response:
+        return html(error_page(status.phrase.capitalize(), message, self._user(request)), status)
 
 
-def _history_of(letter: DeadLetter) -> History:
-    """What a dead letter alone says of its message."""
-    return History(letter.message_id, letter.id, letter.subject, "dead-lettered", (), letter.replay_of)
+def _history_of(dead_letter: DeadLetter) -> History:
+    """The history of a message of which only the dead letter is known."""
+    message_id, label = dead_letter.message_id, dead_letter.id
+    return History(message_id, label, dead_letter.subject, "dead-lettered", (), dead_letter.replay_of)
 
 
-def _tell(action: str, user: str, letters: list[DeadLetter], result: str | BackendError) -> None:
-    """The line that says who did what to which dead letters."""
+def _log_action(action: str, user: str, dead_letters: list[DeadLetter], result: str | BackendError) -> None:
+    """Writes the audit line of an action. `result`: its summary, or why it failed."""
     failed = isinstance(result, BackendError)
     fields = {
         "event.action": action,
         "event.outcome": "failure" if failed else "success",
         "user.name": user,
-        "chaski.message.ids": list(dict.fromkeys(letter.message_id for letter in letters)),
+        "chaski.message.ids": list(dict.fromkeys(each.message_id for each in dead_letters)),
     }
     if failed:
         fields["error.type"] = type(result).__name__
-    sentence = f"failed: {result}" if failed else result
-    _log.info(
-        "%s of %d dead letters by %s: %s", action, len(letters), user or "somebody", sentence, extra={"ecs": fields}
-    )
+    outcome = f"failed: {result}" if failed else result
+    by = user or "an unauthenticated user"
+    _log.info("%s of %d dead letters by %s: %s", action, len(dead_letters), by, outcome, extra={"ecs": fields})

@@ -1,26 +1,26 @@
-"""Figures and times as people read them."""
+"""Numbers and times for people."""
 
 from datetime import UTC, datetime
 
 UNKNOWN = "\u2013"
-_SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
-def moment(epoch_ms: int) -> str:
+def timestamp(epoch_ms: int) -> str:
     """`2026-11-24 10:00:00Z`."""
     return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def ago(epoch_ms: int, now_ms: int) -> str:
     """`3 min ago`."""
-    return f"{span(max(0, now_ms - epoch_ms) / 1000)} ago"
+    return f"{duration(max(0, now_ms - epoch_ms) / 1000)} ago"
 
 
-def span(seconds: float | None) -> str:
-    """`45 s`, `3 min`, `2 d`: one unit is enough to judge by."""
+def duration(seconds: float | None) -> str:
+    """`45 s`, `3 min`, `2 d`: a single unit, rounded."""
     if seconds is None:
         return UNKNOWN
-    for size, unit in _SPANS:
+    for size, unit in _UNITS:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return "0 s" if seconds == 0 else "<1 s"
@@ -38,8 +38,8 @@ def rate(per_second: float | None) -> str:
     return f"{per_second:,.0f}" if per_second >= 100 or per_second == 0 else f"{per_second:.1f}"
 
 
-def share(part: float | None) -> str:
-    """`12 %`."""
-    if part is None:
+def percentage(share: float | None) -> str:
+    """`12 %` of a share from 0 to 1."""
+    if share is None:
         return UNKNOWN
-    return f"{part * 100:.1f} %" if 0 < part < 0.1 else f"{part * 100:.0f} %"
+    return f"{share * 100:.1f} %" if 0 < share < 0.1 else f"{share * 100:.0f} %"

@@ -1,4 +1,4 @@
-"""Pages and files as answers over HTTP."""
+"""Pages and static files as HTTP responses."""
 
 from http import HTTPStatus
 from pathlib import Path
@@ -8,18 +8,18 @@ from aiohttp import web
 from chaski_console.html import Markup
 
 _STATIC = Path(__file__).with_name("static")
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def html(page: Markup, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    """A page."""
+    """A response with a page."""
     body = page.encode("utf-8", "backslashreplace")
     return web.Response(status=status, body=body, content_type="text/html", charset="utf-8")
 
 
 async def static(request: web.Request) -> web.Response:
-    """A file of the console's own."""
+    """Serves a file of the folder `static`."""
     file = _STATIC / request.match_info["name"]
-    if file.parent != _STATIC or file.suffix not in _TYPES or not file.is_file():
+    if file.parent != _STATIC or file.suffix not in _CONTENT_TYPES or not file.is_file():
         raise web.HTTPNotFound
-    return web.Response(body=file.read_bytes(), content_type=_TYPES[file.suffix], charset="utf-8")
+    return web.Response(body=file.read_bytes(), content_type=_CONTENT_TYPES[file.suffix], charset="utf-8")

@@ -1,28 +1,28 @@
-"""The console on a port of its own."""
+"""The console's HTTP server."""
 
 from aiohttp import web
 
 from chaski_console.app import Console
-from chaski_console.auth.authenticators import Authenticator, Forms, NoAuthentication
+from chaski_console.auth.authenticators import Authenticator, FormTokens, NoAuthentication
 from chaski_console.auth.middleware import AuthMiddleware
-from chaski_console.data.live_updates import Live
+from chaski_console.data.live_updates import LiveUpdates
 from chaski_console.data.views import Sources
 from chaski_console.tracing import spans
 from chaski_core.ports import Clock
 from chaski_runtime.observability.tracing import Tracing
 
-_STOP_SECONDS = 1.0  # open pages are told by their connection's end
+_STOP_SECONDS = 1.0  # open pages only see their connection close
 
 
 class ConsoleServer:
-    """A running console; `port` is the real one where 0 was asked for."""
+    """A running console. `port` is the port in use, also if 0 was requested."""
 
     def __init__(self, runner: web.AppRunner, port: int) -> None:
         self._runner = runner
         self.port = port
 
     async def close(self) -> None:
-        """Stops listening and ends open connections."""
+        """Stops listening and closes open connections."""
         await self._runner.cleanup()
 
 
@@ -31,24 +31,24 @@ async def start(
     port: int,
     sources: Sources,
     clock: Clock,
-    door: Authenticator | None = None,
+    authenticator: Authenticator | None = None,
     tracing: Tracing | None = None,
 ) -> ConsoleServer:
     """Serves until closed.
 
     Args:
         host: address to listen on.
-        port: 0 for any free one.
+        port: 0 for any free port.
         sources: what the console reads from.
         clock: time.
-        door: tells who asks; None: nobody is asked, which is for addresses of this machine.
-        tracing: makes a span for each request; None: none.
+        authenticator: identifies users; None: no authentication, for loopback addresses only.
+        tracing: makes a span for each request; None: no spans.
 
     Raises:
-        OSError: the address can't be listened on.
+        OSError: the address is in use or invalid.
     """
-    console = Console(sources, Live(sources.board), AuthMiddleware(door or NoAuthentication(host), Forms()), clock)
-    app = console.app()
+    middleware = AuthMiddleware(authenticator or NoAuthentication(host), FormTokens())
+    app = Console(sources, LiveUpdates(sources.routes), middleware, clock).app()
     if tracing is not None:
         app.middlewares.insert(0, spans(tracing))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS, handler_cancellation=True)

@@ -1,7 +1,7 @@
-"""Who may see and do what, and what a browser may make of the answers.
+"""Who sends a request, CSRF tokens of forms, and the security headers of every response.
 
-A form that does something carries a token that only pages of this process hold, bound to the visitor, and a request
-from another site is refused by what the browser says of it.
+A form that changes something carries a token that only pages of this process hold, bound to the user and session.
+Requests that a browser labels as sent by another site are denied.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import urlsplit
 
-HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -31,48 +31,53 @@ MAX_USER_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Why a request is not answered."""
+class AccessDenied:
+    """Why a request is not served."""
 
     status: HTTPStatus
-    reason: str
-    retry_after_seconds: int = 0  # 0: asking again is no use
+    reason: str  # a sentence
+    retry_after_seconds: int = 0  # 0: retrying does not help
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks."""
+    """The user of a request."""
 
-    user: str = ""  # "" where nobody is asked
-    session: str = ""  # of whoever has signed in here; ends with it
+    user: str = ""  # "" without authentication
+    session: str = ""  # id of the password session; "" with other kinds of authentication
 
 
 class Authenticator(Protocol):
-    """Tells who asks."""
+    """Identifies the user of a request."""
 
-    def visitor(self, headers: Mapping[str, str]) -> Identity | Refused:
-        """Judged by the headers of a request."""
+    def authenticate(self, headers: Mapping[str, str]) -> Identity | AccessDenied:
+        """Decides by the request's headers."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class NoAuthentication:
-    """Asks nobody who they are, so it is for addresses of this machine only."""
+    """Accepts every user; only for a console that listens on a loopback address.
 
-    host: str = "127.0.0.1"  # that the console listens on
+    The `Host` header must name the console: a page of another site can point its own name at 127.0.0.1 (DNS rebinding).
+    """
 
-    def visitor(self, headers: Mapping[str, str]) -> Identity | Refused:
-        """Anybody, by the console's addresses: a page of another site can make its own name point here."""
+    host: str = "127.0.0.1"  # the console's listen address
+
+    def authenticate(self, headers: Mapping[str, str]) -> Identity | AccessDenied:
         if not self._is_own_host(headers.get("Host", "")):
-            return Refused(HTTPStatus.FORBIDDEN, "this name is not the console's; use the address it listens on")
+            return AccessDenied(
+                HTTPStatus.FORBIDDEN,
+                "The host name in the address is not the console's. Use the address that the console listens on.",
+            )
         return Identity()
 
-    def _is_own_host(self, given: str) -> bool:
-        name = host_name(given)
+    def _is_own_host(self, header: str) -> bool:
+        name = host_name(header)
         if name in ("localhost", self.host):
             return True
         try:
-            ipaddress.ip_address(name)  # an address can't be made to point elsewhere, a name can
+            ipaddress.ip_address(name)  # an attacker can repoint a name, but not an address
         except ValueError:
             return False
         return True
@@ -80,44 +85,45 @@ class NoAuthentication:
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeaderAuthentication:
-    """Takes the word of the proxy in front, which nobody else may go around."""
+    """Trusts the user name that an authenticating proxy sets; only that proxy may reach the port."""
 
     header: str  # in which the proxy names the user
 
-    def visitor(self, headers: Mapping[str, str]) -> Identity | Refused:
-        """The user that the proxy names."""
+    def authenticate(self, headers: Mapping[str, str]) -> Identity | AccessDenied:
         user = headers.get(self.header, "").strip()
         if not user or len(user) > MAX_USER_CHARACTERS:
-            return Refused(HTTPStatus.UNAUTHORIZED, "the proxy in front of the console has not said who you are")
+            return AccessDenied(
+                HTTPStatus.UNAUTHORIZED, "The proxy in front of the console did not send your user name."
+            )
         return Identity(user)
 
 
 @dataclass(frozen=True, slots=True)
-class Forms:
-    """Tells forms of our own pages from others. Pure but for its secret."""
+class FormTokens:
+    """CSRF tokens: an HMAC of user and session under a secret of this process."""
 
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
-    def token(self, visitor: Identity) -> str:
-        """What a form of this visitor carries."""
-        return hmac.new(self.secret, f"{visitor.session}\0{visitor.user}".encode(), hashlib.sha256).hexdigest()
+    def token(self, identity: Identity) -> str:
+        """The token that forms of this user and session carry."""
+        return hmac.new(self.secret, f"{identity.session}\0{identity.user}".encode(), hashlib.sha256).hexdigest()
 
-    def refusal(self, visitor: Identity, token: str, headers: Mapping[str, str]) -> Refused | None:
-        """Why a form does nothing. None: it comes from a page of ours."""
-        if is_foreign(headers):
-            return FOREIGN
-        if not hmac.compare_digest(token.encode(), self.token(visitor).encode()):
-            return Refused(HTTPStatus.FORBIDDEN, "this form is out of date; go back, load the page anew and try again")
+    def check(self, identity: Identity, token: str, headers: Mapping[str, str]) -> AccessDenied | None:
+        """None if the form comes from a page of this console, otherwise why it is denied."""
+        if is_cross_site(headers):
+            return CROSS_SITE
+        if not hmac.compare_digest(token.encode(), self.token(identity).encode()):
+            return AccessDenied(HTTPStatus.FORBIDDEN, "This form has expired. Go back, reload the page and try again.")
         return None
 
 
-FOREIGN = Refused(HTTPStatus.FORBIDDEN, "this came from another site")
+CROSS_SITE = AccessDenied(HTTPStatus.FORBIDDEN, "The request was sent by a page of another site.")
 
 
-def is_foreign(headers: Mapping[str, str]) -> bool:
-    """Whether a browser says that a page of another site has sent a request."""
+def is_cross_site(headers: Mapping[str, str]) -> bool:
+    """Whether the browser says that a page of another site sent the request."""
     site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
-    if site is not None:  # no page can forge it, and unlike Host it comes through every proxy as it is
+    if site is not None:  # pages can't forge it and, unlike Host, proxies pass it on unchanged
         return site != "same-origin"
     if origin is None:
         return False
@@ -127,16 +133,16 @@ def is_foreign(headers: Mapping[str, str]) -> bool:
         return True
 
 
-def host_name(given: str) -> str:
-    """The name of a `Host` without its port; "" where it is none."""
+def host_name(header: str) -> str:
+    """The name in a `Host` header without its port; "" if the header is invalid."""
     try:
-        return urlsplit(f"//{given}").hostname or ""
+        return urlsplit(f"//{header}").hostname or ""
     except ValueError:
         return ""
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a name or address stands for this machine, and for it only."""
+    """Whether a name or address can only mean this machine."""
     if name == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Signing in with a name and a password, and out again."""
+"""Logging in with a name and a password, and logging out."""
 
 import logging
 import re
@@ -7,22 +7,29 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from chaski_console.auth.authenticators import FOREIGN, Identity, Refused, host_name, is_foreign, is_loopback
+from chaski_console.auth.authenticators import (
+    CROSS_SITE,
+    AccessDenied,
+    Identity,
+    host_name,
+    is_cross_site,
+    is_loopback,
+)
 from chaski_console.auth.passwords import MAX_PASSWORD_CHARACTERS, Passwords
 from chaski_console.auth.sessions import Session, Sessions
-from chaski_console.auth.throttle import Attempts
+from chaski_console.auth.throttle import LoginThrottle
 from chaski_core.ports import Clock
 
 DEFAULT_SESSION_SECONDS = 43_200
 _PLAIN_COOKIE = "chaski-console"
-_SECURE_COOKIE = "__Host-chaski-console"  # browsers take this name over HTTPS only, and from this very host
-_OWN_PATH = re.compile(r"/(?!/)[!-\[\]-~]{0,2047}\Z")  # no space, no control character, no backslash, no second slash
+_SECURE_COOKIE = "__Host-chaski-console"  # browsers accept this prefix over HTTPS only, and from this very host
+_LOCAL_PATH = re.compile(r"/(?!/)[!-\[\]-~]{0,2047}\Z")  # no space, control character, backslash or second slash
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """What the browser is told to keep; no value: to forget."""
+    """A session cookie to set; an empty value deletes it."""
 
     name: str
     value: str
@@ -31,56 +38,55 @@ class Cookie:
 
     @property
     def header(self) -> str:
-        """As `Set-Cookie` says it."""
-        said = f"{self.name}={self.value}; Path=/; Max-Age={self.seconds}; HttpOnly; SameSite=Strict"
-        return f"{said}; Secure" if self.secure else said
+        """The value of the `Set-Cookie` header."""
+        attributes = f"{self.name}={self.value}; Path=/; Max-Age={self.seconds}; HttpOnly; SameSite=Strict"
+        return f"{attributes}; Secure" if self.secure else attributes
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordAuthentication:
-    """Lets in whoever has signed in here."""
+    """Identifies users by the session cookie that they get with their password."""
 
     passwords: Passwords
     clock: Clock
     sessions: Sessions
-    attempts: Attempts = field(init=False)
+    throttle: LoginThrottle = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "attempts", Attempts(self.clock.monotonic))
+        object.__setattr__(self, "throttle", LoginThrottle(self.clock.monotonic))
 
-    def visitor(self, headers: Mapping[str, str]) -> Identity | Refused:
-        """By the session's cookie."""
+    def authenticate(self, headers: Mapping[str, str]) -> Identity | AccessDenied:
         session = self._session(headers)
         if session is None:
-            return Refused(HTTPStatus.UNAUTHORIZED, "sign in first")
+            return AccessDenied(HTTPStatus.UNAUTHORIZED, "Log in first.")
         return Identity(session.user, session.id)
 
-    def enter(self, name: str, password: str, headers: Mapping[str, str], address: str) -> Cookie | Refused:
-        """Signs somebody in who asks from an address."""
-        if is_foreign(headers):
-            return FOREIGN
+    def log_in(self, name: str, password: str, headers: Mapping[str, str], address: str) -> Cookie | AccessDenied:
+        """Opens a session. `address`: of the client, for throttling and the log."""
+        if is_cross_site(headers):
+            return CROSS_SITE
         secure = not is_loopback(host_name(headers.get("Host", "")))
-        if secure and _is_plain(headers.get("Origin", "")):
-            told = "passwords are taken over HTTPS only, or on this machine (kubectl port-forward)"
-            return Refused(HTTPStatus.FORBIDDEN, told)
-        wait = self.attempts.wait(address)
+        if secure and _is_plain_http(headers.get("Origin", "")):
+            reason = "Passwords are accepted over HTTPS only, or on this machine (kubectl port-forward)."
+            return AccessDenied(HTTPStatus.FORBIDDEN, reason)
+        wait = self.throttle.wait_seconds(address)
         if wait:
-            return Refused(HTTPStatus.TOO_MANY_REQUESTS, f"too many tries; try again in {wait} s", wait)
+            return AccessDenied(HTTPStatus.TOO_MANY_REQUESTS, f"Too many failed logins; try again in {wait} s.", wait)
         if len(password) > MAX_PASSWORD_CHARACTERS or not self.passwords.check(name, password):
-            self.attempts.failed(address)
-            # The name is not told: people type passwords into the wrong field.
-            _log.warning("somebody did not get in from %s", address, extra={"ecs": _event("login", "", address)})
-            return Refused(HTTPStatus.UNAUTHORIZED, "the name or the password is wrong")
+            self.throttle.record_failure(address)
+            # The name is not logged: people type passwords into the wrong field.
+            _log.warning("login failed from %s", address, extra={"ecs": _event("login", "", address)})
+            return AccessDenied(HTTPStatus.UNAUTHORIZED, "The name or the password is wrong.")
         value = self.sessions.open(name, self.clock.now_ms())
-        _log.info("%s signed in from %s", name, address, extra={"ecs": _event("login", name, address)})
+        _log.info("%s logged in from %s", name, address, extra={"ecs": _event("login", name, address)})
         return Cookie(_SECURE_COOKIE if secure else _PLAIN_COOKIE, value, self.sessions.seconds, secure)
 
-    def leave(self, headers: Mapping[str, str]) -> Cookie:
-        """Ends a session for good, not only in this browser."""
+    def log_out(self, headers: Mapping[str, str]) -> Cookie:
+        """Ends the session on the server too, so that copies of the cookie are invalid."""
         session = self._session(headers)
         if session is not None:
             self.sessions.end(session, self.clock.now_ms())
-            _log.info("%s signed out", session.user, extra={"ecs": _event("logout", session.user)})
+            _log.info("%s logged out", session.user, extra={"ecs": _event("logout", session.user)})
         secure = not is_loopback(host_name(headers.get("Host", "")))
         return Cookie(_SECURE_COOKIE if secure else _PLAIN_COOKIE, "", 0, secure)
 
@@ -89,26 +95,26 @@ class PasswordAuthentication:
         if is_loopback(host_name(headers.get("Host", ""))):
             names.append(_PLAIN_COOKIE)
         now = self.clock.now_ms()
-        read = [self.sessions.read(value, now) for name, value in _cookies(headers) if name in names]
-        return next((session for session in read if session is not None), None)
+        sessions = [self.sessions.read(value, now) for name, value in _cookies(headers) if name in names]
+        return next((session for session in sessions if session is not None), None)
 
 
 def password_authentication(
     file: Path, clock: Clock, session_seconds: int = DEFAULT_SESSION_SECONDS
 ) -> PasswordAuthentication:
-    """The door for the names and passwords of a file.
+    """Authentication with the names and passwords of a file.
 
     Raises:
-        WrongPasswordsError: the file can't be used.
-        OSError: it can't be read.
+        InvalidPasswordFileError: the contents are invalid.
+        OSError: the file can't be read.
     """
     passwords = Passwords(file, clock.monotonic)
-    return PasswordAuthentication(passwords, clock, Sessions(passwords.mark, session_seconds))
+    return PasswordAuthentication(passwords, clock, Sessions(passwords.fingerprint, session_seconds))
 
 
-def own_path(asked: str) -> str:
-    """Where to go on after signing in: a path of the console's own, whatever was asked for."""
-    return asked if _OWN_PATH.match(asked) else "/"
+def local_path(requested: str) -> str:
+    """Where to redirect after login: the requested path if it is one of this console, otherwise `/`."""
+    return requested if _LOCAL_PATH.match(requested) else "/"
 
 
 def _cookies(headers: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -116,12 +122,12 @@ def _cookies(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in pairs]
 
 
-def _is_plain(origin: str) -> bool:
+def _is_plain_http(origin: str) -> bool:
     return origin.startswith("http://")
 
 
 def _event(action: str, name: str, address: str = "") -> dict[str, object]:
-    """Fields of a log line; no name: somebody did not get in."""
+    """Log fields of a login or logout; an empty name means that the login failed."""
     fields: dict[str, object] = {"event.action": action, "event.category": ["authentication"]}
     if address:
         fields["source.ip"] = address

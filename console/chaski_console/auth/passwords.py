@@ -15,91 +15,91 @@ _REFRESH_SECONDS = 5.0  # a kubelet updates a mount about once a minute
 _log = logging.getLogger(__name__)
 
 
-class WrongPasswordsError(Exception):
-    """The file can't be used; says why, without a word of what it holds."""
+class InvalidPasswordFileError(Exception):
+    """The password file is invalid; the message quotes nothing of its contents."""
 
 
 def read_passwords(text: str) -> dict[str, str]:
-    """Passwords by name, of lines `name:password`; empty lines and those that begin with `#` are left out.
+    """Parses lines `name:password` into passwords by name; skips empty lines and those that begin with `#`.
 
     Raises:
-        WrongPasswordsError: nobody is named, somebody is named twice, or a line can't be used.
+        InvalidPasswordFileError: no user is listed, a user is listed twice, or a line is invalid.
     """
-    found: dict[str, str] = {}
+    passwords: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         name, _, password = line.partition(":")
         if not name or name != name.strip() or not name.isprintable() or len(name) > _MAX_NAME_CHARACTERS:
-            raise WrongPasswordsError(f"line {number} must be name:password, the name without spaces around it")
+            raise InvalidPasswordFileError(f"line {number} must be name:password, without spaces around the name")
         if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
-            told = f"{MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS}"
-            raise WrongPasswordsError(f"line {number}: a password must have {told} characters")
-        if name in found:
-            raise WrongPasswordsError(f"line {number} names somebody for the second time")
-        found[name] = password
-    if not found:
-        raise WrongPasswordsError("it names nobody; each line must be name:password")
-    if len(found) > MAX_USERS:
-        raise WrongPasswordsError(f"it names more than {MAX_USERS}")
-    return found
+            limits = f"{MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS}"
+            raise InvalidPasswordFileError(f"line {number}: a password must have {limits} characters")
+        if name in passwords:
+            raise InvalidPasswordFileError(f"line {number} lists a name for the second time")
+        passwords[name] = password
+    if not passwords:
+        raise InvalidPasswordFileError("the file lists no users; each line must be name:password")
+    if len(passwords) > MAX_USERS:
+        raise InvalidPasswordFileError(f"the file lists more than {MAX_USERS} users")
+    return passwords
 
 
 class Passwords:
-    """Who may sign in. Held as keyed hashes, and compared in constant time, whether or not there is such a name."""
+    """The users of the file. Kept as keyed hashes and compared in constant time, whether or not the name exists."""
 
     def __init__(self, file: Path, monotonic: Callable[[], float]) -> None:
         """Reads the file.
 
         Raises:
-            WrongPasswordsError: it can't be used.
-            OSError: it can't be read.
+            InvalidPasswordFileError: the contents are invalid.
+            OSError: the file can't be read.
         """
         self._file = file
         self._monotonic = monotonic
         self._key = secrets.token_bytes(32)
-        self._nobody = secrets.token_bytes(32)  # that no password has
+        self._unmatchable = secrets.token_bytes(32)  # compared with for unknown names; no password has this hash
         self._text = _read(file)
-        self._hashes = self._hashed(read_passwords(self._text))
-        self._looked_at = monotonic()
+        self._hashes = self._hash_all(read_passwords(self._text))
+        self._checked_at = monotonic()
 
     def check(self, name: str, password: str) -> bool:
-        """Whether that is the password of that name."""
+        """Whether the user exists and has this password."""
         self._refresh()
         known = self._hashes.get(name)
-        return hmac.compare_digest(self._hash(name, password), known or self._nobody) and known is not None
+        return hmac.compare_digest(self._hash(name, password), known or self._unmatchable) and known is not None
 
-    def mark(self, name: str) -> bytes | None:
-        """Another one when the name's password is another; None where there is no such name any more."""
+    def fingerprint(self, name: str) -> bytes | None:
+        """A value that changes with the user's password; None for an unknown user."""
         self._refresh()
         return self._hashes.get(name)
 
-    def _hashed(self, passwords: Mapping[str, str]) -> dict[str, bytes]:
+    def _hash_all(self, passwords: Mapping[str, str]) -> dict[str, bytes]:
         return {name: self._hash(name, password) for name, password in passwords.items()}
 
     def _hash(self, name: str, password: str) -> bytes:
-        said = f"{name}\0{password}".encode("utf-8", "surrogatepass")
-        return hmac.new(self._key, said, hashlib.sha256).digest()
+        message = f"{name}\0{password}".encode("utf-8", "surrogatepass")
+        return hmac.new(self._key, message, hashlib.sha256).digest()
 
     def _refresh(self) -> None:
         now = self._monotonic()
-        if now - self._looked_at < _REFRESH_SECONDS:
+        if now - self._checked_at < _REFRESH_SECONDS:
             return
-        self._looked_at = now
+        self._checked_at = now
         try:
             text = _read(self._file)
             if text == self._text:
                 return
-            hashes = self._hashed(read_passwords(text))
-        except (OSError, WrongPasswordsError) as error:
-            _log.error("%s can't be used, going on with the passwords as they were: %s", self._file, error)
+            hashes = self._hash_all(read_passwords(text))
+        except (OSError, InvalidPasswordFileError) as error:
+            _log.error("could not reload %s, keeping the previous passwords: %s", self._file, error)
             return
         self._text, self._hashes = text, hashes
-        _log.info("passwords read again from %s: %d names", self._file, len(hashes))
+        _log.info("reloaded passwords from %s: %d users", self._file, len(hashes))
 
 
 def _read(file: Path) -> str:
     try:
         return file.read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise WrongPasswordsError("it is no UTF-8 text") from error
+        raise InvalidPasswordFileError("the file is not UTF-8 text") from error

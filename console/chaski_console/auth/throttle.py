@@ -1,6 +1,6 @@
-"""How often somebody may try a password: few times in a row from one address, and not without end from all together.
+"""Limits failed logins by token buckets: one for each client address, and one for all addresses together.
 
-Only tries that fail are counted. Addresses, not names: whoever knows a name could otherwise lock it out.
+Buckets are for addresses, not for names: otherwise anyone who knows a name could lock its user out.
 """
 
 import ipaddress
@@ -14,63 +14,63 @@ _MAX_ADDRESSES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """So many in a row, then one every so many seconds."""
+    """`burst` failures in a row, then one every `seconds`."""
 
     burst: int
     seconds: float
 
 
-FROM_ONE = Allowance(5, 10.0)
-FROM_ALL = Allowance(100, 1.0)
+PER_ADDRESS = Allowance(5, 10.0)
+OVERALL = Allowance(100, 1.0)
 
 
-class Attempts:
-    """Counts tries that failed."""
+class LoginThrottle:
+    """Counts failed logins."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._all = _Bucket(FROM_ALL, monotonic())
+        self._overall = _Bucket(OVERALL, monotonic())
         self._by_address: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def wait(self, address: str) -> int:
-        """In how many whole seconds the address may try again; 0: now."""
+    def wait_seconds(self, address: str) -> int:
+        """Whole seconds until the address may try again; 0: now."""
         now = self._monotonic()
         bucket = self._by_address.get(_network(address))
-        return max(self._all.wait(now), bucket.wait(now) if bucket else 0)
+        return max(self._overall.wait_seconds(now), bucket.wait_seconds(now) if bucket else 0)
 
-    def failed(self, address: str) -> None:
-        """Counts one."""
+    def record_failure(self, address: str) -> None:
+        """Counts a failed login from the address."""
         now, network = self._monotonic(), _network(address)
-        bucket = self._by_address.setdefault(network, _Bucket(FROM_ONE, now))
+        bucket = self._by_address.setdefault(network, _Bucket(PER_ADDRESS, now))
         self._by_address.move_to_end(network)
         if len(self._by_address) > _MAX_ADDRESSES:
             self._by_address.popitem(last=False)
         bucket.take(now)
-        self._all.take(now)
+        self._overall.take(now)
 
 
 class _Bucket:
     def __init__(self, allowance: Allowance, now: float) -> None:
         self._allowance = allowance
         self._level = float(allowance.burst)
-        self._at = now
+        self._updated_at = now
 
-    def wait(self, now: float) -> int:
-        self._fill(now)
+    def wait_seconds(self, now: float) -> int:
+        self._refill(now)
         return 0 if self._level >= 1 else max(1, math.ceil((1 - self._level) * self._allowance.seconds))
 
     def take(self, now: float) -> None:
-        self._fill(now)
+        self._refill(now)
         self._level = max(0.0, self._level - 1)
 
-    def _fill(self, now: float) -> None:
-        risen = (now - self._at) / self._allowance.seconds
-        self._level = min(float(self._allowance.burst), self._level + risen)
-        self._at = now
+    def _refill(self, now: float) -> None:
+        gained = (now - self._updated_at) / self._allowance.seconds
+        self._level = min(float(self._allowance.burst), self._level + gained)
+        self._updated_at = now
 
 
 def _network(address: str) -> str:
-    """One host may have a whole /64 of IPv6."""
+    """The key of an address: for IPv6 its /64, which one host may own as a whole."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

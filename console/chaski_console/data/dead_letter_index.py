@@ -1,4 +1,4 @@
-"""The dead letters of several stores as one: each route on AWS has a table of its own."""
+"""Dead letters of all routes, from one store or from several: on AWS each route has its own table."""
 
 import asyncio
 import heapq
@@ -9,55 +9,53 @@ from typing import Protocol, TypeVar
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.errors import BackendError
 
-_STORES_SIDE_BY_SIDE = 16
+_CONCURRENT_CALLS = 16
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
 
-class Store(Protocol):
-    """Finds dead letters."""
+class ReadableStore(Protocol):
+    """The part of `ports.DeadLetterStore` that reads."""
 
     def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
-        """Those that pass the filter, oldest first."""
+        """The dead letters that match, oldest first."""
         ...
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
-        """Every one of an identity, its replays, or a label, oldest first."""
+        """The dead letters of an identity, its replays, or a label, oldest first."""
         ...
 
 
 class SingleStore:
-    """Implements `views.Letters` over a store that holds the letters of all routes."""
+    """Implements `views.DeadLetters` over one store that holds the dead letters of all routes."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ReadableStore) -> None:
         self._store = store
 
     def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
-        """Those that pass the filter, oldest first."""
         return self._store.find(wanted)
 
     async def get(self, message_id: str, route: str | None = None) -> Sequence[DeadLetter]:
-        """Every one of an identity, its replays, or a label, on that route or on any, oldest first."""
-        return [letter for letter in await self._store.get(message_id) if route in (None, letter.route)]
+        return [dead_letter for dead_letter in await self._store.get(message_id) if route in (None, dead_letter.route)]
 
 
 class CombinedDeadLetters:
-    """Implements `views.Letters` over the stores of routes. One that fails leaves out its own letters only."""
+    """Implements `views.DeadLetters` over one store per route. A store that fails hides only its own dead letters."""
 
-    def __init__(self, stores: Callable[[], Mapping[str, Store]]) -> None:
-        """`stores`: by route, those of now."""
+    def __init__(self, stores: Callable[[], Mapping[str, ReadableStore]]) -> None:
+        """`stores`: returns the current stores by route."""
         self._stores = stores
-        self._faults: dict[str, BackendError] = {}
+        self._errors: dict[str, BackendError] = {}
 
-    def missing(self) -> Mapping[str, str]:
-        """Routes whose store failed when it was last asked, and why."""
-        return {route: str(error) for route, error in sorted(self._faults.items())}
+    def unreadable(self) -> Mapping[str, str]:
+        """Routes whose store failed at the last call, and why."""
+        return {route: str(error) for route, error in sorted(self._errors.items())}
 
     async def find(self, wanted: DeadLetterFilter) -> AsyncGenerator[DeadLetter, None]:
-        """Those that pass the filter, oldest first; only the store of the route is asked where one is named.
+        """Merges the stores by time; reads only the store of the route if the filter names one.
 
         Raises:
-            BackendError: no store could be read.
+            BackendError: every store failed.
         """
         stores = {route: store for route, store in self._stores().items() if wanted.route in (None, route)}
         async with AsyncExitStack() as stack:
@@ -65,52 +63,58 @@ class CombinedDeadLetters:
                 route: await stack.enter_async_context(aclosing(store.find(wanted)))  # type: ignore[type-var]  # every store's is a generator
                 for route, store in stores.items()
             }
-            firsts = await self._of_each(sources, lambda source: anext(source, None))
-            heads = [(letter.dead_lettered_at, route, letter) for route, letter in firsts.items() if letter]
+            firsts = await self._call_each(sources, lambda source: anext(source, None))
+            heads = [
+                (dead_letter.dead_lettered_at, route, dead_letter)
+                for route, dead_letter in firsts.items()
+                if dead_letter
+            ]
             heapq.heapify(heads)
             while heads:
-                _, route, letter = heads[0]
-                yield letter
-                following = await self._following(route, sources[route])
+                _, route, dead_letter = heads[0]
+                yield dead_letter
+                following = await self._next(route, sources[route])
                 if following is None:
                     heapq.heappop(heads)
                 else:
                     heapq.heapreplace(heads, (following.dead_lettered_at, route, following))
 
     async def get(self, message_id: str, route: str | None = None) -> Sequence[DeadLetter]:
-        """Every one of an identity, its replays, or a label, on that route or on any, oldest first.
+        """As `views.DeadLetters.get`.
 
         Raises:
-            BackendError: no store could be read.
+            BackendError: every store failed.
         """
         stores = {each: store for each, store in self._stores().items() if route in (None, each)}
-        answers = await self._of_each(stores, lambda store: store.get(message_id))
-        found = [letter for letters in answers.values() for letter in letters]
-        return sorted(found, key=lambda letter: letter.dead_lettered_at)
+        results = await self._call_each(stores, lambda store: store.get(message_id))
+        found = [dead_letter for dead_letters in results.values() for dead_letter in dead_letters]
+        return sorted(found, key=lambda dead_letter: dead_letter.dead_lettered_at)
 
-    async def _following(self, route: str, source: AsyncIterator[DeadLetter]) -> DeadLetter | None:
+    async def _next(self, route: str, source: AsyncIterator[DeadLetter]) -> DeadLetter | None:
         try:
             return await anext(source, None)
         except BackendError as error:
-            self._faults[route] = error
+            self._errors[route] = error
             return None
 
-    async def _of_each(self, asked: Mapping[str, _A], ask: Callable[[_A], Awaitable[_B]]) -> dict[str, _B]:
-        """What those answer that answer; a few at a time."""
-        limit = asyncio.Semaphore(_STORES_SIDE_BY_SIDE)
+    async def _call_each(self, by_route: Mapping[str, _A], call: Callable[[_A], Awaitable[_B]]) -> dict[str, _B]:
+        """Calls each, a few at a time; returns the results of those that did not fail."""
+        limit = asyncio.Semaphore(_CONCURRENT_CALLS)
 
-        async def answer(each: _A) -> _B | BackendError:
+        async def limited(each: _A) -> _B | BackendError:
             async with limit:
                 try:
-                    return await ask(each)
+                    return await call(each)
                 except BackendError as error:
                     return error
 
-        answers = dict(zip(asked, await asyncio.gather(*map(answer, asked.values())), strict=True))
-        failed = {route: each for route, each in answers.items() if isinstance(each, BackendError)}
+        results = dict(zip(by_route, await asyncio.gather(*map(limited, by_route.values())), strict=True))
+        failed = {route: each for route, each in results.items() if isinstance(each, BackendError)}
         known = self._stores()
-        self._faults = {route: error for route, error in self._faults.items() if route in known and route not in asked}
-        self._faults |= failed
-        if failed and len(failed) == len(asked):
+        self._errors = {
+            route: error for route, error in self._errors.items() if route in known and route not in by_route
+        }
+        self._errors |= failed
+        if failed and len(failed) == len(by_route):
             raise next(iter(failed.values()))
-        return {route: each for route, each in answers.items() if not isinstance(each, BackendError)}
+        return {route: each for route, each in results.items() if not isinstance(each, BackendError)}

@@ -1,4 +1,4 @@
-"""Takes readings while somebody looks, keeps the last minutes of them, and tells every page that is open."""
+"""Reads the status of the routes while pages are open, keeps the last five minutes, and pushes updates to the pages."""
 
 import asyncio
 import contextlib
@@ -7,61 +7,61 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from chaski_console.data.views import Board, RouteView
+from chaski_console.data.views import RouteStatusSource, RouteView
 
 INTERVAL_SECONDS = 2.0
-KEPT_READINGS = 150  # five minutes
+KEPT_UPDATES = 150  # five minutes
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """Routes as they were at one time, and their backlogs before, oldest first."""
+class StatusUpdate:
+    """The status of the routes at one time, and their earlier backlogs, oldest first."""
 
     routes: Sequence[RouteView]
     backlogs: Mapping[str, Sequence[int | None]]  # by route; None: unknown
-    trouble: str | None = None  # why there may be other routes by now
+    stale_reason: str | None = None  # why the list of routes may be outdated
 
 
-class Live:
-    """One for a process. `run` reads only while there are watchers: nobody pays for a page that nobody looks at."""
+class LiveUpdates:
+    """One per process. `run` reads only while there are subscribers, so a console without open pages costs nothing."""
 
-    def __init__(self, board: Board, interval_seconds: float = INTERVAL_SECONDS) -> None:
-        self._board = board
+    def __init__(self, source: RouteStatusSource, interval_seconds: float = INTERVAL_SECONDS) -> None:
+        self._source = source
         self._interval = interval_seconds
         self._backlogs: dict[str, deque[int | None]] = {}
-        self._watchers = 0
+        self._subscribers = 0
         self._wanted = asyncio.Event()
         self._changed = asyncio.Condition()
-        self._latest: Reading | None = None
+        self._latest: StatusUpdate | None = None
 
-    async def reading(self) -> Reading:
-        """A reading of now."""
-        routes = await self._board.routes()
+    async def read_now(self) -> StatusUpdate:
+        """Reads the current status."""
+        routes = await self._source.routes()
         for view in routes:
-            self._backlogs.setdefault(view.key, deque(maxlen=KEPT_READINGS)).append(view.backlog)
-        for gone in set(self._backlogs) - {view.key for view in routes}:
-            del self._backlogs[gone]
+            self._backlogs.setdefault(view.key, deque(maxlen=KEPT_UPDATES)).append(view.backlog)
+        for removed in set(self._backlogs) - {view.key for view in routes}:
+            del self._backlogs[removed]
         backlogs = {key: tuple(backlog) for key, backlog in self._backlogs.items()}
-        return Reading(routes, backlogs, self._board.trouble())
+        return StatusUpdate(routes, backlogs, self._source.stale_reason())
 
     async def run(self) -> None:
         """Reads until cancelled."""
         while True:
             await self._wanted.wait()
             try:
-                latest = await self.reading()
-            except Exception:  # noqa: BLE001 - a board that fails once must not end every open page
-                _log.exception("the console could not read how the routes are")
+                latest = await self.read_now()
+            except Exception:  # noqa: BLE001 - one failed read must not end every open page
+                _log.exception("could not read the status of the routes")
             else:
                 async with self._changed:
                     self._latest = latest
                     self._changed.notify_all()
             await asyncio.sleep(self._interval)
 
-    async def readings(self) -> AsyncGenerator[Reading, None]:
-        """Each new reading, for one page that is open."""
-        with self._watching():
+    async def subscribe(self) -> AsyncGenerator[StatusUpdate, None]:
+        """Yields each new update, for one open page."""
+        with self._subscribed():
             while True:
                 async with self._changed:
                     await self._changed.wait()
@@ -70,12 +70,12 @@ class Live:
                     yield latest
 
     @contextlib.contextmanager
-    def _watching(self) -> Iterator[None]:
-        self._watchers += 1
+    def _subscribed(self) -> Iterator[None]:
+        self._subscribers += 1
         self._wanted.set()
         try:
             yield
         finally:
-            self._watchers -= 1
-            if not self._watchers:
+            self._subscribers -= 1
+            if not self._subscribers:
                 self._wanted.clear()

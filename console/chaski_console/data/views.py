@@ -1,4 +1,4 @@
-"""What the console shows, as values; and where it gets them from."""
+"""What the console shows, as values, and the protocols of what it reads them from."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from chaski_core.ports import AttemptEntry, QueueCounts
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """One line of a route: a queue, or a rung. None is unknown."""
+    """A queue or a rung of a route. None means unknown."""
 
     name: str
     counts: QueueCounts | None
@@ -19,7 +19,7 @@ class QueueView:
 
 @dataclass(frozen=True, slots=True)
 class RouteRates:
-    """How fast things happen on a route, each a second."""
+    """Rates of a route, each per second."""
 
     accepted: float
     delivered: float
@@ -29,13 +29,13 @@ class RouteRates:
 
     @property
     def failing(self) -> float | None:
-        """Share of the attempts that fail; None where there are none."""
+        """Share of the attempts that fail; None without attempts."""
         return self.failed / self.attempts if self.attempts else None
 
 
 @dataclass(frozen=True, slots=True)
 class RouteView:
-    """A route as it is now."""
+    """The current status of a route."""
 
     key: str  # namespace/name
     ordering: str
@@ -44,104 +44,104 @@ class RouteView:
     queues: tuple[QueueView, ...]
     rungs: tuple[QueueView, ...]
     rates: RouteRates | None  # None: unknown
-    trouble: str = ""  # why nothing else is known of it
+    unserved_reason: str = ""  # if not empty, nothing else of the route is known
 
     @property
     def backlog(self) -> int | None:
-        """All messages that are not settled; None where a queue is unknown."""
-        if self.trouble:
+        """Messages on all queues and rungs; None if one of them is unknown."""
+        if self.unserved_reason:
             return None
-        totals = [line.counts.total if line.counts else None for line in (*self.queues, *self.rungs)]
+        totals = [queue.counts.total if queue.counts else None for queue in (*self.queues, *self.rungs)]
         known = [total for total in totals if total is not None]
         return sum(known) if len(known) == len(totals) else None
 
     @property
     def oldest_age_seconds(self) -> float | None:
-        """Age of the oldest message; None where none is known."""
-        ages = [line.oldest_age_seconds for line in (*self.queues, *self.rungs)]
+        """Age of the oldest message; None if unknown."""
+        ages = [queue.oldest_age_seconds for queue in (*self.queues, *self.rungs)]
         return max((age for age in ages if age is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What became of one message."""
+    """The state and the attempts of one message."""
 
     message_id: str  # the identity
     id: str  # the label
     subject: str
     state: str  # pending, delivered or dead-lettered
-    attempts: tuple[AttemptEntry, ...]  # oldest first; none where the backend keeps no journal
+    attempts: tuple[AttemptEntry, ...]  # oldest first; empty if the backend keeps no journal
     replay_of: str | None = None  # of a replay: the identity of the message that was accepted
 
 
-class Board(Protocol):
-    """Tells how the routes are."""
+class RouteStatusSource(Protocol):
+    """Reads the status of the routes."""
 
     async def routes(self) -> Sequence[RouteView]:
-        """Every route, as it is now."""
+        """The current status of every route, by key."""
         ...
 
     def keys(self) -> Sequence[str]:
-        """Their names, without asking how they are."""
+        """The keys of the routes, without reading their status."""
         ...
 
-    def trouble(self) -> str | None:
-        """Why the routes may be others by now; None while that would be known."""
+    def stale_reason(self) -> str | None:
+        """Why the list of routes may be outdated; None if it is current."""
         ...
 
 
 class Rates(Protocol):
-    """Tells how fast things happen."""
+    """Reads rates and ages by route; a route without an entry is unknown."""
 
-    async def read(self) -> Mapping[str, RouteRates]:
-        """By route; one that is left out is unknown."""
+    async def rates(self) -> Mapping[str, RouteRates]:
+        """Rates by route."""
         ...
 
     async def ages(self) -> Mapping[str, Mapping[str, float]]:
-        """Seconds that the oldest message is old, by route and line (a rung is `rung-<name>`), where that is known."""
+        """Age of the oldest message in seconds, by route and by queue (a rung is `rung-<name>`)."""
         ...
 
 
-class Letters(Protocol):
-    """Finds dead letters."""
+class DeadLetters(Protocol):
+    """Finds dead letters of all routes."""
 
     def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
-        """Those that pass the filter, oldest first."""
+        """The dead letters that match, oldest first."""
         ...
 
     async def get(self, message_id: str, route: str | None = None) -> Sequence[DeadLetter]:
-        """Every one of an identity, its replays, or a label, on that route or on any, oldest first."""
+        """The dead letters of an identity, its replays, or a label, on one route or all, oldest first."""
         ...
 
 
 class Histories(Protocol):
-    """Tells what became of a message."""
+    """Finds histories of messages."""
 
     async def histories(self, message_id: str) -> Sequence[History]:
-        """Those of every message of an identity or of a label, and of their replays, oldest first."""
+        """The histories of the messages of an identity or a label, and of their replays, oldest first."""
         ...
 
 
-class Actions(Protocol):
-    """Does something about dead letters. Both say in a sentence what was done."""
+class DeadLetterActions(Protocol):
+    """Replays and discards dead letters. Both return a summary to show."""
 
-    async def replay(self, letters: Sequence[DeadLetter]) -> str:
-        """Sends them again, in order for each subject."""
+    async def replay(self, dead_letters: Sequence[DeadLetter]) -> str:
+        """Puts the messages back on their queues, in order for each subject."""
         ...
 
-    async def discard(self, letters: Sequence[DeadLetter]) -> str:
-        """Drops them for good."""
+    async def discard(self, dead_letters: Sequence[DeadLetter]) -> str:
+        """Deletes the dead letters permanently."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """All that a console reads from."""
+    """Everything a console reads from."""
 
-    board: Board
-    letters: Letters
+    routes: RouteStatusSource
+    dead_letters: DeadLetters
     histories: Histories
-    actions: Actions | None = None  # None: it only shows
-    missing: Callable[[], Mapping[str, str]] = dict  # routes whose letters can't be read now, and why
-    command: tuple[str, ...] = ()  # that does the same for everything that a search finds; the search's flags follow
-    in_cluster: bool = False  # a ChaskiReplay does that there
+    actions: DeadLetterActions | None = None  # None: read-only
+    unreadable: Callable[[], Mapping[str, str]] = dict  # routes whose dead letters can't be read now -> reason
+    replay_command: tuple[str, ...] = ()  # replays everything that a search finds; the search's flags are appended
+    in_cluster: bool = False  # a ChaskiReplay is shown instead of the command

@@ -1,1 +1,1 @@
-"""What each page shows. Pure: from values to HTML."""
+"""The pages of the console, as pure functions from values to HTML."""

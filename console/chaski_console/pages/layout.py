@@ -1,39 +1,45 @@
-"""What every page has around what it shows."""
+"""The frame of every page, its building blocks, and the error page."""
 
 from dataclasses import dataclass
 
 from chaski_console.html import Child, Markup, el, join
 from chaski_core import __version__
+from chaski_core.retry.outcome import class_of_key
 
 _PAGES = (("/", "Routes"), ("/dead-letters", "Dead letters"))
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentUser:
-    """Who looks at a page."""
+    """The user of a page."""
 
-    user: str = ""  # "" where that is not known
-    leave: str = ""  # token of the form that signs out; "" where nobody signs in
-
-
-NOBODY = CurrentUser()
+    name: str = ""  # "" without authentication
+    logout_token: str = ""  # of the logout form; "" if users do not log in here
 
 
-def page(title: str, here: str, *content: Child, who: CurrentUser = NOBODY) -> Markup:
+ANONYMOUS = CurrentUser()
+
+
+def page(title: str, section: str, *content: Child, user: CurrentUser = ANONYMOUS) -> Markup:
     """A whole page.
 
     Args:
         title: of the page.
-        here: path of the part of the console that it belongs to.
-        content: what it shows.
-        who: looks at it.
+        section: path of the link in the navigation that is marked as current.
+        content: of the page.
+        user: shown in the header.
     """
-    body = el("body", _bar(here, who), el("main", content, id="content"), _foot())
+    body = el("body", _header(section, user), el("main", content, id="content"), _footer())
     return join([Markup("<!doctype html>\n"), el("html", head(title), body, lang="en")])
 
 
+def error_page(title: str, message: str, user: CurrentUser = ANONYMOUS) -> Markup:
+    """A page with an error instead of content."""
+    return page(title, "", el("div", el("h1", title), class_="title"), notice("bad", message), user=user)
+
+
 def head(title: str, *, refresh: bool = False) -> Markup:
-    """What a page says of itself. `refresh`: load it again at once."""
+    """The `head` element. `refresh`: the browser reloads the page at once."""
     return el(
         "head",
         el("meta", charset="utf-8"),
@@ -47,33 +53,38 @@ def head(title: str, *, refresh: bool = False) -> Markup:
     )
 
 
-def notice(kind: str, *content: Child) -> Markup:
-    """A message to the reader. `kind`: good, bad or info."""
-    return el("p", content, class_=f"notice {kind}", role="alert" if kind == "bad" else "status")
+def notice(colour: str, *content: Child) -> Markup:
+    """A highlighted message. `colour`: good, bad or info."""
+    return el("p", content, class_=f"notice {colour}", role="alert" if colour == "bad" else "status")
 
 
-def chip(said: str, kind: str = "") -> Markup:
-    """A short word with a colour."""
-    return el("span", said, class_=f"chip {kind}".strip())
+def chip(label: str, colour: str = "") -> Markup:
+    """A short label. `colour`: good, warn, bad or none."""
+    return el("span", label, class_=f"chip {colour}".strip())
+
+
+def class_colour(error_class: str) -> str:
+    """The colour of the chip of an error class."""
+    return {"4xx": "warn", "3xx": "warn", "": ""}.get(class_of_key(error_class) if error_class else "", "bad")
 
 
 def fact(name: str, *value: Child) -> list[Markup]:
-    """A line of a list of facts."""
+    """A name and its value in a list of facts."""
     return [el("dt", name), el("dd", value)]
 
 
-def plain(value: object) -> Markup:
-    """Text from outside, which must not turn the direction of what stands around it."""
+def isolated(value: object) -> Markup:
+    """Text from outside, isolated so that its writing direction does not affect the text around it."""
     return el("bdi", str(value))
 
 
-def _bar(here: str, who: CurrentUser) -> Markup:
-    links = [el("a", name, href=path, aria_current="page" if path == here else None) for path, name in _PAGES]
+def _header(section: str, user: CurrentUser) -> Markup:
+    links = [el("a", name, href=path, aria_current="page" if path == section else None) for path, name in _PAGES]
     search = el(
         "form",
-        el("label", "Message id", for_="find", class_="unseen"),
+        el("label", "Message ID", for_="find", class_="unseen"),
         el(
-            "input", id="find", name="id", type="search", placeholder="Find a message by its id  /",
+            "input", id="find", name="id", type="search", placeholder="Find a message by its ID  /",
             autocomplete="off", spellcheck="false", maxlength=128, required=True,
         ),
         action="/messages", method="get", role="search", class_="find",
@@ -86,31 +97,31 @@ def _bar(here: str, who: CurrentUser) -> Markup:
                 el("a", LOGO, el("span", "Chaski"), href="/", class_="brand"),
                 el("nav", links, aria_label="Console"),
                 search,
-                el("span", plain(who.user), class_="user", title="signed in") if who.user else None,
-                _sign_out(who.leave) if who.leave else None,
+                el("span", isolated(user.name), class_="user", title="Logged-in user") if user.name else None,
+                _log_out(user.logout_token) if user.logout_token else None,
                 class_="bar",
             ),
         ]
     )
 
 
-def _sign_out(token: str) -> Markup:
+def _log_out(token: str) -> Markup:
     return el(
         "form",
         el("input", type="hidden", name="token", value=token),
-        el("button", "Sign out"),
+        el("button", "Log out"),
         method="post",
         action="/logout",
-        class_="leave",
+        class_="log-out",
     )
 
 
-def _foot() -> Markup:
+def _footer() -> Markup:
     keys = [("/", "find a message"), ("g r", "routes"), ("g d", "dead letters"), ("j k", "next, previous row")]
     return el(
         "footer",
         el("span", f"Chaski {__version__}"),
-        el("span", [[el("kbd", key), " ", said, "  "] for key, said in keys], class_="keys"),
+        el("span", [[el("kbd", key), " ", action, "  "] for key, action in keys], class_="keys"),
     )
 
 

@@ -1,46 +1,46 @@
-"""Signing in."""
+"""The login page, and the page that reloads itself after a cross-site link."""
 
 from chaski_console.html import Markup, el, join
 from chaski_console.pages.layout import LOGO, head, notice
 from chaski_core import __version__
 
 
-def login_page(onward: str, fault: str = "", name: str = "") -> Markup:
+def login_page(next_path: str, error: str = "", name: str = "") -> Markup:
     """Asks for a name and a password.
 
     Args:
-        onward: where to go on afterwards.
-        fault: why it did not work before, in a sentence.
-        name: as it was given before.
+        next_path: where to go after the login.
+        error: why the last attempt failed, as a sentence.
+        name: as entered before.
     """
     form = el(
         "form",
         el("h1", LOGO, "Chaski"),
-        notice("bad", fault) if fault else None,
+        notice("bad", error) if error else None,
         _field("name", "Name", "text", "username", value=name, autofocus=not name),
         _field("password", "Password", "password", "current-password", autofocus=bool(name)),
-        el("input", type="hidden", name="next", value=onward),
-        el("button", "Sign in", class_="primary"),
+        el("input", type="hidden", name="next", value=next_path),
+        el("button", "Log in", class_="primary"),
         method="post",
         action="/login",
         class_="card login",
     )
     body = el("body", el("main", form, id="content"), el("footer", el("span", f"Chaski {__version__}")))
-    return join([Markup("<!doctype html>\n"), el("html", head("Sign in"), body, lang="en")])
+    return join([Markup("<!doctype html>\n"), el("html", head("Log in"), body, lang="en")])
 
 
-def again_page() -> Markup:
-    """Loads the same address once more, as a page of ours.
+def reload_page() -> Markup:
+    """Requests the same address again, now as a same-site navigation.
 
-    Browsers do not send the session's cookie when somebody follows a link of another site; then they do.
+    Browsers do not send a `SameSite=Strict` cookie when a user follows a link of another site; on the reload they do.
     """
-    body = el("body", el("main", el("p", el("a", "Go on", href="")), id="content"))
+    body = el("body", el("main", el("p", el("a", "Continue", href="")), id="content"))
     return join([Markup("<!doctype html>\n"), el("html", head("Chaski", refresh=True), body, lang="en")])
 
 
-def _field(name: str, label: str, kind: str, fills: str, **more: str | bool) -> Markup:
-    given = el(
-        "input", id=f"f-{name}", name=name, type=kind, autocomplete=fills, maxlength=1024, required=True,
+def _field(name: str, label: str, kind: str, autocomplete: str, **more: str | bool) -> Markup:
+    control = el(
+        "input", id=f"f-{name}", name=name, type=kind, autocomplete=autocomplete, maxlength=1024, required=True,
         spellcheck="false", autocapitalize="none", **more,
     )  # fmt: skip
-    return el("div", el("label", label, for_=f"f-{name}"), given, class_="field")
+    return el("div", el("label", label, for_=f"f-{name}"), control, class_="field")

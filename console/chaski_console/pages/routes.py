@@ -1,84 +1,90 @@
-"""Routes, live. The page is made once; after that only texts and lines of the pictures change, by their keys."""
+"""The routes page. It is rendered once; afterwards only texts and chart lines change, by the keys of their elements."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlencode
 
 from chaski_console import formatting
-from chaski_console.data.live_updates import KEPT_READINGS, Reading
+from chaski_console.data.live_updates import KEPT_UPDATES, StatusUpdate
 from chaski_console.data.views import QueueView, RouteView
 from chaski_console.html import Markup, el
-from chaski_console.pages.layout import CurrentUser, chip, notice, page, plain
+from chaski_console.pages.layout import CurrentUser, chip, isolated, notice, page
 
 _WIDTH, _HEIGHT = 300, 44
-_SLOW_SECONDS = 300  # an oldest message beyond this is marked
-_FAILING = 0.2  # a share beyond this is marked
+_OLD_SECONDS = 300  # an older oldest message is highlighted
+_FAILING_SHARE = 0.2  # a larger share of failing attempts is highlighted
+_COLUMNS = (("queue", False), ("waiting", True), ("in flight", True), ("delayed", True), ("oldest", True))
+_CAPTIONS = {
+    "accepted": "accepted /s",
+    "delivered": "delivered /s",
+    "failing": "failing attempts",
+    "backlog": "backlog",
+    "oldest": "oldest message",
+    "dead letters": "dead letters /min",
+}
 
 
-def routes_page(reading: Reading, who: CurrentUser) -> Markup:
-    """The whole page."""
-    cards = [_card(view, reading) for view in reading.routes]
+def routes_page(update: StatusUpdate, user: CurrentUser) -> Markup:
+    """The status of all routes."""
+    cards = [_card(view, update) for view in update.routes]
+    live = el("span", "live", class_="live", data_live=layout_hash(update), title="Updated every two seconds")
     return page(
         "Routes",
         "/",
-        el(
-            "div",
-            el("h1", "Routes"),
-            el("span", "live", class_="live", data_live=shape(reading), title="Figures are taken every two seconds"),
-            class_="title",
-        ),
-        notice("bad", el("span", reading.trouble, data_key="trouble")) if reading.trouble else None,
-        el("div", cards, class_="cards") if cards else notice("info", "There is no route yet."),
-        who=who,
+        el("div", el("h1", "Routes"), live, class_="title"),
+        notice("bad", el("span", update.stale_reason, data_key="stale")) if update.stale_reason else None,
+        el("div", cards, class_="cards") if cards else None,
+        notice("info", "There are no routes yet.") if not cards and not update.stale_reason else None,
+        user=user,
     )
 
 
-def shape(reading: Reading) -> str:
-    """Changes when the page has to be made anew: there are other routes or queues."""
+def layout_hash(update: StatusUpdate) -> str:
+    """Changes when an open page has to be rendered again: routes or queues were added or removed."""
     parts = [
-        f"{view.key}\0{view.suspended}\0{view.trouble}\0{[line.name for line in _lines(view)]}"
-        for view in reading.routes
+        f"{view.key}\0{view.suspended}\0{view.unserved_reason}\0{[queue.name for queue in _queues(view)]}"
+        for view in update.routes
     ]
-    parts.append(str(bool(reading.trouble)))
+    parts.append(str(bool(update.stale_reason)))
     return hashlib.sha256("\1".join(parts).encode()).hexdigest()[:12]
 
 
-def updates(reading: Reading) -> dict[str, str]:
-    """What an open page has to show now, by the keys of its elements."""
-    found: dict[str, str] = {"trouble": reading.trouble} if reading.trouble else {}
-    for view in reading.routes:
-        if view.trouble:
+def element_values(update: StatusUpdate) -> dict[str, str]:
+    """The current text or path of each element of an open page, by key; a key with `!` holds the element's class."""
+    values: dict[str, str] = {"stale": update.stale_reason} if update.stale_reason else {}
+    for view in update.routes:
+        if view.unserved_reason:
             continue
-        found |= {f"{view.key} {name}": value for name, (value, _) in _figures(view).items()}
-        found |= {f"{view.key} {name}!": "bad" if bad else "" for name, (_, bad) in _figures(view).items()}
-        backlogs = reading.backlogs.get(view.key, ())
-        found[f"{view.key} ~"] = line_of(backlogs)
-        found[f"{view.key} ~~"] = line_of(backlogs, filled=True)
-        found[f"{view.key} most"] = _most(backlogs)
-        for line in _lines(view):
-            found |= {f"{view.key} {line.name} {name}": value for name, value in _cells(line).items()}
-    return found
+        values |= {f"{view.key} {name}": value for name, (value, _) in _figures(view).items()}
+        values |= {f"{view.key} {name}!": "bad" if bad else "" for name, (_, bad) in _figures(view).items()}
+        backlogs = update.backlogs.get(view.key, ())
+        values[f"{view.key} ~"] = chart_path(backlogs)
+        values[f"{view.key} ~~"] = chart_path(backlogs, filled=True)
+        values[f"{view.key} max"] = _maximum(backlogs)
+        for queue in _queues(view):
+            values |= {f"{view.key} {queue.name} {name}": value for name, value in _cells(queue).items()}
+    return values
 
 
-def line_of(backlogs: Sequence[int | None], *, filled: bool = False) -> str:
-    """The path of a picture of backlogs, the newest at the right edge; what is unknown leaves a gap.
+def chart_path(backlogs: Sequence[int | None], *, filled: bool = False) -> str:
+    """The SVG path of a chart of backlogs, newest at the right edge; unknown values leave gaps.
 
-    `filled`: the area below the line instead.
+    `filled`: the area below the line instead of the line.
     """
     top = max((number for number in backlogs if number is not None), default=0) or 1
-    step = _WIDTH / (KEPT_READINGS - 1)
+    step = _WIDTH / (KEPT_UPDATES - 1)
     left = _WIDTH - step * (len(backlogs) - 1)
-    stretches: list[list[str]] = [[]]
+    segments: list[list[str]] = [[]]
     for index, number in enumerate(backlogs):
         if number is None:
-            stretches.append([])
+            segments.append([])
         else:
             height = _HEIGHT - 3 - (_HEIGHT - 6) * number / top
-            stretches[-1].append(f"{left + index * step:.1f} {height:.1f}")
-    return " ".join(_drawn(points, filled=filled) for points in stretches if points) or "M0 0"
+            segments[-1].append(f"{left + index * step:.1f} {height:.1f}")
+    return " ".join(_segment_path(points, filled=filled) for points in segments if points) or "M0 0"
 
 
-def _drawn(points: Sequence[str], *, filled: bool) -> str:
+def _segment_path(points: Sequence[str], *, filled: bool) -> str:
     line = "L".join(points)
     if not filled:
         return f"M{line}"
@@ -86,36 +92,29 @@ def _drawn(points: Sequence[str], *, filled: bool) -> str:
     return f"M{first} {_HEIGHT}L{line}L{last} {_HEIGHT}Z"
 
 
-def _most(backlogs: Sequence[int | None]) -> str:
+def _maximum(backlogs: Sequence[int | None]) -> str:
     return formatting.count(max((number for number in backlogs if number is not None), default=None))
 
 
 def _figures(view: RouteView) -> dict[str, tuple[str, bool]]:
+    """Text of each figure, and whether it is highlighted."""
     rates, age = view.rates, view.oldest_age_seconds
     failing = rates.failing if rates else None
+    dead_letters_per_minute = rates.dead_letters * 60 if rates else None
     return {
         "accepted": (formatting.rate(rates.accepted if rates else None), False),
         "delivered": (formatting.rate(rates.delivered if rates else None), False),
-        "failing": (formatting.share(failing), failing is not None and failing > _FAILING),
+        "failing": (formatting.percentage(failing), failing is not None and failing > _FAILING_SHARE),
         "backlog": (formatting.count(view.backlog), False),
-        "oldest": (formatting.span(age), age is not None and age > _SLOW_SECONDS),
-        "given up": (formatting.rate(rates.dead_letters * 60 if rates else None), bool(rates and rates.dead_letters)),
+        "oldest": (formatting.duration(age), age is not None and age > _OLD_SECONDS),
+        "dead letters": (formatting.rate(dead_letters_per_minute), bool(dead_letters_per_minute)),
     }
 
 
-_CAPTIONS = {
-    "accepted": "accepted /s",
-    "delivered": "delivered /s",
-    "failing": "attempts failing",
-    "backlog": "backlog",
-    "oldest": "oldest message",
-    "given up": "given up /min",
-}
-
-
-def _card(view: RouteView, reading: Reading) -> Markup:
-    if view.trouble:
-        return el("article", _head(view), notice("info", view.trouble), class_="card", aria_label=f"Route {view.key}")
+def _card(view: RouteView, update: StatusUpdate) -> Markup:
+    label = f"Route {view.key}"
+    if view.unserved_reason:
+        return el("article", _head(view), notice("info", view.unserved_reason), class_="card", aria_label=label)
     figures = [
         el(
             "div",
@@ -128,33 +127,33 @@ def _card(view: RouteView, reading: Reading) -> Markup:
         "article",
         _head(view),
         el("dl", figures, class_="figures"),
-        _picture(view, reading),
+        _chart(view, update),
         _table(view),
         class_="card",
-        aria_label=f"Route {view.key}",
+        aria_label=label,
     )
 
 
 def _head(view: RouteView) -> Markup:
     namespace, _, name = view.key.partition("/")
-    letters = el("a", "Dead letters", href=f"/dead-letters?{urlencode({'route': view.key})}", class_="more")
+    dead_letters = el("a", "Dead letters", href=f"/dead-letters?{urlencode({'route': view.key})}", class_="more")
     return el(
         "header",
-        el("h2", el("span", f"{namespace}/", class_="faint"), plain(name)),
+        el("h2", el("span", f"{namespace}/", class_="faint"), isolated(name)),
         chip(view.ordering) if view.ordering else None,
         chip("delivery suspended", "warn") if view.suspended else None,
-        chip("not served", "warn") if view.trouble else letters,
+        chip("not ready", "warn") if view.unserved_reason else dead_letters,
     )
 
 
-def _picture(view: RouteView, reading: Reading) -> Markup:
-    backlogs = reading.backlogs.get(view.key, ())
+def _chart(view: RouteView, update: StatusUpdate) -> Markup:
+    backlogs = update.backlogs.get(view.key, ())
     return el(
         "figure",
         el(
             "svg",
-            el("path", d=line_of(backlogs, filled=True), class_="area", data_key=f"{view.key} ~~"),
-            el("path", d=line_of(backlogs), data_key=f"{view.key} ~"),
+            el("path", d=chart_path(backlogs, filled=True), class_="area", data_key=f"{view.key} ~~"),
+            el("path", d=chart_path(backlogs), data_key=f"{view.key} ~"),
             viewbox=f"0 0 {_WIDTH} {_HEIGHT}",
             preserveaspectratio="none",
             role="img",
@@ -162,43 +161,37 @@ def _picture(view: RouteView, reading: Reading) -> Markup:
         ),
         el(
             "figcaption",
-            "backlog, last five minutes; at most ",
-            el("span", _most(backlogs), data_key=f"{view.key} most"),
+            "backlog, last five minutes; maximum ",
+            el("span", _maximum(backlogs), data_key=f"{view.key} max"),
         ),
     )
 
 
 def _table(view: RouteView) -> Markup:
     heads = [el("th", head, scope="col", class_="number" if number else None) for head, number in _COLUMNS]
-    rows = [
-        el(
-            "tr",
-            el(
-                "th", plain(line.name), el("span", " rung", class_="faint") if line in view.rungs else None, scope="row"
-            ),
-            [
-                el("td", value, class_="number", data_key=f"{view.key} {line.name} {name}")
-                for name, value in _cells(line).items()
-            ],
-        )
-        for line in _lines(view)
-    ]
+    rows = [_row(view, queue) for queue in _queues(view)]
     return el("div", el("table", el("thead", el("tr", heads)), el("tbody", rows)), class_="scroll")
 
 
-_COLUMNS = (("queue", False), ("waiting", True), ("in flight", True), ("delayed", True), ("oldest", True))
+def _row(view: RouteView, queue: QueueView) -> Markup:
+    rung = el("span", " rung", class_="faint") if queue in view.rungs else None
+    cells = [
+        el("td", value, class_="number", data_key=f"{view.key} {queue.name} {name}")
+        for name, value in _cells(queue).items()
+    ]
+    return el("tr", el("th", isolated(queue.name), rung, scope="row"), cells)
 
 
-def _lines(view: RouteView) -> Iterator[QueueView]:
+def _queues(view: RouteView) -> Iterator[QueueView]:
     yield from view.queues
     yield from view.rungs
 
 
-def _cells(line: QueueView) -> dict[str, str]:
-    counts = line.counts
+def _cells(queue: QueueView) -> dict[str, str]:
+    counts = queue.counts
     return {
         "visible": formatting.count(counts.visible if counts else None),
         "in_flight": formatting.count(counts.in_flight if counts else None),
         "delayed": formatting.count(counts.delayed if counts else None),
-        "oldest": formatting.span(line.oldest_age_seconds) if counts and counts.total else formatting.UNKNOWN,
+        "oldest": formatting.duration(queue.oldest_age_seconds) if counts and counts.total else formatting.UNKNOWN,
     }

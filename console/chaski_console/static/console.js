@@ -1,4 +1,4 @@
-// What needs a script: figures that change while one looks, the keyboard, and boxes that select rows. All else works without.
+// Live figures, keyboard shortcuts and row selection. The pages work without this script.
 "use strict";
 
 (() => {
@@ -6,11 +6,11 @@
   const byKey = new Map();
   for (const element of document.querySelectorAll("[data-key]")) byKey.set(element.dataset.key, element);
 
-  function show(key, value) {
-    const flag = key.endsWith("!");
-    const element = byKey.get(flag ? key.slice(0, -1) : key);
+  function update(key, value) {
+    const isClass = key.endsWith("!");
+    const element = byKey.get(isClass ? key.slice(0, -1) : key);
     if (!element) return;
-    if (flag) element.className = value;
+    if (isClass) element.className = value;
     else if (element instanceof SVGElement) element.setAttribute("d", value);
     else if (element.textContent !== value) element.textContent = value;
   }
@@ -20,59 +20,59 @@
     source.onopen = () => live.classList.add("on");
     source.onerror = () => {
       live.classList.remove("on");
-      if (source.readyState === EventSource.CLOSED) location.reload(); // refused: the session has ended
+      if (source.readyState === EventSource.CLOSED) location.reload(); // denied: the session has ended
     };
     source.onmessage = (event) => {
-      const { shape, values } = JSON.parse(event.data);
-      if (shape !== live.dataset.live) {
+      const { layout, values } = JSON.parse(event.data);
+      if (layout !== live.dataset.live) {
         source.close();
         location.reload();
         return;
       }
       live.classList.add("on");
-      for (const [key, value] of Object.entries(values)) show(key, value);
+      for (const [key, value] of Object.entries(values)) update(key, value);
     };
     addEventListener("pagehide", () => source.close());
   }
 
   const boxes = [...document.querySelectorAll("input[name=id][type=checkbox]")];
-  const all = document.querySelector("[data-all]");
-  const needing = [...document.querySelectorAll("[data-needs-selection]")];
-  function judge() {
-    const picked = boxes.filter((box) => box.checked).length;
-    for (const button of needing) button.disabled = picked === 0;
-    if (all) {
-      all.checked = picked > 0 && picked === boxes.length;
-      all.indeterminate = picked > 0 && picked < boxes.length;
+  const selectAll = document.querySelector("[data-all]");
+  const buttons = [...document.querySelectorAll("[data-needs-selection]")];
+  function updateSelection() {
+    const selected = boxes.filter((box) => box.checked).length;
+    for (const button of buttons) button.disabled = selected === 0;
+    if (selectAll) {
+      selectAll.checked = selected > 0 && selected === boxes.length;
+      selectAll.indeterminate = selected > 0 && selected < boxes.length;
     }
   }
-  for (const box of boxes) box.addEventListener("change", judge);
-  if (all) {
-    all.addEventListener("change", () => {
-      for (const box of boxes) box.checked = all.checked;
-      judge();
+  for (const box of boxes) box.addEventListener("change", updateSelection);
+  if (selectAll) {
+    selectAll.addEventListener("change", () => {
+      for (const box of boxes) box.checked = selectAll.checked;
+      updateSelection();
     });
   }
-  judge();
+  updateSelection();
 
-  const links = [...document.querySelectorAll(".letters tbody a.code")];
-  function step(by) {
+  const links = [...document.querySelectorAll(".dead-letters tbody a.code")];
+  function focusRow(step) {
     const at = links.indexOf(document.activeElement);
-    const next = links[at < 0 ? (by > 0 ? 0 : links.length - 1) : at + by];
+    const next = links[at < 0 ? (step > 0 ? 0 : links.length - 1) : at + step];
     if (next) next.focus();
   }
-  let before = "";
+  let previousKey = "";
   addEventListener("keydown", (event) => {
-    const writing = event.target.closest("input, select, textarea");
-    if (event.key === "Escape" && writing) writing.blur();
-    if (writing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const field = event.target.closest("input, select, textarea");
+    if (event.key === "Escape" && field) field.blur();
+    if (field || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "/") {
       event.preventDefault();
       document.getElementById("find").focus();
-    } else if (before === "g" && event.key === "r") location.assign("/");
-    else if (before === "g" && event.key === "d") location.assign("/dead-letters");
-    else if (event.key === "j") step(1);
-    else if (event.key === "k") step(-1);
-    before = event.key;
+    } else if (previousKey === "g" && event.key === "r") location.assign("/");
+    else if (previousKey === "g" && event.key === "d") location.assign("/dead-letters");
+    else if (event.key === "j") focusRow(1);
+    else if (event.key === "k") focusRow(-1);
+    previousKey = event.key;
   });
 })();

@@ -1,4 +1,4 @@
-"""A console over values that the test gives."""
+"""A console over values that the test sets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ NOW = 1_800_000_000_000
 
 
 class FixedClock:
-    """Stands still."""
+    """A clock that stands still."""
 
     def now_ms(self) -> int:
         """Epoch milliseconds."""
@@ -25,7 +25,7 @@ class FixedClock:
         return 0.0
 
 
-def view(key: str = "n/r", **changes: object) -> RouteView:
+def route_view(key: str = "n/r", **changes: object) -> RouteView:
     """A route with one queue and one rung."""
     values: dict[str, object] = {
         "key": key,
@@ -39,8 +39,8 @@ def view(key: str = "n/r", **changes: object) -> RouteView:
     return RouteView(**(values | changes))  # type: ignore[arg-type]  # of a table
 
 
-def letter(message_id: str = "m-1", at: int = NOW - 60_000, **changes: object) -> DeadLetter:
-    """A dead letter."""
+def dead_letter(message_id: str = "m-1", at: int = NOW - 60_000, **changes: object) -> DeadLetter:
+    """A dead letter of route n/r."""
     values: dict[str, object] = {
         "route": "n/r",
         "message_id": message_id,
@@ -59,7 +59,7 @@ def letter(message_id: str = "m-1", at: int = NOW - 60_000, **changes: object) -
 
 
 def attempt(number: int, outcome: str = "failed", **changes: object) -> AttemptEntry:
-    """An attempt."""
+    """An attempt of message m-1."""
     values: dict[str, object] = {
         "message_id": "m-1",
         "id": "m-1",
@@ -78,69 +78,69 @@ def attempt(number: int, outcome: str = "failed", **changes: object) -> AttemptE
 
 
 @dataclass
-class FakeBoard:
-    """Shows these routes."""
+class FakeRouteStatus:
+    """Returns the routes that the test sets."""
 
-    views: list[RouteView] = field(default_factory=lambda: [view()])
-    said_trouble: str | None = None
+    views: list[RouteView] = field(default_factory=lambda: [route_view()])
+    stale: str | None = None
 
     async def routes(self) -> Sequence[RouteView]:
-        """As they are now."""
+        """Those of `views`."""
         return tuple(self.views)
 
     def keys(self) -> Sequence[str]:
-        """Their names."""
+        """Those of `views`."""
         return [each.key for each in self.views]
 
-    def trouble(self) -> str | None:
-        """Why there may be others."""
-        return self.said_trouble
+    def stale_reason(self) -> str | None:
+        """The value of `stale`."""
+        return self.stale
 
 
 @dataclass
 class FakeHistories:
-    """Knows these messages."""
+    """Returns the histories that the test sets."""
 
     known: dict[str, History] = field(default_factory=dict)
 
     async def histories(self, message_id: str) -> Sequence[History]:
-        """What became of it."""
+        """Those of `known`."""
         return [self.known[message_id]] if message_id in self.known else []
 
 
 @dataclass
 class FakeActions:
-    """Remembers what was asked."""
+    """Records the requested actions."""
 
     done: list[tuple[str, list[str]]] = field(default_factory=list)
 
-    async def replay(self, letters: Sequence[DeadLetter]) -> str:
-        """Says so."""
-        self.done.append(("replay", [each.id for each in letters]))
-        return f"{len(letters)} sent again"
+    async def replay(self, dead_letters: Sequence[DeadLetter]) -> str:
+        """Records the ids."""
+        self.done.append(("replay", [each.id for each in dead_letters]))
+        return f"{len(dead_letters)} replayed"
 
-    async def discard(self, letters: Sequence[DeadLetter]) -> str:
-        """Says so."""
-        self.done.append(("discard", [each.id for each in letters]))
-        return f"{len(letters)} dropped"
+    async def discard(self, dead_letters: Sequence[DeadLetter]) -> str:
+        """Records the ids."""
+        self.done.append(("discard", [each.id for each in dead_letters]))
+        return f"{len(dead_letters)} discarded"
 
 
 @dataclass
-class World:
+class FakeSources:
     """Everything a console reads from."""
 
-    board: FakeBoard = field(default_factory=FakeBoard)
+    status: FakeRouteStatus = field(default_factory=FakeRouteStatus)
     store: MemoryStore = field(default_factory=lambda: MemoryStore(Faults()))
     histories: FakeHistories = field(default_factory=FakeHistories)
     actions: FakeActions | None = None
-    missing: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
-    async def keep(self, *letters: DeadLetter) -> None:
+    async def put(self, *dead_letters: DeadLetter) -> None:
         """Puts dead letters into the store."""
-        for each in letters:
+        for each in dead_letters:
             await self.store.put(each)
 
     @property
     def sources(self) -> Sources:
         """As the console takes them."""
-        return Sources(self.board, SingleStore(self.store), self.histories, self.actions, lambda: self.missing)
+        return Sources(self.status, SingleStore(self.store), self.histories, self.actions, lambda: self.unreadable)

@@ -3,12 +3,12 @@ from http import HTTPStatus
 import pytest
 
 from chaski_console.auth.authenticators import (
-    HEADERS,
-    Forms,
+    SECURITY_HEADERS,
+    AccessDenied,
+    FormTokens,
     Identity,
     NoAuthentication,
     ProxyHeaderAuthentication,
-    Refused,
     is_loopback,
 )
 
@@ -18,38 +18,38 @@ ADA, BOB = Identity("ada"), Identity("bob")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8081", "localhost:8081", "[::1]:8081", "127.0.0.1", "10.0.0.5:80"])
-def test_without_a_proxy_the_console_answers_to_its_addresses(host: str) -> None:
-    """And to localhost."""
-    assert OPEN.visitor({"Host": host}) == Identity()
+def test_without_authentication_the_console_serves_its_addresses(host: str) -> None:
+    """And localhost."""
+    assert OPEN.authenticate({"Host": host}) == Identity()
 
 
 @pytest.mark.parametrize("host", ["attacker.example", "localhost.attacker.example:8081", "", "[", "127.0.0.1.example"])
-def test_without_a_proxy_no_other_name_is_answered(host: str) -> None:
-    """A page of another site can make its own name point to this machine."""
-    refused = OPEN.visitor({"Host": host})
-    assert isinstance(refused, Refused)
-    assert refused.status == HTTPStatus.FORBIDDEN
+def test_without_authentication_other_host_names_are_denied(host: str) -> None:
+    """A page of another site can point its own name at this machine (DNS rebinding)."""
+    denied = OPEN.authenticate({"Host": host})
+    assert isinstance(denied, AccessDenied)
+    assert denied.status == HTTPStatus.FORBIDDEN
 
 
-def test_behind_a_proxy_its_header_says_who_asks() -> None:
-    """And without it nobody gets in, by whatever name."""
-    assert PROXIED.visitor({"Host": "console.example", "X-Forwarded-User": " ada "}) == ADA
+def test_behind_a_proxy_a_header_names_the_user() -> None:
+    """Requests without it are denied."""
+    assert PROXIED.authenticate({"Host": "console.example", "X-Forwarded-User": " ada "}) == ADA
     for headers in ({}, {"X-Forwarded-User": " "}, {"X-Forwarded-User": "x" * 300}):
-        refused = PROXIED.visitor(headers)
-        assert isinstance(refused, Refused)
-        assert refused.status == HTTPStatus.UNAUTHORIZED
+        denied = PROXIED.authenticate(headers)
+        assert isinstance(denied, AccessDenied)
+        assert denied.status == HTTPStatus.UNAUTHORIZED
 
 
-def test_a_form_needs_the_token_of_its_visitor_and_process() -> None:
-    """Neither another user's, nor another session's, nor another process's will do."""
-    forms = Forms()
-    token = forms.token(ADA)
-    assert forms.refusal(ADA, token, {}) is None
-    assert forms.refusal(BOB, token, {}) is not None
-    assert forms.refusal(Identity("ada", "session"), token, {}) is not None
-    assert forms.refusal(ADA, Forms().token(ADA), {}) is not None
-    assert forms.refusal(ADA, "", {}) is not None
-    assert forms.refusal(ADA, "ü", {}) is not None
+def test_a_form_needs_the_token_of_its_user_session_and_process() -> None:
+    """The token of another user, session or process is denied."""
+    tokens = FormTokens()
+    token = tokens.token(ADA)
+    assert tokens.check(ADA, token, {}) is None
+    assert tokens.check(BOB, token, {}) is not None
+    assert tokens.check(Identity("ada", "session"), token, {}) is not None
+    assert tokens.check(ADA, FormTokens().token(ADA), {}) is not None
+    assert tokens.check(ADA, "", {}) is not None
+    assert tokens.check(ADA, "ü", {}) is not None
 
 
 @pytest.mark.parametrize(
@@ -65,27 +65,27 @@ def test_a_form_needs_the_token_of_its_visitor_and_process() -> None:
     ],
     ids=["own", "no-browser", "host-rewritten-by-a-proxy", "origin", "no-origin", "cross-site", "same-site"],
 )
-def test_what_another_site_sends_is_refused(headers: dict[str, str], *, allowed: bool) -> None:
-    """Even with the right token."""
-    forms = Forms()
-    assert (forms.refusal(ADA, forms.token(ADA), headers) is None) is allowed
+def test_requests_of_other_sites_are_denied(headers: dict[str, str], *, allowed: bool) -> None:
+    """Even with a valid token."""
+    tokens = FormTokens()
+    assert (tokens.check(ADA, tokens.token(ADA), headers) is None) is allowed
 
 
 @pytest.mark.parametrize(
-    ("host", "ours"),
+    ("host", "expected"),
     [
         ("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False),
         ("10.0.0.5", False), ("localhost.example", False), ("", False),
     ],
 )  # fmt: skip
-def test_which_addresses_are_of_this_machine_alone(host: str, *, ours: bool) -> None:
-    """On others the console asks who comes."""
-    assert is_loopback(host) is ours
+def test_loopback_addresses(host: str, *, expected: bool) -> None:
+    """On other addresses the console requires authentication."""
+    assert is_loopback(host) is expected
 
 
-def test_no_page_may_load_or_run_anything_from_elsewhere() -> None:
-    """Nor be shown in a frame."""
-    policy = HEADERS["Content-Security-Policy"]
+def test_pages_may_only_load_resources_of_the_console() -> None:
+    """And may not be framed."""
+    policy = SECURITY_HEADERS["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "*" not in policy

@@ -1,4 +1,4 @@
-"""Signing in and out over HTTP, on fakes."""
+"""Logging in and out over HTTP, on fakes."""
 
 import re
 from collections.abc import AsyncIterator
@@ -10,18 +10,18 @@ import aiohttp
 import pytest
 
 from chaski_console import server
-from chaski_console.auth.authenticators import HEADERS
-from chaski_console.auth.login import own_path, password_authentication
-from chaski_console.auth.throttle import FROM_ONE
+from chaski_console.auth.authenticators import SECURITY_HEADERS
+from chaski_console.auth.login import local_path, password_authentication
+from chaski_console.auth.throttle import PER_ADDRESS
 from support.clocks import StillClock
-from unit.console.fakes import FakeActions, World, letter
+from unit.console.fakes import FakeActions, FakeSources, dead_letter
 
 PASSWORD = "correct horse battery"
 
 
 @dataclass
-class Answer:
-    """What came back."""
+class Response:
+    """A response of the console."""
 
     status: int
     text: str
@@ -35,91 +35,91 @@ class Answer:
 
 @dataclass
 class Console:
-    """A running console that asks for passwords."""
+    """A running console with password authentication."""
 
     base: str
     file: Path
     clock: StillClock
-    world: World = field(default_factory=lambda: World(actions=FakeActions()))
+    fakes: FakeSources = field(default_factory=lambda: FakeSources(actions=FakeActions()))
 
-    async def ask(self, method: str, path: str, form: Any = None, **headers: str) -> Answer:
-        """Asks as it stands there: no cookie is kept, no redirect followed."""
+    async def request(self, method: str, path: str, form: Any = None, **headers: str) -> Response:
+        """Sends one request; keeps no cookies and follows no redirects."""
         async with (
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
-            http.request(method, self.base + path, data=form, headers=headers, allow_redirects=False) as answer,
+            http.request(method, self.base + path, data=form, headers=headers, allow_redirects=False) as response,
         ):
-            for name, value in HEADERS.items():
-                assert answer.headers[name] == value
-            return Answer(answer.status, await answer.text(), dict(answer.headers))
+            for name, value in SECURITY_HEADERS.items():
+                assert response.headers[name] == value
+            return Response(response.status, await response.text(), dict(response.headers))
 
-    async def sign_in(self, name: str = "ada", password: str = PASSWORD, onward: str = "/", **headers: str) -> Answer:
-        """Sends the form."""
-        return await self.ask("POST", "/login", {"name": name, "password": password, "next": onward}, **headers)
+    async def log_in(
+        self, name: str = "ada", password: str = PASSWORD, next_path: str = "/", **headers: str
+    ) -> Response:
+        """Submits the login form."""
+        return await self.request("POST", "/login", {"name": name, "password": password, "next": next_path}, **headers)
 
 
 @pytest.fixture
 async def console(tmp_path: Path) -> AsyncIterator[Console]:
-    """Ada and Bob may sign in."""
-    file, clock, world = tmp_path / "users", StillClock(), World(actions=FakeActions())
+    """With the users ada and bob."""
+    file, clock, fakes = tmp_path / "users", StillClock(), FakeSources(actions=FakeActions())
     file.write_text(f"ada:{PASSWORD}\nbob:another {PASSWORD}\n")
-    running = await server.start("127.0.0.1", 0, world.sources, clock, password_authentication(file, clock, 3_600))
-    yield Console(f"http://127.0.0.1:{running.port}", file, clock, world)
+    running = await server.start("127.0.0.1", 0, fakes.sources, clock, password_authentication(file, clock, 3_600))
+    yield Console(f"http://127.0.0.1:{running.port}", file, clock, fakes)
     await running.close()
 
 
 def token_of(page: str) -> str:
-    """The token that the forms of a page carry."""
+    """The CSRF token of a page."""
     found = re.search(r'name="token" value="(\w+)"', page)
     assert found is not None
     return found[1]
 
 
 @pytest.mark.parametrize("path", ["/", "/dead-letters?text=a%20b", "/dead-letters/m-1", "/messages/m-1", "/nowhere"])
-async def test_strangers_are_asked_to_sign_in(console: Console, path: str) -> None:
-    """And are brought back to where they wanted to go."""
-    await console.world.keep(letter("m-1"))
-    answer = await console.ask("GET", path)
-    assert answer.status == 303
-    asked = await console.ask("GET", answer.headers["Location"])
-    assert asked.status == 200
-    onward = re.search(r'name="next" value="([^"]+)"', asked.text)
-    assert onward is not None
-    assert onward[1] == path
-    entered = await console.sign_in(onward=onward[1])
+async def test_anonymous_users_are_redirected_to_the_login_page(console: Console, path: str) -> None:
+    """And after the login to the requested page."""
+    await console.fakes.put(dead_letter("m-1"))
+    response = await console.request("GET", path)
+    assert response.status == 303
+    form = await console.request("GET", response.headers["Location"])
+    assert form.status == 200
+    next_field = re.search(r'name="next" value="([^"]+)"', form.text)
+    assert next_field is not None
+    assert next_field[1] == path
+    entered = await console.log_in(next_path=next_field[1])
     assert (entered.status, entered.headers["Location"]) == (303, path)
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/dead-letters"), ("GET", "/live"), ("POST", "/logout")])
-async def test_strangers_get_nothing_and_do_nothing(console: Console, method: str, path: str) -> None:
-    """No figures, no actions; a cookie that we have not made is none."""
-    await console.world.keep(letter("m-1"))
+async def test_anonymous_requests_are_denied(console: Console, method: str, path: str) -> None:
+    """Also those with a forged cookie."""
+    await console.fakes.put(dead_letter("m-1"))
     for cookie in ({}, {"Cookie": "chaski-console=a.1.YWRh.b"}):
-        answer = await console.ask(method, path, {"action": "replay", "id": "m-1", "token": "x"}, **cookie)
-        assert answer.status == 401
-        assert "m-1" not in answer.text
-    assert console.world.actions is not None
-    assert console.world.actions.done == []
+        response = await console.request(method, path, {"action": "replay", "id": "m-1", "token": "x"}, **cookie)
+        assert response.status == 401
+        assert "m-1" not in response.text
+    assert console.fakes.actions is not None
+    assert console.fakes.actions.done == []
 
 
-async def test_what_the_page_is_made_with_is_shown_to_all(console: Console) -> None:
-    """The style sheet of the login page, and no other file."""
-    assert (await console.ask("GET", "/static/console.css")).status == 200
-    assert (await console.ask("GET", "/static/..%2fapp.py")).status == 404
-    assert (await console.ask("GET", "/loginx")).status == 303
+async def test_static_files_of_the_login_page_are_public(console: Console) -> None:
+    """And no other files."""
+    assert (await console.request("GET", "/static/console.css")).status == 200
+    assert (await console.request("GET", "/static/..%2fapp.py")).status == 404
+    assert (await console.request("GET", "/loginx")).status == 303
 
 
-async def test_whoever_signed_in_sees_and_acts_in_their_name(
-    console: Console, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The page names them, and so does the log's line of what they did."""
+async def test_the_page_and_the_log_name_the_user(console: Console, caplog: pytest.LogCaptureFixture) -> None:
+    """The audit line of an action has the user's name."""
     caplog.set_level("INFO")
-    await console.world.keep(letter("m-1"))
-    entered = await console.sign_in()
-    page = await console.ask("GET", "/dead-letters?window=all", Cookie=entered.cookie)
+    await console.fakes.put(dead_letter("m-1"))
+    entered = await console.log_in()
+    page = await console.request("GET", "/dead-letters?window=all", Cookie=entered.cookie)
     assert ">ada<" in page.text
     form = {"token": token_of(page.text), "action": "replay", "id": "m-1"}
-    done = await console.ask("POST", "/dead-letters", form, Cookie=entered.cookie)
-    assert "1 sent again" in done.text
+    done = await console.request("POST", "/dead-letters", form, Cookie=entered.cookie)
+    assert "1 replayed" in done.text
     (line,) = [record for record in caplog.records if getattr(record, "ecs", {}).get("event.action") == "replay"]
     assert "by ada" in line.getMessage()
     assert line.ecs["user.name"] == "ada"  # type: ignore[attr-defined]
@@ -127,62 +127,63 @@ async def test_whoever_signed_in_sees_and_acts_in_their_name(
     assert PASSWORD not in caplog.text
 
 
-async def test_a_cookie_is_for_this_site_and_no_script(console: Console) -> None:
-    """Over HTTPS it has a name that no other site can set, and comes over HTTPS only."""
-    plain = (await console.sign_in()).headers["Set-Cookie"]
+async def test_attributes_of_the_session_cookie(console: Console) -> None:
+    """Over HTTPS its name has the prefix `__Host-`, and it is sent over HTTPS only."""
+    plain = (await console.log_in()).headers["Set-Cookie"]
     assert plain.startswith("chaski-console=")
     assert plain.endswith("; Path=/; Max-Age=3600; HttpOnly; SameSite=Strict")
     headers = {"Host": "console.example", "Origin": "https://console.example"}
-    secure = (await console.sign_in(**headers)).headers["Set-Cookie"]
+    secure = (await console.log_in(**headers)).headers["Set-Cookie"]
     assert secure.startswith("__Host-chaski-console=")
     assert secure.endswith("; Path=/; Max-Age=3600; HttpOnly; SameSite=Strict; Secure")
     value = secure.partition(";")[0].partition("=")[2]
-    page = await console.ask("GET", "/", Host="console.example", Cookie=f"a=b; __Host-chaski-console={value}")
+    page = await console.request("GET", "/", Host="console.example", Cookie=f"a=b; __Host-chaski-console={value}")
     assert page.status == 200
-    other = await console.ask("GET", "/", Host="console.example", Cookie=f"chaski-console={value}")
+    other = await console.request("GET", "/", Host="console.example", Cookie=f"chaski-console={value}")
     assert other.status == 303
 
 
-async def test_no_password_goes_over_plain_http_to_another_machine(console: Console) -> None:
-    """Not even the right one gets in: it was read by whoever listens."""
-    answer = await console.sign_in(Host="console.example", Origin="http://console.example")
-    assert answer.status == 403
-    assert "HTTPS" in answer.text
-    assert answer.cookie == ""
+async def test_passwords_are_denied_over_plain_http_from_other_machines(console: Console) -> None:
+    """Even the correct one, because others on the network may have read it."""
+    response = await console.log_in(Host="console.example", Origin="http://console.example")
+    assert response.status == 403
+    assert "HTTPS" in response.text
+    assert response.cookie == ""
 
 
 @pytest.mark.parametrize(
     ("name", "password"),
     [("ada", "wrong password"), ("eve", PASSWORD), ("", ""), ("ada", "x" * 2_000), ("bob", PASSWORD)],
 )
-async def test_a_wrong_password_gets_nobody_in(
+async def test_a_wrong_password_is_denied(
     console: Console, name: str, password: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same answer whether or not there is such a name; the log says from where, and neither word."""
-    answer = await console.sign_in(name, password)
-    assert answer.status == 401
-    assert "The name or the password is wrong." in answer.text
-    assert answer.cookie == ""
-    assert "did not get in from 127.0.0.1" in caplog.text
+    """With the same response for unknown names; the log has the client's address, but no name and no password."""
+    response = await console.log_in(name, password)
+    assert response.status == 401
+    assert "The name or the password is wrong." in response.text
+    assert response.cookie == ""
+    (line,) = [ecs for each in caplog.records if (ecs := getattr(each, "ecs", None))]
+    assert (line["event.outcome"], line["source.ip"]) == ("failure", "127.0.0.1")
     assert "eve" not in caplog.text
 
 
-async def test_nobody_can_try_one_after_the_other(console: Console) -> None:
-    """After a few even the right one is not looked at; after a pause it is."""
-    for _ in range(FROM_ONE.burst):
-        assert (await console.sign_in(password="wrong password")).status == 401
-    refused = await console.sign_in()
+async def test_failed_logins_are_throttled(console: Console) -> None:
+    """After a few failures even the correct password is not checked until a pause is over."""
+    for _ in range(PER_ADDRESS.burst):
+        assert (await console.log_in(password="wrong password")).status == 401
+    refused = await console.log_in()
     assert refused.status == 429
     assert "try again in 10 s" in refused.text
     assert refused.headers["Retry-After"] == "10"
     console.clock.pass_time(10)
-    assert (await console.sign_in()).status == 303
+    assert (await console.log_in()).status == 303
 
 
 async def test_a_session_ends(console: Console) -> None:
-    """With its time; with its password; for an open page too, which is then told nothing more."""
-    cookie = (await console.sign_in()).cookie
-    assert (await console.ask("GET", "/", Cookie=cookie)).status == 200
+    """With its lifetime and with its password; an open page then gets no more updates."""
+    cookie = (await console.log_in()).cookie
+    assert (await console.request("GET", "/", Cookie=cookie)).status == 200
     async with (
         aiohttp.ClientSession(headers={"Cookie": cookie}, timeout=aiohttp.ClientTimeout(total=60)) as http,
         http.get(f"{console.base}/live") as stream,
@@ -190,74 +191,74 @@ async def test_a_session_ends(console: Console) -> None:
         await stream.content.readuntil(b"\n\n")
         console.clock.pass_time(3_600)
         await stream.content.read()  # to its end
-    assert (await console.ask("GET", "/", Cookie=cookie)).status == 303
-    cookie = (await console.sign_in()).cookie
+    assert (await console.request("GET", "/", Cookie=cookie)).status == 303
+    cookie = (await console.log_in()).cookie
     console.file.write_text(f"ada:not {PASSWORD}")
     console.clock.pass_time(6)
-    assert (await console.ask("GET", "/", Cookie=cookie)).status == 303
+    assert (await console.request("GET", "/", Cookie=cookie)).status == 303
 
 
-async def test_signing_out_ends_the_session_everywhere(console: Console) -> None:
-    """A copy of the cookie is worth nothing then. It needs the form's token, so no other site can do it."""
-    cookie = (await console.sign_in()).cookie
-    page = await console.ask("GET", "/", Cookie=cookie)
-    assert (await console.ask("POST", "/logout", {"token": "0"}, Cookie=cookie)).status == 403
+async def test_logging_out_ends_the_session_everywhere(console: Console) -> None:
+    """Copies of the cookie are invalid too. It requires the CSRF token, so other sites can't do it."""
+    cookie = (await console.log_in()).cookie
+    page = await console.request("GET", "/", Cookie=cookie)
+    assert (await console.request("POST", "/logout", {"token": "0"}, Cookie=cookie)).status == 403
     form = {"token": token_of(page.text)}
-    assert (await console.ask("POST", "/logout", form, Cookie=cookie, Origin="http://b.example")).status == 403
-    left = await console.ask("POST", "/logout", form, Cookie=cookie)
+    assert (await console.request("POST", "/logout", form, Cookie=cookie, Origin="http://b.example")).status == 403
+    left = await console.request("POST", "/logout", form, Cookie=cookie)
     assert (left.status, left.headers["Location"]) == (303, "/login")
     assert "Max-Age=0" in left.headers["Set-Cookie"]
-    assert (await console.ask("GET", "/", Cookie=cookie)).status == 303
+    assert (await console.request("GET", "/", Cookie=cookie)).status == 303
 
 
-async def test_a_token_is_of_one_session(console: Console) -> None:
-    """What was copied from an earlier page of the same person does nothing."""
-    await console.world.keep(letter("m-1"))
-    first, second = (await console.sign_in()).cookie, (await console.sign_in()).cookie
-    page = await console.ask("GET", "/dead-letters?window=all", Cookie=first)
+async def test_a_token_belongs_to_one_session(console: Console) -> None:
+    """The token of an earlier session of the same user is denied."""
+    await console.fakes.put(dead_letter("m-1"))
+    first, second = (await console.log_in()).cookie, (await console.log_in()).cookie
+    page = await console.request("GET", "/dead-letters?window=all", Cookie=first)
     form = {"token": token_of(page.text), "action": "replay", "id": "m-1"}
-    assert (await console.ask("POST", "/dead-letters", form, Cookie=second)).status == 403
+    assert (await console.request("POST", "/dead-letters", form, Cookie=second)).status == 403
 
 
-async def test_no_other_site_signs_somebody_in(console: Console) -> None:
-    """As somebody else, to see what they do there."""
+async def test_other_sites_cannot_log_users_in(console: Console) -> None:
+    """Login CSRF: as a user whose actions the attacker can see."""
     for headers in ({"Origin": "http://b.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
-        assert (await console.sign_in(**headers)).status == 403
+        assert (await console.log_in(**headers)).status == 403
 
 
-async def test_a_link_of_another_site_is_followed_by_a_page_of_ours(console: Console) -> None:
-    """Browsers leave a strict cookie out there; the page loads itself again, and then it comes."""
-    answer = await console.ask("GET", "/dead-letters/m-1", **{"Sec-Fetch-Site": "cross-site"})
-    assert answer.status == 200
-    assert 'http-equiv="refresh" content="0"' in answer.text
+async def test_a_link_from_another_site_reloads_the_page(console: Console) -> None:
+    """Browsers send a strict cookie only after the reload."""
+    response = await console.request("GET", "/dead-letters/m-1", **{"Sec-Fetch-Site": "cross-site"})
+    assert response.status == 200
+    assert 'http-equiv="refresh" content="0"' in response.text
 
 
-async def test_whoever_is_in_needs_no_login_page(console: Console) -> None:
-    """It leads on."""
-    cookie = (await console.sign_in()).cookie
-    answer = await console.ask("GET", "/login?next=/dead-letters", Cookie=cookie)
-    assert (answer.status, answer.headers["Location"]) == (303, "/dead-letters")
+async def test_the_login_page_redirects_logged_in_users(console: Console) -> None:
+    """To the requested page."""
+    cookie = (await console.log_in()).cookie
+    response = await console.request("GET", "/login?next=/dead-letters", Cookie=cookie)
+    assert (response.status, response.headers["Location"]) == (303, "/dead-letters")
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "requested",
     [
         "https://b.example/", "//b.example/", "/\\b.example", "\\\\b.example", "javascript:alert(1)", "b.example", "",
         "/a\nSet-Cookie: b=c", "/ü", "/" + "a" * 3_000, "///b.example", "/\t/b.example", "http:b", "//[",
     ],
 )  # fmt: skip
-def test_nobody_is_led_elsewhere_after_signing_in(asked: str) -> None:
-    """Whatever a link says."""
-    assert own_path(asked) == "/"
+def test_the_login_redirects_to_no_other_site(requested: str) -> None:
+    """Whatever `next` holds."""
+    assert local_path(requested) == "/"
 
 
-@pytest.mark.parametrize("asked", ["/", "/dead-letters?window=all&text=a+b", "/messages/m%2F1"])
-def test_the_consoles_own_pages_are_gone_on_to(asked: str) -> None:
-    """With what they ask for."""
-    assert own_path(asked) == asked
+@pytest.mark.parametrize("requested", ["/", "/dead-letters?window=all&text=a+b", "/messages/m%2F1"])
+def test_the_login_redirects_to_pages_of_the_console(requested: str) -> None:
+    """With their query."""
+    assert local_path(requested) == requested
 
 
 async def test_a_hostile_name_stays_text(console: Console) -> None:
-    """It stands in the form again."""
-    answer = await console.sign_in(name='"><img src=x>', password="wrong password")
-    assert "<img" not in answer.text
+    """The form shows it again."""
+    response = await console.log_in(name='"><img src=x>', password="wrong password")
+    assert "<img" not in response.text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_console.auth.passwords import Passwords, WrongPasswordsError, read_passwords
+from chaski_console.auth.passwords import InvalidPasswordFileError, Passwords, read_passwords
 from support.clocks import StillClock
 
 ADA, BOB = "correct horse battery", "staple:with:colons"
@@ -12,14 +12,14 @@ ADA, BOB = "correct horse battery", "staple:with:colons"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Two people."""
+    """Two users."""
     made = tmp_path / "users"
-    made.write_text(f"# who may sign in\nada:{ADA}\n\nbob:{BOB}\n")
+    made.write_text(f"# users\nada:{ADA}\n\nbob:{BOB}\n")
     return made
 
 
-def test_only_the_password_of_a_name_is_taken(file: Path) -> None:
-    """Colons are a part of it; somebody else's is not taken, and nobody without a line gets in."""
+def test_only_the_password_of_the_user_is_accepted(file: Path) -> None:
+    """It may contain colons; other passwords and unknown users are rejected."""
     passwords = Passwords(file, StillClock().monotonic)
     assert passwords.check("ada", ADA)
     assert passwords.check("bob", BOB)
@@ -35,53 +35,54 @@ def test_only_the_password_of_a_name_is_taken(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("", "names nobody"),
-        ("# only words\n", "names nobody"),
+        ("", "lists no users"),
+        ("# only words\n", "lists no users"),
         ("correct horse battery staple\n", "line 1: a password must have"),
         (":correct horse battery", "line 1 must be name:password"),
         (" ada:correct horse battery", "line 1 must be name:password"),
         ("ada:short", "line 1: a password must have 12 to 1024"),
         (f"ada:{'x' * 1025}", "line 1: a password must have"),
-        (f"ada:{ADA}\nada:{ADA}", "line 2 names somebody for the second time"),
-        ("\n".join(f"u{number}:{ADA}" for number in range(1001)), "names more than 1000"),
+        (f"ada:{ADA}\nada:{ADA}", "line 2 "),
+        ("\n".join(f"u{number}:{ADA}" for number in range(1001)), "more than 1000"),
     ],
 )
-def test_a_file_that_is_wrong_is_refused(text: str, told: str) -> None:
-    """With the line, and without a word of what it holds."""
-    with pytest.raises(WrongPasswordsError, match=told) as caught:
+def test_an_invalid_file_is_rejected(text: str, message: str) -> None:
+    """With the number of the line, and without quoting the file."""
+    with pytest.raises(InvalidPasswordFileError, match=message) as caught:
         read_passwords(text)
     assert "horse" not in str(caught.value)
 
 
-def test_a_changed_file_is_read_again(file: Path) -> None:
-    """Within seconds; a password that is another has another mark, and a name that is gone has none."""
+def test_a_changed_file_is_reloaded(file: Path) -> None:
+    """Within seconds; the fingerprint changes with the password, and removed users have none."""
     clock = StillClock()
     passwords = Passwords(file, clock.monotonic)
-    mark = passwords.mark("ada")
+    fingerprint = passwords.fingerprint("ada")
     file.write_text("ada:another password now")
-    assert passwords.check("ada", ADA)  # not looked at for each request
+    assert passwords.check("ada", ADA)  # the file is not checked on each request
     clock.pass_time(6)
     assert not passwords.check("ada", ADA)
     assert passwords.check("ada", "another password now")
-    assert passwords.mark("ada") not in (mark, None)
-    assert passwords.mark("bob") is None
+    assert passwords.fingerprint("ada") not in (fingerprint, None)
+    assert passwords.fingerprint("bob") is None
 
 
-@pytest.mark.parametrize("harm", ["ada:short", None, b"ada:\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"])
-def test_a_file_that_becomes_wrong_changes_nothing(
-    file: Path, harm: str | bytes | None, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("content", ["ada:short", None, b"ada:\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"])
+def test_a_file_that_becomes_invalid_changes_nothing(
+    file: Path, content: str | bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Said in the log, without a word of it."""
+    """An error is logged, without quoting the file."""
     clock = StillClock()
     passwords = Passwords(file, clock.monotonic)
     file.unlink()
-    if isinstance(harm, str):
-        file.write_text(harm)
-    elif harm is not None:
-        file.write_bytes(harm)
+    if isinstance(content, str):
+        file.write_text(content)
+    elif content is not None:
+        file.write_bytes(content)
     clock.pass_time(6)
     assert passwords.check("ada", ADA)
-    assert "going on with the passwords as they were" in caplog.text
+    assert [each.levelname for each in caplog.records] == ["ERROR"]
+    assert str(file) in caplog.text
     assert "short" not in caplog.text

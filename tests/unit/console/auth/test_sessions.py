@@ -1,4 +1,4 @@
-"""What a browser keeps of whoever has signed in."""
+"""Session values."""
 
 import pytest
 
@@ -8,20 +8,20 @@ NOW = 1_800_000_000_000
 
 
 @pytest.fixture
-def marks() -> dict[str, bytes]:
-    """Marks by name."""
+def fingerprints() -> dict[str, bytes]:
+    """Of passwords, by user."""
     return {"ada": b"1", "bob": b"1", "Ünal . =": b"1"}
 
 
 @pytest.fixture
-def sessions(marks: dict[str, bytes]) -> Sessions:
-    """Of an hour."""
-    return Sessions(marks.get, 3_600)
+def sessions(fingerprints: dict[str, bytes]) -> Sessions:
+    """With a lifetime of one hour."""
+    return Sessions(fingerprints.get, 3_600)
 
 
 @pytest.mark.parametrize("name", ["ada", "Ünal . ="])
-def test_a_session_is_read_until_it_ends(sessions: Sessions, name: str) -> None:
-    """Not a millisecond longer."""
+def test_a_session_is_valid_until_it_expires(sessions: Sessions, name: str) -> None:
+    """To the millisecond."""
     value = sessions.open(name, NOW)
     session = sessions.read(value, NOW + 3_599_999)
     assert session is not None
@@ -29,8 +29,8 @@ def test_a_session_is_read_until_it_ends(sessions: Sessions, name: str) -> None:
     assert sessions.read(value, NOW + 3_600_000) is None
 
 
-def test_nothing_of_it_can_be_changed(sessions: Sessions) -> None:
-    """Not one character, and no part of another's."""
+def test_changed_values_are_invalid(sessions: Sessions) -> None:
+    """Any changed character, and parts of another session."""
     ada, bob = sessions.open("ada", NOW), sessions.open("bob", NOW)
     for at, char in enumerate(ada):
         changed = ada[:at] + ("0" if char != "0" else "1") + ada[at + 1 :]
@@ -42,20 +42,22 @@ def test_nothing_of_it_can_be_changed(sessions: Sessions) -> None:
         assert sessions.read(value, NOW) is None
 
 
-def test_it_ends_with_the_password_the_name_and_the_process(sessions: Sessions, marks: dict[str, bytes]) -> None:
-    """Whoever changes a password wants nobody in who had the old one."""
+def test_a_session_ends_with_the_password_the_user_and_the_process(
+    sessions: Sessions, fingerprints: dict[str, bytes]
+) -> None:
+    """A changed password invalidates sessions that were opened with the old one."""
     value = sessions.open("ada", NOW)
-    assert Sessions(marks.get, 3_600).read(value, NOW) is None
-    marks["ada"] = b"2"
+    assert Sessions(fingerprints.get, 3_600).read(value, NOW) is None
+    fingerprints["ada"] = b"2"
     assert sessions.read(value, NOW) is None
-    del marks["ada"]
+    del fingerprints["ada"]
     assert sessions.read(value, NOW) is None
     with pytest.raises(LookupError):
         sessions.open("ada", NOW)
 
 
-def test_one_that_was_ended_stays_so(sessions: Sessions) -> None:
-    """Also where its value was copied; another of the same name goes on."""
+def test_an_ended_session_stays_ended(sessions: Sessions) -> None:
+    """For every copy of its value; other sessions of the user stay valid."""
     value, other = sessions.open("ada", NOW), sessions.open("ada", NOW)
     session = sessions.read(value, NOW)
     assert session is not None
@@ -64,8 +66,8 @@ def test_one_that_was_ended_stays_so(sessions: Sessions) -> None:
     assert sessions.read(other, NOW) is not None
 
 
-def test_what_is_remembered_of_ended_ones_is_bounded(sessions: Sessions) -> None:
-    """Those that ended by themselves are forgotten, and beyond ten thousand everybody signs in anew."""
+def test_memory_of_ended_sessions_is_bounded(sessions: Sessions) -> None:
+    """Expired sessions are forgotten; beyond ten thousand, all users have to log in again."""
     first = sessions.read(sessions.open("ada", NOW), NOW)
     assert first is not None
     sessions.end(first, NOW)

@@ -1,38 +1,38 @@
-"""How often somebody may try a password."""
+"""Throttling of failed logins."""
 
 import pytest
 
-from chaski_console.auth.throttle import FROM_ALL, FROM_ONE, Attempts
+from chaski_console.auth.throttle import OVERALL, PER_ADDRESS, LoginThrottle
 from support.clocks import StillClock
 
 
-def test_a_few_in_a_row_then_one_now_and_then() -> None:
-    """And after a pause a few again."""
+def test_an_address_may_fail_a_few_times_in_a_row() -> None:
+    """Then once per interval, and after a pause a few times again."""
     clock = StillClock()
-    attempts = Attempts(clock.monotonic)
-    for _ in range(FROM_ONE.burst):
-        assert attempts.wait("10.0.0.1") == 0
-        attempts.failed("10.0.0.1")
-    assert attempts.wait("10.0.0.1") == FROM_ONE.seconds
-    assert attempts.wait("10.0.0.2") == 0
-    clock.pass_time(FROM_ONE.seconds)
-    assert attempts.wait("10.0.0.1") == 0
-    attempts.failed("10.0.0.1")
-    assert attempts.wait("10.0.0.1") > 0
-    clock.pass_time(FROM_ONE.seconds * FROM_ONE.burst)
-    for _ in range(FROM_ONE.burst):
-        assert attempts.wait("10.0.0.1") == 0
-        attempts.failed("10.0.0.1")
+    throttle = LoginThrottle(clock.monotonic)
+    for _ in range(PER_ADDRESS.burst):
+        assert throttle.wait_seconds("10.0.0.1") == 0
+        throttle.record_failure("10.0.0.1")
+    assert throttle.wait_seconds("10.0.0.1") == PER_ADDRESS.seconds
+    assert throttle.wait_seconds("10.0.0.2") == 0
+    clock.pass_time(PER_ADDRESS.seconds)
+    assert throttle.wait_seconds("10.0.0.1") == 0
+    throttle.record_failure("10.0.0.1")
+    assert throttle.wait_seconds("10.0.0.1") > 0
+    clock.pass_time(PER_ADDRESS.seconds * PER_ADDRESS.burst)
+    for _ in range(PER_ADDRESS.burst):
+        assert throttle.wait_seconds("10.0.0.1") == 0
+        throttle.record_failure("10.0.0.1")
 
 
-def test_many_addresses_have_no_more_than_all_may() -> None:
-    """Who has many addresses still gets but one try a second."""
+def test_all_addresses_share_a_limit() -> None:
+    """So an attacker with many addresses gets one try a second."""
     clock = StillClock()
-    attempts = Attempts(clock.monotonic)
-    for number in range(FROM_ALL.burst):
-        assert attempts.wait(f"10.0.{number}.1") == 0
-        attempts.failed(f"10.0.{number}.1")
-    assert attempts.wait("10.1.0.1") == 1
+    throttle = LoginThrottle(clock.monotonic)
+    for number in range(OVERALL.burst):
+        assert throttle.wait_seconds(f"10.0.{number}.1") == 0
+        throttle.record_failure(f"10.0.{number}.1")
+    assert throttle.wait_seconds("10.1.0.1") == 1
 
 
 @pytest.mark.parametrize(
@@ -45,17 +45,17 @@ def test_many_addresses_have_no_more_than_all_may() -> None:
         ("", "", True),
     ],
 )
-def test_one_host_may_have_many_addresses(first: str, second: str, *, same: bool) -> None:
-    """A whole /64 of IPv6, and one of IPv4."""
-    attempts = Attempts(StillClock().monotonic)
-    for _ in range(FROM_ONE.burst):
-        attempts.failed(first)
-    assert (attempts.wait(second) > 0) is same
+def test_addresses_of_one_network_share_a_limit(first: str, second: str, *, same: bool) -> None:
+    """A /64 of IPv6, and a single address of IPv4."""
+    throttle = LoginThrottle(StillClock().monotonic)
+    for _ in range(PER_ADDRESS.burst):
+        throttle.record_failure(first)
+    assert (throttle.wait_seconds(second) > 0) is same
 
 
-def test_addresses_that_are_remembered_are_bounded() -> None:
-    """The one that was not heard of for longest goes."""
-    attempts = Attempts(StillClock().monotonic)
+def test_memory_of_addresses_is_bounded() -> None:
+    """The address with the oldest failure is forgotten."""
+    throttle = LoginThrottle(StillClock().monotonic)
     for number in range(10_050):
-        attempts.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    assert len(attempts._by_address) == 10_000
+        throttle.record_failure(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+    assert len(throttle._by_address) == 10_000

@@ -1,4 +1,4 @@
-"""Rates from a Prometheus that answers as the test says."""
+"""Rates from a fake Prometheus."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ FIGURES = {
 }
 
 
-class Moving(FixedClock):
+class ManualClock(FixedClock):
     """A clock that the test moves."""
 
     seconds = 0.0
@@ -31,17 +31,17 @@ class Moving(FixedClock):
         return self.seconds
 
 
-class Answers:
-    """Says the same to every query, or what it is told to."""
+class FakePrometheus:
+    """Responds with FIGURES, or with `body` if the test sets it."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.queries: list[str] = []
         self.body: object = None
 
-    async def answer(self, request: web.Request) -> web.Response:
-        """One query."""
+    async def respond(self, request: web.Request) -> web.Response:
+        """Handles one query."""
         query = request.query["query"]
-        self.asked.append(query)
+        self.queries.append(query)
         if self.body is not None:
             return web.json_response(self.body)
         kind = "failed" if "outcome" in query else next(name for name in FIGURES if name in query)
@@ -50,10 +50,10 @@ class Answers:
 
 
 @contextlib.asynccontextmanager
-async def served(answers: Answers) -> AsyncIterator[str]:
-    """Its address."""
+async def served(server: FakePrometheus) -> AsyncIterator[str]:
+    """Yields its URL."""
     app = web.Application()
-    app.router.add_get("/api/v1/query", answers.answer)
+    app.router.add_get("/api/v1/query", server.respond)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -63,30 +63,30 @@ async def served(answers: Answers) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def test_rates_are_told_by_route_and_asked_for_now_and_then() -> None:
-    """Not at each look of each page: scrapes are further apart."""
-    answers, clock = Answers(), Moving()
-    async with served(answers) as url:
+async def test_rates_are_queried_by_route_and_cached() -> None:
+    """Pages share the result for some seconds: scrapes are further apart."""
+    server, clock = FakePrometheus(), ManualClock()
+    async with served(server) as url:
         rates = PrometheusRates(url, clock)
-        both = await asyncio.gather(rates.read(), rates.read())
+        both = await asyncio.gather(rates.rates(), rates.rates())
         assert both == [{"n/r": RouteRates(1.5, 1.0, 2.0, 0.5, 0.25)}] * 2
-        asked = len(answers.asked)
-        assert asked == 6
+        queried = len(server.queries)
+        assert queried == 6
         assert await rates.ages() == {"n/r": {"rung-fast": 42.5}}
         clock.seconds = 5.0
-        await rates.read()
-        assert len(answers.asked) == asked
+        await rates.rates()
+        assert len(server.queries) == queried
         clock.seconds = 11.0
-        await rates.read()
-        assert len(answers.asked) == 2 * asked
+        await rates.rates()
+        assert len(server.queries) == 2 * queried
 
 
 @pytest.mark.promise(8)
 @pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": {"result": [{}]}}, [], "x"], ids=str)
-async def test_an_answer_that_is_none_leaves_rates_unknown(body: object) -> None:
+async def test_an_invalid_response_leaves_rates_unknown(body: object) -> None:
     """Unknown is not zero."""
-    answers = Answers()
-    answers.body = body
-    async with served(answers) as url:
-        rates = PrometheusRates(url, Moving())
-        assert (await rates.read(), await rates.ages()) == ({}, {})
+    server = FakePrometheus()
+    server.body = body
+    async with served(server) as url:
+        rates = PrometheusRates(url, ManualClock())
+        assert (await rates.rates(), await rates.ages()) == ({}, {})

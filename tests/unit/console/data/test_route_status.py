@@ -1,20 +1,21 @@
-"""Where the console's figures come from."""
+"""Status of routes, and rates from counters."""
 
 import asyncio
 
 import pytest
 
-from chaski_console.data.live_updates import Live
 from chaski_console.data.route_status import CounterRates, RouteSnapshot, RouteStatusReader
 from chaski_console.data.views import RouteRates
 from chaski_core.ports import QueueCounts
-from chaski_runtime.observability.metrics.instruments import Metrics, RouteTotals
-from support.worker.harness import FakeTarget, World, make_route
+from chaski_ingest.metrics import IngestMetrics
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
+from chaski_runtime.observability.metrics.route_totals import RouteTotals, sum_totals
+from chaski_worker.metrics import WorkerMetrics
+from support.worker.harness import FakeTarget, WorkerHarness, make_route
 from support.worker.memory_backend import unavailable
-from unit.console.fakes import FakeBoard
 
 
-class Steps:
+class ManualClock:
     """A clock that the test moves."""
 
     def __init__(self) -> None:
@@ -29,15 +30,15 @@ class Steps:
         return self.seconds
 
 
-async def test_rates_are_means_over_the_last_seconds() -> None:
-    """What was counted long ago is no part of them."""
-    clock, totals = Steps(), {"n/r": RouteTotals(accepted=1_000)}
+async def test_rates_are_averages_over_the_last_seconds() -> None:
+    """Older counts do not matter."""
+    clock, totals = ManualClock(), {"n/r": RouteTotals(accepted=1_000)}
     rates = CounterRates(lambda: dict(totals), clock)
-    assert await rates.read() == {}
+    assert await rates.rates() == {}
     for _ in range(30):
         clock.seconds += 2
         totals["n/r"] = RouteTotals(totals["n/r"].accepted + 10, delivered=1)
-        found = await rates.read()
+        found = await rates.rates()
     assert found["n/r"].accepted == 5.0
     assert found["n/r"].delivered == 0.0
     assert found["n/r"].failing is None
@@ -45,37 +46,39 @@ async def test_rates_are_means_over_the_last_seconds() -> None:
 
 def test_totals_are_counted_by_route() -> None:
     """From the metrics themselves."""
-    metrics = Metrics()
+    registry = MetricsRegistry()
+    ingest, worker = IngestMetrics(registry), WorkerMetrics(registry)
     names = {"namespace": "n", "route": "r", "queue": "q"}
-    metrics.accepted(**names, subject_group="a")
-    metrics.accepted(**names, subject_group="b")
+    ingest.accepted(**names, subject_group="a")
+    ingest.accepted(**names, subject_group="b")
     for outcome, error_class in (("delivered", "none"), ("failed", "5xx"), ("refused", "refused")):
-        metrics.attempt(
+        worker.attempt(
             **names, stage="first", target="t", outcome=outcome, error_class=error_class, duration_seconds=0.1
         )
-    metrics.delivered(**names, target="t", subject_group="a")
-    metrics.dead_letter(**names, target="t", error_class="5xx", reason="exhausted", subject_group="a")
-    assert metrics.totals_by_route() == {"n/r": RouteTotals(2, 1, 3, 2, 1)}
+    worker.delivered(**names, target="t", subject_group="a")
+    worker.dead_letter(**names, target="t", error_class="5xx", reason="exhausted", subject_group="a")
+    totals = sum_totals([ingest.totals_by_route(), worker.totals_by_route()])
+    assert totals == {"n/r": RouteTotals(2, 1, 3, 2, 1)}
 
 
 @pytest.mark.looptime
-async def test_queues_are_asked_for_their_counts() -> None:
-    """All partitions of a queue together, each rung by itself."""
-    world = World(make_route(partitions=2), FakeTarget(lambda *_: 200))
+async def test_counts_come_from_the_queues() -> None:
+    """Summed over the partitions of a queue; separate for each rung."""
+    world = WorkerHarness(make_route(partitions=2), FakeTarget(lambda *_: 200))
     for number in range(6):
         await world.send(f"s{number}", 0)
-    board = RouteStatusReader(lambda: RouteSnapshot([world.resolved]), world.backend, None, world.clock)
-    (shown,) = await board.routes()
-    assert [line.name for line in (*shown.queues, *shown.rungs)] == ["messages", "fast", "medium"]
+    reader = RouteStatusReader(lambda: RouteSnapshot([world.resolved]), world.backend, None, world.clock)
+    (shown,) = await reader.routes()
+    assert [queue.name for queue in (*shown.queues, *shown.rungs)] == ["messages", "fast", "medium"]
     assert shown.backlog == 6
     assert shown.rates is None
 
 
 @pytest.mark.looptime
 @pytest.mark.promise(8)
-async def test_a_queue_that_does_not_answer_is_unknown() -> None:
+async def test_an_unavailable_queue_is_unknown() -> None:
     """And so is the backlog."""
-    world = World(make_route(), FakeTarget(lambda *_: 200))
+    world = WorkerHarness(make_route(), FakeTarget(lambda *_: 200))
 
     def refuse(_: str) -> None:
         raise unavailable()
@@ -88,27 +91,27 @@ async def test_a_queue_that_does_not_answer_is_unknown() -> None:
     assert shown.oldest_age_seconds is None
 
 
-class Counting:
-    """Queues that count how often they are asked, and tell no age."""
+class CountingQueues:
+    """Queues that count calls and report no age."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
 
-    def queue(self, _: str) -> "Counting":
-        """Itself."""
+    def queue(self, _: str) -> "CountingQueues":
+        """The same for every URL."""
         return self
 
     async def counts(self) -> QueueCounts:
         """Three messages."""
-        self.asked += 1
+        self.calls += 1
         return QueueCounts(3, 0, 0)
 
 
-class Told:
-    """Rates that know ages only."""
+class AgesOnly:
+    """Provides ages but no rates."""
 
-    async def read(self) -> dict[str, RouteRates]:
-        """None."""
+    async def rates(self) -> dict[str, RouteRates]:
+        """No rates."""
         return {}
 
     async def ages(self) -> dict[str, dict[str, float]]:
@@ -116,48 +119,40 @@ class Told:
         return {"ns/r": {"messages": 40.0, "rung-fast": 7.0}}
 
 
-async def test_ages_that_no_queue_tells_come_from_elsewhere() -> None:
-    """SQS does not know how old its oldest message is; Prometheus may."""
-    world = World(make_route(), FakeTarget(lambda *_: 200))
+async def test_ages_come_from_prometheus_if_queues_do_not_report_them() -> None:
+    """SQS does not report the age of its oldest message."""
+    world = WorkerHarness(make_route(), FakeTarget(lambda *_: 200))
     assert world.resolved.route.key == "ns/r"
-    (shown,) = await RouteStatusReader(lambda: RouteSnapshot([world.resolved]), Counting(), Told(), Steps()).routes()
-    ages = {line.name: line.oldest_age_seconds for line in (*shown.queues, *shown.rungs)}
+    (shown,) = await RouteStatusReader(
+        lambda: RouteSnapshot([world.resolved]), CountingQueues(), AgesOnly(), ManualClock()
+    ).routes()
+    ages = {queue.name: queue.oldest_age_seconds for queue in (*shown.queues, *shown.rungs)}
     assert ages == {"messages": 40.0, "fast": 7.0, "medium": None}
     assert shown.oldest_age_seconds == 40.0
 
 
-async def test_the_more_queues_there_are_the_more_rarely_they_are_asked() -> None:
-    """Each costs a call, and thousands of them every two seconds would cost money; pages side by side ask once."""
-    world = World(make_route(partitions=64), FakeTarget(lambda *_: 200))
-    queues, clock = Counting(), Steps()
-    board = RouteStatusReader(lambda: RouteSnapshot([world.resolved]), queues, None, clock)
-    both = await asyncio.gather(board.routes(), board.routes())
-    assert queues.asked == 66
+async def test_queues_are_counted_less_often_the_more_there_are() -> None:
+    """Each count costs a call, and thousands of calls every two seconds cost money; concurrent pages share a count."""
+    world = WorkerHarness(make_route(partitions=64), FakeTarget(lambda *_: 200))
+    queues, clock = CountingQueues(), ManualClock()
+    reader = RouteStatusReader(lambda: RouteSnapshot([world.resolved]), queues, None, clock)
+    both = await asyncio.gather(reader.routes(), reader.routes())
+    assert queues.calls == 66
     assert both[0] == both[1]
     clock.seconds = 1.0
-    await board.routes()
-    assert queues.asked == 66
+    await reader.routes()
+    assert queues.calls == 66
     clock.seconds = 1.5
-    await board.routes()
-    assert queues.asked == 132
+    await reader.routes()
+    assert queues.calls == 132
 
 
-async def test_a_route_that_is_not_served_is_shown_with_the_reason() -> None:
-    """Among the others, by name; its backlog is unknown."""
-    world = World(make_route(), FakeTarget(lambda *_: 200))
-    known = RouteSnapshot([world.resolved], {"a/new": "the operator has not made the route's queues yet"}, "away")
-    board = RouteStatusReader(lambda: known, Counting(), None, Steps())
-    shown = await board.routes()
-    assert [view.key for view in shown] == list(board.keys()) == ["a/new", world.resolved.route.key]
-    assert (shown[0].backlog, "not made" in shown[0].trouble) == (None, True)
-    assert board.trouble() == "away"
-
-
-async def test_a_board_remembers_backlogs_of_routes_that_are_there() -> None:
-    """For the pictures; those of routes that are gone are forgotten."""
-    board = FakeBoard()
-    live = Live(board)
-    await live.reading()
-    assert (await live.reading()).backlogs == {"n/r": (10, 10)}
-    board.views = []
-    assert (await live.reading()).backlogs == {}
+async def test_an_unserved_route_has_a_reason() -> None:
+    """It is listed among the others, by key; its backlog is unknown."""
+    world = WorkerHarness(make_route(), FakeTarget(lambda *_: 200))
+    snapshot = RouteSnapshot([world.resolved], {"a/new": "the operator has not made the route's queues yet"}, "timeout")
+    reader = RouteStatusReader(lambda: snapshot, CountingQueues(), None, ManualClock())
+    shown = await reader.routes()
+    assert [view.key for view in shown] == list(reader.keys()) == ["a/new", world.resolved.route.key]
+    assert (shown[0].backlog, "not made" in shown[0].unserved_reason) == (None, True)
+    assert reader.stale_reason() == "timeout"

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from chaski_console.data.search import Search, WrongSearchError, read_search
+from chaski_console.data.search import InvalidSearchError, Search, read_search
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.retry.ladder import Reason
 
@@ -10,8 +10,8 @@ NOW = 1_800_000_000_000
 HOUR = 3_600_000
 
 
-def letter(at: int) -> DeadLetter:
-    """A dead letter of that time."""
+def dead_letter(at: int) -> DeadLetter:
+    """A dead letter with this time."""
     return DeadLetter("n/r", "id", "id", "s", at, Reason.EXHAUSTED, "404", "t", "http://a.example/", 1, (), {})
 
 
@@ -30,8 +30,8 @@ def letter(at: int) -> DeadLetter:
     ],
     ids=["nothing", "window", "all", "from", "to", "fields"],
 )
-def test_a_form_is_understood(parameters: dict[str, str], expected: DeadLetterFilter) -> None:
-    """As a filter for stores."""
+def test_a_form_becomes_a_filter(parameters: dict[str, str], expected: DeadLetterFilter) -> None:
+    """For stores."""
     assert read_search(parameters).filter(NOW) == expected
 
 
@@ -47,14 +47,14 @@ def test_a_form_is_understood(parameters: dict[str, str], expected: DeadLetterFi
     ],
     ids=["window", "time", "page", "half-a-page", "long", "long-page"],
 )
-def test_what_can_not_be_searched_for_is_said(parameters: dict[str, str]) -> None:
-    """In a sentence, not a trace."""
-    with pytest.raises(WrongSearchError):
+def test_an_invalid_search_is_rejected(parameters: dict[str, str]) -> None:
+    """With an error that the page can show."""
+    with pytest.raises(InvalidSearchError):
         read_search(parameters).filter(NOW)
 
 
-def test_an_address_says_the_same_search_again() -> None:
-    """What stands in it is what was asked for."""
+def test_a_query_string_round_trips() -> None:
+    """It holds all fields."""
     from urllib.parse import parse_qsl  # noqa: PLC0415 - only here
 
     search = Search(window="7d", subject="a&b=c ü", error_class="5xx", after="5.2")
@@ -75,21 +75,21 @@ def test_an_address_says_the_same_search_again() -> None:
     ],
     ids=["window", "all", "to", "from", "fields"],
 )
-def test_a_search_is_said_as_flags_of_the_command(search: Search, flags: list[str]) -> None:
-    """So that everything it finds can be sent again at once."""
+def test_a_search_becomes_flags_of_the_command(search: Search, flags: list[str]) -> None:
+    """So that everything it finds can be replayed at once."""
     assert search.flags() == flags
 
 
-def test_the_next_page_begins_where_this_one_ended() -> None:
-    """Even where many have the same millisecond."""
-    first = Search(window="all").next_page([letter(1), letter(2), letter(2)])
-    assert (first.begin, first.skipped) == (2, 2)
+def test_the_next_page_continues_after_this_one() -> None:
+    """Even if many have the same millisecond."""
+    first = Search(window="all").next_page([dead_letter(1), dead_letter(2), dead_letter(2)])
+    assert (first.page_start_ms, first.skipped) == (2, 2)
     assert first.filter(NOW).since == 2
-    second = first.next_page([letter(2), letter(2)])
-    assert (second.begin, second.skipped) == (2, 4)
-    assert second.next_page([letter(2), letter(3)]).after == "3.1"
+    second = first.next_page([dead_letter(2), dead_letter(2)])
+    assert (second.page_start_ms, second.skipped) == (2, 4)
+    assert second.next_page([dead_letter(2), dead_letter(3)]).after == "3.1"
 
 
-def test_a_page_never_goes_back_before_the_window() -> None:
-    """The later of both counts."""
+def test_a_page_never_begins_before_the_window() -> None:
+    """The later of both times counts."""
     assert replace(Search(window="1h"), after=f"{NOW - 2 * HOUR}.1").filter(NOW).since == NOW - HOUR

@@ -1,0 +1,34 @@
+import pytest
+
+from chaski_console.data.search import Search
+from chaski_console.pages.dead_letter import REASONS, PageContext, dead_letter_page
+from chaski_console.pages.dead_letters import SearchResult, dead_letters_page
+from chaski_console.pages.layout import ANONYMOUS
+from chaski_core.retry.ladder import Reason
+from unit.console.fakes import NOW, dead_letter
+
+CONTEXT = PageContext(ANONYMOUS, "", may_act=False, now_ms=NOW)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_explained(reason: Reason) -> None:
+    """Beside its code, which the command line and logs use."""
+    page = dead_letter_page([dead_letter(reason=reason)], CONTEXT)
+    assert reason.value in page
+    assert REASONS[reason] in page
+
+
+@pytest.mark.parametrize(
+    ("search", "offers_all_time"),
+    [
+        (Search(), True),
+        (Search(since="2h"), True),
+        (Search(window="all"), False),
+        (Search(window="all", until="1h"), True),
+    ],
+    ids=["default", "from", "all", "to"],
+)
+def test_an_empty_result_offers_to_search_all_time(search: Search, *, offers_all_time: bool) -> None:
+    """Unless the search covered it."""
+    page = dead_letters_page(search, SearchResult([]), (), CONTEXT)
+    assert ('href="/dead-letters?window=all"' in page) is offers_all_time
