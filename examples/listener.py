@@ -1,4 +1,4 @@
-"""A target for first steps: prints every request, and answers 200 or the status given.
+"""A target for first steps: prints every request and answers with 200 or the given status.
 
 python3 examples/listener.py [STATUS]
 """
@@ -10,7 +10,7 @@ STATUS = int(sys.argv[1]) if len(sys.argv) > 1 else 200
 
 
 class Listener(BaseHTTPRequestHandler):
-    """Answers every method alike."""
+    """Handles every method in the same way."""
 
     protocol_version = "HTTP/1.1"
 
@@ -23,10 +23,10 @@ class Listener(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - names that http.server looks for
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - names required by http.server
 
     def log_message(self, *_: object) -> None:
-        """Keeps quiet: `answer` has said it."""
+        """Prints nothing, because `answer` prints each request."""
 
 
 if __name__ == "__main__":

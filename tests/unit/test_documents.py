@@ -1,4 +1,4 @@
-"""What the documents tell people to do on AWS and on a cluster is safe, and names what is there."""
+"""Instructions in the documentation are safe, and its names, links and paths exist."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ DOCUMENTS = [
 
 @pytest.mark.promise(14)
 def test_no_document_has_a_role_trust_every_namespace() -> None:
-    """Anybody with a namespace could then have the role of workers, which reaches all routes of the account."""
+    """Otherwise every user with a namespace could get the workers' role, which has access to all routes of the account."""
     trusted = {
         (path.name, subject)
         for path in DOCUMENTS
@@ -30,13 +30,13 @@ def test_no_document_has_a_role_trust_every_namespace() -> None:
 
 
 def test_no_document_names_an_image_that_the_project_does_not_own() -> None:
-    """Whose image runs has the operator's rights; an image of ours always has a registry in front."""
+    """The owner of an image gets the operator's permissions; image names in the documentation start with a registry."""
     named = re.compile(r"(?<![\w./-])chaski/(?:operator|ingest|worker|tools)\b(?!-)")
     assert [(path.name, text) for path in DOCUMENTS for text in named.findall(path.read_text(encoding="utf-8"))] == []
 
 
-def test_the_runbooks_say_how_to_get_the_route_that_their_commands_read() -> None:
-    """By the names that the operator gives, and no command of theirs reads the folder of a `chaski dev` by default."""
+def test_the_runbooks_describe_how_to_get_the_route_that_their_commands_read() -> None:
+    """By the operator's names; and no command reads the data folder of `chaski dev` by default."""
     text = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
     key = RESOLVED_KEY.replace(".", r"\.")
     got = f"kubectl get configmap {config_map_name('ROUTE')} -n NAMESPACE -o jsonpath='{{.data.{key}}}' > resolved.yaml"
@@ -44,3 +44,68 @@ def test_the_runbooks_say_how_to_get_the_route_that_their_commands_read() -> Non
     commands = re.findall(r"chaski (?:dead-letters (?:list|replay|discard)|ledger|trace) [^`\n]*", text)
     assert len(commands) >= 4
     assert [command for command in commands if "--route resolved.yaml" not in command] == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    """Paths from the top folder, and the names of test modules."""
+    text = page.read_text(encoding="utf-8")
+    roots = (
+        "aws|benchmarks|charts|cli|console|core|crds|embedded|examples|hack|ingest|operator|replay|runtime|tests|worker"
+    )
+    paths = {each for each in re.findall(rf"`((?:{roots})/[\w./-]+)`", text) if "*" not in each}
+    modules = set(re.findall(r"`(test_\w+\.py)`", text))
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+    assert [name for name in sorted(modules) if not any((ROOT / "tests").rglob(name))] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub writes them."""
+    text = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"(?m)^#+ (.+)$", text)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))],
+    ids=lambda path: path.name,
+)
+def test_every_link_to_a_page_and_its_heading_is_right(page: Path) -> None:
+    """A renamed heading breaks the links to it silently."""
+    links = re.findall(r"\]\((?!https?:)([^)\s#]*)(?:#([\w-]+))?\)", page.read_text(encoding="utf-8"))
+    for target, anchor in links:
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
+
+
+def section(title: str) -> str:
+    """The text below a heading of CONTRIBUTING.md."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    found = re.search(rf"(?ms)^## {re.escape(title)}\n(.+?)(?=^## |\Z)", text)
+    assert found is not None, title
+    return found[1]
+
+
+def test_the_map_of_the_code_names_files_that_exist() -> None:
+    """Each question has one folder and at most two modules."""
+    rows = re.findall(r"(?m)^\| where (.+?) \| `([^`]+)` \| (.+) \|$", section("Where is …?"))
+    assert len(rows) >= 12
+    for question, folder, modules in rows:
+        files = re.findall(r"`([^`]+\.py)`", modules)
+        assert 1 <= len(files) <= 2, question
+        assert (ROOT / folder).is_dir(), question
+        assert [file for file in files if not (ROOT / file).is_file()] == [], question
+
+
+def test_the_layout_names_every_root_and_sub_package() -> None:
+    """A newcomer finds each folder in the table, and each folder of the table in the tree."""
+    rows = dict(re.findall(r"(?m)^\| `(\w+)` \| [^|]+ \| (.+) \|$", section("Repository layout")))
+    packages = {path.parent.name: path for path in ROOT.glob("*/chaski_*") if path.is_dir()}
+    assert set(rows) == set(packages)
+    for root, package in packages.items():
+        named = set(re.findall(r"`(\w+)`", rows[root]))
+        present = {path.name for path in package.rglob("*") if (path / "__init__.py").is_file()}
+        assert named <= present, root
+        assert present <= named or "…" in rows[root], root

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The prefix of every name; short, since components are appended. */}}
+{{/* Prefix of every name; short, because component names are appended. */}}
 {{- define "chaski.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
@@ -13,7 +13,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Labels of everything; call with (list $ "component"). */}}
+{{/* Labels of every object; call with (list $ "component"). */}}
 {{- define "chaski.labels" -}}
 {{- $root := index . 0 -}}
 {{ include "chaski.selector" . }}
@@ -30,7 +30,7 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{/* repository@digest, or repository:tag; call with (list $ "workers" "worker"): the part's values and its image's name. */}}
+{{/* repository@digest, or repository:tag; call with (list $ "workers" "worker"): the key in the values and the image's name. */}}
 {{- define "chaski.image" -}}
 {{- $root := index . 0 -}}
 {{- $part := index . 1 -}}
@@ -38,7 +38,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- $repository := $image.repository -}}
 {{- if not $repository -}}
 {{- if not $root.Values.image.registry -}}
-{{- fail (printf "no image for %s: set image.registry to where your images of Chaski lie (registry.example/chaski), or %s.image.repository; docs/install.md says how to build and push them" $part $part) -}}
+{{- fail (printf "no image for %s: set image.registry to the registry of your Chaski images (registry.example/chaski), or set %s.image.repository; docs/install.md describes how to build and push them" $part $part) -}}
 {{- end -}}
 {{- $repository = printf "%s/%s" $root.Values.image.registry (index . 2) -}}
 {{- end -}}
@@ -61,7 +61,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- end -}}
 
-{{/* What Pod security "restricted" asks of a Pod, and of each container. */}}
+{{/* Requirements of the Pod security standard "restricted" for a Pod and for each container. */}}
 {{- define "chaski.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -92,7 +92,7 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end -}}
 
-{{/* Where every process may go that a NetworkPolicy shuts off. */}}
+{{/* Egress of every process that a NetworkPolicy restricts. */}}
 {{- define "chaski.egress" -}}
 - ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
 - ports:
@@ -108,7 +108,7 @@ capabilities: {drop: [ALL]}
 {{- if or (eq (index . 1) "operator") (index (index . 0).Values (index . 1)).enabled }}true{{ end -}}
 {{- end -}}
 
-{{/* Where a component's Pods may run; call with the component's values. */}}
+{{/* Scheduling of a component's Pods; call with the component's values. */}}
 {{- define "chaski.placement" -}}
 {{- with .priorityClassName }}
 priorityClassName: {{ . }}

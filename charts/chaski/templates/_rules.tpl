@@ -1,4 +1,4 @@
-{{/* What the operator may do in the namespaces that it serves. No verb on secrets: workers mount them by name. */}}
+{{/* Rules of the operator in the namespaces that it serves. No verb on secrets: workers mount them by name. */}}
 {{- define "chaski.rules.operator" -}}
 - apiGroups: [chaski.dev]
   resources: [chaskiroutes]
@@ -7,7 +7,7 @@
   resources: [chaskiroutes/status]
   verbs: [get, patch]
 - apiGroups: [chaski.dev]
-  resources: [chaskiroutes/finalizers]  # asked for by OwnerReferencesPermissionEnforcement
+  resources: [chaskiroutes/finalizers]  # required by OwnerReferencesPermissionEnforcement
   verbs: [update]
 - apiGroups: [chaski.dev]
   resources: [chaskireplays]
@@ -37,19 +37,19 @@
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [pods]  # why workers do not start; what they hold; which of them costs least to end
+  resources: [pods]  # why workers do not start; their load; the Pod deletion cost
   verbs: [get, list, watch, patch]
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, patch]
 {{- end -}}
 
-{{/* What the console may do there: the same. */}}
+{{/* Rules of the console in those namespaces: those of ingest. */}}
 {{- define "chaski.rules.console" -}}
 {{ include "chaski.rules.ingest" . }}
 {{- end -}}
 
-{{/* What ingest may do there: it reads routes, and nothing else. */}}
+{{/* Rules of ingest in those namespaces: read access to routes only. */}}
 {{- define "chaski.rules.ingest" -}}
 - apiGroups: [chaski.dev]
   resources: [chaskiroutes]

@@ -1,4 +1,4 @@
-"""The alerts, held to their cases by promtool, and to their runbooks."""
+"""The alerts: promtool runs their cases, and each has a runbook."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ ALERTS: dict[str, dict[str, Any]] = {
 
 
 def promtool_test(case: dict[str, Any]) -> dict[str, Any]:
-    """One case as promtool reads it: judged by the series `ALERTS`, which Prometheus itself writes."""
+    """A case in promtool's format, evaluated by Prometheus' own series `ALERTS`."""
     firing = f'count(ALERTS{{alertname="{case["alert"]}",alertstate="firing"}})'
     return {
         "name": f"{case['alert']}: {case.get('fires') or case['quiet']}",
@@ -36,18 +36,20 @@ def promtool_test(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """What promtool says."""
+    """Runs promtool."""
     command = [need("promtool"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
-def test_the_rules_are_rules() -> None:
-    """Expressions, templates and durations, by Prometheus' own judgement."""
+@pytest.mark.landing
+def test_the_rules_are_valid() -> None:
+    """Expressions, templates and durations, checked by promtool."""
     ran = promtool("check", "rules", RULES)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_every_alert_fires_and_is_quiet_as_its_cases_say(tmp_path: Path) -> None:
+@pytest.mark.landing
+def test_every_alert_fires_or_not_as_in_its_cases(tmp_path: Path) -> None:
     """All cases in one run of promtool."""
     file = tmp_path / "cases.yaml"
     tests = [promtool_test(case) for case in CASES]
@@ -56,26 +58,27 @@ def test_every_alert_fires_and_is_quiet_as_its_cases_say(tmp_path: Path) -> None
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_a_wrong_case_is_noticed(tmp_path: Path) -> None:
-    """Each case turned round fails."""
+@pytest.mark.landing
+def test_a_wrong_case_fails(tmp_path: Path) -> None:
+    """Each case fails with the opposite expectation."""
     names = ("fires", "quiet")
-    turned = [{names[1 - names.index(key)] if key in names else key: case[key] for key in case} for case in CASES]
+    inverted = [{names[1 - names.index(key)] if key in names else key: case[key] for key in case} for case in CASES]
     file = tmp_path / "cases.yaml"
-    tests = [promtool_test(case) for case in turned]
+    tests = [promtool_test(case) for case in inverted]
     file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}))
     ran = promtool("test", "rules", file)
     assert (ran.stdout + ran.stderr).count(" expr: ") == len(CASES)
 
 
 def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
-    """An alert that never fires is worse than none."""
+    """An alert that never fires gives false confidence."""
     assert {case["alert"] for case in CASES if "fires" in case} == set(ALERTS)
     assert {case["alert"] for case in CASES if "quiet" in case} == set(ALERTS)
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_every_alert_has_a_runbook_where_it_says(name: str) -> None:
-    """A heading of its own name, with what it means and what to do."""
+def test_every_alert_has_a_runbook_at_its_url(name: str) -> None:
+    """A section with its name, its meaning and what to do."""
     rule = ALERTS[name]
     assert rule["annotations"]["runbook_url"] == f"docs/runbooks.md#{name.lower()}"
     assert {"summary", "description"} < set(rule["annotations"])
@@ -83,19 +86,19 @@ def test_every_alert_has_a_runbook_where_it_says(name: str) -> None:
     page = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
     section = re.search(rf"(?ms)^## {name}\n(.+?)(?=^## |\Z)", page)
     assert section is not None
-    for part in ("**Means.**", "**Look.**", "**Do.**"):
+    for part in ("**Meaning.**", "**Check.**", "**Fix.**"):
         assert part in section[1]
 
 
 def test_there_is_no_runbook_without_an_alert() -> None:
-    """It would be out of date."""
+    """It would be outdated."""
     page = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
     assert set(re.findall(r"(?m)^## (Chaski\w+)$", page)) == set(ALERTS)
 
 
-def test_alerts_ask_for_documented_metrics_only() -> None:
+def test_alerts_use_documented_metrics_only() -> None:
     """A renamed metric would silence its alert."""
     documented = set(re.findall(r"`(chaski_\w+)", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
-    asked = {name for rule in ALERTS.values() for name in re.findall(r"\bchaski_\w+", rule["expr"])}
-    asked = {re.sub(r"_(bucket|count|sum)$", "", name) for name in asked} - {"chaski_"}
-    assert asked - documented == set()
+    used = {name for rule in ALERTS.values() for name in re.findall(r"\bchaski_\w+", rule["expr"])}
+    used = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used} - {"chaski_"}
+    assert used - documented == set()

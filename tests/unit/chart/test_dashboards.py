@@ -23,14 +23,14 @@ def builder() -> ModuleType:
     return module
 
 
-def test_the_files_are_what_their_source_says(builder: ModuleType) -> None:
-    """Else: python hack/dashboards.py."""
+def test_the_files_match_their_source(builder: ModuleType) -> None:
+    """To update them: python hack/dashboards.py."""
     assert {file.name: file.read_text(encoding="utf-8") for file in FILES} == builder.dashboards()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_panels_fill_a_grid_and_have_titles(file: Path) -> None:
-    """None lies over another, and none is wider than the page."""
+    """Panels do not overlap and are not wider than the page."""
     taken: set[tuple[int, int]] = set()
     for panel in json.loads(file.read_text(encoding="utf-8"))["panels"]:
         grid = panel["gridPos"]
@@ -41,14 +41,14 @@ def test_panels_fill_a_grid_and_have_titles(file: Path) -> None:
         taken |= cells
 
 
-def test_dashboards_ask_for_documented_metrics_only() -> None:
+def test_dashboards_use_documented_metrics_only() -> None:
     """A renamed metric would leave its panel empty."""
     documented = set(re.findall(r"`(chaski_\w+)", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")))
-    asked = {
+    used = {
         re.sub(r"_(bucket|count|sum)$", "", name)
         for file in FILES
         for panel in json.loads(file.read_text(encoding="utf-8"))["panels"]
         for target in panel.get("targets", [])
         for name in re.findall(r"\bchaski_\w+", target["expr"])
     }
-    assert asked - documented - {"chaski_"} == set()
+    assert used - documented - {"chaski_"} == set()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chaski_core.retry.outcome import ErrorClass, Outcome
-from chaski_runtime.observability.log_fields import Attempt, attempt_fields
+from chaski_worker.observability.attempt_log import Attempt, attempt_fields
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "charts" / "chaski" / "files" / "elastic"
@@ -27,7 +27,7 @@ def mapped(properties: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
 FIELDS = dict(mapped(TEMPLATE["template"]["mappings"]["properties"]))
 
 
-def test_every_field_of_an_attempt_is_indexed_as_what_it_is() -> None:
+def test_every_field_of_an_attempt_is_indexed_with_its_type() -> None:
     """A number as a number, an id as a keyword."""
     attempt = Attempt(
         "n", "r", "q", "retry", 2, "identity", "label", "subject", "POST", "https://a.example:8443/b",
@@ -39,8 +39,8 @@ def test_every_field_of_an_attempt_is_indexed_as_what_it_is() -> None:
         assert FIELDS[name] in expected, name
 
 
-def test_saved_searches_show_and_ask_for_fields_that_are_indexed() -> None:
-    """A column that does not exist is empty for ever."""
+def test_saved_searches_use_indexed_fields() -> None:
+    """A column of an unknown field would always be empty."""
     searches = [each for each in OBJECTS if each["type"] == "search"]
     assert len(searches) == 3
     for search in searches:
@@ -49,7 +49,7 @@ def test_saved_searches_show_and_ask_for_fields_that_are_indexed() -> None:
         assert set(search["attributes"]["columns"]) | set(asked) <= set(FIELDS)
 
 
-def test_the_documentation_asks_for_fields_that_are_indexed() -> None:
+def test_the_documentation_uses_indexed_fields() -> None:
     """In KQL and in aggregations."""
     page = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
     asked = set(re.findall(r"([a-z]+\.[a-z.]+) : ", page)) | set(re.findall(r'"field": "([^"]+)"', page))
