@@ -1,76 +1,92 @@
-# Every target sets up what it needs: a virtual environment in .venv from the hashed lock file.
+# Every target sets up what it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell hack/find-python)
+# The environment of the tests and checks: every extra and tool, about 900 MB.
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
-# A file's tests stay together; the files are begun in their order, the long acceptance tests first.
-SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
+# The environment of `make demo`: what the command `chaski` needs and nothing else, about 150 MB, so that the first try is quick.
+DEMO_VENV := .venv-demo
+DEMO_STAMP := $(DEMO_VENV)/.stamp
+# Twice as many test processes as a small machine has cores, since tests mostly wait. The tests of a file stay in one process, and
+# files start in alphabetical order: the acceptance tests, which take longest, first.
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 
-# What the tests against a real Kubernetes API server run.
+# Programs for the tests against a real Kubernetes API server.
 KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager helm kubeconform
 
-.PHONY: help setup kube tools demo test test-fast test-slow e2e lint format dev bench lock clean chart cluster-up cluster-down campaign
+.PHONY: help setup kube tools demo test test-fast test-landing test-cluster test-slow e2e lint format dev bench lock clean chart cluster-up cluster-down campaign
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[36m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements/dev.txt pyproject.toml hack/setup hack/find-python
-	@hack/setup "$(PYTHON)" "$(VENV)"
+	@hack/setup "$(PYTHON)" "$(VENV)" dev
 	@touch $@
 
-setup: $(STAMP) ## make .venv with Chaski and everything that its tests need
+$(DEMO_STAMP): requirements/tools.txt hack/setup hack/find-python
+	@hack/setup "$(PYTHON)" "$(DEMO_VENV)" tools
+	@touch $@
 
-kube: $(STAMP) ## build what the tests need of Kubernetes and Helm, outside the checkout; the first time takes minutes
+setup: $(STAMP) ## create .venv with Chaski and the dependencies of its tests
+
+kube: $(STAMP) ## build the programs of Kubernetes and Helm for the tests, outside the checkout; the first time takes minutes
 	@$(BIN)/python hack/kube/build.py --for-tests $(KUBE_PROGRAMS) >/dev/null
 
-tools: ## install Prometheus and Chromium for the tests, where they are missing and this is root on Debian
+tools: ## install Debian packages for the tests (Prometheus, Chromium, jq, faketime), as root on Debian or Ubuntu
 	@hack/test-tools
 
-demo: $(STAMP) ## send the experiment to a test server and print what happened, exactly
-	@$(BIN)/chaski demo
+demo: $(DEMO_STAMP) ## send the experiment's messages to a test server and print the results
+	@$(DEMO_VENV)/bin/python -P -m chaski_cli demo
 
-test: $(STAMP) kube tools ## unit, contract and acceptance tests
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+# Each test is run by exactly one of test, test-landing, test-cluster, test-slow and e2e: pyproject.toml describes the markers.
+test: $(STAMP) ## unit, contract and acceptance tests that need only Python: 4 minutes on two cores
+	@$(BIN)/python -m pytest $(PARALLEL)
 
-test-fast: $(STAMP) tools ## unit and contract tests only
-	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit tests/contract
+test-fast: $(STAMP) ## the unit and contract tests of make test
+	@$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/contract
 
-test-slow: $(STAMP) kube tools ## what takes minutes or a whole machine
-	@$(BIN)/python -m pytest -m slow
+test-landing: $(STAMP) tools ## before a change lands: long tests, and those that need Java and Maven, Debian packages or root
+	@$(BIN)/python -m pytest $(PARALLEL) -m "landing and not (cluster or slow or e2e)"
 
-e2e: $(STAMP) ## everything on a real one-node cluster that this brings up (root, Debian)
+test-cluster: $(STAMP) kube tools ## before a change lands: tests on a real Kubernetes API server, and the chart (needs Go)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "cluster and not (slow or e2e)"
+
+test-slow: $(STAMP) kube tools ## on no landing: tests that take many minutes or a whole machine
+	@$(BIN)/python -m pytest -m "slow and not e2e"
+
+e2e: $(STAMP) ## tests on a real one-node cluster, which this starts (root, Debian)
 	@$(BIN)/python -m pytest -m e2e --durations=8 tests/e2e
 
 SECONDS := 60
-campaign: $(STAMP) tools ## faults under load and a judge of its own: SECONDS= SEED= BACKEND=embedded|sqs MESSAGES= ORDERING= FAULTS=
+campaign: $(STAMP) tools ## faults under load, checked against the promises: SECONDS= SEED= BACKEND=embedded|sqs MESSAGES= ORDERING= FAULTS=
 	@$(BIN)/python -m tests.campaign --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(BACKEND),--backend $(BACKEND)) \
 	  $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(ORDERING),--ordering $(ORDERING)) $(if $(FAULTS),--faults $(FAULTS))
 
-lint: $(STAMP) ## style, types, import directions, the CRD's schema
+lint: $(STAMP) ## style, types, import directions, words, commit messages, CRDs
 	@hack/lint "$(BIN)"
 
-format: $(STAMP) ## format and mend what can be mended by itself
+format: $(STAMP) ## format, and fix what can be fixed automatically
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 dev: $(STAMP) ## run Chaski on this machine with examples/first-route.yaml
 	@$(BIN)/chaski dev examples/first-route.yaml
 
-chart: $(STAMP) ## write what the chart holds a second time: the CRD, its README's values
+chart: $(STAMP) ## write the generated files of the chart: the CRD, its README's values
 	@$(BIN)/python hack/chart_files.py
 
 bench: $(STAMP) ## measure, print ratios, write docs/performance.md
 	@$(BIN)/python -m benchmarks
 
-cluster-up: $(STAMP) ## a one-node Kubernetes here, with the images and stand-ins for AWS (root, Debian)
+cluster-up: $(STAMP) ## start a one-node Kubernetes here, with the images and AWS emulators (root, Debian)
 	@PYTHON="$(CURDIR)/$(BIN)/python" hack/cluster/up
 
-cluster-down: ## end what cluster-up began
+cluster-down: ## stop the cluster of cluster-up
 	@hack/cluster/down
 
-lock: $(STAMP) ## resolve requirements/*.txt anew (hashes, no addresses)
+lock: $(STAMP) ## resolve requirements/*.txt again (hashes, no addresses)
 	@hack/lock "$(BIN)"
 
-clean: ## remove the virtual environment and caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+clean: ## remove the virtual environments and caches
+	@rm -rf $(VENV) $(DEMO_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes what the chart holds a second time: the definitions of its resources, and its README's table of values.
+"""Writes the generated files of the chart: its copies of the CRDs, and the table of values in its README.
 
-`chart-files` writes both; `chart-files --check` says which of them differs, and ends with status 1. Needs PyYAML.
+`chart_files.py --check` writes nothing: it prints the files that differ and exits with status 1 if there are any. Needs PyYAML.
 """
 
 import sys
@@ -16,7 +16,7 @@ BEGIN, END = "<!-- values: written by `make chart` -->\n", "<!-- end of values -
 
 
 def rows(node: yaml.MappingNode, lines: list[str], above: str = "") -> Iterator[tuple[str, str, str]]:
-    """Name, default and comment of each value; a mapping whose keys are no values of their own counts as one."""
+    """Name, default and comment of each value; a mapping in flow style, or named `resources`, counts as one value."""
     for key, value in node.value:
         name = f"{above}{key.value}"
         comment = comment_above(lines, key.start_mark.line)
@@ -32,7 +32,7 @@ def rows(node: yaml.MappingNode, lines: list[str], above: str = "") -> Iterator[
 
 
 def comment_above(lines: list[str], line: int) -> str:
-    """The lines of comment that stand right above a key, as one sentence."""
+    """The comment lines directly above a key, joined."""
     found: list[str] = []
     while line > 0 and lines[line - 1].lstrip().startswith("#"):
         line -= 1
@@ -41,7 +41,7 @@ def comment_above(lines: list[str], line: int) -> str:
 
 
 def default_of(node: yaml.Node) -> str:
-    """A default as JSON-like text on one line."""
+    """A default as YAML in flow style on one line."""
     loaded = yaml.safe_load(yaml.serialize(node))
     text = yaml.safe_dump(loaded, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("...\n").strip()
     return '""' if loaded == "" else text
@@ -52,7 +52,7 @@ def table() -> str:
     text = (CHART / "values.yaml").read_text(encoding="utf-8")
     root = yaml.compose(text)
     if not isinstance(root, yaml.MappingNode):
-        raise SystemExit("values.yaml holds no values")
+        raise SystemExit("values.yaml contains no values")
     body = [
         f"| `{name}` | `{default.replace('|', chr(92) + '|')}` | {comment} |"
         for name, default, comment in rows(root, text.splitlines())
@@ -61,7 +61,7 @@ def table() -> str:
 
 
 def wanted() -> dict[Path, str]:
-    """What each file should hold."""
+    """The expected text of each file."""
     readme = CHART / "README.md"
     text = readme.read_text(encoding="utf-8")
     head, tail = text.partition(BEGIN)[0], text.partition(END)[2]
@@ -72,11 +72,11 @@ def wanted() -> dict[Path, str]:
 
 
 def main() -> int:
-    """Writes or checks; the exit status."""
+    """Writes or checks the files; returns the exit status."""
     differing = {file: text for file, text in wanted().items() if not file.exists() or file.read_text() != text}
     if "--check" in sys.argv[1:]:
         for file in differing:
-            print(f"{file.relative_to(ROOT)} is not what `make chart` writes", file=sys.stderr)
+            print(f"{file.relative_to(ROOT)} is outdated: run `make chart`", file=sys.stderr)
         return int(bool(differing))
     for file, text in differing.items():
         file.write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Draws the dashboards as they would look: `python hack/dashboard_pictures.py PROMETHEUS_URL FOLDER [MINUTES]`.
+"""Draws the dashboards as images without Grafana: `python hack/dashboard_pictures.py PROMETHEUS_URL FOLDER [MINUTES]`.
 
-Grafana is not needed: each panel's own queries are asked of a Prometheus, and Matplotlib draws what they return, where the
-dashboard has the panel. For the documentation, and to look at a change of a dashboard.
+Runs the queries of each panel on a Prometheus and draws the results with Matplotlib at the panel's place in the grid. For the
+documentation, and to check a change of a dashboard.
 """
 
 import json
@@ -22,43 +22,43 @@ import matplotlib.pyplot as plt  # the backend is chosen first
 ROOT = Path(__file__).resolve().parents[1]
 DASHBOARDS = ROOT / "charts" / "chaski" / "files" / "dashboards"
 STEP_SECONDS = 5
-POINTS_A_ROW = 0.34  # inches of a row of the grid
+INCHES_PER_ROW = 0.34  # height of a row of the grid
 COLOURS = ["#7eb26d", "#eab839", "#6ed0e0", "#ef843c", "#e24d42", "#1f78c1", "#ba43a9", "#705da0", "#508642", "#cca300"]
 UNITS = {"reqps": "/s", "s": " s", "short": ""}
 
 
 class Prometheus:
-    """Answers queries over the last minutes."""
+    """Runs queries over the last minutes."""
 
     def __init__(self, url: str, minutes: float) -> None:
         self._url = url
         self._end = time.time()
         self._start = self._end - minutes * 60
 
-    def ask(self, expression: str) -> list[dict[str, Any]]:
-        """The series of an expression, with all variables set to All."""
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series of an expression, with all dashboard variables set to All."""
         for name in ("namespace", "route", "target"):
             expression = expression.replace(f"${name}", ".+")
-        asked = {
+        parameters = {
             "query": expression.replace("$__rate_interval", "30s"),
             "start": self._start,
             "end": self._end,
             "step": STEP_SECONDS,
         }
-        with urllib.request.urlopen(f"{self._url}/api/v1/query_range?{urllib.parse.urlencode(asked)}") as answer:  # noqa: S310 - the URL that was given
-            found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-        return found
+        with urllib.request.urlopen(f"{self._url}/api/v1/query_range?{urllib.parse.urlencode(parameters)}") as response:  # noqa: S310 - the URL is an argument
+            series: list[dict[str, Any]] = json.load(response)["data"]["result"]
+        return series
 
 
 def legend(template: str, labels: dict[str, str]) -> str:
-    """A legend as Grafana fills it in."""
+    """A legend with its labels filled in as by Grafana."""
     if template == "__auto":
         return ""
     return re.sub(r"\{\{(\w+)\}\}", lambda match: labels.get(match[1], ""), template)
 
 
-def said(value: float, unit: str) -> str:
-    """A figure for a stat."""
+def formatted(value: float, unit: str) -> str:
+    """A number with its unit."""
     if unit == "percentunit":
         return f"{value * 100:.3g}%"
     if unit == "bytes":
@@ -67,13 +67,13 @@ def said(value: float, unit: str) -> str:
 
 
 def draw(axes: Any, panel: dict[str, Any], server: Prometheus) -> None:
-    """One panel."""
+    """Draws one panel."""
     unit = panel.get("fieldConfig", {}).get("defaults", {}).get("unit", "short")
     axes.set_title(panel["title"], loc="left", fontsize=8, color="#333", fontweight="bold")
-    series = [(target, each) for target in panel["targets"] for each in server.ask(target["expr"])]
+    series = [(target, each) for target in panel["targets"] for each in server.query(target["expr"])]
     if panel["type"] == "stat":
         axes.axis("off")
-        figures = [said(float(each["values"][-1][1]), unit) for _, each in series]
+        figures = [formatted(float(each["values"][-1][1]), unit) for _, each in series]
         axes.text(
             0.5, 0.45, figures[0] if figures else "no data", ha="center", va="center", fontsize=18, color="#37872d"
         )
@@ -92,13 +92,13 @@ def draw(axes: Any, panel: dict[str, Any], server: Prometheus) -> None:
         axes.plot(times, values, color=colour, linewidth=0.9, label=legend(target["legendFormat"], each["metric"]))
         axes.fill_between(times, values, color=colour, alpha=0.08, linewidth=0)
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(lambda value, _: said(value, unit))
+    axes.yaxis.set_major_formatter(lambda value, _: formatted(value, unit))
     if len(series) <= 12 and any(each["metric"] for _, each in series):
         axes.legend(fontsize=5, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1))
 
 
 def draw_heatmap(axes: Any, series: Sequence[dict[str, Any]]) -> None:
-    """Buckets by time; each of the series counts all below its bound."""
+    """Draws buckets by time; each series of a Prometheus histogram counts all observations below its bound."""
     rising = sorted(series, key=lambda each: float(each["metric"]["le"]))
     rows, below = [], None
     for each in rising:
@@ -111,10 +111,10 @@ def draw_heatmap(axes: Any, series: Sequence[dict[str, Any]]) -> None:
 
 
 def picture(file: Path, server: Prometheus) -> Any:
-    """A whole dashboard."""
+    """The figure of a whole dashboard."""
     dashboard = json.loads(file.read_text(encoding="utf-8"))
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
-    figure = plt.figure(figsize=(15, rows * POINTS_A_ROW), facecolor="#f7f8fa")
+    figure = plt.figure(figsize=(15, rows * INCHES_PER_ROW), facecolor="#f7f8fa")
     for panel in dashboard["panels"]:
         grid = panel["gridPos"]
         left, bottom = grid["x"] / 24, 1 - (grid["y"] + grid["h"]) / rows

@@ -1,6 +1,6 @@
-"""Writes the Grafana dashboards of charts/chaski/files/dashboards from what is said here: `python hack/dashboards.py`.
+"""Writes the Grafana dashboards in charts/chaski/files/dashboards from the panels defined here: `python hack/dashboards.py`.
 
-A dashboard's JSON is long and says the same thing many times; panels are said once here, and a test holds the files to it.
+The JSON of a dashboard is long and repetitive; a test compares the files with this source.
 """
 
 import json
@@ -13,14 +13,14 @@ FOLDER = Path(__file__).resolve().parents[1] / "charts" / "chaski" / "files" / "
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24
 
-# Workers and the operator show the same queue, so of each only one counts.
+# Workers and the operator both export the counts of a queue, so queries take the maximum of each queue before they add.
 ROUTE = 'namespace=~"$namespace",route=~"$route"'
 TARGET = f'{ROUTE},target=~"$target"'
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture."""
+    """One panel: its queries and its size in grid units."""
 
     title: str
     queries: Sequence[tuple[str, str]]  # expression, legend
@@ -30,12 +30,12 @@ class Panel:
     height: int = 7
     about: str = ""
     stack: bool = False
-    warn: float | None = None  # of a stat: red from here on
+    warn: float | None = None  # threshold from which a stat is red
 
 
 @dataclass(frozen=True)
 class Row:
-    """Panels under one heading."""
+    """The panels under one heading."""
 
     title: str
     panels: Sequence[Panel]
@@ -47,7 +47,7 @@ def summed(by: str) -> str:
 
 
 def messages(selector: str = "", by: str = "namespace, route") -> str:
-    """Messages on queues, by labels."""
+    """Messages in queues, by labels."""
     return f"{summed(by)}(max by (namespace, route, queue, state) (chaski_queue_messages{{{selector}}}))"
 
 
@@ -57,7 +57,7 @@ def age(selector: str = "") -> str:
 
 
 def per_second(metric: str, selector: str = "", by: str = "namespace, route") -> str:
-    """How fast a counter counts, by labels."""
+    """The rate of a counter, by labels."""
     return f"{summed(by)}(rate({metric}{{{selector}}}[$__rate_interval]))"
 
 
@@ -74,12 +74,12 @@ def quantiles(histogram: str, selector: str = "", extra: str = "") -> list[tuple
 
 
 def or_zero(expression: str) -> str:
-    """Zero where nothing was ever counted: for what is rare."""
+    """The expression, or zero if its series do not exist yet: for rare events."""
     return f"{expression} or on() vector(0)"
 
 
 def failing(selector: str, by: str) -> str:
-    """Share of attempts that fail."""
+    """The share of attempts that fail."""
     not_delivered = 'outcome!="delivered"'
     part = per_second("chaski_attempts_total", f"{selector},{not_delivered}" if selector else not_delivered, by)
     whole = per_second("chaski_attempts_total", selector, by)
@@ -87,7 +87,7 @@ def failing(selector: str, by: str) -> str:
 
 
 def unaccounted(selector: str) -> str:
-    """What is accepted, and neither settled nor pending, since the processes started."""
+    """Messages accepted since the processes started that are neither settled nor pending."""
     accepted = f"sum(chaski_messages_accepted_total{{{selector}}})"
     settled = f'sum(chaski_messages_settled_total{{{selector},origin="ingest"}})'
     return f"{accepted} - ({settled} or vector(0)) - {messages(selector, '')}"
@@ -112,8 +112,8 @@ OVERVIEW = [
                 "stat",
                 4,
                 4,
-                "Accepted, and neither delivered, given up nor pending, since the processes started. "
-                "Near zero; a killed process takes with it what was not scraped.",
+                "Messages accepted since the processes started that are neither delivered, dead-lettered nor pending. "
+                "Expected to be near zero; counts of a killed process since its last scrape are missing.",
                 warn=100,
             ),
         ],
@@ -123,7 +123,7 @@ OVERVIEW = [
         [
             Panel("Accepted by route", [(per_second(ACCEPTED), "{{namespace}}/{{route}}")], "reqps", stack=True),
             Panel("Delivered by route", [(per_second(DELIVERED), "{{namespace}}/{{route}}")], "reqps", stack=True),
-            Panel("Attempts that fail", [(failing("", "namespace, route"), "{{namespace}}/{{route}}")], "percentunit"),
+            Panel("Failed attempts", [(failing("", "namespace, route"), "{{namespace}}/{{route}}")], "percentunit"),
             Panel("Backlog by route", [(messages(), "{{namespace}}/{{route}}")]),
             Panel("Oldest message by queue", [(age(), "{{route}} {{queue}}")], "s"),
             Panel(
@@ -136,7 +136,7 @@ OVERVIEW = [
         "Ingest",
         [
             Panel(
-                "Answers",
+                "Responses",
                 [
                     (
                         per_second("chaski_ingest_request_duration_seconds_count", by="kind, status"),
@@ -145,21 +145,21 @@ OVERVIEW = [
                 ],
                 "reqps",
             ),
-            Panel("Time to answer", quantiles("chaski_ingest_request_duration_seconds", 'kind="single"'), "s"),
+            Panel("Response time", quantiles("chaski_ingest_request_duration_seconds", 'kind="single"'), "s"),
             Panel(
                 "Rejections by reason",
                 [(or_zero(per_second("chaski_ingest_rejections_total", by="reason")), "{{reason}}")],
                 "reqps",
             ),
             Panel(
-                "Waiting for the queue's answer",
+                "Waiting for the queue",
                 [
                     ("sum(chaski_ingest_buffer_messages)", "messages"),
                     ("sum(chaski_ingest_buffer_messages_limit)", "limit"),
                 ],
             ),
             Panel(
-                "Messages in one call",
+                "Messages per call",
                 [
                     (
                         f"{per_second('chaski_ingest_batch_entries_sum', by='')} / {per_second('chaski_ingest_batch_entries_count', by='')}",
@@ -168,7 +168,7 @@ OVERVIEW = [
                 ],
             ),
             Panel(
-                "Canary: since the last arrived",
+                "Canary: time since the last arrival",
                 [(or_zero("max by (namespace, route) (chaski_canary_age_seconds)"), "{{route}}")],
                 "s",
             ),
@@ -185,10 +185,10 @@ OVERVIEW = [
                 "Repeats",
                 [(or_zero(per_second("chaski_repeats_total")), "{{route}}")],
                 "reqps",
-                about="Messages that came again unfinished: a crash, a pause, a lost hold.",
+                about="Messages received again before they were settled: after a crash, a pause or a lost visibility timeout.",
             ),
             Panel(
-                "Hand-overs that failed",
+                "Failed handovers",
                 [(or_zero(per_second("chaski_handover_failures_total", by="route, to")), "{{route}} {{to}}")],
                 "reqps",
             ),
@@ -207,7 +207,7 @@ OVERVIEW = [
                 "DynamoDB calls", [(per_second("chaski_dynamodb_requests_total", by="action"), "{{action}}")], "reqps"
             ),
             Panel(
-                "Calls that failed",
+                "Failed calls",
                 [
                     (
                         or_zero(
@@ -228,7 +228,7 @@ OVERVIEW = [
         [
             Panel("Reconciliations", [(per_second("chaski_reconciles_total", by="result"), "{{result}}")], "reqps"),
             Panel(
-                "Routes that are not ready",
+                "Routes not ready",
                 [('count(chaski_route_condition{condition="Ready"} == 0) or vector(0)', "")],
                 kind="stat",
                 warn=1,
@@ -239,7 +239,7 @@ OVERVIEW = [
                 [(or_zero(per_second("chaski_scaling_decisions_total", by="direction")), "{{direction}}")],
                 "reqps",
             ),
-            Panel("Since the watch was seen to work", [("max(chaski_operator_watch_age_seconds)", "")], "s"),
+            Panel("Watch age", [("max(chaski_operator_watch_age_seconds)", "")], "s"),
         ],
     ),
     Row(
@@ -273,7 +273,7 @@ BY_ROUTE = [
             Panel("Delivered", [(per_second(DELIVERED, ROUTE, ""), "")], "reqps", "stat", 4, 4),
             Panel("Backlog", [(messages(ROUTE, ""), "")], "short", "stat", 4, 4),
             Panel("Oldest message", [(f"max({age(ROUTE)})", "")], "s", "stat", 4, 4, warn=1800),
-            Panel("Attempts that fail", [(failing(ROUTE, ""), "")], "percentunit", "stat", 4, 4, warn=0.2),
+            Panel("Failed attempts", [(failing(ROUTE, ""), "")], "percentunit", "stat", 4, 4, warn=0.2),
             Panel("Not accounted for", [(unaccounted(ROUTE), "")], "short", "stat", 4, 4, warn=100),
         ],
     ),
@@ -301,9 +301,9 @@ BY_ROUTE = [
         "Targets",
         [
             Panel("Attempts by target", [(per_second(ATTEMPTS, ROUTE, "target"), "{{target}}")], "reqps"),
-            Panel("Failing by target", [(failing(ROUTE, "target"), "{{target}}")], "percentunit"),
+            Panel("Failed attempts by target", [(failing(ROUTE, "target"), "{{target}}")], "percentunit"),
             Panel(
-                "Time by target, 95th percentile",
+                "Duration by target, 95th percentile",
                 [quantiles("chaski_attempt_duration_seconds", ROUTE, "target")[1]],
                 "s",
             ),
@@ -350,7 +350,7 @@ BY_ROUTE = [
                 ],
             ),
             Panel(
-                "Attempts at once",
+                "Concurrent attempts",
                 [
                     (f'sum by (queue) (chaski_lanes{{{ROUTE},state="busy"}})', "{{queue}}"),
                     (f"sum(chaski_attempts_limit{{{ROUTE}}})", "limit"),
@@ -359,7 +359,7 @@ BY_ROUTE = [
             Panel("Worker Pods", [(f"sum by (queue, state) (chaski_replicas{{{ROUTE}}})", "{{queue}} {{state}}")]),
             Panel("Repeats", [(or_zero(per_second("chaski_repeats_total", ROUTE, "queue")), "{{queue}}")], "reqps"),
             Panel(
-                "Hand-overs that failed",
+                "Failed handovers",
                 [(or_zero(per_second("chaski_handover_failures_total", ROUTE, "to")), "{{to}}")],
                 "reqps",
             ),
@@ -372,8 +372,15 @@ BY_TARGET = [
         "Now",
         [
             Panel("Attempts", [(per_second(ATTEMPTS, TARGET, ""), "")], "reqps", "stat", 6, 4),
-            Panel("Attempts that fail", [(failing(TARGET, ""), "")], "percentunit", "stat", 6, 4, warn=0.2),
-            Panel("95th percentile", [quantiles("chaski_attempt_duration_seconds", TARGET)[1]], "s", "stat", 6, 4),
+            Panel("Failed attempts", [(failing(TARGET, ""), "")], "percentunit", "stat", 6, 4, warn=0.2),
+            Panel(
+                "Duration, 95th percentile",
+                [quantiles("chaski_attempt_duration_seconds", TARGET)[1]],
+                "s",
+                "stat",
+                6,
+                4,
+            ),
             Panel(
                 "Dead letters in an hour",
                 [(f"sum(increase({DEAD}{{{TARGET}}}[1h]))", "")],
@@ -395,9 +402,9 @@ BY_TARGET = [
                 "reqps",
             ),
             Panel("First attempts and retries", [(per_second(ATTEMPTS, TARGET, "stage"), "{{stage}}")], "reqps"),
-            Panel("How long they take", quantiles("chaski_attempt_duration_seconds", TARGET), "s"),
+            Panel("Duration", quantiles("chaski_attempt_duration_seconds", TARGET), "s"),
             Panel(
-                "How they spread",
+                "Distribution of durations",
                 [(per_second("chaski_attempt_duration_seconds_bucket", TARGET, "le"), "{{le}}")],
                 "short",
                 "heatmap",
@@ -406,7 +413,7 @@ BY_TARGET = [
         ],
     ),
     Row(
-        "What was given up",
+        "Dead letters",
         [
             Panel(
                 "Dead letters by reason",
@@ -438,7 +445,7 @@ def _targets(panel: Panel) -> list[dict[str, Any]]:
     ]
 
 
-def _looks(panel: Panel) -> dict[str, Any]:
+def _options(panel: Panel) -> dict[str, Any]:
     if panel.kind == "stat":
         steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
         if panel.warn is not None:
@@ -486,7 +493,7 @@ def _panels(rows: Sequence[Row]) -> list[dict[str, Any]]:
                     "datasource": SOURCE,
                     "gridPos": {"x": left, "y": top, "w": panel.width, "h": panel.height},
                     "targets": _targets(panel),
-                    **_looks(panel),
+                    **_options(panel),
                 }
             )
             left, lowest = left + panel.width, max(lowest, panel.height)
@@ -531,7 +538,7 @@ def _dashboard(uid: str, title: str, variables: Sequence[dict[str, Any]], rows: 
 
 
 def dashboards() -> dict[str, str]:
-    """The text of each file by its name."""
+    """The JSON text of each dashboard by its file name."""
     namespace = _variable("namespace", ATTEMPTS)
     route = _variable("route", ATTEMPTS, 'namespace=~"$namespace"')
     target = _variable("target", ATTEMPTS, ROUTE)

@@ -1,7 +1,8 @@
-"""Refuses words that a reader has to learn: names, comments, docstrings, messages and documents use the field's words.
+"""Refuses words that a newcomer would have to learn, in names, comments, docstrings, messages and documents.
 
-CONTRIBUTING.md has the glossary. Usage: python hack/words.py [PATH ...]; without paths every tracked file is read.
-Exit code 1 where something is found, each with its place; `--count` prints the number of findings for each folder.
+CONTRIBUTING.md has the glossary. Usage: python hack/words.py [--count] [PATH ...]; without paths every tracked file is checked.
+Prints each finding with its place and exits with code 1 if there is one; `--count` prints the number for each top folder instead.
+A line that has to quote one of the words contains `words: allow`.
 """
 
 import ast
@@ -12,7 +13,9 @@ import sys
 import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 # word -> what to write instead; each stands for its other forms too
 INSTEAD = {
@@ -35,30 +38,39 @@ INSTEAD = {
 }
 _FORMS = {
     "tell": "tell|tells|telling|told",
-    "look": r"look(?! up\b)|looks(?! up\b)|looked(?! up\b)|looking(?! up\b)",
+    "look": "look|looks|looked|looking",
     "room": "room|rooms",
     "house": "house|houses|housekeep",
     "door": "door|doors",
     "somebody": "somebody|nobody|anybody",
     "bear": "bear|bears|borne",
     "mend": "mend|mends|mended|mending",
-    "is no": r"is no(?= (?!longer\b|more\b|later\b|earlier\b|less\b|older\b|larger\b|such\b)[a-z`])",
+    "is no": r"(?<!there )(?<!there\n)is no(?= (?!longer\b|more\b|later\b|earlier\b|less\b|older\b|larger\b|such\b)[a-z`])",
 }
+_LOOK_UP = r"(?!\s+(?:\w+ ){0,2}up\b)"  # in prose, "look up" and "look a name up" are allowed
+# Codes with hyphens, such as `queue-away`, belong to wire formats.
 _PROSE = re.compile(
-    "|".join(rf"(?P<w{number}>\b(?:{_FORMS.get(word, word)})\b)" for number, word in enumerate(INSTEAD)), re.IGNORECASE
+    "|".join(
+        rf"(?P<w{number}>(?<!\w-)\b(?:{_FORMS.get(word, word)})\b{_LOOK_UP if word == 'look' else ''})"
+        for number, word in enumerate(INSTEAD)
+    ),
+    re.IGNORECASE,
 )
-_NAME_WORDS = {
-    form: word
-    for word in INSTEAD
-    if " " not in word
-    for form in re.sub(r"\(\?![^)]*\)", "", _FORMS.get(word, word)).split("|")
-}
+_NAME_WORDS = {form: word for word in INSTEAD if " " not in word for form in _FORMS.get(word, word).split("|")}
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_TEXT_FILES = {".md", ".yaml", ".yml", ".tpl", ".txt", ".js", ".css", ".html", ".toml", ".sh", ""}
-_SKIPPED = ("requirements/", "LICENSE", "hack/words.py", "crds/", "tests/unit/embedded/data/", "tests/data/")
-_IGNORED = "words: allow"  # in a line that quotes what others wrote
+_DOCUMENTS = {".md", ".txt", ".html", ".css", ".yaml", ".yml", ".tpl", ".json", ".toml"}
+_PROGRAMS = {".py", ".js", ".go", ".c", ".sh", ""}
+_SKIPPED = (
+    "requirements/",
+    "LICENSE",
+    "hack/words.py",
+    "tests/unit/hack/test_words.py",
+    "tests/unit/embedded/data/",
+    "tests/data/",
+)
+_ALLOWED = "words: allow"
 
-Finding = tuple[Path, int, str, str]
+Finding = tuple[Path, int, str, str]  # file, line, the word as found, what to write instead
 
 
 def in_prose(path: Path, line: int, text: str) -> Iterator[Finding]:
@@ -69,73 +81,76 @@ def in_prose(path: Path, line: int, text: str) -> Iterator[Finding]:
 
 
 def in_name(path: Path, line: int, name: str) -> Iterator[Finding]:
-    """Findings of an identifier."""
-    for part in _PARTS.findall(name):
-        if word := _NAME_WORDS.get(part.lower()):
+    """Findings of an identifier; `look_up` and `lookUp` are allowed."""
+    parts = [part.lower() for part in _PARTS.findall(name)]
+    for part, following in pairwise([*parts, ""]):
+        word = _NAME_WORDS.get(part)
+        if word and not (word == "look" and following == "up"):
             yield path, line, name, INSTEAD[word]
 
 
 def in_python(path: Path, text: str, *, product: bool) -> Iterator[Finding]:
-    """Findings of a module: its names, comments and docstrings; of product code every text."""
+    """Findings of a module: its names, comments and docstrings, and in product code all other strings."""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield from in_prose(path, token.start[0], token.string)
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from in_name(path, node.lineno, node.name)
-        elif isinstance(node, ast.arg):
-            yield from in_name(path, node.lineno, node.arg)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield from in_name(path, node.lineno, node.id)
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield from in_name(path, node.lineno, node.attr)
-    for line, prose in _texts(ast.parse(text), everything=product):
-        yield from in_prose(path, line, prose)
+        for line, name in _names(node):
+            yield from in_name(path, line, name)
+        if product and isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from in_prose(path, node.lineno, node.value)
+        elif not product and (docstring := _docstring(node)):
+            yield from in_prose(path, docstring.lineno, docstring.value)
 
 
-def _texts(tree: ast.AST, *, everything: bool) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree):
-        if everything and isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.lineno, node.value
-        elif not everything and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                yield first.value.lineno, first.value.value
+def _names(node: ast.AST) -> Iterator[tuple[int, str]]:
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        yield node.lineno, node.name
+    elif isinstance(node, ast.arg):
+        yield node.lineno, node.arg
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.lineno, node.id
+    elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+        yield node.lineno, node.attr
 
 
-def in_file(path: Path) -> Iterator[Finding]:
-    """Findings of a file."""
+def _docstring(node: ast.AST) -> Any:
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+        first = node.body[0]
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            return first.value
+    return None
+
+
+def in_file(path: Path) -> list[Finding]:
+    """Findings of a file, in order, each word of a line once."""
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError:
-        return
+        return []
     lines = text.split("\n")
     if path.suffix == ".py":
         found: Iterable[Finding] = in_python(path, text, product=path.parts[0] not in {"tests", "benchmarks"})
     else:
         found = in_prose(path, 1, text)
-    yield from (each for each in found if _IGNORED not in lines[each[1] - 1])
+    return sorted({each for each in found if _ALLOWED not in lines[each[1] - 1]}, key=lambda each: each[1:])
+
+
+def _files(arguments: Iterable[str]) -> list[Path]:
+    paths = [Path(each) for each in arguments]
+    if not paths:
+        listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()  # noqa: S607 - git of the PATH
+        paths = [Path(each) for each in listed]
+    files = [each for path in paths for each in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    readable = [each for each in files if each.suffix in _DOCUMENTS | _PROGRAMS or each.stem == "Dockerfile"]
+    return [each for each in readable if each.is_file() and not each.as_posix().startswith(_SKIPPED)]
 
 
 def main(arguments: list[str]) -> int:
     """The command."""
-    counting = "--count" in arguments
-    paths = [Path(each) for each in arguments if not each.startswith("-")]
-    if not paths:
-        listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()  # noqa: S607
-        paths = [Path(each) for each in listed if not each.startswith(_SKIPPED)]
-    files = [each for path in paths for each in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-    found = [
-        finding
-        for file in files
-        if file.suffix in _TEXT_FILES | {".py"} and file.is_file()
-        for finding in in_file(file)
-    ]
-    if counting:
+    files = _files(each for each in arguments if not each.startswith("-"))
+    found = [finding for file in files for finding in in_file(file)]
+    if "--count" in arguments:
         for place, number in sorted(Counter(each[0].parts[0] for each in found).items()):
             print(f"{number:6} {place}")
     else:

@@ -1,4 +1,4 @@
-/* What keeps a Pod's namespaces open: waits, and reaps what is left to it. */
+/* Keeps the namespaces of a Pod open: waits, and reaps orphaned processes. */
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>

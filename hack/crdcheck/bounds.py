@@ -1,7 +1,7 @@
-"""Checks that a CustomResourceDefinition is structural, that all in it is bounded, and that every field is explained.
+"""Checks that a CustomResourceDefinition is structural and bounded, and that every field has a description.
 
-Kubernetes refuses an unbounded value only where a rule looks at it; here nothing may be without end, for everything
-lands in etcd. Usage: bounds.py FILE
+Kubernetes refuses an unbounded value only if a CEL rule reads it. Here every value must be bounded, because all of them are
+stored in etcd. Usage: bounds.py FILE
 """
 
 import sys
@@ -17,12 +17,12 @@ _TYPES = {"object", "array", "string", "integer", "boolean"}  # no floating numb
 
 
 def faults(node: dict[str, Any], path: str, *, explain: bool) -> Iterator[str]:
-    """What is wrong with a schema node and those below it; `explain`: a node without a description is a fault."""
+    """Faults of a schema node and of the nodes below it; with `explain` a missing description is one."""
     kind = node.get("type")
     if not node.get("x-kubernetes-int-or-string") and kind not in _TYPES:
         yield f"{path}: the type {kind} is not one of {', '.join(sorted(_TYPES))}"
     if "x-kubernetes-preserve-unknown-fields" in node:
-        yield f"{path}: takes unknown fields"
+        yield f"{path}: accepts unknown fields"
     bounds = _BOUND.get(str(kind), ())
     if bounds and not any(bound in node for bound in bounds):
         yield f"{path}: needs {' or '.join(bounds)}"
@@ -35,7 +35,7 @@ def _below(node: dict[str, Any], path: str) -> Iterator[str]:
     for name, child in node.get("properties", {}).items():
         if str(name).lower() in _YAML_BOOLEANS:
             yield f"{path}.{name}: kubectl would read this name as a boolean"
-        if f"{path}.{name}" != ".metadata":  # the API server's own; a definition can only restrict the name
+        if f"{path}.{name}" != ".metadata":  # defined by the API server; a CRD can only restrict the name
             yield from faults(child, f"{path}.{name}", explain=True)
     rest = node.get("additionalProperties")
     if rest is not None:
@@ -49,16 +49,16 @@ def _below(node: dict[str, Any], path: str) -> Iterator[str]:
 
 
 def main() -> int:
-    """Prints every fault of the file named on the command line; the exit status says whether there is one."""
+    """Prints every fault of the file named on the command line; returns 1 if there is one."""
     definition = yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))
     found = [
         f"{version['name']}{fault}"
         for version in definition["spec"]["versions"]
         for fault in faults(version["schema"]["openAPIV3Schema"], "", explain=True)
     ]
-    # apiVersion and kind are the API server's own and bounded by what it serves.
+    # apiVersion and kind are defined and bounded by the API server.
     found = [fault for fault in found if not fault.split(":")[0].endswith((".apiVersion", ".kind"))]
-    print("\n".join(found) or "the definition is structural, bounded and explained")
+    print("\n".join(found) or "the CRD is structural, bounded and documented")
     return 1 if found else 0
 
 

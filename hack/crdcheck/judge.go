@@ -16,13 +16,13 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 )
 
-// strategy is what the API server's registry asks about a custom resource.
+// strategy is the part of the API server's registry that validates a custom resource.
 type strategy interface {
 	rest.RESTCreateStrategy
 	rest.RESTUpdateStrategy
 }
 
-// judge says of an object what the API server would, by the same functions in the same order.
+// judge validates an object with the functions of the API server, in its order.
 type judge struct {
 	structural *structuralschema.Structural
 	strategy   strategy

@@ -1,10 +1,10 @@
-// crdcheck runs Kubernetes' own code over a CustomResourceDefinition, and over objects of it, without an API server.
+// crdcheck validates a CustomResourceDefinition, and objects of it, with Kubernetes' own code and without an API server.
 //
 //	crdcheck crd FILE       validates the definition itself: structure, bounds, CEL types and CEL cost
-//	crdcheck objects FILE   reads {"object": ..., "old": ...} after {"object": ...} from stdin and answers each with
-//	                        one line: the JSON list of what the API server would say against it ("old" makes it an update)
+//	crdcheck objects FILE   reads objects {"object": ..., "old": ...} from stdin ("old" is optional and makes it an update)
+//	                        and writes one line for each: the JSON list of the faults that the API server would report
 //
-// The exit status is 1 where a definition is refused; an object's faults are an answer, not a failure.
+// The exit status is 1 if the definition is refused; faults of an object are a result, not a failure.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// fault is one thing that Kubernetes says against a definition or an object.
+// fault is one validation error of a definition or an object.
 type fault struct {
 	Field   string `json:"field"`
 	Type    string `json:"type"`
@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	}
 }
 
-// readDefinition reads a definition strictly and defaults it as the API server does on its way in.
+// readDefinition reads a definition strictly and sets defaults as the API server does.
 func readDefinition(path string) (*apiextensionsv1.CustomResourceDefinition, *apiextensions.CustomResourceDefinition, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -1,9 +1,9 @@
-"""Builds Kubernetes' programs from their Go modules: `build.py PROGRAM...` prints the folder in which they then lie.
+"""Builds Kubernetes' programs from their Go modules: `build.py PROGRAM...` prints the folder that contains them.
 
-That folder is outside the checkout, one for each content of this recipe. `KUBEBUILDER_ASSETS`, where it is set, is
-that folder, and nothing is built. The first build of all takes minutes; Go keeps what it compiled.
-With `--if-built` nothing is built: it ends with status 4 where a program is missing. Status 3: there is no Go here.
-With `--for-tests` both are only said, since the tests that need the programs are then skipped, unless `CI=true`.
+The folder is outside the checkout, and its name is a hash of this file and of the modules. If `KUBEBUILDER_ASSETS` is set, it is
+the folder and nothing is built. The first build takes minutes; Go caches compiled packages.
+With `--if-built` nothing is built, and a missing program exits with status 4. Status 3: Go is not installed.
+With `--for-tests` both only log the reason and exit with 0 unless `CI=true`, because the tests that need the programs are skipped.
 """
 
 import argparse
@@ -24,7 +24,7 @@ _MAJOR, _MINOR, _ = KUBERNETES.split(".")
 _VERSION = "k8s.io/component-base/version"
 _STAMPS = f"-X {_VERSION}.gitVersion=v{KUBERNETES} -X {_VERSION}.gitMajor={_MAJOR} -X {_VERSION}.gitMinor={_MINOR}"
 _OWN = ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet")
-# program -> the folder of its go.mod, its package, what the linker is told besides
+# program -> the folder of its go.mod, its package, further linker flags
 PROGRAMS = {name: ("kubernetes", f"k8s.io/kubernetes/cmd/{name}", _STAMPS) for name in _OWN} | {
     "etcd": ("etcd", "go.etcd.io/etcd/server/v3", ""),
     "coredns": ("coredns", "github.com/coredns/coredns", ""),
@@ -32,25 +32,27 @@ PROGRAMS = {name: ("kubernetes", f"k8s.io/kubernetes/cmd/{name}", _STAMPS) for n
     "kubeconform": ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", ""),
 }
 NO_GO, NOT_BUILT = 3, 4
-_EVERY_SECONDS = 30.0  # how often a long build says that it goes on
+_EVERY_SECONDS = 30.0  # interval of progress lines
 
 
 def main() -> None:
     """Reads the command line, builds, prints the folder."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("programs", nargs="+", choices=sorted(PROGRAMS), metavar="PROGRAM", help=" ".join(PROGRAMS))
-    parser.add_argument("--if-built", action="store_true", help="build nothing: say whether it is there")
-    parser.add_argument("--for-tests", action="store_true", help="end well where they can't be had, unless CI=true")
+    parser.add_argument("--if-built", action="store_true", help="build nothing: fail if a program is missing")
+    parser.add_argument(
+        "--for-tests", action="store_true", help="exit with 0 if the programs are unavailable, unless CI=true"
+    )
     given = parser.parse_args()
     try:
         print(ready(given.programs, given.if_built))
     except UnavailableError as error:
-        say(str(error))
+        log(str(error))
         sys.exit(0 if given.for_tests and os.environ.get("CI") != "true" else error.status)
 
 
 class UnavailableError(Exception):
-    """The programs can't be had here; `status` is the exit status."""
+    """The programs are unavailable; `status` is the exit status."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -58,10 +60,10 @@ class UnavailableError(Exception):
 
 
 def ready(programs: list[str], if_built: bool) -> Path:
-    """The folder with the programs, built where they were not. Raises UnavailableError."""
+    """The folder with the programs; builds those that are missing. Raises UnavailableError."""
     if assets := os.environ.get("KUBEBUILDER_ASSETS"):
         if absent := missing(Path(assets), programs):
-            reason = f"KUBEBUILDER_ASSETS is {assets}, which has no {', '.join(absent)}; nothing is built then"
+            reason = f"KUBEBUILDER_ASSETS is {assets}, which lacks {', '.join(absent)}; nothing is built there"
             raise UnavailableError(NOT_BUILT, reason)
         return Path(assets)
     folder = cache()
@@ -70,13 +72,13 @@ def ready(programs: list[str], if_built: bool) -> Path:
         raise UnavailableError(NOT_BUILT, f"{', '.join(absent)} not built yet: run `make kube` once")
     if absent:
         with locked(folder):
-            for name in missing(folder, programs):  # another process may have built it meanwhile
+            for name in missing(folder, programs):  # another process may have built some meanwhile
                 build(name, folder)
     return folder
 
 
 def cache() -> Path:
-    """Where the programs of this recipe lie."""
+    """The folder for the programs of this recipe."""
     recipe = hashlib.sha256()
     for file in sorted([Path(__file__), *HERE.glob("*/go.mod"), *HERE.glob("*/go.sum")]):
         recipe.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -85,25 +87,25 @@ def cache() -> Path:
 
 
 def missing(folder: Path, programs: list[str]) -> list[str]:
-    """Which of the programs are not in a folder."""
+    """The programs that are not in a folder."""
     return [name for name in programs if not os.access(folder / name, os.X_OK)]
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the folder for this process alone; others wait, and then find what it built."""
+    """Locks the folder against other processes that build."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another process that builds here")
+            log("waiting for another process that is building")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def build(name: str, folder: Path) -> None:
-    """Builds one program; what is there under its name is always whole."""
+    """Builds one program; the file appears under its name only when it is complete."""
     go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     if go is None:
         raise UnavailableError(NO_GO, f"{name} is built with Go, which is not installed (https://go.dev/dl/)")
@@ -111,31 +113,31 @@ def build(name: str, folder: Path) -> None:
     partial = folder / f".{name}.{os.getpid()}"
     command = [go, "build", "-v", "-mod=readonly", "-trimpath", f"-ldflags=-s -w {stamps}", "-o", str(partial), package]
     began = time.monotonic()
-    say(f"building {name} (the first time on a machine takes minutes)")
+    log(f"building {name} (the first time on a machine takes minutes)")
     environment = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"}
     with subprocess.Popen(command, cwd=HERE / where, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        said = follow(process, name)
+        output = follow(process, name)
     if process.returncode:
         partial.unlink(missing_ok=True)
-        raise SystemExit(f"{name} could not be built:\n" + "\n".join(said[-30:]))
+        raise SystemExit(f"{name} could not be built:\n" + "\n".join(output[-30:]))
     partial.rename(folder / name)
-    say(f"built {name} in {time.monotonic() - began:.0f} s")
+    log(f"built {name} in {time.monotonic() - began:.0f} s")
 
 
 def follow(process: subprocess.Popen[str], name: str) -> list[str]:
-    """Says now and then how far a build is; what the compiler said."""
-    said: list[str] = []
-    spoke = time.monotonic()
+    """Logs the progress of a build; returns the compiler's output by lines."""
+    output: list[str] = []
+    logged = time.monotonic()
     for line in process.stderr or ():
-        said.append(line.rstrip())
-        if time.monotonic() - spoke > _EVERY_SECONDS:
-            spoke = time.monotonic()
-            say(f"building {name}: {len(said)} packages compiled")
-    return said
+        output.append(line.rstrip())
+        if time.monotonic() - logged > _EVERY_SECONDS:
+            logged = time.monotonic()
+            log(f"building {name}: {len(output)} packages compiled")
+    return output
 
 
-def say(text: str) -> None:
-    """To the person; stdout carries the folder alone."""
+def log(text: str) -> None:
+    """Writes to stderr; stdout contains only the folder."""
     print(f"kube: {text}", file=sys.stderr, flush=True)
 
 
