@@ -1,7 +1,7 @@
-"""`make bench`: measures Chaski on this machine beside the least that could do the same, and writes docs/performance.md.
+"""`make bench`: measures Chaski on this machine beside the least code that could do the same, and writes docs/performance.md.
 
 First `chaski dev` with its embedded backend, then worker and ingest as a cluster runs them, on a stand-in for SQS; last, how
-quickly dead letters are found (`letters.py`).
+quickly dead letters are found (`dead_letters.py`).
 """
 
 import argparse
@@ -18,7 +18,7 @@ import orjson
 import uvloop
 from rich.console import Console
 
-from benchmarks import figures, letters, measure, plot
+from benchmarks import dead_letters, figures, measure, plot
 from benchmarks.engine import figures as engine_figures
 from benchmarks.engine import plot as engine_plot
 from benchmarks.engine.measure import engine
@@ -38,13 +38,13 @@ T = TypeVar("T")
 
 
 class Show:
-    """Says what is being measured, and each figure as soon as it is known."""
+    """Shows the measurement in progress, and each figure as soon as it is known."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     async def measured(self, what: str, work: Awaitable[T]) -> T:
-        """Waits for a measurement, and tells its figures."""
+        """Waits for a measurement, and prints its figures."""
         with self._console.status(f"{what} …"):
             result = await work
         for line in _lines(result):
@@ -103,10 +103,10 @@ def _write(results: Results, console: Console) -> None:
 
 
 def main() -> int:
-    """Measures and reports; 1 where a measurement went wrong."""
+    """Measures and prints; 1 if a measurement failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about a minute; prints, and leaves the document alone")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured to FILE")
+    parser.add_argument("--quick", action="store_true", help="about a minute; prints, and does not write the document")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements to FILE")
     options = parser.parse_args()
     console = Console()
     if not Path("/proc/self/stat").exists():
@@ -116,21 +116,21 @@ def main() -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             results = runner.run(_run(plan, Show(console)))
-            amount = letters.FULL if plan is FULL else letters.QUICK
+            amount = dead_letters.FULL if plan is FULL else dead_letters.QUICK
             searched = runner.run(
-                letters.measure(amount, lambda told: console.print(f"[green]✓[/] {told}", highlight=False))
+                dead_letters.measure(amount, lambda text: console.print(f"[green]✓[/] {text}", highlight=False))
             )
     except BenchmarkError as error:
         console.print(f"[red]✗[/] {error}", highlight=False)
         return 1
-    for line in [*figures.summary(results), *letters.faults(searched)]:
+    for line in [*figures.summary(results), *dead_letters.faults(searched)]:
         console.print(line, highlight=False)
     if options.json:
-        told = asdict(results) | {"verdicts": [asdict(each) for each in verdicts(results.engine)]}
-        told["letters"] = letters.as_json(searched)
-        options.json.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        document = asdict(results) | {"verdicts": [asdict(each) for each in verdicts(results.engine)]}
+        document["letters"] = dead_letters.as_json(searched)
+        options.json.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
     if plan is FULL:
-        letters.write(searched)
+        dead_letters.write(searched)
         _write(results, console)
     return 0
 

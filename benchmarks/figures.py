@@ -108,7 +108,7 @@ def _skew(results: Results) -> str:
 
 
 def summary(results: Results) -> list[str]:
-    """What the terminal says at the end."""
+    """The lines of the terminal at the end."""
     lines = []
     for each in results.throughputs:
         name, rate, cpu = peer(results, each)

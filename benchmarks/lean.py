@@ -1,6 +1,6 @@
-"""A client that costs next to nothing, so that what is measured is the server.
+"""A client that costs almost nothing, so that the measurement is of the server.
 
-It knows as much HTTP as it needs against aiohttp's server: kept connections, one request at a time, answers with a
+It knows only the HTTP that aiohttp's server needs: kept connections, one request at a time, responses with a
 Content-Length.
 """
 
@@ -22,7 +22,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[tuple[int, bytes]] | None = None
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Sends a request; its answer's status and body. Raises ConnectionError where the connection is gone."""
+        """Sends a request; its answer's status and body. Raises ConnectionError if the connection is closed."""
         if self._transport is None:
             raise ConnectionError("not connected")
         self._waiter = asyncio.get_running_loop().create_future()
@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by name
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is not a subclass
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""

@@ -1,6 +1,6 @@
-"""The load generator, a process of its own: `python -m benchmarks.load JOB` prints what came of it as JSON.
+"""The load generator, a process of its own: `python -m benchmarks.load JOB` prints its result as JSON.
 
-Messages of one subject go over one connection, one after the other, so that their order is known. With a rate they are
+Messages of one subject are sent over one connection, one after the other, so that their order is known. With a rate they are
 sent when they are due, whether or not earlier ones were answered quickly, and count from when they were due.
 """
 
@@ -18,7 +18,7 @@ import uvloop
 from benchmarks import lean
 from benchmarks.traffic import MARK_HEADER, Job, chunks, content, mark, message, read_job
 
-Send = Callable[[range, float], Awaitable[int]]  # numbers of messages, when they are sent -> how many were taken
+Send = Callable[[range, float], Awaitable[int]]  # numbers of messages, time of sending -> number of accepted ones
 
 
 async def _run(job: Job) -> dict[str, object]:
@@ -55,7 +55,7 @@ async def _stream(job: Job, connection: int, send: Send, start: float, seconds: 
 
 @contextlib.asynccontextmanager
 async def _open(job: Job) -> AsyncIterator[list[Send]]:
-    """A way to send for each connection."""
+    """A function that sends, for each connection."""
     if job.client == "aiohttp":
         connector = aiohttp.TCPConnector(limit=job.connections)
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
@@ -84,7 +84,7 @@ def _request(job: Job, numbers: range, sent: float) -> bytes:
 
 
 async def _send_by_aiohttp(session: aiohttp.ClientSession, job: Job, numbers: range, sent: float) -> int:
-    """What a program does that calls the target itself: a request, the answer read."""
+    """As a program that calls the target itself: one request, its response read."""
     headers = {MARK_HEADER: mark(job, numbers[0], sent), "Content-Type": "text/plain"}
     async with session.post(job.url, data=content(), headers=headers) as answer:
         await answer.read()
@@ -92,7 +92,7 @@ async def _send_by_aiohttp(session: aiohttp.ClientSession, job: Job, numbers: ra
 
 
 def main() -> None:
-    """Runs the job that the program was given."""
+    """Runs the job of the argument."""
     job = read_job(sys.argv[1])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if job.loop == "uvloop" else None) as runner:
         sys.stdout.write(orjson.dumps(runner.run(_run(job))).decode())

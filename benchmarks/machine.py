@@ -1,4 +1,4 @@
-"""The machine that figures come from: what speed depends on, and nothing that names it."""
+"""The machine of a measurement: properties that speed depends on, none that identifies it."""
 
 import os
 import platform
@@ -14,10 +14,10 @@ _PAGE = b"\0" * 4096
 
 
 def facts(folder: Path) -> list[tuple[str, str]]:
-    """What the machine is, by name.
+    """The properties of the machine, by name.
 
     Args:
-        folder: on the disk that the data folders will be on.
+        folder: on the disk of the data folders.
     """
     return [
         ("CPU", f"{_processor()}, {os.cpu_count()} cores"),

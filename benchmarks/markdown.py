@@ -1,4 +1,4 @@
-"""Tables, and the documents that they are written into."""
+"""Tables, and the documents that contain them."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""The measurements, one function each. Every one checks that nothing was lost, repeated or overtaken."""
+"""The measurements, one function each. Each checks that no message was lost, repeated or out of order."""
 
 import tempfile
 from collections.abc import Iterator
@@ -37,11 +37,11 @@ async def _floor(plan: Plan, key: str, title: str, *, loop: str, client: str) ->
         await run_job(warm)
         await server.reset()
         sent = await run_job(_direct(server, connections, plan.floor_requests, loop=loop, client=client))
-        told = await server.report()
+        report = await server.report()
     requests = plan.floor_requests
     per_thousand = 1000 / requests
     return Floor(
-        key, title, requests, sent.seconds, sent.cpu_seconds * per_thousand, told["cpu_seconds"] * per_thousand
+        key, title, requests, sent.seconds, sent.cpu_seconds * per_thousand, report["cpu_seconds"] * per_thousand
     )
 
 
@@ -88,17 +88,17 @@ def _throughput(key: str, title: str, messages: int, sent: Sent, running: Dev, c
 async def _drain(plan: Plan, running: Dev, ordering: str, server: Target) -> Throughput:
     begun = await server.wait_for(1, _DRAIN_SECONDS)
     cpu, already = running.cpu_seconds(), begun["counts"]["other"]  # without the start of the process
-    told = _sound(await server.wait_for(plan.backlog, _DRAIN_SECONDS))
+    report = _checked(await server.wait_for(plan.backlog, _DRAIN_SECONDS))
     used = (running.cpu_seconds() - cpu) * 1000 / max(1, plan.backlog - already)
-    seconds = told["last_at"] - told["first_at"]
+    seconds = report["last_at"] - report["first_at"]
     title = f"drained, {ordering}"
     return Throughput(f"drained-{ordering.lower()}", title, plan.backlog, seconds, used, running.peak_rss_mib())
 
 
-def _sound(told: dict[str, Any]) -> dict[str, Any]:
-    if told["repeated"] or told["out_of_order"]:
-        raise BenchmarkError(f"{told['repeated']} messages came twice, {told['out_of_order']} out of order")
-    return told
+def _checked(report: dict[str, Any]) -> dict[str, Any]:
+    if report["repeated"] or report["out_of_order"]:
+        raise BenchmarkError(f"{report['repeated']} messages arrived twice, {report['out_of_order']} out of order")
+    return report
 
 
 async def together(plan: Plan, ordering: str, server: Target) -> Throughput:
@@ -109,8 +109,8 @@ async def together(plan: Plan, ordering: str, server: Target) -> Throughput:
         async with dev(folder, route(name, server.url, ordering=ordering)) as running:
             before = running.cpu_seconds()
             sent = await run_job(Job(running.messages_url, plan.together, CONNECTIONS, SUBJECTS, target_url=server.url))
-            told = _sound(await server.wait_for(plan.together, _DRAIN_SECONDS))
-            whole = Sent(told["last_at"] - sent.started_at, sent.cpu_seconds, sent.answer_seconds, sent.started_at)
+            report = _checked(await server.wait_for(plan.together, _DRAIN_SECONDS))
+            whole = Sent(report["last_at"] - sent.started_at, sent.cpu_seconds, sent.answer_seconds, sent.started_at)
             return _throughput(f"together-{name}", f"both at once, {ordering}", plan.together, whole, running, before)
 
 
@@ -131,7 +131,7 @@ async def calm(plan: Plan, server: Target) -> Calm:
                     rate=plan.calm_rate,
                 )
             )
-            _sound(await server.wait_for(plan.calm_messages, _DRAIN_SECONDS))
+            _checked(await server.wait_for(plan.calm_messages, _DRAIN_SECONDS))
             used = (running.cpu_seconds() - before) * 1000 / plan.calm_messages
             through = (await server.report(latencies=True))["seconds"]["other"]
     return Calm(plan.calm_rate, latency("called directly", directly), latency("through Chaski", through), used)

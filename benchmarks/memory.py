@@ -1,7 +1,7 @@
 """`python -m benchmarks.memory`: the memory of ingest and a worker under full load, with a target that hangs.
 
-Messages of 1 to 256 KiB go through `chaski-ingest` and `chaski-worker consume` on the embedded queues' SQS server, as
-fast as they are taken. A part of them is for a target that never answers. It writes docs/performance/memory.md and its
+Messages of 1 to 256 KiB are sent through `chaski-ingest` and `chaski-worker consume` on the embedded queues' SQS server,
+as fast as they are accepted. A part of them is for a target that never responds. It writes docs/performance/memory.md and its
 plot.
 """
 
@@ -48,14 +48,14 @@ _FOLDER = ROOT / "docs" / "performance"
 
 @dataclass
 class Traffic:
-    """What was sent and what came."""
+    """The messages sent and the requests that arrived."""
 
     sent: dict[str, int] = field(default_factory=lambda: {"hangs": 0, "answers": 0})
     come: dict[str, int] = field(default_factory=lambda: {"hangs": 0, "answers": 0})
     bytes_sent: int = 0
 
     def next_target(self) -> str | None:
-        """Whose backlog is to be filled; None while both are full."""
+        """The target whose backlog is not full; None if both are full."""
         missing = [name for name, most in _OUTSTANDING.items() if self.sent[name] - self.come[name] < most]
         return random.choice(missing) if missing else None
 
@@ -70,7 +70,7 @@ class Series:
     mib: list[float] = field(default_factory=list)
 
     def sample(self, at: float) -> None:
-        """Reads it once."""
+        """Takes one sample."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8")
         self.seconds.append(at)
         self.mib.append(int(status.partition("VmRSS:")[2].split()[0]) / 1024)
@@ -81,7 +81,7 @@ class Series:
         return max(self.mib)
 
     def last_thirds(self) -> tuple[float, float]:
-        """The means of the second and the last third: what grows for ever shows here."""
+        """The means of the second and the last third: unbounded growth is visible here."""
         third = len(self.mib) // 3
         middle, last = self.mib[third : 2 * third], self.mib[2 * third :]
         return sum(middle) / max(1, len(middle)), sum(last) / max(1, len(last))
@@ -97,7 +97,7 @@ async def _queues(folder: Path) -> AsyncIterator[str]:
         async with asyncio.timeout(_START_SECONDS):
             line = (await process.stdout.readline()).decode()
         if not line.startswith("SQS endpoint: "):
-            raise BenchmarkError(f"the queue server said {line!r}")
+            raise BenchmarkError(f"the queue server printed {line!r}")
         yield line.split()[2]
     finally:
         await stop(process)
@@ -165,7 +165,7 @@ async def _resolved(http: aiohttp.ClientSession, sqs_url: str, targets: dict[str
 
 
 async def _send(http: aiohttp.ClientSession, url: str, targets: dict[str, str], traffic: Traffic) -> None:
-    """One producer: the next message after the answer to the one before."""
+    """One producer: sends the next message after the response to the last one."""
     filler = "x" * _LARGEST
     while True:
         name = traffic.next_target()
@@ -187,7 +187,7 @@ async def _send(http: aiohttp.ClientSession, url: str, targets: dict[str, str], 
 
 
 async def measure(seconds: float, folder: Path) -> tuple[list[Series], Traffic]:
-    """Runs the load for so long."""
+    """Runs the load for `seconds`."""
     traffic = Traffic()
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
@@ -255,8 +255,8 @@ def text(series: list[Series], traffic: Traffic) -> str:
     return f"""# Memory
 
 `python -m benchmarks.memory` sends messages of 1 to 256 KiB through `chaski-ingest` and `chaski-worker consume` as fast as they
-are taken, on the embedded queues' SQS server, with 4 partitions and 64 attempts at once. Half of what waits is for a target that takes a
-request and never answers; each such attempt lasts its {_TIMEOUT_SECONDS} seconds, and then its message climbs a rung.
+are accepted, on the embedded SQS server, with 4 partitions and 64 concurrent attempts. Half of the backlog is for a target that accepts a
+request and never responds; each of these attempts takes {_TIMEOUT_SECONDS} seconds, and then its message climbs a rung.
 
 ![Resident memory of worker and ingest over the run, with their caps](memory.svg)
 
@@ -267,17 +267,17 @@ Measured on {datetime.now(UTC):%Y-%m-%d} for {seconds / 60:.0f} minutes ({machin
 | --- | ---: | ---: | ---: | ---: |
 {rows}
 
-What bounds it: a worker stops polling at twice as many lanes as attempts and at 64 MiB of held messages for each queue of its route;
-what is under way then comes on top, four polls of ten messages for each partition at most. Ingest answers 503 beyond 128 MiB of
-request bodies and 64 MiB of messages that wait for the queue's answer. A target's answer is kept up to 64 KiB.
+Limits: a worker stops polling at twice as many lanes as attempts and at 64 MiB of held messages for each queue of its route;
+polls in progress add at most four times ten messages for each partition. Ingest answers 503 above 128 MiB of
+request bodies and 64 MiB of messages that wait for the queue's acknowledgement. A target's response is kept up to 64 KiB.
 """
 
 
 def main() -> int:
-    """Runs the measurement; 1 where a cap was passed."""
+    """Runs the measurement; 1 if a cap was exceeded."""
     parser = argparse.ArgumentParser("benchmarks.memory", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="default: 10")
-    parser.add_argument("--no-docs", action="store_true", help="only say what was measured")
+    parser.add_argument("--no-docs", action="store_true", help="only print the measurements")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         series, traffic = runner.run(measure(given.minutes * 60, Path(folder)))

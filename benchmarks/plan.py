@@ -1,4 +1,4 @@
-"""How much is measured: the full run behind docs/performance.md, and a quick one that shows the same in little."""
+"""The size of a run: the full run for docs/performance.md, and a quick one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ OTHER_SUBJECTS = 200
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """How much the delivery engine and ingest are given on the SQS protocol."""
+    """The load of the delivery engine and of ingest on the SQS protocol."""
 
-    repetitions: int  # of each pair: what is compared runs in turns
+    repetitions: int  # of each pair: compared programs run alternately
     saturated: int
     slow: int
     calm: int
     calm_rate: float
-    naive: Mapping[str, int]  # messages for the naive loop, by load: it takes its time
+    naive: Mapping[str, int]  # messages for the naive loop, by load: it is slow
     ingest: int
     half_ingest: int
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many messages each measurement takes."""
+    """The number of messages of each measurement."""
 
     name: str
     floor_requests: int

@@ -60,13 +60,13 @@ def _latencies(axes: Axes, skew: Skew) -> None:
     axes.set_xlabel("milliseconds from the producer's request to the target")
     axes.set_ylabel("messages, %")
     axes.set_ylim(0, 101)
-    axes.set_title("Skew: what the others feel", loc="left", fontsize=11, fontweight="bold")
+    axes.set_title("Skew: latency of the others", loc="left", fontsize=11, fontweight="bold")
     axes.legend(frameon=False, loc="center right")
     tidy(axes, grid="both")
 
 
 def tidy(axes: Axes, *, grid: str) -> None:
-    """Takes away what only looks like a drawing."""
+    """Removes decoration of the axes."""
     axes.grid(visible=True, axis=grid, color=_GRID, linewidth=0.8)  # type: ignore[arg-type]  # its stub wants a literal
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):

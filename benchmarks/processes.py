@@ -25,12 +25,12 @@ _POLL_SECONDS = 0.1
 
 
 class BenchmarkError(Exception):
-    """A measurement went wrong, so its figures would mean nothing."""
+    """A measurement failed, so its figures are meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a load generator did."""
+    """The result of a load generator."""
 
     seconds: float  # from its first request to its last answer
     cpu_seconds: float
@@ -39,7 +39,7 @@ class Sent:
 
 
 async def run_job(job: Job) -> Sent:
-    """Runs a load generator. Raises BenchmarkError where not every message was taken."""
+    """Runs a load generator. Raises BenchmarkError unless every message was accepted."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.load", job.as_json()), cwd=ROOT, stdin=DEVNULL, stdout=PIPE
     )
@@ -50,11 +50,11 @@ async def run_job(job: Job) -> Sent:
             process.kill()
     if process.returncode:
         raise BenchmarkError(f"the load generator failed with exit code {process.returncode}")
-    told = orjson.loads(out)
-    if told["taken"] != job.messages:
-        raise BenchmarkError(f"{told['taken']} of {job.messages} messages were taken")
-    seconds = told["ended_at"] - told["started_at"]
-    return Sent(seconds, told["cpu_seconds"], told["answer_seconds"], told["started_at"])
+    report = orjson.loads(out)
+    if report["taken"] != job.messages:
+        raise BenchmarkError(f"{report['taken']} of {job.messages} messages were accepted")
+    seconds = report["ended_at"] - report["started_at"]
+    return Sent(seconds, report["cpu_seconds"], report["answer_seconds"], report["started_at"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +65,31 @@ class Target:
     http: aiohttp.ClientSession
 
     async def report(self, *, latencies: bool = False) -> dict[str, Any]:
-        """See `target.py`."""
+        """The report of `target.py`."""
         async with self.http.get(f"{self.url}report{'?latencies' if latencies else ''}") as answer:
-            told: dict[str, Any] = orjson.loads(await answer.read())
-            return told
+            report: dict[str, Any] = orjson.loads(await answer.read())
+            return report
 
     async def reset(self) -> None:
-        """Forgets all that came."""
+        """Resets the report."""
         async with self.http.post(f"{self.url}reset") as answer:
             answer.raise_for_status()
 
     async def wait_for(self, messages: int, within: float, kind: str = "other") -> dict[str, Any]:
-        """Waits until so many different messages have come. Raises BenchmarkError where they don't in time."""
-        told: dict[str, Any] = {}
+        """Waits until `messages` different messages arrived. Raises BenchmarkError after `within` seconds."""
+        report: dict[str, Any] = {}
         try:
             async with asyncio.timeout(within):
-                while (told := await self.report())["counts"].get(kind, 0) < messages:  # noqa: ASYNC110 - of another process
+                while (report := await self.report())["counts"].get(kind, 0) < messages:  # noqa: ASYNC110 - of another process
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
-            raise BenchmarkError(f"{told['counts']} of {messages} messages came within {within:g} s") from None
-        return told
+            raise BenchmarkError(f"{report['counts']} of {messages} messages arrived within {within:g} s") from None
+        return report
 
 
 @contextlib.asynccontextmanager
 async def target(loop: str = "uvloop") -> AsyncIterator[Target]:
-    """A target, ended at the end."""
+    """A target, which ends with the context."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.target", loop), cwd=ROOT, stdin=DEVNULL, stdout=PIPE
     )
@@ -115,19 +115,19 @@ class Dev:
 
     def cpu_seconds(self) -> float:
         """CPU time of all its threads, since its start."""
-        # The command's name stands in parentheses and may hold blanks; utime and stime are fields 14 and 15 (proc(5)).
+        # The command's name is in parentheses and may contain blanks; utime and stime are fields 14 and 15 (proc(5)).
         fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def peak_rss_mib(self) -> float:
-        """The most memory that it has had, in MiB."""
+        """Its peak memory, in MiB."""
         status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 @contextlib.asynccontextmanager
 async def dev(folder: Path, route: Mapping[str, Any]) -> AsyncIterator[Dev]:
-    """`chaski dev` on a data folder, as a user starts it, its JSON log going to a file. Ended by SIGTERM."""
+    """`chaski dev` on a data folder, as a user starts it, with its JSON log in a file. Ended by SIGTERM."""
     file, log = folder / "route.yaml", folder / "dev.log"
     file.write_bytes(orjson.dumps(route))
     with log.open("wb") as out:
@@ -155,14 +155,14 @@ async def dev(folder: Path, route: Mapping[str, Any]) -> AsyncIterator[Dev]:
 
 async def _ready(process: Process, log: Path) -> str:
     async with asyncio.timeout(_START_SECONDS):
-        while (url := _told_url(log)) is None:
+        while (url := _ready_url(log)) is None:
             if process.returncode is not None:
                 raise BenchmarkError(f"chaski dev did not start; its log says:\n{_text(log)}")
             await asyncio.sleep(_POLL_SECONDS / 2)
     return url
 
 
-def _told_url(log: Path) -> str | None:
+def _ready_url(log: Path) -> str | None:
     for line in log.read_bytes().splitlines():
         if b'"event.action":"ready"' in line and line.endswith(b"}"):
             return str(orjson.loads(line)["chaski.ingest.url"])

@@ -1,4 +1,4 @@
-"""What was measured, and the ratios that follow from it. Pure."""
+"""Measurements and their ratios. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class Floor:
     requests: int
     seconds: float
     client_cpu: float  # CPU-seconds per 1,000 requests
-    server_cpu: float  # as above
+    server_cpu: float  # CPU-seconds per 1,000 requests
 
     @property
     def per_second(self) -> float:
@@ -45,7 +45,7 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long single messages took, in milliseconds."""
+    """The latency of single messages, in milliseconds."""
 
     title: str
     messages: int
@@ -92,7 +92,7 @@ class Skew:
 
     @property
     def ratio_p99(self) -> float:
-        """The same for the 99th percentile."""
+        """99th percentile beside the hot subject over that alone."""
         return self.beside.p99_ms / self.alone.p99_ms
 
 
@@ -102,7 +102,7 @@ class Results:
 
     plan: str
     at: str  # the day
-    machine: Sequence[tuple[str, str]]  # what -> which
+    machine: Sequence[tuple[str, str]]  # name -> value
     floors: Sequence[Floor]
     throughputs: Sequence[Throughput]
     calm: Calm
@@ -129,7 +129,7 @@ def latency(title: str, seconds: Sequence[float]) -> Latency:
 
 
 def peer(results: Results, throughput: Throughput) -> tuple[str, float, float]:
-    """What a throughput is compared with: the floor's name, its requests a second, its CPU-seconds per 1,000.
+    """The floor of a throughput: the floor's name, its requests a second, its CPU-seconds per 1,000.
 
     Accepting is a server's work, so it is compared with the bare handler under the same load
     generator. Delivering is a client's work, and the two together are both.

@@ -1,4 +1,4 @@
-"""Skew in the predecessor's shape: most messages are of one subject, whose target is slow."""
+"""Skew as at the predecessor: most messages are of one subject, whose target is slow."""
 
 import asyncio
 
@@ -34,10 +34,10 @@ async def _run(plan: Plan, server: Target, *, hot: bool) -> tuple[list[float], i
             if hot:
                 sending.create_task(run_job(_hot(plan, running, server)))
             sending.create_task(run_job(_others(plan, running, server)))
-            told = await server.wait_for(plan.others, plan.skew_seconds + _LATE_SECONDS)
+            report = await server.wait_for(plan.others, plan.skew_seconds + _LATE_SECONDS)
             peak = running.peak_rss_mib()
-        told = await server.report(latencies=True) | {"counts": told["counts"]}
-    return told["seconds"]["other"], told["counts"].get("hot", 0), peak
+        report = await server.report(latencies=True) | {"counts": report["counts"]}
+    return report["seconds"]["other"], report["counts"].get("hot", 0), peak
 
 
 def _others(plan: Plan, running: Dev, server: Target) -> Job:

@@ -1,7 +1,7 @@
 """The target, a process of its own, and the bare handler that Chaski is compared with: reads a POST, answers 202.
 
-`python -m benchmarks.target uvloop|asyncio` prints its URL and serves until it is ended. `GET /report` tells what came
-since the last `POST /reset`.
+`python -m benchmarks.target uvloop|asyncio` prints its URL and serves until it is terminated. `GET /report` returns the
+requests since the last `POST /reset`.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from benchmarks.traffic import MARK_HEADER
 
 
 class Target:
-    """Notes for each request which message it was and how long it took to come."""
+    """Records the message of each request and its latency."""
 
     def __init__(self) -> None:
         self._cpu = time.process_time()
@@ -53,8 +53,8 @@ class Target:
         return kind
 
     async def report(self, request: web.Request) -> web.Response:
-        """What came; with `?latencies` each message's too."""
-        told = {
+        """The counts of requests; with `?latencies` also each message's latency."""
+        report = {
             "counts": {kind: len(seconds) for kind, seconds in self._seconds.items()},
             "repeated": self._repeated,
             "out_of_order": self._out_of_order,
@@ -63,11 +63,11 @@ class Target:
             "cpu_seconds": time.process_time() - self._cpu,
             "seconds": self._seconds if "latencies" in request.query else {},
         }
-        return web.Response(body=orjson.dumps(told))
+        return web.Response(body=orjson.dumps(report))
 
     async def reset(self, _: web.Request) -> web.Response:
-        """Forgets all that came."""
-        self.__init__()  # type: ignore[misc]  # the same state as a new one has
+        """Resets the report."""
+        self.__init__()  # type: ignore[misc]  # the state of a new one
         return web.Response()
 
 
@@ -86,7 +86,7 @@ async def _serve() -> None:
 
 
 def main() -> None:
-    """Serves on the loop that the program was asked for."""
+    """Serves on the event loop of the argument."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if sys.argv[1] == "uvloop" else None) as runner:
         runner.run(_serve())
 

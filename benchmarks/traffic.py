@@ -1,4 +1,4 @@
-"""What is sent, by whom and when: shared by both load generators, so that each path carries the same."""
+"""The messages of a measurement, shared by both load generators, so that each path has the same."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -36,7 +36,7 @@ class Job:
 
 
 def read_job(text: str) -> Job:
-    """The job that a program was given. Raises KeyError and ValueError where it is none."""
+    """The job of a program's argument. Raises KeyError and ValueError for an invalid one."""
     given = orjson.loads(text)
     return Job(**{field.name: given[field.name] for field in fields(Job)})
 
@@ -49,12 +49,12 @@ def chunks(job: Job, connection: int) -> Iterator[range]:
 
 
 def mark(job: Job, number: int, sent: float) -> str:
-    """What the target is told of a message: kind, subject, its number within the subject, when it was sent."""
+    """The header's value for the target: kind, subject, number within the subject, time of sending."""
     return f"{job.kind} {number % job.subjects} {number // job.subjects} {sent:.6f}"
 
 
 def content() -> bytes:
-    """What the target gets."""
+    """The content of every message."""
     return _CONTENT.encode()
 
 

@@ -29,28 +29,28 @@ async def _consumer(kind: str, server: Standin, folder: Path) -> AsyncIterator[M
 
 
 async def consume(kind: str, load: Load, server: Standin, folder: Path) -> Consumed:
-    """One consumer under one load: its cost from the first message put to the last deleted."""
+    """One consumer under one load: its cost from the first message sent to the last one deleted."""
     async with _consumer(kind, server, folder) as process:
         warm = min(_WARM_MESSAGES, load.messages)
         await server.load(warm, _WARM_SUBJECTS)
-        await server.wait_for(lambda told: told["deleted"] >= warm, _LATE_SECONDS)
+        await server.wait_for(lambda report: report["deleted"] >= warm, _LATE_SECONDS)
         before = process.cpu_seconds()
         await server.load(load.messages, load.subjects, rate=load.rate, answer_seconds=load.answer_ms / 1000)
         within = _LATE_SECONDS + (load.messages / load.rate if load.rate else 0.0)
-        await server.wait_for(lambda told: told["deleted"] >= load.messages, within)
+        await server.wait_for(lambda report: report["deleted"] >= load.messages, within)
         used = process.cpu_seconds() - before
-        told = await server.report(latencies=True)
+        report = await server.report(latencies=True)
         return Consumed(
             kind=kind,
             load=load.key,
             messages=load.messages,
-            seconds=told["last_at"] - told["first_at"],
+            seconds=report["last_at"] - report["first_at"],
             cpu=used * 1000 / load.messages,
-            calls=sum(told["calls"].values()) / load.messages,
+            calls=sum(report["calls"].values()) / load.messages,
             peak_rss_mib=process.peak_rss_mib(),
-            p50_ms=percentile(told["seconds"], 0.5) * 1000,
-            p99_ms=percentile(told["seconds"], 0.99) * 1000,
-            missing=load.messages - told["came"],
-            repeated=told["repeated"],
-            out_of_order=told["out_of_order"],
+            p50_ms=percentile(report["seconds"], 0.5) * 1000,
+            p99_ms=percentile(report["seconds"], 0.99) * 1000,
+            missing=load.messages - report["came"],
+            repeated=report["repeated"],
+            out_of_order=report["out_of_order"],
         )

@@ -1,4 +1,4 @@
-"""A FIFO queue in memory, with SQS's rules of groups and holds, and nothing that costs time.
+"""A fast FIFO queue in memory, with SQS's rules of groups and visibility timeouts.
 
 A message is deliverable when no earlier message of its group is hidden; a receive fills up group by group. Time is an
 argument: seconds of any clock that does not go back.
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """A message that lies on the queue."""
+    """A message on the queue."""
 
     id: str
     group: "Group"
@@ -34,7 +34,7 @@ class Group:
 
     name: str
     messages: dict[str, Message] = field(default_factory=dict)  # by id; in the order sent
-    listed: bool = False  # among those that may have something to give
+    listed: bool = False  # among the groups that may have a visible message
 
 
 class Fifo:
@@ -44,14 +44,14 @@ class Fifo:
         self._groups: dict[str, Group] = {}
         self._messages: dict[str, Message] = {}
         self._listed: deque[Group] = deque()
-        self._holds: list[tuple[float, str]] = []  # when a hold may end, of which message
+        self._holds: list[tuple[float, str]] = []  # end of a visibility timeout, message id
         self._next = 0
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def send(self, group: str, body: str, now: float) -> int:
-        """Takes a message; its sequence number."""
+        """Adds a message; returns its sequence number."""
         self._next += 1
         lane = self._groups.get(group)
         if lane is None:
@@ -62,7 +62,7 @@ class Fifo:
         return self._next
 
     def receive(self, most: int, visibility: float, now: float) -> list[Message]:
-        """Takes what can be delivered now, at most so many."""
+        """Receives visible messages, at most `most`."""
         self._end_holds(now)
         taken: list[Message] = []
         while self._listed and len(taken) < most:
@@ -78,12 +78,12 @@ class Fifo:
         return taken
 
     def delete(self, handles: Sequence[str], now: float) -> list[bool]:
-        """Deletes by receipt handle; False for each that is not, or no longer, the holder's."""
+        """Deletes by receipt handle; False for each handle that is not, or no longer, valid."""
         self._end_holds(now)
         return [self._delete(handle, now) for handle in handles]
 
     def change(self, handle: str, seconds: float, now: float) -> bool:
-        """Hides a held message for so many seconds from now; False where it is not, or no longer, held by it."""
+        """Hides a message for `seconds` from now; False for a handle that is not, or no longer, valid."""
         message = self._held(handle, now)
         if message is None:
             return False
@@ -119,7 +119,7 @@ class Fifo:
 
     def _list(self, group: Group) -> None:
         if not group.listed:
-            group.listed = True  # whether it has something to give is seen when it is asked
+            group.listed = True  # a receive checks whether it has a visible message
             self._listed.append(group)
 
     def _end_holds(self, now: float) -> None:

@@ -19,13 +19,13 @@ def ingested_line(each: Ingested) -> str:
 
 def markdown(engine: Engine) -> str:
     """All figures."""
-    judged = [
+    rows = [
         (verdict.what, verdict.target, verdict.measured, "yes" if verdict.met else "**no**")
         for verdict in verdicts(engine)
     ]
     return "\n\n".join(
         [
-            table(("target", "wanted", "measured", "met"), judged),
+            table(("target", "wanted", "measured", "met"), rows),
             _consumers(engine),
             _ingests(engine),
         ]
@@ -76,7 +76,7 @@ def _ingests(engine: Engine) -> str:
 
 
 def summary(engine: Engine) -> list[str]:
-    """What the terminal says at the end."""
+    """The lines of the terminal at the end."""
     return [
         f"[{'green]✓' if verdict.met else 'red]✗'}[/] {verdict.what}: {verdict.measured} (wanted {verdict.target})"
         for verdict in verdicts(engine)

@@ -1,9 +1,9 @@
-"""The bare floor: the least that takes messages off a queue and delivers them.
+"""The bare floor: the least code that receives messages from a queue and delivers them.
 
 uvloop, aiohttp and calls signed by hand. Each poller receives up to ten messages, delivers their groups side by side
-and each group in order, and deletes the ten with one call. There is nothing else: no retry, no allow-list, no
+and each group in order, and deletes the ten with one call. It has nothing else: no retry, no allow-list, no
 timeout of its own, no heartbeat, no log, no metric, no guard against a failed delete, no way to stop in order.
-`python -m benchmarks.engine.floor POLLERS` runs until it is ended.
+`python -m benchmarks.engine.floor POLLERS` runs until it is terminated.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ class Sqs:
         self._day, self._key = "", b""
 
     async def call(self, action: str, fields: dict[str, Any]) -> dict[str, Any]:
-        """One call; its answer."""
+        """One call; returns its response."""
         body = orjson.dumps(fields)
         async with self._http.post(self._url, data=body, headers=self._headers(action, body)) as answer:
-            told: dict[str, Any] = orjson.loads(await answer.read())
-            return told
+            document: dict[str, Any] = orjson.loads(await answer.read())
+            return document
 
     def _headers(self, action: str, body: bytes) -> dict[str, str]:
         at, target = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()), f"AmazonSQS.{action}"
@@ -64,7 +64,7 @@ def _signing_key(day: str) -> bytes:
 
 
 async def _poll(sqs: Sqs, http: aiohttp.ClientSession, queue: str) -> None:
-    asked = {
+    fields = {
         "QueueUrl": queue,
         "MaxNumberOfMessages": 10,
         "WaitTimeSeconds": 20,
@@ -72,7 +72,7 @@ async def _poll(sqs: Sqs, http: aiohttp.ClientSession, queue: str) -> None:
         "MessageSystemAttributeNames": ["MessageGroupId"],
     }
     while True:
-        messages = (await sqs.call("ReceiveMessage", asked)).get("Messages") or []
+        messages = (await sqs.call("ReceiveMessage", fields)).get("Messages") or []
         groups = [list(group) for _, group in itertools.groupby(messages, _group)]
         if len(groups) == 1:
             await _deliver(http, groups[0])
@@ -105,7 +105,7 @@ async def _run(pollers: int) -> None:
 
 
 def main() -> None:
-    """Runs until it is ended."""
+    """Runs until it is terminated."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(int(sys.argv[1])))
 

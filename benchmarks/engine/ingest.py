@@ -13,9 +13,9 @@ from benchmarks.processes import Sent, run_job
 from benchmarks.results import percentile
 from benchmarks.traffic import Job
 
-SEND_SECONDS = 0.01  # that the stand-in takes to acknowledge: about what SQS takes in the same region
+SEND_SECONDS = 0.01  # until the stand-in acknowledges: about that of SQS in the same region
 _CONNECTIONS = 200
-_PARTITIONS = 4  # one queue takes about 7,000 messages a second with its calls in flight: less than an ingest takes in
+_PARTITIONS = 4  # one queue takes about 7,000 messages a second with its calls in flight: less than an ingest accepts
 _WARM = 1_000
 
 
@@ -42,10 +42,10 @@ async def our_ingest(requests: int, server: Standin, folder: Path, rate: float =
         before = process.cpu_seconds()
         sent = await run_job(_job(process, server, requests, rate))
         used = process.cpu_seconds() - before
-        told = await server.report()
+        report = await server.report()
         title = f"chaski-ingest at {rate:,.0f}/s" if rate else "chaski-ingest"
-        entries = requests / max(1, sum(told["sends"].values()))
-        return _ingested("chaski", title, requests, sent, used, (entries, requests - told["came"]))
+        entries = requests / max(1, sum(report["sends"].values()))
+        return _ingested("chaski", title, requests, sent, used, (entries, requests - report["came"]))
 
 
 def _job(process: Measured, server: Standin, requests: int, rate: float) -> Job:

@@ -23,12 +23,12 @@ from benchmarks.engine.results import (
 )
 from benchmarks.plan import SUBJECTS, EnginePlan
 
-Told = Callable[[str, Awaitable[Any]], Awaitable[Any]]  # waits for one measurement, and says what came of it
+Show = Callable[[str, Awaitable[Any]], Awaitable[Any]]  # waits for one measurement, and prints its result
 _SLOW_SUBJECTS, _SLOW_MS = 200, 50
 
 
 def loads(plan: EnginePlan) -> list[Load]:
-    """What consumers have to cope with."""
+    """The loads of consumers."""
     return [
         Load(SATURATED, "a backlog, targets answer at once", plan.saturated, SUBJECTS),
         Load(SLOW, f"a backlog, targets take {_SLOW_MS} ms", plan.slow, _SLOW_SUBJECTS, _SLOW_MS),
@@ -36,35 +36,35 @@ def loads(plan: EnginePlan) -> list[Load]:
     ]
 
 
-async def engine(plan: EnginePlan, told: Told) -> Engine:
-    """Everything."""
+async def engine(plan: EnginePlan, show: Show) -> Engine:
+    """All measurements of worker and ingest."""
     with off_the_measured_core(), tempfile.TemporaryDirectory() as name:
         async with standin() as server:
             folder = Path(name)
-            consumed = await _consumers(plan, server, folder, told)
-            ingested = await _ingests(plan, server, folder, told)
+            consumed = await _consumers(plan, server, folder, show)
+            ingested = await _ingests(plan, server, folder, show)
             ours = max(each.per_second for each in ingested if each.kind == OURS)
-            half = await told(
+            half = await show(
                 "ingest at half of that", ingest.our_ingest(plan.half_ingest, server, folder, round(ours / 2))
             )
     return Engine(loads(plan), consumed, ingested, half, ingest.SEND_SECONDS * 1000)
 
 
-async def _consumers(plan: EnginePlan, server: Standin, folder: Path, told: Told) -> list[Consumed]:
+async def _consumers(plan: EnginePlan, server: Standin, folder: Path, show: Show) -> list[Consumed]:
     consumed: list[Consumed] = []
     for load in loads(plan):
         for _ in range(plan.repetitions):
             for kind in (FLOOR, OURS):
                 work = consume(kind, load, server, folder)
-                consumed.append(await told(f"{load.title}: {TITLES[kind]}", work))
+                consumed.append(await show(f"{load.title}: {TITLES[kind]}", work))
         few = Load(load.key, load.title, plan.naive[load.key], load.subjects, load.answer_ms, load.rate)
-        consumed.append(await told(f"{load.title}: {TITLES[NAIVE]}", consume(NAIVE, few, server, folder)))
+        consumed.append(await show(f"{load.title}: {TITLES[NAIVE]}", consume(NAIVE, few, server, folder)))
     return consumed
 
 
-async def _ingests(plan: EnginePlan, server: Standin, folder: Path, told: Told) -> list[Ingested]:
+async def _ingests(plan: EnginePlan, server: Standin, folder: Path, show: Show) -> list[Ingested]:
     ingested: list[Ingested] = []
     for _ in range(plan.repetitions):
-        ingested.append(await told("a bare handler", ingest.bare_handler(plan.ingest, server, folder)))
-        ingested.append(await told("ingest", ingest.our_ingest(plan.ingest, server, folder)))
+        ingested.append(await show("a bare handler", ingest.bare_handler(plan.ingest, server, folder)))
+        ingested.append(await show("ingest", ingest.our_ingest(plan.ingest, server, folder)))
     return ingested

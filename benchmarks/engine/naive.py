@@ -11,7 +11,7 @@ _TIMEOUT_SECONDS = 30
 
 
 def main() -> None:
-    """Runs until it is ended."""
+    """Runs until it is terminated."""
     url = os.environ["AWS_ENDPOINT_URL_SQS"]
     sqs, queue = boto3.client("sqs"), f"{url}messages.fifo"
     sys.stdout.write('{"event.action":"ready"}\n')

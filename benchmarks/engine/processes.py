@@ -1,4 +1,4 @@
-"""The processes of these measurements, each on its core, and what each has used."""
+"""The processes of these measurements, each on its core, and their CPU time and memory."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ _MEASURED, _OTHERS = _CORES[-1:], _CORES[:-1] or _CORES  # where there is only o
 
 @contextlib.contextmanager
 def off_the_measured_core() -> Iterator[None]:
-    """Keeps this process, and what it starts, off the core that `measured` processes have to themselves."""
+    """Keeps this process and its children off the core of `measured` processes."""
     with _on(_OTHERS):
         yield
 
@@ -45,7 +45,7 @@ def _on(cores: Iterable[int]) -> Iterator[None]:
 
 
 def environment(sqs_url: str) -> dict[str, str]:
-    """What a consumer or an ingest is told of the stand-in."""
+    """The environment of a consumer or an ingest on the stand-in."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OTEL_"))}
     return own | {
         "AWS_ENDPOINT_URL_SQS": sqs_url,
@@ -80,7 +80,7 @@ class Measured:
     """A process whose cost is measured."""
 
     def __init__(self, process: Process, ready: dict[str, Any]) -> None:
-        self.ready = ready  # what it said when it was
+        self.ready = ready  # its ready line
         self.pid = process.pid
         self._process = process
 
@@ -90,14 +90,14 @@ class Measured:
         return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
     def peak_rss_mib(self) -> float:
-        """The most memory that it has had, in MiB."""
+        """Its peak memory, in MiB."""
         status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 @contextlib.asynccontextmanager
 async def measured(command: list[str], sqs_url: str, log: Path) -> AsyncIterator[Measured]:
-    """A process on the measured core, its output going to a file. Ended by SIGTERM."""
+    """A process on the measured core, with its output in a file. Ended by SIGTERM."""
     with log.open("wb") as out, _on(_MEASURED):  # inherited
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -127,22 +127,22 @@ async def stop(process: Process) -> None:
 
 async def _ready(process: Process, log: Path) -> dict[str, Any]:
     async with asyncio.timeout(_START_SECONDS):
-        while (told := _said(log)) is None:
+        while (report := _ready_line(log)) is None:
             if process.returncode is not None:
-                raise BenchmarkError(f"a process did not start; it said:\n{_text(log)}")
+                raise BenchmarkError(f"a process did not start; its output:\n{_text(log)}")
             await asyncio.sleep(_POLL_SECONDS)
-    return told
+    return report
 
 
 def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
 
 
-def _said(log: Path) -> dict[str, Any] | None:
+def _ready_line(log: Path) -> dict[str, Any] | None:
     for line in log.read_bytes().splitlines():
         if b'"event.action":"ready"' in line and line.endswith(b"}"):
-            told: dict[str, Any] = orjson.loads(line)
-            return told
+            report: dict[str, Any] = orjson.loads(line)
+            return report
         if line.startswith(b"http"):
             return {"url": line.decode()}
     return None
@@ -175,39 +175,39 @@ class Standin:
         answer_seconds: float = 0.0,
         send_seconds: float = 0.0,
     ) -> None:
-        """Forgets what was, and puts messages on the queue: at once, or so many a second."""
-        asked = {
+        """Resets the report, and puts messages on the queue: all at once, or `rate` a second."""
+        parameters = {
             "messages": messages,
             "subjects": subjects,
             "rate": rate,
             "answer_seconds": answer_seconds,
             "send_seconds": send_seconds,
         }
-        async with self._http.post(f"{self.target_url}load", data=orjson.dumps(asked)) as answer:
+        async with self._http.post(f"{self.target_url}load", data=orjson.dumps(parameters)) as answer:
             answer.raise_for_status()
 
     async def report(self, *, latencies: bool = False) -> dict[str, Any]:
-        """What came of them."""
+        """The report about these messages."""
         async with self._http.get(f"{self.target_url}report{'?latencies' if latencies else ''}") as answer:
-            told: dict[str, Any] = orjson.loads(await answer.read())
-            return told
+            report: dict[str, Any] = orjson.loads(await answer.read())
+            return report
 
     async def wait_for(self, done: Callable[[dict[str, Any]], bool], within: float) -> dict[str, Any]:
-        """Waits until what came of them is enough. Raises BenchmarkError where it is not in time."""
-        told: dict[str, Any] = {}
+        """Waits until the report satisfies `done`. Raises BenchmarkError after `within` seconds."""
+        report: dict[str, Any] = {}
         try:
             async with asyncio.timeout(within):
-                while not done(told := await self.report()):  # noqa: ASYNC110 - of another process
+                while not done(report := await self.report()):  # noqa: ASYNC110 - of another process
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
-            told.pop("seconds", None)
-            raise BenchmarkError(f"it did not end within {within:g} s: {told}") from None
-        return told
+            report.pop("seconds", None)
+            raise BenchmarkError(f"it did not end within {within:g} s: {report}") from None
+        return report
 
 
 @contextlib.asynccontextmanager
 async def standin() -> AsyncIterator[Standin]:
-    """A stand-in, ended at the end."""
+    """A stand-in, which ends with the context."""
     process = await asyncio.create_subprocess_exec(*script("standin"), cwd=ROOT, stdin=DEVNULL, stdout=PIPE)
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     try:

@@ -1,4 +1,4 @@
-"""What was measured of the delivery engine and of ingest, and whether it is what it has to be. Pure."""
+"""Measurements of the delivery engine and of ingest, and their targets. Pure."""
 
 import statistics
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ SATURATED, SLOW, CALM = "saturated", "slow", "calm"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What lies on the queue, and how long targets take."""
+    """The messages on the queue, and the response time of targets."""
 
     key: str
     title: str
     messages: int
     subjects: int
     answer_ms: int = 0
-    rate: float = 0.0  # messages a second; 0: all lie there from the start
+    rate: float = 0.0  # messages a second; 0: all from the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,13 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """All of it. Several measurements of one kind and load are repetitions."""
+    """All measurements. Several of one kind and load are repetitions."""
 
     loads: Sequence[Load]
     consumed: Sequence[Consumed]
     ingested: Sequence[Ingested]  # alternating: handler, chaski
     half: Ingested  # Chaski's ingest at half of its load
-    send_ms: float  # that the queue takes to acknowledge
+    send_ms: float  # until the queue acknowledges
 
     def of(self, kind: str, load: str) -> Sequence[Consumed]:
         """The repetitions of one kind under one load."""

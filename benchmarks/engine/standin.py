@@ -1,10 +1,10 @@
-"""What a consumer and an ingest have around them, in one process: a queue that speaks SQS's JSON protocol, and a target.
+"""The environment of a consumer and an ingest, in one process: a queue with SQS's JSON protocol, and a target.
 
-`python -m benchmarks.engine.standin` prints its two URLs and serves until it is ended. On the target's port,
-`POST /load` puts messages on the queue, `GET /report` tells what came of them.
+`python -m benchmarks.engine.standin` prints its two URLs and serves until it is terminated. On the target's port,
+`POST /load` puts messages on the queue, `GET /report` returns their state.
 
-It is a stand-in for speed: FIFO groups, holds, long polls and batches are as on SQS; signatures, deduplication and
-checksums are not looked at.
+It is made for speed: FIFO groups, visibility timeouts, long polls and batches are as on SQS; signatures, deduplication and
+checksums are ignored.
 """
 
 import asyncio
@@ -27,20 +27,20 @@ _ACTION = re.compile(rb"\r\nx-amz-target: *AmazonSQS\.(\w+)\r\n", re.IGNORECASE)
 _MARK = re.compile(rb"\r\nbench: *(\d+) (\d+) ([\d.]+)\r\n", re.IGNORECASE)
 _SENT_MARK = re.compile(r'"Bench":"other (\d+) (\d+) ')
 _TICK_SECONDS = 0.002
-_TIMER_SECONDS = 0.001  # uvloop's timers count in milliseconds and may come so much early
+_TIMER_SECONDS = 0.001  # uvloop's timers count in milliseconds and may fire this early
 
 
 class Notes:
-    """What came, and in which order."""
+    """The arrived messages and their order."""
 
     def __init__(self) -> None:
         self.first_at = self.last_at = 0.0
         self.repeated = self.out_of_order = 0
-        self.seconds: list[float] = []  # of each message that came for the first time, from put to here
+        self.seconds: list[float] = []  # of each message's first arrival, since it was put on the queue
         self._seen: dict[int, set[int]] = {}
 
     def note(self, subject: int, number: int, put: float) -> None:
-        """One message came."""
+        """Records the arrival of a message."""
         now = time.monotonic()
         seen = self._seen.setdefault(subject, set())
         if number in seen:
@@ -89,7 +89,7 @@ class Standin:
         self._calls[action] += 1
         run = self._actions.get(action)
         if run is None:
-            request.refuse(orjson.dumps({"__type": "InvalidAction", "message": f"{action} is not known here"}))
+            request.refuse(orjson.dumps({"__type": "InvalidAction", "message": f"{action} is unknown"}))
         else:
             run(request, orjson.loads(request.body))
 
@@ -107,7 +107,7 @@ class Standin:
             fields.get("MaxNumberOfMessages", 1), fields.get("VisibilityTimeout", 30), time.monotonic()
         )
         if taken:
-            request.answer(orjson.dumps({"Messages": [_told(message) for message in taken]}))
+            request.answer(orjson.dumps({"Messages": [_message_fields(message) for message in taken]}))
         return bool(taken)
 
     def _wake(self) -> None:
@@ -142,7 +142,7 @@ class Standin:
         self._wake()
 
     def _send(self, request: Request, fields: dict[str, Any]) -> None:
-        """Notes the messages of an ingest; answers after the time that the queue is to take."""
+        """Records the messages of an ingest; responds after the configured time."""
         wait = self._send_seconds + _TIMER_SECONDS if self._send_seconds else 0.0
         self._loop.call_later(wait, self._sent, request, fields["Entries"])
 
@@ -157,14 +157,14 @@ class Standin:
 
     def _attributes(self, request: Request, _: dict[str, Any]) -> None:
         visible, hidden = self._fifo.counts(time.monotonic())
-        told = {"": visible, "NotVisible": hidden, "Delayed": 0}
-        names = {f"ApproximateNumberOfMessages{name}": str(number) for name, number in told.items()}
+        counts = {"": visible, "NotVisible": hidden, "Delayed": 0}
+        names = {f"ApproximateNumberOfMessages{name}": str(number) for name, number in counts.items()}
         request.answer(orjson.dumps({"Attributes": names}))
 
     # ---- the target
 
     def target(self, request: Request) -> None:
-        """One delivery, or a question of whoever measures."""
+        """One delivery, or a call of the benchmark."""
         found = _MARK.search(request.head)
         if found:
             subject, number, put = found.groups()
@@ -182,7 +182,7 @@ class Standin:
     def _load(self, asked: dict[str, Any]) -> None:
         polls = self._polls
         self._reset(asked["answer_seconds"], asked["send_seconds"])
-        self._polls = polls  # those who wait go on waiting
+        self._polls = polls  # pending receives stay
         messages, subjects, rate = asked["messages"], asked["subjects"], asked["rate"]
         if rate:
             self._drip(0, messages, subjects, rate, time.monotonic())
@@ -217,7 +217,7 @@ class Standin:
         }
 
 
-def _told(message: Message) -> dict[str, Any]:
+def _message_fields(message: Message) -> dict[str, Any]:
     return {
         "MessageId": message.id,
         "ReceiptHandle": message.handle,
@@ -254,7 +254,7 @@ async def _serve() -> None:
     standin: Standin | None = None
 
     def to_target(request: Request) -> None:
-        assert standin is not None  # noqa: S101 - nobody knows the port before
+        assert standin is not None  # noqa: S101 - the port is unknown before
         standin.target(request)
 
     target = f"http://127.0.0.1:{await listen(to_target)}/"

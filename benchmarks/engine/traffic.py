@@ -1,4 +1,4 @@
-"""What lies on the queue, and how the target knows each message again."""
+"""Messages on the queue, with a mark by which the target recognizes each."""
 
 import uuid
 
@@ -12,12 +12,12 @@ _CONTENT = "x" * CONTENT_BYTES
 
 
 def mark(subject: int, number: int, put: float) -> str:
-    """Tells the target which message it gets, and when that was put on the queue (monotonic seconds)."""
+    """The mark of a message for the target, with the time when it was put on the queue (monotonic seconds)."""
     return f"{subject} {number} {put:.6f}"
 
 
 def queued(target_url: str, subject: int, number: int, put: float) -> str:
-    """A message as ingest puts it on the queue."""
+    """A message as ingest sends it to the queue."""
     body = {
         "url": target_url,
         "headers": {MARK_HEADER: mark(subject, number, put), "Content-Type": "text/plain"},

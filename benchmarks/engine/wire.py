@@ -1,4 +1,4 @@
-"""The least of an HTTP/1.1 server: one request at a time on kept connections, bodies with a Content-Length."""
+"""A minimal HTTP/1.1 server: one request at a time on kept connections, bodies with a Content-Length."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ class Request:
 
     @property
     def alive(self) -> bool:
-        """Whether somebody still waits for the answer."""
+        """Whether the client still waits for the response."""
         return self.connection.transport is not None
 
     def answer(self, body: bytes = b"") -> None:
@@ -50,13 +50,13 @@ class Connection(asyncio.Protocol):
         self._received = b""
 
     def write(self, data: bytes) -> None:
-        """Sends, where the client is still there."""
+        """Sends, unless the connection is closed."""
         if self.transport is not None:
             self.transport.write(data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by name
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's transport is not a subclass
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's protocol
         """Called by the loop."""
@@ -78,6 +78,6 @@ class Connection(asyncio.Protocol):
 
 
 async def listen(handle: Callable[[Request], None]) -> int:
-    """Serves on a free port of this machine; which."""
+    """Serves on a free port of this machine; returns the port."""
     server = await asyncio.get_running_loop().create_server(lambda: Connection(handle), "127.0.0.1", 0, backlog=1024)
     return int(server.sockets[0].getsockname()[1])

@@ -1,4 +1,4 @@
-"""Runs the real `chaski` command for acceptance tests, and a target that it can call."""
+"""Runs the `chaski` command for acceptance tests, and a target that it can call."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ START_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A command that has ended."""
+    """A finished command."""
 
     code: int
     out: str
@@ -39,7 +39,7 @@ async def chaski(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Runs a command to its end; `environment`: all that it gets, else this process's."""
+    """Runs a command to its end; `environment`: replaces that of this process."""
     process = await asyncio.create_subprocess_exec(
         CHASKI,
         *map(str, arguments),
@@ -61,7 +61,7 @@ async def chaski(
 
 @contextlib.asynccontextmanager
 async def started(*arguments: object) -> AsyncIterator[Process]:
-    """Runs a command with pipes to it; kills it at the end if it has not ended."""
+    """A running command with pipes; killed on exit if it is still running."""
     process = await asyncio.create_subprocess_exec(CHASKI, *map(str, arguments), stdin=PIPE, stdout=PIPE, stderr=PIPE)
     try:
         yield process
@@ -81,17 +81,17 @@ class Dev:
     log: Path
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """Every line of its log."""
+        """All log lines."""
         return [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
 
     async def ended(self, seconds: float = 20.0) -> int:
-        """Its exit code, once it has one."""
+        """Waits for the exit code."""
         return await asyncio.wait_for(self.process.wait(), seconds)
 
 
 @contextlib.asynccontextmanager
 async def dev(route: Path, data: Path, *arguments: str) -> AsyncIterator[Dev]:
-    """Runs `chaski dev` on free ports; ends it with SIGTERM, and kills it if that is not enough."""
+    """Runs `chaski dev` on free ports; stopped with SIGTERM on exit, and killed if that fails."""
     log = data.parent / "dev.log"
     ports = ("--port", "0", "--metrics-port", "0", "--console-port", "0", "--log-format", "json")
     with log.open("wb") as out:
@@ -100,10 +100,10 @@ async def dev(route: Path, data: Path, *arguments: str) -> AsyncIterator[Dev]:
         )
     try:
 
-        async def look() -> dict[str, Any] | None:
+        async def poll() -> dict[str, Any] | None:
             return ready_line(process, log)
 
-        ready = await eventually(look, START_SECONDS)
+        ready = await eventually(poll, START_SECONDS)
         yield Dev(process, ready["chaski.ingest.url"], ready["chaski.metrics.url"], log)
     finally:
         if process.returncode is None:
@@ -116,7 +116,7 @@ async def dev(route: Path, data: Path, *arguments: str) -> AsyncIterator[Dev]:
 
 
 def ready_line(process: Process, log: Path) -> dict[str, Any] | None:
-    """The log line that names the ports, once it is there."""
+    """The log line with the ports, or None."""
     text = log.read_bytes()
     if process.returncode is not None:
         pytest.fail(f"chaski dev ended with {process.returncode}: {text.decode()}")
@@ -127,11 +127,11 @@ def ready_line(process: Process, log: Path) -> dict[str, Any] | None:
     return None
 
 
-async def eventually(look: Callable[[], Awaitable[T | None]], seconds: float = 20.0) -> T:
-    """The first value that is not None."""
+async def eventually(poll: Callable[[], Awaitable[T | None]], seconds: float = 20.0) -> T:
+    """Polls; returns the first value that is not None."""
     async with asyncio.timeout(seconds):
         while True:
-            value = await look()
+            value = await poll()
             if value is not None:
                 return value
             await asyncio.sleep(0.05)
@@ -139,7 +139,7 @@ async def eventually(look: Callable[[], Awaitable[T | None]], seconds: float = 2
 
 @dataclass(slots=True)
 class Target:
-    """A server that answers what it is told to, and remembers what it got."""
+    """A server that responds as configured, and records requests."""
 
     url: str = ""
     status: int = 200
@@ -147,12 +147,12 @@ class Target:
     bodies: list[str] = field(default_factory=list)
 
     async def got(self, number: int) -> list[str]:
-        """The bodies of all requests, once there are so many."""
+        """The bodies of all requests, once there are `number`."""
 
-        async def look() -> list[str] | None:
+        async def poll() -> list[str] | None:
             return self.bodies if len(self.bodies) >= number else None
 
-        return await eventually(look)
+        return await eventually(poll)
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.bodies.append(await request.text())
@@ -178,7 +178,7 @@ async def target() -> AsyncIterator[Target]:
 
 
 def write_route(folder: Path, target_url: str, **spec: Any) -> Path:
-    """A route file that allows the target; `spec` adds to it or replaces parts of it."""
+    """A route file that allows the target; `spec` adds or replaces fields."""
     document = {
         "apiVersion": "chaski.dev/v1alpha1",
         "kind": "ChaskiRoute",
@@ -197,6 +197,6 @@ def write_route(folder: Path, target_url: str, **spec: Any) -> Path:
 
 
 async def status_of(url: str) -> tuple[int, str]:
-    """Status and text of a GET."""
+    """Status and text of a GET request."""
     async with aiohttp.ClientSession() as http, http.get(url) as answer:
         return answer.status, await answer.text()

@@ -1,4 +1,4 @@
-"""The benchmarks of worker and ingest, in the smallest: what they count is right. How fast it is, no test says."""
+"""The benchmarks of worker and ingest at the smallest size: their counts are right. Speed is not tested."""
 
 from collections.abc import Awaitable
 from typing import Any
@@ -9,6 +9,8 @@ from benchmarks.engine import figures
 from benchmarks.engine.measure import engine
 from benchmarks.engine.results import CALM, FLOOR, NAIVE, OURS, SATURATED, SLOW, verdicts
 from benchmarks.plan import EnginePlan
+
+pytestmark = pytest.mark.landing
 
 _SMALLEST = EnginePlan(
     repetitions=1,
@@ -24,19 +26,19 @@ _SMALLEST = EnginePlan(
 
 @pytest.mark.timeout(400)
 async def test_each_measurement_finds_every_message_once_and_in_order() -> None:
-    """All consumers under all loads, both servers, the ingest at half load: nothing missing, repeated or overtaken."""
+    """All consumers under all loads, both servers, ingest at half load: no message missing, repeated or overtaken."""
 
-    async def told(_: str, work: Awaitable[Any]) -> Any:
+    async def progress(_: str, work: Awaitable[Any]) -> Any:
         return await work
 
-    measured = await engine(_SMALLEST, told)
+    measured = await engine(_SMALLEST, progress)
     runs = {(each.kind, each.load): each for each in measured.consumed}
     assert set(runs) == {(kind, load) for kind in (OURS, FLOOR, NAIVE) for load in (SATURATED, SLOW, CALM)}
     assert {(each.missing, each.repeated, each.out_of_order) for each in runs.values()} == {(0, 0, 0)}
     assert all(each.calls > 0.1 and each.peak_rss_mib > 0 for each in runs.values())
-    # CPU time is counted in hundredths of a second: fewer messages may take none.
+    # CPU time has a resolution of 10 ms: fewer messages may measure as zero.
     assert all(runs[kind, SATURATED].cpu > 0 for kind in (OURS, FLOOR, NAIVE))
-    assert runs[NAIVE, SATURATED].calls >= 1.1  # one delete a message, one receive for ten
+    assert runs[NAIVE, SATURATED].calls >= 1.1  # one delete for each message, one receive for ten
     assert {each.kind: (each.missing, each.entries > 0) for each in measured.ingested} == {
         "handler": (0, False),
         OURS: (0, True),

@@ -1,4 +1,4 @@
-"""The canary as a process, beside a running `chaski dev`."""
+"""The canary as a process, with a running `chaski dev`."""
 
 import asyncio
 import signal
@@ -17,14 +17,14 @@ WITHIN = 60.0
 
 
 def free_port() -> int:
-    """A port that is free now."""
+    """A free port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
-async def test_the_whole_way_is_measured(tmp_path: Path) -> None:
-    """From the canary by ingest, queue and worker to its own sink; a route that does not allow the sink stays silent."""
+async def test_the_whole_path_is_measured(tmp_path: Path) -> None:
+    """From the canary through ingest, queue and worker to its sink; no message arrives through a route that does not allow the sink."""
     port = free_port()
     sink = f"http://127.0.0.1:{port}/"
     routes = route("good", sink), route("deaf", "http://127.0.0.1:9/")
@@ -39,15 +39,15 @@ async def test_the_whole_way_is_measured(tmp_path: Path) -> None:
             )  # fmt: skip
         try:
             async with asyncio.timeout(WITHIN), aiohttp.ClientSession() as http:
-                while b'"ready"' not in (said := await asyncio.to_thread(log.read_bytes)):
-                    assert process.returncode is None, said
+                while b'"ready"' not in (output := await asyncio.to_thread(log.read_bytes)):
+                    assert process.returncode is None, output
                     await asyncio.sleep(0.1)
-                page = orjson.loads(said.splitlines()[0])["chaski.metrics.url"]
+                page = orjson.loads(output.splitlines()[0])["chaski.metrics.url"]
                 arrived = 0.0
                 while arrived < 3:
                     await asyncio.sleep(0.2)
-                    async with http.get(page) as answer:
-                        text = await answer.text()
+                    async with http.get(page) as response:
+                        text = await response.text()
                     arrived = value(text, "chaski_canary_latency_seconds_count", route="good")
             assert value(text, "chaski_canary_latency_seconds_count", route="deaf") == 0
             assert value(text, "chaski_canary_messages_total", route="deaf", result="accepted") >= 1

@@ -18,34 +18,34 @@ RETRY = {
 
 
 async def send(running: Dev, subject: str, url: str, content: str) -> str:
-    """Sends a message; its id."""
+    """Sends a message; returns its id."""
     to = ("--to", running.ingest, "--route", "default/first", "--output", "json")
     sent = await chaski("send", *to, "--subject", subject, "--url", url, "--content", content)
     assert sent.code == 0, sent.err
     return str(sent.json()["id"])
 
 
-async def letters(data: Path, number: int) -> list[dict[str, Any]]:
-    """All dead letters, once there are so many."""
+async def stored_dead_letters(data: Path, number: int) -> list[dict[str, Any]]:
+    """All dead letters, once there are `number`."""
 
-    async def look() -> list[dict[str, Any]] | None:
+    async def poll() -> list[dict[str, Any]] | None:
         listed = await chaski("dead-letters", "list", "--data", data, "--output", "json")
         assert listed.code == 0, listed.err
         found: list[dict[str, Any]] = listed.json()
         return found if len(found) >= number else None
 
-    return await eventually(look)
+    return await eventually(poll)
 
 
 @pytest.mark.promise(13)
-async def test_what_failed_is_found_shown_and_exported(tmp_path: Path) -> None:
-    """By subject, target, class, text and time, while the process runs and after it has stopped, in every format."""
+async def test_dead_letters_are_found_shown_and_exported(tmp_path: Path) -> None:
+    """By subject, target, class, text and time, while the process runs and after it stopped, in every format."""
     data = tmp_path / "data"
     async with target() as there, dev(write_route(tmp_path, there.url, retry=RETRY), data) as running:
         there.status = 404
         first = await send(running, "order-1", there.url, "Jane, the first")
         refused = await send(running, "order-2", "http://127.0.0.1:1/elsewhere", "never dialled")
-        found = {letter["id"]: letter for letter in await letters(data, 2)}
+        found = {letter["id"]: letter for letter in await stored_dead_letters(data, 2)}
         assert found[first]["attempts"] == 2
         assert (found[first]["class"], found[first]["reason"], found[first]["target"]) == ("404", "exhausted", "local")
         assert [error["class"] for error in found[first]["errors"]] == ["404", "404"]
@@ -80,8 +80,8 @@ async def test_what_failed_is_found_shown_and_exported(tmp_path: Path) -> None:
 
 
 @pytest.mark.promise(13)
-async def test_what_was_given_up_a_moment_ago_is_found_by_that_moment(tmp_path: Path) -> None:
-    """However long its message waited before: here six seconds on a rung."""
+async def test_dead_letters_are_found_by_the_time_of_dead_lettering(tmp_path: Path) -> None:
+    """Not by that of acceptance, here six seconds earlier."""
     data = tmp_path / "data"
     retry = {
         "rungs": [{"name": "half", "delaySeconds": 6}],
@@ -90,7 +90,7 @@ async def test_what_was_given_up_a_moment_ago_is_found_by_that_moment(tmp_path: 
     async with target() as there, dev(write_route(tmp_path, there.url, retry=retry), data) as running:
         there.status = 404
         await send(running, "order-1", there.url, "Jane")
-        (found,) = await letters(data, 1)
+        (found,) = await stored_dead_letters(data, 1)
         errors = [milliseconds(error["at"]) for error in found["errors"]]
         given_up = milliseconds(found["deadLetteredAt"])
         assert None not in (given_up, *errors)
@@ -104,15 +104,13 @@ async def test_what_was_given_up_a_moment_ago_is_found_by_that_moment(tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "code", "named"),
     [
-        pytest.param(("dead-letters", "list"), 2, "no folder", id="no folder"),
-        pytest.param(("dead-letters", "show", "x"), 2, "no folder", id="show without a folder"),
-        pytest.param(("trace", "x"), 2, "no folder", id="trace without a folder"),
+        pytest.param(("dead-letters", "list"), 2, "not found", id="no folder"),
+        pytest.param(("dead-letters", "show", "x"), 2, "not found", id="show without a folder"),
+        pytest.param(("trace", "x"), 2, "not found", id="trace without a folder"),
     ],
 )
-async def test_a_folder_that_is_not_there_is_named(
-    tmp_path: Path, arguments: tuple[str, ...], code: int, named: str
-) -> None:
-    """The next step is to name the folder of `chaski dev`; nothing is made by reading."""
+async def test_a_missing_folder_is_named(tmp_path: Path, arguments: tuple[str, ...], code: int, named: str) -> None:
+    """The next step names --data; reading creates nothing."""
     ended = await chaski(*arguments, cwd=tmp_path)
     assert ended.code == code
     assert named in ended.err
@@ -120,15 +118,15 @@ async def test_a_folder_that_is_not_there_is_named(
     assert not (tmp_path / ".chaski").exists()
 
 
-async def test_what_is_not_known_is_not_found(tmp_path: Path) -> None:
-    """An id that nobody sent, a time that is none, a folder that holds something else."""
+async def test_unknown_ids_invalid_times_and_foreign_folders_are_errors(tmp_path: Path) -> None:
+    """Exit codes 1 and 2, without a traceback."""
     async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data"):
         data = ("--data", tmp_path / "data")
         for command in (("trace",), ("dead-letters", "show")):
-            ended = await chaski(*command, "nobody", *data)
+            ended = await chaski(*command, "unknown-id", *data)
             assert ended.code == 1
-            assert "nobody" in ended.err
-        assert (await chaski("dead-letters", "list", *data)).out == "no dead letter matches\n"
+            assert "unknown-id" in ended.err
+        assert (await chaski("dead-letters", "list", *data)).out == "no dead letters match\n"
         wrong = await chaski("dead-letters", "list", "--since", "yesterday", *data)
         assert wrong.code == 2
         assert "--since" in wrong.err

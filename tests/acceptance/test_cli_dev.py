@@ -1,4 +1,4 @@
-"""`chaski dev` as people and scripts run it."""
+"""`chaski dev`, on a terminal and in scripts."""
 
 import asyncio
 import re
@@ -15,14 +15,14 @@ MESSAGES = "/v1/routes/default/first/messages"
 
 
 async def post(base: str, url: str, content: str) -> int:
-    """Sends one message; the status of the answer."""
+    """Sends one message; returns the response's status."""
     message = {"subject": "s", "body": {"url": url, "content": content}}
     async with aiohttp.ClientSession() as http, http.post(base + MESSAGES, json=message) as answer:
         return answer.status
 
 
 async def test_it_is_ready_on_both_ports_and_delivers(tmp_path: Path) -> None:
-    """Health is answered on the port for messages and on the port for metrics; what is accepted arrives."""
+    """Health endpoints are on both ports; an accepted message is delivered."""
     async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
         for base in (running.ingest, running.metrics.removesuffix("/metrics")):
             assert (await status_of(f"{base}/readyz"))[0] == 200
@@ -35,7 +35,7 @@ async def test_it_is_ready_on_both_ports_and_delivers(tmp_path: Path) -> None:
 
 
 async def test_sigterm_ends_it_with_exit_code_zero(tmp_path: Path) -> None:
-    """A stop that was asked for is no failure, and the log says that it came to its end."""
+    """The log says that it stopped."""
     async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
         running.process.send_signal(signal.SIGTERM)
         assert await running.ended() == 0
@@ -43,8 +43,8 @@ async def test_sigterm_ends_it_with_exit_code_zero(tmp_path: Path) -> None:
 
 
 @pytest.mark.promise(11)
-async def test_what_is_in_flight_finishes_unless_a_second_signal_comes(tmp_path: Path) -> None:
-    """After one SIGTERM a hanging attempt may go on; after the second the process ends at once, by that signal."""
+async def test_attempts_in_flight_finish_unless_a_second_signal_arrives(tmp_path: Path) -> None:
+    """After one SIGTERM a hanging attempt continues; the second ends the process at once."""
     async with target() as there:
         there.hang = True
         async with dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
@@ -58,8 +58,8 @@ async def test_what_is_in_flight_finishes_unless_a_second_signal_comes(tmp_path:
 
 
 @pytest.mark.promise(1)
-async def test_what_was_accepted_outlives_the_process(tmp_path: Path) -> None:
-    """Killed in the middle of an attempt and started again on the same folder, it delivers."""
+async def test_accepted_messages_survive_a_kill(tmp_path: Path) -> None:
+    """Killed during an attempt and restarted on the same folder, it delivers."""
     async with target() as there:
         there.hang = True
         route = write_route(tmp_path, there.url)
@@ -73,8 +73,8 @@ async def test_what_was_accepted_outlives_the_process(tmp_path: Path) -> None:
             assert await there.got(2) == ["kept", "kept"]
 
 
-async def test_wrong_routes_are_refused_with_every_fault(tmp_path: Path) -> None:
-    """Nothing is started; each fault is named with its path, and the exit code says that the input is wrong."""
+async def test_invalid_routes_are_refused_with_every_error(tmp_path: Path) -> None:
+    """Nothing is started; each error has its path; exit code 2."""
     route = write_route(tmp_path, "http://127.0.0.1:9/", ordering="Sometimes", delivery={"timeoutSeconds": 0})
     ended = await chaski("dev", route, "--data", tmp_path / "data", "--port", "0", "--metrics-port", "0")
     assert ended.code == 2
@@ -83,8 +83,8 @@ async def test_wrong_routes_are_refused_with_every_fault(tmp_path: Path) -> None
     assert not (tmp_path / "data").exists()
 
 
-async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
-    """The error says which port, and which flag changes it."""
+async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    """The error names the port and its flag."""
     async with target() as there:
         port = there.url.split(":")[-1].strip("/")
         route = write_route(tmp_path, there.url)
@@ -96,7 +96,7 @@ async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 
 async def test_a_folder_has_one_owner(tmp_path: Path) -> None:
-    """A second process on the same folder is refused, and the first goes on."""
+    """A second process on the same folder is refused, and the first continues."""
     async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
         again = await chaski(
             "dev", tmp_path / "route.yaml", "--data", tmp_path / "data", "--port", "0", "--metrics-port", "0"
@@ -107,8 +107,8 @@ async def test_a_folder_has_one_owner(tmp_path: Path) -> None:
         assert (await status_of(f"{running.ingest}/readyz"))[0] == 200
 
 
-async def test_people_are_told_where_to_send(tmp_path: Path) -> None:
-    """The terminal shows a ready curl line, where the console is, that loopback may be called, and that there is no authentication."""
+async def test_the_terminal_shows_how_to_send(tmp_path: Path) -> None:
+    """A complete curl command, the console's URL, and warnings about loopback targets and missing authentication."""
     route = write_route(tmp_path, "http://127.0.0.1:9/")
     ports = ("--port", "0", "--metrics-port", "0")
     process = await asyncio.create_subprocess_exec(
@@ -117,7 +117,7 @@ async def test_people_are_told_where_to_send(tmp_path: Path) -> None:
     assert process.stdout is not None
     try:
         text = ""
-        async with asyncio.timeout(START_SECONDS):  # the log comes from another thread: the two stand in any order
+        async with asyncio.timeout(START_SECONDS):  # the log is written by another thread: the order varies
             while not ("127.0.0.0/8" in text and "no authentication" in text):
                 text += (await process.stdout.readline()).decode()
         process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Commands whose standard output takes nothing."""
+"""Commands whose standard output is closed, full or unread."""
 
 import asyncio
 import csv
@@ -29,7 +29,12 @@ COMMANDS = {
     "trace": "trace one --data {data}",
     "trace by subject": "trace --subject s --data {data} --output json",
 }
-WRITTEN_AT_ONCE = ("version", "validate as JSON", "show", "trace")  # the others fail at the end, when all is written
+WRITTEN_AT_ONCE = (
+    "version",
+    "validate as JSON",
+    "show",
+    "trace",
+)  # the others fail at the end, when everything is written
 BUFFERED = {**os.environ, "PYTHONUNBUFFERED": ""}
 UNBUFFERED = {**os.environ, "PYTHONUNBUFFERED": "1"}
 
@@ -76,42 +81,42 @@ def written(command: str, folder: Path, environment: Mapping[str, str], redirect
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_full_disk_ends_a_command_with_one_sentence(folder: Path, command: str) -> None:
-    """The result could not be written, so it is no success; no traceback, now or when the interpreter ends."""
+    """A result that can't be written is a failure; no traceback, also none at exit of the interpreter."""
     environment = UNBUFFERED if command in WRITTEN_AT_ONCE else BUFFERED
     code, err = written(COMMANDS[command], folder, environment, "> /dev/full")
     assert (code, err) == (1, "chaski: can't write to standard output: No space left on device\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_a_closed_standard_output_ends_a_command_before_it_begins(folder: Path, command: str) -> None:
-    """Else the next file that it opens would stand in its place."""
+def test_a_closed_standard_output_ends_a_command_at_its_start(folder: Path, command: str) -> None:
+    """Or the next opened file would get its descriptor."""
     code, err = written(command, folder, BUFFERED, ">&-")
     assert (code, err) == (1, "chaski: standard output is closed\nnext: redirect it to a file, a pipe or /dev/null\n")
 
 
 @pytest.mark.parametrize("command", ["ledger --data {data}", "dead-letters export --data {data}"])
 @pytest.mark.parametrize("redirection", ["<&-", "2>&-", "<&- 2>&-"])
-def test_other_closed_streams_do_no_harm(folder: Path, command: str, redirection: str) -> None:
-    """Nothing is read, and nothing is wrong, so neither is missed."""
+def test_other_closed_streams_are_harmless(folder: Path, command: str, redirection: str) -> None:
+    """The command neither reads input nor reports errors."""
     assert written(command, folder, BUFFERED, f"> /dev/null {redirection}") == (0, "")
 
 
 @pytest.mark.parametrize("command", ["send --route a/b - <&-", "send --route a/b -"])
-def test_a_closed_standard_input_holds_no_messages(folder: Path, command: str) -> None:
-    """As an empty one."""
+def test_a_closed_standard_input_is_empty(folder: Path, command: str) -> None:
+    """It has no messages."""
     code, err = written(command, folder, BUFFERED, "> /dev/null")
     assert (code, err) == (0, "")
 
 
 @pytest.mark.parametrize("environment", [BUFFERED, UNBUFFERED], ids=["buffered", "unbuffered"])
-def test_a_reader_that_leaves_ends_a_command_quietly(folder: Path, environment: Mapping[str, str]) -> None:
-    """As `head` does."""
+def test_a_broken_pipe_ends_a_command_quietly(folder: Path, environment: Mapping[str, str]) -> None:
+    """For example with `head`."""
     _, err = written("dead-letters export --data {data}", folder, environment, "| true")
     assert err == ""
 
 
 def test_a_file_that_cannot_be_written_is_named(folder: Path) -> None:
-    """Any other full disk: the sentence says which file."""
+    """On any full disk the error names the file."""
     path = folder / "wrong.ndjson"
     path.write_bytes(b"?\n")
     code, err = written(
@@ -122,8 +127,8 @@ def test_a_file_that_cannot_be_written_is_named(folder: Path) -> None:
     assert "Traceback" not in err
 
 
-async def test_a_spreadsheet_calculates_nothing_of_an_export_unless_it_is_raw(folder: Path) -> None:
-    """A quote before the formula; a program can have the text itself."""
+async def test_a_spreadsheet_evaluates_nothing_of_an_export_unless_it_is_raw(folder: Path) -> None:
+    """Formulas are quoted; programs can ask for the raw text."""
     export = ("dead-letters", "export", "--data", folder / "data", "--subject", "=1+1", "--output")
     for arguments, subject in ((("csv",), "'=1+1"), (("csv", "--raw-csv"), "=1+1")):
         (row,) = csv.DictReader(io.StringIO((await chaski(*export, *arguments)).out))

@@ -1,4 +1,4 @@
-"""`chaski provision` and `chaski deprovision` against moto's server, as their users run them."""
+"""`chaski provision` and `chaski deprovision` with moto's server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ TWO_MORE = route_of(queues=[{"name": "messages", "partitions": 2}])
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[BotoAws]:
-    """An empty account, to which the environment points."""
+    """An empty account; the environment variables name it."""
     server = MotoServer()
     for name in ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -45,12 +45,12 @@ def queues(aws: BotoAws) -> list[str]:
 
 
 async def provisioned(file: Path, folder: Path, *more: str) -> Finished:
-    """Runs the command; what it wrote to standard error is for people."""
+    """Runs `chaski provision`."""
     return await chaski("provision", file, "-o", folder / "resolved.yaml", *more)
 
 
 async def test_a_route_file_becomes_a_resolved_route(aws: BotoAws, tmp_path: Path) -> None:
-    """Planned without a change, done, found done; another map is told of; the file is what workers read."""
+    """Planned without a change, done, up to date; a new generation is reported; workers can read the file."""
     file = write(tmp_path, route_of())
     planned = await provisioned(file, tmp_path, "--dry-run", "--output", "json")
     assert planned.code == 0, planned.err
@@ -71,13 +71,13 @@ async def test_a_route_file_becomes_a_resolved_route(aws: BotoAws, tmp_path: Pat
 
     changed = await provisioned(write(tmp_path, TWO_MORE), tmp_path, "--no-wait")
     assert changed.code == 0, changed.err
-    assert "kept until they are empty" in changed.out
+    assert "take no new messages" in changed.out
     (resolved,) = load_resolved((tmp_path / "resolved.yaml").read_text())
     assert [each.number for each in resolved.generations] == [1, 2]
 
 
-async def test_one_route_that_can_not_be_made_does_not_hold_up_the_other(aws: BotoAws, tmp_path: Path) -> None:
-    """It is named with what to do; the other one is made and written; the exit code says that not all is well."""
+async def test_a_route_that_fails_does_not_block_another(aws: BotoAws, tmp_path: Path) -> None:
+    """The error has a next step; the other route is created and written; exit code 1."""
     name = queue_name(route_of(), "urgent", 1, 0)
     aws.call("sqs", "CreateQueue", {"QueueName": name, "Attributes": {"FifoQueue": "true"}})
     file = tmp_path / "route.yaml"
@@ -92,7 +92,7 @@ async def test_one_route_that_can_not_be_made_does_not_hold_up_the_other(aws: Bo
 
 
 async def test_nothing_is_deleted_without_consent(aws: BotoAws, tmp_path: Path) -> None:
-    """Not without --yes where nobody can be asked, and not where messages would be lost, unless forced."""
+    """Not without --yes outside a terminal, and not without --force if messages would be lost."""
     file = write(tmp_path, route_of())
     await provisioned(file, tmp_path)
     (resolved,) = load_resolved((tmp_path / "resolved.yaml").read_text())
@@ -109,13 +109,13 @@ async def test_nothing_is_deleted_without_consent(aws: BotoAws, tmp_path: Path) 
     assert (kept.code, queues(aws)) == (0, []), kept.err
     gone = await chaski("deprovision", file, "--yes")
     assert gone.code == 0, gone.err
-    assert "nothing of it is there" in (await chaski("deprovision", file, "--yes")).out
+    assert "nothing to delete" in (await chaski("deprovision", file, "--yes")).out
 
 
-async def test_a_missing_region_is_said_in_a_sentence(
+async def test_a_missing_region_is_an_error_with_a_next_step(
     aws: BotoAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not in a traceback."""
+    """Without a traceback."""
     assert queues(aws) == []
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
@@ -126,10 +126,10 @@ async def test_a_missing_region_is_said_in_a_sentence(
 
 @pytest.mark.promise(7)
 @pytest.mark.parametrize("command", ["provision", "deprovision"])
-async def test_there_is_no_owner_that_two_people_share_by_accident(
+async def test_there_is_no_default_owner(
     aws: BotoAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    """Each names an installation, and what belongs to another one is left alone."""
+    """Resources of another owner are not touched."""
     file = write(tmp_path, route_of())
     monkeypatch.delenv("CHASKI_OWNER")
     nameless = await chaski(command, file)
@@ -139,6 +139,6 @@ async def test_there_is_no_owner_that_two_people_share_by_accident(
     theirs = queues(aws)
     other = await chaski(command, file, "--owner", "ben", *(["--yes"] if command == "deprovision" else []))
     assert other.code == 1
-    told = " ".join(other.err.split()) + " ".join(other.out.split())
-    assert 'set it to "ann" to keep using these' in told
+    output = " ".join(other.err.split()) + " ".join(other.out.split())
+    assert 'set it to "ann" to keep using these' in output
     assert queues(aws) == theirs

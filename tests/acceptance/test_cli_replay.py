@@ -1,4 +1,4 @@
-"""`chaski dead-letters replay` and `discard` as their users run them: beside a running `chaski dev`, alone, on AWS's protocols."""
+"""`chaski dead-letters replay` and `discard`: with a running `chaski dev`, without one, and with AWS's protocols."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from acceptance.cli_process import CHASKI, chaski, dev, eventually, target, write_route
-from acceptance.test_cli_dead_letters import letters, send
+from acceptance.test_cli_dead_letters import send, stored_dead_letters
 from chaski_aws.dynamodb.store import DynamoDeadLetters
 from chaski_aws.http.endpoints import DYNAMODB, Endpoint
 from chaski_aws.http.transport import AwsTransport
@@ -58,7 +58,7 @@ def the_route() -> Route:
 
 
 def made(count: int, now_ms: int) -> list[DeadLetter]:
-    """Dead letters of 100 subjects, given up in another order than accepted; every third is a 404, the others 500."""
+    """Dead letters of 100 subjects, dead-lettered in another order than accepted; every third is a 404, the others 500."""
     turns = list(range(count))
     random.Random(11).shuffle(turns)
     found = []
@@ -88,13 +88,13 @@ def made(count: int, now_ms: int) -> list[DeadLetter]:
 
 
 async def put(store: DeadLetterStore, found: list[DeadLetter]) -> None:
-    """Keeps dead letters, many side by side."""
+    """Stores dead letters concurrently."""
     for start in range(0, len(found), SIDE_BY_SIDE):
         await asyncio.gather(*(store.put(letter) for letter in found[start : start + SIDE_BY_SIDE]))
 
 
 def on_queues(folder: Path) -> dict[str, list[str]]:
-    """Ids on the queues by subject, in their order there, read from the broker's file."""
+    """Ids on the queues by subject, in queue order, read from the broker's file."""
     found: dict[str, list[str]] = defaultdict(list)
     for envelope, metadata in queued(folder):
         assert metadata.epoch == 1
@@ -103,8 +103,8 @@ def on_queues(folder: Path) -> dict[str, list[str]]:
 
 
 @dataclass(frozen=True)
-class World:
-    """Dead letters somewhere, and the folder of the queues that a replay fills."""
+class ReplaySetup:
+    """Dead letters, and the folder of the queues that a replay sends to."""
 
     flags: tuple[str, ...]
     find: Callable[[DeadLetterFilter], Iterator[DeadLetter] | AsyncIterator[DeadLetter]]
@@ -112,14 +112,14 @@ class World:
 
 
 async def all_of(found: Iterator[DeadLetter] | AsyncIterator[DeadLetter]) -> list[str]:
-    """Their ids."""
+    """The ids."""
     if isinstance(found, Iterator):
         return [letter.id for letter in found]
     return [letter.id async for letter in found]
 
 
 async def ran(*words: str) -> dict[str, Any]:
-    """Runs a command to its end, however busy the machine is; what it reports."""
+    """Runs a command to its end; returns its JSON."""
     process = await asyncio.create_subprocess_exec(
         CHASKI, *words, "--output", "json", stdin=DEVNULL, stdout=PIPE, stderr=PIPE
     )
@@ -134,9 +134,9 @@ async def ran(*words: str) -> dict[str, Any]:
     return report
 
 
-async def killed_and_resumed(world: World, count: int, rate: int) -> tuple[int, int]:
-    """Kills a replay of all `500` half-way, goes on as it said; how many were sent before, and in all."""
-    wanted = ("--class", "5xx", *world.flags)
+async def killed_and_resumed(setup: ReplaySetup, count: int, rate: int) -> tuple[int, int]:
+    """Kills a replay of all `500` half-way and resumes it; returns how many were sent before the kill, and in all."""
+    wanted = ("--class", "5xx", *setup.flags)
     planned = await ran("dead-letters", "replay", "--dry-run", *wanted)
     expected = defaultdict(list)
     for number in range(count):
@@ -144,57 +144,59 @@ async def killed_and_resumed(world: World, count: int, rate: int) -> tuple[int, 
             expected[f"s{number % SUBJECTS:03}"].append(f"m{number:06}")
     ready = sum(map(len, expected.values()))
     assert (planned["found"], planned["ready"], planned["sent"]) == (ready, ready, 0)
-    assert on_queues(world.queues) == {}
+    assert on_queues(setup.queues) == {}
 
     process = await asyncio.create_subprocess_exec(
         CHASKI, "dead-letters", "replay", *wanted, "--rate", str(rate), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
     )
     assert process.stderr is not None
     try:
-        told = (await asyncio.wait_for(process.stderr.readline(), PATIENCE_SECONDS)).decode()
+        hint = (await asyncio.wait_for(process.stderr.readline(), PATIENCE_SECONDS)).decode()
 
         async def half() -> bool | None:
-            return sum(map(len, on_queues(world.queues).values())) >= ready // 2 or None
+            return sum(map(len, on_queues(setup.queues).values())) >= ready // 2 or None
 
         await eventually(half, PATIENCE_SECONDS)
     finally:
         process.kill()
         await process.communicate()
-    before = sum(map(len, on_queues(world.queues).values()))
+    before = sum(map(len, on_queues(setup.queues).values()))
     assert ready // 2 <= before < ready
 
-    words = shlex.split(told.partition("go on with: chaski ")[2])
+    words = shlex.split(hint.partition(": chaski ")[2])
     words = words[: words.index("--rate")] + words[words.index("--rate") + 2 :]
     report = await ran(*words)
     assert report["complete"]
     assert report["found"] == ready
     assert report["ready"] + report["skipped"]["sentByThisRun"] == ready
-    assert on_queues(world.queues) == dict(expected)
-    marked = await all_of(world.find(DeadLetterFilter(replayed=True)))
+    assert on_queues(setup.queues) == dict(expected)
+    marked = await all_of(setup.find(DeadLetterFilter(replayed=True)))
     assert sorted(marked) == sorted(each for ids in expected.values() for each in ids)
     last = await ran("dead-letters", "replay", "--dry-run", *wanted)
     assert (last["ready"], last["skipped"]) == (0, {"replayedBefore": ready})
     return before, ready
 
 
+@pytest.mark.landing
 @pytest.mark.timeout(400)
-async def test_a_replay_that_is_killed_goes_on_in_order(tmp_path: Path, report: Callable[[str], None]) -> None:
-    """10,000 dead letters of 100 subjects in a data folder: exactly the filtered set, nothing twice, order kept."""
+async def test_a_killed_replay_is_resumed_in_order(tmp_path: Path, report: Callable[[str], None]) -> None:
+    """10,000 dead letters of 100 subjects in a data folder: exactly the filtered set, each once, in order."""
     data = tmp_path / "data"
     broker = await EmbeddedBroker.open(data, SystemClock())
     await resolve(broker, the_route())
     await put(EmbeddedBackend(broker).dead_letters, made(10_000, SystemClock().now_ms()))
     await broker.close()
     with open_reader(data) as reader:
-        before, ready = await killed_and_resumed(World(("--data", str(data)), reader.find, data), 10_000, 400)
+        before, ready = await killed_and_resumed(ReplaySetup(("--data", str(data)), reader.find, data), 10_000, 400)
     report(f"10000 dead letters, {ready} chosen, killed after {before} were sent, resumed: all once, order kept")
 
 
+@pytest.mark.landing
 @pytest.mark.timeout(400)
-async def test_the_same_on_the_protocols_of_aws(
+async def test_a_killed_replay_on_aws_is_resumed_in_order(
     tmp_path: Path, report: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """10,000 dead letters in DynamoDB Local, and queues that are reached as SQS is."""
+    """10,000 dead letters in DynamoDB Local, and queues with the protocol of SQS."""
     queues = await asyncio.to_thread(ServerProcess, tmp_path / "queues")
     tables = await asyncio.to_thread(DynamoDbLocal)
     transport = AwsTransport(Endpoint(DYNAMODB, tables.url, "us-east-1"), FixedCredentials())
@@ -212,8 +214,8 @@ async def test_the_same_on_the_protocols_of_aws(
             monkeypatch.setenv(name, value)
         store = DynamoDeadLetters(transport, str(resolved.dead_letter_table), 30, SystemClock())
         await fill(transport, str(resolved.dead_letter_table), made(10_000, SystemClock().now_ms()), 30)
-        world = World(("--route", str(file)), store.find, tmp_path / "queues")
-        before, ready = await killed_and_resumed(world, 10_000, 400)
+        setup = ReplaySetup(("--route", str(file)), store.find, tmp_path / "queues")
+        before, ready = await killed_and_resumed(setup, 10_000, 400)
         report(f"10000 dead letters, {ready} chosen, killed after {before} were sent, resumed: all once, order kept")
         shown = await chaski("dead-letters", "show", "m000001", "--route", file, "--output", "json")
         assert [each["replay"]["epoch"] for each in shown.json()] == [1]
@@ -223,14 +225,14 @@ async def test_the_same_on_the_protocols_of_aws(
         queues.kill()
 
 
-async def test_a_mended_account_gets_what_it_missed(tmp_path: Path) -> None:
-    """Beside a running `chaski dev`: refused by the target, mended, sent again, delivered; then nothing is left to send."""
+async def test_a_fixed_target_receives_replayed_messages(tmp_path: Path) -> None:
+    """With a running `chaski dev`: rejected by the target, replayed after its fix, delivered; then nothing is left to replay."""
     data = tmp_path / "data"
     none = {"rungs": [{"name": "fast", "delaySeconds": 1}], "ladders": []}
     async with target() as there, dev(write_route(tmp_path, there.url, retry=none), data) as running:
         there.status = 500
         ids = [await send(running, "order-1", there.url, f"part {number}") for number in range(3)]
-        await letters(data, 3)
+        await stored_dead_letters(data, 3)
         there.bodies.clear()
         there.status = 200
         replayed = await chaski("dead-letters", "replay", "--data", data, "--class", "5xx", "--output", "json")
@@ -252,18 +254,18 @@ async def test_a_mended_account_gets_what_it_missed(tmp_path: Path) -> None:
         assert kept.code == 2
         gone = await chaski("dead-letters", "discard", "--data", data, "--replayed", "--yes", "--output", "json")
         assert gone.json() == {"dryRun": False, "found": 3, "discarded": 3}
-        assert await letters(data, 0) == []
+        assert await stored_dead_letters(data, 0) == []
 
 
-async def test_a_slow_replay_leaves_out_what_another_sends_meanwhile(tmp_path: Path) -> None:
-    """Two of the same five dead letters: each is sent once, and the slow one says how many the other had sent."""
+async def test_a_slow_replay_skips_what_another_sends_in_between(tmp_path: Path) -> None:
+    """Two replays of the same five dead letters: each is sent once, and the slow one reports how many the other sent."""
     data = tmp_path / "data"
     none = {"rungs": [{"name": "fast", "delaySeconds": 1}], "ladders": []}
     async with target() as there, dev(write_route(tmp_path, there.url, retry=none), data) as running:
         there.status = 500
         for number in range(5):
             await send(running, "order-1", there.url, f"m{number}")
-        await letters(data, 5)
+        await stored_dead_letters(data, 5)
         there.bodies.clear()
         there.status = 200
         words = ("dead-letters", "replay", "--yes", "--data", str(data))
@@ -278,8 +280,8 @@ async def test_a_slow_replay_leaves_out_what_another_sends_meanwhile(tmp_path: P
         assert (counted["accepted"], counted["unaccounted"]) == (5, 0)
 
 
-async def test_messages_go_elsewhere_only_where_a_rule_allows(tmp_path: Path) -> None:
-    """A URL that no rule covers sends nothing at all; one that a rule covers gets the messages, by id."""
+async def test_another_target_must_be_allowed(tmp_path: Path) -> None:
+    """With a URL that no rule covers nothing is sent; with an allowed one it receives the messages, by id."""
     data = tmp_path / "data"
     none = {"rungs": [{"name": "fast", "delaySeconds": 1}], "ladders": []}
     async with target() as old, target() as new:
@@ -288,7 +290,7 @@ async def test_messages_go_elsewhere_only_where_a_rule_allows(tmp_path: Path) ->
             old.status = 500
             first = await send(running, "order-1", old.url + "in?a=1", "one")
             await send(running, "order-2", old.url, "two")
-            await letters(data, 2)
+            await stored_dead_letters(data, 2)
             refused = await chaski("dead-letters", "replay", "--data", data, "--to-url", "https://other.example/")
             assert refused.code == 2
             assert "nothing was sent" in refused.err
@@ -298,7 +300,7 @@ async def test_messages_go_elsewhere_only_where_a_rule_allows(tmp_path: Path) ->
             assert await new.got(1) == ["one"]
 
 
-async def test_a_stopped_folder_is_filled_and_worked_off_later(tmp_path: Path) -> None:
+async def test_a_replay_into_a_stopped_folder_is_delivered_later(tmp_path: Path) -> None:
     """Without a running `chaski dev` the command opens the folder itself."""
     data = tmp_path / "data"
     none = {"rungs": [{"name": "fast", "delaySeconds": 1}], "ladders": []}
@@ -307,7 +309,7 @@ async def test_a_stopped_folder_is_filled_and_worked_off_later(tmp_path: Path) -
         there.status = 500
         async with dev(route, data) as running:
             await send(running, "order-1", there.url, "late")
-            await letters(data, 1)
+            await stored_dead_letters(data, 1)
         there.bodies.clear()
         there.status = 200
         replayed = await chaski("dead-letters", "replay", "--data", data)

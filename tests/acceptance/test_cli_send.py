@@ -17,7 +17,7 @@ ROUTE = ("--route", "default/first")
 
 
 async def test_one_message_from_flags_is_delivered_and_traced(tmp_path: Path) -> None:
-    """The id that `send` prints is the one that `trace` knows."""
+    """`trace` finds the id that `send` prints."""
     async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
         to = ("--to", running.ingest, *ROUTE, "--output", "json")
         sent = await chaski("send", *to, "--subject", "order 1", "--url", there.url, "--json", '{"a": 1}')
@@ -49,8 +49,8 @@ async def test_one_message_from_flags_is_delivered_and_traced(tmp_path: Path) ->
         assert "delivered" in shown.out
 
 
-async def test_an_id_is_one_message_however_often_it_is_sent(tmp_path: Path) -> None:
-    """The second sending gets the same answer, and nothing is delivered twice."""
+async def test_an_id_that_is_sent_twice_is_one_message(tmp_path: Path) -> None:
+    """The second response is the same, and the message is delivered once."""
     async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
         to = ("--to", running.ingest, *ROUTE, "--subject", "s", "--url", there.url)
         for _ in range(2):
@@ -60,8 +60,8 @@ async def test_an_id_is_one_message_however_often_it_is_sent(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("source", ["a file", "standard input"])
-async def test_lines_are_sent_in_order_and_wrong_ones_are_named(tmp_path: Path, source: str) -> None:
-    """Every right line is delivered in order, every wrong one reported with its number and kept for mending."""
+async def test_lines_are_sent_in_order_and_rejected_ones_are_named(tmp_path: Path, source: str) -> None:
+    """Valid lines are delivered in order, invalid ones are reported with their number and written to a file."""
     async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
         lines = [
             orjson.dumps({"subject": "s", "body": {"url": there.url, "content": f"step {number}"}})
@@ -91,7 +91,7 @@ def line(url: str, content: str, subject: str = "s") -> bytes:
 
 @pytest.mark.promise(3)
 async def test_a_byte_order_mark_does_not_cost_the_first_line(tmp_path: Path) -> None:
-    """As Windows' editors write it; line 2 never comes before line 1."""
+    """As written by editors on Windows; line 2 never precedes line 1."""
     async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
         text = b"\xef\xbb\xbf" + line(there.url, "0") + line(there.url, "1")
         (tmp_path / "messages.ndjson").write_bytes(text)
@@ -101,8 +101,8 @@ async def test_a_byte_order_mark_does_not_cost_the_first_line(tmp_path: Path) ->
 
 
 @pytest.mark.promise(3)
-async def test_nothing_of_a_file_is_sent_where_a_line_cannot_be_read(tmp_path: Path) -> None:
-    """Every such line is named with its number; without them the others are sent where that is asked for."""
+async def test_nothing_of_a_file_is_sent_if_a_line_cannot_be_read(tmp_path: Path) -> None:
+    """Unreadable lines are named with their number; on request the others are sent."""
     async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
         path = tmp_path / "messages.ndjson"
         path.write_bytes(line(there.url, "0") + b'{"subject": "s", "bo\n' + line(there.url, "2") + b'{"body": {}}\n')
@@ -111,7 +111,7 @@ async def test_nothing_of_a_file_is_sent_where_a_line_cannot_be_read(tmp_path: P
         assert refused.code == 2
         assert "2 lines can't be read; nothing was sent" in refused.err
         assert "line 2: not JSON" in refused.err
-        assert "line 4: subject: is missing" in refused.err
+        assert "line 4: subject: missing" in refused.err
         assert "--skip-unreadable" in refused.err
         others = await chaski(*command, "--skip-unreadable")
         assert others.code == 1
@@ -121,13 +121,13 @@ async def test_nothing_of_a_file_is_sent_where_a_line_cannot_be_read(tmp_path: P
 
 @pytest.mark.promise(3)
 async def test_a_pipe_ends_at_a_line_that_cannot_be_read(tmp_path: Path) -> None:
-    """It can't be checked beforehand; what is behind the line is not sent, and how to continue is printed."""
+    """It can't be checked first; later lines are not sent, and the flags to resume are printed."""
     async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
         text = line(there.url, "0") + line(there.url, "1") + b"?\n" + line(there.url, "3")
         sent = await chaski("send", "--to", running.ingest, *ROUTE, "-", stdin=text)
         assert sent.code == 1
         assert "line 3: 400 not JSON" in sent.err
-        assert "accepted 2; continue with the same command and --run send-" in sent.err
+        assert "accepted 2; resume with the same command and --run send-" in sent.err
         flags = shlex.split(sent.err.split("the same command and ")[1].splitlines()[0])
         assert flags[2:] == ["--from-line", "3"]
         corrected = text.replace(b"?\n", line(there.url, "2"))
@@ -136,8 +136,8 @@ async def test_a_pipe_ends_at_a_line_that_cannot_be_read(tmp_path: Path) -> None
         assert await there.got(4) == ["0", "1", "2", "3"]
 
 
-async def test_a_live_pipe_is_sent_as_it_comes(tmp_path: Path) -> None:
-    """Five lines, then silence: they are delivered within two seconds; and what was read when it is stopped, as well."""
+async def test_lines_of_a_live_pipe_are_sent_as_they_arrive(tmp_path: Path) -> None:
+    """Five lines without an end of the pipe are delivered within two seconds; so are lines read before a stop."""
     async with (
         target() as there,
         dev(write_route(tmp_path, there.url), tmp_path / "data") as running,
@@ -152,16 +152,16 @@ async def test_a_live_pipe_is_sent_as_it_comes(tmp_path: Path) -> None:
             assert await there.got(6) == ["warm", *"01234"]
         assert sending.returncode is None
         sending.stdin.write(line(there.url, "last") + b'{"half": ')
-        await asyncio.sleep(0.1)  # less than a line waits for others
+        await asyncio.sleep(0.1)  # shorter than the time for which a line waits for others
         sending.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(sending.wait(), 20) == 130
-        assert "stopped: accepted 7; continue" in (await sending.stderr.read()).decode()
+        assert "stopped: accepted 7; resume" in (await sending.stderr.read()).decode()
         assert await there.got(7) == ["warm", *"01234", "last"]
 
 
 @pytest.mark.promise(13)
-async def test_a_stopped_file_is_continued_without_a_repeat(tmp_path: Path) -> None:
-    """Ctrl-C in the middle: how many were accepted, and the flags that send exactly the rest."""
+async def test_a_stopped_file_is_resumed_without_a_repeat(tmp_path: Path) -> None:
+    """After Ctrl-C the number of accepted lines and the flags for exactly the rest are printed."""
     route = write_route(tmp_path, "http://127.0.0.1:9/", suspend={"delivery": True})
     path = tmp_path / "messages.ndjson"
     path.write_bytes(b"".join(line("http://127.0.0.1:9/", str(n), f"s{n % 7}") for n in range(10_000)))
@@ -209,8 +209,8 @@ async def test_many_lines_of_many_subjects_arrive(tmp_path: Path) -> None:
         assert numbers == list(range(subject, 1_200, 7))
 
 
-async def test_an_ingest_that_is_away_is_waited_for_so_long_and_no_longer(tmp_path: Path) -> None:
-    """Nothing listens there: the command tries again, then fails and names the next step."""
+async def test_an_unavailable_ingest_is_retried_for_a_limited_time(tmp_path: Path) -> None:
+    """The command retries, then fails and names the next step."""
     started = time.monotonic()
     to = ("--to", "http://127.0.0.1:1", *ROUTE, "--retry-for", "1")
     one = await chaski("send", *to, "--subject", "s", "--url", "http://127.0.0.1:9/")
@@ -228,7 +228,7 @@ async def test_an_ingest_that_is_away_is_waited_for_so_long_and_no_longer(tmp_pa
     [
         pytest.param(("--subject", "s", "--url", "x"), "--route", id="no route"),
         pytest.param(
-            ("--route", "first", "--subject", "s", "--url", "x"), "namespace/name", id="a route without namespace"
+            ("--route", "first", "--subject", "s", "--url", "x"), "NAMESPACE/NAME", id="a route without namespace"
         ),
         pytest.param((*ROUTE, "--url", "x"), "--subject", id="no subject"),
         pytest.param((*ROUTE, "--subject", "s", "--url", "x", "--json", "{"), "--json", id="broken JSON"),
@@ -236,16 +236,16 @@ async def test_an_ingest_that_is_away_is_waited_for_so_long_and_no_longer(tmp_pa
         pytest.param((*ROUTE, "--subject", "s", "-"), "exclude", id="a file and flags"),
     ],
 )
-async def test_wrong_input_is_told_with_exit_code_two(arguments: tuple[str, ...], named: str) -> None:
-    """The message names what is wrong; there is no traceback."""
+async def test_wrong_input_has_exit_code_two(arguments: tuple[str, ...], named: str) -> None:
+    """The error names the cause, without a traceback."""
     ended = await chaski("send", *arguments)
     assert ended.code == 2
     assert named in ended.err
     assert "Traceback" not in ended.err
 
 
-async def test_what_ingest_refuses_is_told_field_by_field(tmp_path: Path) -> None:
-    """A message that is wrong, and a route that is not there, end with exit code 2."""
+async def test_rejections_of_ingest_are_reported_by_field(tmp_path: Path) -> None:
+    """An invalid message and an unknown route have exit code 2."""
     async with target() as there, dev(write_route(tmp_path, there.url), tmp_path / "data") as running:
         to = ("--to", running.ingest, "--subject", "s", "--url", there.url)
         wrong = await chaski("send", *to, *ROUTE, "--id", "no spaces allowed")

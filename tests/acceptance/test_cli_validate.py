@@ -1,4 +1,4 @@
-"""`chaski validate`, and what every command has in common."""
+"""`chaski validate`, `--version` and `--help`."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ QUICK = {
 }
 
 
-async def test_a_right_route_passes(tmp_path: Path) -> None:
+async def test_a_valid_route_passes(tmp_path: Path) -> None:
     """Exit code 0, and the route is named."""
     ended = await chaski("validate", write_route(tmp_path, "http://127.0.0.1:9000/"))
     assert ended.code == 0, ended.err
     assert "default/first" in ended.out
 
 
-async def test_every_fault_is_named_with_its_path(tmp_path: Path) -> None:
-    """Faults of the schema and of the cross-field rules, for people and for machines."""
+async def test_every_error_is_named_with_its_path(tmp_path: Path) -> None:
+    """Errors of the schema and of cross-field rules, as text and JSON."""
     route = write_route(tmp_path, "http://127.0.0.1:9000/", retry=QUICK)
     ended = await chaski("validate", route)
     assert ended.code == 2
@@ -41,7 +41,7 @@ async def test_every_fault_is_named_with_its_path(tmp_path: Path) -> None:
         pytest.param("", "route.yaml", id="nothing"),
     ],
 )
-async def test_what_is_no_route_is_refused(tmp_path: Path, content: str, named: str) -> None:
+async def test_other_content_is_refused(tmp_path: Path, content: str, named: str) -> None:
     """Exit code 2, never a traceback."""
     (tmp_path / "route.yaml").write_text(content)
     ended = await chaski("validate", tmp_path / "route.yaml")
@@ -50,8 +50,8 @@ async def test_what_is_no_route_is_refused(tmp_path: Path, content: str, named: 
     assert "Traceback" not in ended.err
 
 
-async def test_a_file_that_is_not_there_is_named() -> None:
-    """Exit code 2, and the name as it was given."""
+async def test_a_missing_file_is_named() -> None:
+    """Exit code 2, with the name as given."""
     ended = await chaski("validate", "missing.yaml")
     assert ended.code == 2
     assert "missing.yaml" in ended.out + ended.err
@@ -65,8 +65,8 @@ async def test_the_version_is_printed() -> None:
 
 
 @pytest.mark.parametrize("command", ["dev", "demo", "send", "validate", "trace", "dead-letters list"])
-async def test_help_teaches_by_an_example(command: str) -> None:
-    """Each command shows a line that can be typed."""
+async def test_help_has_an_example(command: str) -> None:
+    """For every command."""
     ended = await chaski(*command.split(), "--help")
     assert ended.code == 0
     assert f"Example: chaski {command}" in ended.out

@@ -1,4 +1,4 @@
-"""`chaski console` with passwords, in a real Chromium: who gets in, who stays in, who may do what."""
+"""`chaski console` with passwords, in a real Chromium: login, sessions and permissions."""
 
 import asyncio
 from asyncio.subprocess import DEVNULL, PIPE
@@ -13,7 +13,7 @@ from playwright.async_api import Browser, Page, expect
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
 from chaski_runtime.process.clock import SystemClock
-from support.aws.emulators import standins
+from support.aws.emulators import running_emulators
 from support.processes.browser import chromium, open_page
 from support.processes.console import console_process
 from support.processes.dev import route
@@ -21,15 +21,15 @@ from support.processes.prometheus import documented_queries
 from support.processes.services import Cloud
 from support.tools import need
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.landing]
 PASSWORD = "correct horse battery"
 COMMANDS = documented_queries(Path(__file__).parents[2] / "docs" / "logs.md")
 QUESTION = "who sent again, discarded, signed in or out, in the log of the console"
 
 
 @dataclass
-class Scene:
-    """A browser, and what a console reads from."""
+class Context:
+    """A browser, and the backends of a console."""
 
     browser: Browser
     cloud: Cloud
@@ -37,11 +37,11 @@ class Scene:
 
     @property
     def arguments(self) -> tuple[object, ...]:
-        """Of a console that asks for passwords."""
+        """Flags of a console with password authentication."""
         return ("--route", self.cloud.file, "--auth", "password", "--password-file", self.folder / "users")
 
-    async def keep(self, *ids: str) -> None:
-        """Dead letters of these ids."""
+    async def put_dead_letters(self, *ids: str) -> None:
+        """Stores dead letters with these ids."""
         url, now = "http://127.0.0.1:9/x", SystemClock().now_ms()
         for each in ids:
             document = {"subject": each, "body": {"url": url, "content": "about a llama"}}
@@ -53,27 +53,27 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    """Queues and a table of one route; ada may sign in."""
+async def context(tmp_path: Path) -> AsyncIterator[Context]:
+    """Queues and a table of one route; the user is ada."""
     (tmp_path / "users").write_text(f"ada:{PASSWORD}\n")
-    async with standins("embedded", tmp_path) as urls, chromium() as browser:
+    async with running_emulators("embedded", tmp_path) as urls, chromium() as browser:
         cloud = Cloud(*urls, tmp_path)
         await cloud.make(route("r", "http://127.0.0.1:9/"))
         try:
-            yield Scene(browser, cloud, tmp_path)
+            yield Context(browser, cloud, tmp_path)
         finally:
             await cloud.close()
 
 
-async def sign_in(page: Page, password: str = PASSWORD) -> None:
-    """Fills the form in, as people and password managers do."""
+async def log_in(page: Page, password: str = PASSWORD) -> None:
+    """Fills in and submits the login form."""
     await page.get_by_label("Name").fill("ada")
     await page.get_by_label("Password").fill(password)
-    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_role("button", name="Log in").click()
 
 
-async def who_did_what(log: Path) -> list[list[object]]:
-    """What the documented command finds in a console's log, without the times."""
+async def audit_entries(log: Path) -> list[list[object]]:
+    """The result of the documented command on a console's log, without the times."""
     need("jq")
     command = COMMANDS[QUESTION].replace("LOG", str(log))
     process = await asyncio.create_subprocess_shell(command, stdin=DEVNULL, stdout=PIPE, executable="/bin/bash")
@@ -82,40 +82,40 @@ async def who_did_what(log: Path) -> list[list[object]]:
     return [orjson.loads(line)[1:] for line in out.splitlines()]
 
 
-async def test_one_signs_in_replays_and_signs_out(scene: Scene) -> None:
-    """The wrong password gets nobody in; the right one leads on to the page that was asked for; afterwards nothing is shown."""
-    await scene.keep("m-1", "m-2")
-    async with console_process(scene.folder, scene.cloud.environment, *scene.arguments) as console:
-        watched = await open_page(scene.browser)
-        page = watched.page
+async def test_log_in_replay_and_log_out(context: Context) -> None:
+    """A wrong password is denied; the correct one opens the requested page; after logging out nothing is shown."""
+    await context.put_dead_letters("m-1", "m-2")
+    async with console_process(context.folder, context.cloud.environment, *context.arguments) as console:
+        recorded = await open_page(context.browser)
+        page = recorded.page
         await page.goto(f"{console.url}dead-letters?window=all&text=llama")
         await expect(page.get_by_label("Name")).to_be_focused()
-        await sign_in(page, "wrong password")
+        await log_in(page, "wrong password")
         await expect(page.get_by_role("alert")).to_have_text("The name or the password is wrong.")
-        assert await page.locator(".letters").count() == 0
+        assert await page.locator(".dead-letters").count() == 0
         await expect(page.get_by_label("Password")).to_be_focused()
-        watched.complaints.clear()  # of the status 401
-        await sign_in(page)
-        await expect(page.locator(".letters tbody tr")).to_have_count(2)
+        recorded.errors.clear()  # the status 401
+        await log_in(page)
+        await expect(page.locator(".dead-letters tbody tr")).to_have_count(2)
         await expect(page.locator(".user")).to_have_text("ada")
         assert await page.evaluate("document.cookie") == ""
 
         await page.get_by_label("Select m-1").check()
         await page.get_by_role("button", name="Replay selected").click()
-        await expect(page.get_by_role("status").first).to_contain_text("1 sent again")
-        assert await scene.cloud.lying() == 1
-        (line,) = await console.told("replay")
+        await expect(page.get_by_role("status").first).to_contain_text("1 replayed")
+        assert await context.cloud.lying() == 1
+        (line,) = await console.wait_for_lines("replay")
         assert (line["user.name"], line["chaski.message.ids"]) == ("ada", ["m-1"])
 
-        await page.get_by_role("button", name="Sign out").click()
+        await page.get_by_role("button", name="Log out").click()
         await expect(page.get_by_label("Password")).to_be_visible()
         await page.goto(f"{console.url}dead-letters/m-2")
         await expect(page.get_by_label("Password")).to_be_visible()
-        assert watched.complaints == []
-        assert watched.foreign(console.url) == []
+        assert recorded.errors == []
+        assert recorded.foreign_requests(console.url) == []
         assert PASSWORD not in console.log.read_text()
         assert await console.stop() == 0
-        assert await who_did_what(console.log) == [
+        assert await audit_entries(console.log) == [
             [None, "login", "failure", None],
             ["ada", "login", "success", None],
             ["ada", "replay", "success", ["m-1"]],
@@ -123,57 +123,57 @@ async def test_one_signs_in_replays_and_signs_out(scene: Scene) -> None:
         ]
 
 
-async def test_an_open_page_asks_again_when_its_session_has_ended(scene: Scene) -> None:
-    """By itself, and brings back to the page that was open."""
-    arguments = (*scene.arguments, "--session-seconds", "20")
-    async with console_process(scene.folder, scene.cloud.environment, *arguments) as console:
-        page = (await open_page(scene.browser)).page
+async def test_an_open_page_asks_for_the_password_when_its_session_ends(context: Context) -> None:
+    """Without a click, and returns to the same page."""
+    arguments = (*context.arguments, "--session-seconds", "20")
+    async with console_process(context.folder, context.cloud.environment, *arguments) as console:
+        page = (await open_page(context.browser)).page
         await page.goto(console.url)
-        await sign_in(page)
+        await log_in(page)
         await expect(page.locator("h1")).to_have_text("Routes")
         await expect(page.get_by_label("Password")).to_be_visible()
-        await sign_in(page)
+        await log_in(page)
         await expect(page.locator("h1")).to_have_text("Routes")
 
 
-async def test_a_link_from_elsewhere_finds_whoever_is_signed_in(scene: Scene) -> None:
-    """Though the browser leaves the cookie out when another site's link is followed."""
-    await scene.keep("m-1")
-    async with console_process(scene.folder, scene.cloud.environment, *scene.arguments) as console:
-        page = (await open_page(scene.browser)).page
+async def test_a_link_from_another_site_keeps_the_session(context: Context) -> None:
+    """Although the browser does not send the strict cookie with the first request."""
+    await context.put_dead_letters("m-1")
+    async with console_process(context.folder, context.cloud.environment, *context.arguments) as console:
+        page = (await open_page(context.browser)).page
         await page.goto(console.url)
-        await sign_in(page)
+        await log_in(page)
         await expect(page.locator("h1")).to_have_text("Routes")
         await page.goto("about:blank")
-        await page.set_content(f"<a href='{console.url}dead-letters/m-1'>look at this</a>")
-        await page.get_by_text("look at this").click()
+        await page.set_content(f"<a href='{console.url}dead-letters/m-1'>a link</a>")
+        await page.get_by_text("a link").click()
         await expect(page.locator("h1")).to_contain_text("m-1")
         await expect(page.locator(".user")).to_have_text("ada")
 
 
-async def test_a_console_that_only_shows_offers_nothing_to_do(scene: Scene) -> None:
-    """But for signing out."""
-    await scene.keep("m-1")
-    arguments = (*scene.arguments, "--read-only")
-    async with console_process(scene.folder, scene.cloud.environment, *arguments) as console:
-        page = (await open_page(scene.browser)).page
+async def test_a_read_only_console_has_no_actions(context: Context) -> None:
+    """Except for logging out."""
+    await context.put_dead_letters("m-1")
+    arguments = (*context.arguments, "--read-only")
+    async with console_process(context.folder, context.cloud.environment, *arguments) as console:
+        page = (await open_page(context.browser)).page
         await page.goto(f"{console.url}dead-letters/m-1")
-        await sign_in(page)
+        await log_in(page)
         await expect(page.locator(".document")).to_contain_text("llama")
-        assert await page.get_by_role("button").all_inner_texts() == ["Sign out"]
+        assert await page.get_by_role("button").all_inner_texts() == ["Log out"]
         await page.goto(f"{console.url}dead-letters?window=all")
-        await expect(page.locator(".letters tbody tr")).to_have_count(1)
-        assert await page.locator(".letters input").count() == 0
+        await expect(page.locator(".dead-letters tbody tr")).to_have_count(1)
+        assert await page.locator(".dead-letters input").count() == 0
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_login_page_has_names_and_fits_a_telephone(scene: Scene, scheme: str) -> None:
-    """Every field has its label, and nothing is wider than the window."""
-    async with console_process(scene.folder, scene.cloud.environment, *scene.arguments) as console:
-        watched = await open_page(scene.browser, scheme)
-        await watched.page.goto(console.url)
+async def test_the_login_page_has_labels_and_fits_a_phone(context: Context, scheme: str) -> None:
+    """Every field has a label; the page is not wider than the window."""
+    async with console_process(context.folder, context.cloud.environment, *context.arguments) as console:
+        recorded = await open_page(context.browser, scheme)
+        await recorded.page.goto(console.url)
         nameless = "[...document.querySelectorAll('input:not([type=hidden]), button')].filter(e => !(e.labels?.length || e.textContent.trim())).length"
-        assert await watched.page.evaluate(nameless) == 0
-        await watched.page.set_viewport_size({"width": 390, "height": 800})
-        assert await watched.page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert watched.complaints == []
+        assert await recorded.page.evaluate(nameless) == 0
+        await recorded.page.set_viewport_size({"width": 390, "height": 800})
+        assert await recorded.page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert recorded.errors == []

@@ -1,4 +1,4 @@
-"""The experiment of the design, from start to finish. About 70 seconds."""
+"""`chaski demo`. Takes about 70 seconds."""
 
 import asyncio
 import os
@@ -16,8 +16,8 @@ from acceptance.cli_process import CHASKI, chaski, eventually
 
 @pytest.mark.promise(4)
 @pytest.mark.timeout(150)
-async def test_the_experiment_comes_out_exactly() -> None:
-    """Every cell of the table and every metric is what the design demands, in less than two minutes."""
+async def test_the_experiment_is_exact() -> None:
+    """Every figure and every metric is as expected, in less than two minutes."""
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(CHASKI, "demo", "--json", stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
     out, err = await process.communicate()
@@ -36,8 +36,8 @@ async def test_the_experiment_comes_out_exactly() -> None:
     assert time.monotonic() - started < 120
 
 
-async def test_it_keeps_to_an_empty_folder(tmp_path: Path) -> None:
-    """Dead letters of an earlier run would be counted as well, so such a folder is refused."""
+async def test_it_requires_an_empty_folder(tmp_path: Path) -> None:
+    """Dead letters of an earlier run would be counted."""
     (tmp_path / "something").touch()
     ended = await chaski("demo", "--data", tmp_path)
     assert ended.code == 2
@@ -52,8 +52,8 @@ def dev_of(demo: int) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the process by /proc")
-async def test_a_process_that_dies_is_told_with_its_last_words(tmp_path: Path) -> None:
-    """The running `chaski dev` is killed: the demo ends with exit code 1 and the end of the log, without a traceback."""
+async def test_a_process_that_dies_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    """Killing `chaski dev` ends the demo with exit code 1, without a traceback."""
     demo = await asyncio.create_subprocess_exec(
         CHASKI, "demo", "--data", tmp_path / "demo", stdin=DEVNULL, stdout=PIPE, stderr=PIPE
     )

@@ -16,13 +16,13 @@ WITHIN = BAD / SLOTS * TIMEOUT + 15
 
 
 def answer(path: str, _message_id: str, _attempt: int) -> tuple[float, int]:
-    """The target of a bad subject answers long after the timeout."""
+    """The target of a bad subject responds long after the timeout."""
     return (60.0, 200) if path == "/bad" else (0.0, 200)
 
 
 @pytest.mark.promise(9)
 async def test_failing_subjects_starve_no_healthy_one(tmp_path: Path, report: Callable[[str], None]) -> None:
-    """Strict: 200 hanging subjects on 64 slots; 20 that come later are delivered as soon as the line has moved once."""
+    """Strict: 200 hanging subjects on 64 slots; 20 later ones are delivered as soon as the queue has moved once."""
     async with recording_target(answer) as target:
         target.count_arrivals = True
         spec = {
@@ -37,7 +37,7 @@ async def test_failing_subjects_starve_no_healthy_one(tmp_path: Path, report: Ca
         async with dev_server(tmp_path, route("fair", target.url, **spec)) as server, aiohttp.ClientSession() as http:
             bad = [{"subject": f"bad-{n}", "body": {"url": f"{target.url}bad"}} for n in range(BAD)]
             await send_batch(http, server.url, "t/fair", bad)
-            await asyncio.sleep(8)  # every slot is taken, and the first heads came back
+            await asyncio.sleep(8)  # every slot is taken, and the first heads were redelivered
             assert len(target.arrived) > SLOTS
             healthy = [{"subject": f"good-{n}", "body": {"url": f"{target.url}good"}} for n in range(HEALTHY)]
             begun = time.monotonic()

@@ -12,17 +12,19 @@ import orjson
 import pytest
 
 from acceptance.cli_process import Dev, chaski, dev, eventually, target, write_route
-from acceptance.test_cli_dead_letters import letters, send
+from acceptance.test_cli_dead_letters import send, stored_dead_letters
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
 from chaski_core.retry.outcome import ErrorClass, Outcome
-from chaski_runtime.observability.log_fields import Attempt, attempt_fields
 from chaski_runtime.process.clock import SystemClock
-from support.aws.emulators import standins
+from chaski_worker.observability.attempt_log import Attempt, attempt_fields
+from support.aws.emulators import running_emulators
 from support.processes.dev import route
 from support.processes.prometheus import documented_queries
 from support.processes.services import Cloud
 from support.tools import need
+
+pytestmark = pytest.mark.landing
 
 COMMANDS = documented_queries(Path(__file__).parents[2] / "docs" / "logs.md")
 CONTENT_COMMAND = "messages with a word in their content ([where it is logged](#contents))"
@@ -62,7 +64,7 @@ async def test_one_is_found_by_id_subject_and_word(tmp_path: Path, monkeypatch: 
         await there.got(1)
         there.status = 503
         given_up = await send(running, "order-2", there.url, "about an Alpaca")
-        await letters(data, 1)
+        await stored_dead_letters(data, 1)
         there.hang = True
         waiting = await send(running, "order-2", there.url, "about a Vicuña")
         await there.got(4)
@@ -96,7 +98,7 @@ async def test_one_is_found_by_id_subject_and_word(tmp_path: Path, monkeypatch: 
             shown = await chaski("trace", *flags, "--data", data)
             assert shown.out.count("dead-lettered") == shown.out.count("pending") == 1
         nothing = await chaski("trace", "--text", "llama", "--data", data)
-        assert (nothing.code, "what was delivered is not kept" in nothing.err) == (1, True)
+        assert (nothing.code, "delivered messages is not kept" in nothing.err) == (1, True)
         assert (await chaski("trace", "--data", data)).code == 2
         running.process.kill()  # the target would keep it for half a minute
         await running.ended()
@@ -146,7 +148,7 @@ async def test_the_same_on_the_protocols_of_aws(tmp_path: Path, monkeypatch: pyt
     )
     log = tmp_path / "worker.log"
     log.write_bytes(line("m1", "order-1", "about a Llama", 200) + line("m2", "order-2", "", 503) + b"no line at all\n")
-    async with standins("embedded", tmp_path) as urls:
+    async with running_emulators("embedded", tmp_path) as urls:
         cloud = Cloud(*urls, tmp_path)
         try:
             await cloud.make(route("r", "https://t.example/"))

@@ -1,4 +1,4 @@
-"""An id names nothing but itself: messages that share one are accepted, delivered and kept, each by itself."""
+"""Messages that share an id are accepted, delivered and dead-lettered separately."""
 
 import asyncio
 import hashlib
@@ -12,11 +12,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from support.aws.emulators import standins
+from support.aws.emulators import running_emulators
 from support.processes.dev import RecordingTarget, recording_target, route, wait_until
 from support.processes.services import Cloud, Service
 
-BILLING, STRANGER = "a key of billing, thirty-two bytes", "a key of the stranger, 32 bytes.."
+pytestmark = pytest.mark.landing
+
+BILLING, ATTACKER = "a key of billing, thirty-two bytes", "a key of the attacker, 32 bytes.."
 BOTH = pytest.mark.parametrize("ordering", ["Relaxed", "Strict"])
 RETRY = {
     "rungs": [{"name": "fast", "delaySeconds": 1}],
@@ -26,7 +28,7 @@ RETRY = {
 
 @dataclass
 class Shared:
-    """A route that two producers send to."""
+    """A route with two producers."""
 
     cloud: Cloud
     target: RecordingTarget
@@ -34,7 +36,7 @@ class Shared:
     http: aiohttp.ClientSession
 
     async def send(self, key: str, message: Mapping[str, Any], **headers: str) -> dict[str, Any]:
-        """What ingest answers to a message, which it accepts."""
+        """Sends a message, which must be accepted; returns the response."""
         headers |= {"Authorization": f"Bearer {key}"}
         async with self.http.post(f"{self.url}/v1/routes/t/shared/messages", json=message, headers=headers) as got:
             assert got.status == 202, await got.text()
@@ -46,7 +48,7 @@ class Shared:
         return {"subject": subject, "body": {"url": f"{self.target.url}{path}", "content": path}, **fields}
 
     async def settled(self, requests: int) -> Counter[str]:
-        """Requests by path, once there were so many and nothing is left on a queue."""
+        """Waits for a number of requests and for empty queues; returns the requests by path."""
         await wait_until(lambda: len(self.target.seen) >= requests, within=40)
         async with asyncio.timeout(20):
             while await self.cloud.lying():
@@ -56,14 +58,14 @@ class Shared:
 
 @asynccontextmanager
 async def shared(folder: Path, ordering: str, status: int) -> AsyncIterator[Shared]:
-    """An ingest and a worker of each kind; the target answers with one status."""
+    """Runs ingest and a worker of each kind; the target responds with one status."""
     async with (
-        standins("embedded", folder) as urls,
+        running_emulators("embedded", folder) as urls,
         recording_target(lambda *_: (0.0, status)) as target,
         aiohttp.ClientSession() as http,
     ):
         cloud = Cloud(*urls, folder)
-        producers = [{"apiKeySha256": [hashlib.sha256(key.encode()).hexdigest()]} for key in (BILLING, STRANGER)]
+        producers = [{"apiKeySha256": [hashlib.sha256(key.encode()).hexdigest()]} for key in (BILLING, ATTACKER)]
         await cloud.make(route("shared", target.url, ordering=ordering, retry=RETRY, producers=producers))
         ingest = Service(
             cloud, folder / "ingest.log", "chaski-ingest", "--auth", "keys", "--routes", str(cloud.file), "--port", "0"
@@ -85,10 +87,10 @@ async def shared(folder: Path, ordering: str, status: int) -> AsyncIterator[Shar
 @pytest.mark.timeout(170)
 @pytest.mark.promise(2)
 @pytest.mark.promise(14)
-async def test_a_producer_who_guesses_an_id_swallows_nothing(tmp_path: Path, ordering: str) -> None:
-    """Ids and keys of the stranger come first, those of billing after them: all four messages arrive."""
+async def test_a_producer_that_guesses_an_id_suppresses_no_message(tmp_path: Path, ordering: str) -> None:
+    """The attacker uses ids and keys first, billing uses the same ones later: all four messages arrive."""
     async with shared(tmp_path, ordering, 200) as made:
-        for key, path in ((STRANGER, "attacker"), (BILLING, "victim")):
+        for key, path in ((ATTACKER, "attacker"), (BILLING, "victim")):
             await made.send(key, made.message(path, id="invoice-4711-paid"))
             await made.send(key, made.message(f"{path}2"), **{"Idempotency-Key": "order-1"})
         assert await made.settled(4) == {"attacker": 1, "attacker2": 1, "victim": 1, "victim2": 1}
@@ -97,8 +99,8 @@ async def test_a_producer_who_guesses_an_id_swallows_nothing(tmp_path: Path, ord
 @BOTH
 @pytest.mark.timeout(170)
 @pytest.mark.promise(2)
-async def test_a_repeat_is_one_message_and_nothing_else_is(tmp_path: Path, ordering: str) -> None:
-    """The same request again gets the same identity; another body or subject under the same id, another one."""
+async def test_only_a_repeat_is_the_same_message(tmp_path: Path, ordering: str) -> None:
+    """A repeated request gets the same identity; another body or subject with the same id gets another one."""
     async with shared(tmp_path, ordering, 200) as made:
         first = await made.send(BILLING, made.message("one", id="order-7"))
         repeat = await made.send(BILLING, dict(reversed(made.message("one", id="order-7").items())))
@@ -120,7 +122,7 @@ async def test_a_repeat_is_one_message_and_nothing_else_is(tmp_path: Path, order
 @pytest.mark.timeout(170)
 @pytest.mark.promise(2)
 @pytest.mark.promise(4)
-async def test_failing_messages_that_share_an_id_are_retried_and_kept_each_by_itself(
+async def test_failing_messages_that_share_an_id_are_retried_and_dead_lettered_separately(
     tmp_path: Path, ordering: str
 ) -> None:
     """Two attempts each, as the ladder declares, and a dead letter each."""
@@ -131,10 +133,10 @@ async def test_failing_messages_that_share_an_id_are_retried_and_kept_each_by_it
                 (BILLING, "a", "customer-9"),
                 (BILLING, "b", "customer-9"),
                 (BILLING, "c", "customer-8"),
-                (STRANGER, "d", "customer-9"),
+                (ATTACKER, "d", "customer-9"),
             )
         ]
         assert await made.settled(8) == dict.fromkeys("abcd", 2)
-        letters = await made.cloud.dead_letters()
-        assert {letter.message_id for letter in letters} == {answer["messageId"] for answer in answers}
-        assert [(letter.id, letter.attempts) for letter in letters] == [("order-7", 2)] * 4
+        dead_letters = await made.cloud.dead_letters()
+        assert {each.message_id for each in dead_letters} == {answer["messageId"] for answer in answers}
+        assert [(each.id, each.attempts) for each in dead_letters] == [("order-7", 2)] * 4

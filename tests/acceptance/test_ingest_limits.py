@@ -1,4 +1,4 @@
-"""One producer of a real ingest does its worst; another one goes on sending, and the process stays small."""
+"""One producer attacks a real ingest; another one is served all the time, and memory stays bounded."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from chaski_core.route.resolved_document import resolved_yaml
 from support.aws.embedded_sqs import ServerProcess, connect
 from support.processes.services import BIN, Service
 
-pytestmark = [pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.timeout(180), pytest.mark.landing]
 KEYS = {"attacker": "the attacker's key of 32 bytes..", "other": "the other producer's key of 32 .."}
 MEBIBYTE = 1024 * 1024
 SERVED_WITHIN_SECONDS = 1.0
@@ -30,10 +30,10 @@ LINE = b'{"subject":"s","body":{"url":"https://api.example/"}}'
 
 @dataclass
 class Attacked:
-    """A running ingest with routes `team/shared`, of both producers, and `victim/other`, of the other one alone."""
+    """A running ingest with the routes `team/shared`, of both producers, and `victim/other`, of the other one only."""
 
     service: Service
-    control: Service  # another ingest of the same routes and queues that nobody attacks: how slow the machine is
+    control: Service  # an ingest of the same routes that is not attacked: the speed of the machine
     environment: dict[str, str]
     slowest: dict[str, float] = field(default_factory=lambda: {"message": 0.0, "probe": 0.0, "control": 0.0})
     statuses: set[int] = field(default_factory=set)
@@ -41,7 +41,7 @@ class Attacked:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens."""
+        """Host and port of its API."""
         host, _, port = str(self.service.ready["chaski.ingest.url"]).removeprefix("http://").partition(":")
         return host, int(port)
 
@@ -57,15 +57,15 @@ class Attacked:
         (line,) = [each for each in status.splitlines() if each.startswith(field_name)]
         return int(line.split()[1]) * 1024
 
-    def forget_peak(self) -> None:
-        """The peak starts anew."""
+    def reset_peak(self) -> None:
+        """Resets `VmHWM`."""
         assert self.service._process is not None
         Path(f"/proc/{self.service._process.pid}/clear_refs").write_text("5")
 
     async def open(
         self, route: str, *, batch: bool, length: int | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """The attacker's request, whose body is still to come."""
+        """Opens a request of the attacker, without its body."""
         reader, writer = await asyncio.open_connection(*self.address, limit=2**20)
         kind = ("messages:batch", "application/x-ndjson") if batch else ("messages", "application/json")
         head = [f"POST /v1/routes/{route}/{kind[0]} HTTP/1.1", "Host: h", f"Content-Type: {kind[1]}"]
@@ -76,10 +76,10 @@ class Attacked:
 
     @contextlib.asynccontextmanager
     async def others_served(self, *kinds: str) -> AsyncIterator[None]:
-        """The other producer sends to both routes all the time, on new and on kept connections, and probes are asked.
+        """The other producer sends to both routes all the time, on new and on kept connections, beside liveness probes.
 
         Args:
-            kinds: of what is answered within a second: `message`, `probe`; all of it is answered well.
+            kinds: of requests that must be answered within a second: `message`, `probe`. All must succeed.
         """
         async with aiohttp.ClientSession() as http:
             tasks = [
@@ -98,7 +98,7 @@ class Attacked:
         assert all(isinstance(each, asyncio.CancelledError) for each in ended), ended
         assert self.statuses == {200, 202}
         assert self.sent >= 20
-        # What the machine and the queue take by themselves is seen at the other ingest at the same time.
+        # The control ingest measures the delay of machine and queue at the same time.
         assert max(self.slowest[kind] for kind in kinds) < SERVED_WITHIN_SECONDS + self.slowest["control"], self.slowest
 
     async def _send(self, http: aiohttp.ClientSession, route: str, *, new: bool, control: bool = False) -> None:
@@ -193,10 +193,10 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 @pytest.mark.promise(9)
 @pytest.mark.parametrize("kind", ["eight declared batches", "512 declared messages", "eight chunked batches"])
-async def test_bodies_that_are_announced_take_nothing_from_others(
+async def test_declared_bodies_take_nothing_from_others(
     attacked: Attacked, kind: str, report: Callable[[str], None]
 ) -> None:
-    """Only bytes that have arrived take memory; who sends none is answered 408 after five seconds."""
+    """Only bytes that have arrived take memory; a body that does not arrive is answered with 408 after five seconds."""
     count, batch, length = {
         "eight declared batches": (8, True, 16 * MEBIBYTE),
         "512 declared messages": (512, False, 262_144),
@@ -217,10 +217,10 @@ async def test_bodies_that_are_announced_take_nothing_from_others(
 async def test_sixteen_mebibytes_of_newlines_are_refused_before_they_are_split(
     attacked: Attacked, report: Callable[[str], None]
 ) -> None:
-    """Eight at once of a producer with a rate: 413 or 503, little memory, and nobody waits."""
+    """Eight concurrent requests of a producer with a rate limit: 413 or 503, little memory, and others do not wait."""
     body = b"ab\n" * (16 * MEBIBYTE // 3)
     before = attacked.memory()
-    attacked.forget_peak()
+    attacked.reset_peak()
     async with attacked.others_served("message", "probe"):
 
         async def send() -> int:
@@ -247,11 +247,11 @@ async def test_sixteen_mebibytes_of_newlines_are_refused_before_they_are_split(
 async def test_eight_full_batches_at_once_keep_memory_within_its_bound(
     attacked: Attacked, report: Callable[[str], None]
 ) -> None:
-    """What is beyond the producer's share is answered 503. The queue has its work with the rest, so others' messages wait for it."""
+    """Requests beyond the producer's share get 503. The queue is busy with the rest, so others' messages wait for it."""
     line = orjson.dumps({"subject": "s", "body": {"url": "https://api.example/", "content": "x" * 260_000}}) + b"\n"
     body = line * 64
     before = attacked.memory()
-    attacked.forget_peak()
+    attacked.reset_peak()
 
     async def send() -> int:
         reader, writer = await attacked.open("team/shared", batch=True, length=len(body))
@@ -284,10 +284,10 @@ def _open_silent(address: tuple[str, int], count: int, data: bytes) -> list[sock
 @pytest.mark.promise(14)
 @pytest.mark.parametrize("descriptors", [None, 1_024], ids=["descriptors enough", "1024 descriptors"])
 @pytest.mark.parametrize("data", [b"", b"POST /"], ids=["nothing", "part of a head"])
-async def test_four_thousand_silent_sockets_keep_nobody_out(
+async def test_four_thousand_silent_sockets_keep_no_producer_out(
     tmp_path: Path, descriptors: int | None, data: bytes, report: Callable[[str], None]
 ) -> None:
-    """A stranger needs no key to open them. Beyond the bound the silent ones go, the oldest first."""
+    """Any client can open them without a key. Beyond the limit the silent ones are closed, the oldest first."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 6_000:
         pytest.skip(f"this process may have {hard} descriptors")

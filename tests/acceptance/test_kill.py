@@ -1,4 +1,4 @@
-"""SIGKILL at random moments, again and again, while sending and while delivering."""
+"""SIGKILL at random times, repeatedly, while sending and while delivering."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ RETRIES = {404: 2, 503: 2}  # of the route's ladders
 
 @functools.cache
 def answer(_path: str, message_id: str, attempt: int) -> tuple[float, int]:
-    """Up to 60 ms; a sixth of the attempts fail; by chance, but the same for the same attempt."""
+    """Responds within 60 ms; a sixth of the attempts fail: at random, but the same for the same attempt."""
     chance = random.Random(f"{message_id}/{attempt}")
     status = chance.choice([503, 404]) if chance.random() < 1 / 6 else 200
     return chance.random() * 0.06, status
@@ -37,7 +37,7 @@ class Producer:
         self.accepted: list[str] = []
 
     async def run(self, server: DevServer, http: aiohttp.ClientSession, target_url: str, stop: asyncio.Event) -> None:
-        """Sends until told to stop."""
+        """Sends until `stop`."""
         while not stop.is_set():
             message_id = f"{self.subject}-{len(self.accepted)}"
             message = {"id": message_id, "subject": self.subject, "body": {"url": target_url}}
@@ -54,8 +54,8 @@ class Producer:
         return False
 
 
-async def kill_again_and_again(server: DevServer) -> None:
-    """Kills it at random moments of its life, sometimes before it is ready."""
+async def kill_repeatedly(server: DevServer) -> None:
+    """Kills it at random times, sometimes before it is ready."""
     for _ in range(KILLS):
         await asyncio.sleep(random.random() * 1.0)
         await server.kill()
@@ -64,7 +64,7 @@ async def kill_again_and_again(server: DevServer) -> None:
 
 @functools.cache
 def needed(message_id: str) -> list[int]:
-    """What the target answers to each attempt that the ladder demands."""
+    """The target's status for each attempt that the ladder requires."""
     statuses = [answer("/", message_id, 1)[1]]
     while statuses[-1] != 200 and len(statuses) <= RETRIES[statuses[0]]:
         statuses.append(answer("/", message_id, len(statuses) + 1)[1])
@@ -72,7 +72,7 @@ def needed(message_id: str) -> list[int]:
 
 
 def settled_at(message_id: str, requests: list[Seen]) -> float:
-    """When the target had answered every attempt that the message needs at least once."""
+    """When the target had responded to every required attempt at least once."""
     done: dict[int, float] = {}
     for seen in requests:
         done[seen.attempt] = min(done.get(seen.attempt, seen.done), seen.done)
@@ -97,7 +97,7 @@ def check_order(producer: Producer, requests: dict[str, list[Seen]]) -> None:
 async def test_nothing_accepted_is_lost_and_order_is_kept_over_kills(
     tmp_path: Path, report: Callable[[str], None]
 ) -> None:
-    """24 times SIGKILL: every 202 ends delivered or dead-lettered, in order, and no ladder is cut short."""
+    """SIGKILL 24 times: every accepted message is delivered or dead-lettered, in order, and no ladder is cut short."""
     producers = [Producer(ordering, f"s{number}") for ordering in ORDERINGS for number in range(SUBJECTS)]
     stop = asyncio.Event()
     async with recording_target(answer) as target:
@@ -107,7 +107,7 @@ async def test_nothing_accepted_is_lost_and_order_is_kept_over_kills(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http,
         ):
             sending = [asyncio.create_task(each.run(server, http, target.url, stop)) for each in producers]
-            await kill_again_and_again(server)
+            await kill_repeatedly(server)
             stop.set()
             await asyncio.gather(*sending)
             accepted = {message_id for producer in producers for message_id in producer.accepted}

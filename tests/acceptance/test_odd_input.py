@@ -24,7 +24,7 @@ async def post(http: aiohttp.ClientSession, server_url: str, body: bytes) -> tup
 
 
 async def put_raw(data: Path, queue: str, bodies: list[bytes]) -> None:
-    """Puts bytes on a queue behind ingest's back, as another program or an older release would."""
+    """Sends bytes to a queue without ingest, as another program or an older release would."""
     broker = await EmbeddedBroker.open(data, SystemClock())
     try:
         (url,) = [url for url in await broker.list_queues() if queue in url]
@@ -34,8 +34,8 @@ async def put_raw(data: Path, queue: str, bodies: list[bytes]) -> None:
         await broker.close()
 
 
-async def test_what_lies_on_the_queues_already(tmp_path: Path) -> None:
-    """The predecessor's JSON is delivered; without metadata on a rung it is a dead letter; garbage is `malformed`."""
+async def test_messages_that_are_on_the_queues_already(tmp_path: Path) -> None:
+    """The predecessor's JSON is delivered; without metadata on a rung it is a dead letter; other bytes are `malformed`."""
     async with recording_target(answer) as target:
         target.keep_bodies = True
         document = route("odd", target.url, retry=RETRY, queues=[{"name": "messages", "partitions": 1}])
@@ -58,14 +58,14 @@ async def test_what_lies_on_the_queues_already(tmp_path: Path) -> None:
 
 
 async def settled(http: aiohttp.ClientSession, metrics_url: str, number: int) -> None:
-    """Waits until so many messages came to an end."""
+    """Waits until `number` messages are settled."""
     async with asyncio.timeout(30):
         while await settled_total(http, metrics_url) < number:
             await asyncio.sleep(0.05)
 
 
 @pytest.mark.promise(5)
-async def test_unknown_fields_come_out_of_a_retry_as_they_went_in(tmp_path: Path) -> None:
+async def test_unknown_fields_are_unchanged_after_a_retry(tmp_path: Path) -> None:
     """Fields that Chaski does not know, of all kinds, after a retry: unchanged in the dead letter."""
     async with recording_target(answer) as target:
         document = route("odd", target.url, retry=RETRY)

@@ -15,14 +15,14 @@ from support.processes.dev import (
     send_batch,
     wait_until,
 )
-from support.worker.ordered_traffic import RETRY, OrderLoad, answer, by_subject
+from support.worker.ordered_traffic import RETRY, OrderedTraffic, answer, by_subject
 
-LOAD = OrderLoad(subjects=1_000, messages=20)
+LOAD = OrderedTraffic(subjects=1_000, messages=20)
 LINES_PER_REQUEST = 1_000
 
 
 async def run(ordering: str, folder: Path, target: RecordingTarget) -> set[str]:
-    """Sends all messages, waits until each has had all its attempts, and gives the ids of the dead letters."""
+    """Sends all messages, waits until each has had all its attempts, and returns the ids of the dead letters."""
     name = ordering.lower()
     async with (
         dev_server(folder, route(name, target.url, ordering=ordering, retry=RETRY)) as server,
@@ -37,7 +37,7 @@ async def run(ordering: str, folder: Path, target: RecordingTarget) -> set[str]:
 
 
 def check_attempts(target: RecordingTarget, kept: set[str]) -> None:
-    """Every message got exactly the attempts of its ladder, and is a dead letter exactly if the last one failed."""
+    """Every message had exactly the attempts of its ladder, and is a dead letter if and only if the last one failed."""
     attempts = {message_id: [seen.status for seen in seens] for message_id, seens in target.by_message().items()}
     assert attempts == LOAD.expected
     assert kept == LOAD.exhausted

@@ -1,6 +1,6 @@
-"""Machines whose clocks are wrong or jump: messages are taken and delivered, and what is stored has the right time.
+"""Machines with wrong or jumping clocks accept and deliver messages, and stored times are right.
 
-The queues and the table keep time as AWS does: they refuse a signature that is more than 15 minutes off.
+Like AWS, the queues and the table refuse a signature that is more than 15 minutes off.
 """
 
 import asyncio
@@ -17,10 +17,12 @@ import aiohttp
 import orjson
 import pytest
 
-from support.aws.emulators import standins
+from support.aws.emulators import running_emulators
 from support.faults.proxy import FaultProxy, keeping_time
 from support.processes.dev import RecordingTarget, recording_target, route, send_batch, wait_until
 from support.processes.services import Cloud, Cluster, cluster
+
+pytestmark = pytest.mark.landing
 
 HOUR, DAY = 3_600, 86_400
 OFF = {"two hours behind": -2 * HOUR, "305 s ahead": 305, "20 days ahead": 20 * DAY, "400 days ahead": 400 * DAY}
@@ -28,17 +30,17 @@ RETRY = {
     "rungs": [{"name": "fast", "delaySeconds": 1}],
     "ladders": [{"class": "any", "retriesPerRung": 1, "rungs": ["fast"]}],
 }
-SECONDS = 5.0  # that a stored time may differ from what it was
+SECONDS = 5.0  # tolerance of a stored time
 
 needs_faketime = pytest.mark.skipif(
     shutil.which("faketime") is None and os.environ.get("CI") != "true",
-    reason="faketime, a Debian package, is not here; it sets the clock of a process",
+    reason="faketime (a Debian package), which sets the clock of a process, is not installed",
 )
 
 
 @dataclass
 class System:
-    """An ingest and workers on machines whose clock is `clock` says, and AWS with the right one."""
+    """Ingest and workers on machines with the clock of the file `clock`, and AWS with the right clock."""
 
     cloud: Cloud
     running: Cluster
@@ -47,38 +49,38 @@ class System:
     clock: Path
 
     async def send(self, *names: str) -> None:
-        """Sends messages, each of a subject of its own; those called `bad...` are never delivered."""
+        """Sends messages with separate subjects; those named `bad...` are never delivered."""
         lines = [{"id": name, "subject": name, "body": {"url": f"{self.target.url}{name}"}} for name in names]
         results = await send_batch(self.http, self.running.url, "t/clocks", lines)
         assert [result["status"] for result in results] == [202] * len(names), results
 
     async def delivered(self, *names: str) -> None:
-        """Waits until the target took these."""
+        """Waits until the target has accepted these messages."""
         wanted = {f"/{name}" for name in names}
         await wait_until(lambda: wanted <= {seen.path for seen in self.target.seen if seen.status == 200}, within=60)
 
-    async def buried(self, name: str, began: float) -> None:
-        """Waits for its dead letter, whose times are those of AWS."""
+    async def dead_lettered(self, name: str, began: float) -> None:
+        """Waits for the dead letter of a message and checks that its times are AWS's."""
         async with asyncio.timeout(60):
             while not (found := [each for each in await self.cloud.dead_letters() if each.id == name]):
                 await asyncio.sleep(0.2)
-        (letter,) = found
-        assert letter.envelope is not None
-        accepted = letter.envelope["metadata"]["acceptedAt"]
+        (dead_letter,) = found
+        assert dead_letter.envelope is not None
+        accepted = dead_letter.envelope["metadata"]["acceptedAt"]
         at = accepted if isinstance(accepted, int | float) else _epoch_ms(accepted)
         assert began - SECONDS <= at / 1000 <= began + SECONDS
-        assert began - SECONDS <= letter.dead_lettered_at / 1000 <= time.time() + SECONDS
-        for error in letter.errors:
+        assert began - SECONDS <= dead_letter.dead_lettered_at / 1000 <= time.time() + SECONDS
+        for error in dead_letter.errors:
             assert began - SECONDS <= error.at / 1000 <= time.time() + SECONDS
 
     def set_clock(self, seconds: int) -> None:
-        """Sets the machines' wall clock apart from the right one."""
+        """Sets the offset of the machines' wall clock."""
         fresh = self.clock.with_suffix(".new")
         fresh.write_text(f"{seconds:+d}\n")
-        fresh.replace(self.clock)  # at once: a clock that is half written is none
+        fresh.replace(self.clock)  # atomically
 
     async def offset(self) -> float:
-        """What ingest shows as the correction of its clock."""
+        """Ingest's correction of its clock."""
         async with self.http.get(self.running.ingest.ready["chaski.metrics.url"]) as page:
             lines = (await page.text()).splitlines()
         return next(float(line.split()[-1]) for line in lines if line.startswith("chaski_clock_offset_seconds "))
@@ -89,16 +91,16 @@ def _epoch_ms(text: str) -> float:
 
 
 def faketime_library() -> Path:
-    """What is loaded before the C library."""
+    """The library for LD_PRELOAD."""
     return next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
 @contextlib.asynccontextmanager
 async def system(folder: Path, ordering: str, off: int) -> AsyncIterator[System]:
-    """Everything, started on machines whose clock is so far off."""
+    """Runs the system on machines whose clock is off."""
     clock = folder / "clock"
     async with (
-        standins("embedded", folder) as urls,
+        running_emulators("embedded", folder) as urls,
         recording_target(
             lambda path, _, attempt: (0, 200 if not path.startswith("/bad") and attempt > 1 else 503)
         ) as target,
@@ -131,30 +133,30 @@ async def system(folder: Path, ordering: str, off: int) -> AsyncIterator[System]
 @needs_faketime
 @pytest.mark.promise(10)
 @pytest.mark.parametrize("off", OFF.values(), ids=OFF)
-async def test_machine_that_starts_with_a_wrong_clock_takes_and_delivers(tmp_path: Path, off: int) -> None:
-    """And what it stores has AWS's time, from the first message on."""
+async def test_a_machine_that_starts_with_a_wrong_clock_accepts_and_delivers(tmp_path: Path, off: int) -> None:
+    """Stored times are AWS's from the first message on."""
     async with system(tmp_path, "Relaxed", off) as made:
         began = time.time()
         await made.send("first", "bad")
         await made.delivered("first")
-        await made.buried("bad", began)
+        await made.dead_lettered("bad", began)
         assert abs(await made.offset() + off) <= SECONDS
         assert [await each.stop() for each in made.running.services] == [0, 0, 0]
 
 
 @needs_faketime
 @pytest.mark.promise(10)
-async def test_clock_that_jumps_while_processes_run_stops_nothing(tmp_path: Path) -> None:
-    """Forth and back, with heads that wait for their next attempt: none waits for days, none goes without its delay."""
+async def test_a_clock_that_jumps_while_processes_run_delays_no_message(tmp_path: Path) -> None:
+    """Forward and back, with heads that wait for their next attempt: none waits for days, none skips its delay."""
     async with system(tmp_path, "Strict", 0) as made:
         for number, off in enumerate([0, 20 * DAY, -2 * HOUR, 400 * DAY, 0]):
             made.set_clock(off)
             began = time.time()
             await made.send(f"good{number}", f"bad{number}")
             await made.delivered(f"good{number}")
-            await made.buried(f"bad{number}", began)
+            await made.dead_lettered(f"bad{number}", began)
             assert abs(await made.offset() + off) <= SECONDS
         logged = made.running.ingest.log.read_text().splitlines()
-        told = [each["message"] for each in map(orjson.loads, logged) if "AWS's" in each.get("message", "")]
-        assert [("check its NTP" in each, "agrees" in each) for each in told] == [(True, False), (False, True)]
+        messages = [each["message"] for each in map(orjson.loads, logged) if "AWS's" in each.get("message", "")]
+        assert [("check its NTP" in each, "agrees" in each) for each in messages] == [(True, False), (False, True)]
         assert [await each.stop() for each in made.running.services] == [0, 0]

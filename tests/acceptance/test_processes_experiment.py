@@ -1,6 +1,6 @@
-"""The experiment, on separate processes and DynamoDB Local, with the queues of two makers.
+"""The experiment with separate processes and DynamoDB Local, on two queue servers.
 
-ElasticMQ keeps both cores busy while anybody waits for messages of a FIFO queue, so that run is `slow`: by itself.
+ElasticMQ keeps both cores busy while a client waits for messages of a FIFO queue, so that run is marked `slow`.
 """
 
 import asyncio
@@ -12,20 +12,22 @@ import pytest
 
 from chaski_cli.demo.experiment import EXPECTED, SUBJECT, route_document
 from chaski_cli.demo.target import ENDPOINTS
-from support.aws.emulators import standins
+from support.aws.emulators import running_emulators
 from support.dead_letters.ledgers import ledger_by_ids, ledger_by_metrics
 from support.faults.disrupted_workers import MAKERS
 from support.processes.dev import RecordingTarget, recording_target, wait_until
 from support.processes.services import Cloud, Service, cluster
 from support.worker.experiment import answer, send
 
+pytestmark = pytest.mark.landing
+
 
 @pytest.mark.timeout(170)
 @pytest.mark.promise(4)
 @MAKERS
 async def test_the_experiment_is_exact_on_sqs_and_dynamodb_protocols(tmp_path: Path, maker: str) -> None:
-    """200 messages of one subject through an ingest and three workers: every cell of the table, counted outside."""
-    async with standins(maker, tmp_path) as urls, recording_target(answer) as target:
+    """200 messages of one subject through ingest and three workers: every cell of the table, counted by the target."""
+    async with running_emulators(maker, tmp_path) as urls, recording_target(answer) as target:
         target.count_arrivals = True
         cloud = Cloud(*urls, tmp_path)
         await cloud.make(route_document(target.url.rstrip("/")))
@@ -41,10 +43,10 @@ async def test_the_experiment_is_exact_on_sqs_and_dynamodb_protocols(tmp_path: P
 
 
 async def check(target: RecordingTarget, cloud: Cloud, services: list[Service], http: aiohttp.ClientSession) -> None:
-    """The target's own count, the dead letters in DynamoDB, and the metrics of the processes."""
+    """Checks the target's count, the dead letters in DynamoDB, and the metrics of the processes."""
     requests = Counter(seen.path.strip("/") for seen in target.arrived)
     assert requests == {endpoint: EXPECTED[endpoint].requests for endpoint in ENDPOINTS}
-    kept = Counter(letter.target for letter in await cloud.dead_letters())
+    kept = Counter(each.target for each in await cloud.dead_letters())
     assert kept == {endpoint: row.dead_letters for endpoint, row in EXPECTED.items() if row.dead_letters}
     firsts = [seen.label for seen in target.arrived if seen.attempt == 1]
     assert firsts == [f"m{n:03}" for n in range(200)]
@@ -54,7 +56,7 @@ async def check(target: RecordingTarget, cloud: Cloud, services: list[Service], 
 
 
 async def check_accounts(cloud: Cloud, services: list[Service]) -> None:
-    """`chaski ledger` by metrics and by ids: both exact, since nothing was killed; an id that never was is named."""
+    """`chaski ledger` by metrics and by ids is exact, because nothing was killed; an unknown id is listed."""
     whole = {"route": "demo/experiment", "accepted": 200, "delivered": 50, "deadLettered": 150, "pending": 0}
     assert await ledger_by_metrics(cloud, services) == whole | {"unaccounted": 0}
     ids, logs = [f"m{n:03}" for n in range(200)], [service.log for service in services[1:]]

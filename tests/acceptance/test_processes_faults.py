@@ -1,4 +1,4 @@
-"""Processes whose queue and table fail them: nothing is lost, nothing exits, order is kept, and it recovers by itself."""
+"""Processes whose queue and table fail: nothing is lost, no process exits, order is kept, and they recover by themselves."""
 
 import asyncio
 import contextlib
@@ -10,19 +10,21 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from support.aws.emulators import standins
+from support.aws.emulators import running_emulators
 from support.faults.chaos import chaos
 from support.faults.proxy import FaultProxy, cut
 from support.processes.dev import RecordingTarget, recording_target, route, wait_until
 from support.processes.services import Cloud, Cluster, cluster
-from support.worker.ordered_traffic import RETRY, OrderLoad, answer, begun
+from support.worker.ordered_traffic import RETRY, OrderedTraffic, answer, first_arrivals
 
-LOAD = OrderLoad(subjects=40, messages=12)
+pytestmark = pytest.mark.landing
+
+LOAD = OrderedTraffic(subjects=40, messages=12)
 HARMED_SECONDS = 15.0
 SHARE = 0.15
 HOLD_SECONDS = "10"
 BOTH = pytest.mark.parametrize("ordering", ["Relaxed", "Strict"])
-MET = {  # calls that every run makes many of
+MET = {  # frequent calls of every run
     "Relaxed": {"SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch"},
     "Strict": {"SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "PutItem"},
 }
@@ -30,7 +32,7 @@ MET = {  # calls that every run makes many of
 
 @dataclass
 class Harmed:
-    """What runs, with a proxy before its queues and one before its table."""
+    """The processes, with a proxy in front of the queues and one in front of the table."""
 
     cloud: Cloud
     running: Cluster
@@ -40,7 +42,7 @@ class Harmed:
     table: FaultProxy
 
     async def produce(self) -> None:
-        """Sends all messages, those of a subject one after the other; each again until it is accepted."""
+        """Sends all messages, those of a subject one after the other; each repeatedly until it is accepted."""
         async with asyncio.TaskGroup() as producers:
             for subject in range(40):
                 producers.create_task(self._produce(f"s{subject}"))
@@ -57,8 +59,8 @@ class Harmed:
                 await asyncio.sleep(random.random())
 
     async def finished(self, within: float) -> None:
-        """Waits until all is done, and checks it; every process has lived through it and ends well."""
-        await wait_until(lambda: len(begun(self.target.arrived)) >= LOAD.attempts, within)
+        """Waits until all is done, and checks it; every process survived and exits with 0."""
+        await wait_until(lambda: len(first_arrivals(self.target.arrived)) >= LOAD.attempts, within)
         async with asyncio.timeout(60):
             while await self.cloud.lying():
                 await asyncio.sleep(0.2)
@@ -73,7 +75,7 @@ class Harmed:
         LOAD.check_attempts(self.target.arrived)
 
     async def health(self, name: str) -> int:
-        """What `/healthz` of a worker says."""
+        """The status of a worker's `/healthz`."""
         url = self.running.workers[name].ready["chaski.metrics.url"].replace("/metrics", "/healthz")
         async with self.http.get(url) as got:
             return got.status
@@ -84,7 +86,7 @@ async def harmed(folder: Path, ordering: str) -> AsyncIterator[Harmed]:
     """An ingest, two consumers and, in Relaxed, an error-consumer."""
     jobs = {"consume0": "consume", "consume1": "consume"} | ({"retry": "retry"} if ordering == "Relaxed" else {})
     async with contextlib.AsyncExitStack() as stack:
-        urls = await stack.enter_async_context(standins("embedded", folder))
+        urls = await stack.enter_async_context(running_emulators("embedded", folder))
         target = await stack.enter_async_context(recording_target(answer))
         target.count_arrivals = True
         cloud, proxies = Cloud(*urls, folder), [FaultProxy(url) for url in urls]
@@ -106,7 +108,7 @@ async def harmed(folder: Path, ordering: str) -> AsyncIterator[Harmed]:
 @pytest.mark.promise(10)
 @BOTH
 async def test_faults_of_all_kinds_at_every_call(tmp_path: Path, ordering: str, report: Callable[[str], None]) -> None:
-    """A sixth of all calls is cut, refused, throttled, answered in part or not at all, entries fail inside a 200."""
+    """A sixth of all calls is cut, refused, throttled, answered partially or not at all; entries fail inside a 200."""
     chance, met = random.Random(7), set[str]()
     async with harmed(tmp_path, ordering) as system:
         for proxy in (system.queues, system.table):
@@ -129,8 +131,10 @@ async def test_faults_of_all_kinds_at_every_call(tmp_path: Path, ordering: str, 
 @pytest.mark.parametrize("ordering", [pytest.param("Relaxed", marks=pytest.mark.slow), "Strict"])
 @pytest.mark.parametrize("seconds", [8, pytest.param(75, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("what", ["queues", "table"])
-async def test_queue_or_table_is_away(tmp_path: Path, ordering: str, seconds: int, what: str) -> None:
-    """For a while no call gets through: accepted before or after, all is delivered; `/healthz` tells of a long outage."""
+async def test_an_unavailable_queue_or_table_loses_nothing(
+    tmp_path: Path, ordering: str, seconds: int, what: str
+) -> None:
+    """During an outage no call succeeds. All messages accepted before and after it are delivered; `/healthz` reports a long outage."""
     async with harmed(tmp_path, ordering) as system:
         proxy: FaultProxy = getattr(system, what)
         producing = asyncio.create_task(system.produce())

@@ -1,4 +1,4 @@
-"""SIGTERM: what is in flight ends, the rest is free for others at once, and the process is gone within its grace."""
+"""SIGTERM: attempts in flight finish, the rest is visible to others at once, and the process exits within its grace period."""
 
 import asyncio
 import contextlib
@@ -12,15 +12,17 @@ from typing import Any
 import aiohttp
 import pytest
 
-from support.aws.emulators import standins
+from support.aws.emulators import running_emulators
 from support.faults.proxy import FaultProxy, delay, swallow
 from support.processes.dev import RecordingTarget, recording_target, route, send_batch, wait_until
 from support.processes.services import Cloud, Cluster, cluster
-from support.worker.ordered_traffic import begun
+from support.worker.ordered_traffic import first_arrivals
+
+pytestmark = pytest.mark.landing
 
 SUBJECTS, MESSAGES = 5, 6
 TIMEOUT_SECONDS = 2
-SOON = 40.0  # seconds: below the hold of a minute, above what a busy machine takes
+SOON = 40.0  # seconds: below the visibility timeout of a minute, enough for a busy machine
 RETRY = {
     "rungs": [{"name": "fast", "delaySeconds": 1}],
     "ladders": [{"class": "any", "retriesPerRung": 1, "rungs": ["fast"]}],
@@ -29,7 +31,7 @@ RETRY = {
 
 @dataclass
 class System:
-    """An ingest and one consumer, with a proxy before the queues."""
+    """An ingest and one consumer, with a proxy in front of the queues."""
 
     cloud: Cloud
     running: Cluster
@@ -50,9 +52,9 @@ class System:
 async def system(
     folder: Path, answer: Callable[[str, str, int], tuple[float, int]], **spec: Any
 ) -> AsyncIterator[System]:
-    """Everything, with holds of a minute as in a cluster."""
+    """A system with a visibility timeout of a minute, as in a cluster."""
     async with (
-        standins("embedded", folder) as urls,
+        running_emulators("embedded", folder) as urls,
         recording_target(answer) as target,
         aiohttp.ClientSession() as http,
     ):
@@ -70,8 +72,8 @@ async def system(
 
 @pytest.mark.promise(11)
 @pytest.mark.parametrize("ordering", ["Relaxed", "Strict"])
-async def test_what_is_in_flight_ends_and_the_rest_is_free_at_once(tmp_path: Path, ordering: str) -> None:
-    """A consumer is stopped in the middle: nothing is repeated, and the next one goes on long before a hold is over."""
+async def test_attempts_in_flight_finish_and_the_rest_is_visible_at_once(tmp_path: Path, ordering: str) -> None:
+    """A consumer is stopped during deliveries: nothing is repeated, and the next one continues long before a visibility timeout."""
     async with system(tmp_path, lambda *_: (1.0, 200), ordering=ordering) as made:
         consumer = made.running.workers["consume"]
         await made.fill()
@@ -86,19 +88,23 @@ async def test_what_is_in_flight_ends_and_the_rest_is_free_at_once(tmp_path: Pat
         assert await made.cloud.lying() == 0
     assert len(made.target.arrived) == SUBJECTS * MESSAGES
     for subject in range(SUBJECTS):
-        order = [each for each, _ in begun(made.target.arrived) if each.startswith(f"s{subject}-")]
+        order = [each for each, _ in first_arrivals(made.target.arrived) if each.startswith(f"s{subject}-")]
         assert order == [f"s{subject}-{number}" for number in range(MESSAGES)]
 
 
 @pytest.mark.promise(11)
-@pytest.mark.parametrize("away", [False, True], ids=["target hangs", "target hangs and the queue is away"])
-async def test_a_consumer_ends_whatever_hangs(tmp_path: Path, report: Callable[[str], None], *, away: bool) -> None:
-    """Neither a target that never answers nor a queue that does not keeps the process, and it ends well."""
+@pytest.mark.parametrize(
+    "unavailable", [False, True], ids=["target hangs", "target hangs and the queue is unavailable"]
+)
+async def test_a_consumer_ends_whatever_hangs(
+    tmp_path: Path, report: Callable[[str], None], *, unavailable: bool
+) -> None:
+    """The process exits with 0 although a target, or also the queue, never responds."""
     delivery = {"timeoutSeconds": TIMEOUT_SECONDS, "concurrencyPerPod": 64}
     async with system(tmp_path, lambda *_: (3_600.0, 200), delivery=delivery) as made:
         await made.fill()
         await wait_until(lambda: len(made.target.arrived) >= SUBJECTS, within=60)
-        if away:
+        if unavailable:
             made.proxy.set_lasting(swallow)
         began = time.monotonic()
         assert await made.running.workers["consume"].stop() == 0
@@ -110,8 +116,8 @@ async def test_a_consumer_ends_whatever_hangs(tmp_path: Path, report: Callable[[
 
 @pytest.mark.promise(1)
 @pytest.mark.promise(11)
-async def test_an_ingest_answers_what_is_under_way_and_takes_nothing_new(tmp_path: Path) -> None:
-    """Stopped while the queue takes its time: 202 for what it acknowledges, and no further connection."""
+async def test_an_ingest_finishes_requests_under_way_and_accepts_no_more(tmp_path: Path) -> None:
+    """Stopped while the queue is slow: 202 for messages that it acknowledges, and no further connection."""
     async with system(tmp_path, lambda *_: (0.0, 200)) as made:
         made.proxy.set_lasting(delay(2.0), "SendMessageBatch")
         url = f"{made.running.url}/v1/routes/t/stop/messages"

@@ -1,4 +1,4 @@
-"""The experiment of the design, read back from a real Prometheus by the documented queries. About 80 seconds."""
+"""The experiment, read from a real Prometheus by the documented queries. About 80 seconds."""
 
 import asyncio
 import contextlib
@@ -17,16 +17,16 @@ import pytest_asyncio
 from chaski_cli.demo import experiment
 from chaski_console.data.prometheus import PrometheusRates
 from chaski_core.ports import QueueCounts
-from chaski_runtime.observability.metrics.instruments import Metrics
-from chaski_runtime.observability.metrics.operator_metrics import OperatorMetrics
+from chaski_operator.metrics import OperatorMetrics
 from chaski_runtime.observability.metrics.queue_gauges import QueueReading
+from chaski_runtime.observability.metrics.registry import BackendMetrics, MetricsRegistry
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
 from support.processes.dev import DevServer, dev_server, queued_total, route, send_batch, settled_total
 from support.processes.prometheus import Prometheus, documented_queries, prometheus
 from support.tools import need
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300), pytest.mark.landing]
 
 CHART = Path(__file__).parents[2] / "charts" / "chaski" / "files"
 ALERTS = CHART / "alerts.yaml"
@@ -39,7 +39,7 @@ BATCH = 5_000
 
 @contextlib.asynccontextmanager
 async def experiment_target() -> AsyncIterator[str]:
-    """The demo's target; its base URL."""
+    """Runs the demo's target; yields its base URL."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "chaski_cli.demo.target", stdin=PIPE, stdout=PIPE
     )
@@ -54,20 +54,21 @@ async def experiment_target() -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def operator_and_aws() -> AsyncIterator[list[str]]:
-    """Pages with what `chaski dev` has not: the operator's metrics, and those of calls to AWS; their URLs.
+    """Serves metrics that `chaski dev` does not have: the operator's, and those of AWS calls; yields their URLs.
 
-    They are the metrics that these processes make, only what they tell of did not happen.
+    They are the real metrics of these processes with invented values.
     """
-    operator, aws = OperatorMetrics(), Metrics()
+    operator, aws = OperatorMetrics(), MetricsRegistry()
+    backend = BackendMetrics(aws)
     operator.reconciled(namespace="demo", route="experiment", result="ok", duration_seconds=0.1)
     operator.scaled(namespace="demo", route="experiment", queue="messages", direction="up")
     operator.observe_conditions(lambda: {("demo", "experiment", "Ready"): True})
     operator.observe_replicas(lambda: {("demo", "experiment", "messages", "ready"): 1})
     operator.observe_watch(lambda: 5.0)
     operator.observe_queue(lambda: [QueueReading("demo", "experiment", "messages", QueueCounts(0, 0, 0), 0.0)])
-    aws.backend_request("SendMessageBatch", "ok")
-    aws.backend_request("SendMessageBatch", "throttled")
-    aws.store_request("PutItem", "ok")
+    backend.sqs_request("SendMessageBatch", "ok")
+    backend.sqs_request("SendMessageBatch", "throttled")
+    backend.dynamodb_request("PutItem", "ok")
     async with contextlib.AsyncExitStack() as stack:
         pages = []
         for metrics in (operator, aws):
@@ -79,7 +80,7 @@ async def operator_and_aws() -> AsyncIterator[list[str]]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[DevServer, Prometheus]]:
-    """`chaski dev` after the experiment, with a route for a crowd beside it, and the Prometheus that scrapes it."""
+    """`chaski dev` after the experiment, with another route for a crowd, and the Prometheus that scrapes it."""
     folder = tmp_path_factory.mktemp("prometheus")
     crowd = {"subjectGroup": {"pattern": "^(.*)$", "maxValues": MAX_VALUES}, "suspend": {"delivery": True}}
     async with (
@@ -99,7 +100,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tupl
 
 
 async def test_the_experiment_is_read_back_exactly(served: tuple[DevServer, Prometheus]) -> None:
-    """Every cell of the table, by the queries that the documentation gives, from what Prometheus has stored."""
+    """Every cell of the table, by the documented queries."""
     _, server = served
     await server.until('sum(chaski_messages_settled_total{route="experiment"})', 200)
     await server.until('sum(chaski_queue_messages{route="experiment"})', 0)
@@ -129,7 +130,7 @@ DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
 
 @pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
 async def test_every_query_of_a_dashboard_returns_data(served: tuple[DevServer, Prometheus], file: Path) -> None:
-    """Each panel, with each variable set to All and to a value that its own query gives."""
+    """Each panel, with each variable set to All and to one of its values."""
     _, server = served
     dashboard = orjson.loads(await asyncio.to_thread(file.read_bytes))
     panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
@@ -149,7 +150,7 @@ async def test_every_query_of_a_dashboard_returns_data(served: tuple[DevServer, 
 
 @pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
 async def test_the_variables_of_a_dashboard_have_values(served: tuple[DevServer, Prometheus], file: Path) -> None:
-    """As Grafana asks for them: the values of a label among the series that match."""
+    """As Grafana queries them: the values of a label among the matching series."""
     _, server = served
     for variable in orjson.loads(await asyncio.to_thread(file.read_bytes))["templating"]["list"]:
         if variable["type"] == "query":
@@ -160,7 +161,7 @@ async def test_the_variables_of_a_dashboard_have_values(served: tuple[DevServer,
 
 
 async def test_the_log_gives_the_same_answers(served: tuple[DevServer, Prometheus]) -> None:
-    """Who has no Prometheus reads the same figures by the documented commands."""
+    """The documented commands give the same numbers without Prometheus."""
     dev, server = served
 
     async def answer(question: str) -> Any:
@@ -178,8 +179,8 @@ async def test_the_log_gives_the_same_answers(served: tuple[DevServer, Prometheu
     for question, counts in by_target.items():
         assert await answer(question) == counts == await server.by("target", QUERIES[question])
     assert await answer("errors by kind") == {"400": 250, "500": 300, "timeout": 200}
-    assert await answer("messages given up, by subject") == {"test_subject": 150}
-    assert (await answer("mean time of a target, in milliseconds"))["timeout"] >= 1000
+    assert await answer("dead letters by subject") == {"test_subject": 150}
+    assert (await answer("mean duration of a target's attempts, in milliseconds"))["timeout"] >= 1000
 
 
 async def test_one_message_is_found_in_the_log(served: tuple[DevServer, Prometheus]) -> None:
@@ -197,8 +198,8 @@ async def test_one_message_is_found_in_the_log(served: tuple[DevServer, Promethe
     assert [line["chaski.attempt.number"] for line in attempts] == [1, 2, 3, 4, 5, 6]
 
 
-async def test_prometheus_takes_the_rules_and_no_expression_fails(served: tuple[DevServer, Prometheus]) -> None:
-    """Evaluated on the running system: every rule is healthy, and the failing endpoints have raised their alert."""
+async def test_prometheus_accepts_the_rules_and_no_expression_fails(served: tuple[DevServer, Prometheus]) -> None:
+    """Evaluated on the running system: every rule is healthy, and the failing endpoints raise their alert."""
     _, server = served
     async with asyncio.timeout(60):
         while True:
@@ -213,26 +214,26 @@ async def test_prometheus_takes_the_rules_and_no_expression_fails(served: tuple[
 
 
 def filled_in(expression: str, values: Mapping[str, str]) -> str:
-    """An expression as Grafana would send it."""
+    """An expression with its variables filled in as by Grafana."""
     for name, value in values.items():
         expression = expression.replace(f"${name}", value)
     return expression.replace("$__rate_interval", "5m")
 
 
 async def test_the_console_has_its_rates_from_prometheus(served: tuple[DevServer, Prometheus]) -> None:
-    """Where it runs apart from the workers; a Prometheus that is away leaves them unknown."""
+    """The console reads rates from Prometheus; if it is unavailable, they are unknown."""
     _, server = served
     asked = PrometheusRates(server.url, SystemClock(), "10m")
-    rates, ages = (await asked.read())["demo/experiment"], (await asked.ages())["demo/experiment"]
+    rates, ages = (await asked.rates())["demo/experiment"], (await asked.ages())["demo/experiment"]
     assert rates.attempts > rates.failed > rates.dead_letters > 0
     assert set(ages) == {"messages", "rung-fast", "rung-medium", "rung-slow"}
     assert rates.delivered > 0
-    assert await PrometheusRates("http://127.0.0.1:9", SystemClock()).read() == {}
+    assert await PrometheusRates("http://127.0.0.1:9", SystemClock()).rates() == {}
 
 
 @pytest.mark.promise(13)
-async def test_nothing_is_unaccounted_for(served: tuple[DevServer, Prometheus]) -> None:
-    """What was accepted was delivered, is a dead letter, or is pending."""
+async def test_no_message_is_unaccounted_for(served: tuple[DevServer, Prometheus]) -> None:
+    """Every accepted message was delivered, is a dead letter, or is pending."""
     _, server = served
     await server.until('sum(chaski_queue_messages{route="experiment"})', 0)
     by_route = await server.by("route", QUERIES["messages not accounted for"])

@@ -1,4 +1,4 @@
-"""A process that runs out of its own means charges no message for it: real processes with few descriptors."""
+"""A process without free descriptors counts no attempt for that: real processes with low limits."""
 
 import asyncio
 import resource
@@ -22,16 +22,18 @@ from support.processes.dev import (
     wait_until,
 )
 
+pytestmark = pytest.mark.landing
+
 BOTH = pytest.mark.parametrize("ordering", ["Relaxed", "Strict"])
 
 
 def limited(soft: int, hard: int) -> tuple[str, ...]:
-    """What a command is started through to have these limits on open files."""
+    """The prefix of a command that sets these limits on open files."""
     return ("/bin/sh", "-c", f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"', "limited")
 
 
 def one_retry_queue(concurrency: int) -> dict[str, object]:
-    """Every failure gets two retries, the same for all classes."""
+    """Every failure has two retries, the same for all classes."""
     return {
         "delivery": {"timeoutSeconds": 30, "concurrencyPerPod": concurrency},
         "retry": {
@@ -43,7 +45,7 @@ def one_retry_queue(concurrency: int) -> dict[str, object]:
 
 @BOTH
 @pytest.mark.promise(4)
-async def test_messages_wait_for_descriptors_and_are_not_charged(tmp_path: Path, ordering: str) -> None:
+async def test_messages_wait_for_descriptors_without_an_attempt(tmp_path: Path, ordering: str) -> None:
     """64 descriptors, 128 attempts wanted at once, 150 subjects: each message arrives once, as attempt 1."""
     async with recording_target(lambda *_: (1.0, 200)) as target, aiohttp.ClientSession() as http:
         document = route("r", target.url, ordering=ordering, **one_retry_queue(128))
@@ -82,8 +84,8 @@ def self_signed(folder: Path) -> Path:
 
 @BOTH
 @pytest.mark.promise(9)
-async def test_a_rule_without_its_certificate_waits_and_another_goes_on(tmp_path: Path, ordering: str) -> None:
-    """The process starts; once the certificate is there, all that waited is delivered, as attempt 1."""
+async def test_a_rule_without_its_certificate_does_not_block_another(tmp_path: Path, ordering: str) -> None:
+    """The process starts; once the certificate exists, all waiting messages are delivered, as attempt 1."""
     pair = self_signed(tmp_path / "pair")
     secrets = tmp_path / "secrets"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -130,7 +132,7 @@ async def test_a_rule_without_its_certificate_waits_and_another_goes_on(tmp_path
 
 @pytest.mark.slow
 async def test_the_soft_limit_is_raised_to_the_hard_one(tmp_path: Path) -> None:
-    """The usual soft limit of 1,024 is none for 1,024 attempts at once, where the hard one allows more."""
+    """The usual soft limit of 1,024 does not limit 1,024 attempts at once, where the hard one allows more."""
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 8_192:
         pytest.skip("the hard limit of this machine is too low")
     async with recording_target(lambda *_: (3.0, 200)) as target, aiohttp.ClientSession() as http:

@@ -1,7 +1,7 @@
-"""Skew in the predecessor's shape: one subject holds most messages, and the others must not wait behind it.
+"""Skew as in the predecessor's load: one subject has most messages, and the others must not wait behind it.
 
-Two processes side by side get the very same other messages at the very same moments; only one of them has the hot
-subject too. So whatever else the machine does, it does to both, and the ratio shows the hot subject's part.
+Two concurrent processes get the same messages of other subjects at the same times; only one of them also has the hot
+subject. Other load of the machine affects both, so the ratio shows the effect of the hot subject.
 """
 
 import asyncio
@@ -15,13 +15,15 @@ import pytest
 
 from support.processes.dev import DevServer, RecordingTarget, dev_server, recording_target, route
 
+pytestmark = pytest.mark.landing
+
 HOT_MESSAGES, OTHER_MESSAGES, OTHER_SUBJECTS = 5_938, 1_262, 200
 HOT_ANSWER_SECONDS = 0.04
 SENDING_SECONDS = 10.0
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which that share of the values lies."""
+    """The value below which a share of the values is."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
@@ -31,7 +33,7 @@ def answer(_path: str, message_id: str, _attempt: int) -> tuple[float, int]:
 
 
 class Side:
-    """One process, and when it accepted what."""
+    """One process, and its times of acceptance."""
 
     def __init__(self, server: DevServer, http: aiohttp.ClientSession, target: RecordingTarget) -> None:
         self._url = f"{server.url}/v1/routes/t/skew/messages"
@@ -40,14 +42,14 @@ class Side:
         self._accepted: dict[str, float] = {}
 
     async def send(self, message_id: str, subject: str) -> None:
-        """Sends one message, and notes when it was accepted."""
+        """Sends one message and records the time of acceptance."""
         message = {"id": message_id, "subject": subject, "body": {"url": self._target.url}}
         async with self._http.post(self._url, json=message) as got:
             assert got.status == 202
         self._accepted[message_id] = time.monotonic()
 
     def waits(self) -> list[float]:
-        """Seconds from acceptance to delivery, of the others that were delivered."""
+        """Seconds from acceptance to delivery, for delivered messages of other subjects."""
         return [
             seen.done - self._accepted[seen.label]
             for seen in self._target.seen
@@ -55,12 +57,12 @@ class Side:
         ]
 
     def delivered_hot(self) -> int:
-        """Messages of the hot subject that were delivered."""
+        """Number of delivered messages of the hot subject."""
         return sum(seen.label.startswith("hot") for seen in self._target.seen)
 
 
 async def make_side(stack: AsyncExitStack, folder: Path) -> Side:
-    """A process of its own with a target of its own."""
+    """A separate process with a separate target."""
     folder.mkdir()  # noqa: ASYNC240 - once, at the start of the test
     target = await stack.enter_async_context(recording_target(answer))
     document = route("skew", target.url, queues=[{"name": "messages", "partitions": 1}])
@@ -70,7 +72,7 @@ async def make_side(stack: AsyncExitStack, folder: Path) -> Side:
 
 
 async def flood(side: Side) -> None:
-    """Sends the hot subject's messages over the same time, in their order."""
+    """Sends the hot subject's messages over the same time, in order."""
     began = time.monotonic()
     for number in range(HOT_MESSAGES):
         await side.send(f"hot-{number}", "hot")
@@ -78,7 +80,7 @@ async def flood(side: Side) -> None:
 
 
 async def send_others(quiet: Side, busy: Side) -> None:
-    """Sends the others evenly to both sides, and waits until all are delivered."""
+    """Sends the other messages evenly to both sides and waits until all are delivered."""
     began = time.monotonic()
     async with asyncio.TaskGroup() as sending:
         for number in range(OTHER_MESSAGES):
@@ -92,7 +94,7 @@ async def send_others(quiet: Side, busy: Side) -> None:
 
 @pytest.mark.promise(9)
 async def test_others_do_not_wait_behind_a_hot_subject(tmp_path: Path, report: Callable[[str], None]) -> None:
-    """The 1,262 others: accept-to-delivery p99 with and without the hot subject's 5,938 within a factor of two."""
+    """The p99 of 1,262 other messages from acceptance to delivery at most doubles with 5,938 messages of a hot subject."""
     async with AsyncExitStack() as stack:
         quiet, busy = await make_side(stack, tmp_path / "quiet"), await make_side(stack, tmp_path / "busy")
         flooding = asyncio.create_task(flood(busy))

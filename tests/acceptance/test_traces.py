@@ -22,20 +22,20 @@ RETRY = {
 
 @dataclass
 class Target:
-    """Fails twice, then answers 200; keeps what it was told of the trace."""
+    """Fails twice, then responds 200; records the trace contexts."""
 
     url: str = ""
     traceparents: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
-        """One request."""
+        """Handles a request."""
         self.traceparents.append(request.headers.get("traceparent", ""))
         return web.Response(status=503 if len(self.traceparents) < 3 else 200)
 
 
 @contextlib.asynccontextmanager
 async def target() -> AsyncIterator[Target]:
-    """Runs one."""
+    """Runs a target."""
     made = Target()
     app = web.Application()
     app.router.add_post("/{any:.*}", made.answer)
@@ -50,7 +50,7 @@ async def target() -> AsyncIterator[Target]:
 
 
 async def send(base: str, url: str, **headers: str) -> None:
-    """One message."""
+    """Sends a message."""
     message = {"subject": "s", "body": {"url": url}}
     async with (
         aiohttp.ClientSession() as http,
@@ -60,7 +60,7 @@ async def send(base: str, url: str, **headers: str) -> None:
 
 
 def attempts(spans: list[Seen]) -> list[Seen]:
-    """The spans of attempts, in their order."""
+    """The spans of attempts, in order."""
     found = [span for span in spans if span.name == "deliver target"]
     return sorted(found, key=lambda span: int(span.attributes["http.request.resend_count"]))
 
@@ -70,7 +70,7 @@ def attempts(spans: list[Seen]) -> list[Seen]:
 async def test_one_trace_leads_from_the_producer_to_the_target(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ordering: str
 ) -> None:
-    """Over the queue and each retry: ingest's span is the producer's child, attempts are its own, and targets see them."""
+    """Over the queue and each retry: ingest's span is a child of the producer's, attempts are its children, and targets get their context."""
     async with collector() as taken, target() as there:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", taken.url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
@@ -91,15 +91,15 @@ async def test_one_trace_leads_from_the_producer_to_the_target(
 
 
 async def test_without_a_collector_the_producers_context_goes_to_the_target(tmp_path: Path) -> None:
-    """As it is, with every attempt."""
+    """Unchanged, with every attempt."""
     async with target() as there, dev_server(tmp_path, route("r", there.url, retry=RETRY)) as dev:
         await send(dev.url, there.url, traceparent=f"00-{TRACE}-{SPAN}-01")
         await wait_until(lambda: len(there.traceparents) == 3, 60)
     assert there.traceparents == [f"00-{TRACE}-{SPAN}-01"] * 3
 
 
-async def test_a_collector_that_is_away_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither deliveries nor the stop."""
+async def test_an_unavailable_collector_delays_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither deliveries nor the shutdown."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
     async with target() as there, dev_server(tmp_path, route("r", there.url, retry=RETRY)) as dev:
@@ -109,7 +109,7 @@ async def test_a_collector_that_is_away_holds_nothing_up(tmp_path: Path, monkeyp
 
 
 async def test_requests_to_the_console_are_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Named by their pages, not by their paths; one that is not there is no error of ours."""
+    """Named by the route of the page, not by the path; 404 is not an error."""
     async with collector() as taken, target() as there:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", taken.url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")

@@ -1,4 +1,4 @@
-"""`chaski dev` under a wall clock that is off: what was accepted is delivered."""
+"""`chaski dev` with a wrong wall clock delivers all accepted messages."""
 
 import asyncio
 import sys
@@ -13,12 +13,14 @@ from acceptance.cli_process import chaski
 from support.processes import dev
 from support.processes.dev import DevServer, recording_target, route, send_batch, wait_until
 
+pytestmark = pytest.mark.landing
+
 MESSAGES = 30
 DAY = 86_400
 
 
 def command(folder: Path, days: float) -> Path:
-    """`chaski` as a program whose wall clock is off by so many days; its monotonic clock is right."""
+    """A program `chaski` whose wall clock is off by a number of days; its monotonic clock is right."""
     file = folder / "chaski"
     file.write_text(
         f"#!{sys.executable}\n"
@@ -42,10 +44,10 @@ def command(folder: Path, days: float) -> Path:
         pytest.param((0, -400), id="one start 400 days behind"),
     ],
 )
-async def test_what_was_accepted_is_delivered_after_starts_with_wrong_clocks(
+async def test_accepted_messages_are_delivered_after_starts_with_wrong_clocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: Callable[[str], None], days: tuple[float, ...]
 ) -> None:
-    """Suspended runs under other clocks, then one that delivers: all arrive, and the ledger is balanced."""
+    """Suspended runs with wrong clocks, then one that delivers: all messages arrive, and the ledger is balanced."""
     async with recording_target(lambda *_: (0.0, 200)) as target, aiohttp.ClientSession() as http:
         server = DevServer(tmp_path, route("clocks", target.url, suspend={"delivery": True}))
         try:
@@ -57,7 +59,7 @@ async def test_what_was_accepted_is_delivered_after_starts_with_wrong_clocks(
                         {"id": f"m{n}", "subject": f"s{n % 5}", "body": {"url": target.url}} for n in range(MESSAGES)
                     ]
                     assert len(await send_batch(http, server.url, "t/clocks", lines)) == MESSAGES
-                await asyncio.sleep(12 if off > 0 else 0)  # housekeeping comes by
+                await asyncio.sleep(12 if off > 0 else 0)  # long enough for housekeeping
                 await server.stop()
             monkeypatch.undo()
             (tmp_path / "route0.yaml").write_bytes(orjson.dumps(route("clocks", target.url)))

@@ -1,4 +1,4 @@
-"""The command: what it takes, what it shows, and how to repeat it."""
+"""The command line of the campaign: flags, output, and the command to repeat a run."""
 
 import argparse
 import asyncio
@@ -22,12 +22,12 @@ from campaign.judge import duplicated, judge, not_judged
 from campaign.run import Options, Progress, keep, run
 from campaign.violations import KINDS, Violation
 
-PER_SECOND = 120  # messages, unless their number is given
-_SHOWN = 5  # violations of each kind that are shown with their timeline
+PER_SECOND = 120  # default number of messages
+_SHOWN = 5  # number of violations of each kind that are shown with their timeline
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one campaign; the exit code: 0 nothing found, 1 a promise was broken, 2 it could not run."""
+    """Runs one campaign. Exit codes: 0 no violations, 1 a promise was broken, 2 it could not run."""
     given = _parser().parse_args(arguments)
     options = options_of(given)
     console = Console(stderr=True)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def options_of(given: argparse.Namespace) -> Options:
-    """What the flags say; what they leave open follows from the seed."""
+    """Options from the flags; defaults follow from the seed."""
     seed = random.SystemRandom().randrange(1, 10**6) if given.seed is None else given.seed
     ordering = given.ordering or random.Random(f"{seed}/ordering").choice(["Strict", "Relaxed"])
     faults = NAMES if given.faults == "all" else tuple(each for each in given.faults.split(",") if each != "none")
@@ -60,7 +60,7 @@ def options_of(given: argparse.Namespace) -> Options:
 
 
 def summary(options: Options, evidence: Evidence, violations: Sequence[Violation]) -> dict[str, object]:
-    """Counts, violations and how to repeat it, as JSON."""
+    """Counts, violations and the command to repeat the run, as JSON."""
     requests = evidence.requests
     by_kind = Counter(each.kind for each in violations)
     return {
@@ -70,15 +70,15 @@ def summary(options: Options, evidence: Evidence, violations: Sequence[Violation
             "accepted": sum(each.copies for each in evidence.sendings),
             "refused": sum(bool(each.refused) for each in evidence.sendings),
             "neither": sum(each.accepted is None and not each.refused for each in evidence.sendings),
-            "answers unclear": sum(each.unclear for each in evidence.sendings),
-            "ids used again": sum(bool(each.message.reuse) for each in evidence.sendings),
+            "unclear responses": sum(each.unclear for each in evidence.sendings),
+            "reused ids": sum(bool(each.message.reuse) for each in evidence.sendings),
             "requests": len(requests),
             "messages delivered": len({each.token for each in requests if each.delivered}),
-            "dead letters": len(evidence.letters),
-            "charges not judged: the machine stalled": not_judged(evidence),
+            "dead letters": len(evidence.dead_letters),
+            "charges not judged because the machine stalled": not_judged(evidence),
         },
         "faults": dict(Counter(each.name.partition(" of ")[0] for each in evidence.disturbances)),
-        "deliveries repeated": dict(duplicated(evidence)[1]),
+        "repeated deliveries": dict(duplicated(evidence)[1]),
         "ledger": dict(evidence.ledger or {}),
         "found": {kind: by_kind[kind] for kind in KINDS},
         "violations": [
@@ -88,7 +88,7 @@ def summary(options: Options, evidence: Evidence, violations: Sequence[Violation
 
 
 def repeat_command(options: Options) -> str:
-    """A line for a shell that runs the same again."""
+    """A shell command that repeats the run."""
     faults = "" if options.faults == NAMES else f" FAULTS={','.join(options.faults) or 'none'}"
     return (
         f"make campaign SEED={options.seed} SECONDS={options.seconds:g} MESSAGES={options.messages} "
@@ -112,7 +112,7 @@ async def _shown(options: Options, folder: Path, console: Console) -> Evidence:
 def _show(console: Console, report: dict[str, object], violations: Sequence[Violation]) -> None:
     table = Table("what", "number", title=f"campaign {report['seed']} on {report['backend']}, {report['ordering']}")
     table.columns[1].justify = "right"
-    for name in ("counts", "faults", "deliveries repeated", "ledger", "found"):
+    for name in ("counts", "faults", "repeated deliveries", "ledger", "found"):
         table.add_section()
         values = report[name]
         assert isinstance(values, dict)
@@ -133,16 +133,18 @@ def _show(console: Console, report: dict[str, object], violations: Sequence[Viol
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.campaign",
-        description="Load, targets that record, faults drawn from a seed, and a judge of its own: was anything lost, "
-        "reordered, wrongly charged, duplicated without a cause, or not to be found?",
-        epilog="exit codes: 0 nothing was found, 1 a promise was broken, 2 it could not run",
+        description="Load, targets that record, faults drawn from a seed, and a separate judge: was any message lost, "
+        "reordered, wrongly charged, duplicated without a cause, or not found?",
+        epilog="exit codes: 0 no violations, 1 a promise was broken, 2 it could not run",
     )
-    parser.add_argument("--seconds", type=float, default=60, help="of load and faults (%(default)s)")
-    parser.add_argument("--seed", type=int, help="of messages and faults (default: by chance; it is printed)")
+    parser.add_argument("--seconds", type=float, default=60, help="duration of load and faults (%(default)s)")
+    parser.add_argument("--seed", type=int, help="seed of messages and faults (default: random; it is printed)")
     parser.add_argument("--backend", choices=("embedded", "sqs"), default="embedded", help="default: %(default)s")
-    parser.add_argument("--messages", type=int, help=f"number in all (default: {PER_SECOND} a second)")
-    parser.add_argument("--ordering", type=str.capitalize, choices=("Strict", "Relaxed"), help="default: by the seed")
+    parser.add_argument("--messages", type=int, help=f"number of messages (default: {PER_SECOND} a second)")
+    parser.add_argument("--ordering", type=str.capitalize, choices=("Strict", "Relaxed"), help="default: from the seed")
     parser.add_argument("--faults", default="all", help=f"all, none, or some of {','.join(NAMES)} (%(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="the report, with every violation, as JSON")
-    parser.add_argument("--folder", help="keeps logs and recordings there (default: kept only if something was found)")
+    parser.add_argument("--json", metavar="FILE", help="write the report, with every violation, as JSON")
+    parser.add_argument(
+        "--folder", help="keep logs and recordings in this folder (default: kept only after a violation)"
+    )
     return parser

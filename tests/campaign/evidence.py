@@ -1,4 +1,4 @@
-"""What a campaign leaves behind for the judge: frozen recordings, and how the target's file is read."""
+"""The recordings of a campaign for the judge, and the parser of the target's file."""
 
 import itertools
 from collections import defaultdict
@@ -9,35 +9,35 @@ from typing import Any
 
 from campaign.plan import MAIN, RETRIES, TIMEOUT_SECONDS, Message, behaviour_of, class_of
 
-LATE = 0.9  # of the timeout: a slower answer is one that the caller may have given up
+LATE = 0.9  # share of the timeout: after a slower response the caller may have timed out
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as the target saw it; times in seconds of the monotonic clock."""
+    """A request recorded by the target; times in seconds of the monotonic clock."""
 
     at: float
     done: float
     token: str
     attempt: int
     message_id: str  # Chaski-Message-Id
-    label: str  # Chaski-Id; empty where the release has none
+    label: str  # Chaski-Id; empty if the release does not send it
     webhook_id: str
-    status: int  # 0: failed on purpose without an answer; -1: the caller left before the answer
+    status: int  # 0: the target failed on purpose without a response; -1: the caller disconnected before the response
 
     @property
     def delivered(self) -> bool:
-        """Whether the target took it."""
+        """Whether the response was 2xx."""
         return 200 <= self.status < 300
 
     @property
     def failed(self) -> bool:
-        """Whether the caller may hold the target to have failed."""
+        """Whether the caller may count this as a failure of the target."""
         return not self.delivered or self.done - self.at > TIMEOUT_SECONDS * LATE
 
     @property
     def error_class(self) -> str:
-        """The class of a failure."""
+        """The error class of a failure."""
         if self.status >= 400:
             return f"{self.status // 100}xx"
         if self.status == 0:
@@ -47,27 +47,27 @@ class Request:
 
 @dataclass(slots=True)
 class Sending:
-    """What its producer knows of a message."""
+    """The producer's record of a message."""
 
     message: Message
     route: str = MAIN
     began: float = 0.0  # monotonic
-    accepted: float | None = None  # when the first 202 came
-    unclear: int = 0  # requests with this message that may or may not have put it on the queue
+    accepted: float | None = None  # time of the first 202
+    unclear: int = 0  # number of requests that may or may not have put it on the queue
     answers: list[tuple[str, str]] = field(default_factory=list)  # id and messageId (or "") of each 202
-    again: float | None = None  # when the deliberate repeat was answered
+    again: float | None = None  # time of the response to the deliberate repeat
     refused: str = ""
 
     @property
     def copies(self) -> int:
-        """How many messages of this content were accepted."""
+        """Number of messages with this content that were accepted."""
         if self.accepted is None:
             return 0
         return 2 if self.message.by_two and len(self.answers) > 1 else 1
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A dead letter as `chaski dead-letters list` shows it."""
 
     token: str
@@ -81,33 +81,33 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """A fault that was in force, or a stall of the machine; monotonic seconds."""
+    """A fault in effect, or a stall of the machine; monotonic seconds."""
 
     name: str
     begin: float
     end: float
-    offset: float = 0.0  # of the wall clock that decides over stored times
+    offset: float = 0.0  # of the wall clock that determines stored times
 
     def overlaps(self, begin: float, end: float) -> bool:
-        """Whether any of it lies in that time."""
+        """Whether it overlaps an interval."""
         return self.begin <= end and begin <= self.end
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything of one campaign."""
+    """All recordings of one campaign."""
 
     ordering: str
     sendings: Sequence[Sending]
     requests: Sequence[Request]
-    letters: Sequence[Letter] = ()
+    dead_letters: Sequence[DeadLetter] = ()
     disturbances: Sequence[Disturbance] = ()
-    ended: float = 0.0  # monotonic: when the stores were read
-    zero: float = 0.0  # monotonic: when it began
-    wall: float = 0.0  # epoch seconds at zero of the monotonic clock, by the judge's right clock
-    not_listed: Mapping[str, str] = field(default_factory=dict)  # token: the `--since` that should have listed it
+    ended: float = 0.0  # monotonic time at which the stores were read
+    zero: float = 0.0  # monotonic time of the start
+    wall: float = 0.0  # epoch seconds at zero of the monotonic clock, by a correct clock
+    not_listed: Mapping[str, str] = field(default_factory=dict)  # token -> the `--since` that should have listed it
     not_traced: Sequence[str] = ()  # tokens
-    exits: Sequence[str] = ()  # processes that ended by themselves, in words
+    exits: Sequence[str] = ()  # descriptions of processes that ended by themselves
     ledger: Mapping[str, Any] | None = None
 
     @cached_property
@@ -120,20 +120,20 @@ class Evidence:
 
     @cached_property
     def sending_of(self) -> Mapping[str, Sending]:
-        """What was sent, by message."""
+        """Producers' records by message."""
         return {each.message.token: each for each in self.sendings}
 
     @cached_property
-    def letters_of(self) -> Mapping[str, Sequence[Letter]]:
+    def dead_letters_of(self) -> Mapping[str, Sequence[DeadLetter]]:
         """Dead letters by message."""
-        found: dict[str, list[Letter]] = defaultdict(list)
-        for letter in self.letters:
-            found[letter.token].append(letter)
+        found: dict[str, list[DeadLetter]] = defaultdict(list)
+        for dead_letter in self.dead_letters:
+            found[dead_letter.token].append(dead_letter)
         return found
 
     @cached_property
     def by_subject(self) -> Mapping[str, Sequence[Sending]]:
-        """What was accepted, in its order."""
+        """Accepted messages by subject, in the order of acceptance."""
         found: dict[str, list[Sending]] = defaultdict(list)
         for each in sorted(self.sendings, key=lambda sending: sending.message.number):
             if each.accepted is not None:
@@ -141,17 +141,17 @@ class Evidence:
         return found
 
     def causes(self, begin: float, end: float) -> list[str]:
-        """Names of the disturbances that lie in that time."""
+        """Names of the disturbances that overlap an interval."""
         return sorted({each.name for each in self.disturbances if each.overlaps(begin, end)})
 
 
 def retries_of(sending: Sending, error_class: str) -> int:
-    """What the route declares; the route of waiting messages has no ladder."""
+    """Number of declared retries; the route of waiting messages has no ladder."""
     return RETRIES.get(error_class, 0) if sending.route == MAIN else 0
 
 
 def read_records(lines: Iterable[str]) -> tuple[list[Request], list[Disturbance]]:
-    """The target's file: its requests, and when it did not run itself."""
+    """Requests from the target's file, and the times at which the target itself was stalled."""
     requests: list[Request] = []
     stalls: list[Disturbance] = []
     for line in lines:
@@ -167,7 +167,7 @@ def read_records(lines: Iterable[str]) -> tuple[list[Request], list[Disturbance]
 
 
 def merged(disturbances: Iterable[Disturbance]) -> list[Disturbance]:
-    """One where several of a name follow each other without a gap."""
+    """Disturbances with those of the same name joined if there is no gap between them."""
     found: dict[str, list[Disturbance]] = defaultdict(list)
     for each in sorted(disturbances, key=lambda disturbance: disturbance.begin):
         before = found[each.name][-1] if found[each.name] else None

@@ -1,4 +1,4 @@
-"""What is done to Chaski's processes, in an order that a seed draws. A later fault is a class here and a name in `FAULTS`."""
+"""Faults of Chaski's processes, in an order drawn from a seed. To add a fault, write a class here and add it to `FAULTS`."""
 
 import asyncio
 import itertools
@@ -10,20 +10,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from campaign.evidence import Disturbance
-from campaign.machine import clock_library, fill, make_room, now
+from campaign.machine import clock_library, fill, free_space, now
 from campaign.programs import VISIBILITY_SECONDS, Program, World
 
 HOUR, DAY = 3600, 86400
 CLOCKS: Mapping[str, int] = {"-2 h": -2 * HOUR, "+305 s": 305, "+20 days": 20 * DAY, "+400 days": 400 * DAY}
-_RETENTION_SECONDS = 15.0  # so that housekeeping comes by, which is every ten
+_RETENTION_SECONDS = 15.0  # longer than the interval of housekeeping, which is ten
 
 
 class Fault(ABC):
-    """One harm: `begin`, some seconds, `end`."""
+    """A fault: `begin`, some seconds, `end`."""
 
     name = ""
-    seconds = (3.0, 8.0)  # from which its length is drawn
-    exclusive = True  # it stops or starts the process, and no other fault that does so comes between
+    seconds = (3.0, 8.0)  # range of its duration
+    exclusive = True  # it stops or starts the process; no other exclusive fault runs at the same time
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -31,70 +31,65 @@ class Fault(ABC):
 
     @classmethod
     def impossible(cls, _: World) -> str:
-        """Why it can't be done here; empty where it can."""
+        """Why the fault is impossible here; empty if it is possible."""
         return ""
 
     @abstractmethod
     async def begin(self, world: World) -> None:
-        """Does it."""
+        """Injects the fault."""
 
     @abstractmethod
     async def end(self, world: World) -> None:
-        """Undoes it."""
+        """Removes the fault."""
 
     def __str__(self) -> str:
         return f"{self.name} of {self.program.name}"
 
 
 class Kill(Fault):
-    """SIGKILL; started again a little later."""
+    """SIGKILL, and a start a little later."""
 
     name = "kill"
     seconds = (0.1, 2.0)
 
     async def begin(self, _: World) -> None:
-        """As `Fault.begin`."""
         await self.program.kill()
 
     async def end(self, _: World) -> None:
-        """As `Fault.end`."""
         await self.program.start()
 
 
 class Restart(Kill):
-    """SIGTERM; started again when it has ended."""
+    """SIGTERM, and a start after the end."""
 
     name = "restart"
 
     async def begin(self, _: World) -> None:
-        """As `Fault.begin`."""
         await self.program.stop()
 
 
 class Pause(Fault):
-    """SIGSTOP for longer than what it holds stays hidden, or for a moment."""
+    """SIGSTOP for longer than the visibility timeout."""
 
     name = "pause"
     seconds = (VISIBILITY_SECONDS + 1.0, VISIBILITY_SECONDS + 4.0)
 
     async def begin(self, _: World) -> None:
-        """As `Fault.begin`."""
         self.program.signal(signal.SIGSTOP)
 
     async def end(self, _: World) -> None:
-        """As `Fault.end`."""
         self.program.signal(signal.SIGCONT)
 
 
 class ShortPause(Pause):
-    """For a moment."""
+    """SIGSTOP for a moment."""
 
     name = "short pause"
     seconds = (0.3, 2.0)
 
 
 class Clock(Fault):
-    """The wall clock of a process jumps, and comes back."""
+    """The wall clock of a process jumps, and back again."""
 
     name = "clock"
     exclusive = False
@@ -105,17 +100,14 @@ class Clock(Fault):
 
     @classmethod
     def impossible(cls, _: World) -> str:
-        """As `Fault.impossible`."""
         return "" if clock_library() else "libfaketime is not installed (Debian: apt-get install faketime)"
 
     async def begin(self, world: World) -> None:
-        """As `Fault.begin`."""
-        if world.backend == "embedded":  # else AWS's clock decides, which is right
+        if world.backend == "embedded":  # on SQS, AWS's clock applies, which is right
             self.offset = float(CLOCKS[self.move])
         self.program.set_clock(CLOCKS[self.move])
 
     async def end(self, _: World) -> None:
-        """As `Fault.end`."""
         self.program.set_clock(0)
 
     def __str__(self) -> str:
@@ -123,17 +115,15 @@ class Clock(Fault):
 
 
 class Descriptors(Fault):
-    """A process can open hardly any socket or file more."""
+    """A process can open only two more sockets or files."""
 
     name = "descriptors"
     exclusive = False
 
     async def begin(self, _: World) -> None:
-        """As `Fault.begin`."""
         self.program.limit_descriptors(2)
 
     async def end(self, _: World) -> None:
-        """As `Fault.end`."""
         self.program.limit_descriptors(None)
 
 
@@ -145,34 +135,29 @@ class Disk(Fault):
 
     @classmethod
     def impossible(cls, world: World) -> str:
-        """As `Fault.impossible`."""
         if world.backend != "embedded":
             return "only the embedded backend has a disk"
-        return "" if world.own_file_system else "a file system of its own needs root"
+        return "" if world.own_file_system else "a separate file system needs root"
 
     async def begin(self, world: World) -> None:
-        """As `Fault.begin`."""
         if not await asyncio.to_thread(fill, world.folder / "data"):
-            raise RuntimeError("the data folder's file system could not be made smaller")
+            raise RuntimeError("the data folder's file system could not be filled")
 
     async def end(self, world: World) -> None:
-        """As `Fault.end`."""
-        await asyncio.to_thread(make_room, world.folder / "data")
+        await asyncio.to_thread(free_space, world.folder / "data")
 
 
 class Retention(Fault):
-    """Messages that waited, suspended, for longer than dead letters are kept: two days pass, and they are attempted."""
+    """Suspended messages wait longer than the retention of dead letters: two days pass before they are attempted."""
 
     name = "retention"
     seconds = (_RETENTION_SECONDS, _RETENTION_SECONDS)
 
     @classmethod
     def impossible(cls, world: World) -> str:
-        """As `Fault.impossible`."""
         return Clock.impossible(world) if world.backend == "embedded" else "only the embedded backend's clock is moved"
 
     async def begin(self, world: World) -> None:
-        """As `Fault.begin`."""
         self.offset = 2.0 * DAY
         await self.program.stop()
         world.write_waiting_route(suspended=False)
@@ -180,22 +165,21 @@ class Retention(Fault):
         await self.program.start()
 
     async def end(self, _: World) -> None:
-        """As `Fault.end`."""
         self.program.set_clock(0)
 
 
 FAULTS: Mapping[str, type[Fault]] = {
     each.name: each for each in (Kill, Restart, Pause, ShortPause, Clock, Descriptors, Disk, Retention)
 }
-IDS = "ids"  # the load's own: producers' ids are used again
+IDS = "ids"  # a fault of the load: producers reuse ids
 NAMES = (IDS, *FAULTS)
-LANES = (("kill", "restart", "pause", "short pause"), ("retention", "clock", "descriptors", "disk"))  # side by side
+LANES = (("kill", "restart", "pause", "short pause"), ("retention", "clock", "descriptors", "disk"))  # run concurrently
 _GAPS = ((5.0, 12.0), (3.0, 8.0))
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A fault, and when it comes after the end of the one before it in its lane."""
+    """A fault, its duration, and the gap after the previous fault of its lane."""
 
     gap: float
     seconds: float
@@ -203,7 +187,7 @@ class Planned:
 
 
 def schedule(seed: int, lane: int, names: Sequence[str], programs: Sequence[Program]) -> Iterator[Planned]:
-    """The faults of a lane without end: all kinds in an order of chance, again and again; `retention` once, at first."""
+    """An endless sequence of a lane's faults: all kinds in random order, repeatedly; `retention` once, as the first."""
     chance = random.Random(f"{seed}/faults/{lane}")
     kinds = [name for name in LANES[lane] if name in names]
     for turn in itertools.count():
@@ -226,17 +210,17 @@ def _makers(name: str) -> list[Callable[[Program], Fault]]:
 
 @dataclass
 class Injector:
-    """Runs both lanes until it is stopped, and notes what was in force and when."""
+    """Runs both lanes until it is stopped, and records the faults with their times."""
 
     world: World
     seed: int
     names: Sequence[str]
-    say: Callable[[str], None]
+    report: Callable[[str], None]
     done: list[Disturbance] = field(default_factory=list)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
-        """Ends with every fault undone."""
+        """Returns when every fault is removed."""
         async with asyncio.TaskGroup() as lanes:
             for lane in range(len(LANES)):
                 lanes.create_task(self._lane(lane))
@@ -247,7 +231,7 @@ class Injector:
                 return
             async with self._held(planned.fault):
                 begin = now()
-                self.say(f"{planned.fault} for {planned.seconds:.1f} s")
+                self.report(f"{planned.fault} for {planned.seconds:.1f} s")
                 await planned.fault.begin(self.world)
                 try:
                     await self._passes(planned.seconds)
@@ -260,11 +244,11 @@ class Injector:
         if not fault.exclusive:
             yield
             return
-        async with fault.program.asked:
+        async with fault.program.control:
             yield
 
     async def _passes(self, seconds: float) -> bool:
-        """Waits so long; whether the faults are to end."""
+        """Waits; returns whether the faults are to stop."""
         try:
             async with asyncio.timeout(seconds):
                 await self.stopping.wait()

@@ -1,24 +1,26 @@
-"""The judge: pure functions from what was recorded to what was broken. It knows nothing of the product but its promises."""
+"""The judge: pure functions from recordings to violations. It knows only the promises of the product."""
 
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from campaign.evidence import Evidence, Letter, Request, Sending, retries_of
+from campaign.evidence import DeadLetter, Evidence, Request, Sending, retries_of
 from campaign.order import given_up_at, reordered, repeats_out_of_order, settled_at
 from campaign.violations import Violation, timeline
 
-DEDUPLICATION_SECONDS = 290.0  # a little less than SQS's five minutes
+DEDUPLICATION_SECONDS = 290.0  # slightly below SQS's five minutes
 REPEATED_PER_LANE = 10  # promise 3
-STALL = "stall"  # begins the name of a disturbance that is the machine's, not a fault of the campaign
-_AFTER_ATTEMPTS = {"exhausted", "no-ladder"}  # reasons of dead letters that a failed attempt leads to
-_SLACK_SECONDS = 3.0  # of stored times: milliseconds are cut, clocks are moved within two seconds
+STALL = "stall"  # prefix of a disturbance by the machine, not by a fault of the campaign
+_AFTER_ATTEMPTS = {"exhausted", "no-ladder"}  # reasons of dead letters after a failed attempt
+_SLACK_SECONDS = 3.0  # of stored times: milliseconds are truncated, clocks move within two seconds
 _STORED_WITHIN = 15.0
-_BEFORE_SECONDS = 60.0  # a message that a crash left on two queues climbs its ladder on one, and waits on the other
+_BEFORE_SECONDS = (
+    60.0  # after a crash a message may be in two queues: it climbs its ladder in one and waits in the other
+)
 
 
 def judge(evidence: Evidence) -> list[Violation]:
-    """Every violation, by kind in the order of their weight."""
+    """All violations, by kind, the gravest first."""
     return [
         *lost(evidence), *reordered(evidence), *repeats_out_of_order(evidence), *wrongly_charged(evidence),
         *duplicated(evidence)[0], *not_found(evidence), *answers(evidence), *ledger(evidence),
@@ -27,13 +29,13 @@ def judge(evidence: Evidence) -> list[Violation]:
 
 
 def lost(evidence: Evidence) -> Iterator[Violation]:
-    """Accepted, and neither delivered nor listed as a dead letter."""
+    """Accepted messages that were neither delivered nor listed as dead letters."""
     for sending in evidence.sendings:
         token = sending.message.token
         requests = evidence.by_token.get(token, ())
         delivered = [each for each in requests if each.delivered]
         groups = {each.message_id for each in delivered} if _has_identity(sending) else delivered
-        ends = len(groups) + len(evidence.letters_of.get(token, ()))
+        ends = len(groups) + len(evidence.dead_letters_of.get(token, ()))
         if ends >= sending.copies:
             continue
         if sending.copies == 2 and ends:
@@ -48,17 +50,19 @@ def lost(evidence: Evidence) -> Iterator[Violation]:
 
 
 def wrongly_charged(evidence: Evidence) -> Iterator[Violation]:
-    """Attempt numbers and dead letters that the target's own failures do not explain; the first of each message."""
+    """Attempt numbers and dead letters that the target's failures do not explain; the first of each message."""
     for token, text in _charge_faults(evidence):
         if not _stalled(evidence, token):
             yield Violation("wrongly charged", token, text, timeline(evidence, token))
-    for letter in evidence.letters:
-        if letter.token not in evidence.sending_of:
-            yield Violation("wrongly charged", letter.token, f"a dead letter of no message that was sent: {letter.id}")
+    for dead_letter in evidence.dead_letters:
+        if dead_letter.token not in evidence.sending_of:
+            yield Violation(
+                "wrongly charged", dead_letter.token, f"a dead letter of a message that was not sent: {dead_letter.id}"
+            )
 
 
 def not_judged(evidence: Evidence) -> int:
-    """Messages that would be wrongly charged, but the machine itself did not run: what a caller met is not known then."""
+    """Number of wrongly charged messages that are not reported because the machine stalled, so that the attempt may have failed unseen."""
     return sum(_stalled(evidence, token) for token, _ in _charge_faults(evidence))
 
 
@@ -84,14 +88,14 @@ def _charge_fault(evidence: Evidence, sending: Sending, requests: Sequence[Reque
         return f"attempt {max(seen)}, where its ladder ({first_failure.error_class}) declares {declared}"
     if missing := set(range(1, max(seen, default=0) + 1)) - seen:
         return f"attempts {sorted(missing)} were skipped"
-    for letter in evidence.letters_of.get(sending.message.token, ()):
+    for dead_letter in evidence.dead_letters_of.get(sending.message.token, ()):
         if len(failed) < declared:
-            return f"a dead letter ({letter.reason}) after {len(failed)} failures, where its ladder declares {declared}"
+            return f"a dead letter ({dead_letter.reason}) after {len(failed)} failures, where its ladder declares {declared}"
     return ""
 
 
 def duplicated(evidence: Evidence) -> tuple[list[Violation], Counter[str]]:
-    """Deliveries beyond one for each message: those without a cause, and how many each cause explains."""
+    """Repeated deliveries: those without a cause, and the number explained by each cause."""
     violations: list[Violation] = []
     causes: Counter[str] = Counter()
     per_lane: Counter[tuple[str, int]] = Counter()
@@ -119,10 +123,10 @@ def duplicated(evidence: Evidence) -> tuple[list[Violation], Counter[str]]:
 
 def _ends_fault(evidence: Evidence, sending: Sending, delivered: Sequence[Request]) -> str:
     """More dead letters than messages, or both ends of one message without a cause."""
-    letters = evidence.letters_of.get(sending.message.token, ())
-    if len(letters) > max(1, sending.copies) + sending.unclear:
-        return f"{len(letters)} dead letters of one message"
-    made = given_up_at(evidence, sending) if letters and delivered else None
+    dead_letters = evidence.dead_letters_of.get(sending.message.token, ())
+    if len(dead_letters) > max(1, sending.copies) + sending.unclear:
+        return f"{len(dead_letters)} dead letters of one message"
+    made = given_up_at(evidence, sending) if dead_letters and delivered else None
     if made is None or sending.copies > 1 or sending.unclear:
         return ""
     between = sorted((made, delivered[0].at))
@@ -132,21 +136,21 @@ def _ends_fault(evidence: Evidence, sending: Sending, delivered: Sequence[Reques
 def _cause(evidence: Evidence, sending: Sending, before: Request, after: Request) -> str:
     begin = before.at
     if before.attempt != after.attempt:
-        # Two copies, of which one lay on the next rung already: they came to be when the failure before was handed on.
+        # Two copies, one of them on the next rung already: they were created at the handover after the earlier failure.
         earlier = [each.at for each in evidence.by_token[sending.message.token] if each.failed and each.at < before.at]
         begin = max(earlier, default=before.at)
     if before.message_id == after.message_id and (names := evidence.causes(begin, after.at)):
         return names[0].partition(" of ")[0]
     named = sending.message.label is not None or sending.message.idempotency_key is not None
     if sending.unclear and not named:
-        return "repeat of the producer after an unclear answer"
+        return "repeat of the producer after an unclear response"
     if (sending.unclear or sending.again) and _window_over(evidence, sending):
         return "repeat of the producer after the deduplication window"
     return ""
 
 
 def _window_over(evidence: Evidence, sending: Sending) -> bool:
-    """Whether a repeat may be a message of its own: five minutes passed, or the clock that counts them was moved."""
+    """Whether a repeat may be a separate message: five minutes passed, or the clock that counts them was moved."""
     last = sending.again or sending.accepted or evidence.ended
     moved = any(each.offset for each in evidence.disturbances if each.overlaps(sending.began, last))
     return moved or last - sending.began > DEDUPLICATION_SECONDS
@@ -158,43 +162,43 @@ def _only_kill(evidence: Evidence, before: Request, after: Request) -> int | Non
 
 
 def not_found(evidence: Evidence) -> Iterator[Violation]:
-    """Dead letters whose stored time is not when they were made, or that a command did not show."""
+    """Dead letters with a wrong stored time, or that a command did not show."""
     for sending in evidence.sendings:
         token = sending.message.token
-        for letter in evidence.letters_of.get(token, ()):
-            text = _time_fault(evidence, sending, letter)
+        for dead_letter in evidence.dead_letters_of.get(token, ()):
+            text = _time_fault(evidence, sending, dead_letter)
             if text:
                 yield Violation("not found", token, text, timeline(evidence, token))
     for token, since in evidence.not_listed.items():
         yield Violation("not found", token, f"not listed by --since {since}", timeline(evidence, token))
     for token in evidence.not_traced:
-        yield Violation("not found", token, "trace does not know its id", timeline(evidence, token))
+        yield Violation("not found", token, "trace does not find its id", timeline(evidence, token))
 
 
-def _time_fault(evidence: Evidence, sending: Sending, letter: Letter) -> str:
+def _time_fault(evidence: Evidence, sending: Sending, dead_letter: DeadLetter) -> str:
     if sending.message.token not in evidence.by_token:
         return ""
     made = given_up_at(evidence, sending)
     if made is None:
         return ""
     low, high = possible_times(evidence, made)
-    stored = letter.dead_lettered_at
+    stored = dead_letter.dead_lettered_at
     if stored < low - _SLACK_SECONDS:
-        return f"stored as made {low - stored:.0f} s earlier than it was"
+        return f"its stored time is {low - stored:.0f} s too early"
     if stored > high + _SLACK_SECONDS:
-        return f"stored as made {stored - high:.0f} s later than anything"
+        return f"its stored time is {stored - high:.0f} s too late"
     return ""
 
 
 def possible_times(evidence: Evidence, made: float) -> tuple[float, float]:
-    """The earliest and the latest time that the deciding wall clock can have shown when a dead letter was stored.
+    """The earliest and the latest time of the relevant wall clock at which a dead letter can have been stored.
 
     Args:
-        evidence: of the campaign.
-        made: the monotonic time of the failure that made it one.
+        evidence: the recordings of the campaign.
+        made: monotonic time of the failure that caused the dead letter.
 
     Returns:
-        Epoch seconds. It is stored soon after the failure, unless a fault kept it from that; the latest is any time up to the end.
+        Epoch seconds. It is stored soon after the failure unless a fault delayed this; the latest time is the end of the campaign.
     """
     until = made + _STORED_WITHIN
     for fault in sorted(evidence.disturbances, key=lambda each: each.begin):
@@ -206,7 +210,7 @@ def possible_times(evidence: Evidence, made: float) -> tuple[float, float]:
 
 
 def _offsets(evidence: Evidence, begin: float, end: float) -> set[float]:
-    """Offsets of the deciding clock in that time; a move takes up to two seconds."""
+    """Offsets of the relevant clock in an interval; a move takes up to two seconds."""
     found: set[float] = set()
     whole = False
     for each in evidence.disturbances:
@@ -217,33 +221,33 @@ def _offsets(evidence: Evidence, begin: float, end: float) -> set[float]:
 
 
 def answers(evidence: Evidence) -> Iterator[Violation]:
-    """A repeat that was answered with another id; an identity at the target or of a dead letter that no 202 had."""
+    """Repeats that were answered with another id; identities at the target or in dead letters that were in no 202."""
     for sending in evidence.sendings:
-        token, told = sending.message.token, {message_id for _, message_id in sending.answers}
+        token, identities = sending.message.token, {message_id for _, message_id in sending.answers}
         if sending.again is not None and not _window_over(evidence, sending) and len(set(sending.answers)) > 1:
             text = f"a repeat was answered as another message: {sending.answers}"
             yield Violation("answer", token, text, timeline(evidence, token))
         elif _has_identity(sending) and not sending.unclear and sending.copies:
             met = {each.message_id for each in evidence.by_token.get(token, ())}
             met |= {each.webhook_id for each in evidence.by_token.get(token, ()) if each.webhook_id}
-            met |= {each.message_id for each in evidence.letters_of.get(token, ())}
-            if not met <= told:
-                text = f"its identity is {sorted(told)}, and it was met as {sorted(met - told)}"
+            met |= {each.message_id for each in evidence.dead_letters_of.get(token, ())}
+            if not met <= identities:
+                text = f"its identity is {sorted(identities)}, but {sorted(met - identities)} was used"
                 yield Violation("answer", token, text, timeline(evidence, token))
 
 
 def ledger(evidence: Evidence) -> Iterator[Violation]:
-    """The product's own account of what was accepted, where it is exact."""
-    told = evidence.ledger
-    if told is None:
+    """Faults of `chaski ledger` where it is exact."""
+    report = evidence.ledger
+    if report is None:
         return
     least = sum(each.copies for each in evidence.sendings)
     most = least + sum(each.unclear + (each.again is not None) for each in evidence.sendings)
-    if not least <= told["accepted"] <= most:
-        yield Violation("ledger", "accepted", f"says {told['accepted']}, but {least} to {most} were accepted")
+    if not least <= report["accepted"] <= most:
+        yield Violation("ledger", "accepted", f"reports {report['accepted']}, but {least} to {most} were accepted")
     for name in ("pending", "unaccounted"):
-        if told[name]:
-            yield Violation("ledger", name, f"says {told[name]} at the end: {dict(told)}")
+        if report[name]:
+            yield Violation("ledger", name, f"reports {report[name]} at the end: {dict(report)}")
 
 
 def _has_identity(sending: Sending) -> bool:
@@ -251,10 +255,10 @@ def _has_identity(sending: Sending) -> bool:
 
 
 def _stalled(evidence: Evidence, token: str) -> bool:
-    """Whether an attempt that the target did not see may be one for which the machine did not run."""
+    """Whether an attempt that the target did not see may be explained by a stall of the machine."""
     sending, requests = evidence.sending_of[token], evidence.by_token.get(token, ())
-    letters = evidence.letters_of.get(token, ())
-    if any(each.reason not in _AFTER_ATTEMPTS for each in letters):
+    dead_letters = evidence.dead_letters_of.get(token, ())
+    if any(each.reason not in _AFTER_ATTEMPTS for each in dead_letters):
         return False
-    last = evidence.ended if letters or not requests else requests[-1].done
+    last = evidence.ended if dead_letters or not requests else requests[-1].done
     return any(name.startswith(STALL) for name in evidence.causes(sending.accepted or sending.began, last))

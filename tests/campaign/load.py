@@ -1,4 +1,4 @@
-"""Producers: side by side, each with subjects of its own, whose messages it sends one after the other until each is accepted."""
+"""Concurrent producers, each with its own subjects, whose messages it sends one after the other until each is accepted."""
 
 import asyncio
 import dataclasses
@@ -17,31 +17,33 @@ from campaign.plan import KEYS, MAIN, NAMESPACE, Message, messages_of
 
 PRODUCERS = 16
 _MAX_BATCH = 40
-_PATIENCE_SECONDS = 10.0  # for one answer
-_GRACE_SECONDS = 120.0  # after the end of the load, for what has been begun
+_REQUEST_SECONDS = 10.0  # timeout of one request
+_GRACE_SECONDS = 120.0  # after the end of the load, for messages that are being sent
 _BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5)
 
 
 @dataclass
 class Load:
-    """All producers, and what they know of what they sent."""
+    """All producers, and their records of what they sent."""
 
     ingest: str  # URL
     target: str  # URL
     seed: int
-    wanted: int  # messages in all
+    wanted: int  # number of messages
     seconds: float  # over which they are spread
     subjects: int = 320
-    keys: bool = True  # ingest asks for a producer's key
-    reuse: bool = True  # ids are used again for other messages
+    keys: bool = True  # producers authenticate with keys
+    reuse: bool = True  # ids are reused for other messages
     sendings: list[Sending] = field(default_factory=list)
     given: int = 0
-    unclear: Counter[str] = field(default_factory=Counter)  # answers that say neither yes nor no, by status and title
+    unclear: Counter[str] = field(
+        default_factory=Counter
+    )  # responses that neither accept nor refuse, by status and title
 
     async def run(self) -> None:
-        """Sends all; ends when everything that was begun has an answer."""
+        """Sends all messages; returns when each has been accepted or refused."""
         connector = aiohttp.TCPConnector(limit=2 * PRODUCERS)
-        timeout = aiohttp.ClientTimeout(total=_PATIENCE_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
         self._began = time.monotonic()
         async with (
             aiohttp.ClientSession(connector=connector, timeout=timeout) as self._http,
@@ -51,8 +53,8 @@ class Load:
                 producing.create_task(self._produce(number))
 
     async def send_waiting(self, messages: Sequence[Message], route: str) -> None:
-        """Sends to another route, one after the other, until each is accepted."""
-        timeout = aiohttp.ClientTimeout(total=_PATIENCE_SECONDS)
+        """Sends messages to another route, one after the other, until each is accepted."""
+        timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as self._http:
             for message in messages:
                 await self._single(self._begin(message, route), 0)
@@ -95,27 +97,27 @@ class Load:
             await self._until_accepted(sending, number + 1)
 
     async def _until_accepted(self, sending: Sending, number: int) -> None:
-        """Sends it until there is a clear answer: each that is none may have put it on the queue."""
+        """Sends a message until it is accepted or refused. Any other response may have put it on the queue."""
         body = orjson.dumps(self._document(sending.message))
         headers = self._headers(number, "application/json")
         if sending.message.idempotency_key is not None:
             headers["Idempotency-Key"] = sending.message.idempotency_key
         url = self._url(sending.route, "messages")
-        for tries in range(self._most_tries()):
+        for tries in range(self._max_tries()):
             try:
                 async with self._http.post(url, data=body, headers=headers) as got:
-                    status, told = got.status, await got.read()
+                    status, text = got.status, await got.read()
             except (aiohttp.ClientError, TimeoutError):
-                status, told = 503, b""
-            if self._noted(sending, status, told):
+                status, text = 503, b""
+            if self._record(sending, status, text):
                 return
             await asyncio.sleep(_BACKOFF_SECONDS[min(tries, len(_BACKOFF_SECONDS) - 1)])
 
     async def _batch(self, sendings: Sequence[Sending], number: int) -> None:
-        """Sends lines until each has a clear answer; what is sent again keeps its order."""
+        """Sends lines until each is accepted or refused; repeated lines keep their order."""
         left = list(sendings)
         headers = self._headers(number, "application/x-ndjson")
-        for tries in range(self._most_tries()):
+        for tries in range(self._max_tries()):
             body = b"\n".join(orjson.dumps(self._document(each.message)) for each in left)
             try:
                 async with self._http.post(self._url(MAIN, "messages:batch"), data=body, headers=headers) as got:
@@ -123,33 +125,33 @@ class Load:
             except (aiohttp.ClientError, TimeoutError):
                 lines = []
             results = {each["line"]: each for each in map(orjson.loads, lines)}
-            left = [each for line, each in enumerate(left, 1) if not self._noted_line(each, results.get(line))]
+            left = [each for line, each in enumerate(left, 1) if not self._record_line(each, results.get(line))]
             if not left:
                 return
             await asyncio.sleep(_BACKOFF_SECONDS[min(tries, len(_BACKOFF_SECONDS) - 1)])
 
-    def _noted_line(self, sending: Sending, result: Mapping[str, Any] | None) -> bool:
+    def _record_line(self, sending: Sending, result: Mapping[str, Any] | None) -> bool:
         if result is None:
             sending.unclear += 1
             self.unclear["none"] += 1
             return False
-        return self._noted(sending, result["status"], orjson.dumps(result))
+        return self._record(sending, result["status"], orjson.dumps(result))
 
-    def _noted(self, sending: Sending, status: int, told: bytes) -> bool:
-        """Notes an answer; whether it is a clear one."""
+    def _record(self, sending: Sending, status: int, text: bytes) -> bool:
+        """Records a response; returns whether it accepts or refuses the message."""
         if status == 202:
-            answer = orjson.loads(told)
+            answer = orjson.loads(text)
             sending.accepted = sending.accepted or time.monotonic()
             sending.answers.append((answer["id"], answer.get("messageId", "")))
             return True
         if 400 <= status < 500 and status not in {408, 429}:
-            sending.refused = told.decode()[:200]
+            sending.refused = text.decode()[:200]
             return True
-        sending.unclear += b"Not sent" not in told
-        self.unclear[_title(status, told)] += 1
+        sending.unclear += b"Not sent" not in text
+        self.unclear[_title(status, text)] += 1
         return False
 
-    def _most_tries(self) -> int:
+    def _max_tries(self) -> int:
         return int((self.seconds + _GRACE_SECONDS) / _BACKOFF_SECONDS[-1])
 
     def _document(self, message: Message) -> dict[str, Any]:
@@ -166,8 +168,8 @@ class Load:
         return f"{self.ingest}/v1/routes/{NAMESPACE}/{route}/{end}"
 
 
-def _title(status: int, told: bytes) -> str:
+def _title(status: int, text: bytes) -> str:
     try:
-        return f"{status} {orjson.loads(told)['title']}"
+        return f"{status} {orjson.loads(text)['title']}"
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return "none"

@@ -1,4 +1,4 @@
-"""The judge of order: promise 3, by tokens. Pure."""
+"""Checks the order of messages (promise 3). Pure."""
 
 import itertools
 from collections import defaultdict
@@ -9,7 +9,7 @@ from campaign.violations import Violation, timeline
 
 
 def reordered(evidence: Evidence) -> Iterator[Violation]:
-    """Every message that came before one that it had to wait for; the first such pair of each message."""
+    """Messages that arrived before one that they had to wait for; the first pair of each message."""
     for sendings in evidence.by_subject.values():
         seen = [each for each in sendings if _begun(evidence, each)]
         more = _before_settled if evidence.ordering == "Strict" else _rungs
@@ -18,7 +18,7 @@ def reordered(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _begun(evidence: Evidence, sending: Sending) -> bool:
-    """Whether its first attempt arrived. One that came as a later attempt only is a matter of charges, not of order."""
+    """Whether its first attempt arrived. A message that arrived only as a later attempt is judged by its charges, not its order."""
     requests = evidence.by_token.get(sending.message.token, ())
     return bool(requests) and requests[0].attempt == 1
 
@@ -34,7 +34,7 @@ def _first_attempts(evidence: Evidence, sendings: Sequence[Sending]) -> Iterator
 
 
 def _before_settled(evidence: Evidence, sendings: Sequence[Sending]) -> Iterator[Violation]:
-    """Strict: the first attempt came before the predecessor had its end."""
+    """Strict: first attempts before the predecessor was settled."""
     for before, after in itertools.pairwise(sendings):
         end = settled_at(evidence, before)
         if end is not None and evidence.by_token[after.message.token][0].at < end:
@@ -42,13 +42,13 @@ def _before_settled(evidence: Evidence, sendings: Sequence[Sending]) -> Iterator
 
 
 def settled_at(evidence: Evidence, sending: Sending) -> float | None:
-    """When the target gave the answer that decided over a message: its first 200, or the last failure of the ladder."""
+    """Time of the response that settled a message: its first 200, or the last failure of the ladder."""
     delivered = [each.done for each in evidence.by_token[sending.message.token] if each.delivered]
     return min(delivered) if delivered else given_up_at(evidence, sending)
 
 
 def given_up_at(evidence: Evidence, sending: Sending) -> float | None:
-    """When the target failed the last attempt of a message's ladder; None where that did not happen."""
+    """Time at which the last attempt of a message's ladder failed, or None."""
     requests = evidence.by_token[sending.message.token]
     last = 1 + retries_of(sending, requests[0].error_class)
     failures = [each.done for each in requests if each.attempt >= last and not each.delivered]
@@ -56,7 +56,7 @@ def given_up_at(evidence: Evidence, sending: Sending) -> float | None:
 
 
 def _rungs(evidence: Evidence, sendings: Sequence[Sending]) -> Iterator[Violation]:
-    """Relaxed: of messages that failed in one class, each retry comes in the order of acceptance."""
+    """Relaxed: retries out of the order of acceptance, among messages that failed with one class."""
     latest: dict[tuple[str, int], tuple[float, Sending]] = {}
     for each in sendings:
         requests = evidence.by_token[each.message.token]
@@ -75,7 +75,7 @@ def _rungs(evidence: Evidence, sendings: Sequence[Sending]) -> Iterator[Violatio
 
 
 def repeats_out_of_order(evidence: Evidence) -> Iterator[Violation]:
-    """Messages that one crash made the product repeat, and that came in another order than before."""
+    """Messages that were repeated after one crash in another order than before."""
     for sendings in evidence.by_subject.values():
         numbers: dict[int, list[tuple[float, Sending]]] = defaultdict(list)
         for each in sendings:
@@ -96,7 +96,7 @@ def repeats_out_of_order(evidence: Evidence) -> Iterator[Violation]:
 
 
 def first_arrivals(requests: Sequence[Request]) -> dict[int, Request]:
-    """The first request of each attempt number."""
+    """The first request for each attempt number."""
     found: dict[int, Request] = {}
     for each in requests:
         found.setdefault(each.attempt, each)

@@ -1,4 +1,4 @@
-"""What is sent, and which ends it may have: pure, from a seed.
+"""The messages of a campaign and their expected results: pure, from a seed.
 
 A message carries a token in its content, which is its identity for the judge: `SUBJECT.NUMBER.BEHAVIOUR`. Nothing of the product
 goes into it, so the judge needs none of the product's ids. The behaviour is what the target does with the message:
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NAMESPACE = "campaign"
-MAIN, WAITING = "main", "waiting"  # routes: the load's, and one whose messages wait longer than its retention
+MAIN, WAITING = "main", "waiting"  # routes: one for the load, and one whose messages wait longer than its retention
 TIMEOUT_SECONDS = 8
 RETRIES: Mapping[str, int] = {"4xx": 2, "5xx": 3, "timeout": 1, "connection": 2}  # by class, as `RETRY` declares them
 RETRY: Mapping[str, Any] = {
@@ -27,7 +27,7 @@ RETRY: Mapping[str, Any] = {
         {"class": "connection", "retriesPerRung": 2, "rungs": ["short"]},
     ],
 }
-KEYS = ("campaign-key-0", "campaign-key-1", "campaign-key-2")  # of producers, where ingest asks for one
+KEYS = ("campaign-key-0", "campaign-key-1", "campaign-key-2")  # of producers, if ingest authenticates them
 _CLASSES = {"c": "4xx", "f": "5xx", "h": "timeout", "r": "connection"}
 _STATUSES = {"c": 404, "f": 503}
 _BEHAVIOURS = {
@@ -46,54 +46,54 @@ class Message:
     label: str | None = None  # the producer's id
     idempotency_key: str | None = None
     reuse: str = ""  # why the label was used before: see `_label`
-    repeat: bool = False  # the very same request is sent again after its 202
-    by_two: bool = False  # sent by two producers: two messages of one content
+    repeat: bool = False  # the same request is sent again after its 202
+    by_two: bool = False  # sent by two producers: two messages with the same content
 
 
 def behaviour_of(token: str) -> str:
-    """The part of a token that says what the target does."""
+    """The part of a token that describes the behaviour of the target."""
     return token.rpartition(".")[2]
 
 
 def failures_of(behaviour: str) -> float:
-    """How often the target fails a message before it takes it."""
+    """Number of failures of the target before it accepts a message."""
     if behaviour in {"ok", "slow"}:
         return 0
     return float("inf") if behaviour[1:] == "x" else int(behaviour[1:])
 
 
 def class_of(behaviour: str) -> str:
-    """The error class of its failures; empty where it has none."""
+    """The error class of its failures, or an empty string."""
     return _CLASSES.get(behaviour[0], "") if failures_of(behaviour) else ""
 
 
 def status_of(behaviour: str) -> int:
-    """The status of its failures; 0 where the target answers nothing."""
+    """The status of its failures; 0 if the target does not respond."""
     return _STATUSES.get(behaviour[0], 0)
 
 
 def wait_of(token: str) -> float:
-    """Seconds until the target answers."""
+    """Seconds until the target responds."""
     if behaviour_of(token) != "slow":
         return 0.0
     return hashlib.sha256(token.encode()).digest()[0] / 255 * 0.3
 
 
 def ends_delivered(token: str) -> bool:
-    """Whether the ladder leads to a delivery."""
+    """Whether the ladder ends with a delivery."""
     behaviour = behaviour_of(token)
     return failures_of(behaviour) <= RETRIES.get(class_of(behaviour), 0)
 
 
 def messages_of(seed: int, producer: int, subjects: list[str], reuse: bool, keys: bool) -> Iterator[Message]:
-    """One producer's messages without end: its subjects in turn by chance, the first of them far more often.
+    """An endless sequence of one producer's messages over its subjects, at random, the first subjects far more often.
 
     Args:
-        seed: of the campaign.
-        producer: its number.
-        subjects: that it alone sends to.
-        reuse: ids are used again for other messages.
-        keys: producers are told apart by keys, so that another one may send the same content with the same id.
+        seed: the seed of the campaign.
+        producer: the number of the producer.
+        subjects: subjects that no other producer uses.
+        reuse: ids are reused for other messages.
+        keys: producers authenticate with keys, so that two of them may send the same content with the same id.
     """
     chance = random.Random(f"{seed}/{producer}")
     numbers = dict.fromkeys(subjects, 0)
@@ -114,7 +114,7 @@ def messages_of(seed: int, producer: int, subjects: list[str], reuse: bool, keys
 
 
 def _label(chance: random.Random, used: list[str], prefix: str, reuse: bool) -> tuple[str | None, str]:
-    """None, or a new id; or one used a moment ago, one used at any time, one that all producers use."""
+    """A label or None, and why it was used before: recently, at any time, or by all producers."""
     drawn = chance.random()
     if drawn < 0.3:
         return None, ""

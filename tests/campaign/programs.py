@@ -1,4 +1,4 @@
-"""Chaski's real processes: `chaski dev` on a folder, or ingest and workers on stand-ins for SQS and DynamoDB."""
+"""Chaski's real processes: `chaski dev` on a folder, or ingest and workers on emulators of SQS and DynamoDB."""
 
 import asyncio
 import contextlib
@@ -17,23 +17,23 @@ import orjson
 
 from campaign.machine import clock_library, forget_clock, free_ports, mount, unmount
 from campaign.plan import MAIN, WAITING, route
-from support.aws.emulators import standins
+from support.aws.emulators import running_emulators
 
 BIN = Path(sys.executable).parent
-VISIBILITY_SECONDS = 15  # instead of a minute, so that what a kill left is soon had by others
+VISIBILITY_SECONDS = 15  # instead of a minute, so that messages of a killed process are soon received by others
 _START_SECONDS = 90.0
 _STOP_SECONDS = 40.0
-_RESTART_SECONDS = 1.0  # as a supervisor waits
+_RESTART_SECONDS = 1.0  # delay of a supervisor
 
 
 class Program:
-    """One process. It is started again when it ends by itself, and that is noted."""
+    """A process. If it ends by itself, this is recorded and it is restarted."""
 
     def __init__(self, name: str, folder: Path, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self.exits: list[str] = []
-        self.asked = asyncio.Lock()  # of faults that stop it or start it
+        self.control = asyncio.Lock()  # held by faults that stop or start the process
         self._command = command
         self._clock = folder / f"{name}.clock"
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -45,25 +45,25 @@ class Program:
             }  # fmt: skip
         self._process: Process | None = None
         self._was_ready = False
-        self._descriptors = 0  # that it might open before they were limited
+        self._descriptors = 0  # its limit before `limit_descriptors`
         self.set_clock(0)
 
     @property
     def pid(self) -> int:
-        """Of the process that runs, or ran last."""
+        """Id of the current or last process."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def runs(self) -> bool:
-        """Whether it does."""
+        """Whether the process is running."""
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Starts it and waits until it is ready; tries again while it ends at once, as a supervisor does.
+        """Starts the process and waits until it is ready; retries if it ends, as a supervisor does.
 
         Raises:
-            TimeoutError: it was never ready. That a later start takes too long is noted, and it is left to `watch`.
+            TimeoutError: The first start did not succeed. If a later start takes too long, this is recorded and left to `watch`.
         """
         try:
             async with asyncio.timeout(_START_SECONDS):
@@ -77,14 +77,14 @@ class Program:
         self._was_ready = True
 
     async def kill(self) -> None:
-        """SIGKILL."""
+        """Sends SIGKILL."""
         if self._process is not None and self.runs:
             self._process.kill()
             await self._process.wait()
             forget_clock(self.pid)
 
     async def stop(self) -> int:
-        """SIGTERM; its exit code. That it did not end in time is noted, and SIGKILL follows."""
+        """Sends SIGTERM; returns the exit code. If the process does not end in time, this is recorded and SIGKILL follows."""
         assert self._process is not None
         if self.runs:
             self._process.terminate()
@@ -97,18 +97,18 @@ class Program:
             return -signal.SIGKILL
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal, where it runs."""
+        """Sends a signal if the process is running."""
         if self._process is not None and self.runs:
             self._process.send_signal(number)
 
     def set_clock(self, seconds: int) -> None:
-        """Moves its wall clock, from within a second on; 0 is right."""
+        """Sets the offset of its wall clock, which takes effect within a second; 0 is the right time."""
         moved = self._clock.with_suffix(".new")
         moved.write_text(f"{seconds:+d}\n")
         moved.rename(self._clock)
 
     def limit_descriptors(self, more: int | None) -> None:
-        """Lets it open only so many descriptors more than it has; None: as many as it could at its start."""
+        """Limits the number of descriptors that it can open in addition; None restores the limit of the start."""
         if not self.runs:
             return
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):
@@ -122,20 +122,20 @@ class Program:
             resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (min(soft, hard), hard))
 
     def waited_for_cpu(self) -> float:
-        """Seconds that its main thread was ready to run since its start, and did not (Linux: proc_pid_schedstat(5))."""
+        """Seconds since its start that its main thread waited for a CPU (Linux: proc_pid_schedstat(5))."""
         try:
             return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
         except (OSError, IndexError):
             return 0.0
 
     async def watch(self) -> None:
-        """Starts it again when it ended by itself."""
+        """Restarts the process when it ends by itself."""
         while True:
             await asyncio.sleep(0.25)
-            if not self.runs and not self.asked.locked():
+            if not self.runs and not self.control.locked():
                 assert self._process is not None
                 self.exits.append(f"{self.name}: ended by itself with {self._process.returncode}")
-                async with self.asked:
+                async with self.control:
                     await self.start()
 
     async def _try_to_start(self) -> bool:
@@ -158,20 +158,20 @@ class Program:
 
 @dataclass
 class World:
-    """What runs, and how its stores are read."""
+    """The running processes, and the flags to read their stores."""
 
     backend: str
     folder: Path
     ingest: str  # URL
-    store: tuple[str, ...]  # flags of the commands that read it
+    store: tuple[str, ...]  # flags for the commands that read it
     programs: list[Program] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
     own_file_system: bool = False
-    suspended: Path | None = None  # file of the route whose messages wait
+    suspended: Path | None = None  # file of the route with the waiting messages
     target: str = ""
 
     async def command(self, *arguments: str) -> tuple[int, str]:
-        """Runs `chaski` with the right clock; its exit code and output."""
+        """Runs `chaski` with the right clock; returns its exit code and output."""
         process = await asyncio.create_subprocess_exec(
             BIN / "chaski", *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=os.environ | dict(self.environment)
         )
@@ -182,7 +182,7 @@ class World:
         return process.returncode, out.decode()
 
     def write_waiting_route(self, *, suspended: bool) -> None:
-        """The route whose messages wait longer than their dead letters are kept: no ladder, one day."""
+        """Writes the route whose messages wait longer than its retention of one day; it has no ladder."""
         assert self.suspended is not None
         document = route(
             WAITING, self.target, "Relaxed", retry={"rungs": [], "ladders": []}, deadLetters={"retentionDays": 1},
@@ -193,7 +193,7 @@ class World:
 
 @asynccontextmanager
 async def world(backend: str, folder: Path, target: str, ordering: str) -> AsyncIterator[World]:
-    """Starts everything; ends it at the end."""
+    """Starts all processes; stops them at the end."""
     opening = _embedded(folder, target, ordering) if backend == "embedded" else _sqs(folder, target, ordering)
     async with opening as made:
         try:
@@ -231,7 +231,7 @@ async def _embedded(folder: Path, target: str, ordering: str) -> AsyncIterator[W
 
 @asynccontextmanager
 async def _sqs(folder: Path, target: str, ordering: str) -> AsyncIterator[World]:
-    async with standins("embedded", folder) as (queues, tables):
+    async with running_emulators("embedded", folder) as (queues, tables):
         environment = {
             "AWS_ENDPOINT_URL_SQS": queues, "AWS_ENDPOINT_URL_DYNAMODB": tables, "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "CHASKI_ALLOW_LOOPBACK": "1",
@@ -258,7 +258,7 @@ async def _sqs(folder: Path, target: str, ordering: str) -> AsyncIterator[World]
 
 @asynccontextmanager
 async def recording(file: Path) -> AsyncIterator[str]:
-    """The target's process; its URL."""
+    """Runs the target's process; yields its URL."""
     await asyncio.to_thread(file.touch)
     process = await asyncio.create_subprocess_exec(
         sys.executable, Path(__file__).with_name("target.py"), file, stdin=DEVNULL, stdout=PIPE

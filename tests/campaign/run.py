@@ -1,4 +1,4 @@
-"""One campaign: starts everything, lets load and faults go, waits until all is settled, and gathers the evidence."""
+"""Runs one campaign: starts all processes, runs load and faults, waits until all messages are settled, and gathers the evidence."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from campaign.evidence import Disturbance, Evidence, Letter, Request, merged, read_records
+from campaign.evidence import DeadLetter, Disturbance, Evidence, Request, merged, read_records
 from campaign.faults import FAULTS, IDS, NAMES, Injector
 from campaign.judge import STALL, possible_times
 from campaign.load import Load
@@ -23,11 +23,13 @@ from campaign.plan import WAITING, Message
 from campaign.programs import Program, World, recording, world
 
 WAITING_MESSAGES = 40
-_QUIET_SECONDS = 40.0  # nothing comes any more: more than a hold, a rung and a start
+_QUIET_SECONDS = (
+    40.0  # without requests the campaign ends: longer than a visibility timeout, a rung and a start together
+)
 _STILL_SECONDS = 3.0
 _SETTLE_SECONDS = 900.0
-_LONGER = 3  # times as long as asked for, where faults keep the load from being sent
-_SAMPLED = 6  # dead letters that are looked up one by one with the real commands
+_LONGER = 3  # times the requested duration, if faults delay the load
+_SAMPLED = 6  # number of dead letters that are checked with the real commands
 _LIMIT = "10000000"
 _STALL_SECONDS = 1.0
 _TICK = 0.25
@@ -36,7 +38,7 @@ _STARVATION_TICK, _STARVED_SHARE, _STALLED_SHARE = 2.0, 0.4, 0.75
 
 @dataclass(frozen=True)
 class Options:
-    """What one campaign is."""
+    """Parameters of a campaign."""
 
     seed: int
     seconds: float
@@ -48,18 +50,18 @@ class Options:
 
 @dataclass
 class Progress:
-    """What is shown while it runs."""
+    """State of a running campaign, for display."""
 
     phase: str = "starting"
     given: int = 0
     accepted: int = 0
     requests: int = 0
-    left: int = 0  # accepted and not at their end, as far as the target saw
+    left: int = 0  # accepted and not settled, according to the target
 
 
 @dataclass
 class _Tail:
-    """The target's file, read as it grows."""
+    """Reads the target's file as it grows."""
 
     file: Path
     requests: list[Request] = field(default_factory=list)
@@ -67,7 +69,7 @@ class _Tail:
     _position: int = 0
 
     def read(self) -> int:
-        """Takes whole lines that were added; how many requests there are."""
+        """Reads the complete lines that were added; returns the number of requests."""
         with self.file.open("rb") as file:
             file.seek(self._position)
             data = file.read()
@@ -79,30 +81,30 @@ class _Tail:
         return len(self.requests)
 
 
-async def run(options: Options, folder: Path, say: Callable[[str], None], progress: Progress) -> Evidence:
-    """Runs it.
+async def run(options: Options, folder: Path, report: Callable[[str], None], progress: Progress) -> Evidence:
+    """Runs a campaign.
 
     Args:
-        options: what.
-        folder: empty; logs and recordings stay there.
-        say: gets each fault and what is left out, in words.
-        progress: kept up to date.
+        options: its parameters.
+        folder: an empty folder for logs and recordings.
+        report: is called with each fault and each fault that is impossible here.
+        progress: is updated.
 
     Raises:
-        RuntimeError: a command of Chaski failed that the campaign needs.
+        RuntimeError: A command of Chaski failed that the campaign needs.
     """
     tail = _Tail(folder / "requests.tsv")
     zero, wall = now(), time.time() - now()
     async with recording(tail.file) as target, world(options.backend, folder, target, options.ordering) as made:
         load = Load(made.ingest, target, options.seed, options.messages, options.seconds)
         load.keys, load.reuse = made.backend == "sqs", IDS in options.faults
-        names = _possible(options, made, say)
-        injector = Injector(made, options.seed, names, lambda text: say(f"{now() - zero:8.1f} s  {text}"))
+        names = _possible(options, made, report)
+        injector = Injector(made, options.seed, names, lambda text: report(f"{now() - zero:8.1f} s  {text}"))
         async with _watched(made.programs) as stalls:
             if "retention" in names:
                 await load.send_waiting(_waiting_messages(options.seed), WAITING)
             await _under_load(load, injector, tail, progress, options.seconds)
-            say(f"answers that were neither yes nor no: {dict(load.unclear)}")
+            report(f"responses that neither accepted nor refused: {dict(load.unclear)}")
             progress.phase = "settling"
             await _settled(load, tail, progress, options.ordering)
         progress.phase = "reading the stores"
@@ -116,19 +118,19 @@ async def run(options: Options, folder: Path, say: Callable[[str], None], progre
             zero,
             wall,
         )
-        letters = await _letters(made, drafted)
+        dead_letters = await _dead_letters(made, drafted)
         ended = await asyncio.gather(*(each.stop() for each in made.programs))
         exits = [text for each in made.programs for text in each.exits]
         exits += [f"{each.name}: {code} after SIGTERM" for each, code in zip(made.programs, ended, strict=True) if code]
-        evidence = replace(drafted, letters=letters, exits=exits)
-        return await _looked_up(made, evidence, options.seed)
+        evidence = replace(drafted, dead_letters=dead_letters, exits=exits)
+        return await _with_samples(made, evidence, options.seed)
 
 
-def _possible(options: Options, made: World, say: Callable[[str], None]) -> list[str]:
+def _possible(options: Options, made: World, report: Callable[[str], None]) -> list[str]:
     reasons = {name: FAULTS[name].impossible(made) for name in options.faults if name != IDS}
     for name, reason in reasons.items():
         if reason:
-            say(f"left out: {name}: {reason}")
+            report(f"impossible here: {name}: {reason}")
     return [name for name, reason in reasons.items() if not reason]
 
 
@@ -139,7 +141,7 @@ def _waiting_messages(seed: int) -> list[Message]:
 
 
 async def _under_load(load: Load, injector: Injector, tail: _Tail, progress: Progress, seconds: float) -> None:
-    """Load and faults side by side; the faults end with the load, and not before the campaign's time is over."""
+    """Runs load and faults concurrently; the faults end with the load, and not before the campaign's duration is over."""
     progress.phase = "load"
     faults = asyncio.create_task(injector.run())
     sending = asyncio.create_task(load.run())
@@ -168,7 +170,7 @@ def _follow(load: Load, tail: _Tail, progress: Progress) -> None:
 
 
 async def _settled(load: Load, tail: _Tail, progress: Progress, ordering: str) -> None:
-    """Waits until the target has seen the end of all that was accepted, or sees nothing any more."""
+    """Waits until all accepted messages are settled at the target, or until it gets no more requests."""
     last, since = -1, now()
     deadline = now() + _SETTLE_SECONDS
     while now() < deadline and now() - since < _QUIET_SECONDS:
@@ -188,7 +190,7 @@ async def _settled(load: Load, tail: _Tail, progress: Progress, ordering: str) -
 
 @asynccontextmanager
 async def _watched(programs: Sequence[Program]) -> AsyncIterator[list[Disturbance]]:
-    """Restarts what ends by itself; notes when this process or a program had no processor for long."""
+    """Restarts programs that end by themselves; records when this process or a program was stalled or starved of CPU."""
     stalls: list[Disturbance] = []
     tasks = [asyncio.create_task(_watch_stalls(stalls))]
     for each in programs:
@@ -215,7 +217,7 @@ async def _watch_stalls(stalls: list[Disturbance]) -> None:
 
 
 async def _watch_starvation(program: Program, stalls: list[Disturbance]) -> None:
-    """A busy machine may make a worker lose holds, and so repeat (docs/processes.md); on a busier one any timeout is its own."""
+    """On a busy machine workers may lose visibility timeouts and repeat (docs/processes.md); on a busier one timeouts are the machine's."""
     before, waited = now(), program.waited_for_cpu()
     while True:
         await asyncio.sleep(_STARVATION_TICK)
@@ -227,13 +229,13 @@ async def _watch_starvation(program: Program, stalls: list[Disturbance]) -> None
         before, waited = after, waits
 
 
-async def _letters(made: World, evidence: Evidence) -> list[Letter]:
-    """All dead letters; those that are missing are waited for a little."""
-    found: list[Letter] = []
+async def _dead_letters(made: World, evidence: Evidence) -> list[DeadLetter]:
+    """All dead letters; waits a few seconds for missing ones."""
+    found: list[DeadLetter] = []
     for _ in range(4):
         _, out = await made.command("dead-letters", "list", *made.store, "--limit", _LIMIT, "--output", "ndjson")
-        found = [_letter(orjson.loads(line)) for line in out.splitlines()]
-        listed = {letter.token for letter in found}
+        found = [_dead_letter(orjson.loads(line)) for line in out.splitlines()]
+        listed = {dead_letter.token for dead_letter in found}
         ended = {token for token, requests in evidence.by_token.items() if not any(each.delivered for each in requests)}
         if ended <= listed:
             break
@@ -241,32 +243,34 @@ async def _letters(made: World, evidence: Evidence) -> list[Letter]:
     return found
 
 
-def _letter(item: Mapping[str, Any]) -> Letter:
+def _dead_letter(item: Mapping[str, Any]) -> DeadLetter:
     envelope = item.get("envelope") or {}
     made = datetime.fromisoformat(item["deadLetteredAt"]).timestamp()
     token = (envelope.get("body") or {}).get("content") or ""
-    return Letter(
+    return DeadLetter(
         str(token), item["id"], item.get("messageId") or "", item["subject"], item["reason"], item["attempts"], made
     )
 
 
-async def _looked_up(made: World, evidence: Evidence, seed: int) -> Evidence:
-    """A few dead letters by the real commands, and the ledger where it is exact."""
+async def _with_samples(made: World, evidence: Evidence, seed: int) -> Evidence:
+    """Adds the results of the real commands for a sample of dead letters, and of the ledger where it is exact."""
     chance = random.Random(f"{seed}/sample")
     known = {each.message.token: each for each in evidence.sendings}
-    letters = [each for each in evidence.letters if each.token in known and each.token in evidence.by_token]
+    dead_letters = [each for each in evidence.dead_letters if each.token in known and each.token in evidence.by_token]
     not_listed: dict[str, str] = {}
     not_traced: list[str] = []
-    for letter in chance.sample(letters, min(_SAMPLED, len(letters))):
-        if (moment := given_up_at(evidence, known[letter.token])) is not None:
+    for dead_letter in chance.sample(dead_letters, min(_SAMPLED, len(dead_letters))):
+        if (moment := given_up_at(evidence, known[dead_letter.token])) is not None:
             since = datetime.fromtimestamp(possible_times(evidence, moment)[0] - 3, UTC).isoformat(timespec="seconds")
-            flags = ("--since", since, "--subject", letter.subject, "--limit", _LIMIT, "--output", "json")
+            flags = ("--since", since, "--subject", dead_letter.subject, "--limit", _LIMIT, "--output", "json")
             _, out = await made.command("dead-letters", "list", *made.store, *flags)
-            if letter.token not in out:
-                not_listed[letter.token] = since
-        code, out = await made.command("trace", letter.message_id or letter.id, *made.store, "--output", "json")
-        if code or letter.subject not in out:
-            not_traced.append(letter.token)
+            if dead_letter.token not in out:
+                not_listed[dead_letter.token] = since
+        code, out = await made.command(
+            "trace", dead_letter.message_id or dead_letter.id, *made.store, "--output", "json"
+        )
+        if code or dead_letter.subject not in out:
+            not_traced.append(dead_letter.token)
     ledger: Mapping[str, Any] | None = None
     if made.backend == "embedded":
         _, out = await made.command("ledger", *made.store, "--output", "json")
@@ -275,10 +279,12 @@ async def _looked_up(made: World, evidence: Evidence, seed: int) -> Evidence:
 
 
 def keep(folder: Path, evidence: Evidence) -> None:
-    """Writes what the judge saw beside the target's recording, so that it may be judged again."""
+    """Writes the evidence beside the target's recording, so that it can be judged again."""
     with contextlib.suppress(OSError):
         document = {
-            "letters": [{name: getattr(each, name) for name in Letter.__slots__} for each in evidence.letters],
+            "dead_letters": [
+                {name: getattr(each, name) for name in DeadLetter.__slots__} for each in evidence.dead_letters
+            ],
             "disturbances": [
                 {name: getattr(each, name) for name in Disturbance.__slots__} for each in evidence.disturbances
             ],

@@ -1,8 +1,8 @@
-"""A target in a process of its own: `python target.py FILE`. It answers as a message's token says and records every request.
+"""A target as a separate process: `python target.py FILE`. It responds as described by a message's token and records every request.
 
-Each request is one line of FILE, written when it is over, fields divided by tabs: arrival and end in seconds of the monotonic clock,
-token, Chaski-Attempt, Chaski-Message-Id, Chaski-Id, webhook-id, status. Status 0: the target gave no answer on purpose (hang, reset);
--1: the caller left before the answer. A line `stall BEGIN END` says that this process itself did not run.
+Each request is one line of FILE, written at its end, with fields separated by tabs: arrival and end in seconds of the monotonic clock,
+token, Chaski-Attempt, Chaski-Message-Id, Chaski-Id, webhook-id, status. Status 0: the target did not respond on purpose (hang, reset);
+-1: the caller disconnected before the response. A line `stall BEGIN END` records that this process itself was stalled.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ import uvloop
 
 from campaign.plan import behaviour_of, failures_of, status_of, wait_of
 
-CLOSE_EVERY = 8  # of all answers one closes its connection, so that new ones are made all the time
+CLOSE_EVERY = 8  # one of this number of responses closes its connection, so that new ones are opened all the time
 HANG_SECONDS = 60.0
 STALL_SECONDS = 1.0
 _TICK = 0.25
 
 
 class Recorder:
-    """The file, and how often each message has failed."""
+    """The file, and the number of failures of each message."""
 
     def __init__(self, file: Path) -> None:
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -36,17 +36,17 @@ class Recorder:
         self.open: set[Connection] = set()
 
     def note(self, *fields: object) -> None:
-        """Adds a line."""
+        """Buffers a line."""
         self._lines.append("\t".join(map(str, fields)))
 
     def flush(self) -> None:
-        """Writes what was noted."""
+        """Writes the buffered lines."""
         if self._lines:
             os.write(self._descriptor, "".join(f"{line}\n" for line in self._lines).encode())
             self._lines.clear()
 
     async def run(self) -> None:
-        """Writes four times a second, and notes when this process did not run."""
+        """Flushes four times a second, and records stalls of this process."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(_TICK)
@@ -57,7 +57,7 @@ class Recorder:
 
 
 class Connection(asyncio.Protocol):
-    """One caller. HTTP/1.1 with Content-Length, one request after the other, which is all that Chaski sends."""
+    """A connection. Supports HTTP/1.1 with Content-Length and one request after the other, which is all that Chaski sends."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -67,12 +67,10 @@ class Connection(asyncio.Protocol):
         self._hanging = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A caller came."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class is not a subclass
         self._recorder.open.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of a request."""
         self._buffer += data
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
         if not found or self._current is not None:
@@ -85,14 +83,13 @@ class Connection(asyncio.Protocol):
             self._begin(rest[:length].decode(), headers)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """The caller left, or the answer said so."""
         self._recorder.open.discard(self)
         if self._timer is not None:
             self._timer.cancel()
         self._end(0 if self._hanging else -1)
 
     def end(self) -> None:
-        """Notes what is under way, at the end of the process."""
+        """Records the request in progress, at the end of the process."""
         self._end(0 if self._hanging else -1)
 
     def _begin(self, token: str, headers: dict[str, str]) -> None:
@@ -137,7 +134,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(file: Path) -> None:
-    """Serves until SIGTERM; the first line of standard output is the port."""
+    """Serves until SIGTERM; prints the port as the first line of standard output."""
     loop = asyncio.get_running_loop()
     recorder = Recorder(file)
     over = asyncio.Event()

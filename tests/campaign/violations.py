@@ -1,4 +1,4 @@
-"""What the judge finds, and the timeline that it shows with it. Pure."""
+"""Violations, and the timeline shown with each. Pure."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ KINDS = ("lost", "reordered", "wrongly charged", "duplicated", "not found", "ans
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken promise."""
+    """A broken promise."""
 
     kind: str  # of `KINDS`
     token: str
@@ -19,21 +19,24 @@ class Violation:
 
 
 def timeline(evidence: Evidence, token: str) -> tuple[str, ...]:
-    """What is known of a message, and the disturbances meanwhile, in the order of time."""
+    """The recordings of a message, and the disturbances meanwhile, in chronological order."""
     events: list[tuple[float, str]] = []
     if (sending := evidence.sending_of.get(token)) is not None:
         label = sending.message.label or sending.message.idempotency_key or "-"
         reuse = f", id used before ({sending.message.reuse})" if sending.message.reuse else ""
-        events.append((sending.began, f"sent with id {label}{reuse}, {sending.unclear} answers unclear"))
+        events.append((sending.began, f"sent with id {label}{reuse}, {sending.unclear} unclear responses"))
         if sending.accepted is not None:
             events.append((sending.accepted, f"accepted: {sending.answers}"))
     for each in evidence.by_token.get(token, ()):
         seconds = each.done - each.at
         events.append((each.at, f"attempt {each.attempt}: {each.status} in {seconds:.3f} s, id {each.message_id}"))
-    for letter in evidence.letters_of.get(token, ()):
-        stored = datetime.fromtimestamp(letter.dead_lettered_at, UTC).isoformat(timespec="seconds")
+    for dead_letter in evidence.dead_letters_of.get(token, ()):
+        stored = datetime.fromtimestamp(dead_letter.dead_lettered_at, UTC).isoformat(timespec="seconds")
         events.append(
-            (evidence.ended, f"dead letter at the end: {letter.reason}, {letter.attempts} attempts, at {stored}")
+            (
+                evidence.ended,
+                f"dead letter at the end: {dead_letter.reason}, {dead_letter.attempts} attempts, at {stored}",
+            )
         )
     if events:
         first, last = min(at for at, _ in events), max(at for at, _ in events)

@@ -1,4 +1,4 @@
-"""Backends by which the contract tests are run. What a test promises of the ports, every one of them keeps."""
+"""The backends of the contract tests. Every backend must pass every test of its port."""
 
 import asyncio
 import itertools
@@ -29,12 +29,12 @@ from support.clocks import SteppedClock
 FIFO = {"FifoQueue": "true"}
 RETENTION_DAYS = 30
 QUEUE_BACKENDS = ("embedded", "embedded-sqs-server", "aws-adapter-on-embedded-server", "elasticmq")
-_PACE_OF_REAL_TIME = 1 / 15  # a stand-in's clock is nobody's to set: there, 30 seconds of a test are 2
+_PACE_OF_REAL_TIME = 1 / 15  # an emulator's clock can't be set: there, 30 seconds of a test take 2
 _names = itertools.count()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a test on every backend but those that are known to differ from AWS in what it is about."""
+    """Runs a test on every backend except those that are known to differ from AWS in its subject."""
     chosen = any(mark.args[0] == "queues" for mark in metafunc.definition.iter_markers("parametrize"))
     if "queues" in metafunc.fixturenames and not chosen:
         differing = {mark.args[0] for mark in metafunc.definition.iter_markers("differs")}
@@ -44,23 +44,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @dataclass(frozen=True)
 class QueueWorld:
-    """Makes queues, and lets time pass."""
+    """Creates queues and advances the time."""
 
     make: Callable[..., Awaitable[Queue]]  # keyword arguments are SQS attributes
-    absent: Callable[[], Queue]  # a queue that nobody made
+    absent: Callable[[], Queue]  # a queue that does not exist
     let_pass: Callable[[float], Awaitable[None]]  # seconds
-    pace: float = 1.0  # how long a second of a test is here
+    pace: float = 1.0  # real seconds per second of a test
 
     def seconds(self, seconds: int) -> int:
-        """What a hold or a delay of that many seconds is here, in whole seconds."""
+        """A visibility timeout or delay in whole seconds of this backend."""
         return max(1, round(seconds * self.pace))
 
     async def pass_time(self, seconds: float) -> None:
-        """Lets that many seconds of a test pass."""
+        """Advances the time by seconds of a test."""
         await self.let_pass(seconds * self.pace)
 
     async def send(self, queue: Queue, *names: str) -> list[Sent]:
-        """Sends messages called after their group: `a1` goes to group a, and its name is its deduplication id."""
+        """Sends messages named after their group: `a1` goes to group a, and its name is its deduplication id."""
         sent = await queue.send([OutgoingMessage(name.encode(), name[0], name) for name in names])
         assert all(isinstance(each, Sent) for each in sent)
         return [each for each in sent if isinstance(each, Sent)]
@@ -68,7 +68,7 @@ class QueueWorld:
 
 @dataclass(frozen=True)
 class StoreWorld:
-    """A store of failures, and attempt records."""
+    """A store of dead letters, and attempt records."""
 
     dead_letters: DeadLetterStore
     attempt_records: AttemptRecords
@@ -76,7 +76,7 @@ class StoreWorld:
 
 @pytest.fixture
 async def broker(tmp_path: Path, clock: SteppedClock) -> AsyncIterator[EmbeddedBroker]:
-    """The embedded broker on a folder of the test's own."""
+    """The embedded broker on a temporary folder."""
     opened = await EmbeddedBroker.open(tmp_path / "data", clock)
     yield opened
     await opened.close()
@@ -84,7 +84,7 @@ async def broker(tmp_path: Path, clock: SteppedClock) -> AsyncIterator[EmbeddedB
 
 @pytest.fixture
 def clock() -> SteppedClock:
-    """Time that the embedded backends take from the test."""
+    """The clock of the embedded backends, set by the test."""
     return SteppedClock()
 
 
@@ -100,7 +100,7 @@ def elasticmq() -> Iterator[str]:
 async def queues(
     request: pytest.FixtureRequest, broker: EmbeddedBroker, clock: SteppedClock
 ) -> AsyncIterator[QueueWorld]:
-    """A world of queues for each backend."""
+    """Queues on each backend."""
     if request.param == "elasticmq":
         world = _elasticmq_world(request.getfixturevalue("elasticmq"))
     else:
@@ -183,7 +183,7 @@ async def _elasticmq_world(url: str) -> AsyncIterator[QueueWorld]:
             return adapted((await transport.call("CreateQueue", named))["QueueUrl"])
 
         async def pass_time(seconds: float) -> None:
-            await asyncio.sleep(seconds + 0.1)  # holds end on its next look at the clock
+            await asyncio.sleep(seconds + 0.1)  # visibility timeouts end at its next check of the clock
 
         yield QueueWorld(make, lambda: adapted(f"{url}/000000000000/absent.fifo"), pass_time, _PACE_OF_REAL_TIME)
 

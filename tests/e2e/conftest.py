@@ -1,4 +1,4 @@
-"""A real cluster with Chaski installed by its chart, made once for all tests here."""
+"""A real cluster with Chaski installed by its chart, created once for all tests here."""
 
 import contextlib
 import sys
@@ -9,59 +9,59 @@ from pathlib import Path
 import pytest
 
 from support.cluster.cluster import SYSTEM, Cluster, bring_up, load_images, take_down
-from support.cluster.pods import Team
-from support.cluster.scale_to_zero import tide as tides
+from support.cluster.pods import TeamNamespace
+from support.cluster.scale_to_zero import run_scale_to_zero
 
-LAST = ("test_tide", "test_failures", "test_removal", "test_upheaval")
+LAST = ("test_scale_to_zero", "test_failures", "test_removal", "test_rolling_disruption")
 
 
 @pytest.fixture(scope="session")
 def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
-    """A one-node Kubernetes, brought up where it is not up already, and then ended. What that says is seen at once."""
+    """A one-node Kubernetes, started unless it is running already, and then stopped. Its output is shown at once."""
     capturing = pytestconfig.pluginmanager.getplugin("capturemanager")
     with capturing.global_and_fixture_disabled() if capturing else contextlib.nullcontext():
         sys.stderr.write("\n")
-        began = bring_up()
+        started = bring_up()
     try:
-        if not began:
+        if not started:
             load_images()
         yield Cluster()
     finally:
-        if began:
+        if started:
             take_down()
 
 
 @pytest.fixture(scope="session")
 def installed(cluster: Cluster) -> Cluster:
-    """The cluster with the release `chaski`, as this checkout's chart and images make it."""
+    """The cluster with the release `chaski`, from this checkout's chart and images."""
     cluster.namespace(SYSTEM)
     cluster.install()
     return cluster
 
 
 @pytest.fixture
-def team(installed: Cluster, request: pytest.FixtureRequest) -> Iterator[Team]:
-    """A team's namespace, labelled `restricted`, with a target. What it held is written down where the test fails."""
+def team(installed: Cluster, request: pytest.FixtureRequest) -> Iterator[TeamNamespace]:
+    """A team's namespace, labelled `restricted`, with a target."""
     name = Path(str(request.node.path)).stem.removeprefix("test_").replace("_", "-")
-    made = Team(installed, name)
+    made = TeamNamespace(installed, name)
     yield made
     made.end()
 
 
 @pytest.fixture(scope="session")
-def tide(installed: Cluster) -> Iterator[Future[tuple[Team, int]]]:
-    """What `support.cluster.scale_to_zero` brings, once it is over."""
-    with ThreadPoolExecutor(1, "tide") as threads:
-        yield threads.submit(tides, installed)
+def scaling(installed: Cluster) -> Iterator[Future[tuple[TeamNamespace, int]]]:
+    """The result of `support.cluster.scale_to_zero`, once it is over."""
+    with ThreadPoolExecutor(1, "scale-to-zero") as threads:
+        yield threads.submit(run_scale_to_zero, installed)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _begun(request: pytest.FixtureRequest) -> None:
-    """Begins before the first test what is only waited for later."""
-    if any("tide" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("tide")
+def _start_scaling(request: pytest.FixtureRequest) -> None:
+    """Starts before the first test what only its last test waits for."""
+    if any("scaling" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("scaling")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves for the end, in this order, the look at the tide and what starts the operator anew, which would disturb it."""
+    """Moves the test of scaling to the end, followed by the tests that restart the operator, which would disturb it."""
     items.sort(key=lambda item: LAST.index(item.path.stem) + 1 if item.path.stem in LAST else 0)

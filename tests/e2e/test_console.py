@@ -1,4 +1,4 @@
-"""The console that the chart runs: a real Pod, reached as people reach it, by `kubectl port-forward`."""
+"""The console of the chart: a real Pod, reached by `kubectl port-forward`."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from support.cluster.cluster import SYSTEM, Cluster
-from support.cluster.pods import Team
+from support.cluster.pods import TeamNamespace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 
@@ -20,16 +20,16 @@ ROUTE, SECRET, PASSWORD, SECONDS = "shown", "console-users", "correct horse batt
 
 @pytest.fixture(scope="module")
 def console(installed: Cluster) -> Iterator[Cluster]:
-    """The release with its console, for ada; without it again at the end."""
-    may_sign_in(installed, "ada")
+    """The release with a console whose user is ada; removed at the end."""
+    set_users(installed, "ada")
     installed.install("--set", "console.enabled=true", "--set", f"console.auth.existingSecret={SECRET}")
     yield installed
     installed.install()
     installed.kubectl("delete", "secret", "-n", SYSTEM, SECRET)
 
 
-def may_sign_in(cluster: Cluster, *names: str) -> None:
-    """Writes the Secret."""
+def set_users(cluster: Cluster, *names: str) -> None:
+    """Writes the Secret with the users."""
     users = "".join(f"{name}:{PASSWORD}\n" for name in names)
     metadata = {"name": SECRET, "namespace": SYSTEM}
     cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"users": users}})
@@ -37,15 +37,15 @@ def may_sign_in(cluster: Cluster, *names: str) -> None:
 
 @contextlib.contextmanager
 def forwarded(cluster: Cluster) -> Iterator[str]:
-    """A port of this machine that leads to the console; its address, with a slash at the end."""
+    """Forwards a local port to the console; yields its URL, with a slash at the end."""
     command = [cluster.info["KUBECTL"], "port-forward", "-n", SYSTEM, "service/chaski-console", ":80"]
     environment = os.environ | {"KUBECONFIG": cluster.info["KUBECONFIG"]}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
-        said = process.stdout.readline()  # ends with the process, if that says nothing
-        found = re.match(r"Forwarding from (127\.0\.0\.1:\d+) -> 8081", said)
-        assert found is not None, f"{said!r}\n{cluster.state()}"
+        line = process.stdout.readline()  # ends with the process
+        found = re.match(r"Forwarding from (127\.0\.0\.1:\d+) -> 8081", line)
+        assert found is not None, f"{line!r}\n{cluster.state()}"
         yield f"http://{found[1]}/"
     finally:
         process.terminate()
@@ -54,8 +54,8 @@ def forwarded(cluster: Cluster) -> Iterator[str]:
         process.stdout.close()
 
 
-def sign_in(url: str, name: str, password: str = PASSWORD) -> requests.Session:
-    """Somebody's browser, with the page that they came to."""
+def log_in(url: str, name: str, password: str = PASSWORD) -> requests.Session:
+    """A client session with the user's cookie."""
     browser = requests.Session()
     form = {"name": name, "password": password, "next": "/"}
     browser.post(f"{url}login", data=form, timeout=SECONDS)
@@ -63,14 +63,14 @@ def sign_in(url: str, name: str, password: str = PASSWORD) -> requests.Session:
 
 
 def page(browser: requests.Session, address: str) -> str:
-    """A page's text, wherever it leads."""
+    """The text of a page, after redirects."""
     return browser.get(address, timeout=SECONDS).text
 
 
-def test_whoever_signs_in_sees_the_cluster_and_sends_again(
-    console: Cluster, team: Team, report: Callable[[str], None]
+def test_a_user_sees_the_cluster_and_replays(
+    console: Cluster, team: TeamNamespace, report: Callable[[str], None]
 ) -> None:
-    """A stranger sees nothing; ada sees the route and its dead letters, and the log names her; without her line she is out."""
+    """Anonymous users see nothing; ada sees the route and its dead letters, and the log names her; removed from the Secret, she is logged out."""
     allow = [{"name": "500", "url": f"{team.target}/500", "cidrs": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]}]
     team.route(ROUTE, targets={"allow": allow}, retry={"rungs": [], "ladders": []}, autoscaling={"minReplicas": 1})
     console.ready(team.namespace, ROUTE)
@@ -78,38 +78,40 @@ def test_whoever_signs_in_sees_the_cluster_and_sends_again(
     assert team.sent(sender)["accepted"] == 2
     key = f"{team.namespace}/{ROUTE}"
     with forwarded(console) as url:
-        stranger = requests.get(url, timeout=SECONDS)
-        assert (stranger.url, "Password" in stranger.text, key in stranger.text) == (
+        anonymous = requests.get(url, timeout=SECONDS)
+        assert (anonymous.url, "Password" in anonymous.text, key in anonymous.text) == (
             f"{url}login?next=%2F",
             True,
             False,
         )
-        assert key not in page(sign_in(url, "ada", "wrong password"), url)
-        ada = sign_in(url, "ada")
+        assert key not in page(log_in(url, "ada", "wrong password"), url)
+        ada = log_in(url, "ada")
         console.until("the route on the page", lambda: f'data-key="{key} backlog">0<' in page(ada, url), 120)
         search = f"{url}dead-letters?route={key}"
-        console.until("two dead letters", lambda: len(set(letters(page(ada, search)))) == 2, 120)
+        console.until("two dead letters", lambda: len(set(selection_values(page(ada, search)))) == 2, 120)
 
         found = page(ada, search)
         token = re.search(r'name="token" value="(\w+)"', found)
         assert token is not None
-        form = {"token": token[1], "action": "replay", "id": letters(found)[0]}
-        said = ada.post(f"{url}dead-letters", data=form, timeout=SECONDS).text
-        assert "1 sent again" in said
-        console.until("it at the target again", lambda: team.seen()["requests"].get("500") == 3, 120)
-        assert console.until("the line that names ada", lambda: replayed(console), 60) == ["ada"]
+        form = {"token": token[1], "action": "replay", "id": selection_values(found)[0]}
+        result = ada.post(f"{url}dead-letters", data=form, timeout=SECONDS).text
+        assert "1 replayed" in result
+        console.until("the replay at the target", lambda: team.seen()["requests"].get("500") == 3, 120)
+        assert console.until("the line that names ada", lambda: replayed_by(console), 60) == ["ada"]
 
         console.kubectl("delete", "chaskiroute", "-n", team.namespace, ROUTE, "--wait=false")
         console.until("no such route on the page", lambda: f'data-key="{key} backlog"' not in page(ada, url), 120)
-        may_sign_in(console, "grace")
+        set_users(console, "grace")
         console.until("ada out", lambda: "Password" in page(ada, url), 240)
-        assert "Password" in page(sign_in(url, "ada"), url)
-        assert "Password" not in page(sign_in(url, "grace"), url)
-    report("console: a stranger saw nothing, ada two dead letters, one sent again in her name; out with her line")
+        assert "Password" in page(log_in(url, "ada"), url)
+        assert "Password" not in page(log_in(url, "grace"), url)
+    report(
+        "console: an anonymous user saw nothing, ada two dead letters, one replayed in her name; logged out when removed"
+    )
 
 
 def test_it_may_read_routes_and_no_secret(console: Cluster) -> None:
-    """Asked of the API server itself."""
+    """By the API server's own answer."""
 
     def may(*what: str) -> bool:
         account = f"--as=system:serviceaccount:{SYSTEM}:chaski-console"
@@ -121,13 +123,13 @@ def test_it_may_read_routes_and_no_secret(console: Cluster) -> None:
         assert not may("list", refused)
 
 
-def letters(text: str) -> list[str]:
-    """What a page's boxes stand for: route and message id."""
+def selection_values(text: str) -> list[str]:
+    """Route and message id of each checkbox of a page."""
     return re.findall(r'type="checkbox" name="id" value="([^"]+)"', text)
 
 
-def replayed(cluster: Cluster) -> list[str]:
-    """Who sent something again, by the console's log."""
+def replayed_by(cluster: Cluster) -> list[str]:
+    """Users who replayed something, by the console's log."""
     log = cluster.kubectl("logs", "-n", SYSTEM, "deployment/chaski-console", "--tail=-1")
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     return [str(line["user.name"]) for line in lines if line.get("event.action") == "replay"]

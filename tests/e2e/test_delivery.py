@@ -1,4 +1,4 @@
-"""The experiment in the cluster, through the ingest Service; and one message that helm sends."""
+"""The experiment in the cluster, through the ingest Service; and `helm test`."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import pytest
 
 from chaski_cli.demo.experiment import EXPECTED, EXPECTED_FAILED_RETRIES, SUBJECT
 from support.cluster.cluster import SYSTEM, Cluster
-from support.cluster.pods import PRIVATE, Team
+from support.cluster.pods import PRIVATE, TeamNamespace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 
@@ -23,8 +23,8 @@ RETRY = {
 
 
 @pytest.mark.promise(4)
-def test_the_experiment_comes_out_exactly(team: Team, report: Callable[[str], None]) -> None:
-    """200 messages of one subject, 50 to each of four endpoints: counted at the target, in DynamoDB and by the metrics."""
+def test_the_experiment_comes_out_exactly(team: TeamNamespace, report: Callable[[str], None]) -> None:
+    """200 messages of one subject, 50 to each of four endpoints: counted at the target, in DynamoDB and by metrics."""
     allow = [{"name": each, "url": f"{team.target}/{each}", "cidrs": PRIVATE} for each in ENDPOINTS]
     team.route(
         "experiment",
@@ -43,37 +43,40 @@ def test_the_experiment_comes_out_exactly(team: Team, report: Callable[[str], No
     table = team.cluster.until("the table in the route's status", lambda: table_of(team, "experiment"))
 
     def settled() -> bool:
-        return sum(team.seen()["requests"].values()) >= sum(requests.values()) and letters(team.cluster, table) >= 150
+        return (
+            sum(team.seen()["requests"].values()) >= sum(requests.values())
+            and count_dead_letters(team.cluster, table) >= 150
+        )
 
     team.cluster.until("800 requests and 150 dead letters", settled, 400)
     assert team.seen()["requests"] == requests
-    assert letters(team.cluster, table) == sum(row.dead_letters for row in EXPECTED.values())
+    assert count_dead_letters(team.cluster, table) == sum(row.dead_letters for row in EXPECTED.values())
     assert failed_retries(team) == EXPECTED_FAILED_RETRIES
     report(f"in the cluster: {requests} requests, 150 dead letters in DynamoDB; sent in {sent['seconds']} s")
 
 
-def test_helm_test_sends_a_message_all_the_way(installed: Cluster) -> None:
-    """What an SRE runs after an installation."""
-    said = installed.helm("test", "chaski", "-n", SYSTEM, "--logs", "--timeout", "5m")
-    assert "passed: one message went from ingest" in said
+def test_helm_test_delivers_a_message(installed: Cluster) -> None:
+    """The check after an installation."""
+    output = installed.helm("test", "chaski", "-n", SYSTEM, "--logs", "--timeout", "5m")
+    assert "passed: one message was delivered" in output
 
 
-def table_of(team: Team, route: str) -> str | None:
+def table_of(team: TeamNamespace, route: str) -> str | None:
     """The name of a route's DynamoDB table."""
     resolved = team.status(route).get("resolved") or {}
     return resolved.get("deadLetterTable")
 
 
-def letters(cluster: Cluster, table: str) -> int:
-    """Dead letters in a table, which holds a few notes of its own besides."""
+def count_dead_letters(cluster: Cluster, table: str) -> int:
+    """Number of dead letters in a table, which also has other items."""
     condition = "attribute_exists(deadLetteredAt)"
     scan = cluster.aws("dynamodb").get_paginator("scan")
     pages = scan.paginate(TableName=table, ConsistentRead=True, FilterExpression=condition)
     return sum(page["Count"] for page in pages)
 
 
-def failed_retries(team: Team) -> dict[str, int]:
-    """Attempts of the error-consumer that failed, by target, as its Pods tell Prometheus."""
+def failed_retries(team: TeamNamespace) -> dict[str, int]:
+    """Failed attempts of the error-consumer by target, from its Pods' metrics."""
     pods = team.cluster.get("pods", "-n", team.namespace, "-l", "chaski.dev/stage=retry")["items"]
     found: dict[str, int] = {}
     for pod in pods:

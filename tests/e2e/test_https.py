@@ -1,4 +1,4 @@
-"""Ingest over HTTPS, seen by who sends there: `helm test`, and a canary that judges the certificate."""
+"""Ingest over HTTPS with its clients: `helm test`, and a canary that verifies the certificate."""
 
 import base64
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.cluster.cluster import SYSTEM, Cluster
-from support.cluster.pods import PRIVATE, Team
+from support.cluster.pods import PRIVATE, TeamNamespace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 
@@ -17,7 +17,7 @@ SECRET = "ingest-tls"
 
 @pytest.fixture
 def certified(installed: Cluster, tmp_path: Path) -> Iterator[Cluster]:
-    """A Secret with a certificate for ingest's Service, as cert-manager makes them; the release is as it was afterwards."""
+    """A Secret with a certificate for ingest's Service, in the form of cert-manager; the release is restored afterwards."""
     name = f"chaski-ingest.{SYSTEM}.svc"
     command = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -addext subjectAltName=DNS:{name}"
     files = {"tls.key": tmp_path / "tls.key", "tls.crt": tmp_path / "tls.crt"}
@@ -35,8 +35,10 @@ def certified(installed: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     installed.kubectl("delete", "secret", "-n", SYSTEM, SECRET)
 
 
-def test_messages_come_over_https_and_the_canary_sees_them_arrive(team: Team, certified: Cluster) -> None:
-    """The canary trusts the Secret's authority, for the Service's name, and never sees the key."""
+def test_messages_are_accepted_over_https_and_the_canary_receives_its_own(
+    team: TeamNamespace, certified: Cluster
+) -> None:
+    """The canary trusts the Secret's authority, for the Service's name, and has no access to the key."""
     sink = f"http://chaski-canary.{SYSTEM}.svc.cluster.local:8082/"
     team.route(
         "watched",
@@ -55,5 +57,5 @@ def test_messages_come_over_https_and_the_canary_sees_them_arrive(team: Team, ce
         return any(float(line.rpartition(" ")[2]) >= 1 for line in counts)
 
     certified.until("the canary's message", arrived, 180)
-    said = certified.helm("test", "chaski", "-n", SYSTEM, "--logs", "--timeout", "5m")
-    assert "passed: one message went from ingest" in said
+    output = certified.helm("test", "chaski", "-n", SYSTEM, "--logs", "--timeout", "5m")
+    assert "passed: one message was delivered" in output

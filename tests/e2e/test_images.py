@@ -12,9 +12,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 FOREIGN = ("moto", "pytest", "pip")
 # Our packages that an image must not hold, by what it is for.
 OTHERS = {
-    "ingest": ("chaski_operator", "chaski_worker", "chaski_cli", "chaski_embedded"),
+    "ingest": ("chaski_operator", "chaski_worker", "chaski_cli", "chaski_embedded", "chaski_replay"),
     "operator": ("chaski_ingest", "chaski_worker", "chaski_cli", "chaski_embedded"),
-    "worker": ("chaski_ingest", "chaski_operator", "chaski_cli", "chaski_embedded"),
+    "worker": ("chaski_ingest", "chaski_operator", "chaski_cli", "chaski_embedded", "chaski_replay"),
     "tools": ("chaski_ingest", "chaski_operator"),
 }
 
@@ -51,8 +51,8 @@ def test_an_image_holds_no_other_component(component: str, installed: Cluster) -
             return phase if phase in ("Succeeded", "Failed") else None
 
         phase = installed.until(f"the end of {name}", ended, 120)
-        said = installed.kubectl("logs", "-n", namespace, name)
-        assert (phase, said.strip()) == ("Succeeded", "as it should be"), said
+        log = installed.kubectl("logs", "-n", namespace, name)
+        assert (phase, log.strip()) == ("Succeeded", "as it should be"), log
     finally:
         installed.try_kubectl("delete", "pod", "-n", namespace, name, "--force", "--grace-period=0")
 

@@ -1,4 +1,4 @@
-"""What stays when the release goes, and how all of it is removed."""
+"""What is kept after an uninstallation, and how to remove all of it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,25 +6,27 @@ from typing import Any
 import pytest
 
 from support.cluster.cluster import SYSTEM, Cluster
-from support.cluster.pods import Team
+from support.cluster.pods import TeamNamespace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 
 
 @pytest.fixture
 def reinstalled(installed: Cluster) -> Iterator[Cluster]:
-    """The cluster, into which the release comes back when the test is over."""
+    """The cluster, with the release installed again after the test."""
     yield installed
     installed.namespace(SYSTEM)
     installed.install()
 
 
-def test_uninstalling_keeps_everything_and_the_documented_way_removes_it(team: Team, reinstalled: Cluster) -> None:
-    """Queues, tables, routes and workers stay; what docs/install.md says removes all of it, and leaves nothing."""
+def test_uninstalling_keeps_everything_and_the_documented_way_removes_it(
+    team: TeamNamespace, reinstalled: Cluster
+) -> None:
+    """Queues, tables, routes and workers are kept; the steps of docs/install.md remove everything."""
     cluster = reinstalled
     team.route("kept", autoscaling={"minReplicas": 1})
     cluster.ready(team.namespace, "kept")
-    queues, table = things(team, "kept")
+    queues, table = resources_of(team, "kept")
     assert queues
     assert queues <= existing_queues(cluster)
     assert table in cluster.aws("dynamodb").list_tables()["TableNames"]
@@ -42,7 +44,7 @@ def test_uninstalling_keeps_everything_and_the_documented_way_removes_it(team: T
     cluster.kubectl("patch", "chaskiroute", "-n", team.namespace, "kept", "--type=merge", "-p", policy)
     finalizers = "{.metadata.finalizers}"
     cluster.until(
-        "the operator's hold on the route",
+        "the operator's finalizer on the route",
         lambda: cluster.kubectl("get", "chaskiroute", "-n", team.namespace, "kept", "-o", f"jsonpath={finalizers}"),
     )
     cluster.kubectl("delete", "chaskiroute", "-n", team.namespace, "kept", "--timeout=180s", seconds=200)
@@ -58,8 +60,8 @@ def test_uninstalling_keeps_everything_and_the_documented_way_removes_it(team: T
     assert [each["metadata"]["name"] for each in left if each["metadata"]["name"].startswith("chaski")] == []
 
 
-def things(team: Team, route: str) -> tuple[set[str], str]:
-    """URLs of a route's queues, without their host, and the name of its table, as its status tells them."""
+def resources_of(team: TeamNamespace, route: str) -> tuple[set[str], str]:
+    """Names of a route's queues and of its table, from its status."""
 
     def urls(value: Any) -> set[str]:
         if isinstance(value, dict):
@@ -73,6 +75,6 @@ def things(team: Team, route: str) -> tuple[set[str], str]:
 
 
 def existing_queues(cluster: Cluster) -> set[str]:
-    """Names of all queues that there are."""
+    """Names of all existing queues."""
     pages = cluster.aws("sqs").get_paginator("list_queues").paginate(PaginationConfig={"PageSize": 1000})
     return {url.rpartition("/")[2] for page in pages for url in page.get("QueueUrls", [])}

@@ -3,18 +3,18 @@
 import pytest
 
 from support.cluster.cluster import SYSTEM
-from support.cluster.pods import Team
+from support.cluster.pods import TeamNamespace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 
 
-def test_every_pod_runs_where_restricted_pod_security_is_enforced(team: Team) -> None:
-    """Operator, ingest and workers of both stages do; a Pod that asks for nothing special is refused there."""
+def test_every_pod_runs_where_restricted_pod_security_is_enforced(team: TeamNamespace) -> None:
+    """Operator, ingest and workers of both stages run; a Pod without security settings is refused there."""
     cluster = team.cluster
-    team.route("fenced", autoscaling={"minReplicas": 1})
-    cluster.ready(team.namespace, "fenced")
+    team.route("restricted", autoscaling={"minReplicas": 1})
+    cluster.ready(team.namespace, "restricted")
     for namespace in (SYSTEM, team.namespace):
         assert cluster.get("namespace", namespace)["metadata"]["labels"][ENFORCE] == "restricted"
         container = {"name": "main", "image": "localhost/pause:1"}
@@ -41,4 +41,4 @@ def test_every_pod_runs_where_restricted_pod_security_is_enforced(team: Team) ->
         ]
         return {"operator", "ingest", "first", "retry"} <= set(ready)
 
-    cluster.until("Pods of each kind that are ready", running)
+    cluster.until("a ready Pod of each kind", running)

@@ -28,7 +28,7 @@ class SteppedClock:
 
 
 class StillClock:
-    """Time that passes only when told to: what happens at one and the same millisecond."""
+    """A clock that advances only on request, for events in the same millisecond."""
 
     def __init__(self, now_ms: int = 1_800_000_000_000) -> None:
         self._now_ms = now_ms

@@ -1,4 +1,4 @@
-"""Waits for what a test wants to see."""
+"""Waits for a condition."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ DEADLINE_SECONDS = 60.0
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = DEADLINE_SECONDS) -> None:
-    """Looks again and again; fails after the deadline."""
+    """Polls the condition; fails after the deadline."""
     deadline = time.monotonic() + seconds
     while True:
         found = condition()

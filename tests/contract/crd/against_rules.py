@@ -13,7 +13,7 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         {"spec.queues": [{"name": "a", "subjects": ["x"]}]},
         (
             "spec.queues",
-            "exactly one queue must have no subjects, to take what no other queue does; here every queue has some",
+            "exactly one queue must have no subjects, to take the subjects that no other queue takes; here every queue has some",
         ),
     ),
     refused(
@@ -21,13 +21,16 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         {"spec.queues": [{"name": "a"}, {"name": "b"}]},
         (
             "spec.queues",
-            'exactly one queue must have no subjects, to take what no other queue does; here "a" and "b" have none',
+            'exactly one queue must have no subjects, to take the subjects that no other queue takes; here "a" and "b" have none',
         ),
     ),
     refused(
         "a pattern that fits all",
         {"spec.queues": [{"name": "a", "subjects": ["x*", "*"]}, {"name": "b"}]},
-        ("spec.queues[0].subjects[1]", '"*" fits every subject; leave subjects out of the queue that takes all others'),
+        (
+            "spec.queues[0].subjects[1]",
+            '"*" matches every subject; leave subjects out of the queue that takes all others',
+        ),
     ),
     refused(
         "rungs that are not there",
@@ -79,7 +82,7 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         with_retry(
             [{"name": "a", "delaySeconds": 5}, {"name": "b", "delaySeconds": 60}, {"name": "c", "delaySeconds": 30}]
         ),
-        ("spec.retry.rungs[2]", "rungs must come shortest delay first, but their delays are [5, 60, 30]"),
+        ("spec.retry.rungs[2]", "rungs must be sorted by delay, shortest first, but their delays are [5, 60, 30]"),
     ),
     refused(
         "a ladder of 101 retries",
@@ -149,14 +152,17 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         {"spec.targets.allow.0": {"name": "a", "url": "http://a.example/", "clientCertSecretName": "x"}},
         (
             "spec.targets.allow[0].clientCertSecretName",
-            "clientCertSecretName has no use with http://a.example/; certificates need https",
+            "clientCertSecretName has no effect with http://a.example/; certificates need https",
         ),
     ),
     refused(
         "ranges that are none",
         {"spec.targets.allow.0.cidrs": ["10.0.0.0/8", "10.0.0.0", "10.0.0.0/33", "::ffff:10.0.0.0/104", "010.0.0.0/8"]},
         *(
-            (f"spec.targets.allow[0].cidrs[{index}]", f'"{text}" is no address range such as 10.0.0.0/8 or fd00::/8')
+            (
+                f"spec.targets.allow[0].cidrs[{index}]",
+                f'"{text}" is not an address range such as 10.0.0.0/8 or fd00::/8',
+            )
             for index, text in enumerate(("10.0.0.0", "10.0.0.0/33", "::ffff:10.0.0.0/104", "010.0.0.0/8"), 1)
         ),
     ),
@@ -192,7 +198,7 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         (
             (
                 "spec.ordering",
-                "ordering is Relaxed and cannot become Strict; make a new route and let this one run empty",
+                "ordering is Relaxed and cannot become Strict; create a new route and let this one drain",
             ),
         ),
         old=base(),

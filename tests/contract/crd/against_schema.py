@@ -42,12 +42,12 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
     refused(
         "a queue name in capitals",
         {"spec.queues.0.name": "Messages"},
-        ("spec.queues[0].name", '"Messages" does not fit the pattern...'),
+        ("spec.queues[0].name", '"Messages" does not match the pattern...'),
     ),
     refused(
         "a queue name with a line break",
         {"spec.queues.0.name": "messages\n"},
-        ("spec.queues[0].name", '"messages\\n" does not fit the pattern...'),
+        ("spec.queues[0].name", '"messages\\n" does not match the pattern...'),
     ),
     refused(
         "a long queue name",
@@ -57,12 +57,12 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
     refused(
         "two queues of one name",
         {"spec.queues": [{"name": "a"}, {"name": "a", "subjects": ["x"]}]},
-        ("spec.queues[1]", 'name "a" is there already...'),
+        ("spec.queues[1]", 'name "a" is a duplicate...'),
     ),
     refused(
         "a pattern twice",
         {"spec.queues": [{"name": "a"}, {"name": "b", "subjects": ["x", "x"]}]},
-        ("spec.queues[1].subjects[1]", '"x" is there already...'),
+        ("spec.queues[1].subjects[1]", '"x" is a duplicate...'),
     ),
     refused(
         "no patterns in the list",
@@ -102,7 +102,7 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
     refused(
         "two ladders of one class",
         with_retry(RUNGS, ladder("404", "fast"), ladder("404", "slow")),
-        ("spec.retry.ladders[1]", 'class "404" is there already...'),
+        ("spec.retry.ladders[1]", 'class "404" is a duplicate...'),
     ),
     refused(
         "a delay of more than eleven hours",
@@ -117,7 +117,7 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
     refused(
         "an API key that is no hash",
         {"spec.producers": [{"apiKeySha256": ["A" * 64]}]},
-        ("spec.producers[0].apiKeySha256[0]", f'"{"A" * 64}" does not fit the pattern...'),
+        ("spec.producers[0].apiKeySha256[0]", f'"{"A" * 64}" does not match the pattern...'),
     ),
     refused(
         "three API keys",
@@ -127,12 +127,12 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
     refused(
         "a CA bundle that is none",
         {"spec.targets.allow.0.caBundle": "abc"},
-        ("spec.targets.allow[0].caBundle", '"abc" does not fit the pattern...'),
+        ("spec.targets.allow[0].caBundle", '"abc" does not match the pattern...'),
     ),
     refused(
         "memory in words",
         {"spec.workers.resources.limits": {"memory": "much"}},
-        ("spec.workers.resources.limits.memory", '"much" does not fit the pattern...'),
+        ("spec.workers.resources.limits.memory", '"much" does not match the pattern...'),
     ),
     refused(
         "memory as a list",
@@ -148,7 +148,7 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
     refused(
         "a namespace with a dot",
         {"metadata.namespace": "help.desk"},
-        ("metadata.namespace", '"help.desk" does not fit the pattern...'),
+        ("metadata.namespace", '"help.desk" does not match the pattern...'),
     ),
     refused(
         "a subject group without a pattern",

@@ -1,20 +1,20 @@
-"""How the manifests of the table are made."""
+"""Builders of the manifests in the tables."""
 
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-ABSENT = object()  # in a change: take the field away
+ABSENT = object()  # in a change: removes the field
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A document and what must be said against it.
+    """A document and its expected faults.
 
-    `faults`: what `chaski validate` says, as path -> message. Faults of a rule have the very text that the API server
-    uses for the first of them, at the same path or a parent of it; for faults of the schema ("..." at the end of the
-    message) the API server names the same path in words of its own.
+    `faults`: the faults that `chaski validate` reports, as path -> message. For the first fault of a rule the API server has
+    the same message, at the same path or a parent of it. For faults of the schema ("..." at the end of the message) it names
+    the same path with another message.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Manifest:
 
     @property
     def of_the_schema(self) -> bool:
-        """Whether the schema refuses it; else a rule does."""
+        """Whether the schema refuses it; otherwise a rule does."""
         return any(message.endswith("...") for _, message in self.faults)
 
 
@@ -42,7 +42,7 @@ def base() -> dict[str, Any]:
 
 
 def changed(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The smallest route with values put at dotted paths, such as `spec.queues.0.partitions`."""
+    """The smallest route with values set at dotted paths, such as `spec.queues.0.partitions`."""
     document = base()
     for path, value in changes.items():
         *parents, last = path.split(".")
@@ -77,7 +77,7 @@ RUNGS = [
 
 
 def with_retry(rungs: list[dict[str, Any]], *ladders: dict[str, Any]) -> dict[str, Any]:
-    """The change that gives a route these rungs and ladders."""
+    """The change that sets rungs and ladders of a route."""
     return {"spec.retry": {"rungs": rungs, "ladders": list(ladders)}}
 
 

@@ -1,4 +1,4 @@
-"""`chaski validate` and Kubernetes' own validation of the same definition say the same."""
+"""`chaski validate` and Kubernetes' own validation of the same CRD agree."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from chaski_core.errors import FieldError
+from chaski_core.route.loading import validate, validate_change
 from chaski_core.route.validation.crd import definition_path
-from chaski_core.route.validation.validate import validate, validate_change
 from contract.crd.making import Manifest
 from contract.crd.manifests import INVALID, VALID
 
@@ -18,60 +18,60 @@ pytestmark = pytest.mark.timeout(1200)  # building Kubernetes' packages for the 
 
 _BUILD = Path(__file__).parents[3] / "hack" / "crdcheck" / "build"
 
-Said = Sequence[Mapping[str, str]]
+Faults = Sequence[Mapping[str, str]]
 
 
-def _judged(manifest: Manifest) -> list[FieldError]:
-    """What `chaski validate` says of a manifest."""
+def _validated(manifest: Manifest) -> list[FieldError]:
+    """The faults that `chaski validate` reports."""
     if manifest.old is not None:
         return validate_change(manifest.old, manifest.document)
     return validate(manifest.document)
 
 
 @pytest.fixture(scope="session")
-def kubernetes() -> Callable[[Manifest], Said]:
-    """What Kubernetes says of each manifest of the table."""
+def kubernetes() -> Callable[[Manifest], Faults]:
+    """The faults that Kubernetes reports for each manifest of the tables."""
     is_ci = os.environ.get("CI") == "true"
     built = subprocess.run([_BUILD, *([] if is_ci else ["--if-built"])], capture_output=True, text=True, check=False)
     if built.returncode != 0:
-        reason = f"Kubernetes' own validation is not at hand: {built.stderr.strip()}"
+        reason = f"Kubernetes' own validation is not available: {built.stderr.strip()}"
         pytest.fail(reason) if is_ci else pytest.skip(reason)
     manifests = (*VALID, *INVALID)
     questions = "\n".join(json.dumps({"object": one.document, "old": one.old}) for one in manifests)
     command = [built.stdout.strip(), "objects", str(definition_path())]
     answers = subprocess.run(command, input=questions, capture_output=True, text=True, check=True).stdout.splitlines()
-    said = {one.name: json.loads(answer) for one, answer in zip(manifests, answers, strict=True)}
-    return lambda manifest: said[manifest.name]
+    faults = {one.name: json.loads(answer) for one, answer in zip(manifests, answers, strict=True)}
+    return lambda manifest: faults[manifest.name]
 
 
 def _named(manifests: Sequence[Manifest]) -> pytest.MarkDecorator:
-    """A test for each manifest, called by its name."""
+    """Parametrizes a test with manifests by their names."""
     return pytest.mark.parametrize("manifest", manifests, ids=[one.name.replace(" ", "-") for one in manifests])
 
 
 def test_the_table_is_large_enough_and_names_each_manifest_once() -> None:
-    """At least forty manifests are refused and ten taken, and no name hides another."""
+    """At least forty manifests are refused and ten accepted, and names are unique."""
     assert len(INVALID) >= 40
     assert len(VALID) >= 10
     assert len({one.name for one in (*VALID, *INVALID)}) == len(VALID) + len(INVALID)
 
 
 @_named(VALID)
-def test_validate_takes_a_right_route(manifest: Manifest) -> None:
-    """A right route has no fault."""
-    assert _judged(manifest) == []
+def test_validate_accepts_a_valid_route(manifest: Manifest) -> None:
+    """A valid route has no fault."""
+    assert _validated(manifest) == []
 
 
 @_named(VALID)
-def test_kubernetes_takes_a_right_route(manifest: Manifest, kubernetes: Callable[[Manifest], Said]) -> None:
-    """What `validate` takes, the API server takes."""
+def test_kubernetes_accepts_a_valid_route(manifest: Manifest, kubernetes: Callable[[Manifest], Faults]) -> None:
+    """The API server accepts what `validate` accepts."""
     assert kubernetes(manifest) == []
 
 
 @_named(INVALID)
-def test_validate_names_every_fault_with_its_place(manifest: Manifest) -> None:
+def test_validate_reports_every_fault_with_its_path(manifest: Manifest) -> None:
     """Exactly the faults of the table are found, each at its indexed path."""
-    found = [(fault.field, fault.message) for fault in _judged(manifest)]
+    found = [(fault.field, fault.message) for fault in _validated(manifest)]
     assert sorted(field for field, _ in found) == sorted(field for field, _ in manifest.faults)
     for field, message in manifest.faults:
         texts = [text for place, text in found if place == field]
@@ -79,21 +79,21 @@ def test_validate_names_every_fault_with_its_place(manifest: Manifest) -> None:
 
 
 @_named([one for one in INVALID if one.of_the_schema])
-def test_kubernetes_refuses_for_the_same_field(manifest: Manifest, kubernetes: Callable[[Manifest], Said]) -> None:
-    """Where the schema refuses, the API server names the same fields; below a wrong type it may go on looking."""
-    said = {one["field"].removesuffix("<nil>") for one in kubernetes(manifest)} - {""}
+def test_kubernetes_refuses_for_the_same_field(manifest: Manifest, kubernetes: Callable[[Manifest], Faults]) -> None:
+    """If the schema refuses, the API server names the same fields; below a wrong type it may report more."""
+    fields = {one["field"].removesuffix("<nil>") for one in kubernetes(manifest)} - {""}
     wanted = {field for field, _ in manifest.faults}
-    assert wanted <= said
-    assert all(field.startswith(tuple(wanted)) for field in said)
+    assert wanted <= fields
+    assert all(field.startswith(tuple(wanted)) for field in fields)
 
 
 @_named([one for one in INVALID if not one.of_the_schema])
-def test_kubernetes_refuses_in_the_same_words(manifest: Manifest, kubernetes: Callable[[Manifest], Said]) -> None:
-    """Where a rule refuses, the API server says the very same sentence, at the same place or a parent of it."""
-    said = kubernetes(manifest)
-    assert said
-    assert said[0]["message"] == manifest.faults[0][1]
-    for one in said:
+def test_kubernetes_refuses_with_the_same_message(manifest: Manifest, kubernetes: Callable[[Manifest], Faults]) -> None:
+    """If a rule refuses, the API server has the same message, at the same path or a parent of it."""
+    faults = kubernetes(manifest)
+    assert faults
+    assert faults[0]["message"] == manifest.faults[0][1]
+    for one in faults:
         assert any(
             field.startswith(one["field"]) and message == one["message"] for field, message in manifest.faults
         ), one

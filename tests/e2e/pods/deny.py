@@ -1,23 +1,23 @@
-"""Says to every AWS call what IAM says to who lacks a permission."""
+"""Answers every AWS call as IAM does without the permission."""
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Denying(BaseHTTPRequestHandler):
-    """In the shape of AWS's JSON protocols."""
+    """Responds in AWS's JSON protocols."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """One call."""
+        """Denies a call."""
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         action = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         who = "arn:aws:sts::111122223333:assumed-role/chaski-operator/test"
-        sentence = (
+        message = (
             f"User: {who} is not authorized to perform: sqs:{action.lower()} because no identity-based policy allows it"
         )
-        body = json.dumps({"__type": "com.amazonaws.sqs#AccessDeniedException", "message": sentence}).encode()
+        body = json.dumps({"__type": "com.amazonaws.sqs#AccessDeniedException", "message": message}).encode()
         self.send_response(403)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
         self.send_header("x-amzn-query-error", "AccessDenied;Sender")
@@ -26,7 +26,7 @@ class Denying(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 ThreadingHTTPServer(("", 8080), Denying).serve_forever()

@@ -1,10 +1,10 @@
-"""A producer in a Pod: sends every subject's messages in order, many subjects at once, and prints what came of it.
+"""A producer in a Pod: sends each subject's messages in order, many subjects concurrently, and prints the results.
 
-A message is sent again only where nothing was accepted for sure or the same id makes a repeat harmless: a refused or cut
-connection, 429, 503, and 404 or 403 before its first 202 (the route may not be known yet). Everything else is a failure.
-Settings (environment): URL, PLAN (JSON: `[[subject, target URL, first sequence, count], ...]`, sent side by side), RETRY_SECONDS.
-With PACE_SECONDS a subject's next message waits for PACE_SECONDS / (messages left), so that some are always on their way and
-the last ones stay to the end; until `GET HURRY_URL` says `true`. What was sent so far is printed every second, the sum last.
+A message is repeated only if it was not accepted or its id makes a repeat harmless: after a refused or closed
+connection, 429, 503, and 404 or 403 before the first 202 (the route may not be known yet). Every other response is a failure.
+Settings (environment): URL, PLAN (JSON: `[[subject, target URL, first sequence, count], ...]`, sent concurrently), RETRY_SECONDS.
+With PACE_SECONDS a subject's next message waits for PACE_SECONDS / (messages left), so that messages are sent all the time and
+some remain to the end, until `GET HURRY_URL` returns `true`. Counts are printed every second, the totals last.
 """
 
 import collections
@@ -29,26 +29,26 @@ accepted_once, hurry, done = threading.Event(), threading.Event(), threading.Eve
 
 
 def count(what: str) -> None:
-    """One more of these."""
+    """Counts a result."""
     with lock:
         results[what] += 1
 
 
-class Line:
-    """One subject's messages over one connection."""
+class SubjectSender:
+    """Sends one subject's messages over one connection."""
 
     def __init__(self, subject: str, target: str, first: int, number: int) -> None:
         self.subject, self.target, self.first, self.number = subject, target, first, number
         self.connection: http.client.HTTPConnection | None = None
 
     def run(self) -> None:
-        """Sends all of them, one after the other."""
+        """Sends all messages, one after the other."""
         for sent in range(self.number):
             hurry.wait(PACE_SECONDS / (self.number - sent))
             self.send(self.first + sent)
 
     def send(self, sequence: int) -> None:
-        """Until it is accepted, or can't be."""
+        """Sends one message until it is accepted or refused."""
         content = {"subject": self.subject, "sequence": sequence}
         name = urlsplit(self.target).path.strip("/").replace("/", "-")
         body = {"url": self.target, "content": content}
@@ -56,7 +56,7 @@ class Line:
         deadline = time.monotonic() + RETRY_SECONDS
         while time.monotonic() < deadline:
             try:
-                status, said = self.post(message)
+                status, text = self.post(message)
             except (OSError, http.client.HTTPException) as error:
                 count(f"connection: {type(error).__name__}")
                 self.connection = None
@@ -70,25 +70,25 @@ class Line:
             if status in (429, 503) or (status in (401, 403, 404) and not accepted_once.is_set()):
                 time.sleep(0.5)
                 continue
-            print(f"{status}: {said[:300]!r}", flush=True)
+            print(f"{status}: {text[:300]!r}", flush=True)
             break
         count("failed")
 
     def post(self, message: str) -> tuple[int, bytes]:
-        """One request. A Service spreads connections, not requests, so a new one is opened now and then."""
+        """Makes one request. A Service balances connections, not requests, so ingest closes connections from time to time."""
         if self.connection is None:
             self.connection = http.client.HTTPConnection(URL.hostname or "", URL.port or 80, timeout=20)
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN.read_text().strip()}"}
         self.connection.request("POST", URL.path, message, headers)
-        answer = self.connection.getresponse()
-        said = answer.read()
-        if answer.will_close:
+        response = self.connection.getresponse()
+        text = response.read()
+        if response.will_close:
             self.connection = None
-        return answer.status, said
+        return response.status, text
 
 
-def tell() -> None:
-    """Prints how far it is, and asks whether to hurry, until all is done."""
+def report() -> None:
+    """Prints the counts, and polls whether to hurry, until all messages are sent."""
     while not done.wait(1):
         with lock:
             print(json.dumps(results), flush=True)
@@ -104,13 +104,13 @@ def tell() -> None:
 if not PACE_SECONDS:
     hurry.set()
 began = time.monotonic()
-telling = threading.Thread(target=tell)
-telling.start()
-threads = [threading.Thread(target=Line(*entry).run) for entry in json.loads(os.environ["PLAN"])]
+reporting = threading.Thread(target=report)
+reporting.start()
+threads = [threading.Thread(target=SubjectSender(*entry).run) for entry in json.loads(os.environ["PLAN"])]
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
 done.set()
-telling.join()
+reporting.join()
 print(json.dumps({"seconds": round(time.monotonic() - began, 1), **results}), flush=True)

@@ -1,8 +1,8 @@
-"""A target in a Pod: answers as its path says, and remembers what came. `GET /seen` tells it.
+"""A target in a Pod: responds according to the path and records its requests. `GET /seen` returns them.
 
-`/200`, `/400`, `/500` answer that; `/timeout` answers nothing for a minute; `/slow` answers 200 after a quarter of a second;
-`/uneven` answers 200 at once, but to one message in twenty after three seconds: longer than a killed Pod goes on.
-Besides it is where a producer asks whether it may hurry (`GET /hurry`), and where the test says that it may (`GET /hurry/now`).
+`/200`, `/400`, `/500` respond with this status; `/timeout` does not respond for a minute; `/slow` responds 200 after a quarter of a second;
+`/uneven` responds 200 at once, but to one message in twenty after three seconds: longer than a killed Pod lives.
+A producer also polls whether it may hurry (`GET /hurry`), which the test sets (`GET /hurry/now`).
 """
 
 import json
@@ -17,20 +17,20 @@ seen: dict[str, list[int]] = {}  # subject -> sequence numbers in order of arriv
 
 
 class Target(BaseHTTPRequestHandler):
-    """Every request is counted before it is answered."""
+    """Counts every request before it responds."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """What came until now, or whether a producer may hurry."""
+        """Returns the recorded requests, or whether a producer may hurry."""
         if self.path == "/hurry/now":
             hurry.set()
         with lock:
-            told = hurry.is_set() if self.path.startswith("/hurry") else {"requests": requests, "seen": seen}
-            self._answer(200, json.dumps(told).encode())
+            result = hurry.is_set() if self.path.startswith("/hurry") else {"requests": requests, "seen": seen}
+            self._answer(200, json.dumps(result).encode())
 
     def do_POST(self) -> None:
-        """A delivery."""
+        """Records and answers a delivery."""
         message = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         kind = self.path.rpartition("/")[2]
         with lock:
@@ -52,14 +52,14 @@ class Target(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(body)
         except OSError:
-            self.close_connection = True  # whoever asked has gone
+            self.close_connection = True  # the client has disconnected
 
     def log_message(self, *_: object) -> None:
-        """Says nothing: the counts are what is read."""
+        """Logs nothing; the test reads the counts."""
 
 
 class Server(ThreadingHTTPServer):
-    """Takes many connections at once."""
+    """Accepts many concurrent connections."""
 
     request_queue_size = 256
     daemon_threads = True

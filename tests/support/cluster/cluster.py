@@ -1,4 +1,4 @@
-"""A real one-node cluster that `hack/cluster/up` makes, and what tests do in it."""
+"""The real one-node cluster of `hack/cluster/up`, and helpers for tests."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import boto3
 import yaml
 from botocore.config import Config
 
-from support.aws.java_emulators import unavailable
+from support.tools import missing
 
 ROOT = Path(__file__).resolve().parents[3]
 STATE = Path(
@@ -22,12 +22,12 @@ STATE = Path(
 )
 SYSTEM = "chaski-system"
 _SECONDS = 120
-_CANNOT = 3  # exit status of hack/cluster/up where this machine can't run a cluster
+_CANNOT = 3  # exit status of hack/cluster/up if this machine can't run a cluster
 T = TypeVar("T")
 
 
 class Cluster:
-    """The cluster that runs."""
+    """The running cluster."""
 
     def __init__(self) -> None:
         lines = (STATE / "info").read_text().splitlines()
@@ -36,7 +36,7 @@ class Cluster:
         self._helm = Path(self.info["KUBECTL"]).with_name("helm")
 
     def kubectl(self, *arguments: str, document: Any = None, seconds: float = _SECONDS) -> str:
-        """What kubectl prints; `document` (one or a list) goes to its stdin."""
+        """Runs kubectl; returns its output. `document` (one or a list) is its stdin."""
         ran = self.try_kubectl(*arguments, document=document, seconds=seconds)
         assert ran.returncode == 0, f"kubectl {' '.join(arguments)}: {ran.stderr[-2000:]}"
         return ran.stdout
@@ -44,21 +44,21 @@ class Cluster:
     def try_kubectl(
         self, *arguments: str, document: Any = None, seconds: float = _SECONDS
     ) -> subprocess.CompletedProcess[str]:
-        """The same, where it may be refused."""
+        """Runs kubectl, which may fail."""
         items = document if isinstance(document, list) else [document]
         text = "" if document is None else yaml.safe_dump_all(items)
         return self._run([self.info["KUBECTL"], *arguments], text, seconds)
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
-        """`kubectl apply`."""
+        """Runs `kubectl apply`."""
         self.kubectl("apply", "-f", "-", document=list(documents))
 
     def get(self, *arguments: str) -> Any:
-        """`kubectl get -o json`."""
+        """Runs `kubectl get -o json`; returns the document."""
         return json.loads(self.kubectl("get", "-o", "json", *arguments))
 
     def helm(self, *arguments: str, seconds: float = 400) -> str:
-        """What helm prints."""
+        """Runs helm; returns its output."""
         ran = self._run([str(self._helm), *arguments], "", seconds)
         assert ran.returncode == 0, (
             f"helm {' '.join(arguments)}: {ran.stdout[-1000:]}{ran.stderr[-2000:]}\n{self.state()}"
@@ -72,29 +72,29 @@ class Cluster:
         self.helm(*arguments, *more, "--wait", "--timeout", "5m")
 
     def namespace(self, name: str) -> None:
-        """A namespace that takes only Pods that Pod security calls restricted."""
+        """Creates a namespace that enforces the Pod security standard `restricted`."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 
     def state(self) -> str:
-        """What a person would look at first when something does not come."""
+        """Pods, routes, events and logs, for the message of a failure."""
         pods = self.try_kubectl("get", "pods", "--all-namespaces", "-o", "wide").stdout
         routes = self.try_kubectl("get", "chaskiroutes", "--all-namespaces").stdout
         events = self.try_kubectl("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp").stdout
         logs = self.try_kubectl("logs", "-n", SYSTEM, "-l", "app.kubernetes.io/part-of=chaski", "--tail=15").stdout
         return "\n".join((pods, routes, *events.splitlines()[-25:], logs))
 
-    def until(self, what: str, look: Callable[[], T | None], seconds: float = 180) -> T:
-        """Looks again and again until there is something; that."""
+    def until(self, what: str, check: Callable[[], T | None], seconds: float = 180) -> T:
+        """Polls until the check returns a true value; returns it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if found := look():
+            if found := check():
                 return found
             time.sleep(1)
         raise AssertionError(f"not within {seconds:g} s: {what}\n{self.state()}")
 
     def ready(self, namespace: str, route: str, seconds: float = 180) -> None:
-        """Waits until a route is Ready, as `kubectl wait` sees it."""
+        """Waits until a route is Ready, with `kubectl wait`."""
         arguments = (
             "wait",
             "-n",
@@ -108,7 +108,7 @@ class Cluster:
         assert waited.returncode == 0, f"{waited.stderr}\n{described}\n{self.state()}"
 
     def aws(self, service: str) -> Any:
-        """A boto3 client for the stand-in of `sqs` or `dynamodb`."""
+        """A boto3 client for the emulator of `sqs` or `dynamodb`."""
         port = self.info["SQS_PORT" if service == "sqs" else "DYNAMODB_PORT"]
         return boto3.client(
             service,  # type: ignore[call-overload]
@@ -126,30 +126,30 @@ class Cluster:
 
 
 def bring_up() -> bool:
-    """Brings the cluster up where it is not, and says on stderr how far it is.
+    """Starts the cluster unless it is running; reports progress on stderr.
 
-    Where this machine can't run one the test is skipped, or fails in CI, with what is missing.
+    If this machine can't run one, the test is skipped, or fails in CI, with the reason.
 
     Returns:
-        Whether it was not up: then whoever asked ends it too.
+        Whether it was started: then the caller stops it.
     """
-    said: list[str] = []
+    output: list[str] = []
     with subprocess.Popen([str(ROOT / "hack" / "cluster" / "up")], stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr or ():
-            said.append(line)
+            output.append(line)
             sys.stderr.write(line)
             sys.stderr.flush()
     if process.returncode == _CANNOT:
-        unavailable("".join(said))
-    assert process.returncode == 0, "".join(said[-60:])
-    return "it is up already" not in "".join(said)
+        missing("".join(output))
+    assert process.returncode == 0, "".join(output[-60:])
+    return "it is up already" not in "".join(output)
 
 
 def take_down() -> None:
-    """Ends it and removes its state."""
+    """Stops the cluster and removes its state."""
     subprocess.run([str(ROOT / "hack" / "cluster" / "down")], check=True, timeout=600)
 
 
 def load_images() -> None:
-    """Builds the images of this checkout and brings them into the cluster; writes the chart's values."""
+    """Builds the images of this checkout and imports them into the cluster; writes the chart's values."""
     subprocess.run([str(ROOT / "hack" / "cluster" / "load")], check=True, timeout=1200)

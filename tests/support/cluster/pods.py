@@ -1,4 +1,4 @@
-"""Targets and producers that tests put into a cluster, as Pods that namespaces with restricted Pod security take."""
+"""Targets and producers for tests in a cluster, as Pods that comply with restricted Pod security."""
 
 import json
 import os
@@ -20,11 +20,11 @@ PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
 PRODUCER = "producer"
 
 
-class Team:
+class TeamNamespace:
     """A namespace of a team: a target, a producer's ServiceAccount, the team's routes."""
 
     def __init__(self, cluster: Cluster, prefix: str) -> None:
-        """Makes it, and waits for the target."""
+        """Creates the namespace and waits for the target."""
         self.cluster = cluster
         self.namespace = f"{prefix}-{os.urandom(3).hex()}"
         cluster.namespace(self.namespace)
@@ -37,14 +37,14 @@ class Team:
         cluster.kubectl("wait", "-n", self.namespace, "--for=condition=Ready", "pod/target", "--timeout=90s")
 
     def end(self) -> None:
-        """Removes the routes, and lets the namespace go."""
+        """Deletes the routes and the namespace."""
         self.cluster.try_kubectl(
             "delete", "chaskiroutes", "--all", "-n", self.namespace, "--wait=true", "--timeout=60s"
         )
         self.cluster.try_kubectl("delete", "namespace", self.namespace, "--wait=false")
 
     def serve(self, name: str, script: str) -> str:
-        """Another server beside the target; its URL."""
+        """Starts another server; returns its URL."""
         self.cluster.apply(*self._server(name, script))
         self.cluster.kubectl("wait", "-n", self.namespace, "--for=condition=Ready", f"pod/{name}", "--timeout=90s")
         return f"http://{name}.{self.namespace}.svc.cluster.local:8080"
@@ -55,7 +55,7 @@ class Team:
         return f"http://target.{self.namespace}.svc.cluster.local:8080"
 
     def route(self, name: str, **spec: Any) -> None:
-        """Applies a route to the target, with one queue unless it says otherwise."""
+        """Applies a route to the target, with one queue by default."""
         allow = [{"name": "target", "url": f"{self.target}/", "cidrs": PRIVATE}]
         given = {
             "queues": [{"name": "messages"}],
@@ -67,28 +67,28 @@ class Team:
         self.cluster.apply(document)
 
     def seen(self) -> dict[str, Any]:
-        """What came to the target: requests by path, sequence numbers by subject."""
-        answer: dict[str, Any] = self._asked("seen")
-        return answer
+        """The target's requests by path and sequence numbers by subject."""
+        found: dict[str, Any] = self._get("seen")
+        return found
 
     def hurry(self) -> None:
-        """Lets a producer that keeps a pace send the rest at once."""
-        self._asked("hurry/now")
+        """Lets a paced producer send the rest at once."""
+        self._get("hurry/now")
 
-    def _asked(self, path: str) -> Any:
+    def _get(self, path: str) -> Any:
         whole = f"/api/v1/namespaces/{self.namespace}/pods/target:8080/proxy/{path}"
         return json.loads(self.cluster.kubectl("get", "--raw", whole))
 
     def begin_sending(
         self, route: str, plan: Sequence[tuple[str, str, int, int]], retry_seconds: float = 120, pace_seconds: float = 0
     ) -> str:
-        """Starts a producer; its Pod's name.
+        """Starts a producer; returns the name of its Pod.
 
         Args:
-            route: to which it sends.
-            plan: subject, target URL, first sequence number, how many; side by side.
-            retry_seconds: how long one message is tried.
-            pace_seconds: above 0, messages become the rarer the fewer are left, and the last ones wait for `hurry`.
+            route: the route to send to.
+            plan: subject, target URL, first sequence number, count; sent concurrently.
+            retry_seconds: how long a message is retried.
+            pace_seconds: if above 0, the rate falls with the number of messages left, and the last ones wait for `hurry`.
         """
         name = f"sender-{os.urandom(3).hex()}"
         url = f"http://chaski-ingest.{SYSTEM}.svc.cluster.local/v1/routes/{self.namespace}/{route}/messages"
@@ -99,13 +99,13 @@ class Team:
         return name
 
     def sending(self, sender: str) -> dict[str, int]:
-        """What a producer says that is under way."""
+        """The latest counts of a running producer."""
         last = self.cluster.kubectl("logs", "-n", self.namespace, sender, "--tail=1")
         found: dict[str, int] = json.loads(last or "{}")
         return found
 
     def sent(self, sender: str, seconds: float = 300) -> dict[str, Any]:
-        """What a producer says once it is done."""
+        """Waits for the end of a producer; returns its totals."""
 
         def phase() -> str | None:
             found: str = self.cluster.get("pod", "-n", self.namespace, sender)["status"].get("phase", "")
@@ -118,7 +118,7 @@ class Team:
         return result
 
     def replicas(self, route: str) -> int:
-        """Worker Pods of a route that its Deployments ask for."""
+        """Sum of the replicas in the Deployments of a route."""
         items = self.cluster.get("deployments", "-n", self.namespace, "-l", f"chaski.dev/route={route}")["items"]
         return sum(each["spec"]["replicas"] for each in items)
 
@@ -128,10 +128,10 @@ class Team:
         return found
 
     def described(self, route: str) -> str:
-        """What `kubectl describe` tells of a route."""
+        """The output of `kubectl describe` for a route."""
         return self.cluster.kubectl("describe", "chaskiroute", "-n", self.namespace, route)
 
-    def _named(self, kind: str, name: str, *, apiVersion: str = "v1", **content: Any) -> dict[str, Any]:  # noqa: N803 - Kubernetes' own word
+    def _named(self, kind: str, name: str, *, apiVersion: str = "v1", **content: Any) -> dict[str, Any]:  # noqa: N803 - name of the field in Kubernetes
         return {
             "apiVersion": apiVersion,
             "kind": kind,

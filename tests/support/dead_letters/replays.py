@@ -1,4 +1,4 @@
-"""Dead letters of a route that an operator made, in its own table, and what a ChaskiReplay says of them."""
+"""ChaskiReplays, and dead letters in the table of a route that an operator manages."""
 
 import contextlib
 import random
@@ -24,7 +24,7 @@ NAME = "again"
 
 
 def replay(namespace: str, route: str, name: str = NAME, **spec: Any) -> dict[str, Any]:
-    """A ChaskiReplay of everything; `spec` says what is different."""
+    """A ChaskiReplay of all dead letters; `spec` overrides fields."""
     return {
         "apiVersion": "chaski.dev/v1alpha1",
         "kind": "ChaskiReplay",
@@ -45,40 +45,40 @@ class Replayed:
 
     @property
     def path(self) -> str:
-        """Of the resource."""
+        """Path of the resource."""
         return f"{ROUTES}/namespaces/{self.namespace}/chaskireplays/{self.name}"
 
     def apply(self, **spec: Any) -> None:
-        """`kubectl apply` of it."""
+        """Applies the resource with kubectl."""
         self.kube.kubectl("apply", "-f", "-", document=replay(self.namespace, self.route, self.name, **spec))
 
     def get(self) -> dict[str, Any] | None:
-        """As it is."""
+        """The resource, or None if it does not exist."""
         found: dict[str, Any] | None = self.http.get(self.path)
         return found
 
     @property
     def status(self) -> Mapping[str, Any]:
-        """What the operator says."""
+        """The status that the operator wrote."""
         found: Mapping[str, Any] = (self.get() or {}).get("status") or {}
         return found
 
     def condition(self, type_: str) -> Mapping[str, Any]:
-        """One of its conditions."""
+        """The condition of a type; empty if it is missing."""
         return next((each for each in self.status.get("conditions") or () if each["type"] == type_), {})
 
     def says(self, type_: str, status: str, reason: str) -> str:
-        """Waits until a condition says so; its message."""
+        """Waits until a condition has this status and reason; returns its message."""
 
-        def said() -> Mapping[str, Any] | None:
+        def reached() -> Mapping[str, Any] | None:
             found = self.condition(type_)
             return found if (found.get("status"), found.get("reason")) == (status, reason) else None
 
-        found = until(said, f"{type_} is not {status} {reason}: {self.status}")
+        found = until(reached, f"{type_} is not {status} {reason}: {self.status}")
         return str(found["message"])
 
     def job(self) -> dict[str, Any] | None:
-        """Its Job."""
+        """The replay's Job, or None."""
         jobs = self.http.items(
             f"/apis/batch/v1/namespaces/{self.namespace}/jobs?labelSelector=chaski.dev/replay={self.name}"
         )
@@ -86,15 +86,15 @@ class Replayed:
         return jobs[0] if jobs else None
 
     def await_job(self) -> dict[str, Any]:
-        """Its Job, once it is there."""
-        found: dict[str, Any] = until(self.job, f"no Job was made: {self.status}")
+        """Waits for the Job."""
+        found: dict[str, Any] = until(self.job, f"no Job was created: {self.status}")
         return found
 
 
 def made(route: str, count: int, subjects: int, now_ms: int) -> list[DeadLetter]:
-    """Dead letters, given up in another order than accepted.
+    """Dead letters, dead-lettered in another order than accepted.
 
-    Every third is a 404, the others 500; every tenth was to go where no rule allows it now.
+    Every third is a 404, the others 500; every tenth has a target that no rule allows now.
     """
     turns = list(range(count))
     random.Random(11).shuffle(turns)
@@ -118,7 +118,7 @@ def made(route: str, count: int, subjects: int, now_ms: int) -> list[DeadLetter]
 
 @contextlib.asynccontextmanager
 async def letters_of(url: str, table: str) -> AsyncIterator[DynamoDeadLetters]:
-    """The store of a table."""
+    """The dead-letter store of a table."""
     transport = AwsTransport(Endpoint(DYNAMODB, url, "us-east-1"), FixedCredentials())
     try:
         yield DynamoDeadLetters(transport, table, 30, SystemClock())
@@ -127,7 +127,7 @@ async def letters_of(url: str, table: str) -> AsyncIterator[DynamoDeadLetters]:
 
 
 def on_queues(folder: Path, route: str) -> dict[str, list[str]]:
-    """Ids of a route's messages on the queues by subject, in their order there, read from the broker's file."""
+    """Ids of a route's messages on the queues by subject, in queue order, read from the broker's file."""
     found: dict[str, list[str]] = defaultdict(list)
     for envelope, metadata in queued(folder):
         if metadata.route == route:
@@ -136,7 +136,7 @@ def on_queues(folder: Path, route: str) -> dict[str, list[str]]:
 
 
 def queued(folder: Path) -> list[tuple[Envelope, Metadata]]:
-    """All messages on the queues, in their order there, read from the broker's file."""
+    """All messages on the queues, in queue order, read from the broker's file."""
     found: list[tuple[Envelope, Metadata]] = []
     with contextlib.closing(sqlite3.connect(folder / "chaski.db")) as connection:
         rows = connection.execute(
@@ -151,5 +151,5 @@ def queued(folder: Path) -> list[tuple[Envelope, Metadata]]:
 
 
 def report_line(status: Mapping[str, Any]) -> str:
-    """Its counts in one line."""
+    """The counts in one line."""
     return ", ".join(f"{name} {count}" for name, count in status["counts"].items())

@@ -1,39 +1,39 @@
-"""Fills a route's table with dead letters, quickly: the items that the store writes, 25 in a call, several calls at once."""
+"""Fills a route's table with dead letters fast: 25 items per call, several calls at once."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from chaski_aws.dynamodb.items import stored_letter
+from chaski_aws.dynamodb.items import dead_letter_items
 from chaski_aws.dynamodb.queries import Caller
-from chaski_aws.dynamodb.values import Item
+from chaski_aws.dynamodb.table import Item
 from chaski_core.dead_letter import DeadLetter
 
-_IN_A_CALL = 25  # the most that BatchWriteItem takes
-_CALLS_AT_ONCE = 4
+_BATCH_ITEMS = 25  # limit of BatchWriteItem
+_CONCURRENT_CALLS = 4
 
 
-async def fill(caller: Caller, table: str, letters: Iterable[DeadLetter], retention_days: int) -> None:
-    """Keeps dead letters that are not there yet. A large part of the time is the stand-in's own."""
-    items = _items(letters, retention_days)
+async def fill(caller: Caller, table: str, dead_letters: Iterable[DeadLetter], retention_days: int) -> None:
+    """Writes dead letters to a table that has none of them. Most of the time is the emulator's."""
+    items = _items(dead_letters, retention_days)
 
     async def write() -> None:
-        while chunk := list(islice(items, _IN_A_CALL)):
+        while chunk := list(islice(items, _BATCH_ITEMS)):
             request: dict[str, Any] = {"RequestItems": {table: [{"PutRequest": {"Item": item}} for item in chunk]}}
-            answer = await caller.call("BatchWriteItem", request)
-            assert not answer.get("UnprocessedItems"), answer
+            response = await caller.call("BatchWriteItem", request)
+            assert not response.get("UnprocessedItems"), response
 
-    await asyncio.gather(*(write() for _ in range(_CALLS_AT_ONCE)))
+    await asyncio.gather(*(write() for _ in range(_CONCURRENT_CALLS)))
 
 
-def _items(letters: Iterable[DeadLetter], retention_days: int) -> Iterator[Item]:
+def _items(dead_letters: Iterable[DeadLetter], retention_days: int) -> Iterator[Item]:
     hours: set[str] = set()
-    for letter in letters:
-        stored = stored_letter(letter, retention_days)
+    for dead_letter in dead_letters:
+        stored = dead_letter_items(dead_letter, retention_days)
         name = stored.hour["sk"]["S"]
         if name not in hours:
             hours.add(name)
             yield stored.hour
         yield from stored.parts
-        yield stored.letter
+        yield stored.dead_letter

@@ -1,4 +1,4 @@
-"""A real Chromium without a window."""
+"""A real, headless Chromium."""
 
 import contextlib
 import os
@@ -11,21 +11,21 @@ from support.tools import need
 
 
 @dataclass
-class Watched:
-    """A page, and what the browser had against it or asked of others for it."""
+class RecordedPage:
+    """A page with its requests, and with the messages and errors of its console."""
 
     page: Page
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
-    def foreign(self, base: str) -> list[str]:
-        """Requests that did not go to the console."""
+    def foreign_requests(self, base: str) -> list[str]:
+        """Requests that did not go to the console at `base`."""
         return [url for url in self.requests if not url.startswith(base)]
 
 
 @contextlib.asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """A browser, ended at the end."""
+    """A browser, closed at the end."""
     program = need("chromium")
     # Root's Chromium has no sandbox; it shows pages of this machine only.
     arguments = ["--no-sandbox", "--disable-dev-shm-usage"] if os.geteuid() == 0 else []
@@ -37,19 +37,19 @@ async def chromium() -> AsyncIterator[Browser]:
             await browser.close()
 
 
-async def open_page(browser: Browser, scheme: str = "light") -> Watched:
-    """A new page that is watched."""
+async def open_page(browser: Browser, scheme: str = "light") -> RecordedPage:
+    """A new, recorded page. `scheme`: light or dark."""
     context = await browser.new_context(
         viewport={"width": 1280, "height": 800}, color_scheme="dark" if scheme == "dark" else "light"
     )
     context.set_default_timeout(60_000)
     expect.set_options(timeout=60_000)
-    watched = Watched(await context.new_page())
+    recorded = RecordedPage(await context.new_page())
 
-    def asked(request: Request) -> None:
-        watched.requests.append(request.url)
+    def on_request(request: Request) -> None:
+        recorded.requests.append(request.url)
 
-    watched.page.on("request", asked)
-    watched.page.on("console", lambda said: watched.complaints.append(said.text))
-    watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
-    return watched
+    recorded.page.on("request", on_request)
+    recorded.page.on("console", lambda message: recorded.errors.append(message.text))
+    recorded.page.on("pageerror", lambda error: recorded.errors.append(str(error)))
+    return recorded

@@ -1,4 +1,4 @@
-"""A tiny OTLP/HTTP collector on 127.0.0.1."""
+"""A minimal OTLP/HTTP collector on 127.0.0.1."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 @dataclass(frozen=True)
 class Seen:
-    """A span as it was sent."""
+    """A received span."""
 
     service: str
     name: str
@@ -30,13 +30,13 @@ class Seen:
 
 @dataclass
 class Collector:
-    """Keeps every span."""
+    """Records every span."""
 
     url: str = ""
     spans: list[Seen] = field(default_factory=list)
 
-    async def take(self, request: web.Request) -> web.Response:
-        """One export."""
+    async def receive(self, request: web.Request) -> web.Response:
+        """Handles an export."""
         body = await request.read()
         if request.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
@@ -48,7 +48,7 @@ class Collector:
         )
 
     async def until(self, enough: Callable[[list[Seen]], bool], within: float = 60.0) -> list[Seen]:
-        """Waits for spans."""
+        """Waits until the predicate is true of the spans; returns them."""
         async with asyncio.timeout(within):
             while not enough(self.spans):
                 await asyncio.sleep(0.1)
@@ -70,10 +70,10 @@ def _seen(service: str, span: Span) -> Seen:
 
 @contextlib.asynccontextmanager
 async def collector() -> AsyncIterator[Collector]:
-    """Runs one."""
+    """Runs a collector."""
     made = Collector()
     app = web.Application()
-    app.router.add_post("/v1/traces", made.take)
+    app.router.add_post("/v1/traces", made.receive)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -17,27 +17,27 @@ WITHIN = 90.0
 
 @dataclass
 class ConsoleProcess:
-    """One that has said that it is ready."""
+    """A console that has logged that it is ready."""
 
     process: Process
     log: Path
     url: str = ""  # with a slash at the end
-    metrics_url: str = ""  # where it was asked for
+    metrics_url: str = ""  # if it serves metrics
 
     def lines(self, action: str) -> list[dict[str, Any]]:
-        """Lines of its log that tell of that action."""
+        """Log lines with this `event.action`."""
         read = [orjson.loads(line) for line in self.log.read_bytes().splitlines() if line.endswith(b"}")]
         return [line for line in read if line.get("event.action") == action]
 
-    async def told(self, action: str) -> list[dict[str, Any]]:
-        """The same, once there are such lines: a log is written a moment after what it tells of."""
+    async def wait_for_lines(self, action: str) -> list[dict[str, Any]]:
+        """Waits until there are such lines: a log is written a moment after the action."""
         async with asyncio.timeout(WITHIN):
             while not (found := self.lines(action)):
                 await asyncio.sleep(0.1)
         return found
 
     async def stop(self) -> int:
-        """SIGTERM; its exit code."""
+        """Sends SIGTERM; returns the exit code."""
         self.process.terminate()
         return await asyncio.wait_for(self.process.wait(), WITHIN)
 
@@ -46,7 +46,7 @@ class ConsoleProcess:
 async def console_process(
     folder: Path, environment: Mapping[str, str], *arguments: object
 ) -> AsyncIterator[ConsoleProcess]:
-    """A console on a free port, ended at the end."""
+    """A console on a free port, killed at the end."""
     log = folder / "console.log"
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(

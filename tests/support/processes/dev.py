@@ -1,4 +1,4 @@
-"""A `chaski dev` process that a test can kill and start again on the same data, and a target that remembers all."""
+"""A `chaski dev` process that a test can kill and restart on the same data, and a target that records requests."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ START_SECONDS = 90.0
 
 
 class DevServer:
-    """`chaski dev` on one data folder. Its ports stay the same over restarts, as a producer's configuration would."""
+    """`chaski dev` on one data folder. Its ports stay the same over restarts, so that producers find it again."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class DevServer:
         through: Sequence[str] = (),
         options: Sequence[str | Path] = (),
     ) -> None:
-        """`through`: a command that starts it, such as one that limits what it may use; `options`: beside the usual."""
+        """`through`: a wrapper command, for example one that sets limits; `options`: additional flags."""
         self.folder = folder
         self._through = tuple(through)
         self._options = tuple(options)
@@ -50,7 +50,7 @@ class DevServer:
         self.console_url = ""
 
     async def start(self) -> None:
-        """Starts it and waits until it is ready."""
+        """Starts the process and waits until it is ready."""
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
@@ -67,7 +67,7 @@ class DevServer:
         self._ports = [self.url.rpartition(":")[2], self.metrics_url.rpartition(":")[2].partition("/")[0]]
 
     async def kill(self) -> None:
-        """SIGKILL."""
+        """Sends SIGKILL."""
         assert self._process is not None
         self._process.kill()
         await self._process.wait()
@@ -79,21 +79,20 @@ class DevServer:
         self._process.send_signal(number)
 
     async def stop(self, within: float = 30.0) -> int:
-        """SIGTERM; its exit code."""
+        """Sends SIGTERM; returns the exit code."""
         assert self._process is not None
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self._process.wait(), within)
 
     async def end(self) -> None:
-        """Ends it whatever it does."""
+        """Kills the process if it is running."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
 
     @property
     def pid(self) -> int:
-        """Its process id."""
         assert self._process is not None
         return self._process.pid
 
@@ -110,7 +109,7 @@ class DevServer:
 
 @contextlib.asynccontextmanager
 async def dev_server(folder: Path, *routes: Mapping[str, Any]) -> AsyncIterator[DevServer]:
-    """A started server, ended at the end."""
+    """A running server, killed on exit."""
     server = DevServer(folder, *routes)
     await server.start()
     try:
@@ -145,12 +144,12 @@ def route(name: str, target_url: str, **spec: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request as the target saw it."""
+    """One request at the target."""
 
     at: float  # time.monotonic() at its start
     done: float
     path: str
-    label: str  # Chaski-Id; the identity where the message has none
+    label: str  # Chaski-Id; the identity if the message has none
     identity: str  # Chaski-Message-Id
     attempt: int
     status: int
@@ -158,7 +157,7 @@ class Seen:
 
 @dataclass
 class RecordingTarget:
-    """A target whose answer the test decides; it notes every request."""
+    """A target that responds as the test decides, and records every request."""
 
     answer: Callable[[str, str, int], tuple[float, int]]  # path, label, attempt -> seconds to wait, status
     url: str = ""
@@ -169,7 +168,7 @@ class RecordingTarget:
     arrived: list[Seen] = field(default_factory=list)  # if counted: at their start, with status 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answers one request."""
+        """Responds to one request."""
         at = time.monotonic()
         identity = request.headers.get("Chaski-Message-Id", "")
         label = request.headers.get("Chaski-Id", identity)
@@ -186,7 +185,7 @@ class RecordingTarget:
         return web.Response(status=status)
 
     def by_message(self) -> dict[str, list[Seen]]:
-        """Requests by label, in the order they began."""
+        """Requests by label, in order of their start."""
         found: dict[str, list[Seen]] = defaultdict(list)
         for each in sorted(self.seen, key=lambda seen: seen.at):
             found[each.label].append(each)
@@ -213,7 +212,7 @@ async def recording_target(
 async def send_batch(
     http: aiohttp.ClientSession, server: str, route_key: str, lines: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Sends NDJSON; the result lines."""
+    """Sends NDJSON; returns the result lines."""
     body = b"\n".join(orjson.dumps(line) for line in lines)
     headers = {"Content-Type": "application/x-ndjson"}
     async with http.post(f"{server}/v1/routes/{route_key}/messages:batch", data=body, headers=headers) as answer:
@@ -222,15 +221,15 @@ async def send_batch(
         return [orjson.loads(line) for line in text.splitlines()]
 
 
-async def wait_until(look: Callable[[], bool], within: float) -> None:
-    """Looks until it is so."""
+async def wait_until(condition: Callable[[], bool], within: float) -> None:
+    """Polls until the condition is true."""
     async with asyncio.timeout(within):
-        while not look():
+        while not condition():
             await asyncio.sleep(0.05)
 
 
 async def dead_letters(data: Path) -> list[dict[str, Any]]:
-    """Every dead letter, by the command line."""
+    """Every dead letter, from `chaski dead-letters list`."""
     process = await asyncio.create_subprocess_exec(
         CHASKI, "dead-letters", "list", "--data", data, "--output", "ndjson", "--limit", "1000000",
         stdin=DEVNULL, stdout=asyncio.subprocess.PIPE, env=dict(os.environ),
@@ -249,7 +248,7 @@ async def settled_total(http: aiohttp.ClientSession, metrics_url: str) -> int:
 
 
 async def queued_total(http: aiohttp.ClientSession, metrics_url: str) -> int | None:
-    """Messages that lie on any queue, from the gauges; None where they are not known yet."""
+    """Messages on all queues, from the gauges; None while they are unknown."""
     async with http.get(metrics_url) as answer:
         text = await answer.text()
     values = [

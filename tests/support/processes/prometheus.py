@@ -25,15 +25,15 @@ Series = dict[str, str]
 
 @dataclass(frozen=True)
 class Prometheus:
-    """Answers queries about what it has scraped."""
+    """Runs queries on the scraped data."""
 
     url: str
     http: aiohttp.ClientSession
 
     async def get(self, path: str, **parameters: str) -> Any:
-        """`data` of an answer of the HTTP API. Raises AssertionError with Prometheus' own words where it refuses."""
-        async with self.http.get(f"{self.url}/api/v1/{path}", params=parameters) as answer:
-            document = json.loads(await answer.text())
+        """`data` of a response of the HTTP API. Raises AssertionError with Prometheus' error message if it refuses."""
+        async with self.http.get(f"{self.url}/api/v1/{path}", params=parameters) as response:
+            document = json.loads(await response.text())
         assert document["status"] == "success", f"{parameters}: {document.get('error')}"
         return document["data"]
 
@@ -62,7 +62,7 @@ class Prometheus:
 
 @contextlib.asynccontextmanager
 async def prometheus(folder: Path, targets: Sequence[str], rules: Path | None = None) -> AsyncIterator[Prometheus]:
-    """Scrapes these `/metrics` URLs each second."""
+    """Runs a Prometheus that scrapes these `/metrics` URLs each second."""
     program = need("prometheus")
     config = folder / "prometheus.yml"
     config.write_text(json.dumps(_config(targets, rules)))  # JSON is YAML
@@ -98,8 +98,8 @@ async def _ready(server: Prometheus, process: asyncio.subprocess.Process, log: P
         while True:
             assert process.returncode is None, await asyncio.to_thread(log.read_text)
             with contextlib.suppress(aiohttp.ClientError):
-                async with server.http.get(f"{server.url}/-/ready") as answer:
-                    if answer.status == 200:
+                async with server.http.get(f"{server.url}/-/ready") as response:
+                    if response.status == 200:
                         return
             await asyncio.sleep(0.1)
 
@@ -123,5 +123,5 @@ def _free_port() -> int:
 def documented_queries(page: Path) -> Mapping[str, str]:
     """The queries of a documentation page: the rows `| question | `query` |` of its tables."""
     rows = re.findall(r"(?m)^\| ([^|`]+?) \| `([^`]+)` \|$", page.read_text(encoding="utf-8"))
-    assert len({question for question, _ in rows}) == len(rows), f"{page} asks a question twice"
+    assert len({question for question, _ in rows}) == len(rows), f"{page} has a duplicate question"
     return {question: query.replace("\\|", "|") for question, query in rows}

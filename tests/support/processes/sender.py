@@ -1,4 +1,4 @@
-"""A process that sends without end: `python sender.py FOLDER ROUND`. It prints each id after it was acknowledged."""
+"""A process that sends until it is killed: `python sender.py FOLDER ROUND`. Prints each acknowledged id."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ async def _send(folder: Path, round_number: str) -> None:
     url = await broker.create_queue(QUEUE, {"FifoQueue": "true"})
     queue = broker.queue(url)
 
-    async def line(group: int) -> None:
+    async def send_group(group: int) -> None:
         number = 0
         while True:
             ids = [f"{round_number}-{group}-{number + n:06}" for n in range(1 + number % 3)]
@@ -34,7 +34,7 @@ async def _send(folder: Path, round_number: str) -> None:
             await queue.send([OutgoingMessage(b"x" * 300, f"g{group}", each) for each in ids])
             os.write(1, "".join(f"{each}\n" for each in ids).encode())
 
-    await asyncio.gather(*(line(group) for group in range(GROUPS)))
+    await asyncio.gather(*(send_group(group) for group in range(GROUPS)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The processes of a cluster on this machine: an ingest and workers, on stand-ins for SQS and DynamoDB."""
+"""The processes of a cluster on this machine: ingest and workers, with emulators of SQS and DynamoDB."""
 
 import asyncio
 import contextlib
@@ -26,11 +26,11 @@ from support.aws.adapters import FixedCredentials
 from support.operator.provisioning import boto, provision
 
 BIN = Path(sys.executable).parent
-START_SECONDS = 90.0  # seven processes start at once, on two cores that others use as well
+START_SECONDS = 90.0  # seven processes start at once on two busy cores
 
 
 class Cloud:
-    """Queues and a table on two stand-ins, made for one route."""
+    """Queues and a table of one route on two emulators."""
 
     def __init__(self, sqs_url: str, dynamodb_url: str, folder: Path) -> None:
         self._sqs = AwsTransport(Endpoint(SQS, sqs_url, "us-east-1"), FixedCredentials())
@@ -49,43 +49,42 @@ class Cloud:
         }
 
     async def make(self, document: Mapping[str, Any]) -> None:
-        """Makes what the route needs, and writes its resolved document."""
-        made = await asyncio.to_thread(provision, self._aws, load_route(dict(document)))
-        self._table = str(made.resolved.dead_letter_table)
-        lists = [urls for generation in made.resolved.generations for urls in generation.queues.values()]
-        urls = [*(url for each in lists for url in each), *(rung.url for rung in made.resolved.rungs)]
+        """Provisions the route, and writes its resolved document."""
+        outcome = await asyncio.to_thread(provision, self._aws, load_route(dict(document)))
+        self._table = str(outcome.resolved.dead_letter_table)
+        lists = [urls for generation in outcome.resolved.generations for urls in generation.queues.values()]
+        urls = [*(url for each in lists for url in each), *(rung.url for rung in outcome.resolved.rungs)]
         self.queues = {url.rpartition("/")[2]: url for url in urls}
-        await asyncio.to_thread(self.file.write_text, resolved_yaml([made.resolved]))
+        await asyncio.to_thread(self.file.write_text, resolved_yaml([outcome.resolved]))
 
     async def dead_letters(self) -> list[DeadLetter]:
-        """Everything that is in the table."""
+        """All dead letters of the table."""
         store = DynamoDeadLetters(self._dynamodb, self._table, 30, SystemClock())
-        return [letter async for letter in store.find(DeadLetterFilter())]
+        return [each async for each in store.find(DeadLetterFilter())]
 
-    async def keep(self, letter: DeadLetter) -> None:
+    async def keep(self, dead_letter: DeadLetter) -> None:
         """Puts a dead letter into the table."""
-        await DynamoDeadLetters(self._dynamodb, self._table, 30, SystemClock()).put(letter)
+        await DynamoDeadLetters(self._dynamodb, self._table, 30, SystemClock()).put(dead_letter)
 
     async def lying(self) -> int:
-        """Messages on all queues, held and delayed ones too."""
+        """Messages on all queues, including those in flight and delayed ones."""
         counts = await asyncio.gather(*(SqsQueue(self._sqs, url).counts() for url in self.queues.values()))
         return sum(each.total for each in counts)
 
     async def put(self, queue: str, bodies: Sequence[bytes]) -> None:
-        """Puts bytes on the queue whose name has that part, each in a group of its own, as another program would."""
+        """Sends raw bodies to the queue whose name contains `queue`, each in its own group, like another program."""
         (url,) = [url for name, url in self.queues.items() if queue in name]
         messages = [OutgoingMessage(body, f"raw{n}", f"raw-{queue}-{n}") for n, body in enumerate(bodies)]
         sent = await SqsQueue(self._sqs, url).send(messages)
         assert all(isinstance(each, Sent) for each in sent)
 
     async def close(self) -> None:
-        """Closes the connections."""
         await self._sqs.close()
         await self._dynamodb.close()
 
 
 class Surroundings(Protocol):
-    """What a process is started with."""
+    """The environment of a process."""
 
     environment: dict[str, str]
 
@@ -101,7 +100,7 @@ class Service:
         self.ready: dict[str, Any] = {}
 
     async def start(self) -> None:
-        """Starts it and waits until it says that it is ready."""
+        """Starts the process and waits until it logs that it is ready."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as out:
@@ -110,7 +109,7 @@ class Service:
                 stdin=DEVNULL, stdout=out, stderr=out, env=environment | self._cloud.environment,
             )  # fmt: skip
         async with asyncio.timeout(START_SECONDS):
-            while not (ready := self._said(begin)):
+            while not (ready := self._ready(begin)):
                 await asyncio.sleep(0.05)
         self.ready = ready
 
@@ -120,28 +119,28 @@ class Service:
         self._process.send_signal(number)
 
     async def kill(self) -> None:
-        """SIGKILL."""
+        """Sends SIGKILL."""
         assert self._process is not None
         self._process.kill()
         await self._process.wait()
 
     async def stop(self) -> int:
-        """SIGTERM; its exit code."""
+        """Sends SIGTERM; returns the exit code."""
         assert self._process is not None
         self._process.terminate()
         return await self.ended()
 
     async def ended(self) -> int:
-        """Waits for its end, which was asked for; its exit code."""
+        """Waits for the process to exit; returns the exit code."""
         assert self._process is not None
         return await asyncio.wait_for(self._process.wait(), 40)
 
     async def end(self) -> None:
-        """Ends it whatever it does."""
+        """Kills the process if it is running."""
         if self._process is not None and self._process.returncode is None:
             await self.kill()
 
-    def _said(self, begin: int) -> dict[str, Any] | None:
+    def _ready(self, begin: int) -> dict[str, Any] | None:
         assert self._process is not None
         text = self.log.read_bytes()[begin:]
         assert self._process.returncode is None, text.decode()
@@ -154,25 +153,24 @@ class Service:
 
 @dataclass(frozen=True)
 class Cluster:
-    """An ingest, and workers by name."""
+    """An ingest process, and worker processes by name."""
 
     ingest: Service
     workers: dict[str, Service]
 
     @property
     def services(self) -> list[Service]:
-        """All of them."""
         return [self.ingest, *self.workers.values()]
 
     @property
     def url(self) -> str:
-        """Where messages are taken."""
+        """The base URL of ingest."""
         return str(self.ingest.ready["chaski.ingest.url"])
 
 
 @contextlib.asynccontextmanager
 async def cluster(cloud: Cloud, folder: Path, **jobs: str) -> AsyncIterator[Cluster]:
-    """A running ingest and workers: `name="consume"` or `name="retry"`."""
+    """Running ingest and workers; `jobs`: `name="consume"` or `name="retry"`."""
     ingest = Service(
         cloud, folder / "ingest.log", "chaski-ingest", "--auth", "none", "--routes", str(cloud.file), "--port", "0"
     )

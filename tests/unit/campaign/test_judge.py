@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from campaign.evidence import Disturbance, Evidence, Letter, Request, Sending, merged
+from campaign.evidence import DeadLetter, Disturbance, Evidence, Request, Sending, merged
 from campaign.judge import duplicated, judge
 from campaign.plan import Message
 
@@ -43,9 +43,9 @@ def sending(token: str, **parts: Any) -> Sending:
     return dataclasses.replace(made, **parts)
 
 
-def letter(token: str, made: float) -> Letter:
+def dead_letter(token: str, made: float) -> DeadLetter:
     """A dead letter that was stored at that monotonic time."""
-    return Letter(token, f"label-{token}", f"identity-{token}", "s", "exhausted", 4, WALL + made)
+    return DeadLetter(token, f"label-{token}", f"identity-{token}", "s", "exhausted", 4, WALL + made)
 
 
 def clean(ordering: str = "Strict") -> Evidence:
@@ -55,7 +55,7 @@ def clean(ordering: str = "Strict") -> Evidence:
         ordering,
         [sending(token) for token in tokens],
         [request(*each) for each in RECORDED],
-        [letter(token, made) for token, made in KEPT.items()],
+        [dead_letter(token, made) for token, made in KEPT.items()],
         ended=20.0,
         wall=WALL,
         ledger={"accepted": 6, "delivered": 4, "deadLettered": 2, "pending": 0, "unaccounted": 0},
@@ -86,9 +86,9 @@ def moved(token: str, attempt: int, at: float, number: int | None = None) -> Cha
     return change
 
 
-def letters(*kept: Letter) -> Change:
+def dead_letters(*kept: DeadLetter) -> Change:
     """Other dead letters."""
-    return lambda evidence: dataclasses.replace(evidence, letters=kept)
+    return lambda evidence: dataclasses.replace(evidence, dead_letters=kept)
 
 
 def parts(**values: Any) -> Change:
@@ -106,12 +106,12 @@ def sendings(token: str, **values: Any) -> Change:
     return change
 
 
-FX, CX = letter("s.2.fx", 5.7), letter("s.4.cx", 9.4)
+FX, CX = dead_letter("s.2.fx", 5.7), dead_letter("s.4.cx", 9.4)
 LEDGER = {"accepted": 6, "pending": 0, "unaccounted": 0}
 VIOLATIONS: dict[str, tuple[Change, str, str, str]] = {
     "never attempted": (requests(("s.0.ok", 0)), "lost", "s.0.ok", "never attempted"),
-    "attempted and gone": (requests(("s.1.f1", 2)), "lost", "s.1.f1", "has no end"),
-    "dead letter gone": (letters(CX), "lost", "s.2.fx", "not listed"),
+    "attempted and lost": (requests(("s.1.f1", 2)), "lost", "s.1.f1", "has no end"),
+    "dead letter missing": (dead_letters(CX), "lost", "s.2.fx", "not listed"),
     "one of two": (
         lambda evidence: sendings(
             "s.0.ok",
@@ -134,12 +134,12 @@ VIOLATIONS: dict[str, tuple[Change, str, str, str]] = {
         "declares 4",
     ),
     "given up without a failure": (
-        letters(FX, CX, letter("s.3.ok", 6.1)),
+        dead_letters(FX, CX, dead_letter("s.3.ok", 6.1)),
         "wrongly charged",
         "s.3.ok",
         "after 0 failures",
     ),
-    "of no message": (letters(FX, CX, letter("x.0.ok", 3.0)), "wrongly charged", "x.0.ok", "no message"),
+    "of no message": (dead_letters(FX, CX, dead_letter("x.0.ok", 3.0)), "wrongly charged", "x.0.ok", "was not sent"),
     "delivered twice": (
         requests(add=[request("s.5.c1", 12.0, 2, 200)]),
         "duplicated",
@@ -154,9 +154,9 @@ VIOLATIONS: dict[str, tuple[Change, str, str, str]] = {
         "s.5.c1",
         "without a cause",
     ),
-    "two dead letters": (letters(FX, CX, letter("s.4.cx", 9.6)), "duplicated", "s.4.cx", "2 dead letters"),
-    "stored too early": (letters(FX, letter("s.4.cx", 1.0)), "not found", "s.4.cx", "8 s earlier"),
-    "stored too late": (letters(FX, letter("s.4.cx", 3600.0)), "not found", "s.4.cx", "later"),
+    "two dead letters": (dead_letters(FX, CX, dead_letter("s.4.cx", 9.6)), "duplicated", "s.4.cx", "2 dead letters"),
+    "stored too early": (dead_letters(FX, dead_letter("s.4.cx", 1.0)), "not found", "s.4.cx", "8 s too early"),
+    "stored too late": (dead_letters(FX, dead_letter("s.4.cx", 3600.0)), "not found", "s.4.cx", "too late"),
     "not listed": (parts(not_listed={"s.4.cx": "then"}), "not found", "s.4.cx", "--since then"),
     "not traced": (parts(not_traced=["s.4.cx"]), "not found", "s.4.cx", "trace"),
     "answered as another": (
@@ -169,11 +169,11 @@ VIOLATIONS: dict[str, tuple[Change, str, str, str]] = {
         requests(("s.0.ok", 1), add=[request("s.0.ok", 1.0, 1, 200, "other")]),
         "answer",
         "s.0.ok",
-        "met as ['other']",
+        "['other'] was used",
     ),
-    "ledger accepted": (parts(ledger=LEDGER | {"accepted": 5}), "ledger", "accepted", "says 5"),
-    "ledger pending": (parts(ledger=LEDGER | {"pending": 1}), "ledger", "pending", "says 1"),
-    "ledger unaccounted": (parts(ledger=LEDGER | {"unaccounted": -1}), "ledger", "unaccounted", "says -1"),
+    "ledger accepted": (parts(ledger=LEDGER | {"accepted": 5}), "ledger", "accepted", "reports 5"),
+    "ledger pending": (parts(ledger=LEDGER | {"pending": 1}), "ledger", "pending", "reports 1"),
+    "ledger unaccounted": (parts(ledger=LEDGER | {"unaccounted": -1}), "ledger", "unaccounted", "reports -1"),
     "ended": (parts(exits=["dev: ended by itself with 1"]), "ended", "dev", "by itself"),
 }
 
@@ -256,9 +256,9 @@ def test_one_crash_repeats_up_to_ten_messages_of_a_lane_in_order() -> None:
 
 
 def test_a_moved_clock_decides_over_the_time_that_is_stored() -> None:
-    """On the embedded backend a dead letter bears the time of the wall clock that was in force."""
+    """On the embedded backend a dead letter has the time of the wall clock that was in force."""
     clock = Disturbance("clock +305 s of dev", 9.0, 30.0, offset=305.0)
-    evidence = parts(disturbances=[clock])(letters(FX, letter("s.4.cx", 9.4 + 305))(clean()))
+    evidence = parts(disturbances=[clock])(dead_letters(FX, dead_letter("s.4.cx", 9.4 + 305))(clean()))
     assert judge(evidence) == []
     long_ago = parts(disturbances=[dataclasses.replace(clock, begin=0.0)])(clean())
     assert {each.kind for each in judge(long_ago)} == {"not found"}

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from support.faults.disrupted_workers import MAKERS, disturbed_cluster
+from support.faults.disrupted_workers import MAKERS, disrupted_cluster
 from support.processes.dev import recording_target, route, send_batch
-from support.worker.ordered_traffic import RETRY, OrderLoad, answer, begun
+from support.worker.ordered_traffic import RETRY, OrderedTraffic, answer, first_arrivals
 
-LOAD = OrderLoad(subjects=150, messages=15)
-SECONDS_BETWEEN_NUMBERS = 1.0  # so that every subject is under way while the workers are disturbed
+pytestmark = pytest.mark.landing
+
+LOAD = OrderedTraffic(subjects=150, messages=15)
+SECONDS_BETWEEN_NUMBERS = 1.0  # so that every subject is under way while the workers are disrupted
 
 
 @pytest.mark.timeout(300)
@@ -20,7 +22,7 @@ SECONDS_BETWEEN_NUMBERS = 1.0  # so that every subject is under way while the wo
 @pytest.mark.promise(4)
 @pytest.mark.parametrize("ordering", ["Relaxed", "Strict"])
 @MAKERS
-async def test_order_bears_kills_and_pauses(
+async def test_order_survives_kills_and_pauses(
     tmp_path: Path, maker: str, ordering: str, report: Callable[[str], None]
 ) -> None:
     """150 subjects of 15 messages that fail now and then: all attempts of each ladder, in order, repeats explained."""
@@ -28,16 +30,16 @@ async def test_order_bears_kills_and_pauses(
         target.count_arrivals = True
         delivery = {"timeoutSeconds": 3, "concurrencyPerPod": 64}
         document = route("ordered", target.url, ordering=ordering, retry=RETRY, delivery=delivery)
-        async with disturbed_cluster(maker, tmp_path, document) as disturbed:
+        async with disrupted_cluster(maker, tmp_path, document) as disrupted:
             for lines in LOAD.chunks(150, target.url):
-                results = await send_batch(disturbed.http, disturbed.running.url, "t/ordered", lines)
+                results = await send_batch(disrupted.http, disrupted.running.url, "t/ordered", lines)
                 assert {result["status"] for result in results} == {202}
                 await asyncio.sleep(SECONDS_BETWEEN_NUMBERS)
-            done = await disturbed.finished(
-                target, lambda: len(begun(target.arrived)) >= LOAD.attempts, 200, LOAD.expected
+            done = await disrupted.finished(
+                target, lambda: len(first_arrivals(target.arrived)) >= LOAD.attempts, 200, LOAD.expected
             )
             report(done)
-            kept = await disturbed.dead_letters()
+            kept = await disrupted.dead_letters()
     LOAD.check_attempts(target.arrived)
     assert set(kept) == LOAD.exhausted
     assert all(letter.attempts == len(LOAD.expected[each]) for each, letter in kept.items())
