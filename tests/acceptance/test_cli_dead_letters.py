@@ -11,6 +11,8 @@ import pytest
 from acceptance.cli_process import Dev, chaski, dev, eventually, target, write_route
 from chaski_core.timestamps import milliseconds, timestamp
 
+pytestmark = pytest.mark.landing
+
 RETRY = {
     "rungs": [{"name": "fast", "delaySeconds": 1}],
     "ladders": [{"class": "404", "retriesPerRung": 1, "rungs": ["fast"]}],

@@ -37,6 +37,8 @@ from support.dead_letters.replays import queued
 from support.dead_letters.table import fill
 from support.operator.provisioning import boto, provision
 
+pytestmark = pytest.mark.landing
+
 PATIENCE_SECONDS = 100.0
 SIDE_BY_SIDE = 100
 SUBJECTS = 100

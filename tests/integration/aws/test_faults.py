@@ -24,6 +24,8 @@ from support.faults.proxy import (
     swallow_answer,
 )
 
+pytestmark = pytest.mark.landing
+
 PASSING: dict[str, tuple[Fault, str]] = {
     "cut": (cut, "connection"),
     "cut after its effect": (cut_after_effect, "connection"),
