@@ -23,7 +23,7 @@ class Command:
     future: "asyncio.Future[Any] | None"  # None: no caller waits for it
     undo: Callable[[Any], Action[Any] | None] | None = None
     messages: frozenset[str] = frozenset()  # without a future: identities of the messages that it concerns
-    stored: bool = False  # without a future: stored together with another group
+    stored: bool = False  # committed, so that a late command is not executed twice
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,8 +229,8 @@ class Writer:
                     return self._retry_without(command, commands, error)
             late = execute_late(list(self._late), work, commands) if work.deleted else []
             work.commit()
-            for command in late:
-                command.stored = True
+            for command in (*commands, *late):
+                command.stored = True  # a late one stays in `_late` until the loop completes it
         except (sqlite3.Error, OSError, BackendError) as error:
             self._discard()
             return [Outcome(each, error=unavailable(self._file, error)) for each in commands]

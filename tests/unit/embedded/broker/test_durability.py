@@ -17,9 +17,12 @@ import pytest
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import AttemptEntry, OutgoingMessage
 from chaski_embedded.backend import EmbeddedBackend
+from chaski_embedded.broker import queue_operations
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.broker.queue import EmbeddedQueue
+from chaski_embedded.broker.queue_operations import HandleRequest
 from chaski_embedded.broker.unit_of_work import UnitOfWork
+from chaski_embedded.fifo.sequence import read_handle
 from chaski_embedded.storage import schema
 from support.clocks import SteppedClock
 from support.processes import sender
@@ -349,6 +352,28 @@ async def test_an_entry_added_during_the_probe_is_stored(tmp_path: Path, clock: 
     await asyncio.sleep(0.3)
     rows = await broker.run(lambda work: work.read("SELECT message_id FROM journal ORDER BY row"))
     assert [each for (each,) in rows] == ["m1", "late-1"]
+    await broker.close()
+
+
+@pytest.mark.promise(13)
+async def test_a_late_entry_is_stored_once_if_its_message_is_deleted_right_after(
+    tmp_path: Path, clock: SteppedClock
+) -> None:
+    """The thread commits the probe's group and the delete before the loop learns of the first."""
+    broker, queue, faults = await faulty_queue(tmp_path, clock)
+    journal, writer = EmbeddedBackend(broker).journal, broker._writer
+    await queue.send([message("a1")])
+    (held,) = await queue.receive(max_messages=1, wait_seconds=0, visibility_seconds=600, attempt_id="")
+    faults["INSERT INTO journal"] = 1
+    journal.note(entry(held.message_id))
+    await wait_for(lambda: broker.write_error() is not None)
+    writer._probe()
+    time.sleep(0.2)  # noqa: ASYNC251 - the loop must not run while the thread commits
+    handle = HandleRequest(held.receipt_handle, read_handle(held.receipt_handle))
+    deleting = writer.submit(lambda work: queue_operations.delete(work, "q.fifo", [handle]))
+    time.sleep(0.2)  # noqa: ASYNC251 - as above
+    assert await deleting == [None]
+    assert len(await journal.attempts(held.message_id)) == 1
     await broker.close()
 
 
