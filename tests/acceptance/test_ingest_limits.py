@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
@@ -45,11 +46,6 @@ class Attacked:
         host, _, port = str(self.service.ready["chaski.ingest.url"]).removeprefix("http://").partition(":")
         return host, int(port)
 
-    @property
-    def health(self) -> str:
-        """URL of its liveness probe."""
-        return str(self.service.ready["chaski.metrics.url"]).replace("/metrics", "/healthz")
-
     def memory(self, field_name: str = "VmRSS") -> int:
         """Resident bytes; `VmHWM` is the peak."""
         assert self.service._process is not None
@@ -78,17 +74,19 @@ class Attacked:
     async def others_served(self, *kinds: str) -> AsyncIterator[None]:
         """The other producer sends to both routes all the time, on new and on kept connections, beside liveness probes.
 
+        The same requests go to the control ingest at the same time. Their slowest one is the delay of machine, queue and test.
+
         Args:
-            kinds: of requests that must be answered within a second: `message`, `probe`. All must succeed.
+            kinds: of requests that must be answered within a second more than the control's: `message`, `probe`. All must succeed.
         """
         async with aiohttp.ClientSession() as http:
             tasks = [
-                asyncio.create_task(self._send(http, route, new=new))
-                for route in ("team/shared", "victim/other")
+                asyncio.create_task(self._send(http, route, new=new, control=control))
+                for control, routes in ((False, ("team/shared", "victim/other")), (True, ("victim/other",)))
+                for route in routes
                 for new in (False, True)
             ]
-            tasks.append(asyncio.create_task(self._probe(http)))
-            tasks.append(asyncio.create_task(self._send(http, "victim/other", new=False, control=True)))
+            tasks += [asyncio.create_task(self._probe(http, control=control)) for control in (False, True)]
             try:
                 yield
             finally:
@@ -98,34 +96,33 @@ class Attacked:
         assert all(isinstance(each, asyncio.CancelledError) for each in ended), ended
         assert self.statuses == {200, 202}
         assert self.sent >= 20
-        # The control ingest measures the delay of machine and queue at the same time.
         assert max(self.slowest[kind] for kind in kinds) < SERVED_WITHIN_SECONDS + self.slowest["control"], self.slowest
 
-    async def _send(self, http: aiohttp.ClientSession, route: str, *, new: bool, control: bool = False) -> None:
+    async def _send(self, http: aiohttp.ClientSession, route: str, *, new: bool, control: bool) -> None:
         headers = {"Authorization": f"Bearer {KEYS['other']}", "Content-Type": "application/json"}
         if new:
             headers["Connection"] = "close"
         service = self.control if control else self.service
         url = f"{service.ready['chaski.ingest.url']}/v1/routes/{route}/messages"
-        while True:
-            begun = time.monotonic()
-            async with http.post(url, data=LINE, headers=headers) as answer:
-                await answer.read()
-            self._note("control" if control else "message", answer.status, begun)
-            self.sent += 1
-            await asyncio.sleep(0.05)
+        await self._repeat("control" if control else "message", lambda: http.post(url, data=LINE, headers=headers))
 
-    async def _probe(self, http: aiohttp.ClientSession) -> None:
-        while True:
-            begun = time.monotonic()
-            async with http.get(self.health) as answer:
-                await answer.read()
-            self._note("probe", answer.status, begun)
-            await asyncio.sleep(0.05)
+    async def _probe(self, http: aiohttp.ClientSession, *, control: bool) -> None:
+        service = self.control if control else self.service
+        url = str(service.ready["chaski.metrics.url"]).replace("/metrics", "/healthz")
+        await self._repeat("control" if control else "probe", lambda: http.get(url))
 
-    def _note(self, kind: str, status: int, begun: float) -> None:
-        self.statuses.add(status)
-        self.slowest[kind] = max(self.slowest[kind], time.monotonic() - begun)
+    async def _repeat(self, kind: str, request: Callable[[], Any]) -> None:
+        """Sends a request every 50 ms, and notes its time since it was due: all of them see a delay of this process."""
+        due = time.monotonic()
+        while True:
+            async with request() as answer:
+                await answer.read()
+            now = time.monotonic()
+            self.statuses.add(answer.status)
+            self.slowest[kind] = max(self.slowest[kind], now - due)
+            self.sent += kind == "message"
+            due = now + 0.05
+            await asyncio.sleep(0.05)
 
 
 def _route(namespace: str, name: str, producers: list[dict[str, object]], queue: str) -> ResolvedRoute:
