@@ -11,23 +11,24 @@ import orjson
 from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import Failed, OutgoingMessage, Sent
-from chaski_embedded.control import server
+from chaski_embedded.control.address import SocketAddress
 from chaski_embedded.storage import schema
 from chaski_embedded.store import DeadLetterReader
 
 _TIMEOUT_SECONDS = 60.0
+_URL = "http://localhost/"  # the connector dials the socket whatever the host is
 _SENT_FIELDS = 2
 
 
 class RemoteOwner:
     """The process that owns a data folder. Opened by `find_owner`; the caller closes it."""
 
-    def __init__(self, folder: Path, url: str, secret: str) -> None:
+    def __init__(self, folder: Path) -> None:
+        """Prepares connections. `OSError`: there is no control folder, or its path is too long for a socket."""
         self.dead_letters = RemoteDeadLetters(self, folder / schema.FILE_NAME)
-        self._url = url
-        self._http = aiohttp.ClientSession(
-            headers={server.SECRET_HEADER: secret}, timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
-        )
+        self._address = SocketAddress(folder)
+        connector = aiohttp.UnixConnector(path=self._address.path)
+        self._http = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS))
 
     def queue(self, url: str) -> "RemoteQueue":
         """The queue with a URL, for sending. Makes no call."""
@@ -41,12 +42,10 @@ class RemoteOwner:
             BackendRejectedError: the owner refused the command.
         """
         try:
-            async with self._http.post(self._url, data=orjson.dumps(command)) as response:
+            async with self._http.post(_URL, data=orjson.dumps(command)) as response:
                 status, body = response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise BackendUnavailableError(f"the process that owns the folder does not respond: {error}") from error
-        if status == 403:
-            raise BackendRejectedError("AccessDenied", "another process responds at this port now")
         document = orjson.loads(body)
         if "error" not in document:
             return document["result"]
@@ -58,6 +57,7 @@ class RemoteOwner:
     async def close(self) -> None:
         """Closes the connection."""
         await self._http.close()
+        self._address.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -113,9 +113,8 @@ class RemoteQueue:
 async def find_owner(folder: Path) -> RemoteOwner | None:
     """The running process that owns a folder and serves a control API; None where there is none, or it has ended."""
     try:
-        location = orjson.loads((folder / server.FILE_NAME).read_bytes())
-        owner = RemoteOwner(folder, str(location["url"]), str(location["secret"]))
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
+        owner = RemoteOwner(folder)
+    except OSError:
         return None
     try:
         await owner.request({"action": "mark", "marks": []})

@@ -1,21 +1,23 @@
 """The control API of a process that owns a data folder."""
 
+import asyncio
 import os
+import socket
 import stat
+import sys
 from pathlib import Path
 
-import aiohttp
-import orjson
 import pytest
 
-from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, DeadLetterKey, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import OutgoingMessage, QueueCounts, Sent
 from chaski_core.retry.ladder import Reason
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.control.client import RemoteOwner, find_owner
-from chaski_embedded.control.server import FILE_NAME, SECRET_HEADER, start_control_server
+from chaski_embedded.control.address import FOLDER_NAME, MAX_PATH_BYTES, SOCKET_NAME
+from chaski_embedded.control.client import find_owner
+from chaski_embedded.control.server import start_control_server
 from support.clocks import SteppedClock
 
 LETTER = DeadLetter(
@@ -23,7 +25,7 @@ LETTER = DeadLetter(
 )
 
 
-async def test_a_client_with_the_secret_sends_marks_and_discards(tmp_path: Path) -> None:
+async def test_a_client_sends_marks_and_discards(tmp_path: Path) -> None:
     """Durably, as the owner would; a refusal has the broker's error code."""
     broker = await EmbeddedBroker.open(tmp_path, SteppedClock())
     control = await start_control_server(broker)
@@ -52,48 +54,80 @@ async def test_a_client_with_the_secret_sends_marks_and_discards(tmp_path: Path)
             await owner.request({"action": "drop everything"})
     await control.close()
     await broker.close()
-    assert not (tmp_path / FILE_NAME).exists()
+    assert not (tmp_path / FOLDER_NAME / SOCKET_NAME).exists()
 
 
-async def test_other_clients_are_refused(tmp_path: Path) -> None:
-    """The secret is in a file for the folder's owner only; a request without it, or with another, does nothing."""
+@pytest.mark.parametrize("before", [None, 0o777, 0o755], ids=["new", "everybody's", "readable"])
+async def test_only_the_owner_can_enter_the_folder_of_the_socket(tmp_path: Path, before: int | None) -> None:
+    """Whatever the umask is, and whatever permissions the folder had before."""
     broker = await EmbeddedBroker.open(tmp_path, SteppedClock())
-    await EmbeddedBackend(broker).dead_letters.put(LETTER)
+    if before is not None:
+        (tmp_path / FOLDER_NAME).mkdir()
+        (tmp_path / FOLDER_NAME).chmod(before)
     old = os.umask(0)
     try:
         control = await start_control_server(broker)
     finally:
         os.umask(old)
-    file = tmp_path / FILE_NAME
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    where = orjson.loads(file.read_bytes())
-    request = orjson.dumps({"action": "discard", "keys": [[LETTER.dead_lettered_at, "m1", "s", "ns/r"]]})
-    async with aiohttp.ClientSession() as http:
-        for headers in ({}, {SECRET_HEADER: ""}, {SECRET_HEADER: where["secret"][:-1]}):
-            async with http.post(where["url"], data=request, headers=headers) as answer:
-                assert answer.status == 403
-    async with RemoteOwner(tmp_path, where["url"], "another") as stranger:
-        with pytest.raises(BackendRejectedError, match="AccessDenied"):
-            await stranger.dead_letters.discard([DeadLetterKey(LETTER.dead_lettered_at, "m1", "s", "ns/r")])
-    assert len(await EmbeddedBackend(broker).dead_letters.get("m1")) == 1
+    assert stat.S_IMODE((tmp_path / FOLDER_NAME).stat().st_mode) == 0o700
+    assert stat.S_ISSOCK((tmp_path / FOLDER_NAME / SOCKET_NAME).stat().st_mode)
     await control.close()
     await broker.close()
 
 
-async def test_the_file_of_a_killed_process_is_ignored(tmp_path: Path) -> None:
-    """The port does not respond, or another process does; an invalid file is ignored."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+async def test_another_user_can_not_connect(tmp_path: Path) -> None:
+    """A process with another user id gets EACCES although it may enter every folder above."""
+    broker = await EmbeddedBroker.open(tmp_path, SteppedClock())
+    control = await start_control_server(broker)
+    for folder in (tmp_path, *tmp_path.parents[:-1]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    program = f"""import os, socket, sys
+os.setgid(65534); os.setuid(65534)
+try:
+    socket.socket(socket.AF_UNIX).connect({str(tmp_path / FOLDER_NAME / SOCKET_NAME)!r})
+except PermissionError:
+    sys.exit(13)"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    assert await process.wait() == 13
+    await control.close()
+    await broker.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has paths through a descriptor")
+async def test_the_path_of_the_folder_may_be_longer_than_an_address(tmp_path: Path) -> None:
+    """`sockaddr_un` holds 108 bytes on Linux."""
+    folder = tmp_path / ("long-" * 20) / ("longer-" * 10)
+    folder.mkdir(parents=True)
+    assert len(str(folder)) > MAX_PATH_BYTES
+    broker = await EmbeddedBroker.open(folder, SteppedClock())
+    control = await start_control_server(broker)
+    owner = await find_owner(folder)
+    assert owner is not None
+    await owner.close()
+    await control.close()
+    assert await find_owner(folder) is None
+    await broker.close()
+
+
+async def test_the_socket_of_a_killed_process_is_replaced(tmp_path: Path) -> None:
+    """It refuses connections, so no command takes it for an owner; the next owner's start replaces it."""
     assert await find_owner(tmp_path) is None
     broker = await EmbeddedBroker.open(tmp_path, SteppedClock())
     control = await start_control_server(broker)
-    left = (tmp_path / FILE_NAME).read_bytes()
     owner = await find_owner(tmp_path)
     assert owner is not None
     await control.close()
     async with owner:
         with pytest.raises(BackendUnavailableError):
             await owner.dead_letters.mark([])
-    (tmp_path / FILE_NAME).write_bytes(left)
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / FOLDER_NAME / SOCKET_NAME))
+    left.close()
     assert await find_owner(tmp_path) is None
-    (tmp_path / FILE_NAME).write_bytes(b"[]")
-    assert await find_owner(tmp_path) is None
+    control = await start_control_server(broker)
+    owner = await find_owner(tmp_path)
+    assert owner is not None
+    await owner.close()
+    await control.close()
     await broker.close()
