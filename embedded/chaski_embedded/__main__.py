@@ -1,60 +1,56 @@
 """`python -m chaski_embedded --data DIR --port N`: the embedded queues as an SQS endpoint."""
 
-import argparse
 import asyncio
 import ipaddress
-import signal
 import sys
-import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
-from chaski_core.errors import BackendError
+import typer
+
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.fifo.queue_attributes import REGION
 from chaski_embedded.sqs_api.server import DEFAULT_HOST, start_server
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.command import add_command, run_app, service_app
+from chaski_runtime.process.command_error import ExitCode
+from chaski_runtime.process.lifecycle import stop_on_signals
 
 DEFAULT_PORT = 9324
+_DESCRIPTION = """\
+Queues in a folder, served as Amazon SQS on this machine, without authentication.
+
+Exit codes: 0 stopped by a signal, 1 the folder or the address can't be used, 2 invalid input.
+"""
 
 
-class _Clock:
-    # `chaski_runtime` has the same clock, but this package does not depend on it.
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """The command line."""
 
-    def monotonic(self) -> float:
-        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    data: Annotated[str, typer.Option(metavar="DIR", help="Data folder of the queues.")] = ".chaski"
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = DEFAULT_HOST
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0: any free port.")] = (
+        DEFAULT_PORT
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs until SIGTERM or SIGINT; the exit status: 0, or 1 where the folder or the address can't be used."""
-    options = _parser().parse_args(arguments)
-    try:
-        asyncio.run(_serve(options.data, options.host, options.port))
-    except (BackendError, OSError) as error:
-        print(f"chaski_embedded: {error}", file=sys.stderr)  # noqa: T201 - output of a command
-        return 1
-    return 0
+    """Runs until SIGTERM or SIGINT; the exit code: 0, or 1 where the folder or the address can't be used."""
+    app = service_app("chaski_embedded")
+    add_command(app, Arguments, _run, name="chaski_embedded", description=_DESCRIPTION)
+    return run_app(app, arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m chaski_embedded", description="Queues in a folder, served as Amazon SQS."
-    )
-    parser.add_argument("--data", default=".chaski", metavar="DIR", help="data folder of the queues (%(default)s)")
-    parser.add_argument(
-        "--host", default=DEFAULT_HOST, help="address to listen on (%(default)s); without authentication"
-    )
-    parser.add_argument(
-        "--port", default=DEFAULT_PORT, type=int, metavar="N", help="port to listen on (%(default)s); 0: a free one"
-    )
-    return parser
+def _run(given: Arguments) -> ExitCode:
+    asyncio.run(_serve(given.data, given.host, given.port))
+    return ExitCode.OK
 
 
 async def _serve(folder: str, host: str, port: int) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    broker = await EmbeddedBroker.open(folder, _Clock())
+    stop = stop_on_signals()
+    broker = await EmbeddedBroker.open(folder, SystemClock())
     try:
         server = await start_server(broker, host, port)
         try:

@@ -1,110 +1,167 @@
 """The command `chaski-worker`."""
 
-import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
 import uvloop
 
-from chaski_core import __version__
-from chaski_core.errors import ChaskiError, InvalidInputError
+from chaski_core.errors import InvalidInputError
 from chaski_runtime.observability import logs
 from chaski_runtime.process import descriptors
+from chaski_runtime.process.command import (
+    LogFormat,
+    LogFormatOption,
+    LogLevel,
+    LogLevelOption,
+    MetricsPortOption,
+    add_command,
+    run_app,
+    service_app,
+)
+from chaski_runtime.process.command_error import ExitCode, wrong_input
 from chaski_worker.delivery.triage import Stage
 from chaski_worker.process import WorkerOptions, read_route, serve
-from chaski_worker.settings import from_environment
+from chaski_worker.settings import (
+    MAX_CONTENT_CHARACTERS,
+    MAX_VISIBILITY_SECONDS,
+    MIN_VISIBILITY_SECONDS,
+    SQS_SETTINGS,
+    WorkerOverrides,
+    with_overrides,
+)
 
 _DESCRIPTION = """\
 Delivers one route's messages from SQS; messages that fail for good become dead letters in DynamoDB.
 
-Credentials, region and endpoints come from AWS's default chain (environment, profile, IRSA, Pod Identity;
-AWS_ENDPOINT_URL_SQS and AWS_ENDPOINT_URL_DYNAMODB for emulators). SIGTERM: nothing new is received, messages in
-flight are finished or released in order. /healthz returns 503 when no poll has succeeded for a minute.
-"""
-_EPILOG = """\
-examples:
-  chaski-worker consume --route resolved.yaml                     first attempts of all queues of the route
-  chaski-worker consume --route resolved.yaml --queue messages    of one queue
-  chaski-worker retry --route resolved.yaml                       all rungs of the route
-  chaski-worker sweep --route resolved.yaml                       attempts nothing; keeps messages about to expire
+Credentials, region and endpoints come from AWS's default chain (environment, profile, IRSA, Pod Identity; \
+AWS_ENDPOINT_URL_SQS and AWS_ENDPOINT_URL_DYNAMODB for emulators). SIGTERM: nothing new is received, messages in flight \
+are finished or released in order. /healthz returns 503 when no poll has succeeded for a minute.
 
-exit codes: 0 stopped by a signal, 1 could not run, 2 invalid input
+Exit codes: 0 stopped by a signal, 1 could not run, 2 invalid input.
 """
+_CONSUME = """\
+Makes first attempts; in Strict the retries as well.
 
-_STAGES = {"consume": (Stage.FIRST,), "retry": (Stage.RETRY,), "sweep": (Stage.FIRST, Stage.RETRY)}
+Example: chaski-worker consume --route resolved.yaml --queue messages
+"""
+_RETRY = "Makes retries: consumes all rungs of the route."
+_SWEEP = "Attempts nothing: keeps messages of all queues and rungs as dead letters a day before SQS deletes them."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """Of all jobs."""
+
+    route: Annotated[Path, typer.Option(metavar="FILE", help="The resolved route.")]
+    secrets: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="Folder where the Secrets of the route are mounted, each in a folder of its name."
+        ),
+    ] = Path("/etc/chaski/secrets")
+    visibility_seconds: Annotated[
+        int | None,
+        typer.Option(
+            "--visibility-seconds",
+            envvar="CHASKI_VISIBILITY_SECONDS",
+            help="Visibility timeout of received messages.",
+            show_default="the route's timeout and 30 more, from 60 to 120",
+            min=MIN_VISIBILITY_SECONDS,
+            max=MAX_VISIBILITY_SECONDS,
+            metavar="N",
+        ),
+    ] = None
+    log_content_chars: Annotated[
+        int | None,
+        typer.Option(
+            "--log-content-chars",
+            envvar="CHASKI_LOG_CONTENT_CHARS",
+            help="Characters of a message's content in the log line of each attempt.",
+            show_default="0: none",
+            min=0,
+            max=MAX_CONTENT_CHARACTERS,
+            metavar="N",
+        ),
+    ] = None
+    allow_loopback: Annotated[
+        bool,
+        typer.Option(
+            "--allow-loopback",
+            envvar="CHASKI_ALLOW_LOOPBACK",
+            help="Call loopback addresses where a rule of the route allows them: for tests on one machine.",
+        ),
+    ] = False
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address for health and metrics.")] = "0.0.0.0"  # noqa: S104 - Pods are scraped from outside
+    metrics_port: MetricsPortOption = 9090
+    log_format: LogFormatOption = LogFormat.JSON
+    log_level: LogLevelOption = LogLevel.INFO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumeArguments(Arguments):
+    """Of the job that makes first attempts."""
+
+    queue: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this queue of the route.", show_default="all")
+    ] = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    given = _parser().parse_args(arguments)
-    try:
-        settings = from_environment(os.environ)
-    except InvalidInputError as error:
-        return _fail(2, str(error))
+    app = service_app("chaski-worker", description=_DESCRIPTION)
+    add_command(app, ConsumeArguments, _consume, name="consume", description=_CONSUME)
+    add_command(app, Arguments, _retry, name="retry", description=_RETRY)
+    add_command(app, Arguments, _sweep, name="sweep", description=_SWEEP)
+    return run_app(app, arguments)
+
+
+def _consume(given: ConsumeArguments) -> int:
+    return _run(given, (Stage.FIRST,), queue=given.queue)
+
+
+def _retry(given: Arguments) -> int:
+    return _run(given, (Stage.RETRY,))
+
+
+def _sweep(given: Arguments) -> int:
+    return _run(given, (Stage.FIRST, Stage.RETRY), expire_only=True)
+
+
+def _run(
+    given: Arguments, stages: tuple[Stage, ...], *, queue: str | None = None, expire_only: bool = False
+) -> ExitCode:
+    overrides = WorkerOverrides(given.visibility_seconds, given.log_content_chars)
     options = WorkerOptions(
-        stages=_STAGES[given.job],
+        stages=stages,
         route=given.route,
-        queue=getattr(given, "queue", None),
+        queue=queue,
         host=given.host,
         metrics_port=given.metrics_port,
-        allow_loopback=os.environ.get("CHASKI_ALLOW_LOOPBACK") == "1",
-        settings=settings,
+        allow_loopback=given.allow_loopback,
+        settings=with_overrides(SQS_SETTINGS, overrides),
         secrets=given.secrets,
-        expire_only=given.job == "sweep",
+        expire_only=expire_only,
     )
     try:
         resolved = read_route(options)
     except InvalidInputError as error:
-        return _fail(2, "\n".join([f"{options.route} can't be used", *(f"  {fault}" for fault in error.faults)]))
+        faults = "".join(f"\n  {fault}" for fault in error.faults)
+        raise wrong_input(f"{options.route} can't be used{faults}") from error
     except OSError as error:
-        return _fail(2, f"--route {options.route}: {error.strerror}")
+        raise wrong_input(f"--route {options.route}: {error.strerror}") from error
     descriptors.raise_limit()
-    log = logs.configure(given.log_format, given.log_level, service="chaski-worker")
+    log = logs.configure(given.log_format.value, given.log_level.value, service="chaski-worker")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(resolved, options, log))
-    except InvalidInputError as error:
-        return _fail(2, str(error))
-    except (ChaskiError, OSError) as error:
-        return _fail(1, str(error))
     finally:
         log.close()
-    return 0
-
-
-def _fail(code: int, text: str) -> int:
-    sys.stderr.write(f"chaski-worker: {text}\n")
-    return code
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "chaski-worker", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    jobs = parser.add_subparsers(dest="job", required=True, metavar="consume|retry|sweep")
-    consume = jobs.add_parser("consume", help="makes first attempts; in Strict the retries as well")
-    consume.add_argument("--queue", metavar="NAME", help="only this queue of the route (default: all)")
-    retry = jobs.add_parser("retry", help="makes retries: consumes all rungs of the route")
-    summary = "attempts nothing: keeps messages of all queues and rungs as dead letters a day before SQS deletes them"
-    sweep = jobs.add_parser("sweep", help=summary)
-    for job in (consume, retry, sweep):
-        job.add_argument("--route", type=Path, required=True, metavar="FILE", help="the resolved route")
-        job.add_argument(
-            "--secrets",
-            type=Path,
-            default=Path("/etc/chaski/secrets"),
-            metavar="DIR",
-            help="folder where the Secrets of the route are mounted, each in a folder of its name (default: %(default)s)",
-        )
-        job.add_argument("--host", default="0.0.0.0", help="address for health and metrics (default: %(default)s)")  # noqa: S104 - Pods are scraped from outside
-        job.add_argument("--metrics-port", type=int, default=9090, metavar="N", help="0: any free port (default: 9090)")
-        job.add_argument("--log-format", choices=("json", "console"), default="json", help="default: %(default)s")
-        job.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    return parser
+    return ExitCode.OK
 
 
 if __name__ == "__main__":

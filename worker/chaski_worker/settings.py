@@ -1,15 +1,10 @@
 """Settings of a worker process, with unit, default and reason."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-
-from chaski_core.errors import FieldError, InvalidInputError
 
 MIN_VISIBILITY_SECONDS = 2
 MAX_VISIBILITY_SECONDS = 120
 MAX_CONTENT_CHARACTERS = 8_192  # in a log line
-_VISIBILITY = "CHASKI_VISIBILITY_SECONDS"
-_CONTENT = "CHASKI_LOG_CONTENT_CHARS"
 _USUAL_VISIBILITY_SECONDS = 60
 _MAX_NEEDED_SHARE = 0.9  # of the visibility timeout: extending takes time too
 _ROUND_TRIPS_SECONDS = 30  # for the calls around an attempt
@@ -22,7 +17,7 @@ class WorkerSettings:
 
     #: Visibility timeout of received messages, extended by the heartbeat; after a crash their subjects wait for it. 0:
     #: the route's timeout and 30 more, from 60 to 120 seconds; no more, so that a hop repeated after a crash is still
-    #: within SQS's five minutes of deduplication. Set by CHASKI_VISIBILITY_SECONDS.
+    #: within SQS's five minutes of deduplication.
     visibility_seconds: int = 0
 
     #: The visibility of held messages is extended when this share of it is left.
@@ -80,7 +75,7 @@ class WorkerSettings:
     observe_interval_seconds: float = 10.0
 
     #: Characters of a message's content in the log line of each attempt; 0: none, because contents are private to the
-    #: target. Set by CHASKI_LOG_CONTENT_CHARS.
+    #: target.
     log_content_characters: int = 0
 
 
@@ -113,23 +108,21 @@ def needed_visibility(timeout_seconds: int, visibility_seconds: int, settings: W
     return min(timeout_seconds + margin, visibility_seconds * _MAX_NEEDED_SHARE)
 
 
-def from_environment(environment: Mapping[str, str], settings: WorkerSettings = SQS_SETTINGS) -> WorkerSettings:
-    """The settings, overridden by the process's environment.
+@dataclass(frozen=True, slots=True)
+class WorkerOverrides:
+    """Settings that flags of a command change; None keeps a value. Within the bounds above."""
 
-    Raises:
-        InvalidInputError: a value is invalid.
-    """
-    visibility = _integer(environment, _VISIBILITY, MIN_VISIBILITY_SECONDS, MAX_VISIBILITY_SECONDS)
-    content = _integer(environment, _CONTENT, 0, MAX_CONTENT_CHARACTERS)
-    if visibility is not None:
-        settings = replace(settings, visibility_seconds=visibility)
-    return settings if content is None else replace(settings, log_content_characters=content)
+    visibility_seconds: int | None = None
+    log_content_characters: int | None = None
 
 
-def _integer(environment: Mapping[str, str], name: str, least: int, most: int) -> int | None:
-    given = environment.get(name)
-    if given is None:
-        return None
-    if not given.isdecimal() or not least <= int(given) <= most:
-        raise InvalidInputError([FieldError(name, f'"{given}" is not an integer from {least} to {most}')])
-    return int(given)
+NO_OVERRIDES = WorkerOverrides()
+
+
+def with_overrides(settings: WorkerSettings, overrides: WorkerOverrides) -> WorkerSettings:
+    """The settings with the values that are given."""
+    if overrides.visibility_seconds is not None:
+        settings = replace(settings, visibility_seconds=overrides.visibility_seconds)
+    if overrides.log_content_characters is not None:
+        settings = replace(settings, log_content_characters=overrides.log_content_characters)
+    return settings

@@ -18,6 +18,30 @@ class LogLevel(StrEnum):
     error = "error"
 
 
+Visibility = Annotated[
+    int | None,
+    typer.Option(
+        envvar="CHASKI_VISIBILITY_SECONDS",
+        help="Seconds that the messages of a killed process stay hidden.",
+        min=2,
+        max=120,
+        show_default="as long as an attempt may take",
+    ),
+]
+
+
+LogContent = Annotated[
+    int | None,
+    typer.Option(
+        envvar="CHASKI_LOG_CONTENT_CHARS",
+        help="Characters of contents in the log lines of attempts.",
+        min=0,
+        max=8192,
+        show_default="0",
+    ),
+]
+
+
 def dev(  # noqa: PLR0913 - one parameter per option of the command
     *,
     routes: Routes,
@@ -39,6 +63,8 @@ def dev(  # noqa: PLR0913 - one parameter per option of the command
             show_default=False,
         ),
     ] = None,
+    visibility_seconds: Visibility = None,
+    log_content_chars: LogContent = None,
     log_format: LogFormatOption = LogFormat.console,
     log_level: Annotated[
         LogLevel, typer.Option(help="Minimum log level: `debug`, `info`, `warning` or `error`.")
@@ -51,8 +77,11 @@ def dev(  # noqa: PLR0913 - one parameter per option of the command
     [bold]Example:[/] chaski dev examples/first-route.yaml
     """
     from chaski_cli.dev.process import DevOptions, run_dev  # noqa: PLC0415 - keeps help fast
+    from chaski_cli.dev.workers import WorkerFlags  # noqa: PLC0415 - keeps help fast
+    from chaski_worker.settings import WorkerOverrides  # noqa: PLC0415 - keeps help fast
 
+    workers = WorkerFlags(secrets, WorkerOverrides(visibility_seconds, log_content_chars))
     options = DevOptions(
-        tuple(routes), data, host, port, metrics_port, console_port, log_format.value, log_level.value, secrets
+        tuple(routes), data, host, port, metrics_port, console_port, log_format.value, log_level.value, workers
     )
     raise typer.Exit(run_dev(options))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chaski_cli.dead_letters.replay import allowed_by
-from chaski_cli.dev.workers import Workers
+from chaski_cli.dev.workers import NO_FLAGS, WorkerFlags, Workers
 from chaski_console import server as console_server
 from chaski_console.auth.authenticators import is_loopback
 from chaski_console.data.views import Sources
@@ -77,11 +77,9 @@ class FixedRoutes:
 
 @contextlib.asynccontextmanager
 async def open_services(
-    routes: Sequence[Route], data: Path, listen: Addresses, logs: Logs, secrets: Path | None = None
+    routes: Sequence[Route], data: Path, listen: Addresses, logs: Logs, flags: WorkerFlags = NO_FLAGS
 ) -> AsyncIterator[Services]:
     """Starts all services. On exit no new messages are received, and attempts in flight finish.
-
-    `secrets`: folder with one folder per Secret that the routes name.
 
     Raises:
         ChaskiError: the folder, a route or a port can't be used.
@@ -97,7 +95,7 @@ async def open_services(
         await _warn_of_other_routes(broker, resolved)
         backend = EmbeddedBackend(broker)
         tracing = await stack.enter_async_context(tracing_of("chaski"))
-        workers = Workers(resolved, backend, worker_metrics, logs, clock, secrets=secrets, tracing=tracing)
+        workers = Workers(resolved, backend, worker_metrics, logs, clock, flags=flags, tracing=tracing)
         ingest = _ingest(FixedRoutes(resolved), backend, ingest_metrics, clock, tracing)
         server = _ingest_server(ingest, workers, broker)
 

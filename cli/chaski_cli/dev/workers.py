@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from chaski_core.ports import Backend, Clock
@@ -14,13 +14,24 @@ from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer
 from chaski_worker.consumer.worker import Worker
 from chaski_worker.metrics import WorkerMetrics
 from chaski_worker.observability.tracing import TracedDeliverer
-from chaski_worker.settings import WorkerSettings, from_environment
+from chaski_worker.settings import NO_OVERRIDES, WorkerOverrides, WorkerSettings, with_overrides
 
 _log = logging.getLogger(__name__)
 
 _STALE_POLL_SECONDS = 60.0  # three long polls
 # The embedded broker's counts are exact, so one poll shows that an older generation is empty.
 _SETTINGS = WorkerSettings(drained_polls=1, drained_over_seconds=0.0, observe_interval_seconds=2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFlags:
+    """What the command's flags change."""
+
+    secrets: Path | None = None  # folder with one folder per Secret; None: nothing is signed
+    overrides: WorkerOverrides = NO_OVERRIDES
+
+
+NO_FLAGS = WorkerFlags()
 
 
 class Workers:
@@ -34,7 +45,7 @@ class Workers:
         logs: Logs,
         clock: Clock,
         *,
-        secrets: Path | None = None,
+        flags: WorkerFlags = NO_FLAGS,
         tracing: Tracing | None = None,
     ) -> None:
         """Creates the workers.
@@ -45,14 +56,14 @@ class Workers:
             metrics: shared by all workers.
             logs: shared by all workers.
             clock: time.
-            secrets: folder with one folder per Secret; without it nothing is signed.
+            flags: of the command.
             tracing: creates a span per attempt; None disables it.
 
         Raises:
-            InvalidInputError: a Secret that a route names, or an environment variable, can't be used.
+            InvalidInputError: a Secret that a route names can't be used.
         """
-        settings = from_environment(os.environ, _SETTINGS)
-        dependencies = DelivererDependencies(clock, permit_loopback=True, secrets=secrets)
+        settings = with_overrides(_SETTINGS, flags.overrides)
+        dependencies = DelivererDependencies(clock, permit_loopback=True, secrets=flags.secrets)
         self._deliverers = [make_deliverer(each.route, metrics, dependencies) for each in routes]
         self._workers = {
             resolved.route.key: Worker(

@@ -1,52 +1,96 @@
 """The command `chaski-canary`."""
 
-import argparse
 import asyncio
 import contextlib
 import logging
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from aiohttp import web
 
-from chaski_core import __version__
 from chaski_ingest.canary.probe import Canary, CanaryConfig, parse_routes
 from chaski_runtime.observability import logs
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.command import (
+    LogFormat,
+    LogFormatOption,
+    LogLevel,
+    LogLevelOption,
+    MetricsPortOption,
+    add_command,
+    run_app,
+    service_app,
+)
+from chaski_runtime.process.command_error import ExitCode, wrong_input
 from chaski_runtime.process.lifecycle import stop_on_signals
 
 _DESCRIPTION = """\
 Sends a message through each route at an interval to a sink of its own, and measures how long it takes to arrive.
 
 It is a producer and a target like any other: the routes must allow the sink's URL, and ingest must accept the token.
+
+Exit codes: 0 stopped by a signal, 1 could not run, 2 invalid input.
 """
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """The command line."""
+
+    ingest: Annotated[str, typer.Option(metavar="URL", help="Base URL of ingest.")]
+    sink_url: Annotated[str, typer.Option(metavar="URL", help="URL of the sink that workers can reach.")]
+    route: Annotated[list[str], typer.Option(metavar="NAMESPACE/NAME", help="A route to probe; repeatable.")]
+    interval: Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="Between two messages to a route.")] = (
+        60.0
+    )
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Token or API key, read for each message.", show_default=False),
+    ] = None
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="PEM; the authority of ingest's certificate.",
+            show_default="the system's authorities",
+        ),
+    ] = None
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "0.0.0.0"  # noqa: S104 - workers connect from outside the Pod
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port of the sink; 0: any free port.")] = 8082
+    metrics_port: MetricsPortOption = 9090
+    log_format: LogFormatOption = LogFormat.JSON
+    log_level: LogLevelOption = LogLevel.INFO
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    given = _parser().parse_args(arguments)
+    app = service_app("chaski-canary")
+    add_command(app, Arguments, _run, name="chaski-canary", description=_DESCRIPTION)
+    return run_app(app, arguments)
+
+
+def _run(given: Arguments) -> ExitCode:
     try:
         routes = parse_routes(given.route)
     except ValueError as error:
-        sys.stderr.write(f"chaski-canary: {error}\n")
-        return 2
+        raise wrong_input(str(error)) from error
     config = CanaryConfig(given.ingest, given.sink_url, routes, given.interval, given.token_file, given.ca_file)
-    log = logs.configure(given.log_format, given.log_level, service="chaski-canary")
+    log = logs.configure(given.log_format.value, given.log_level.value, service="chaski-canary")
     try:
         asyncio.run(_serve(config, given))
-    except OSError as error:
-        sys.stderr.write(f"chaski-canary: {error}\n")
-        return 1
     finally:
         log.close()
-    return 0
+    return ExitCode.OK
 
 
-async def _serve(config: CanaryConfig, given: argparse.Namespace) -> None:
+async def _serve(config: CanaryConfig, given: Arguments) -> None:
     stop = stop_on_signals()
     canary = Canary(config, SystemClock())
     async with AsyncExitStack() as stack:
@@ -73,30 +117,6 @@ async def _serve(config: CanaryConfig, given: argparse.Namespace) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await sending
     _log.info("stopped")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        "chaski-canary", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--ingest", required=True, metavar="URL", help="base URL of ingest")
-    parser.add_argument("--sink-url", required=True, metavar="URL", help="URL of the sink that workers can reach")
-    parser.add_argument("--route", required=True, action="append", metavar="NAMESPACE/NAME", help="repeatable")
-    parser.add_argument("--interval", type=float, default=60.0, metavar="SECONDS", help="default: %(default)g")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="token or API key, read for each message")
-    parser.add_argument(
-        "--ca-file",
-        type=Path,
-        metavar="FILE",
-        help="PEM; the authority of ingest's certificate (default: the system's authorities)",
-    )
-    parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s)")  # noqa: S104 - workers connect from outside the Pod
-    parser.add_argument("--port", type=int, default=8082, metavar="N", help="port of the sink (default: 8082)")
-    parser.add_argument("--metrics-port", type=int, default=9090, metavar="N", help="default: 9090")
-    parser.add_argument("--log-format", choices=("json", "console"), default="json", help="default: %(default)s")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    return parser
 
 
 if __name__ == "__main__":

@@ -71,6 +71,5 @@ def test_the_command_reports_invalid_routes(tmp_path: Path, capsys: pytest.Captu
     assert "chaski provision" in capsys.readouterr().err
     assert main(["--auth", "none", "--routes", str(tmp_path / "absent")]) == 2
     assert "No such file" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        main(["--routes", str(tmp_path), "--auth", "anything"])
+    assert main(["--routes", str(tmp_path), "--auth", "anything"]) == 2
     assert "--auth" in capsys.readouterr().err

@@ -1,16 +1,19 @@
 """Settings of a worker process, and times derived from them."""
 
+from typing import get_type_hints
+
 import pytest
 
-from chaski_core.errors import InvalidInputError
-from chaski_worker.__main__ import main
+from chaski_cli.commands.dev import dev
+from chaski_worker.__main__ import Arguments, main
 from chaski_worker.settings import (
     SQS_SETTINGS,
+    WorkerOverrides,
     WorkerSettings,
-    from_environment,
     needed_visibility,
     poll_seconds_for,
     visibility_for,
+    with_overrides,
 )
 
 
@@ -35,28 +38,47 @@ def test_an_attempt_needs_visibility_beyond_its_timeout(timeout: int, visibility
     assert needed_visibility(timeout, visibility, WorkerSettings()) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(("environment", "seconds"), [({}, 0), ({"CHASKI_VISIBILITY_SECONDS": "6"}, 6)])
-def test_the_environment_sets_the_visibility_timeout(environment: dict[str, str], seconds: int) -> None:
-    """In whole seconds; by default it depends on the route."""
-    assert from_environment(environment).visibility_seconds == seconds
-    assert from_environment(environment).delete_linger_seconds == SQS_SETTINGS.delete_linger_seconds
+def test_overrides_replace_only_what_they_name() -> None:
+    """None keeps a value; the rest stays as on SQS."""
+    assert with_overrides(SQS_SETTINGS, WorkerOverrides()) == SQS_SETTINGS
+    made = with_overrides(SQS_SETTINGS, WorkerOverrides(visibility_seconds=6, log_content_characters=500))
+    assert (made.visibility_seconds, made.log_content_characters) == (6, 500)
+    assert made.delete_linger_seconds == SQS_SETTINGS.delete_linger_seconds
 
 
-@pytest.mark.parametrize("value", ["", "1", "121", "6.5", "-6", "soon"])
+@pytest.mark.parametrize("value", ["1", "121", "6.5", "-6", "soon"])
+@pytest.mark.parametrize("job", ["consume", "retry", "sweep"])
 def test_an_invalid_visibility_timeout_is_refused(
+    job: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the name of the variable; the command ends with 2."""
+    monkeypatch.setenv("CHASKI_VISIBILITY_SECONDS", value)
+    assert main([job, "--route", "any"]) == 2
+    assert "CHASKI_VISIBILITY_SECONDS" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["2", "120", ""])
+def test_a_valid_visibility_timeout_is_taken(
     value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With its name and the valid range; the command ends with 2."""
-    with pytest.raises(InvalidInputError, match="CHASKI_VISIBILITY_SECONDS"):
-        from_environment({"CHASKI_VISIBILITY_SECONDS": value})
+    """An empty variable counts as not set, as for every flag. The command goes on to the file that is missing."""
     monkeypatch.setenv("CHASKI_VISIBILITY_SECONDS", value)
-    assert main(["consume", "--route", "any"]) == 2
-    assert "from 2 to 120" in capsys.readouterr().err
+    assert main(["consume", "--route", "/absent"]) == 2
+    assert "/absent" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("environment", "characters"), [({}, 0), ({"CHASKI_LOG_CONTENT_CHARS": "500"}, 500)])
-def test_contents_are_logged_only_where_configured(environment: dict[str, str], characters: int) -> None:
-    """And never more than 8,192 characters."""
-    assert from_environment(environment).log_content_characters == characters
-    with pytest.raises(InvalidInputError, match="CHASKI_LOG_CONTENT_CHARS"):
-        from_environment({"CHASKI_LOG_CONTENT_CHARS": "8193"})
+@pytest.mark.parametrize(("flag", "code"), [("8192", "/absent"), ("8193", "log-content-chars")])
+def test_at_most_8192_characters_of_a_content_are_logged(
+    flag: str, code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Contents are private to their target."""
+    assert main(["consume", "--route", "/absent", "--log-content-chars", flag]) == 2
+    assert code in capsys.readouterr().err
+
+
+def test_chaski_dev_has_the_same_bounds() -> None:
+    """`chaski dev` states them again, because its help must not import the worker."""
+    of_dev, of_worker = (get_type_hints(each, include_extras=True) for each in (dev, Arguments))
+    for name in ("visibility_seconds", "log_content_chars"):
+        (one,), (other,) = of_dev[name].__metadata__, of_worker[name].__metadata__
+        assert (one.min, one.max, one.envvar) == (other.min, other.max, other.envvar)

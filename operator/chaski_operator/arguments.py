@@ -1,0 +1,178 @@
+"""The command line and environment of the operator, and the settings that result. `docs/operator.md` has the same table."""
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+
+from chaski_operator.settings import LeaseSettings, OperatorSettings, ReconcileIntervals, ToolPods, WorkerPodTemplate
+from chaski_runtime.process.command import LogFormat, LogLevel, comma_separated, pair
+
+PREFIX = "CHASKI_OPERATOR_"
+
+
+def _option(flags: str, purpose: str, **more: Any) -> Any:
+    return typer.Option(flags, envvar=_variable(flags), help=purpose, **more)
+
+
+def _list_option(flags: str, purpose: str, **more: Any) -> Any:
+    purpose = f"{purpose} Environment variable: {_variable(flags)}, separated by commas."
+    return typer.Option(flags, help=purpose, show_default=False, **more)
+
+
+def _variable(flags: str) -> str:
+    return PREFIX + flags.partition("/")[0].removeprefix("--").replace("-", "_").upper()
+
+
+_seconds: dict[str, Any] = {"min": 0, "max": 31_536_000, "metavar": "SECONDS"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """The command line. Each flag can also be set by an environment variable."""
+
+    worker_image: Annotated[str, _option("--worker-image", "Image of the workers.")]
+    worker_pull_policy: Annotated[str, _option("--worker-pull-policy", "Pull policy of that image.")] = "IfNotPresent"
+    worker_pull_secret: Annotated[
+        list[str], _list_option("--worker-pull-secret", "Secret for a private registry; repeatable.", metavar="NAME")
+    ] = field(default_factory=comma_separated("CHASKI_OPERATOR_WORKER_PULL_SECRET"))
+    worker_role_arn: Annotated[
+        str, _option("--worker-role-arn", "IAM role on the workers' ServiceAccounts (IRSA).", metavar="ARN")
+    ] = ""
+    worker_env: Annotated[
+        list[tuple],  # type: ignore[type-arg]  # of two texts; typer would take an option of two values
+        _list_option("--worker-env", "Environment of the workers; repeatable.", metavar="NAME=VALUE", parser=pair),
+    ] = field(default_factory=comma_separated("CHASKI_OPERATOR_WORKER_ENV"))
+    worker_network_policy: Annotated[
+        bool,
+        _option(
+            "--worker-network-policy/--no-worker-network-policy",
+            "Create a NetworkPolicy for the workers of each route.",
+        ),
+    ] = False
+    tools_image: Annotated[
+        str,
+        _option("--tools-image", "Image with the command chaski, for replays; without it ChaskiReplays stay pending."),
+    ] = ""
+    tools_pull_policy: Annotated[str, _option("--tools-pull-policy", "Pull policy of that image.")] = "IfNotPresent"
+    tools_role_arn: Annotated[
+        str, _option("--tools-role-arn", "IAM role on the ServiceAccounts of replays (IRSA).", metavar="ARN")
+    ] = ""
+    namespace: Annotated[
+        list[str], _list_option("--namespace", "Serve only this namespace; repeatable; default: all.", metavar="NS")
+    ] = field(default_factory=comma_separated("CHASKI_OPERATOR_NAMESPACE"))
+    installation: Annotated[
+        str,
+        _option(
+            "--installation",
+            "Name of this installation in AWS tags, unique in the account.",
+            metavar="NAME",
+            show_default="the UID of kube-system",
+        ),
+    ] = ""
+    resync_seconds: Annotated[
+        float, _option("--resync-seconds", "Between two full reconciliations of a route.", **_seconds)
+    ] = 300.0
+    busy_seconds: Annotated[
+        float,
+        _option(
+            "--busy-seconds",
+            "Between two reconciliations while queues drain or a table is being created.",
+            **_seconds,
+        ),
+    ] = 10.0
+    drained_seconds: Annotated[
+        float,
+        _option("--drained-seconds", "For which a draining queue must stay empty before it is deleted.", **_seconds),
+    ] = 60.0
+    fence_seconds: Annotated[
+        float, _option("--fence-seconds", "Until a queue policy takes effect everywhere.", **_seconds)
+    ] = 60.0
+    scaling_seconds: Annotated[
+        float,
+        _option("--scaling-seconds", "Between two checks of a route's queues and Pods by the autoscaler.", **_seconds),
+    ] = 10.0
+    scale_down_window_seconds: Annotated[
+        float,
+        _option(
+            "--scale-down-window-seconds",
+            "For which a Pod must be surplus before it is removed.",
+            **_seconds | {"max": 3600},
+        ),
+    ] = 300.0
+    aws_threads: Annotated[int, _option("--aws-threads", "Concurrent calls to AWS.", min=1, metavar="N")] = 16
+    lease_namespace: Annotated[
+        str, _option("--lease-namespace", "Namespace of the Lease.", metavar="NS", show_default="the Pod's")
+    ] = ""
+    lease_name: Annotated[str, _option("--lease-name", "Name of the Lease.", metavar="NAME")] = "chaski-operator"
+    lease_seconds: Annotated[
+        int,
+        _option("--lease-seconds", "Without a renewal after which another process may take it.", min=1, metavar="N"),
+    ] = 15
+    identity: Annotated[
+        str, _option("--identity", "Identity of its holder.", metavar="NAME", show_default="the Pod's name")
+    ] = field(default_factory=socket.gethostname)
+    host: Annotated[str, _option("--host", "Address of the health and metrics endpoints.", metavar="ADDRESS")] = (
+        "0.0.0.0"  # noqa: S104 - Pods are scraped from outside
+    )
+    metrics_port: Annotated[
+        int,
+        _option("--metrics-port", "Port of these endpoints; 0: any free port.", min=0, max=65535, metavar="N"),
+    ] = 9090
+    log_format: Annotated[LogFormat, _option("--log-format", "Format of log lines.")] = LogFormat.JSON
+    log_level: Annotated[LogLevel, _option("--log-level", "Minimum log level.")] = LogLevel.INFO
+
+
+def settings_of(given: Arguments, environment: Mapping[str, str], namespace: str) -> OperatorSettings:
+    """The settings from the command line and the environment.
+
+    Args:
+        given: the parsed command line.
+        environment: of the process; AWS regions and endpoints are passed on to workers.
+        namespace: of the Pod, or of the kubeconfig's context.
+    """
+    pods = WorkerPodTemplate(
+        image=given.worker_image,
+        pull_policy=given.worker_pull_policy,
+        pull_secrets=tuple(given.worker_pull_secret),
+        role_arn=given.worker_role_arn or None,
+        environment=_passed_on(environment) | dict(given.worker_env),
+        network_policy=given.worker_network_policy,
+    )
+    intervals = ReconcileIntervals(
+        resync_seconds=given.resync_seconds,
+        busy_seconds=min(given.busy_seconds, given.resync_seconds),
+        drained_seconds=given.drained_seconds,
+        fence_seconds=given.fence_seconds,
+        scaling_seconds=given.scaling_seconds,
+        down_window_seconds=given.scale_down_window_seconds,
+        aws_threads=given.aws_threads,
+    )
+    lease = LeaseSettings(
+        namespace=given.lease_namespace or namespace,
+        name=given.lease_name,
+        identity=given.identity,
+        duration_seconds=given.lease_seconds,
+        renew_seconds=given.lease_seconds / 3,
+    )
+    tools = ToolPods(
+        image=given.tools_image,
+        pull_policy=given.tools_pull_policy,
+        pull_secrets=pods.pull_secrets,
+        role_arn=given.tools_role_arn or None,
+        environment=pods.environment,
+        network_policy=pods.network_policy,
+    )
+    return OperatorSettings(
+        pods, lease, tuple(given.namespace), given.installation, intervals, tools if given.tools_image else None
+    )
+
+
+def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """AWS region and endpoints for the workers. Never credentials: they have their own."""
+    names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_STS")
+    found = {name: environment[name] for name in names if environment.get(name)}
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    return found | ({"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {})
