@@ -79,6 +79,20 @@ def settled_at(message_id: str, requests: list[Seen]) -> float:
     return max(done[number + 1] for number in range(len(needed(message_id))))
 
 
+def check_repeats(producer: Producer, requests: dict[str, list[Seen]]) -> None:
+    """A first attempt that a kill repeats belongs to one of the subject's last ten messages."""
+    firsts = sorted(
+        (seen.at, number)
+        for number, message_id in enumerate(producer.accepted)
+        for seen in requests[message_id]
+        if seen.attempt == 1
+    )
+    newest = -1
+    for _, number in firsts:
+        assert newest - number < 10, (producer.subject, newest, number)
+        newest = max(newest, number)
+
+
 def check_order(producer: Producer, requests: dict[str, list[Seen]]) -> None:
     """Strict: a message begins after its predecessor was settled. Relaxed: after it was attempted."""
     for before, after in itertools.pairwise(producer.accepted):
@@ -132,6 +146,7 @@ async def test_nothing_accepted_is_lost_and_order_is_kept_over_kills(
     assert all({seen.attempt for seen in requests[each]} == set(range(1, len(needed(each)) + 1)) for each in accepted)
     for producer in producers:
         check_order(producer, requests)
+        check_repeats(producer, requests)
     repeats = len(target.seen) - sum(len(needed(each)) for each in accepted)
     assert server.kills == KILLS
     report(

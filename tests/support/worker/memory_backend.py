@@ -55,12 +55,13 @@ class LoopClock:
 class Faults:
     """Injected faults: `before(action)` is called ahead of each call, `after(action)` when it has taken effect.
 
-    Both may raise BackendUnavailableError. `entry(action, index)` may return a Failed for one entry of a batch.
+    A queue's call takes `seconds(action)` before either. Both may raise BackendUnavailableError. `entry(action, index)` may return a Failed for one entry of a batch.
     """
 
     before: Callable[[str], None] = lambda _action: None
     after: Callable[[str], None] = lambda _action: None
     entry: Callable[[str, int], Failed | None] = lambda _action, _index: None
+    seconds: Callable[[str], float] = lambda _action: 0.0
 
 
 class MemoryQueue:
@@ -81,7 +82,7 @@ class MemoryQueue:
 
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
         """As in `chaski_core.ports`."""
-        self._call("send")
+        await self._call("send")
         results: list[Sent | Failed] = []
         for index, message in enumerate(messages):
             failed = self._faults.entry("send", index)
@@ -99,7 +100,7 @@ class MemoryQueue:
         self, *, max_messages: int, wait_seconds: float, visibility_seconds: int, attempt_id: str
     ) -> Sequence[ReceivedMessage]:
         """As in `chaski_core.ports`."""
-        self._call("receive")
+        await self._call("receive")
         deadline = self._clock.monotonic() + wait_seconds
         while True:
             taken = self._rules.receive(
@@ -128,7 +129,7 @@ class MemoryQueue:
 
     async def delete(self, receipt_handles: Sequence[str]) -> Sequence[Failed | None]:
         """As in `chaski_core.ports`."""
-        self._call("delete")
+        await self._call("delete")
         results: list[Failed | None] = []
         for index, handle in enumerate(receipt_handles):
             sequence, receive = map(int, handle.split("-"))
@@ -138,7 +139,7 @@ class MemoryQueue:
 
     async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
         """As in `chaski_core.ports`."""
-        self._call("change_visibility")
+        await self._call("change_visibility")
         results: list[Failed | None] = []
         for index, change in enumerate(changes):
             sequence, receive = map(int, change.receipt_handle.split("-"))
@@ -150,7 +151,7 @@ class MemoryQueue:
 
     async def counts(self) -> QueueCounts:
         """As in `chaski_core.ports`."""
-        self._call("counts")
+        await self._call("counts")
         return self._rules.counts(self._now())
 
     def _id(self, sequence: int) -> str:
@@ -159,8 +160,10 @@ class MemoryQueue:
     def _now(self) -> int:
         return self._clock.now_ms() - EPOCH_MS
 
-    def _call(self, action: str) -> None:
+    async def _call(self, action: str) -> None:
         self.calls[action] += 1
+        if seconds := self._faults.seconds(action):
+            await asyncio.sleep(seconds)
         self._faults.before(action)
 
     def _answer(self, action: str, results: list[T]) -> list[T]:

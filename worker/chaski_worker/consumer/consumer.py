@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 from chaski_core.errors import BackendError
@@ -68,7 +69,7 @@ class Consumer:
         self._renew_below = renew_below * visibility_seconds
         self._lanes: dict[Lane, asyncio.Task[None]] = {}
         self._latest: dict[LaneKey, asyncio.Task[None]] = {}
-        self._extending: set[asyncio.Task[None]] = set()
+        self._extending: dict[Lane, asyncio.Task[None]] = {}
         self._polled: dict[str, float] = {}  # queue URL -> monotonic seconds of the last successful poll
 
     async def run(self) -> None:
@@ -103,10 +104,14 @@ class Consumer:
             await asyncio.sleep(self._visibility / _TICKS_PER_VISIBILITY)
             now = self._clock.monotonic()
             for lane in self._lanes:
-                if lane.lost is None and not lane.busy and not lane.outlasts(self._renew_below, now):
+                # An extension waits for a delete under way, also where one delete after the other fails.
+                if lane.lost is None and lane not in self._extending and not lane.outlasts(self._renew_below, now):
                     task = asyncio.create_task(self._visibility_of(lane).extend(lane))
-                    self._extending.add(task)
-                    task.add_done_callback(self._extending.discard)
+                    self._extending[lane] = task
+                    task.add_done_callback(partial(self._end_extension, lane))
+
+    def _end_extension(self, lane: Lane, _: asyncio.Task[None]) -> None:
+        del self._extending[lane]
 
     async def drained(self) -> None:
         """Waits until no lane is left."""

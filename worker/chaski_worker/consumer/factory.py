@@ -141,6 +141,7 @@ class ConsumerFactory:
             clock=self.clock,
             settings=settings,
             stopping=self.stopping,
+            random=self.random,
             needed_visibility=needed_visibility(route.delivery.timeout_seconds, visibility, settings),
         )
         return Consumer(
@@ -173,7 +174,6 @@ class ConsumerFactory:
         visibility = VisibilityManager(
             queue,
             clock=self.clock,
-            random=self.random,
             visibility_seconds=visibility_seconds,
             linger_seconds=self.settings.delete_linger_seconds,
         )

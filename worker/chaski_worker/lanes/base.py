@@ -1,12 +1,11 @@
-"""Delivers one lane in order: triage, attempt, decide, settle, delete, next."""
+"""Delivers one lane in order: triage, attempt, decide, settle, next; the deletes run beside it."""
 
 import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import Clock, ReceivedMessage
@@ -15,8 +14,9 @@ from chaski_core.route.model import Route
 from chaski_core.values import message_value
 from chaski_worker.delivery.attempt import AttemptResult, ParkLaneError, SaturatedError, ShortageRetry
 from chaski_worker.delivery.triage import Deliverable, Stage, Undeliverable, triage, url_of
+from chaski_worker.lanes.deletes import LaneDeletes
 from chaski_worker.lanes.handoff import Handoff, dead_letter_of_give_up, dead_letter_of_undeliverable
-from chaski_worker.lanes.lane import Lane, LaneLostError, PipelinedDelete, refused_delete
+from chaski_worker.lanes.lane import Lane, LaneLostError
 from chaski_worker.lanes.visibility import VisibilityManager
 from chaski_worker.observability.reporting import Reporter
 from chaski_worker.settings import WorkerSettings
@@ -36,6 +36,7 @@ class LaneContext:
     clock: Clock
     settings: WorkerSettings
     stopping: asyncio.Event
+    random: Callable[[], float]  # in [0, 1)
     needed_visibility: float  # seconds that a lane must stay hidden when an attempt begins
 
 
@@ -80,6 +81,13 @@ class Disposition:
     delivered_to: str | None = None  # target; None unless delivered
 
 
+@dataclass(frozen=True, slots=True)
+class Stays:
+    """The message stays at the head of its queue, hidden for `hidden_seconds`; None: it is released. The lane ends."""
+
+    hidden_seconds: int | None
+
+
 class LaneRunner(ABC):
     """Works one lane off. The two orderings differ in `_process_head` and `_handle_failure`."""
 
@@ -89,54 +97,47 @@ class LaneRunner(ABC):
 
     async def run(self, lane: Lane) -> None:
         """Delivers until the lane is empty, lost or parked, or the worker stops; then releases the rest."""
-        deleting = _DeleteInFlight()
+        deletes = LaneDeletes(lane, self.visibility, self._after_delete, self.context.random)
         try:
-            await self._work_off(lane, deleting)
-            await self.visibility.release(lane)
+            hidden_seconds = await self._work_off(lane, deletes)
+            await deletes.finish()
+            if hidden_seconds is None:
+                await self.visibility.release(lane)
+            else:
+                await self.visibility.hide_head_and_release_rest(lane, hidden_seconds)
         except LaneLostError as lost:
-            await deleting.finish_ignoring_loss()
             _log.warning("dropped the lane of %s: %s", lane.key[1], lost)
-        except SaturatedError:
-            await deleting.finish_ignoring_loss()
-            await self.visibility.hide_head_and_release_rest(lane, self.context.settings.park_seconds)
-        except ParkLaneError as error:
-            await deleting.finish_ignoring_loss()
-            await self.visibility.hide_head_and_release_rest(lane, error.seconds)
+            with contextlib.suppress(LaneLostError):
+                await deletes.finish()  # a call under way may still succeed, and is reported
         finally:
-            deleting.cancel()
+            deletes.cancel()
 
-    async def _work_off(self, lane: Lane, deleting: "_DeleteInFlight") -> None:
-        messages = tuple(lane.held)
-        for message in messages:
-            step = await self._process_head(lane, message)
-            # The delete of the previous message ran beside this attempt. It is awaited before anything else is settled,
-            # so that the deletes of a lane are acknowledged in order.
-            if deleting.pending:
-                self.visibility.flush_deletes_soon()
-            await deleting.finish()
-            settled = await self._settle(lane, message, step)
-            if settled is None:
-                return
-            deleting.start(self._start_delete(lane, message, settled), partial(self._delete, lane, message, settled))
-        await deleting.finish()
+    async def _work_off(self, lane: Lane, deletes: LaneDeletes[Disposition]) -> int | None:
+        """Works until a message stays in its queue; for how many seconds that one is to be hidden, None: not at all."""
+        try:
+            for message in tuple(lane.held):
+                await lane.may_continue.wait()
+                step = await self._process_head(lane, message)
+                settled = await self._settle(lane, message, step)
+                if isinstance(settled, Stays):
+                    return settled.hidden_seconds
+                deletes.add(message, settled)
+        except SaturatedError:
+            return self.context.settings.park_seconds
+        except ParkLaneError as error:
+            return error.seconds
+        return None
 
     @abstractmethod
     async def _process_head(self, lane: Lane, message: ReceivedMessage) -> Step:
         """Judges the next message and attempts it where it is deliverable and due."""
 
     @abstractmethod
-    async def _handle_failure(self, lane: Lane, message: ReceivedMessage, made: AttemptMade) -> Disposition | None:
-        """Settles a failed attempt; None where the message stays in its queue."""
+    async def _handle_failure(self, lane: Lane, message: ReceivedMessage, made: AttemptMade) -> Disposition | Stays:
+        """Settles a failed attempt."""
 
-    def _start_delete(self, lane: Lane, message: ReceivedMessage, settled: Disposition) -> PipelinedDelete | None:
-        """Deletes a settled message without a task, where nothing else is left to be done for it."""
-        return self.visibility.start_delete(lane, message, partial(self._report, settled))
-
-    async def _delete(self, lane: Lane, message: ReceivedMessage, settled: Disposition) -> None:
-        await self.visibility.delete(lane, message)
-        self._report(settled)
-
-    def _report(self, settled: Disposition) -> None:
+    async def _after_delete(self, _message: ReceivedMessage, settled: Disposition) -> None:
+        """Reports a message that its queue has deleted."""
         if settled.dead_letter is not None:
             self.context.reporter.dead_lettered(settled.dead_letter)
         elif settled.delivered_to is not None and settled.task is not None:
@@ -154,33 +155,32 @@ class LaneRunner(ABC):
         async def may_dial() -> bool:
             if not self.visibility.has_visibility(lane, context.needed_visibility):
                 await self.visibility.ensure_visibility(lane, context.needed_visibility)
-            return not context.stopping.is_set()
+            return lane.may_continue.is_set() and not context.stopping.is_set()
 
-        if context.stopping.is_set():
-            return Stopping()
-        result = await context.attempts.make(task, may_dial)
-        if result is None:
-            return Stopping()
-        decision = decide(context.route.retry, result.outcome, task.ladder, context.clock.now_ms())
-        context.reporter.attempted(context.stage, task, result, decision)
-        return AttemptMade(task, result, decision)
+        while not context.stopping.is_set():
+            result = await context.attempts.make(task, may_dial)
+            if result is not None:
+                decision = decide(context.route.retry, result.outcome, task.ladder, context.clock.now_ms())
+                context.reporter.attempted(context.stage, task, result, decision)
+                return AttemptMade(task, result, decision)
+            await lane.may_continue.wait()  # a delete failed while the attempt waited for its turn; no slot is taken
+        return Stopping()
 
-    async def _settle(self, lane: Lane, message: ReceivedMessage, step: Step) -> Disposition | None:
+    async def _settle(self, lane: Lane, message: ReceivedMessage, step: Step) -> Disposition | Stays:
         match step:
             case AttemptMade(task=task, result=result, decision=Delivered()):
                 return Disposition(task, delivered_to=result.outcome.target)
             case AttemptMade():
                 return await self._handle_failure(lane, message, step)
             case NotDue(seconds=seconds):
-                await self.visibility.hide_head_and_release_rest(lane, seconds)
-                return None
+                return Stays(seconds)
             case AlreadyExhausted(task=task, state=state):
                 target = self.context.attempts.target_of(url_of(task.envelope))
                 return await self._give_up(lane, task, GiveUp(Reason.EXHAUSTED, state), target)
             case Undeliverable():
                 return await self._dead_letter_unattempted(lane, message, step)
             case Stopping():
-                return None
+                return Stays(None)
 
     async def _dead_letter_unattempted(
         self, lane: Lane, message: ReceivedMessage, undeliverable: Undeliverable
@@ -196,50 +196,3 @@ class LaneRunner(ABC):
         dead_letter = dead_letter_of_give_up(self.context.route.key, task, decision, target, now)
         await self.context.handoff.to_dead_letters(lane, dead_letter)
         return Disposition(task, dead_letter)
-
-
-class _DeleteInFlight:
-    """The one delete of a lane that may run beside the next attempt."""
-
-    def __init__(self) -> None:
-        self._started: PipelinedDelete | None = None
-        self._retry: Callable[[], Coroutine[None, None, None]] | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def pending(self) -> bool:
-        """Whether the delete is still under way."""
-        under_way = self._started or self._task
-        return under_way is not None and not under_way.done()
-
-    def start(self, started: PipelinedDelete | None, retry: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Takes over a delete.
-
-        Args:
-            started: the delete under way; None where it could not be started without the lane's lock.
-            retry: deletes until it succeeds.
-        """
-        self._started, self._retry = started, retry
-        if started is None:
-            self._task = asyncio.create_task(retry())
-
-    async def finish(self) -> None:
-        """Waits for the delete and repeats it where it failed. Raises LaneLostError where it can't succeed any more."""
-        started, self._started = self._started, None
-        task, self._task = self._task, None
-        if task:
-            await task
-        elif started and self._retry and (failure := await started.failure()):
-            if failure.sender_fault:
-                raise refused_delete(started.lane, failure)
-            await self._retry()
-
-    async def finish_ignoring_loss(self) -> None:
-        """As `finish`, for a lane that has ended: a LaneLostError is ignored."""
-        with contextlib.suppress(LaneLostError):
-            await self.finish()
-
-    def cancel(self) -> None:
-        """Does not wait. A cancelled delete may or may not have taken effect; if not, the message is redelivered."""
-        if self._task:
-            self._task.cancel()

@@ -7,9 +7,10 @@ from typing import Generic, TypeVar
 
 from chaski_core.ports import MAX_BATCH_ENTRIES
 
-FLUSH_SOON_SECONDS = 0.005
+FLUSH_SOON_SECONDS = 0.002  # lanes that are blocked at nearly the same time share a call
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Entry = tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]
 
 
 class Batcher(Generic[Item, Result]):
@@ -27,55 +28,69 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         self._call = call
         self._linger = linger_seconds
-        self._waiting: deque[tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]] = deque()
-        self._items = 0  # in `_waiting`
+        self._waiting: deque[Entry[Item, Result]] = deque()
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._expedited = False
+        self._flush_at = 0.0  # loop seconds, of the timer
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def flush_soon(self) -> None:
-        """A caller is blocked: flush the pending batch, or the next one, within `FLUSH_SOON_SECONDS`."""
-        if self._expedited or self._linger <= FLUSH_SOON_SECONDS:
-            return
-        self._expedited = True  # until the next flush
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_SOON_SECONDS, self._flush)
+    async def submit(self, items: Sequence[Item], *, soon: bool = False) -> Sequence[Result]:
+        """The results for 1 to 10 items. Raises what the call raised.
 
-    async def submit(self, items: Sequence[Item]) -> Sequence[Result]:
-        """The results for 1 to 10 items. Raises what the call raised."""
-        return await self.submit_nowait(items)
-
-    def submit_nowait(self, items: Sequence[Item]) -> asyncio.Future[Sequence[Result]]:
-        """As `submit`, for a caller that continues meanwhile."""
+        Args:
+            items: are read when the call is made. A list may grow until then, to ten at most; each growth is followed by
+                `flush_if_full`. The number of results says how many items the call had.
+            soon: the caller is blocked; as `flush_soon`.
+        """
         loop = asyncio.get_running_loop()
         results: asyncio.Future[Sequence[Result]] = loop.create_future()
         self._waiting.append((items, results))
-        self._items += len(items)
-        if self._items >= MAX_BATCH_ENTRIES:
-            self._flush()
-        elif self._timer is None:
-            linger = FLUSH_SOON_SECONDS if self._expedited else self._linger
-            self._timer = loop.call_later(linger, self._flush) if linger else loop.call_soon(self._flush)
-        return results
+        self._flush_within(min(self._linger, FLUSH_SOON_SECONDS) if soon else self._linger)
+        self.flush_if_full()
+        return await results
 
-    def _flush(self) -> None:
-        self._expedited = False
-        self._items = 0
+    def flush_soon(self) -> None:
+        """A caller is blocked: sends what is waiting within `FLUSH_SOON_SECONDS`."""
+        if self._waiting:
+            self._flush_within(min(self._linger, FLUSH_SOON_SECONDS))
+
+    def flush_if_full(self) -> None:
+        """Sends as many full calls as are waiting."""
+        while sum(len(items) for items, _ in self._waiting) >= MAX_BATCH_ENTRIES:
+            self._send_next()
+        if not self._waiting:
+            self._cancel_timer()
+
+    def _flush_within(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        at = loop.time() + seconds
+        if self._timer is not None and self._flush_at <= at:
+            return
+        self._cancel_timer()
+        self._flush_at = at
+        self._timer = loop.call_later(seconds, self._flush) if seconds else loop.call_soon(self._flush)
+
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting:
-            batch = [self._waiting.popleft()]
-            size = len(batch[0][0])
-            while self._waiting and size + len(self._waiting[0][0]) <= MAX_BATCH_ENTRIES:
-                batch.append(self._waiting.popleft())
-                size += len(batch[-1][0])
-            task = asyncio.get_running_loop().create_task(self._run(batch))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
 
-    async def _run(self, batch: list[tuple[Sequence[Item], asyncio.Future[Sequence[Result]]]]) -> None:
+    def _flush(self) -> None:
+        self._timer = None
+        while self._waiting:
+            self._send_next()
+
+    def _send_next(self) -> None:
+        batch, size = [self._waiting.popleft()], 0
+        size = len(batch[0][0])
+        while self._waiting and size + len(self._waiting[0][0]) <= MAX_BATCH_ENTRIES:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1][0])
+        # The items are copied here: what is added to a list from now on belongs to its next call.
+        task = asyncio.get_running_loop().create_task(self._run([(tuple(items), future) for items, future in batch]))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _run(self, batch: list[Entry[Item, Result]]) -> None:
         try:
             results = await self._call([item for items, _ in batch for item in items])
         except Exception as error:  # noqa: BLE001 - any error of the call is raised in each submitter

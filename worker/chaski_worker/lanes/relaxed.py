@@ -5,7 +5,7 @@ from dataclasses import replace
 from chaski_core.ports import ReceivedMessage
 from chaski_core.retry.ladder import ErrorNote, GiveUp, LadderState, Reason, Retry
 from chaski_worker.delivery.triage import Undeliverable
-from chaski_worker.lanes.base import AttemptMade, Disposition, LaneRunner, NotDue, Step
+from chaski_worker.lanes.base import AttemptMade, Disposition, LaneRunner, NotDue, Stays, Step
 from chaski_worker.lanes.lane import Lane
 
 
@@ -18,7 +18,7 @@ class RelaxedRunner(LaneRunner):
         task = self._triage(message)
         return task if isinstance(task, Undeliverable) else await self._attempt(lane, task)
 
-    async def _handle_failure(self, lane: Lane, _message: ReceivedMessage, made: AttemptMade) -> Disposition | None:
+    async def _handle_failure(self, lane: Lane, _message: ReceivedMessage, made: AttemptMade) -> Disposition | Stays:
         task, decision = made.task, made.decision
         if isinstance(decision, Retry):
             refused = await self.context.handoff.to_rung(lane, task, decision)
@@ -53,7 +53,7 @@ class ExpireOnlyRunner(LaneRunner):
     async def _process_head(self, _lane: Lane, message: ReceivedMessage) -> Step:
         return self._expired(message) or NotDue(0)
 
-    async def _handle_failure(self, _lane: Lane, _message: ReceivedMessage, _made: AttemptMade) -> Disposition | None:
+    async def _handle_failure(self, _lane: Lane, _message: ReceivedMessage, _made: AttemptMade) -> Disposition | Stays:
         raise TypeError("nothing is attempted while delivery is suspended")
 
     def _expired(self, message: ReceivedMessage) -> Undeliverable | None:

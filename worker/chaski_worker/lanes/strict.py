@@ -1,5 +1,9 @@
 """Strict ordering: a failing message stays at the head of its subject, and the later ones wait behind it.
 
+A message is attempted once every earlier one was delivered, or is stored as a dead letter. The acknowledgement of their
+deletes is not awaited: after a crash a message that was delivered is repeated, and one that is a dead letter is not
+attempted again, because its record says that its ladder had ended; only the put is repeated, which changes nothing.
+
 The ladder's state is kept in an attempt record, because an SQS message can't be changed in place. A message that is
 received for the first time has no record and costs no read.
 """
@@ -9,9 +13,18 @@ from dataclasses import replace
 from chaski_core.ports import AttemptRecord, AttemptRecords, ReceivedMessage
 from chaski_core.retry.ladder import GiveUp, LadderState, Retry
 from chaski_worker.delivery.triage import Undeliverable
-from chaski_worker.lanes.base import AlreadyExhausted, AttemptMade, Disposition, LaneContext, LaneRunner, NotDue, Step
+from chaski_worker.lanes.base import (
+    AlreadyExhausted,
+    AttemptMade,
+    Disposition,
+    LaneContext,
+    LaneRunner,
+    NotDue,
+    Stays,
+    Step,
+)
 from chaski_worker.lanes.handoff import BackendRetry
-from chaski_worker.lanes.lane import Lane, PipelinedDelete
+from chaski_worker.lanes.lane import Lane
 from chaski_worker.lanes.visibility import VisibilityManager
 
 
@@ -29,42 +42,33 @@ class StrictRunner(LaneRunner):
     async def _process_head(self, lane: Lane, message: ReceivedMessage) -> Step:
         task = self._triage(message)
         record = await self._read(lane, message)
+        if message.message_id == lane.ids[0]:
+            lane.repeats = message.receive_count > _expected_receives(record)
         if isinstance(task, Undeliverable):
             return replace(task, ladder=record.state) if record else task
-        if record is None:
-            self._count_repeat(lane, message, 0)
-            return await self._attempt(lane, task)
-        task = replace(task, ladder=record.state)
-        if record.exhausted_at is not None:
-            return AlreadyExhausted(task, record.state)
-        wait_ms = record.due_at - self.context.clock.now_ms()
-        # A wait longer than any rung means that the clock was set back; it would block the subject for as long. The
-        # queue itself has hidden the head for its rung.
-        if 0 < wait_ms <= self._longest_ms:
-            return NotDue(-(-wait_ms // 1000))
-        self._count_repeat(lane, message, record.receives)
+        if record is not None:
+            task = replace(task, ladder=record.state)
+            if record.exhausted_at is not None:
+                return AlreadyExhausted(task, record.state)
+            wait_ms = record.due_at - self.context.clock.now_ms()
+            # A wait longer than any rung means that the clock was set back; it would block the subject for as long. The
+            # queue itself has hidden the head for its rung.
+            if 0 < wait_ms <= self._longest_ms:
+                return NotDue(-(-wait_ms // 1000))
+        # An earlier attempt may have ended without a recorded outcome: of the head of a lane that was received more often
+        # than its record expects, and of each message behind it, because up to ten are attempted before the delete of the
+        # first is acknowledged. Behind a head that only came back for its retry, a message was received as often as the
+        # head, but not attempted.
+        if lane.repeats and message.receive_count > _expected_receives(record):
+            self.context.reporter.repeated(self.context.stage, message)
         return await self._attempt(lane, task)
 
-    def _count_repeat(self, lane: Lane, message: ReceivedMessage, receives: int) -> None:
-        """Counts a possible duplicate attempt: an earlier receive ended without a recorded outcome.
-
-        That is the head of a lane that was received more often than its record states. A message behind it was received
-        with it every time and not attempted, except for the second one: the delete of the first runs beside its attempt.
-        """
-        position = lane.ids.index(message.message_id)
-        again = message.receive_count > receives + 1
-        if position == 0:
-            lane.repeats = again
-        if again and lane.repeats and position <= 1:
-            self.context.reporter.repeated(self.context.stage, message)
-
-    async def _handle_failure(self, lane: Lane, message: ReceivedMessage, made: AttemptMade) -> Disposition | None:
+    async def _handle_failure(self, lane: Lane, message: ReceivedMessage, made: AttemptMade) -> Disposition | Stays:
         now = self.context.clock.now_ms()
         match made.decision:
             case Retry(rung=rung, state=state):
                 await self._write(lane, message, _record(message, state, now + rung.delay_seconds * 1000))
-                await self.visibility.hide_head_and_release_rest(lane, rung.delay_seconds)
-                return None
+                return Stays(rung.delay_seconds)
             case GiveUp(state=state) as decision:
                 # Written first, so that a crash before the delete leads to no further attempt.
                 await self._write(lane, message, _record(message, state, now, exhausted_at=now))
@@ -72,12 +76,9 @@ class StrictRunner(LaneRunner):
             case delivered:
                 raise TypeError(f"a failed attempt can't have the decision {delivered}")
 
-    def _start_delete(self, lane: Lane, message: ReceivedMessage, settled: Disposition) -> PipelinedDelete | None:
-        return None if _may_have_record(message, settled) else super()._start_delete(lane, message, settled)
-
-    async def _delete(self, lane: Lane, message: ReceivedMessage, settled: Disposition) -> None:
-        await super()._delete(lane, message, settled)
-        if _may_have_record(message, settled):
+    async def _after_delete(self, message: ReceivedMessage, settled: Disposition) -> None:
+        await super()._after_delete(message, settled)
+        if message.receive_count > 1 or settled.dead_letter is not None:  # else it has no record
             await self._backend_retry.try_once(
                 "delete an attempt record", lambda: self._records.delete(message.message_id)
             )
@@ -95,8 +96,11 @@ class StrictRunner(LaneRunner):
         )
 
 
-def _may_have_record(message: ReceivedMessage, settled: Disposition) -> bool:
-    return message.receive_count > 1 or settled.dead_letter is not None
+def _expected_receives(record: AttemptRecord | None) -> int:
+    """How often a message is received where no earlier receive ended unfinished: once, and once more for each retry."""
+    if record is None:
+        return 1
+    return record.receives + (1 if record.exhausted_at is None else 0)
 
 
 def _record(

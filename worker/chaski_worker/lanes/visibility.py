@@ -8,15 +8,13 @@ The rules that cost order or loss when broken (the AWS behaviour they follow is 
 - `Failed` entries come inside an HTTP 200.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from chaski_core.errors import BackendError
 from chaski_core.ports import MAX_HIDDEN_SECONDS, Clock, Failed, Queue, ReceivedMessage, VisibilityChange
-from chaski_worker.delivery.backoff import backoff_seconds
 from chaski_worker.lanes.batcher import Batcher
-from chaski_worker.lanes.lane import Lane, PipelinedDelete, refused_delete
+from chaski_worker.lanes.lane import Lane
 
 _log = logging.getLogger(__name__)
 _TOTAL_MARGIN_SECONDS = 60  # of the queue's limit of twelve hours, never asked for
@@ -30,15 +28,13 @@ class VisibilityManager:
         queue: Queue,
         *,
         clock: Clock,
-        random: Callable[[], float],
         visibility_seconds: int,
         linger_seconds: float = 0,
     ) -> None:
         self.queue = queue
         self._clock = clock
-        self._random = random
         self._visibility = visibility_seconds
-        self._deletes: Batcher[str, Failed | None] = Batcher(queue.delete, linger_seconds=linger_seconds)
+        self._deletes: Batcher[ReceivedMessage, Failed | None] = Batcher(self._delete, linger_seconds=linger_seconds)
         self._changes: Batcher[VisibilityChange, Failed | None] = Batcher(queue.change_visibility)
 
     async def extend(self, lane: Lane) -> None:
@@ -48,7 +44,6 @@ class VisibilityManager:
         unavailable, the deadline stays as it is, and the next heartbeat tries again.
         """
         async with lane.lock:
-            await lane.wait_for_delete()
             if not lane.held or lane.lost:
                 return
             asked_at = self._clock.monotonic()
@@ -78,51 +73,39 @@ class VisibilityManager:
             if not lane.outlasts(min(seconds, self._visibility), self._clock.monotonic()):
                 raise lane.lose("the visibility timeout could not be extended in time")
 
-    def flush_deletes_soon(self) -> None:
-        """A lane is blocked on a delete: lingering deletes are sent within a moment."""
-        self._deletes.flush_soon()
-
-    def start_delete(
-        self, lane: Lane, message: ReceivedMessage, on_deleted: Callable[[], None]
-    ) -> PipelinedDelete | None:
-        """Deletes the lane's head beside the next attempt; None where another call on the lane is under way.
+    async def delete_settled(self, lane: Lane, *, soon: bool) -> tuple[Sequence[ReceivedMessage], Failed | None]:
+        """Deletes the lane's settled messages with one call, including those that are added while it lingers.
 
         Args:
-            lane: the lane.
-            message: its head.
-            on_deleted: called once the message is deleted.
+            lane: has at least one.
+            soon: the lane is blocked until they are deleted.
+
+        Returns:
+            The deleted messages, which the lane no longer holds, and why others were not, preferring a permanent failure.
 
         Raises:
             LaneLostError: the visibility timeout may have run out.
         """
-        if lane.busy:
-            return None
-        lane.check(self._clock.monotonic())
-        return PipelinedDelete(lane, self._deletes.submit_nowait([message.receipt_handle]), on_deleted)
+        async with lane.lock:
+            lane.check(self._clock.monotonic())
+            try:
+                results = await self._deletes.submit(lane.settled, soon=soon)
+            except BackendError as error:
+                return (), Failed("unavailable", str(error), sender_fault=False)
+            deleted = [message for message, failed in zip(lane.settled, results, strict=False) if failed is None]
+            for message in deleted:
+                lane.held.remove(message)
+                lane.settled.remove(message)
+        failures = [failed for failed in results if failed is not None]
+        return deleted, max(failures, key=lambda failed: failed.sender_fault, default=None)
 
-    async def delete(self, lane: Lane, message: ReceivedMessage) -> None:
-        """Deletes the lane's head. Retries until it is deleted, or raises LaneLostError."""
-        failures = 0
-        while True:
-            async with lane.lock:
-                await lane.wait_for_delete()
-                lane.check(self._clock.monotonic())
-                failure = await self._delete_once(message)
-                if failure is None:
-                    lane.held.popleft()
-                    return
-                if failure.sender_fault:
-                    raise refused_delete(lane, failure)
-            failures += 1
-            _log.warning("could not delete a message, will retry: %s", failure.reason)
-            await asyncio.sleep(backoff_seconds(failures, self._random()))
+    def deletes_added(self) -> None:
+        """A lane has another settled message."""
+        self._deletes.flush_if_full()
 
-    async def _delete_once(self, message: ReceivedMessage) -> Failed | None:
-        try:
-            (result,) = await self._deletes.submit([message.receipt_handle])
-        except BackendError as error:
-            return Failed("unavailable", str(error), sender_fault=False)
-        return result
+    def flush_deletes_soon(self) -> None:
+        """A lane is blocked on a delete: lingering deletes are sent within a moment."""
+        self._deletes.flush_soon()
 
     async def hide_head_and_release_rest(self, lane: Lane, hidden_seconds: int) -> None:
         """Ends a lane: its head stays hidden for `hidden_seconds`, which blocks the group; the rest is released.
@@ -130,7 +113,6 @@ class VisibilityManager:
         Where that fails, the visibility timeout runs out by itself: nothing is lost, it only takes longer.
         """
         async with lane.lock:
-            await lane.wait_for_delete()
             if not lane.held or lane.lost:
                 return
             lane.lost = "its head is hidden until later"  # no heartbeat may extend it from here on
@@ -141,11 +123,13 @@ class VisibilityManager:
     async def release(self, lane: Lane) -> None:
         """Ends a lane: makes all of its held messages visible, last to first."""
         async with lane.lock:
-            await lane.wait_for_delete()
             if not lane.held or lane.lost:
                 return
             lane.lost = "released"
             await self._change([VisibilityChange(message.receipt_handle, 0) for message in reversed(lane.held)])
+
+    async def _delete(self, messages: Sequence[ReceivedMessage]) -> Sequence[Failed | None]:
+        return await self.queue.delete([message.receipt_handle for message in messages])
 
     def _bounded(self, lane: Lane, seconds: int) -> int:
         held = self._clock.monotonic() - lane.received_at

@@ -86,6 +86,30 @@ async def test_a_hot_subject_is_not_delayed_by_lingering_deletes() -> None:
     assert took < 200 * SETTINGS.delete_linger_seconds / 2
 
 
+@BOTH
+@pytest.mark.parametrize("target_ms", [1, 5, 50])
+async def test_a_hot_subject_costs_the_time_of_its_target_and_two_round_trips_for_ten(
+    ordering: Ordering, target_ms: int
+) -> None:
+    """Calls take 10 ms: 200 messages take at most 1.1 times as long as receiving, delivering and deleting ten at a time."""
+
+    async def answer(_subject: str, _number: int, _attempt: int) -> int:
+        await asyncio.sleep(target_ms / 1000)
+        return 200
+
+    harness = WorkerHarness(make_route(ordering), FakeTarget(answer), SETTINGS)
+    for number in range(200):
+        await harness.send("hot", number)
+    harness.backend.faults.seconds = lambda action: 0.01 if action in ("receive", "delete") else 0.0
+    harness.start()
+    began = asyncio.get_running_loop().time()
+    await harness.wait_until_empty(poll_every=0.001)
+    took = asyncio.get_running_loop().time() - began
+    await harness.stop()
+    assert [call.number for call in harness.target.of("hot")] == list(range(200))
+    assert took <= 1.1 * 20 * (10 * target_ms / 1000 + 2 * 0.01)
+
+
 @pytest.mark.promise(3)
 @pytest.mark.parametrize("ordering", [Ordering.RELAXED, Ordering.STRICT], ids=str)
 async def test_order_holds_with_several_polls_and_lingering_deletes(ordering: Ordering) -> None:

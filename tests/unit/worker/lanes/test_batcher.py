@@ -76,7 +76,7 @@ async def test_a_linger_fills_batches_and_a_full_batch_goes_at_once() -> None:
 
 @pytest.mark.looptime
 async def test_a_blocked_caller_does_not_wait_for_the_linger() -> None:
-    """The pending batch is flushed within five milliseconds; later items linger again."""
+    """What is waiting is flushed within two milliseconds, and so is what a blocked caller submits; later items linger."""
     calls: list[tuple[float, int]] = []
     loop = asyncio.get_running_loop()
 
@@ -89,9 +89,48 @@ async def test_a_blocked_caller_does_not_wait_for_the_linger() -> None:
     await asyncio.sleep(0.1)
     for _ in range(3):
         batcher.flush_soon()
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.0005)
     await first
+    batcher.flush_soon()  # nothing is waiting
     await batcher.submit([2])
-    batcher.flush_soon()  # nothing lingers: the next is meant
-    await batcher.submit([3])
-    assert calls == [(pytest.approx(0.105), 1), (pytest.approx(0.605), 1), (pytest.approx(0.61), 1)]
+    await asyncio.gather(batcher.submit([3]), batcher.submit([4], soon=True))
+    assert calls == [(pytest.approx(0.102), 1), (pytest.approx(0.602), 1), (pytest.approx(0.604), 2)]
+
+
+@pytest.mark.looptime
+async def test_a_list_grows_until_its_call_is_made() -> None:
+    """What is added while it lingers goes along, ten are sent at once, and what is added later does not belong to it."""
+    calls: list[tuple[float, list[int]]] = []
+    loop = asyncio.get_running_loop()
+
+    async def call(items: Sequence[int]) -> Sequence[int]:
+        calls.append((loop.time(), list(items)))
+        await asyncio.sleep(1)
+        return items
+
+    batcher = Batcher(call, linger_seconds=0.5)
+    growing, other = [0], [100, 101, 102]
+    results = asyncio.gather(batcher.submit(growing), batcher.submit(other))
+    for number in range(1, 9):
+        await asyncio.sleep(0.01)
+        growing.append(number)
+        batcher.flush_if_full()
+    assert [list(each) for each in await results] == [[0, 1, 2, 3, 4, 5, 6], other]
+    assert calls == [(pytest.approx(0.06), [0, 1, 2, 3, 4, 5, 6, *other])]
+
+
+@pytest.mark.looptime
+async def test_what_does_not_fit_into_a_full_call_keeps_its_linger() -> None:
+    """Nine waiting items and a group of four: nine are sent at once, the four with what is submitted until the timer."""
+    calls: list[tuple[float, int]] = []
+    loop = asyncio.get_running_loop()
+
+    async def call(items: Sequence[int]) -> Sequence[int]:
+        calls.append((loop.time(), len(items)))
+        return items
+
+    batcher = Batcher(call, linger_seconds=0.5)
+    waiting = [asyncio.create_task(batcher.submit(list(range(size)))) for size in (9, 4)]
+    await asyncio.sleep(0.25)
+    await asyncio.gather(*waiting, batcher.submit([1]))
+    assert calls == [(0.0, 9), (0.5, 5)]

@@ -115,8 +115,8 @@ async def test_strict_releases_the_followers_of_a_failing_head_at_once() -> None
     assert harness.target.calls[-1].at < 8
 
 
-async def test_a_message_attempted_beside_the_previous_delete_counts_as_repeat() -> None:
-    """Strict: killed between the two, both are redelivered, and both may have been attempted; the third was not."""
+async def test_messages_attempted_beside_unacknowledged_deletes_count_as_repeats() -> None:
+    """Strict: killed before the first delete took effect, all are redelivered, and each may have been attempted."""
 
     async def answer(_subject: str, number: int, _attempt: int) -> int:
         await asyncio.sleep(0 if number == 0 else 10)
@@ -139,4 +139,4 @@ async def test_a_message_attempted_beside_the_previous_delete_counts_as_repeat()
     await harness.wait_until_empty()
     await harness.stop()
     assert [call.number for call in harness.target.calls] == [0, 0, 1, 2]
-    assert harness.repeats() == 2
+    assert harness.repeats() == 3

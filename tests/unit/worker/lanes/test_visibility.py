@@ -9,6 +9,7 @@ import pytest
 
 from chaski_core.ports import Failed, ReceivedMessage, VisibilityChange
 from chaski_core.route.model import Ordering
+from chaski_worker.lanes.deletes import LaneDeletes
 from chaski_worker.lanes.lane import Lane
 from chaski_worker.lanes.visibility import VisibilityManager
 from chaski_worker.settings import WorkerSettings
@@ -44,16 +45,22 @@ class SlowQueue:
         return [None for _ in receipt_handles]
 
 
+async def ignore(_message: ReceivedMessage, _end: None) -> None:
+    """Nothing is to be done for a deleted message."""
+
+
 async def test_a_heartbeat_under_way_never_overwrites_a_backoff_or_lands_after_a_delete() -> None:
     """Both wait for it; and once the head is hidden for its backoff, no heartbeat touches the lane any more."""
     queue = SlowQueue()
-    holder = VisibilityManager(queue, clock=LoopClock(), random=lambda: 0.5, visibility_seconds=60)  # type: ignore[arg-type]
+    holder = VisibilityManager(queue, clock=LoopClock(), visibility_seconds=60)  # type: ignore[arg-type]
     messages = [ReceivedMessage(str(n), f"h{n}", b"", "g", f"d{n}", n, 0, 1, 0) for n in range(3)]
     lane = Lane("slow", messages, 0.0, 60.0)
 
     beat = asyncio.create_task(holder.extend(lane))
     await asyncio.sleep(0.5)
-    await holder.delete(lane, messages[0])
+    deletes = LaneDeletes(lane, holder, ignore, lambda: 0.5)
+    deletes.add(messages[0], None)
+    await deletes.finish()
     assert [seconds for _, _, seconds in queue.calls] == [[60, 60, 60], []]
     await beat
     beat = asyncio.create_task(holder.extend(lane))
