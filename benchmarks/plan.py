@@ -25,6 +25,7 @@ class EnginePlan:
     slow: int
     calm: int
     calm_rate: float
+    hot: int  # messages, 82 of 100 of one subject
     naive: Mapping[str, int]  # messages for the naive loop, by load: it is slow
     ingest: int
     half_ingest: int
@@ -62,7 +63,8 @@ FULL = Plan(
         slow=10_000,
         calm=1_500,
         calm_rate=100.0,
-        naive={"saturated": 2_000, "slow": 200, "calm": 1_000},
+        hot=2_000,
+        naive={"saturated": 2_000, "slow": 200, "calm": 1_000, "hot": 500},
         ingest=20_000,
         half_ingest=20_000,
     ),
@@ -83,7 +85,8 @@ QUICK = Plan(
         slow=2_000,
         calm=300,
         calm_rate=100.0,
-        naive={"saturated": 200, "slow": 50, "calm": 100},
+        hot=500,
+        naive={"saturated": 200, "slow": 50, "calm": 100, "hot": 100},
         ingest=3_000,
         half_ingest=3_000,
     ),

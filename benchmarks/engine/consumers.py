@@ -35,11 +35,18 @@ async def consume(kind: str, load: Load, server: Standin, folder: Path) -> Consu
         await server.load(warm, _WARM_SUBJECTS)
         await server.wait_for(lambda report: report["deleted"] >= warm, _LATE_SECONDS)
         before = process.cpu_seconds()
-        await server.load(load.messages, load.subjects, rate=load.rate, answer_seconds=load.answer_ms / 1000)
+        await server.load(
+            load.messages,
+            load.subjects,
+            rate=load.rate,
+            answer_seconds=load.answer_ms / 1000,
+            hot_percent=load.hot_percent,
+        )
         within = _LATE_SECONDS + (load.messages / load.rate if load.rate else 0.0)
         await server.wait_for(lambda report: report["deleted"] >= load.messages, within)
         used = process.cpu_seconds() - before
         report = await server.report(latencies=True)
+        hot = load.hot_messages
         return Consumed(
             kind=kind,
             load=load.key,
@@ -53,4 +60,5 @@ async def consume(kind: str, load: Load, server: Standin, folder: Path) -> Consu
             missing=load.messages - report["came"],
             repeated=report["repeated"],
             out_of_order=report["out_of_order"],
+            hot_ms=(report["hot_deleted_at"] - report["first_at"]) * 1000 / hot if hot else 0.0,
         )

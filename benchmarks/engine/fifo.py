@@ -92,6 +92,10 @@ class Fifo:
             self._list(message.group)
         return True
 
+    def has(self, group: str) -> bool:
+        """Whether a group has messages, visible or hidden."""
+        return group in self._groups
+
     def counts(self, now: float) -> tuple[int, int]:
         """Visible and hidden messages."""
         hidden = sum(message.hidden_until > now for message in self._messages.values())

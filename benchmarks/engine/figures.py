@@ -6,9 +6,10 @@ from benchmarks.markdown import table
 
 def consumed_line(each: Consumed) -> str:
     """One consumer in a line."""
+    hot = f", {each.hot_ms:.2f} ms per message of the hot subject" if each.hot_ms else ""
     return (
         f"{TITLES[each.kind]}: {each.per_second:,.0f} messages/s, {each.cpu:.3f} CPU-s per 1,000, "
-        f"{each.calls:.2f} SQS calls a message"
+        f"{each.calls:.2f} SQS calls a message{hot}"
     )
 
 
@@ -35,7 +36,8 @@ def markdown(engine: Engine) -> str:
 def _consumers(engine: Engine) -> str:
     head = (
         *("1 KiB messages", "consumer", "messages/s", "CPU-s per 1,000", "SQS calls a message"),
-        *("put to target p50 / p99, ms", "peak RSS, MiB", "missing", "repeated", "out of order"),
+        *("put to target p50 / p99, ms", "hot subject, ms per message", "peak RSS, MiB"),
+        *("missing", "repeated", "out of order"),
     )
     rows = [_consumer_row(load, each) for load in engine.loads for kind in TITLES for each in engine.of(kind, load.key)]
     return table(head, rows)
@@ -49,6 +51,7 @@ def _consumer_row(load: Load, each: Consumed) -> tuple[str, ...]:
         f"{each.cpu:.3f}",
         f"{each.calls:.2f}",
         f"{each.p50_ms:,.1f} / {each.p99_ms:,.1f}",
+        f"{each.hot_ms:.2f}" if each.hot_ms else "",
         f"{each.peak_rss_mib:.0f}",
         *(f"{number:,}" for number in (each.missing, each.repeated, each.out_of_order)),
     )

@@ -1,5 +1,6 @@
 """The measurements of the delivery engine and of ingest, in one order, alternating with what they are compared with."""
 
+import dataclasses
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from benchmarks.engine.processes import Standin, off_the_measured_core, standin
 from benchmarks.engine.results import (
     CALM,
     FLOOR,
+    HOT,
     NAIVE,
     OURS,
     SATURATED,
@@ -25,6 +27,7 @@ from benchmarks.plan import SUBJECTS, EnginePlan
 
 Show = Callable[[str, Awaitable[Any]], Awaitable[Any]]  # waits for one measurement, and prints its result
 _SLOW_SUBJECTS, _SLOW_MS = 200, 50
+_HOT_SUBJECTS, _HOT_MS, _HOT_PERCENT = 100, 5, 82
 
 
 def loads(plan: EnginePlan) -> list[Load]:
@@ -33,6 +36,14 @@ def loads(plan: EnginePlan) -> list[Load]:
         Load(SATURATED, "a backlog, targets answer at once", plan.saturated, SUBJECTS),
         Load(SLOW, f"a backlog, targets take {_SLOW_MS} ms", plan.slow, _SLOW_SUBJECTS, _SLOW_MS),
         Load(CALM, f"{plan.calm_rate:g} messages/s", plan.calm, SUBJECTS, rate=plan.calm_rate),
+        Load(
+            HOT,
+            f"a backlog, {_HOT_PERCENT} % of one subject, targets take {_HOT_MS} ms",
+            plan.hot,
+            _HOT_SUBJECTS,
+            _HOT_MS,
+            hot_percent=_HOT_PERCENT,
+        ),
     ]
 
 
@@ -57,7 +68,7 @@ async def _consumers(plan: EnginePlan, server: Standin, folder: Path, show: Show
             for kind in (FLOOR, OURS):
                 work = consume(kind, load, server, folder)
                 consumed.append(await show(f"{load.title}: {TITLES[kind]}", work))
-        few = Load(load.key, load.title, plan.naive[load.key], load.subjects, load.answer_ms, load.rate)
+        few = dataclasses.replace(load, messages=plan.naive[load.key])
         consumed.append(await show(f"{load.title}: {TITLES[NAIVE]}", consume(NAIVE, few, server, folder)))
     return consumed
 

@@ -16,7 +16,7 @@ _COLOURS = {"chaski": CHASKI, "floor": FLOOR, "naive": INK}
 def draw(engine: Engine, file: Path) -> None:
     """Writes the plot: what a message costs each consumer, under each load."""
     with mpl.rc_context(STYLE):
-        figure, panels = plt.subplots(1, len(engine.loads), figsize=(11.5, 2.9), layout="constrained")
+        figure, panels = plt.subplots(1, len(engine.loads), figsize=(15.0, 2.9), layout="constrained")
         for axes, load in zip(panels, engine.loads, strict=True):
             _costs(axes, engine, load)
         figure.savefig(file, metadata={"Date": None}, facecolor="white")

@@ -174,6 +174,7 @@ class Standin:
         rate: float = 0.0,
         answer_seconds: float = 0.0,
         send_seconds: float = 0.0,
+        hot_percent: int = 0,
     ) -> None:
         """Resets the report, and puts messages on the queue: all at once, or `rate` a second."""
         parameters = {
@@ -182,6 +183,7 @@ class Standin:
             "rate": rate,
             "answer_seconds": answer_seconds,
             "send_seconds": send_seconds,
+            "hot_percent": hot_percent,
         }
         async with self._http.post(f"{self.target_url}load", data=orjson.dumps(parameters)) as answer:
             answer.raise_for_status()

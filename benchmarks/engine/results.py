@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 OURS, FLOOR, NAIVE = "chaski", "floor", "naive"
 TITLES = {OURS: "chaski-worker consume", FLOOR: "bare floor", NAIVE: "boto3 + requests"}
-SATURATED, SLOW, CALM = "saturated", "slow", "calm"
+SATURATED, SLOW, CALM, HOT = "saturated", "slow", "calm", "hot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,12 @@ class Load:
     subjects: int
     answer_ms: int = 0
     rate: float = 0.0  # messages a second; 0: all from the start
+    hot_percent: int = 0  # messages of a hundred that belong to one subject; 0: all subjects have as many
+
+    @property
+    def hot_messages(self) -> int:
+        """Messages of the hot subject."""
+        return self.messages * self.hot_percent // 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Consumed:
     missing: int
     repeated: int
     out_of_order: int
+    hot_ms: float = 0.0  # a message of the hot subject, from the first delivery to its last delete; 0: there is none
 
     @property
     def per_second(self) -> float:
@@ -114,6 +121,7 @@ def verdicts(engine: Engine) -> list[Verdict]:
     return [
         _most("CPU per message, targets answer at once, 1,000 subjects", ratio(engine, SATURATED, "cpu"), 1.3, "floor"),
         _least("messages/s, targets take 50 ms, 200 subjects", ratio(engine, SLOW, "per_second"), 0.9, "floor"),
+        _most("time per message of a hot subject, targets take 5 ms", ratio(engine, HOT, "hot_ms"), 1.2, "floor"),
         _most("CPU per message at 100 messages/s", ratio(engine, CALM, "cpu"), 0.6, "floor"),
         _most("SQS calls per message at 100 messages/s", _worst(calm, "calls"), 1.3),
         _most("median latency added at 100 messages/s, ms", _worst(calm, "p50_ms"), 50),

@@ -20,7 +20,7 @@ import orjson
 import uvloop
 
 from benchmarks.engine.fifo import Fifo, Message
-from benchmarks.engine.traffic import queued
+from benchmarks.engine.traffic import group, placed, queued
 from benchmarks.engine.wire import Request, listen
 
 _ACTION = re.compile(rb"\r\nx-amz-target: *AmazonSQS\.(\w+)\r\n", re.IGNORECASE)
@@ -76,6 +76,8 @@ class Standin:
         self._notes = Notes()
         self._calls: Counter[str] = Counter()
         self._deleted = 0
+        self._hot_percent = 0
+        self._hot_deleted_at = 0.0  # when the last message of the hot subject was deleted
         self._sends: Counter[str] = Counter()  # SendMessageBatch calls by number of entries
         self._answer_seconds = answer_seconds
         self._send_seconds = send_seconds
@@ -125,15 +127,21 @@ class Standin:
 
     def _delete(self, request: Request, fields: dict[str, Any]) -> None:
         entries = fields["Entries"]
-        done = self._fifo.delete([entry["ReceiptHandle"] for entry in entries], time.monotonic())
-        self._deleted += sum(done)
-        request.answer(_batch(entries, done))
+        request.answer(_batch(entries, self._deletes([entry["ReceiptHandle"] for entry in entries])))
         self._wake()
 
     def _delete_one(self, request: Request, fields: dict[str, Any]) -> None:
-        self._deleted += sum(self._fifo.delete([fields["ReceiptHandle"]], time.monotonic()))
+        self._deletes([fields["ReceiptHandle"]])
         request.answer(b"{}")
         self._wake()
+
+    def _deletes(self, handles: list[str]) -> list[bool]:
+        now = time.monotonic()
+        done = self._fifo.delete(handles, now)
+        self._deleted += sum(done)
+        if self._hot_percent and not self._hot_deleted_at and not self._fifo.has(group(0)):
+            self._hot_deleted_at = now
+        return done
 
     def _change(self, request: Request, fields: dict[str, Any]) -> None:
         entries, now = fields["Entries"], time.monotonic()
@@ -183,6 +191,7 @@ class Standin:
         polls = self._polls
         self._reset(asked["answer_seconds"], asked["send_seconds"])
         self._polls = polls  # pending receives stay
+        self._hot_percent = asked["hot_percent"]
         messages, subjects, rate = asked["messages"], asked["subjects"], asked["rate"]
         if rate:
             self._drip(0, messages, subjects, rate, time.monotonic())
@@ -198,8 +207,8 @@ class Standin:
     def _put(self, numbers: Iterable[int], subjects: int) -> None:
         now = time.monotonic()
         for number in numbers:
-            subject = number % subjects
-            self._fifo.send(f"subject-{subject}", queued(self._target_url, subject, number // subjects, now), now)
+            subject, position = placed(number, subjects, self._hot_percent)
+            self._fifo.send(group(subject), queued(self._target_url, subject, position, now), now)
         self._wake()
 
     def _report(self, *, latencies: bool) -> dict[str, Any]:
@@ -211,6 +220,7 @@ class Standin:
             "first_at": notes.first_at,
             "last_at": notes.last_at,
             "deleted": self._deleted,
+            "hot_deleted_at": self._hot_deleted_at,
             "calls": self._calls,
             "sends": self._sends,
             "seconds": notes.seconds if latencies else [],

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.engine import figures
 from benchmarks.engine.measure import engine
-from benchmarks.engine.results import CALM, FLOOR, NAIVE, OURS, SATURATED, SLOW, verdicts
+from benchmarks.engine.results import CALM, FLOOR, HOT, NAIVE, OURS, SATURATED, SLOW, verdicts
 from benchmarks.plan import EnginePlan
 
 pytestmark = pytest.mark.landing
@@ -18,7 +18,8 @@ _SMALLEST = EnginePlan(
     slow=60,
     calm=50,
     calm_rate=100.0,
-    naive={"saturated": 50, "slow": 10, "calm": 20},
+    hot=100,
+    naive={"saturated": 50, "slow": 10, "calm": 20, "hot": 20},
     ingest=400,
     half_ingest=400,
 )
@@ -33,8 +34,9 @@ async def test_each_measurement_finds_every_message_once_and_in_order() -> None:
 
     measured = await engine(_SMALLEST, progress)
     runs = {(each.kind, each.load): each for each in measured.consumed}
-    assert set(runs) == {(kind, load) for kind in (OURS, FLOOR, NAIVE) for load in (SATURATED, SLOW, CALM)}
+    assert set(runs) == {(kind, load) for kind in (OURS, FLOOR, NAIVE) for load in (SATURATED, SLOW, CALM, HOT)}
     assert {(each.missing, each.repeated, each.out_of_order) for each in runs.values()} == {(0, 0, 0)}
+    assert all((each.hot_ms > 5) is (load == HOT) for (_, load), each in runs.items())
     assert all(each.calls > 0.1 and each.peak_rss_mib > 0 for each in runs.values())
     # CPU time has a resolution of 10 ms: fewer messages may measure as zero.
     assert all(runs[kind, SATURATED].cpu > 0 for kind in (OURS, FLOOR, NAIVE))

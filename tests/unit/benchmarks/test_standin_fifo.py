@@ -50,3 +50,12 @@ def test_a_hold_that_ran_out_is_no_hold(fifo: Fifo) -> None:
     assert fifo.delete([handle], 32.0) == [False]
     assert len(fifo) == 4
     assert fifo.counts(32.0) == (1, 3)
+
+
+def test_a_group_is_known_until_its_last_message_is_deleted(fifo: Fifo) -> None:
+    """Messages in flight count."""
+    taken = fifo.receive(10, 30, 0.0)
+    assert fifo.has("a")
+    fifo.delete([message.handle for message in taken[:3]], 1.0)
+    assert not fifo.has("a")
+    assert fifo.has("b")
