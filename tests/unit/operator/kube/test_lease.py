@@ -48,9 +48,19 @@ class FakeApi:
             raise KubeUnavailableError("unavailable")
 
 
-def lease_of(api: FakeApi, identity: str) -> Lease:
+class SkewedClock(LoopClock):
+    """A machine whose wall clock differs."""
+
+    def __init__(self, skew_seconds: float) -> None:
+        self._skew_ms = int(skew_seconds * 1000)
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self._skew_ms
+
+
+def lease_of(api: FakeApi, identity: str, skew_seconds: float = 0.0) -> Lease:
     """The Lease as one process sees it."""
-    return Lease(api, LeaseSettings("ns", identity=identity), LoopClock())  # type: ignore[arg-type]  # the calls used
+    return Lease(api, LeaseSettings("ns", identity=identity), SkewedClock(skew_seconds))  # type: ignore[arg-type]  # the calls used
 
 
 async def test_second_process_takes_the_lease_when_it_has_expired() -> None:
@@ -73,16 +83,40 @@ async def test_restarted_process_continues_at_once() -> None:
     assert asyncio.get_running_loop().time() == started
 
 
-async def test_renewed_lease_is_not_taken() -> None:
-    """Renewed every five seconds."""
+@pytest.mark.parametrize("skew_seconds", [0.0, 20.0, -20.0, 86_400.0])
+async def test_renewed_lease_is_not_taken(skew_seconds: float) -> None:
+    """Renewed every five seconds; the clocks of two machines may differ by more than its duration."""
     api = FakeApi()
-    first, second = lease_of(api, "a"), lease_of(api, "b")
+    first, second = lease_of(api, "a"), lease_of(api, "b", skew_seconds)
     await first.acquire(lambda: False)
     renewing = asyncio.create_task(first.keep())
     loop = asyncio.get_running_loop()
     end = loop.time() + 120
     assert not await second.acquire(lambda: loop.time() > end)
     renewing.cancel()
+
+
+@pytest.mark.parametrize("skew_seconds", [20.0, -86_400.0])
+async def test_lease_that_is_not_renewed_is_taken_whatever_the_clocks_show(skew_seconds: float) -> None:
+    """Fifteen seconds after its last change was seen."""
+    api = FakeApi()
+    assert await lease_of(api, "a").acquire(lambda: False)
+    started = asyncio.get_running_loop().time()
+    assert await lease_of(api, "b", skew_seconds).acquire(lambda: False)
+    assert 15 < asyncio.get_running_loop().time() - started < 18
+
+
+async def test_holder_that_finds_another_one_stops_at_once() -> None:
+    """At its next renewal, not a second before its own duration is over."""
+    api = FakeApi()
+    lease = lease_of(api, "a")
+    await lease.acquire(lambda: False)
+    assert api.lease is not None
+    api.lease["spec"] |= {"holderIdentity": "b"}
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(LeaseLostError, match="held by b"):
+        await lease.keep()
+    assert asyncio.get_running_loop().time() - started < 6
 
 
 @pytest.mark.parametrize("cause", ["unavailable", "taken"])
