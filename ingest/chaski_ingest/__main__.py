@@ -18,7 +18,7 @@ from chaski_ingest.http.server import ServerCertificate
 from chaski_ingest.process import Listen, RouteSource, serve
 from chaski_ingest.routes import RouteFiles
 from chaski_runtime.kube.client import KubeApi
-from chaski_runtime.kube.config import NoKubeAccessError, kube_access
+from chaski_runtime.kube.config import NoKubeAccessError, kube_access, plain_access
 from chaski_runtime.kube.route_cache import KubeRoutes
 from chaski_runtime.observability import logs
 from chaski_runtime.process import descriptors
@@ -162,7 +162,7 @@ def _route_files(path: Path) -> Callable[[], RouteSource]:
 
 
 def _kube_routes(namespaces: Sequence[str]) -> Callable[[], RouteSource]:
-    access = kube_access()
+    access = plain_access(kube_access())
     agent = f"chaski-ingest/{__version__}"
     return lambda: KubeRoutes(KubeApi(access, user_agent=agent), namespaces, SystemClock(), random.random)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import uvloop
 
 from chaski_operator.arguments import PREFIX, Arguments, settings_of
+from chaski_operator.kube.login import checked_access
 from chaski_operator.process import ListenAddress, serve
 from chaski_runtime.kube.config import NoKubeAccessError, kube_access
 from chaski_runtime.observability import logs
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: Arguments) -> ExitCode:
     try:
-        access = kube_access()
+        access = checked_access(kube_access())
     except NoKubeAccessError as error:
         raise wrong_input(str(error)) from error
     settings = settings_of(given, os.environ, access.namespace)

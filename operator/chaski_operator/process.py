@@ -25,6 +25,7 @@ from chaski_operator.route.reconciler import Reconciler
 from chaski_operator.settings import OperatorSettings, ReconcileIntervals
 from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError
 from chaski_runtime.kube.config import KubeAccess
+from chaski_runtime.kube.official import OfficialTransport
 from chaski_runtime.observability.tracing import Tracing, tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
@@ -57,7 +58,9 @@ async def serve(settings: OperatorSettings, access: KubeAccess, address: ListenA
     stop, clock, metrics = stop_on_signals(), CorrectedClock(SystemClock()), OperatorMetrics()
     metrics.observe_clock(clock.offset_seconds)
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(KubeApi(access, user_agent="chaski-operator"))
+        api = await stack.enter_async_context(
+            KubeApi(access, user_agent="chaski-operator", transport=OfficialTransport)
+        )
         aws = MeteredAws(BotoAws(clock=clock), metrics.aws_request)
         tracing = await stack.enter_async_context(tracing_of("chaski-operator"))
         operator = Operator(settings, access, api=api, aws=aws, metrics=metrics, clock=clock, tracing=tracing)

@@ -16,7 +16,7 @@ from chaski_core.route.model import Producer, Route
 from chaski_ingest.auth.rate_limit import RateLimits
 from chaski_ingest.auth.token_review import REVIEW_PATH, Denied, Identity, TokenReviewer, is_jwt_shaped
 from chaski_runtime.kube.client import KubeApi
-from chaski_runtime.kube.config import KubeAccess, kube_access
+from chaski_runtime.kube.config import KubeAccess, kube_access, plain_access
 
 _SCHEME = "bearer "
 _MAX_CREDENTIAL_CHARACTERS = 8_190
@@ -60,10 +60,10 @@ def authenticator_for(mode: AuthMode) -> AuthenticatorFactory:
     """The factory of the mode's authenticator, to be called inside the event loop.
 
     Raises:
-        NoKubeAccessError: no API server is configured.
+        NoKubeAccessError: no API server is configured, or it needs more than a token or a client certificate.
     """
     if mode is AuthMode.KUBERNETES:
-        return partial(_tokens_and_keys, kube_access())
+        return partial(_tokens_and_keys, plain_access(kube_access()))
     return _keys if mode is AuthMode.KEYS else _none
 
 

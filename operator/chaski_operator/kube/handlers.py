@@ -9,17 +9,15 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kopf
 
 from chaski_core.route.validation.crd import GROUP_VERSION
+from chaski_operator.kube.login import connection_info
 from chaski_operator.manifests.kinds import Kind, Object
 from chaski_operator.manifests.names import OWNED_SELECTOR
 from chaski_runtime.kube.config import KubeAccess
-
-_LOGIN_MINUTES = 10.0  # a Pod's token is renewed on disk; it is read again this often
 
 EventHandler = Callable[
     [str | None, Object], None
@@ -39,17 +37,8 @@ def event_registry(
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def login(**_: Any) -> kopf.ConnectionInfo:
-        return kopf.ConnectionInfo(
-            server=access.server,
-            ca_data=access.ca_pem,
-            insecure=access.insecure,
-            token=access.bearer_token(),
-            certificate_data=access.client_cert_pem,
-            private_key_data=access.client_key_pem,
-            default_namespace=access.namespace,
-            expiration=datetime.now(UTC) + timedelta(minutes=_LOGIN_MINUTES) if access.token_file else None,
-        )
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return await connection_info(access)
 
     group, _, version = GROUP_VERSION.partition("/")
     kopf.on.event(group, version, "chaskiroutes", id="routes", registry=registry)(_forward_to(on_route))

@@ -1,9 +1,12 @@
-"""A small client of the Kubernetes API on aiohttp, with the few calls that the operator and ingest need.
+"""The few calls of the Kubernetes API that the processes need, over one of two transports: the official client or aiohttp.
 
-The official client takes 150 MB and blocks; kopf is not a client (`kopf/docs/hierarchies.rst`).
+Objects are JSON, without the official client's models, which know no ChaskiRoute and cost 30 MiB. Its own watch is not
+used either (`kubernetes.aio` 37): its dynamic client never asks for bookmarks, so that a quiet watch can't be
+distinguished from a dead one; after a 410 it asks again with the same version, and never lists; a broken watch is asked again without a pause.
+Neither is kopf a client (`kopf/docs/hierarchies.rst`).
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,11 +15,12 @@ import orjson
 
 from chaski_core.errors import ChaskiError
 from chaski_runtime.kube.config import KubeAccess
+from chaski_runtime.kube.transport import AiohttpTransport, ApiRequest, Transport
 
-_JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
+_SILENCE_SECONDS = 75.0  # bookmarks come every minute
 _MAX_EVENT_BYTES = 8 * 1024 * 1024  # above the limit of etcd
 
 Object = dict[str, Any]  # a Kubernetes object as JSON
@@ -66,15 +70,27 @@ class KubeApi:
     Each call raises `KubeUnavailableError` or `KubeRefusedError`.
     """
 
-    def __init__(self, access: KubeAccess, *, user_agent: str, timeout_seconds: float = 30.0) -> None:
-        self.access = access
+    def __init__(
+        self,
+        access: KubeAccess,
+        *,
+        user_agent: str,
+        timeout_seconds: float = 30.0,
+        transport: Callable[[KubeAccess, str], Transport] = AiohttpTransport,
+    ) -> None:
+        """Makes no connection yet.
+
+        Args:
+            access: the API server.
+            user_agent: how the process calls itself.
+            timeout_seconds: of each call; a watch has its own.
+            transport: `OfficialTransport` for kubeconfigs of any kind; the default is lean, and takes less of them.
+
+        Raises:
+            NoKubeAccessError: the transport can't use this access.
+        """
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=10.0)
-        self._session = aiohttp.ClientSession(
-            # Without a limit: each watch holds a connection, and calls must not wait for one of those to end.
-            connector=aiohttp.TCPConnector(ssl=access.ssl_context() or True, limit=0),
-            headers={"User-Agent": user_agent, "Accept": _JSON},
-            read_bufsize=2**20,
-        )
+        self._transport = transport(access, user_agent)
 
     async def __aenter__(self) -> Self:
         return self
@@ -86,11 +102,11 @@ class KubeApi:
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._session.close()
+        await self._transport.close()
 
     async def get(self, path: str, **parameters: str) -> Object:
         """An object, or a list of objects (with `labelSelector` and the like as parameters)."""
-        return await self._call("GET", path, parameters)
+        return await self._call(ApiRequest("GET", path, parameters))
 
     async def find(self, path: str) -> Object | None:
         """An object, or None where it does not exist."""
@@ -103,24 +119,24 @@ class KubeApi:
 
     async def create(self, path: str, body: Object) -> Object:
         """Creates an object; 409 where it exists."""
-        return await self._call("POST", path, {}, body)
+        return await self._call(ApiRequest("POST", path, body=body))
 
     async def replace(self, path: str, body: Object) -> Object:
         """Writes an object as a whole; 409 where its `resourceVersion` is not the current one."""
-        return await self._call("PUT", path, {}, body)
+        return await self._call(ApiRequest("PUT", path, body=body))
 
     async def apply(self, path: str, body: Object, *, manager: str, force: bool = True) -> Object:
         """Server-side apply: creates the object, or sets the fields of `body` and removes those no longer in it."""
         parameters = {"fieldManager": manager, "force": "true" if force else "false"}
-        return await self._call("PATCH", path, parameters, body, _APPLY)
+        return await self._call(ApiRequest("PATCH", path, parameters, body, _APPLY))
 
     async def merge_patch(self, path: str, body: Object) -> Object:
         """Merges a document into an object."""
-        return await self._call("PATCH", path, {}, body, _MERGE)
+        return await self._call(ApiRequest("PATCH", path, body=body, content_type=_MERGE))
 
     async def json_patch(self, path: str, operations: list[Object]) -> Object:
         """Applies a list of operations, all or none; 422 where a `test` among them fails."""
-        return await self._call("PATCH", path, {}, operations, _JSON_PATCH)
+        return await self._call(ApiRequest("PATCH", path, body=operations, content_type=_JSON_PATCH))
 
     async def delete(self, path: str, *, uid: str | None = None) -> bool:
         """Deletes an object, with a uid only that very one; False where it does not exist, or has another uid."""
@@ -128,7 +144,7 @@ class KubeApi:
         if uid is not None:
             body["preconditions"] = {"uid": uid}
         try:
-            await self._call("DELETE", path, {}, body)
+            await self._call(ApiRequest("DELETE", path, body=body))
         except KubeRefusedError as error:
             if error.status == 404 or (error.status == 409 and uid is not None):
                 return False
@@ -150,11 +166,9 @@ class KubeApi:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_seconds),
         }
-        timeout = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=75.0)  # bookmarks come every minute
+        timeout = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=_SILENCE_SECONDS)
         try:
-            async with self._session.get(
-                self.access.server + path, params=query, headers=self._authorization(), timeout=timeout
-            ) as response:
+            async with await self._transport.send(ApiRequest("GET", path, query), timeout) as response:
                 if response.status == 410:
                     raise WatchExpiredError(resource_version)
                 if response.status >= 300:
@@ -169,39 +183,19 @@ class KubeApi:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeUnavailableError(f"watch of {path}: {error_text(error)}") from error
 
-    def _authorization(self) -> dict[str, str]:
-        token = self.access.bearer_token()
-        return {"Authorization": f"Bearer {token}"} if token else {}
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        parameters: Mapping[str, str],
-        body: Any = None,
-        content_type: str = _JSON,
-    ) -> Object:
+    async def _call(self, request: ApiRequest) -> Object:
         try:
-            headers = self._authorization()
-            if body is not None:
-                headers["Content-Type"] = content_type
-            async with self._session.request(
-                method,
-                self.access.server + path,
-                params=parameters,
-                data=None if body is None else orjson.dumps(body),
-                headers=headers,
-                timeout=self._timeout,
-            ) as response:
+            async with await self._transport.send(request, self._timeout) as response:
                 content = await response.read()
                 if response.status >= 300:
                     raise _error(response, content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise KubeUnavailableError(f"{method} {path}: {error_text(error)}") from error
+            raise KubeUnavailableError(f"{request.method} {request.path}: {error_text(error)}") from error
         try:
             document: Object = orjson.loads(content)
         except orjson.JSONDecodeError as error:  # a proxy answered
-            raise KubeUnavailableError(f"{method} {path}: the response is not valid JSON: {error}") from error
+            reason = f"the response is not valid JSON: {error}"
+            raise KubeUnavailableError(f"{request.method} {request.path}: {reason}") from error
         return document
 
 

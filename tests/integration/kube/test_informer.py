@@ -1,4 +1,4 @@
-"""The informer, on a real API server and on one with scripted responses."""
+"""The informer with both transports, on a real API server and on one with scripted responses."""
 
 import asyncio
 import contextlib
@@ -14,6 +14,7 @@ from chaski_runtime.kube.config import KubeAccess, kube_access
 from chaski_runtime.kube.informer import Informer, Key
 from chaski_runtime.process.clock import SystemClock
 from support.kube.api_server import KubeApi as Server
+from support.kube.fake_server import TRANSPORTS, TransportType
 from support.until import until
 
 LABEL = {"watched": "yes"}
@@ -25,15 +26,24 @@ def kept(document: dict[str, Any]) -> str:
     return str(document.get("data", {}).get("value", ""))
 
 
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> TransportType:
+    """Each transport."""
+    made: TransportType = request.param
+    return made
+
+
 @contextlib.asynccontextmanager
-async def informing(access: KubeAccess, path: str) -> AsyncIterator[tuple[Informer[str], list[Change]]]:
+async def informing(
+    access: KubeAccess, path: str, transport: TransportType
+) -> AsyncIterator[tuple[Informer[str], list[Change]]]:
     """A running informer, and the changes that it reports."""
     changes: list[Change] = []
 
     def on_change(key: Key, value: str | None) -> None:
         changes.append((key[1], value))
 
-    async with KubeApi(access, user_agent="test") as api:
+    async with KubeApi(access, user_agent="test", transport=transport) as api:
         informer = Informer(api, path, kept, SystemClock(), lambda: 0.0, selector="watched=yes", on_change=on_change)
         task = asyncio.create_task(informer.run())
         try:
@@ -49,14 +59,14 @@ def config_map(namespace: str, name: str, value: str, labels: dict[str, str] | N
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"value": value}}
 
 
-async def test_informer_follows_changes(kube: Server) -> None:
+async def test_informer_follows_changes(kube: Server, transport: TransportType) -> None:
     """Existing, new, changed and deleted objects; objects with other labels are ignored."""
     namespace = kube.make_namespace()
     put: Callable[..., str] = lambda *each: kube.kubectl("apply", "-f", "-", document=config_map(namespace, *each))  # noqa: E731 - short for six calls
     put("a", "1")
     put("other", "1", {})
     access = kube_access({"KUBECONFIG": str(kube.kubeconfig)})
-    async with informing(access, object_path("v1", "configmaps", namespace)) as (informer, changes):
+    async with informing(access, object_path("v1", "configmaps", namespace), transport) as (informer, changes):
         await until(lambda: informer.synced)
         assert dict(informer.items) == {(namespace, "a"): "1"}
         await asyncio.to_thread(put, "b", "2")
@@ -68,12 +78,12 @@ async def test_informer_follows_changes(kube: Server) -> None:
 
 
 @pytest.mark.promise(10)
-async def test_items_are_kept_while_the_api_server_is_unavailable(own_kube: Server) -> None:
+async def test_items_are_kept_while_the_api_server_is_unavailable(own_kube: Server, transport: TransportType) -> None:
     """Afterwards changes are reported again."""
     put: Callable[..., str] = lambda *each: own_kube.kubectl("apply", "-f", "-", document=config_map("default", *each))  # noqa: E731 - short for two calls
     put("a", "1")
     access = kube_access({"KUBECONFIG": str(own_kube.kubeconfig)})
-    async with informing(access, object_path("v1", "configmaps")) as (informer, _):
+    async with informing(access, object_path("v1", "configmaps"), transport) as (informer, _):
         await until(lambda: informer.synced)
         await asyncio.to_thread(own_kube.down)
         await until(lambda: informer.error is not None)
@@ -120,35 +130,35 @@ EXPIRED_EVENT = (200, orjson.dumps({"type": "ERROR", "object": {"code": 410, "me
 
 
 @pytest.mark.parametrize("expired", [EXPIRED, EXPIRED_EVENT], ids=["response", "event"])
-async def test_expired_version_causes_a_new_list(expired: tuple[int, bytes]) -> None:
+async def test_expired_version_causes_a_new_list(expired: tuple[int, bytes], transport: TransportType) -> None:
     """Objects changed or deleted in between are reported as usual, unchanged ones are not."""
     server = ScriptedServer(
         listing("1", ("a", "1", "x"), ("b", "1", "x"), ("c", "1", "x")),
         expired,
         listing("9", ("a", "1", "x"), ("c", "8", "y")),
     )
-    async with served(server) as access, informing(access, "/things") as (informer, changes):
+    async with served(server) as access, informing(access, "/things", transport) as (informer, changes):
         await until(lambda: len(server.requests) == 4)
         assert changes == [("a", "x"), ("b", "x"), ("c", "x"), ("b", None), ("c", "y")]
         assert server.requests[-1]["resourceVersion"] == "9"
         assert dict(informer.items) == {("", "a"): "x", ("", "c"): "y"}
 
 
-async def test_bookmarks_advance_the_watch_and_pages_form_one_list() -> None:
+async def test_bookmarks_advance_the_watch_and_pages_form_one_list(transport: TransportType) -> None:
     """The next watch starts at the bookmark."""
     server = ScriptedServer(
         listing("5", ("a", "1", "x"), more="p2"),
         listing("5", ("b", "2", "x")),
         events(("MODIFIED", "b", "6", "y"), ("BOOKMARK", "", "70", "")),
     )
-    async with served(server) as access, informing(access, "/things") as (informer, _):
+    async with served(server) as access, informing(access, "/things", transport) as (informer, _):
         await until(lambda: len(server.requests) == 4)
         assert server.requests[1]["continue"] == "p2"
         assert (server.requests[2]["resourceVersion"], server.requests[3]["resourceVersion"]) == ("5", "70")
         assert dict(informer.items) == {("", "a"): "x", ("", "b"): "y"}
 
 
-async def test_invalid_and_refused_responses_are_tolerated() -> None:
+async def test_invalid_and_refused_responses_are_tolerated(transport: TransportType) -> None:
     """The informer has an error, keeps its items and retries."""
     server = ScriptedServer(
         listing("1", ("a", "1", "x")),
@@ -157,13 +167,13 @@ async def test_invalid_and_refused_responses_are_tolerated() -> None:
         (200, b"{}"),
         (503, b"unavailable"),
     )
-    async with served(server) as access, informing(access, "/things") as (informer, changes):
+    async with served(server) as access, informing(access, "/things", transport) as (informer, changes):
         await until(lambda: len(server.requests) == 6)
         assert informer.error is not None
         assert (dict(informer.items), changes) == ({("", "a"): "x"}, [("a", "x")])
 
 
-async def test_failing_object_does_not_affect_others() -> None:
+async def test_failing_object_does_not_affect_others(transport: TransportType) -> None:
     """Whether reading it or its handler fails."""
     server = ScriptedServer(listing("1", ("a", "1", "x"), ("b", "2", "y")))
     seen: list[Key] = []
@@ -175,7 +185,7 @@ async def test_failing_object_does_not_affect_others() -> None:
         seen.append(key)
         raise ValueError
 
-    async with served(server) as access, KubeApi(access, user_agent="test") as api:
+    async with served(server) as access, KubeApi(access, user_agent="test", transport=transport) as api:
         informer = Informer(api, "/things", keep, SystemClock(), lambda: 0.0, on_change=fail)
         task = asyncio.create_task(informer.run())
         await until(lambda: len(server.requests) == 2)

@@ -16,11 +16,11 @@ _ADDRESSES = ("127.0.0.1", "10.96.0.1")
 _VALID = dt.timedelta(days=2)
 
 
-def make_all(folder: Path, server: str) -> None:
+def make_all(folder: Path, server: str, authority: str = "chaski-tests") -> None:
     """A CA, the server's certificate, the key that signs ServiceAccount tokens, and the admin's kubeconfig."""
     folder.mkdir(parents=True, exist_ok=True)
     key = _key(folder / "ca.key")
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "chaski-tests")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, authority)])
     use = x509.KeyUsage(
         digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
         data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
@@ -57,6 +57,12 @@ def user_kubeconfig(folder: Path, server: str, user: str, groups: Sequence[str] 
     file = folder / f"{user}.kubeconfig"
     file.write_text(yaml.safe_dump(document))
     return file
+
+
+def server_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate for one DNS name by the folder's CA, and its key."""
+    _issue(folder, name, name, (), [x509.DNSName(name)])
+    return folder / f"{name}.crt", folder / f"{name}.key"
 
 
 def _issue(folder: Path, file: str, user: str, groups: Sequence[str], names: Sequence[x509.GeneralName]) -> None:

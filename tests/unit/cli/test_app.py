@@ -17,7 +17,19 @@ HELPS = [
     ),
 ]
 # Python modules that cost time and that no help needs.
-HEAVY = {"pydantic", "aiohttp", "asyncio", "boto3", "botocore", "jsonschema", "orjson", "sqlite3", "yaml", "uvloop"}
+HEAVY = {
+    "kubernetes",
+    "pydantic",
+    "aiohttp",
+    "asyncio",
+    "boto3",
+    "botocore",
+    "jsonschema",
+    "orjson",
+    "sqlite3",
+    "yaml",
+    "uvloop",
+}
 
 
 @pytest.mark.parametrize("arguments", HELPS, ids=" ".join)

@@ -1,0 +1,121 @@
+"""How requests reach the API server: `AiohttpTransport` here, `OfficialTransport` in `official`.
+
+Ingest has the first one. It watches one kind and checks tokens with a Pod's ServiceAccount, so that it gains nothing from the
+official client, and each of its Pods would pay for it (docs/processes.md).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+import aiohttp
+import orjson
+
+from chaski_runtime.kube.config import KubeAccess, plain_access
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """One request to an API server."""
+
+    method: str
+    path: str  # from `object_path`
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None  # a JSON value; None: no body
+    content_type: str = JSON  # of the body
+
+
+class Transport(Protocol):
+    """Sends requests of one process to one API server. Nothing is retried."""
+
+    async def send(self, request: ApiRequest, timeouts: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        """The response, whatever its status, with its headers read; the caller releases it.
+
+        Args:
+            request: what to send.
+            timeouts: of this request, until the response was read.
+
+        Raises:
+            aiohttp.ClientError, TimeoutError, OSError: no response arrived, or the credentials can't be read.
+            KubeUnavailableError: the credentials could not be renewed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        ...
+
+
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+P = TypeVar("P", bound=_Closable)
+
+
+class ConnectionPools(Generic[P]):
+    """The connection pool for new requests; the one before it serves its watches until it is replaced again."""
+
+    def __init__(self) -> None:
+        self.current: P | None = None
+        self._previous: P | None = None
+
+    async def replace(self, pool: P) -> None:
+        """Uses another pool for new requests."""
+        unused, self._previous, self.current = self._previous, self.current, pool
+        if unused is not None:
+            await unused.close()
+
+    async def close(self) -> None:
+        """Closes both pools."""
+        for pool in (self._previous, self.current):
+            if pool is not None:
+                await pool.close()
+
+
+class AiohttpTransport:
+    """Implements `Transport` on aiohttp, with a token or a client certificate."""
+
+    def __init__(self, access: KubeAccess, user_agent: str) -> None:
+        """Makes no connection yet.
+
+        Raises:
+            NoKubeAccessError: the access needs the official client.
+        """
+        self._access = plain_access(access)
+        self._headers = {"User-Agent": user_agent, "Accept": JSON}
+        self._pools = ConnectionPools[aiohttp.ClientSession]()
+        self._ca_version: tuple[int, int, int] | None = None  # of the current pool
+
+    async def send(self, request: ApiRequest, timeouts: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        session = await self._session()
+        token = self._access.bearer_token()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+        return await session.request(
+            request.method,
+            self._access.server + request.path,
+            params=request.query,
+            data=None if request.body is None else orjson.dumps(request.body),
+            headers=headers,
+            timeout=timeouts,
+        )
+
+    async def close(self) -> None:
+        await self._pools.close()
+
+    async def _session(self) -> aiohttp.ClientSession:
+        session, version = self._pools.current, self._access.ca_version()
+        if session is None or version != self._ca_version:
+            session = aiohttp.ClientSession(
+                # Without a limit: each watch holds a connection, and calls must not wait for one of those to end.
+                connector=aiohttp.TCPConnector(ssl=self._access.ssl_context() or True, limit=0),
+                headers=self._headers,
+                read_bufsize=2**20,
+            )
+            self._ca_version = version
+            await self._pools.replace(session)
+        return session
