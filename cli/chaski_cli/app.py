@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chaski_cli.commands.console import console
+from chaski_cli.commands.console import console, hash_password
 from chaski_cli.commands.dead_letters import dead_letters
 from chaski_cli.commands.demo import demo
 from chaski_cli.commands.dev import dev
@@ -16,7 +16,7 @@ from chaski_cli.commands.trace import trace
 from chaski_cli.commands.validate import validate
 from chaski_core import __version__
 
-_COMMANDS = (send, console, provision, deprovision, dev, demo, validate, ledger, trace)
+_COMMANDS = (send, console, hash_password, provision, deprovision, dev, demo, validate, ledger, trace)
 
 
 def make_app(arguments: Sequence[str]) -> typer.Typer:
@@ -25,7 +25,7 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
     A group whose command is given has no options of its own (--help, --install-completion): typer would check their values
     with pydantic, whose import takes 80 ms of CPU, also for the help of the command.
     """
-    names = {command.__name__ for command in _COMMANDS} | {"dead-letters"}
+    names = {command.__name__.replace("_", "-") for command in _COMMANDS} | {"dead-letters"}
     own_options = not names.intersection(arguments[:1])
     app = typer.Typer(
         name="chaski",

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -16,11 +16,12 @@ from chaski_console.auth.middleware import IDENTITY, AuthMiddleware, Handler
 from chaski_console.data.live_updates import LiveUpdates
 from chaski_console.data.search import InvalidSearchError, Search, read_search
 from chaski_console.data.views import History, Sources
+from chaski_console.forms import read_form
 from chaski_console.pages.dead_letter import PageContext, dead_letter_page, discard_page
 from chaski_console.pages.dead_letters import SearchResult, dead_letters_page
 from chaski_console.pages.layout import CurrentUser, error_page
 from chaski_console.pages.message import history_page
-from chaski_console.pages.routes import element_values, layout_hash, routes_page
+from chaski_console.pages.routes import element_values, routes_page, routes_view
 from chaski_console.responses import html, static
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.errors import BackendError, BackendUnavailableError
@@ -91,7 +92,8 @@ class Console:
             async for update in updates:
                 if not self.auth.is_still_authenticated(request):
                     break
-                event = json.dumps({"layout": layout_hash(update), "values": element_values(update)})
+                view = routes_view(update)
+                event = json.dumps({"layout": view.layout, "values": element_values(view)})
                 await response.write(f"data: {event}\n\n".encode())
         return response
 
@@ -131,22 +133,21 @@ class Console:
     # ---- actions
 
     async def _act(self, request: web.Request) -> web.Response:
-        form = await request.post()
-        values = {name: value for name, value in form.items() if isinstance(value, str)}
-        denied = self.auth.check_form(request, values.get("token", ""))
+        form = await read_form(request)
+        denied = self.auth.check_form(request, form.get("token", ""))
         if denied is not None:
             return html(error_page("Access denied", denied.reason, self._user(request)), denied.status)
         if self.sources.actions is None:
             return html(
                 error_page("Access denied", "This console is read-only.", self._user(request)), HTTPStatus.FORBIDDEN
             )
-        selected = [str(value) for value in dict.fromkeys(form.getall("id", []))][:MAX_SELECTED]
+        selected = list(dict.fromkeys(form.getall("id", [])))[:MAX_SELECTED]
         dead_letters = [each for value in selected for each in await self._selected(value)]
-        back = values.get("back", "")
+        back = form.get("back", "")
         back = back if back.startswith("/dead-letters") else "/dead-letters"
         if not dead_letters:
             raise web.HTTPSeeOther(back)
-        return await self._run_action(values, dead_letters, back, request)
+        return await self._run_action(form, dead_letters, back, request)
 
     async def _selected(self, value: str) -> Sequence[DeadLetter]:
         """The dead letter of `<route> <identity>`; of an identity or a label alone, those of every route."""
@@ -155,11 +156,11 @@ class Console:
         return [each for each in found if each.message_id == message_id] if route else found
 
     async def _run_action(
-        self, values: dict[str, str], dead_letters: list[DeadLetter], back: str, request: web.Request
+        self, form: Mapping[str, str], dead_letters: list[DeadLetter], back: str, request: web.Request
     ) -> web.Response:
         assert self.sources.actions is not None  # noqa: S101 - checked by the caller
-        action = values.get("action")
-        if action == "discard" and values.get("confirmed") != "yes":
+        action = form.get("action")
+        if action == "discard" and form.get("confirmed") != "yes":
             return html(discard_page(dead_letters, back, self._context(request)))
         if action not in ("replay", "discard"):
             return self._error(request, HTTPStatus.BAD_REQUEST, "The form names no known action.")

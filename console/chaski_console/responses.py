@@ -5,13 +5,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-from chaski_console.html import Markup
+from chaski_console.pages.rendering import Html
 
 _STATIC = Path(__file__).with_name("static")
 _CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-def html(page: Markup, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+def html(page: Html, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
     """A response with a page."""
     body = page.encode("utf-8", "backslashreplace")
     return web.Response(status=status, body=body, content_type="text/html", charset="utf-8")

@@ -51,7 +51,13 @@ async def start(
     app = Console(sources, LiveUpdates(sources.routes), middleware, clock).app()
     if tracing is not None:
         app.middlewares.insert(0, spans(tracing))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS, handler_cancellation=True)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=_STOP_SECONDS,
+        handler_cancellation=True,
+        auto_decompress=False,  # compressed forms are refused
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

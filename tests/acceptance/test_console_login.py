@@ -14,6 +14,7 @@ from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
 from chaski_runtime.process.clock import SystemClock
 from support.aws.emulators import running_emulators
+from support.console_users import users_text
 from support.processes.browser import chromium, open_page
 from support.processes.console import console_process
 from support.processes.dev import route
@@ -55,7 +56,7 @@ class Context:
 @pytest.fixture
 async def context(tmp_path: Path) -> AsyncIterator[Context]:
     """Queues and a table of one route; the user is ada."""
-    (tmp_path / "users").write_text(f"ada:{PASSWORD}\n")
+    (tmp_path / "users").write_text(users_text(ada=PASSWORD))
     async with running_emulators("embedded", tmp_path) as urls, chromium() as browser:
         cloud = Cloud(*urls, tmp_path)
         await cloud.make(route("r", "http://127.0.0.1:9/"))

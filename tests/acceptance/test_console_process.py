@@ -56,7 +56,7 @@ async def search_and_replay(base: str, cloud: Cloud) -> None:
         assert "/dead-letters/m-1" in page
         async with http.get(f"{base}messages/m-1") as response:
             assert "dead-lettered" in await response.text()
-        token = re.search(r'name="token" value="(\w+)"', page)
+        token = re.search(r'name="token" value="([\w-]+)"', page)
         assert token is not None
         assert await cloud.lying() == 0
         form = {"token": token[1], "action": "replay", "id": "m-1"}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import requests
 
+from chaski_console.auth.passwords import user_line
 from support.cluster.cluster import SYSTEM, Cluster
 from support.cluster.pods import TeamNamespace
 
@@ -30,7 +31,7 @@ def console(installed: Cluster) -> Iterator[Cluster]:
 
 def set_users(cluster: Cluster, *names: str) -> None:
     """Writes the Secret with the users."""
-    users = "".join(f"{name}:{PASSWORD}\n" for name in names)
+    users = "".join(f"{user_line(name, PASSWORD)}\n" for name in names)
     metadata = {"name": SECRET, "namespace": SYSTEM}
     cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"users": users}})
 
@@ -91,7 +92,7 @@ def test_a_user_sees_the_cluster_and_replays(
         console.until("two dead letters", lambda: len(set(selection_values(page(ada, search)))) == 2, 120)
 
         found = page(ada, search)
-        token = re.search(r'name="token" value="(\w+)"', found)
+        token = re.search(r'name="token" value="([\w-]+)"', found)
         assert token is not None
         form = {"token": token[1], "action": "replay", "id": selection_values(found)[0]}
         result = ada.post(f"{url}dead-letters", data=form, timeout=SECONDS).text

@@ -1,5 +1,6 @@
-"""Flags of `chaski console`."""
+"""Flags of `chaski console`, and of `chaski hash-password`, which writes its password file."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +35,10 @@ _Namespace = Annotated[
 ]
 _PasswordFile = Annotated[
     Path | None,
-    typer.Option(help="With --auth password: file of lines NAME:PASSWORD; reloaded when it changes.", metavar="FILE"),
+    typer.Option(
+        help="With --auth password: file of lines from `chaski hash-password`; reloaded when it changes.",
+        metavar="FILE",
+    ),
 ]
 _SessionSeconds = Annotated[int, typer.Option(help="Lifetime of a login, in seconds.", min=1)]
 _AuthHeader = Annotated[str, typer.Option(help="With --auth header: the header in which the proxy names the user.")]
@@ -82,3 +86,30 @@ def console(  # noqa: PLR0913 - one parameter per option of the command
     authentication = AuthOptions(auth.value, auth_header, password_file, session_seconds)
     options = ConsoleOptions(routes, host, port, metrics_port, authentication, read_only, log_format.value, prometheus)
     raise typer.Exit(run_console(options, allowed_by))
+
+
+def hash_password(
+    name: Annotated[str, typer.Argument(help="Name of the user.", metavar="NAME", show_default=False)],
+) -> None:
+    """Print a user's line for the password file of `chaski console`: the name and the argon2id hash of the password.
+
+    Asks for the password twice, or reads it from the first line of standard input.
+
+    [bold]Examples:[/] chaski hash-password ada >> users
+
+    pass show chaski/ada | chaski hash-password ada >> users
+    """
+    from chaski_console.auth.passwords import user_line  # noqa: PLC0415 - keeps help quick
+    from chaski_runtime.process.command_error import wrong_input  # noqa: PLC0415 - as above
+
+    if sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        try:
+            password = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise wrong_input("the password on standard input is not UTF-8 text") from error
+    try:
+        typer.echo(user_line(name, password))
+    except ValueError as error:
+        raise wrong_input(str(error)) from error

@@ -5,7 +5,6 @@ Requests that a browser labels as sent by another site are denied.
 """
 
 import hashlib
-import hmac
 import ipaddress
 import secrets
 from collections.abc import Mapping
@@ -13,6 +12,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import urlsplit
+
+from itsdangerous import Signer
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -98,23 +99,31 @@ class ProxyHeaderAuthentication:
         return Identity(user)
 
 
+def _new_signer() -> Signer:
+    return Signer(secrets.token_bytes(32), salt="form", key_derivation="hmac", digest_method=hashlib.sha256)
+
+
 @dataclass(frozen=True, slots=True)
 class FormTokens:
-    """CSRF tokens: an HMAC of user and session under a secret of this process."""
+    """CSRF tokens: signatures of user and session by a key of this process."""
 
-    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    signer: Signer = field(default_factory=_new_signer, repr=False)
 
     def token(self, identity: Identity) -> str:
         """The token that forms of this user and session carry."""
-        return hmac.new(self.secret, f"{identity.session}\0{identity.user}".encode(), hashlib.sha256).hexdigest()
+        return self.signer.get_signature(_claims(identity)).decode()
 
     def check(self, identity: Identity, token: str, headers: Mapping[str, str]) -> AccessDenied | None:
         """None if the form comes from a page of this console, otherwise why it is denied."""
         if is_cross_site(headers):
             return CROSS_SITE
-        if not hmac.compare_digest(token.encode(), self.token(identity).encode()):
+        if not self.signer.verify_signature(_claims(identity), token):
             return AccessDenied(HTTPStatus.FORBIDDEN, "This form has expired. Go back, reload the page and try again.")
         return None
+
+
+def _claims(identity: Identity) -> bytes:
+    return f"{identity.session}\0{identity.user}".encode("utf-8", "surrogatepass")  # a proxy may send any name
 
 
 CROSS_SITE = AccessDenied(HTTPStatus.FORBIDDEN, "The request was sent by a page of another site.")

@@ -9,8 +9,9 @@ from aiohttp import web
 
 from chaski_console.auth.authenticators import SECURITY_HEADERS, AccessDenied, Authenticator, FormTokens, Identity
 from chaski_console.auth.login import Cookie, PasswordAuthentication, local_path
+from chaski_console.forms import read_form
 from chaski_console.pages.layout import CurrentUser, error_page
-from chaski_console.pages.login import login_page, reload_page
+from chaski_console.pages.login import LoginView, login_page, reload_page
 from chaski_console.responses import html
 
 IDENTITY = web.RequestKey("identity", Identity)
@@ -74,25 +75,25 @@ class AuthMiddleware:
         next_path = local_path(request.query.get("next", "/"))
         if request[IDENTITY].session:
             return web.Response(status=HTTPStatus.SEE_OTHER, headers={"Location": next_path})
-        return html(login_page(next_path))
+        return html(login_page(LoginView(next_path)))
 
     async def _log_in(self, request: web.Request) -> web.Response:
         assert isinstance(self.authenticator, PasswordAuthentication)  # noqa: S101 - see add_routes
-        form = await request.post()
-        name, password, next_path = (str(form.get(field, "")) for field in ("name", "password", "next"))
-        next_path = local_path(next_path or "/")
-        result = self.authenticator.log_in(name[:_MAX_NAME_CHARACTERS], password, request.headers, request.remote or "")
+        form = await read_form(request)
+        name, password, next_path = (form.get(field, "") for field in ("name", "password", "next"))
+        next_path, name = local_path(next_path or "/"), name[:_MAX_NAME_CHARACTERS]
+        result = await self.authenticator.log_in(name, password, request.headers, request.remote or "")
         if isinstance(result, Cookie):
             return _redirect(next_path, result)
-        response = html(login_page(next_path, result.reason, name), result.status)
+        response = html(login_page(LoginView(next_path, result.reason, name)), result.status)
         if result.retry_after_seconds:
             response.headers["Retry-After"] = str(result.retry_after_seconds)
         return response
 
     async def _log_out(self, request: web.Request) -> web.Response:
         assert isinstance(self.authenticator, PasswordAuthentication)  # noqa: S101 - see add_routes
-        form = await request.post()
-        denied = self.check_form(request, str(form.get("token", "")))
+        form = await read_form(request)
+        denied = self.check_form(request, form.get("token", ""))
         if denied is not None:
             return html(error_page("Access denied", denied.reason, self.current_user(request)), denied.status)
         return _redirect("/login", self.authenticator.log_out(request.headers))

@@ -1,14 +1,14 @@
-"""Names and passwords from a file, such as a mounted Secret. Never logged, never shown."""
+"""Names and hashes of passwords from a file, such as a mounted Secret. Never logged, never shown."""
 
 import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-MIN_PASSWORD_CHARACTERS = 12
-MAX_PASSWORD_CHARACTERS = 1_024
+from chaski_console.auth import hashing
+
 MAX_USERS = 1_000
 _MAX_NAME_CHARACTERS = 128
 _REFRESH_SECONDS = 5.0  # a kubelet updates a mount about once a minute
@@ -20,33 +20,55 @@ class InvalidPasswordFileError(Exception):
 
 
 def read_passwords(text: str) -> dict[str, str]:
-    """Parses lines `name:password` into passwords by name; skips empty lines and those that begin with `#`.
+    """Parses lines `name:hash` into hashes by name; skips empty lines and those that begin with `#`.
+
+    In place of a hash there may be a password, as in files of a release before hashes.
 
     Raises:
         InvalidPasswordFileError: no user is listed, a user is listed twice, or a line is invalid.
     """
-    passwords: dict[str, str] = {}
+    entries: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
-        name, _, password = line.partition(":")
-        if not name or name != name.strip() or not name.isprintable() or len(name) > _MAX_NAME_CHARACTERS:
-            raise InvalidPasswordFileError(f"line {number} must be name:password, without spaces around the name")
-        if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
-            limits = f"{MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS}"
-            raise InvalidPasswordFileError(f"line {number}: a password must have {limits} characters")
-        if name in passwords:
+        name, _, entry = line.partition(":")
+        if not is_name(name):
+            raise InvalidPasswordFileError(f"line {number} must be name:hash, without spaces around the name")
+        try:
+            (hashing.check_hash if hashing.is_hash(entry) else hashing.check_length)(entry)
+        except ValueError as error:
+            raise InvalidPasswordFileError(f"line {number}: {error}") from None
+        if name in entries:
             raise InvalidPasswordFileError(f"line {number} lists a name for the second time")
-        passwords[name] = password
-    if not passwords:
-        raise InvalidPasswordFileError("the file lists no users; each line must be name:password")
-    if len(passwords) > MAX_USERS:
+        entries[name] = entry
+    if not entries:
+        raise InvalidPasswordFileError("the file lists no users; each line must be name:hash")
+    if len(entries) > MAX_USERS:
         raise InvalidPasswordFileError(f"the file lists more than {MAX_USERS} users")
-    return passwords
+    return entries
+
+
+def user_line(name: str, password: str) -> str:
+    """The line of a user in a password file.
+
+    Raises:
+        ValueError: the name or the password is invalid; the message is a sentence.
+    """
+    if not is_name(name):
+        raise ValueError(
+            "a name has 1 to 128 printable characters, no colon, no # at its beginning and no spaces around it"
+        )
+    return f"{name}:{hashing.hash_password(password)}"
+
+
+def is_name(name: str) -> bool:
+    """Whether a user can have this name."""
+    is_text = bool(name) and name == name.strip() and name.isprintable() and ":" not in name
+    return is_text and not name.startswith("#") and len(name) <= _MAX_NAME_CHARACTERS
 
 
 class Passwords:
-    """The users of the file. Kept as keyed hashes and compared in constant time, whether or not the name exists."""
+    """The users of the file, which is read again when it changes."""
 
     def __init__(self, file: Path, monotonic: Callable[[], float]) -> None:
         """Reads the file.
@@ -58,28 +80,36 @@ class Passwords:
         self._file = file
         self._monotonic = monotonic
         self._key = secrets.token_bytes(32)
-        self._unmatchable = secrets.token_bytes(32)  # compared with for unknown names; no password has this hash
-        self._text = _read(file)
-        self._hashes = self._hash_all(read_passwords(self._text))
+        self._warned = False
+        self._use(_read(file))
         self._checked_at = monotonic()
 
-    def check(self, name: str, password: str) -> bool:
-        """Whether the user exists and has this password."""
+    def entry(self, name: str) -> str | None:
+        """What `hashing.verify` compares the user's password with; None for an unknown user."""
         self._refresh()
-        known = self._hashes.get(name)
-        return hmac.compare_digest(self._hash(name, password), known or self._unmatchable) and known is not None
+        return self._entries.get(name)
 
-    def fingerprint(self, name: str) -> bytes | None:
-        """A value that changes with the user's password; None for an unknown user."""
-        self._refresh()
-        return self._hashes.get(name)
+    @property
+    def stand_in(self) -> str:
+        """What `hashing.verify` compares with for unknown users."""
+        return self._stand_in
 
-    def _hash_all(self, passwords: Mapping[str, str]) -> dict[str, bytes]:
-        return {name: self._hash(name, password) for name, password in passwords.items()}
+    def fingerprint(self, name: str) -> str | None:
+        """A value that changes with the user's hash; None for an unknown user."""
+        entry = self.entry(name)
+        if entry is None:
+            return None
+        return hmac.new(self._key, f"{name}\0{entry}".encode(), hashlib.sha256).hexdigest()
 
-    def _hash(self, name: str, password: str) -> bytes:
-        message = f"{name}\0{password}".encode("utf-8", "surrogatepass")
-        return hmac.new(self._key, message, hashlib.sha256).digest()
+    def _use(self, text: str) -> None:
+        entries = read_passwords(text)
+        self._text, self._entries = text, entries
+        self._stand_in = hashing.stand_in(entries.values())
+        plain = sum(not hashing.is_hash(entry) for entry in entries.values())
+        if plain and not self._warned:
+            self._warned = True
+            message = "%s holds the passwords of %d users as plain text; replace each line with the output of: chaski hash-password NAME"
+            _log.warning(message, self._file, plain)
 
     def _refresh(self) -> None:
         now = self._monotonic()
@@ -90,12 +120,11 @@ class Passwords:
             text = _read(self._file)
             if text == self._text:
                 return
-            hashes = self._hash_all(read_passwords(text))
+            self._use(text)
         except (OSError, InvalidPasswordFileError) as error:
             _log.error("could not reload %s, keeping the previous passwords: %s", self._file, error)
             return
-        self._text, self._hashes = text, hashes
-        _log.info("reloaded passwords from %s: %d users", self._file, len(hashes))
+        _log.info("reloaded passwords from %s: %d users", self._file, len(self._entries))
 
 
 def _read(file: Path) -> str:

@@ -1,21 +1,30 @@
-"""Login sessions as signed cookie values. Stateless, except for the secret and the sessions that were ended.
+"""Login sessions as signed cookie values. Stateless, except for the key and the sessions that were ended.
 
-A value is `<id>.<ends at, epoch ms>.<name>.<signature>`. The signature also covers a fingerprint of the user's password,
-so a session ends when the password changes, the user is removed, or the process, which owns the secret, ends.
+A value holds a fingerprint of the user's password, so a session ends when the password changes, the user is removed, or
+the process, which owns the key, ends.
+
+Its end is a part of the signed value, not `TimedSerializer`'s time of signing: that one reads the machine's clock, counts
+whole seconds, and rejects every value when the clock was set back.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-_MAX_CHARACTERS = 1_024
+from itsdangerous import BadData, URLSafeSerializer
+
+_MAX_CHARACTERS = 4_096
 _MAX_ENDED = 10_000
 
-Fingerprint = Callable[[str], bytes | None]  # of a user's password; None: unknown user
+Fingerprint = Callable[[str], str | None]  # of a user's password; None: unknown user
+
+
+def _new_serializer() -> URLSafeSerializer:
+    # A signature of SHA-384 fills its base64 text to the last bit: no other text decodes to the same signature.
+    signer = {"key_derivation": "hmac", "digest_method": hashlib.sha384}
+    return URLSafeSerializer(secrets.token_bytes(32), salt="session", signer_kwargs=signer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +42,8 @@ class Sessions:
 
     fingerprint: Fingerprint
     seconds: int  # lifetime of a session
-    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     new_id: Callable[[], str] = lambda: secrets.token_hex(16)
+    _serializer: URLSafeSerializer = field(default_factory=_new_serializer, repr=False)
     _ended: dict[str, int] = field(default_factory=dict)  # id -> when it would have expired
 
     def open(self, user: str, now_ms: int) -> str:
@@ -42,42 +51,27 @@ class Sessions:
         fingerprint = self.fingerprint(user)
         if fingerprint is None:
             raise LookupError(user)
-        name = base64.urlsafe_b64encode(user.encode()).decode().rstrip("=")
-        claims = f"{self.new_id()}.{now_ms + self.seconds * 1000}.{name}"
-        return f"{claims}.{self._signature(claims, fingerprint)}"
+        return self._serializer.dumps([self.new_id(), now_ms + self.seconds * 1000, user, fingerprint])
 
     def read(self, value: str, now_ms: int) -> Session | None:
         """The session of a value; None if the value is invalid or the session has ended."""
-        claims, _, signature = value.rpartition(".")
-        parts = claims.split(".")
-        if len(value) > _MAX_CHARACTERS or len(parts) != 3:
+        if len(value) > _MAX_CHARACTERS or not value.isascii():
             return None
-        session_id, ends_at, name = parts
-        user = _decode(name)
-        fingerprint = None if user is None else self.fingerprint(user)
-        if user is None or fingerprint is None:
+        try:
+            session_id, ends_at, user, signed = self._serializer.loads(value)
+        except BadData:
             return None
-        if not hmac.compare_digest(signature.encode("utf-8", "replace"), self._signature(claims, fingerprint).encode()):
+        fingerprint = self.fingerprint(user)
+        if fingerprint is None or not hmac.compare_digest(signed, fingerprint):
             return None
-        if now_ms >= int(ends_at) or session_id in self._ended:  # a number, because the signature is valid
+        if now_ms >= ends_at or session_id in self._ended:
             return None
-        return Session(session_id, user, int(ends_at))
+        return Session(session_id, user, ends_at)
 
     def end(self, session: Session, now_ms: int) -> None:
         """Ends a session early, for every copy of its value."""
         self._ended = {each: at for each, at in self._ended.items() if at > now_ms}
         self._ended[session.id] = session.ends_at
         if len(self._ended) > _MAX_ENDED:
-            self.secret = secrets.token_bytes(32)  # bounds memory: all users have to log in again
+            self._serializer = _new_serializer()  # bounds memory: all users have to log in again
             self._ended.clear()
-
-    def _signature(self, claims: str, fingerprint: bytes) -> str:
-        message = claims.encode("utf-8", "replace") + b"\0" + fingerprint
-        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()
-
-
-def _decode(name: str) -> str | None:
-    try:
-        return base64.urlsafe_b64decode(name.encode("ascii") + b"=" * (-len(name) % 4)).decode()
-    except (binascii.Error, UnicodeError):
-        return None

@@ -1,1 +1,1 @@
-"""The pages of the console, as pure functions from values to HTML."""
+"""The pages of the console: view models, made by pure functions from values, and the templates that render them."""

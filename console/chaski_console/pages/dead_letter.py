@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from chaski_console import formatting
-from chaski_console.html import Markup, el
-from chaski_console.pages.layout import CurrentUser, chip, class_colour, fact, isolated, notice, page
+from chaski_console.pages.layout import Chip, CurrentUser, Frame, class_chip
+from chaski_console.pages.rendering import Html, render
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
-from chaski_core.retry.ladder import Reason
+from chaski_core.retry.ladder import ErrorNote, Reason
 
 _MAX_DOCUMENT_CHARACTERS = 200_000
 REASONS = {
@@ -38,55 +38,109 @@ class PageContext:
     stale_reason: str = ""  # why the list of routes may be outdated
 
 
-def dead_letter_page(dead_letters: Sequence[DeadLetter], context: PageContext) -> Markup:
+@dataclass(frozen=True, slots=True)
+class ActionForm:
+    """The hidden fields of a form for replay and discard."""
+
+    token: str
+    back: str  # path of the page with the search
+    selection: tuple[str, ...]  # `selection_value` of each dead letter
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorView:
+    """One failed attempt."""
+
+    error_class: Chip
+    at: str
+    detail: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterView:
+    """One dead letter, whole."""
+
+    at: str
+    ago: str
+    reason: str
+    explanation: str
+    detail: str
+    error_class: Chip
+    route: str
+    message_id: str
+    id: str
+    replay_of: str | None
+    subject: str
+    target: str
+    url: str
+    attempts: int
+    replayed: str  # when, and by which run; "" if it was not
+    errors: tuple[ErrorView, ...]
+    document: str
+    form: ActionForm | None  # None: read-only
+
+
+def dead_letter_page(dead_letters: Sequence[DeadLetter], context: PageContext) -> Html:
     """All dead letters of one message, newest first: several if replays failed too."""
     first = dead_letters[0]
-    return page(
-        first.id,
-        "/dead-letters",
-        el(
-            "div",
-            el("h1", el("span", "Dead letter ", class_="faint"), isolated(first.id)),
-            el("a", "History", href=f"/messages/{quote(first.id, safe='')}", class_="more"),
-            class_="title",
-        ),
-        notice("good", context.result) if context.result else None,
-        [_article(each, context) for each in reversed(dead_letters)],
-        user=context.user,
+    return render(
+        "dead_letter.html",
+        page=Frame(first.id, "/dead-letters", context.user),
+        id=first.id,
+        history_path=f"/messages/{quote(first.id, safe='')}",
+        result=context.result,
+        dead_letters=[dead_letter_view(each, context) for each in reversed(dead_letters)],
     )
 
 
-def discard_page(dead_letters: Sequence[DeadLetter], back: str, context: PageContext) -> Markup:
+def discard_page(dead_letters: Sequence[DeadLetter], back: str, context: PageContext) -> Html:
     """Asks before dead letters are discarded. `back`: path of the page with the search."""
-    count = "this dead letter" if len(dead_letters) == 1 else f"{len(dead_letters)} dead letters"
-    items = [el("li", isolated(each.id), " of subject ", isolated(each.subject)) for each in dead_letters]
-    return page(
-        "Discard",
-        "/dead-letters",
-        el("div", el("h1", f"Discard {count}?"), class_="title"),
-        notice("bad", "Discarded dead letters are deleted permanently and can't be replayed."),
-        el("ul", items, class_="plain"),
-        el(
-            "form",
-            _hidden_fields(dead_letters, back, context),
-            el("input", type="hidden", name="confirmed", value="yes"),
-            el("button", "Discard permanently", class_="danger", name="action", value="discard"),
-            el("a", "Cancel", href=back, class_="button"),
-            method="post",
-            action="/dead-letters",
-            class_="actions",
-        ),
-        user=context.user,
+    return render(
+        "discard.html",
+        page=Frame("Discard", "/dead-letters", context.user),
+        dead_letters=dead_letters,
+        form=action_form(dead_letters, back, context),
     )
 
 
-def action_buttons(*, selected: bool) -> list[Markup]:
-    """Replay and discard. `selected`: for the selected rows of a list, and disabled while none is selected."""
-    suffix = " selected" if selected else ""
-    return [
-        el("button", f"Replay{suffix}", class_="primary", name="action", value="replay", data_needs_selection=selected),
-        el("button", f"Discard{suffix} …", name="action", value="discard", data_needs_selection=selected),
-    ]
+def dead_letter_view(dead_letter: DeadLetter, context: PageContext) -> DeadLetterView:
+    """The view of one dead letter."""
+    at, replay = dead_letter.dead_lettered_at, dead_letter.replay
+    return DeadLetterView(
+        at=formatting.timestamp(at),
+        ago=formatting.ago(at, context.now_ms),
+        reason=dead_letter.reason.value,
+        explanation=REASONS[dead_letter.reason],
+        detail=dead_letter.detail,
+        error_class=class_chip(dead_letter.error_class),
+        route=dead_letter.route,
+        message_id=dead_letter.message_id,
+        id=dead_letter.id,
+        replay_of=dead_letter.replay_of,
+        subject=dead_letter.subject,
+        target=dead_letter.target,
+        url=dead_letter.url,
+        attempts=dead_letter.attempts,
+        replayed=f"{formatting.timestamp(replay.at)} by {replay.run}" if replay else "",
+        errors=tuple(map(_error, dead_letter.errors)),
+        document=document_text(dead_letter),
+        form=action_form([dead_letter], dead_letter_path(dead_letter), context) if context.may_act else None,
+    )
+
+
+def document_text(dead_letter: DeadLetter) -> str:
+    """The message as indented JSON, or the text of one that is not an envelope; cut after 200,000 characters."""
+    if dead_letter.envelope is None:
+        text = (dead_letter.raw or b"").decode("utf-8", "backslashreplace")
+    else:
+        text = json_codec.dumps(dead_letter.envelope, indented=True).decode()
+    return text if len(text) <= _MAX_DOCUMENT_CHARACTERS else f"{text[:_MAX_DOCUMENT_CHARACTERS]} …"
+
+
+def action_form(dead_letters: Sequence[DeadLetter], back: str, context: PageContext) -> ActionForm:
+    """The hidden fields for these dead letters."""
+    return ActionForm(context.form_token, back, tuple(dict.fromkeys(map(selection_value, dead_letters))))
 
 
 def selection_value(dead_letter: DeadLetter) -> str:
@@ -99,88 +153,5 @@ def dead_letter_path(dead_letter: DeadLetter) -> str:
     return f"/dead-letters/{quote(dead_letter.message_id, safe='')}"
 
 
-def class_chip(dead_letter: DeadLetter) -> Markup:
-    """The error class, coloured."""
-    return chip(dead_letter.error_class or "none", class_colour(dead_letter.error_class))
-
-
-def _article(dead_letter: DeadLetter, context: PageContext) -> Markup:
-    return el(
-        "article",
-        el("dl", _facts(dead_letter, context.now_ms), class_="facts"),
-        _errors(dead_letter),
-        el("h2", "Message"),
-        _document(dead_letter),
-        _actions(dead_letter, context) if context.may_act else None,
-        class_="card whole",
-    )
-
-
-def _facts(dead_letter: DeadLetter, now_ms: int) -> list[Markup]:
-    at, replay = dead_letter.dead_lettered_at, dead_letter.replay
-    explanation = el("span", f" · {REASONS[dead_letter.reason]}", class_="faint")
-    return [
-        *fact(
-            "dead-lettered", formatting.timestamp(at), el("span", f" · {formatting.ago(at, now_ms)}", class_="faint")
-        ),
-        *fact("reason", dead_letter.reason.value, explanation),
-        *(fact("detail", isolated(dead_letter.detail)) if dead_letter.detail else ()),
-        *fact("error class", class_chip(dead_letter)),
-        *fact("route", isolated(dead_letter.route)),
-        *fact("message ID", isolated(dead_letter.message_id)),
-        *fact("ID", isolated(dead_letter.id)),
-        *(fact("replay of", isolated(dead_letter.replay_of)) if dead_letter.replay_of is not None else ()),
-        *fact("subject", isolated(dead_letter.subject)),
-        *fact("target", isolated(dead_letter.target), el("span", " ", isolated(dead_letter.url), class_="faint")),
-        *fact("attempts", dead_letter.attempts),
-        *(fact("replayed", formatting.timestamp(replay.at), f" by {replay.run}") if replay else ()),
-    ]
-
-
-def _errors(dead_letter: DeadLetter) -> Markup | None:
-    if not dead_letter.errors:
-        return None
-    items = [
-        el(
-            "li",
-            el(
-                "div",
-                chip(note.key, class_colour(note.key)),
-                el("time", formatting.timestamp(note.at)),
-                isolated(note.detail),
-                class_="line",
-            ),
-            el("pre", note.excerpt) if note.excerpt else None,
-        )
-        for note in dead_letter.errors
-    ]
-    return el("section", el("h2", "Errors"), el("ol", items, class_="errors"))
-
-
-def _document(dead_letter: DeadLetter) -> Markup:
-    if dead_letter.envelope is None:
-        shown = (dead_letter.raw or b"").decode("utf-8", "backslashreplace")
-    else:
-        shown = json_codec.dumps(dead_letter.envelope, indented=True).decode()
-    cut = len(shown) > _MAX_DOCUMENT_CHARACTERS
-    return el("pre", shown[:_MAX_DOCUMENT_CHARACTERS], " …" if cut else None, class_="document", tabindex=0)
-
-
-def _actions(dead_letter: DeadLetter, context: PageContext) -> Markup:
-    return el(
-        "form",
-        _hidden_fields([dead_letter], dead_letter_path(dead_letter), context),
-        action_buttons(selected=False),
-        method="post",
-        action="/dead-letters",
-        class_="actions",
-    )
-
-
-def _hidden_fields(dead_letters: Sequence[DeadLetter], back: str, context: PageContext) -> list[Markup]:
-    values = [
-        ("token", context.form_token),
-        ("back", back),
-        *(("id", each) for each in dict.fromkeys(map(selection_value, dead_letters))),
-    ]
-    return [el("input", type="hidden", name=name, value=value) for name, value in values]
+def _error(note: ErrorNote) -> ErrorView:
+    return ErrorView(class_chip(note.key), formatting.timestamp(note.at), note.detail, note.excerpt)

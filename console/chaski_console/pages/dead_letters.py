@@ -7,21 +7,13 @@ from dataclasses import dataclass
 
 from chaski_console import formatting
 from chaski_console.data.search import WINDOWS, Search
-from chaski_console.html import Markup, el
-from chaski_console.pages.dead_letter import (
-    REASONS,
-    PageContext,
-    action_buttons,
-    class_chip,
-    dead_letter_path,
-    selection_value,
-)
-from chaski_console.pages.layout import chip, isolated, notice, page
+from chaski_console.pages.dead_letter import REASONS, PageContext, dead_letter_path, selection_value
+from chaski_console.pages.layout import Chip, Frame, class_chip
+from chaski_console.pages.rendering import Html, render
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.route.validation.crd import GROUP_VERSION
 
 _CLASSES = ("connection", "timeout", "tls", "refused", "3xx", "4xx", "5xx")
-_COLUMNS = ("dead-lettered", "ID", "subject", "route", "target", "error class", "reason", "attempts")
 _MAX_UNREADABLE = 10
 
 
@@ -35,157 +27,165 @@ class SearchResult:
     error: str = ""  # why the search is invalid
 
 
-def dead_letters_page(search: Search, result: SearchResult, routes: Sequence[str], context: PageContext) -> Markup:
+@dataclass(frozen=True, slots=True)
+class TextField:
+    """A text field of the search form."""
+
+    name: str
+    label: str
+    value: str
+    hint: str
+    choices: tuple[str, ...] = ()  # suggestions
+
+
+@dataclass(frozen=True, slots=True)
+class SelectField:
+    """A field of the search form with fixed values."""
+
+    name: str
+    label: str
+    value: str
+    options: tuple[tuple[str, str], ...]  # value and label
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """A dead letter in the list."""
+
+    selection: str
+    path: str
+    ago: str
+    at: str
+    datetime: str  # for machines
+    id: str
+    subject: str
+    route: str
+    target: str
+    error_class: Chip
+    reason: str
+    explanation: str
+    replayed: bool
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayAll:
+    """How to replay everything that a search finds, beyond the page."""
+
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsView:
+    """What a search found, on this page."""
+
+    rows: tuple[RowView, ...]
+    timed_out: bool
+    period: str  # the searched period in words; "" for all time
+    all_time_path: str
+    next_path: str  # "" on the last page
+    back: str  # path of this page
+    token: str
+    may_act: bool
+    replay_all: ReplayAll | None
+
+
+def dead_letters_page(search: Search, result: SearchResult, routes: Sequence[str], context: PageContext) -> Html:
     """The search form and the results."""
-    return page(
-        "Dead letters",
-        "/dead-letters",
-        el("div", el("h1", "Dead letters"), class_="title"),
-        notice("good", context.result) if context.result else None,
-        notice("bad", context.stale_reason) if context.stale_reason else None,
-        _form(search, routes),
-        _unreadable(context) if context.unreadable else None,
-        notice("bad", result.error) if result.error else _results(search, result, context),
-        user=context.user,
+    return render(
+        "dead_letters.html",
+        page=Frame("Dead letters", "/dead-letters", context.user),
+        result=context.result,
+        stale_reason=context.stale_reason,
+        unreadable=context.unreadable[:_MAX_UNREADABLE],
+        more_unreadable=max(0, len(context.unreadable) - _MAX_UNREADABLE),
+        selects=select_fields(search, routes),
+        fields=text_fields(search),
+        error=result.error,
+        results=results_view(search, result, context),
     )
 
 
-def _unreadable(context: PageContext) -> Markup:
-    shown = [el("li", isolated(each)) for each in context.unreadable[:_MAX_UNREADABLE]]
-    more = len(context.unreadable) - len(shown)
-    return el(
-        "div",
-        "Dead letters of these routes can't be read now and are missing below:",
-        el("ul", shown, el("li", f"and {more} more") if more else None, class_="plain"),
-        class_="notice bad",
-        role="alert",
+def text_fields(search: Search) -> dict[str, TextField]:
+    """The text fields of the search form, by name."""
+    fields = (
+        TextField("since", "From", search.since, "2h, or 2026-11-24T10:00Z"),
+        TextField("until", "To", search.until, "now"),
+        TextField("subject", "Subject", search.subject, "exact match"),
+        TextField("target", "Target", search.target, "name of an allow rule"),
+        TextField("class", "Error class", search.error_class, "5xx, 404, timeout", _CLASSES),
+        TextField("text", "Text", search.text, "anywhere in the message"),
     )
+    return {field.name: field for field in fields}
 
 
-# ---- the search form
-
-
-def _form(search: Search, routes: Sequence[str]) -> Markup:
-    return el(
-        "form",
+def select_fields(search: Search, routes: Sequence[str]) -> dict[str, SelectField]:
+    """The other fields of the search form, by name."""
+    fields = (
         _select("window", "When", search.window, list(WINDOWS.items())),
-        _field("since", "From", search.since, "2h, or 2026-11-24T10:00Z"),
-        _field("until", "To", search.until, "now"),
         _select("route", "Route", search.route, [("", "all"), *((key, key) for key in routes)]),
-        _field("subject", "Subject", search.subject, "exact match"),
-        _field("target", "Target", search.target, "name of an allow rule"),
-        _field("class", "Error class", search.error_class, "5xx, 404, timeout", choices=_CLASSES),
-        _field("text", "Text", search.text, "anywhere in the message"),
-        el("div", el("button", "Search", class_="primary"), el("a", "Clear", href="/dead-letters", class_="button"), class_="actions"),
-        method="get",
-        action="/dead-letters",
-        class_="search",
-        role="search",
-        aria_label="Dead letters",
-    )  # fmt: skip
+    )
+    return {field.name: field for field in fields}
 
 
-def _field(name: str, label: str, value: str, hint: str, choices: Sequence[str] = ()) -> Markup:
-    control = el(
-        "input", id=f"f-{name}", name=name, value=value, placeholder=hint, maxlength=1024, autocomplete="off",
-        spellcheck="false", list=f"l-{name}" if choices else None,
-    )  # fmt: skip
-    suggestions = el("datalist", [el("option", value=each) for each in choices], id=f"l-{name}") if choices else None
-    return el("div", el("label", label, for_=f"f-{name}"), control, suggestions, class_="field")
+def results_view(search: Search, result: SearchResult, context: PageContext) -> ResultsView:
+    """The view of what a search found."""
+    next_query = search.next_page(list(result.dead_letters)).query() if result.more else ""
+    return ResultsView(
+        rows=tuple(_row(each, context.now_ms) for each in result.dead_letters),
+        timed_out=result.timed_out,
+        period=search.period,
+        all_time_path=f"/dead-letters?{search.all_time().query()}",
+        next_path=f"/dead-letters?{next_query}" if next_query else "",
+        back=f"/dead-letters?{search.query()}",
+        token=context.form_token,
+        may_act=context.may_act,
+        replay_all=_replay_all(search, context) if context.may_act else None,
+    )
 
 
-def _select(name: str, label: str, value: str, options: Sequence[tuple[str, str]]) -> Markup:
+def _select(name: str, label: str, value: str, options: list[tuple[str, str]]) -> SelectField:
     if value and value not in {each for each, _ in options}:
         options = [*options, (value, value)]
-    items = [el("option", shown, value=each, selected=each == value) for each, shown in options]
-    control = el("select", items, id=f"f-{name}", name=name)
-    return el("div", el("label", label, for_=f"f-{name}"), control, class_="field")
+    return SelectField(name, label, value, tuple(options))
 
 
-# ---- the results
-
-
-def _results(search: Search, result: SearchResult, context: PageContext) -> Markup:
-    if not result.dead_letters and not result.timed_out:
-        return _empty(search)
-    timed_out = notice(
-        "info", "The search was stopped after a few seconds. Choose a shorter time, a subject or a target."
-    )
-    next_page = f"/dead-letters?{search.next_page(list(result.dead_letters)).query()}" if result.more else ""
-    return el(
-        "form",
-        timed_out if result.timed_out else None,
-        _table(result, context),
-        el(
-            "div",
-            action_buttons(selected=True) if context.may_act else None,
-            el("a", "Next page", href=next_page, class_="button") if next_page else None,
-            el("span", f"{len(result.dead_letters)} shown, oldest first", class_="faint"),
-            class_="actions",
-        ),
-        _replay_all(search, context) if context.may_act else None,
-        el("input", type="hidden", name="token", value=context.form_token),
-        el("input", type="hidden", name="back", value=f"/dead-letters?{search.query()}"),
-        method="post",
-        action="/dead-letters",
-    )
-
-
-def _empty(search: Search) -> Markup:
-    if not search.period:
-        return el("div", el("p", "No dead letters match."), class_="empty")
-    all_time = el("a", "Search all time", href=f"/dead-letters?{search.all_time().query()}")
-    return el("div", el("p", f"No dead letters match {search.period}."), el("p", all_time), class_="empty")
-
-
-def _table(result: SearchResult, context: PageContext) -> Markup:
-    select_all = el("input", type="checkbox", data_all=True, aria_label="Select all on this page")
-    head = el(
-        "tr",
-        el("th", select_all) if context.may_act else None,
-        [el("th", each, scope="col") for each in _COLUMNS],
-    )
-    rows = [_row(each, context) for each in result.dead_letters]
-    return el("div", el("table", el("thead", head), el("tbody", rows), class_="dead-letters"), class_="scroll")
-
-
-def _row(dead_letter: DeadLetter, context: PageContext) -> Markup:
+def _row(dead_letter: DeadLetter, now_ms: int) -> RowView:
     timestamp = formatting.timestamp(dead_letter.dead_lettered_at)
-    age = formatting.ago(dead_letter.dead_lettered_at, context.now_ms)
-    select = el(
-        "input", type="checkbox", name="id", value=selection_value(dead_letter), aria_label=f"Select {dead_letter.id}"
-    )
-    replayed = [" ", chip("replayed", "good")] if dead_letter.replay else None
-    return el(
-        "tr",
-        el("td", select) if context.may_act else None,
-        el("td", el("time", age, title=timestamp, datetime=timestamp.replace(" ", "T"))),
-        el("td", el("a", isolated(dead_letter.id), href=dead_letter_path(dead_letter), class_="code")),
-        el("td", isolated(dead_letter.subject), class_="long"),
-        el("td", isolated(dead_letter.route)),
-        el("td", isolated(dead_letter.target)),
-        el("td", class_chip(dead_letter)),
-        el("td", el("span", dead_letter.reason.value, title=REASONS[dead_letter.reason]), replayed),
-        el("td", dead_letter.attempts, class_="number"),
+    return RowView(
+        selection=selection_value(dead_letter),
+        path=dead_letter_path(dead_letter),
+        ago=formatting.ago(dead_letter.dead_lettered_at, now_ms),
+        at=timestamp,
+        datetime=timestamp.replace(" ", "T"),
+        id=dead_letter.id,
+        subject=dead_letter.subject,
+        route=dead_letter.route,
+        target=dead_letter.target,
+        error_class=class_chip(dead_letter.error_class),
+        reason=dead_letter.reason.value,
+        explanation=REASONS[dead_letter.reason],
+        replayed=dead_letter.replay is not None,
+        attempts=dead_letter.attempts,
     )
 
 
-def _replay_all(search: Search, context: PageContext) -> Markup | None:
-    """How to replay everything that the search finds, beyond this page."""
+def _replay_all(search: Search, context: PageContext) -> ReplayAll | None:
     if context.in_cluster:
-        return _details(*_replay_resource(search))
+        return _replay_resource(search)
     if not context.replay_command:
         return None
     command = f"{shlex.join([*context.replay_command, *search.flags()])} --dry-run"
-    return _details(
+    return ReplayAll(
         "This command replays everything that the search finds, in order. With --dry-run it only counts:", command
     )
 
 
-def _replay_resource(search: Search) -> tuple[str, str]:
+def _replay_resource(search: Search) -> ReplayAll:
     namespace, _, name = search.route.partition("/")
     if not name:
-        return "Choose a route to get the ChaskiReplay that replays everything that the search finds.", ""
+        return ReplayAll("Choose a route to get the ChaskiReplay that replays everything that the search finds.")
     document = {
         "apiVersion": GROUP_VERSION,
         "kind": "ChaskiReplay",
@@ -194,9 +194,6 @@ def _replay_resource(search: Search) -> tuple[str, str]:
     }
     # JSON is YAML too, and escapes line breaks, so no value can end the here-document.
     command = f"kubectl create -f - <<'END'\n{json.dumps(document, indent=2)}\nEND"
-    return "This ChaskiReplay replays everything that the search finds, in order. With dryRun it only counts:", command
-
-
-def _details(text: str, command: str) -> Markup:
-    shown = el("pre", command) if command else None
-    return el("details", el("summary", "Replay all that match"), el("p", text), shown, class_="all")
+    return ReplayAll(
+        "This ChaskiReplay replays everything that the search finds, in order. With dryRun it only counts:", command
+    )

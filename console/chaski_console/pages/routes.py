@@ -1,69 +1,113 @@
 """The routes page. It is rendered once; afterwards only texts and chart lines change, by the keys of their elements."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from chaski_console import formatting
 from chaski_console.data.live_updates import KEPT_UPDATES, StatusUpdate
 from chaski_console.data.views import QueueView, RouteView
-from chaski_console.html import Markup, el
-from chaski_console.pages.layout import CurrentUser, chip, isolated, notice, page
+from chaski_console.pages.layout import CurrentUser, Frame
+from chaski_console.pages.rendering import Html, render
 
-_WIDTH, _HEIGHT = 300, 44
+_WIDTH, _HEIGHT = 300, 44  # of a chart, as in routes.html
 _OLD_SECONDS = 300  # an older oldest message is highlighted
 _FAILING_SHARE = 0.2  # a larger share of failing attempts is highlighted
-_COLUMNS = (("queue", False), ("waiting", True), ("in flight", True), ("delayed", True), ("oldest", True))
-_CAPTIONS = {
-    "accepted": "accepted /s",
-    "delivered": "delivered /s",
-    "failing": "failing attempts",
-    "backlog": "backlog",
-    "oldest": "oldest message",
-    "dead letters": "dead letters /min",
-}
 
 
-def routes_page(update: StatusUpdate, user: CurrentUser) -> Markup:
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The text of an element that changes while the page is open."""
+
+    key: str  # of the element
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure of a route."""
+
+    caption: str
+    text: Text
+    colour: str  # bad or none
+
+
+@dataclass(frozen=True, slots=True)
+class ChartView:
+    """The backlogs of the last minutes: SVG paths, and their maximum."""
+
+    line: Text
+    area: Text
+    maximum: Text
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """The messages of a queue or rung."""
+
+    name: str
+    is_rung: bool
+    cells: tuple[Text, ...]  # waiting, in flight, delayed, oldest
+
+
+@dataclass(frozen=True, slots=True)
+class RouteCard:
+    """One route. Figures, chart and rows are absent if it is not served."""
+
+    key: str
+    namespace: str
+    name: str
+    ordering: str
+    suspended: bool
+    unserved_reason: str
+    dead_letters_path: str
+    figures: tuple[Figure, ...] = ()
+    chart: ChartView | None = None
+    rows: tuple[QueueRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesView:
+    """All routes."""
+
+    layout: str  # `layout_hash`
+    stale: Text | None  # why the list of routes may be outdated
+    cards: tuple[RouteCard, ...]
+
+
+def routes_page(update: StatusUpdate, user: CurrentUser) -> Html:
     """The status of all routes."""
-    cards = [_card(view, update) for view in update.routes]
-    live = el("span", "live", class_="live", data_live=layout_hash(update), title="Updated every two seconds")
-    return page(
-        "Routes",
-        "/",
-        el("div", el("h1", "Routes"), live, class_="title"),
-        notice("bad", el("span", update.stale_reason, data_key="stale")) if update.stale_reason else None,
-        el("div", cards, class_="cards") if cards else None,
-        notice("info", "There are no routes yet.") if not cards and not update.stale_reason else None,
-        user=user,
-    )
+    return render("routes.html", page=Frame("Routes", "/", user), view=routes_view(update))
+
+
+def routes_view(update: StatusUpdate) -> RoutesView:
+    """The view of a status."""
+    stale = Text("stale", update.stale_reason) if update.stale_reason else None
+    cards = tuple(_card(view, update.backlogs.get(view.key, ())) for view in update.routes)
+    return RoutesView(layout_hash(update), stale, cards)
 
 
 def layout_hash(update: StatusUpdate) -> str:
     """Changes when an open page has to be rendered again: routes or queues were added or removed."""
     parts = [
-        f"{view.key}\0{view.suspended}\0{view.unserved_reason}\0{[queue.name for queue in _queues(view)]}"
+        f"{view.key}\0{view.suspended}\0{view.unserved_reason}\0{[each.name for each in (*view.queues, *view.rungs)]}"
         for view in update.routes
     ]
     parts.append(str(bool(update.stale_reason)))
     return hashlib.sha256("\1".join(parts).encode()).hexdigest()[:12]
 
 
-def element_values(update: StatusUpdate) -> dict[str, str]:
+def element_values(view: RoutesView) -> dict[str, str]:
     """The current text or path of each element of an open page, by key; a key with `!` holds the element's class."""
-    values: dict[str, str] = {"stale": update.stale_reason} if update.stale_reason else {}
-    for view in update.routes:
-        if view.unserved_reason:
-            continue
-        values |= {f"{view.key} {name}": value for name, (value, _) in _figures(view).items()}
-        values |= {f"{view.key} {name}!": "bad" if bad else "" for name, (_, bad) in _figures(view).items()}
-        backlogs = update.backlogs.get(view.key, ())
-        values[f"{view.key} ~"] = chart_path(backlogs)
-        values[f"{view.key} ~~"] = chart_path(backlogs, filled=True)
-        values[f"{view.key} max"] = _maximum(backlogs)
-        for queue in _queues(view):
-            values |= {f"{view.key} {queue.name} {name}": value for name, value in _cells(queue).items()}
-    return values
+    values: dict[str, str] = {}
+    texts = [view.stale] if view.stale else []
+    for card in view.cards:
+        texts += [figure.text for figure in card.figures]
+        values |= {f"{figure.text.key}!": figure.colour for figure in card.figures}
+        texts += [card.chart.line, card.chart.area, card.chart.maximum] if card.chart else []
+        texts += [cell for row in card.rows for cell in row.cells]
+    return values | {text.key: text.value for text in texts}
 
 
 def chart_path(backlogs: Sequence[int | None], *, filled: bool = False) -> str:
@@ -92,106 +136,68 @@ def _segment_path(points: Sequence[str], *, filled: bool) -> str:
     return f"M{first} {_HEIGHT}L{line}L{last} {_HEIGHT}Z"
 
 
-def _maximum(backlogs: Sequence[int | None]) -> str:
-    return formatting.count(max((number for number in backlogs if number is not None), default=None))
+def _card(view: RouteView, backlogs: Sequence[int | None]) -> RouteCard:
+    namespace, _, name = view.key.partition("/")
+    served = not view.unserved_reason
+    return RouteCard(
+        key=view.key,
+        namespace=namespace,
+        name=name,
+        ordering=view.ordering,
+        suspended=view.suspended,
+        unserved_reason=view.unserved_reason,
+        dead_letters_path=f"/dead-letters?{urlencode({'route': view.key})}",
+        figures=_figures(view) if served else (),
+        chart=_chart(view, backlogs) if served else None,
+        rows=_rows(view) if served else (),
+    )
 
 
-def _figures(view: RouteView) -> dict[str, tuple[str, bool]]:
-    """Text of each figure, and whether it is highlighted."""
+def _figures(view: RouteView) -> tuple[Figure, ...]:
     rates, age = view.rates, view.oldest_age_seconds
     failing = rates.failing if rates else None
     dead_letters_per_minute = rates.dead_letters * 60 if rates else None
-    return {
-        "accepted": (formatting.rate(rates.accepted if rates else None), False),
-        "delivered": (formatting.rate(rates.delivered if rates else None), False),
-        "failing": (formatting.percentage(failing), failing is not None and failing > _FAILING_SHARE),
-        "backlog": (formatting.count(view.backlog), False),
-        "oldest": (formatting.duration(age), age is not None and age > _OLD_SECONDS),
-        "dead letters": (formatting.rate(dead_letters_per_minute), bool(dead_letters_per_minute)),
-    }
-
-
-def _card(view: RouteView, update: StatusUpdate) -> Markup:
-    label = f"Route {view.key}"
-    if view.unserved_reason:
-        return el("article", _head(view), notice("info", view.unserved_reason), class_="card", aria_label=label)
-    figures = [
-        el(
-            "div",
-            el("dt", _CAPTIONS[figure]),
-            el("dd", value, class_="bad" if bad else "", data_key=f"{view.key} {figure}"),
-        )
-        for figure, (value, bad) in _figures(view).items()
-    ]
-    return el(
-        "article",
-        _head(view),
-        el("dl", figures, class_="figures"),
-        _chart(view, update),
-        _table(view),
-        class_="card",
-        aria_label=label,
+    is_failing = failing is not None and failing > _FAILING_SHARE
+    is_old = age is not None and age > _OLD_SECONDS and view.backlog != 0
+    figures = (
+        ("accepted", "accepted /s", formatting.rate(rates.accepted if rates else None), False),
+        ("delivered", "delivered /s", formatting.rate(rates.delivered if rates else None), False),
+        ("failing", "failing attempts", formatting.percentage(failing), is_failing),
+        ("backlog", "backlog", formatting.count(view.backlog), False),
+        ("oldest", "oldest message", _oldest(view.backlog, age), is_old),
+        ("dead letters", "dead letters /min", formatting.rate(dead_letters_per_minute), bool(dead_letters_per_minute)),
+    )
+    return tuple(
+        Figure(caption, Text(f"{view.key} {name}", value), "bad" if highlighted else "")
+        for name, caption, value, highlighted in figures
     )
 
 
-def _head(view: RouteView) -> Markup:
-    namespace, _, name = view.key.partition("/")
-    dead_letters = el("a", "Dead letters", href=f"/dead-letters?{urlencode({'route': view.key})}", class_="more")
-    return el(
-        "header",
-        el("h2", el("span", f"{namespace}/", class_="faint"), isolated(name)),
-        chip(view.ordering) if view.ordering else None,
-        chip("delivery suspended", "warn") if view.suspended else None,
-        chip("not ready", "warn") if view.unserved_reason else dead_letters,
+def _chart(view: RouteView, backlogs: Sequence[int | None]) -> ChartView:
+    maximum = formatting.count(max((number for number in backlogs if number is not None), default=None))
+    return ChartView(
+        line=Text(f"{view.key} ~", chart_path(backlogs)),
+        area=Text(f"{view.key} ~~", chart_path(backlogs, filled=True)),
+        maximum=Text(f"{view.key} max", maximum),
     )
 
 
-def _chart(view: RouteView, update: StatusUpdate) -> Markup:
-    backlogs = update.backlogs.get(view.key, ())
-    return el(
-        "figure",
-        el(
-            "svg",
-            el("path", d=chart_path(backlogs, filled=True), class_="area", data_key=f"{view.key} ~~"),
-            el("path", d=chart_path(backlogs), data_key=f"{view.key} ~"),
-            viewbox=f"0 0 {_WIDTH} {_HEIGHT}",
-            preserveaspectratio="none",
-            role="img",
-            aria_label="Backlog of the last five minutes",
-        ),
-        el(
-            "figcaption",
-            "backlog, last five minutes; maximum ",
-            el("span", _maximum(backlogs), data_key=f"{view.key} max"),
-        ),
-    )
+def _rows(view: RouteView) -> tuple[QueueRow, ...]:
+    queues = [(queue, False) for queue in view.queues] + [(rung, True) for rung in view.rungs]
+    return tuple(QueueRow(queue.name, is_rung, _cells(view.key, queue)) for queue, is_rung in queues)
 
 
-def _table(view: RouteView) -> Markup:
-    heads = [el("th", head, scope="col", class_="number" if number else None) for head, number in _COLUMNS]
-    rows = [_row(view, queue) for queue in _queues(view)]
-    return el("div", el("table", el("thead", el("tr", heads)), el("tbody", rows)), class_="scroll")
-
-
-def _row(view: RouteView, queue: QueueView) -> Markup:
-    rung = el("span", " rung", class_="faint") if queue in view.rungs else None
-    cells = [
-        el("td", value, class_="number", data_key=f"{view.key} {queue.name} {name}")
-        for name, value in _cells(queue).items()
-    ]
-    return el("tr", el("th", isolated(queue.name), rung, scope="row"), cells)
-
-
-def _queues(view: RouteView) -> Iterator[QueueView]:
-    yield from view.queues
-    yield from view.rungs
-
-
-def _cells(queue: QueueView) -> dict[str, str]:
+def _cells(key: str, queue: QueueView) -> tuple[Text, ...]:
     counts = queue.counts
-    return {
+    values = {
         "visible": formatting.count(counts.visible if counts else None),
         "in_flight": formatting.count(counts.in_flight if counts else None),
         "delayed": formatting.count(counts.delayed if counts else None),
-        "oldest": formatting.duration(queue.oldest_age_seconds) if counts and counts.total else formatting.UNKNOWN,
+        "oldest": _oldest(counts.total if counts else None, queue.oldest_age_seconds),
     }
+    return tuple(Text(f"{key} {queue.name} {name}", value) for name, value in values.items())
+
+
+def _oldest(messages: int | None, age_seconds: float | None) -> str:
+    """The age of the oldest of these messages. A dash means that it is unknown, not that there are no messages."""
+    return "none" if messages == 0 else formatting.duration(age_seconds)

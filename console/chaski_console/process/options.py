@@ -87,7 +87,8 @@ class AuthOptions:
 
     def _password_authenticator(self, clock: Clock) -> Authenticator:
         if self.password_file is None:
-            raise wrong_input("--auth password requires --password-file FILE", "write lines name:password into a file")
+            next_step = "write a line for each user into the file: chaski hash-password NAME >> FILE"
+            raise wrong_input("--auth password requires --password-file FILE", next_step)
         try:
             return password_authentication(self.password_file, clock, self.session_seconds)
         except OSError as error:

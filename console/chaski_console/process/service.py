@@ -43,10 +43,10 @@ def run_console(options: ConsoleOptions, allowed_by: AllowedBy) -> ExitCode:
         CommandError: a route, the authentication or a port can't be used.
     """
     clock = CorrectedClock(SystemClock())
-    authenticator = options.auth.authenticator(options.host, clock)
-    open_routes = options.routes.opener(clock)
     log = logs.configure(options.log_format, "info", service="chaski-console")
     try:
+        authenticator = options.auth.authenticator(options.host, clock)
+        open_routes = options.routes.opener(clock)
         asyncio.run(_Service(options, authenticator, open_routes, clock, allowed_by).run())
     finally:
         log.close()

@@ -18,6 +18,7 @@ from chaski_core.retry.ladder import Reason
 from chaski_core.route.resolved_document import load_resolved, resolved_values
 from chaski_runtime.process.clock import SystemClock
 from support.aws.emulators import running_emulators
+from support.console_users import users_text
 from support.kube.api_server import KubeApi
 from support.processes.console import ConsoleProcess, console_process
 from support.processes.dev import route
@@ -42,7 +43,7 @@ class Context:
         self.kube.kubectl("create", "role", user, *where, "--verb=get,list,watch", "--resource=chaskiroutes.chaski.dev")
         self.kube.kubectl("create", "rolebinding", user, *where, f"--role={user}", f"--user={user}")
         self.user = user
-        (self.folder / "users").write_text(f"ada:{PASSWORD}\n")
+        (self.folder / "users").write_text(users_text(ada=PASSWORD))
         self.clouds: list[Cloud] = []
 
     @property
@@ -171,7 +172,7 @@ async def test_routes_appear_and_disappear(kube: KubeApi, urls: tuple[str, str],
         document = re.search(r"<pre>kubectl create -f - .+?\n(.+)\nEND</pre>", page, re.DOTALL)
         assert document is not None
         kube.kubectl("create", "--dry-run=server", "-f", "-", document=json.loads(html.unescape(document[1])))
-        token = re.search(r'name="token" value="(\w+)"', page)
+        token = re.search(r'name="token" value="([\w-]+)"', page)
         assert token is not None
         form = {"token": token[1], "action": "replay", "id": f"{context.namespace}/orders m-1"}
         async with http.post(f"{console.url}dead-letters", data=form) as response:
@@ -199,7 +200,7 @@ async def test_known_routes_are_shown_while_the_api_server_is_unavailable(
     await context.apply("orders")
     cloud = await context.resolve("orders")
     await context.put_dead_letter(cloud, "orders", "m-1")
-    stale, figures = "The Kubernetes API server can&#x27;t be read", 'data-key="default/orders backlog">0<'
+    stale, figures = "The Kubernetes API server can&#39;t be read", 'data-key="default/orders backlog">0<'
     async with console_process(tmp_path, context.environment, *context.arguments) as console, session() as http:
         ada = await log_in(http, console)
         await until(lambda: ada.sees("", figures))

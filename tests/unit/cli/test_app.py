@@ -13,7 +13,18 @@ HELPS = [
     *(["dead-letters", each, "--help"] for each in ("list", "show", "export", "replay", "discard")),
     *(
         [each, "--help"]
-        for each in ("send", "console", "provision", "deprovision", "dev", "demo", "validate", "ledger", "trace")
+        for each in (
+            "send",
+            "console",
+            "hash-password",
+            "provision",
+            "deprovision",
+            "dev",
+            "demo",
+            "validate",
+            "ledger",
+            "trace",
+        )
     ),
 ]
 # Python modules that cost time and that no help needs.

@@ -61,7 +61,7 @@ async def post(base: str, form: list[tuple[str, str]], **headers: str) -> tuple[
 async def token_of(get: Get) -> str:
     """The CSRF token of a page."""
     _, page = await get("/dead-letters?window=all")
-    found = re.search(r'name="token" value="(\w+)"', page)
+    found = re.search(r'name="token" value="([\w-]+)"', page)
     assert found is not None
     return found[1]
 
@@ -324,7 +324,7 @@ async def test_in_a_cluster_a_replay_resource_covers_all_that_match(fakes: FakeS
                     return await response.text()
 
             found = re.search(
-                r"<pre>kubectl create -f - &lt;&lt;&#x27;END&#x27;\n(.+)\nEND</pre>", await shown(**query), re.DOTALL
+                r"<pre>kubectl create -f - &lt;&lt;&#39;END&#39;\n(.+)\nEND</pre>", await shown(**query), re.DOTALL
             )
             assert found is not None
             document = json.loads(html.unescape(found[1]))

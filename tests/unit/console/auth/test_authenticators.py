@@ -50,6 +50,9 @@ def test_a_form_needs_the_token_of_its_user_session_and_process() -> None:
     assert tokens.check(ADA, FormTokens().token(ADA), {}) is not None
     assert tokens.check(ADA, "", {}) is not None
     assert tokens.check(ADA, "ü", {}) is not None
+    odd = Identity("\udcff")  # of a header that is not UTF-8
+    assert tokens.check(odd, tokens.token(odd), {}) is None
+    assert tokens.check(odd, token, {}) is not None
 
 
 @pytest.mark.parametrize(

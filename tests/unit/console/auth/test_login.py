@@ -1,6 +1,8 @@
 """Logging in and out over HTTP, on fakes."""
 
+import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +12,13 @@ import aiohttp
 import pytest
 
 from chaski_console import server
+from chaski_console.auth import login
 from chaski_console.auth.authenticators import SECURITY_HEADERS
+from chaski_console.auth.hashing import verify
 from chaski_console.auth.login import local_path, password_authentication
 from chaski_console.auth.throttle import PER_ADDRESS
 from support.clocks import StillClock
+from support.console_users import users_text
 from unit.console.fakes import FakeActions, FakeSources, dead_letter
 
 PASSWORD = "correct horse battery"
@@ -63,7 +68,7 @@ class Console:
 async def console(tmp_path: Path) -> AsyncIterator[Console]:
     """With the users ada and bob."""
     file, clock, fakes = tmp_path / "users", StillClock(), FakeSources(actions=FakeActions())
-    file.write_text(f"ada:{PASSWORD}\nbob:another {PASSWORD}\n")
+    file.write_text(users_text(ada=PASSWORD, bob=f"another {PASSWORD}"))
     running = await server.start("127.0.0.1", 0, fakes.sources, clock, password_authentication(file, clock, 3_600))
     yield Console(f"http://127.0.0.1:{running.port}", file, clock, fakes)
     await running.close()
@@ -71,7 +76,7 @@ async def console(tmp_path: Path) -> AsyncIterator[Console]:
 
 def token_of(page: str) -> str:
     """The CSRF token of a page."""
-    found = re.search(r'name="token" value="(\w+)"', page)
+    found = re.search(r'name="token" value="([\w-]+)"', page)
     assert found is not None
     return found[1]
 
@@ -180,6 +185,91 @@ async def test_failed_logins_are_throttled(console: Console) -> None:
     assert (await console.log_in()).status == 303
 
 
+class SlowVerification:
+    """Verifies passwords when the test allows it; counts how many are verified at once."""
+
+    def __init__(self) -> None:
+        self.started = threading.Semaphore(0)
+        self.allowed = threading.Semaphore(0)
+        self.total = self.running = self.most = 0
+
+    def __call__(self, entry: str | None, password: str, instead: str) -> bool:
+        """As `hashing.verify`."""
+        self.total += 1
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.started.release()
+        assert self.allowed.acquire(timeout=60)
+        self.running -= 1
+        return verify(entry, password, instead)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> SlowVerification:
+    """Replaces the verification of passwords."""
+    replaced = SlowVerification()
+    monkeypatch.setattr(login, "verify", replaced)
+    return replaced
+
+
+async def test_passwords_are_verified_one_at_a_time(console: Console, slow: SlowVerification) -> None:
+    """Each takes 64 MiB. Other requests are served meanwhile, and logins beyond the limit of failures are not verified."""
+    logins = [asyncio.create_task(console.log_in(password="wrong password")) for _ in range(PER_ADDRESS.burst + 5)]
+    assert await asyncio.to_thread(slow.started.acquire, timeout=60)
+    assert (await console.request("GET", "/login")).status == 200
+    slow.allowed.release(len(logins))
+    statuses = sorted([(await each).status for each in logins])
+    assert statuses == [401] * PER_ADDRESS.burst + [429] * 5
+    assert (slow.total, slow.most) == (PER_ADDRESS.burst, 1)
+
+
+async def test_a_client_that_disconnects_escapes_no_limit(console: Console, slow: SlowVerification) -> None:
+    """Its password is still verified before the next one, and its failure counts."""
+    for _ in range(PER_ADDRESS.burst):
+        leaving = asyncio.create_task(console.log_in(password="wrong password"))
+        assert await asyncio.to_thread(slow.started.acquire, timeout=60)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        waiting = asyncio.create_task(console.request("GET", "/login"))
+        assert (await waiting).status == 200
+        slow.allowed.release()
+    assert (await console.log_in()).status == 429
+    assert (slow.total, slow.most) == (PER_ADDRESS.burst, 1)
+
+
+async def test_a_password_that_changes_while_it_is_verified_is_denied(console: Console, slow: SlowVerification) -> None:
+    """The session would belong to the new one."""
+    entering = asyncio.create_task(console.log_in())
+    assert await asyncio.to_thread(slow.started.acquire, timeout=60)
+    console.file.write_text(users_text(ada=f"not {PASSWORD}"))
+    console.clock.pass_time(6)
+    slow.allowed.release()
+    assert (await entering).status == 401
+
+
+async def test_plain_passwords_of_an_earlier_release_still_log_in(console: Console) -> None:
+    """Beside hashes; a session ends when its line is replaced by a hash."""
+    console.file.write_text(f"ada:{PASSWORD}\n" + users_text(bob=PASSWORD))
+    console.clock.pass_time(6)
+    cookie = (await console.log_in()).cookie
+    assert (await console.request("GET", "/", Cookie=cookie)).status == 200
+    assert (await console.log_in("bob")).status == 303
+    console.file.write_text(users_text(ada=PASSWORD, bob=PASSWORD))
+    console.clock.pass_time(6)
+    assert (await console.request("GET", "/", Cookie=cookie)).status == 303
+    assert (await console.log_in()).status == 303
+
+
+async def test_anything_but_a_form_is_refused_before_the_login(console: Console) -> None:
+    """Strangers reach no parser of files and compressed bodies."""
+    files = aiohttp.FormData({"name": "ada", "password": PASSWORD})
+    files.add_field("file", b"x", filename="x")
+    response = await console.request("POST", "/login", files)
+    assert response.status == 415
+    assert "Unsupported media type" in response.text
+
+
 async def test_a_session_ends(console: Console) -> None:
     """With its lifetime and with its password; an open page then gets no more updates."""
     cookie = (await console.log_in()).cookie
@@ -193,7 +283,7 @@ async def test_a_session_ends(console: Console) -> None:
         await stream.content.read()  # to its end
     assert (await console.request("GET", "/", Cookie=cookie)).status == 303
     cookie = (await console.log_in()).cookie
-    console.file.write_text(f"ada:not {PASSWORD}")
+    console.file.write_text(users_text(ada=f"not {PASSWORD}"))
     console.clock.pass_time(6)
     assert (await console.request("GET", "/", Cookie=cookie)).status == 303
 

@@ -1,7 +1,7 @@
 import pytest
 
 from chaski_console.data.search import Search
-from chaski_console.pages.dead_letter import REASONS, PageContext, dead_letter_page
+from chaski_console.pages.dead_letter import REASONS, PageContext, dead_letter_page, document_text
 from chaski_console.pages.dead_letters import SearchResult, dead_letters_page
 from chaski_console.pages.layout import ANONYMOUS
 from chaski_core.retry.ladder import Reason
@@ -32,3 +32,13 @@ def test_an_empty_result_offers_to_search_all_time(search: Search, *, offers_all
     """Unless the search covered it."""
     page = dead_letters_page(search, SearchResult([]), (), CONTEXT)
     assert ('href="/dead-letters?window=all"' in page) is offers_all_time
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [(b"{not json", "{not json"), (b"\xff", "\\xff"), (None, ""), (b"x" * 200_001, "x" * 200_000 + " \u2026")],
+    ids=["text", "bytes", "nothing", "long"],
+)
+def test_a_message_that_is_not_an_envelope_is_shown_as_text(raw: bytes | None, text: str) -> None:
+    """Bytes that are not UTF-8 as escape sequences; the end of a long one is cut off."""
+    assert document_text(dead_letter(envelope=None, raw=raw)) == text
