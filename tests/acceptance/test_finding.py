@@ -17,7 +17,7 @@ from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import Reason
 from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_runtime.process.clock import SystemClock
-from chaski_worker.observability.attempt_log import Attempt, attempt_fields
+from chaski_worker.observability.reporting import AttemptReport, attempt_fields
 from support.aws.emulators import running_emulators
 from support.processes.dev import route
 from support.processes.prometheus import documented_queries
@@ -111,12 +111,13 @@ def line(message_id: str, subject: str, content: str, status: int) -> bytes:
     """A worker's log line."""
     failed = None if status == 200 else ErrorClass.SERVER_ERROR
     outcome = Outcome(failed, status=status, duration_seconds=0.25, target="t")
-    attempt = Attempt(
+    attempt = AttemptReport(
         "t",
         "r",
         "messages",
         "first",
         1,
+        0,
         message_id,
         message_id,
         subject,

@@ -18,11 +18,10 @@ from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
 from chaski_runtime.process.lifecycle import freeze_startup_objects, stop_on_signals
-from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer
+from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer, make_guard
 from chaski_worker.consumer.worker import Worker
 from chaski_worker.delivery.triage import Stage
 from chaski_worker.metrics import WorkerMetrics
-from chaski_worker.observability.tracing import TracedDeliverer
 from chaski_worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -84,18 +83,21 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
     route = resolved.route
     async with AsyncExitStack() as stack:
         dependencies = DelivererDependencies(
-            clock, permit_loopback=options.allow_loopback, secrets=None if options.expire_only else options.secrets
+            clock,
+            permit_loopback=options.allow_loopback,
+            secrets=None if options.expire_only else options.secrets,
+            tracing=await stack.enter_async_context(tracing_of("chaski-worker")),
         )
         deliverer = make_deliverer(route, worker_metrics, dependencies)
         stack.push_async_callback(deliverer.close)
         backend = await _open(resolved, clock, BackendMetrics(metrics))
         stack.push_async_callback(backend.close)
         await backend.measure_clock()
-        tracing = await stack.enter_async_context(tracing_of("chaski-worker"))
         worker = Worker(
             resolved,
             backend=backend,
-            deliverer=TracedDeliverer(deliverer, tracing, route) if tracing else deliverer,
+            guard=make_guard(route),
+            deliver=deliverer.deliver,
             metrics=worker_metrics,
             logs=logs,
             clock=clock,
@@ -112,13 +114,17 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
         stack.push_async_callback(health_server.close)
         freeze_startup_objects()
         _log_ready(route.key, options, health_server.port)
-        running = asyncio.create_task(worker.run())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        worker.stop()
-        await running
+        await _run_until(stop, worker)
     _log.info("stopped")
+
+
+async def _run_until(stop: asyncio.Event, worker: Worker) -> None:
+    running = asyncio.create_task(worker.run())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    worker.stop()
+    await running
 
 
 async def _open(resolved: ResolvedRoute, clock: Clock, metrics: BackendMetrics) -> AwsBackend:

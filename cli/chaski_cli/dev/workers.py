@@ -10,10 +10,9 @@ from chaski_core.ports import Backend, Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.observability.logs import Logs
 from chaski_runtime.observability.tracing import Tracing
-from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer
+from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer, make_guard
 from chaski_worker.consumer.worker import Worker
 from chaski_worker.metrics import WorkerMetrics
-from chaski_worker.observability.tracing import TracedDeliverer
 from chaski_worker.settings import NO_OVERRIDES, WorkerOverrides, WorkerSettings, with_overrides
 
 _log = logging.getLogger(__name__)
@@ -63,13 +62,14 @@ class Workers:
             InvalidInputError: a Secret that a route names can't be used.
         """
         settings = with_overrides(_SETTINGS, flags.overrides)
-        dependencies = DelivererDependencies(clock, permit_loopback=True, secrets=flags.secrets)
+        dependencies = DelivererDependencies(clock, permit_loopback=True, secrets=flags.secrets, tracing=tracing)
         self._deliverers = [make_deliverer(each.route, metrics, dependencies) for each in routes]
         self._workers = {
             resolved.route.key: Worker(
                 resolved,
                 backend=backend,
-                deliverer=TracedDeliverer(deliverer, tracing, resolved.route) if tracing else deliverer,
+                guard=make_guard(resolved.route),
+                deliver=deliverer.deliver,
                 metrics=metrics,
                 logs=logs,
                 clock=clock,

@@ -35,10 +35,9 @@ Render = Callable[[dict[str, Any]], bytes]  # fields -> line, newline included
 class Logs:
     """Writes lines without ever blocking on the reader of the log."""
 
-    def __init__(self, writer: LineWriter, render: Render, level: int, *, format: Format = "json") -> None:  # noqa: A002 - the option's name
+    def __init__(self, writer: LineWriter, render: Render, level: int) -> None:
         """Logs everything at or above `level`, as `logging` counts."""
         self.render = render
-        self.format = format
         self._writer = writer
         self._level = level
         self._handler: logging.Handler | None = None
@@ -96,7 +95,7 @@ def configure(
     out = sys.stdout.fileno() if descriptor is None else descriptor
     render = json_renderer(service) if format == "json" else console_renderer(colour=os.isatty(out))
     writer = LineWriter(out, drop_line=lambda dropped: render(_drop_fields(dropped)))
-    logs = Logs(writer, render, number, format=format)
+    logs = Logs(writer, render, number)
     logs.take_over_logging()
     return logs
 

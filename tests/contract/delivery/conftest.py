@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import pytest
 import uvloop
@@ -12,11 +12,20 @@ from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import AllowRule
 from chaski_runtime.http.pool import MAX_AGE_SECONDS
+from chaski_worker.delivery.attempt import Middleware
 from chaski_worker.delivery.clients import ClientCertificate, TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.guard.addresses import AddressPolicy, AddressTables, MakeSocket, plain_socket
 from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts
-from contract.delivery.targets import TIMEOUT_SECONDS, Certificates, DelivererSetup, FakeResolver, Handler, Target
+from contract.delivery.targets import (
+    TIMEOUT_SECONDS,
+    Certificates,
+    DelivererSetup,
+    FakeResolver,
+    Handler,
+    JudgingDeliverer,
+    Target,
+)
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -75,6 +84,7 @@ async def make_setup() -> AsyncIterator[Callable[..., DelivererSetup]]:
         certificates: Mapping[AllowRule, ClientCertificate] | None = None,
         ceiling: int | None = None,
         max_age: float = MAX_AGE_SECONDS,
+        middlewares: Sequence[Middleware] = (),
     ) -> DelivererSetup:
         named = [rule if isinstance(rule, AllowRule) else AllowRule(f"rule{i}", rule) for i, rule in enumerate(rules)]
         refusals: list[RefusalReason] = []
@@ -87,11 +97,9 @@ async def make_setup() -> AsyncIterator[Callable[..., DelivererSetup]]:
             ceiling=ceiling,
             max_age_seconds=max_age,
         )
-        deliverer = HttpDeliverer(
-            Guard(named, api_server_hosts({})), clients, timeout_seconds=timeout, on_refusal=refusals.append
-        )
+        deliverer = HttpDeliverer(clients, timeout_seconds=timeout, middlewares=middlewares, on_refusal=refusals.append)
         made.append(deliverer)
-        return DelivererSetup(deliverer, refusals)
+        return DelivererSetup(JudgingDeliverer(Guard(named, api_server_hosts({})), deliverer), refusals)
 
     yield make
     for deliverer in made:

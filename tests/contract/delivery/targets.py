@@ -11,8 +11,10 @@ from pathlib import Path
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from chaski_core.message.envelope import HttpRequest
+from chaski_core.retry.outcome import Outcome
+from chaski_worker.delivery.attempt import AttemptContext
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
-from chaski_worker.guard.guard import RefusalReason
+from chaski_worker.guard.guard import Guard, RefusalReason
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter, "Target"], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -82,11 +84,28 @@ def _result(host: str, address: str, port: int) -> ResolveResult:
     return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)
 
 
+@dataclass(frozen=True)
+class JudgingDeliverer:
+    """Makes the first attempt of a message without metadata: judges the URL, and delivers."""
+
+    guard: Guard
+    http: HttpDeliverer
+
+    async def deliver(
+        self, request: HttpRequest, headers: Sequence[tuple[str, str]] = (), *, number: int = 1
+    ) -> Outcome:
+        """Sends a request once, with these headers of middlewares."""
+        target = self.guard.check(request.url)
+        return await self.http.deliver(
+            AttemptContext("ns/r", "m-1", None, None, number, None, request, target, headers)
+        )
+
+
 @dataclass
 class DelivererSetup:
     """A deliverer that may dial loopback, and its refusals."""
 
-    deliverer: HttpDeliverer
+    deliverer: JudgingDeliverer
     refusals: list[RefusalReason]
 
 

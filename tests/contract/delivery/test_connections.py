@@ -184,7 +184,7 @@ async def test_a_name_that_changes_its_address_is_judged_again(serve: Serve, mak
     resolver = FakeResolver({"target.test": [["127.0.0.2"], ["127.0.0.1"]]})
     made = make_setup(url, policy=refuse(("", "127.0.0.1")), resolver=resolver)
     assert (await made.deliverer.deliver(post(url))).delivered
-    for client in made.deliverer._clients._clients.values():
+    for client in made.deliverer.http._clients._clients.values():
         client.connector.clear_dns_cache()
     assert (await made.deliverer.deliver(post(url))).key == "refused"
 
@@ -283,7 +283,7 @@ async def test_a_connection_past_its_age_is_not_used_again(serve: Serve, make_se
     began, keys = asyncio.get_running_loop().time(), []
     while asyncio.get_running_loop().time() - began < 1.0:
         keys.append((await deliverer.deliver(post(url))).key)
-        for client in deliverer._clients._clients.values():
+        for client in deliverer.http._clients._clients.values():
             client.connector.clear_dns_cache()  # the client's cache of ten seconds, for which a test does not wait
         await asyncio.sleep(0.01)
     assert old.connections == 1

@@ -136,7 +136,7 @@ async def test_a_name_is_judged_at_each_connect(make_setup: MakeSetup) -> None:
         _rule("target.test", ()), policy=AddressTables(), resolver=resolver, make_socket=factory, timeout=10
     )
     first = await made.deliverer.deliver(post("http://target.test/"))
-    for client in made.deliverer._clients._clients.values():
+    for client in made.deliverer.http._clients._clients.values():
         client.connector.clear_dns_cache()
     second = await made.deliverer.deliver(post("http://target.test/"))
     assert (first.key, second.key) == ("connection", "refused")

@@ -8,9 +8,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from chaski_core.message.envelope import HttpRequest
-from chaski_worker.delivery.http_deliverer import MESSAGE_ID
-from chaski_worker.delivery.signing import SigningDeliverer, watch_keys
+from chaski_worker.delivery.signing import sign_requests, watch_keys
 from contract.delivery.targets import DelivererSetup, Target, responding
+from support.clocks import StillClock
 
 Serve = Callable[..., Awaitable[Target]]
 MakeSetup = Callable[..., DelivererSetup]
@@ -30,22 +30,21 @@ async def test_every_attempt_has_its_own_signature_and_the_same_id(
     """A target that verifies with the published library accepts each attempt, and recognises a repeat by its id."""
     folder = tmp_path_factory.mktemp("signing")
     (folder / "current").write_text(KEY)
-    now = time.time()
+    clock = StillClock(round(time.time() * 1_000))
     target = await serve(responding(FAILS, WORKS))
-    deliverer = SigningDeliverer(
-        make_setup(target.url(), timeout=30).deliverer, watch_keys(folder, time.monotonic), lambda: int(now * 1_000)
-    )
+    sign = sign_requests(watch_keys(folder, time.monotonic), clock)
+    deliverer = make_setup(target.url(), timeout=30, middlewares=[sign]).deliverer
     request = HttpRequest("POST", target.url(), (("Content-Type", "text/plain"),), body)
-    assert (await deliverer.deliver(request, [(MESSAGE_ID, "m-1"), ("Chaski-Attempt", "1")])).key == "500"
-    now += 5
-    assert (await deliverer.deliver(request, [(MESSAGE_ID, "m-1"), ("Chaski-Attempt", "2")])).delivered
+    assert (await deliverer.deliver(request, number=1)).key == "500"
+    clock.pass_time(5)
+    assert (await deliverer.deliver(request, number=2)).delivered
     first, second = (_headers(head) for head in target.requests)
     for headers in (first, second):
         Webhook(KEY).verify(body or b"", headers, json_parse=False)
     assert first["webhook-id"] == second["webhook-id"] == "m-1"
     assert int(second["webhook-timestamp"]) == int(first["webhook-timestamp"]) + 5
     assert first["webhook-signature"] != second["webhook-signature"]
-    assert deliverer.target_name(target.url()) == "rule0"
+    assert [headers["chaski-attempt"] for headers in (first, second)] == ["1", "2"]
 
 
 async def test_a_producer_can_not_set_the_signature_headers(serve: Serve, make_setup: MakeSetup) -> None:

@@ -21,6 +21,7 @@ from chaski_worker.delivery.clients import TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.guard.addresses import AddressTables
 from chaski_worker.guard.guard import Guard, Refusal, Target
+from contract.delivery.targets import JudgingDeliverer
 from contract.fuzz.making import CASES, PIECES, printable, source, urls
 
 # Seconds on an idle machine are minutes on a busy one.
@@ -171,7 +172,8 @@ async def test_resolver_and_socket_get_the_checked_host(report: Callable[[str], 
 
     guard, dialled = Guard(RULES), 0
     sessions = TargetClients(AddressTables(), user_agent="chaski/test", resolver=resolver, make_socket=refuse)
-    deliverer = HttpDeliverer(guard, sessions, timeout_seconds=30)
+    http = HttpDeliverer(sessions, timeout_seconds=30)
+    deliverer = JudgingDeliverer(guard, http)
     for text in urls(CASES["dialled"], source("dialled"), [rule.url.replace("*", "a.b") for rule in RULES]):
         resolver.queries.clear()
         sockets.clear()
@@ -186,7 +188,7 @@ async def test_resolver_and_socket_get_the_checked_host(report: Callable[[str], 
         assert sockets == [(host if is_address(host) else "8.8.4.4", port)], printable(text)
         assert {(name.rstrip("."), at) for name, at in resolver.queries} <= {(host, port)}, printable(text)
         dialled += 1
-    await deliverer.close()
+    await http.close()
     report(f"{CASES['dialled']} texts, {dialled} of them dialled")
     assert dialled > 500
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from chaski_core.message.envelope import HttpRequest, Metadata, write_envelope
+from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.message.subject import first_deduplication_id, group_id
 from chaski_core.ports import OutgoingMessage, ReceivedMessage, Sent
 from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
@@ -13,6 +13,8 @@ from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Ro
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_worker.consumer.worker import Worker
+from chaski_worker.delivery.attempt import AttemptContext
+from chaski_worker.guard.guard import NO_TARGET, Guard, Target
 from chaski_worker.metrics import WorkerMetrics
 from chaski_worker.settings import WorkerSettings
 from chaski_worker.shortage.detection import Shortage, ShortageError, ShortageReason
@@ -83,38 +85,33 @@ Answer = Callable[[str, int, int], Awaitable[int] | int]  # subject, number, att
 
 @dataclass
 class FakeTarget:
-    """A deliverer whose responses the test scripts."""
+    """The last step of attempts, with responses that the test scripts."""
 
     answer: Answer
     calls: list[Call] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
 
-    async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]]) -> Outcome:
+    async def deliver(self, attempt: AttemptContext) -> Outcome:
         """Records one call."""
         loop = asyncio.get_running_loop()
         at = loop.time()
-        subject, _, number = dict(headers)["Chaski-Id"].rpartition("-")
-        attempt = int(dict(headers)["Chaski-Attempt"])
+        subject, _, number = (attempt.label or "").rpartition("-")
         self.running += 1
         self.most_running = max(self.running, self.most_running)
         try:
-            answered = self.answer(subject, int(number), attempt)
+            answered = self.answer(subject, int(number), attempt.number)
             status = answered if isinstance(answered, int) else await answered
         finally:
             self.running -= 1
         self.calls.append(Call(at, loop.time(), subject, int(number), status))
-        target = self.target_name(request.url)
+        target = attempt.target.rule.name if isinstance(attempt.target, Target) else NO_TARGET
         if not status:
             return Outcome(ErrorClass.TIMEOUT, detail="no answer", target=target, duration_seconds=loop.time() - at)
         seconds = loop.time() - at
         return Outcome(
             class_of_status(status), status=status, detail=f"HTTP {status}", target=target, duration_seconds=seconds
         )
-
-    def target_name(self, url: str) -> str:
-        """`t0` for http://t0.example/."""
-        return url.removeprefix("http://").partition(".")[0]
 
     def of(self, subject: str) -> list[Call]:
         """The calls of one subject in the order they began."""
@@ -171,7 +168,8 @@ class WorkerHarness:
         return Worker(
             self.resolved,
             backend=self.backend,
-            deliverer=self.target,
+            guard=Guard(self.route.allow),
+            deliver=self.target.deliver,
             metrics=self.worker_metrics,
             clock=self.clock,
             settings=self.settings,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chaski_core.retry.outcome import ErrorClass, Outcome
-from chaski_worker.observability.attempt_log import Attempt, attempt_fields
+from chaski_worker.observability.reporting import AttemptReport, attempt_fields
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "charts" / "chaski" / "files" / "elastic"
@@ -29,8 +29,8 @@ FIELDS = dict(mapped(TEMPLATE["template"]["mappings"]["properties"]))
 
 def test_every_field_of_an_attempt_is_indexed_with_its_type() -> None:
     """A number as a number, an id as a keyword."""
-    attempt = Attempt(
-        "n", "r", "q", "retry", 2, "identity", "label", "subject", "POST", "https://a.example:8443/b",
+    attempt = AttemptReport(
+        "n", "r", "q", "retry", 2, 0, "identity", "label", "subject", "POST", "https://a.example:8443/b",
         Outcome(ErrorClass.CLIENT_ERROR, status=404, detail="HTTP 404", target="t", duration_seconds=0.1),
         next="rung fast in 5 s", traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01", content="hello",
     )  # fmt: skip

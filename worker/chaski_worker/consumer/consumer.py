@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from chaski_core.errors import BackendError
 from chaski_core.ports import MAX_BATCH_ENTRIES, Clock, Queue, ReceivedMessage
-from chaski_worker.consumer.intake import IntakeLimiter, OldestReceived, WorkloadStats
+from chaski_worker.consumer.intake import OldestReceived, WorkloadStats
 from chaski_worker.delivery.backoff import backoff_seconds
-from chaski_worker.delivery.slots import Slots
+from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.lanes.base import LaneRunner
 from chaski_worker.lanes.lane import Lane, LaneKey, split_by_group
 from chaski_worker.lanes.visibility import VisibilityManager
@@ -132,6 +132,11 @@ class Consumer:
     def busy(self) -> int:
         """Attempts under way."""
         return self._slots.taken
+
+    @property
+    def mean_attempt_seconds(self) -> float | None:
+        """How long an attempt takes, as a moving mean; None before the first one."""
+        return self._slots.mean_seconds
 
     def last_poll(self) -> float | None:
         """Monotonic seconds of the last successful poll, of the queue polled longest ago; None before the first start.

@@ -1,4 +1,4 @@
-"""Builds a route's deliverer and its consumers from their parts."""
+"""Builds a route's guard, its deliverer and its consumers from their parts."""
 
 import asyncio
 import logging
@@ -14,15 +14,16 @@ from chaski_core.errors import FieldError, InvalidInputError
 from chaski_core.ports import Backend, Clock, Queue
 from chaski_core.route.model import AllowRule, Ordering, Route
 from chaski_core.route.resolved import ResolvedRoute
+from chaski_runtime.observability.tracing import Tracing
 from chaski_runtime.process import descriptors
 from chaski_worker.consumer.consumer import Consumer, PollingSettings
-from chaski_worker.consumer.intake import IntakeLimiter, OldestReceived, WorkloadStats
+from chaski_worker.consumer.intake import OldestReceived, WorkloadStats
 from chaski_worker.consumer.queue_groups import QueueGroup
-from chaski_worker.delivery.attempt import Attempts, Deliverer, ShortageRetry
+from chaski_worker.delivery.attempt import Attempts, Handler, Middleware, ShortageRetry
 from chaski_worker.delivery.clients import ClientCertificate, TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
-from chaski_worker.delivery.signing import SigningDeliverer, watch_keys
-from chaski_worker.delivery.slots import Slots
+from chaski_worker.delivery.limits import IntakeLimiter, Slots
+from chaski_worker.delivery.signing import sign_requests, watch_keys
 from chaski_worker.guard.addresses import AddressTables, own_addresses
 from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts
 from chaski_worker.lanes.base import LaneContext, LaneRunner
@@ -32,6 +33,7 @@ from chaski_worker.lanes.strict import StrictRunner
 from chaski_worker.lanes.visibility import VisibilityManager
 from chaski_worker.metrics import WorkerMetrics
 from chaski_worker.observability.reporting import Reporter
+from chaski_worker.observability.tracing import trace_attempts
 from chaski_worker.settings import WorkerSettings, needed_visibility, poll_seconds_for, visibility_for
 from chaski_worker.shortage.reporting import Shortages
 
@@ -46,19 +48,22 @@ class DelivererDependencies:
     clock: Clock
     permit_loopback: bool = False  # the addresses of allowed hosts may be addresses of this machine
     secrets: Path | None = None  # folder with one folder for each Secret; None: no Secrets are used
+    tracing: Tracing | None = None  # starts a span for each attempt; None: traces are off
 
 
-def make_deliverer(
-    route: Route, metrics: WorkerMetrics, dependencies: DelivererDependencies
-) -> HttpDeliverer | SigningDeliverer:
+def make_guard(route: Route) -> Guard:
+    """The guard of a route."""
+    return Guard(route.allow, api_server_hosts(os.environ))
+
+
+def make_deliverer(route: Route, metrics: WorkerMetrics, dependencies: DelivererDependencies) -> HttpDeliverer:
     """The deliverer of a route; it counts the requests that the guard refuses.
 
     Raises:
         InvalidInputError: the route's signing Secret can't be used.
     """
     policy = AddressTables(permit_loopback=dependencies.permit_loopback, own=own_addresses(os.environ))
-    deliverer = HttpDeliverer(
-        Guard(route.allow, api_server_hosts(os.environ)),
+    return HttpDeliverer(
         TargetClients(
             policy,
             user_agent=f"chaski/{__version__}",
@@ -66,13 +71,21 @@ def make_deliverer(
             ceiling=descriptors.ceiling(descriptors.limit()),
         ),
         timeout_seconds=route.delivery.timeout_seconds,
+        middlewares=_middlewares(route, dependencies),
         on_refusal=_counted(metrics, route),
     )
-    if route.signing_secret is None or dependencies.secrets is None:
-        return deliverer
-    with _named("spec.signing.secretName", dependencies.secrets / route.signing_secret) as folder:
-        keys = watch_keys(folder, dependencies.clock.monotonic)
-    return SigningDeliverer(deliverer, keys, dependencies.clock.now_ms)
+
+
+def _middlewares(route: Route, dependencies: DelivererDependencies) -> list[Middleware]:
+    """What runs around each request, outermost first."""
+    middlewares: list[Middleware] = []
+    if dependencies.tracing is not None:
+        middlewares.append(trace_attempts(dependencies.tracing))
+    if route.signing_secret is not None and dependencies.secrets is not None:
+        with _named("spec.signing.secretName", dependencies.secrets / route.signing_secret) as folder:
+            keys = watch_keys(folder, dependencies.clock.monotonic)
+        middlewares.append(sign_requests(keys, dependencies.clock))
+    return middlewares
 
 
 def _certificates(route: Route, dependencies: DelivererDependencies) -> dict[AllowRule, ClientCertificate]:
@@ -113,7 +126,8 @@ class ConsumerFactory:
 
     resolved: ResolvedRoute
     backend: Backend
-    deliverer: Deliverer
+    guard: Guard
+    deliver: Handler
     reporter: Reporter
     shortages: Shortages
     backend_retry: BackendRetry
@@ -129,13 +143,12 @@ class ConsumerFactory:
         concurrency = route.delivery.concurrency_per_pod
         intake = IntakeLimiter(concurrency * settings.lanes_per_slot, settings.max_held_bytes)
         slots = Slots(concurrency, len(route.allow))
-        workload = WorkloadStats(self.clock)
-        attempts = Attempts(self.deliverer, slots, workload.observe_attempt, self.clock.now_ms, lambda: intake.full)
+        attempts = Attempts(route.key, self.guard, self.deliver, slots, intake, self.clock)
         visibility = visibility_for(route.delivery.timeout_seconds, settings)
         context = LaneContext(
             route=route,
             stage=group.stage,
-            attempts=ShortageRetry(attempts, self.shortages, intake.is_crowded, self.stopping, self.random),
+            attempts=ShortageRetry(attempts, self.shortages, intake, self.stopping, self.random),
             handoff=self._handoff(),
             reporter=self.reporter,
             clock=self.clock,
@@ -149,7 +162,7 @@ class ConsumerFactory:
             [self._runner(context, self.backend.queue(url), visibility, expire_only=expire_only) for url in group.urls],
             intake=intake,
             slots=slots,
-            workload=workload,
+            workload=WorkloadStats(self.clock),
             clock=self.clock,
             random=self.random,
             visibility_seconds=visibility,

@@ -14,8 +14,9 @@ from chaski_worker.consumer.consumer import Consumer
 from chaski_worker.consumer.factory import ConsumerFactory
 from chaski_worker.consumer.intake import WINDOW_SECONDS, OldestReceived
 from chaski_worker.consumer.queue_groups import QueueObserver, first_attempt_groups, retry_group
-from chaski_worker.delivery.attempt import Deliverer
+from chaski_worker.delivery.attempt import Handler
 from chaski_worker.delivery.triage import Stage
+from chaski_worker.guard.guard import Guard
 from chaski_worker.lanes.handoff import BackendRetry
 from chaski_worker.lanes.lane import Lane
 from chaski_worker.metrics import LaneReading, WorkerMetrics
@@ -40,7 +41,8 @@ class Worker:
         resolved: ResolvedRoute,
         *,
         backend: Backend,
-        deliverer: Deliverer,
+        guard: Guard,
+        deliver: Handler,
         metrics: WorkerMetrics,
         logs: Logs | None = None,
         clock: Clock,
@@ -68,7 +70,8 @@ class Worker:
         self._factory = ConsumerFactory(
             resolved=resolved,
             backend=backend,
-            deliverer=deliverer,
+            guard=guard,
+            deliver=deliver,
             reporter=reporter,
             shortages=Shortages(resolved.route, metrics, clock),
             backend_retry=BackendRetry(clock, random, reporter.handover_failed),
@@ -137,7 +140,7 @@ class Worker:
                 max_bytes=consumer.intake.max_bytes,
                 max_attempts=route.delivery.concurrency_per_pod,
                 subjects=consumer.workload.active_subjects({lane.key for lane in consumer.lanes}),
-                mean_attempt_seconds=consumer.workload.mean_attempt_seconds,
+                mean_attempt_seconds=consumer.mean_attempt_seconds,
                 oldest_received_age_seconds=self._oldest_age(consumer.urls),
             )
             for consumer in self._consumers

@@ -1,4 +1,11 @@
-"""Makes one attempt: waits for a slot, checks that the message is still hidden, calls the target.
+"""An attempt as an object, and how one is made: its URL is judged, it waits for a slot, the message must still be hidden.
+
+One attempt crosses these parts in this order; each gets the same `AttemptContext`:
+
+1. `Attempts.make` reads the request from the message and lets the guard judge its URL: once, also for the slot and for
+   the names of targets in logs and metrics.
+2. The middlewares, outermost first: tracing (`observability/tracing.py`), signing (`delivery/signing.py`).
+3. `HttpDeliverer` writes the headers, and sends what the guard has judged.
 
 An attempt that a shortage of our own prevents is not charged to the message. Its lane waits in place, with its visibility
 extended by the heartbeat and without a slot. Where waiting lanes would keep others from being received, it is parked
@@ -8,38 +15,68 @@ instead: its head stays hidden for a while, which keeps its subject in order, an
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 
 from chaski_core.message.envelope import HttpRequest, http_request
 from chaski_core.message.identity import is_label
+from chaski_core.ports import Clock
 from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_core.values import message_value
 from chaski_worker.delivery.backoff import backoff_seconds
-from chaski_worker.delivery.http_deliverer import LABEL, MESSAGE_ID, REPLAY_OF
-from chaski_worker.delivery.slots import Slots
+from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.delivery.triage import Deliverable
-from chaski_worker.shortage.detection import Shortage, ShortageError
+from chaski_worker.guard.guard import NO_TARGET, Guard, Refusal, Target
+from chaski_worker.shortage.detection import ShortageError
 from chaski_worker.shortage.reporting import Shortages
+
+MESSAGE_ID = "Chaski-Message-Id"
+"""Header of every request: the message's identity, the same for each attempt."""
+LABEL = "Chaski-Id"
+"""Header of a request whose message has a label: the producer's `id`, or the one that ingest made."""
+REPLAY_OF = "Chaski-Replay-Of"
+"""Header of a replay: the identity of the message that was accepted first."""
+TRACEPARENT = "traceparent"
 
 _MAX_WAIT_SECONDS = 5.0  # between two tries of a lane that waits in place
 _MIN_HIDDEN_SECONDS = 5
 _MAX_HIDDEN_SECONDS = 60
 
 
-class Deliverer(Protocol):
-    """Calls targets. `HttpDeliverer` is the real one."""
+@message_value
+class AttemptContext:
+    """One attempt that is about to be made."""
 
-    async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]]) -> Outcome:
-        """Makes one HTTP request; its result is a value.
+    route: str  # namespace/name
+    message_id: str  # the identity
+    label: str | None  # None where the message has none that is valid
+    replay_of: str | None  # identity of the message that a replay comes from
+    number: int  # from 1
+    traceparent: str | None  # Chaski's own for the target; a producer's header takes precedence
+    request: HttpRequest  # as the message asks for it
+    target: Target | Refusal  # the guard's judgement of its URL
+    headers: Sequence[tuple[str, str]] = ()  # of middlewares
 
-        Raises:
-            ShortageError: it was not made, because something of our own was short.
-        """
-        ...
 
-    def target_name(self, url: str) -> str:
-        """Name of the first allow rule that matches, or "none"."""
-        ...
+Handler = Callable[[AttemptContext], Awaitable[Outcome]]
+"""Makes one HTTP request; its result is a value. Raises ShortageError where something of our own was short: not an attempt."""
+
+Middleware = Callable[[AttemptContext, Handler], Awaitable[Outcome]]
+"""Runs around each attempt: awaits the handler once, with the context or a copy that it has added to."""
+
+
+def own_headers(attempt: AttemptContext) -> list[tuple[str, str]]:
+    """The headers of a request that are Chaski's own, sent beside the producer's.
+
+    `Chaski-Message-Id` is the identity: the same for every attempt of a message and for no other message, so that a target
+    can drop repeats. `Chaski-Id` is the label, `Chaski-Replay-Of` the identity of the message that a replay comes from.
+    """
+    headers = [(MESSAGE_ID, attempt.message_id), ("Chaski-Attempt", str(attempt.number))]
+    if attempt.label is not None:
+        headers.append((LABEL, attempt.label))
+    if attempt.replay_of is not None:
+        headers.append((REPLAY_OF, attempt.replay_of))
+    if attempt.traceparent and not any(name.lower() == TRACEPARENT for name, _ in attempt.request.headers):
+        headers.append((TRACEPARENT, attempt.traceparent))
+    return [*headers, *attempt.headers] if attempt.headers else headers
 
 
 class SaturatedError(Exception):
@@ -67,26 +104,23 @@ class Attempts:
     """Makes the attempts of one consumer.
 
     Args:
-        deliverer: calls the targets.
+        route: namespace/name.
+        guard: judges the URLs.
+        deliver: makes the requests.
         slots: limit the attempts at once.
-        on_duration: called with the seconds of each attempt.
-        now_ms: epoch milliseconds.
-        is_full: whether the consumer can't receive because of the lanes that it holds.
+        intake: whether the consumer can't receive because of the lanes that it holds.
+        clock: when an attempt started.
     """
 
     def __init__(
-        self,
-        deliverer: Deliverer,
-        slots: Slots,
-        on_duration: Callable[[float], None],
-        now_ms: Callable[[], int],
-        is_full: Callable[[], bool],
+        self, route: str, guard: Guard, deliver: Handler, slots: Slots, intake: IntakeLimiter, clock: Clock
     ) -> None:
-        self._deliverer = deliverer
+        self._route = route
+        self._guard = guard
+        self._deliver = deliver
         self._slots = slots
-        self._on_duration = on_duration
-        self._now_ms = now_ms
-        self._is_full = is_full
+        self._intake = intake
+        self._clock = clock
 
     async def make(self, task: Deliverable, before_dialling: Callable[[], Awaitable[bool]]) -> AttemptResult | None:
         """Attempts a message once.
@@ -101,31 +135,43 @@ class Attempts:
 
         Raises:
             SaturatedError: the lane should be parked instead of waiting for a slot.
-            ShortageError: as in `Deliverer.deliver`.
+            ShortageError: no attempt was made, because something of our own was short.
         """
         number = 1 if task.ladder is None else task.ladder.attempts + 1
         try:
             request = http_request(task.envelope.body)
         except ValueError as error:
-            return AttemptResult(number, self._now_ms(), Outcome(ErrorClass.REFUSED, detail=str(error)))
-        target = self._deliverer.target_name(request.url)
-        if self._slots.crowds_out(target) and self._is_full():
+            return AttemptResult(number, self._clock.now_ms(), Outcome(ErrorClass.REFUSED, detail=str(error)))
+        attempt = self._context(task, number, request)
+        judged = attempt.target
+        target = judged.rule.name if isinstance(judged, Target) else NO_TARGET
+        if self._slots.crowds_out(target) and self._intake.full:
             raise SaturatedError(target)
         if not self._slots.take_free(target):
             await self._slots.acquire(target)
         try:
             if not await before_dialling():
                 return None
-            started_at = self._now_ms()
-            outcome = await self._deliverer.deliver(request, chaski_headers(task, request, number))
-            self._on_duration(outcome.duration_seconds)
+            started_at = self._clock.now_ms()
+            outcome = await self._deliver(attempt)
+            self._slots.observe(outcome.duration_seconds)
         finally:
             self._slots.release(target)
         return AttemptResult(number, started_at, outcome)
 
     def target_of(self, url: str) -> str:
-        """Name of the rule that a URL falls under, or "none"."""
-        return self._deliverer.target_name(url) if url else "none"
+        """Name of the first allow rule that covers the URL of a message that is not attempted, or "none"."""
+        judged = self._guard.check(url)
+        return judged.rule.name if isinstance(judged, Target) else NO_TARGET
+
+    def _context(self, task: Deliverable, number: int, request: HttpRequest) -> AttemptContext:
+        label = replay_of = traceparent = None
+        if (metadata := task.envelope.metadata) is not None:
+            replay_of, traceparent = metadata.replay_of, metadata.traceparent
+            if metadata.id is not None and is_label(metadata.id):  # queue content is not trusted
+                label = metadata.id
+        target = self._guard.check(request.url)
+        return AttemptContext(self._route, task.message_id, label, replay_of, number, traceparent, request, target)
 
 
 class ShortageRetry:
@@ -134,7 +180,7 @@ class ShortageRetry:
     Args:
         attempts: makes them.
         shortages: reports each shortage.
-        is_crowded: whether a lane that waits for a shortage to end should be parked for the sake of others.
+        intake: whether a lane that waits for a shortage to end should be parked for the sake of others.
         stopping: is set when the worker stops.
         random: in [0, 1).
     """
@@ -143,13 +189,13 @@ class ShortageRetry:
         self,
         attempts: Attempts,
         shortages: Shortages,
-        is_crowded: Callable[[Shortage], bool],
+        intake: IntakeLimiter,
         stopping: asyncio.Event,
         random: Callable[[], float],
     ) -> None:
         self._attempts = attempts
         self._shortages = shortages
-        self._is_crowded = is_crowded
+        self._intake = intake
         self._stopping = stopping
         self._random = random
         self.target_of = attempts.target_of
@@ -173,7 +219,7 @@ class ShortageRetry:
                 shortage = error.shortage
             failures += 1
             lasted = self._shortages.observe(shortage)
-            if self._is_crowded(shortage):
+            if self._intake.is_crowded(shortage):
                 raise ParkLaneError(hidden_seconds(lasted))
             await self._pause(min(_MAX_WAIT_SECONDS, backoff_seconds(failures, self._random())))
             if self._stopping.is_set():
@@ -188,23 +234,3 @@ class ShortageRetry:
 def hidden_seconds(lasted: float) -> int:
     """For how long a lane is parked when a shortage has lasted `lasted` seconds: half of that, from 5 s to 60 s."""
     return round(min(_MAX_HIDDEN_SECONDS, max(_MIN_HIDDEN_SECONDS, lasted / 2)))
-
-
-def chaski_headers(task: Deliverable, request: HttpRequest, number: int) -> list[tuple[str, str]]:
-    """Chaski's own headers, sent beside the producer's.
-
-    `Chaski-Message-Id` is the identity: the same for every attempt of a message and for no other message, so that a target
-    can drop repeats. `Chaski-Id` is the label, `Chaski-Replay-Of` the identity of the message that a replay comes from.
-    """
-    headers = [(MESSAGE_ID, task.message_id), ("Chaski-Attempt", str(number))]
-    metadata = task.envelope.metadata
-    if metadata is None:
-        return headers
-    if metadata.id is not None and is_label(metadata.id):  # queue content is not trusted
-        headers.append((LABEL, metadata.id))
-    if metadata.replay_of is not None:
-        headers.append((REPLAY_OF, metadata.replay_of))
-    traceparent = metadata.traceparent
-    if traceparent and not any(name.lower() == "traceparent" for name, _ in request.headers):
-        headers.append(("traceparent", traceparent))
-    return headers

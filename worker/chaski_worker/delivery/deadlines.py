@@ -1,7 +1,9 @@
 """Ends attempts that take too long, measured by the time in which this process ran: a pause of the process is not charged.
 
-All attempts of a route share one timeout, so deadlines expire in start order and a single timer suffices.
-`asyncio.timeout` sets a timer for each, which costs several times as much.
+All attempts of a route share one timeout, so deadlines expire in start order and a single timer suffices. `asyncio.timeout`
+will not do: it charges a pause of the process to the attempt, and cancels one whose response arrived during the pause but
+was not read yet (`tests/unit/worker/delivery/test_deadlines.py` shows both). It is not a matter of speed: a deadline here
+takes 1.5 µs, `asyncio.timeout` 4.3 µs, of the 140 to 155 µs of CPU of a delivered message (Python 3.11, uvloop).
 """
 
 import asyncio

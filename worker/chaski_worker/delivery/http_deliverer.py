@@ -1,10 +1,10 @@
-"""One attempt: one HTTP request and its outcome as a value."""
+"""The last step of an attempt: one HTTP request, and its outcome as a value."""
 
 import asyncio
 import functools
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from chaski_core.message.envelope import HttpRequest
@@ -13,20 +13,14 @@ from chaski_core.message.target_url import TargetUrl
 from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_runtime.http.client import Headers, Response
 from chaski_runtime.process import descriptors
+from chaski_worker.delivery.attempt import AttemptContext, Handler, Middleware, own_headers
 from chaski_worker.delivery.clients import TargetClients
 from chaski_worker.delivery.deadlines import Deadlines
 from chaski_worker.delivery.outcomes import classify_error, outcome_of
 from chaski_worker.guard import addresses
 from chaski_worker.guard.addresses import DialRecord
-from chaski_worker.guard.guard import Guard, Refusal, RefusalReason, Target
+from chaski_worker.guard.guard import NO_TARGET, Refusal, RefusalReason, Target
 from chaski_worker.shortage.detection import Shortage, ShortageError, ShortageReason, causes, shortage_in, shortage_of
-
-MESSAGE_ID = "Chaski-Message-Id"
-"""Header of every request: the message's identity, the same for each attempt."""
-LABEL = "Chaski-Id"
-"""Header of a request whose message has a label: the producer's `id`, or the one that ingest made."""
-REPLAY_OF = "Chaski-Replay-Of"
-"""Header of a replay: the identity of the message that was accepted first."""
 
 _log = logging.getLogger(__name__)
 _MAX_BODY_BYTES = 65_536  # of a response; a longer one is cut off with its connection
@@ -43,58 +37,51 @@ class HttpDeliverer:
     """Makes a route's requests. Every request that a target receives is one call of `deliver`, and no more.
 
     Args:
-        guard: which URLs may be called.
         clients: send the requests; closed with the deliverer.
         timeout_seconds: for one whole attempt, from name resolution to the end of the response.
+        middlewares: run around each request, outermost first.
         on_refusal: called with the reason of every refused request, and of every refused address of a name that had
             another one.
     """
 
     def __init__(
         self,
-        guard: Guard,
         clients: TargetClients,
         *,
         timeout_seconds: float,
+        middlewares: Sequence[Middleware] = (),
         on_refusal: Callable[[RefusalReason], None] = _ignore,
     ) -> None:
-        self._guard = guard
+        self.deliver: Handler = self._deliver
+        for middleware in reversed(middlewares):
+            self.deliver = _around(self.deliver, middleware)
         self._clients = clients
         self._deadlines = Deadlines(timeout_seconds)
         self._on_refusal = on_refusal
-
-    async def deliver(self, request: HttpRequest, headers: Headers = ()) -> Outcome:
-        """Sends a request once.
-
-        Args:
-            request: as the message asks for it; validated again, because queues are not trusted.
-            headers: Chaski's own, which replace the message's of the same name.
-
-        Raises:
-            ShortageError: it was not sent, because something of our own was short. That is not an attempt.
-        """
-        verdict = self._guard.check(request.url)
-        if isinstance(verdict, Refusal):
-            return self._refused(verdict, "none")
-        refusal = _validate(request.method, request.headers) or _validate_own(headers)
-        if refusal is not None:
-            return self._refused(refusal, verdict.rule.name)
-        return await self._attempt(verdict, request, _merged(request.headers, headers))
-
-    def target_name(self, url: str) -> str:
-        """Name of the first allow rule that covers a URL, or "none"."""
-        verdict = self._guard.check(url)
-        return verdict.rule.name if isinstance(verdict, Target) else "none"
 
     async def close(self) -> None:
         self._deadlines.close()
         await self._clients.close()
 
+    async def _deliver(self, attempt: AttemptContext) -> Outcome:
+        """Sends the request once, to the URL as it was judged. The rest is validated again: queues are not trusted.
+
+        Chaski's own headers replace the message's of the same name.
+        """
+        target, request = attempt.target, attempt.request
+        if isinstance(target, Refusal):
+            return self._refused(target, NO_TARGET)
+        own = own_headers(attempt)
+        refusal = _validate(request.method, request.headers) or _validate_own(own)
+        if refusal is not None:
+            return self._refused(refusal, target.rule.name)
+        return await self._send(target, request, _merged(request.headers, own))
+
     def _refused(self, refusal: Refusal, target: str) -> Outcome:
         self._on_refusal(refusal.reason)
         return Outcome(ErrorClass.REFUSED, detail=refusal.detail, target=target)
 
-    async def _attempt(self, target: Target, request: HttpRequest, headers: Headers) -> Outcome:
+    async def _send(self, target: Target, request: HttpRequest, headers: Headers) -> Outcome:
         loop = asyncio.get_running_loop()
         started = loop.time()
         response: Response | None = None
@@ -142,6 +129,10 @@ class HttpDeliverer:
             _log.error("unexpected internal error during a delivery attempt", exc_info=error)
             found = ErrorClass.CONNECTION, f"unexpected {type(error).__name__}"
         return Outcome(found[0], detail=found[1])
+
+
+def _around(handler: Handler, middleware: Middleware) -> Handler:
+    return lambda attempt: middleware(attempt, handler)
 
 
 def _shortage(error: Exception, dial: DialRecord) -> Shortage | None:

@@ -9,13 +9,14 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from chaski_core.message.envelope import HttpRequest
+from chaski_core.ports import Clock
 from chaski_core.retry.outcome import Outcome
 from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
-from chaski_worker.delivery.http_deliverer import MESSAGE_ID, HttpDeliverer
+from chaski_worker.delivery.attempt import AttemptContext, Handler, Middleware
 
 CURRENT, PREVIOUS = "current", "previous"  # keys of the Secret, so names of its files
 _PREFIX = b"whsec_"
@@ -71,22 +72,12 @@ def sign(keys: Keys, message_id: str, timestamp: int, body: bytes) -> list[tuple
     ]
 
 
-class SigningDeliverer:
-    """A deliverer that signs each request."""
+def sign_requests(keys: ReloadedFiles[Keys], clock: Clock) -> Middleware:
+    """Signs each request with the current keys."""
 
-    def __init__(self, inner: HttpDeliverer, keys: ReloadedFiles[Keys], now_ms: Callable[[], int]) -> None:
-        self._inner = inner
-        self._keys = keys
-        self._now_ms = now_ms
+    async def middleware(attempt: AttemptContext, handler: Handler) -> Outcome:
+        body = attempt.request.body or b""
+        signature = sign(keys.value(), attempt.message_id, clock.now_ms() // 1000, body)
+        return await handler(replace(attempt, headers=(*attempt.headers, *signature)))
 
-    async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]] = ()) -> Outcome:
-        """As `HttpDeliverer.deliver`; `headers` must have the message's id."""
-        message_id = next(value for name, value in headers if name == MESSAGE_ID)
-        signature = sign(self._keys.value(), message_id, self._now_ms() // 1000, request.body or b"")
-        return await self._inner.deliver(request, (*headers, *signature))
-
-    def target_name(self, url: str) -> str:
-        return self._inner.target_name(url)
-
-    async def close(self) -> None:
-        await self._inner.close()
+    return middleware

@@ -5,7 +5,7 @@ name is judged at connect time (`addresses.py`).
 """
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, is_ambiguous_path, parse_url
 from chaski_core.route.model import AllowRule
 
+NO_TARGET = "none"  # the name of the target of a URL that no rule covers, in metrics and logs
 _CACHED_URLS = 1_024  # of at most 2,048 characters: bounded, and most subjects call few
 
 
@@ -73,11 +74,8 @@ class Guard:
     def __init__(self, rules: Sequence[AllowRule], denied_hosts: Collection[str] = ()) -> None:
         self._rules = tuple(_CompiledRule.of(rule) for rule in rules)
         self._denied = frozenset(denied_hosts)
-        self._judged = functools.lru_cache(_CACHED_URLS)(self._judge)
-
-    def check(self, url: str) -> Target | Refusal:
-        """Whether a URL may be called."""
-        return self._judged(url)
+        #: Whether a URL may be called.
+        self.check: Callable[[str], Target | Refusal] = functools.lru_cache(_CACHED_URLS)(self._judge)
 
     def _judge(self, text: str) -> Target | Refusal:
         url = parse_url(text)

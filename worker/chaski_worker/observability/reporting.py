@@ -1,20 +1,54 @@
-"""Reports a metric, a log line and a journal entry for each attempt, and metrics for each end of a message."""
+"""Reports a metric, a log line and a journal entry for each attempt, and metrics for each end of a message.
+
+Log lines have the field names of the Elastic Common Schema. Queries and headers are never logged, and of bodies only what
+the settings ask to show.
+"""
+
+import functools
+import logging
+import time
+from typing import Any
+from urllib.parse import urlsplit
 
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.envelope import Metadata, metadata_of
 from chaski_core.ports import AttemptEntry, AttemptJournal, Clock, ReceivedMessage
 from chaski_core.retry.ladder import Delivered, GiveUp, Retry
-from chaski_core.retry.outcome import class_of_key
+from chaski_core.retry.outcome import Outcome, class_of_key
 from chaski_core.route.model import Route
-from chaski_runtime.observability.logs import Logs
+from chaski_core.timestamps import timestamp
+from chaski_core.values import message_value
+from chaski_runtime.observability.logs import ECS_VERSION, LEVELS, Logs
 from chaski_runtime.observability.metrics.subject_groups import SubjectGroups
 from chaski_worker.delivery.attempt import AttemptResult
-from chaski_worker.delivery.triage import Deliverable, Stage, url_of
+from chaski_worker.delivery.triage import Deliverable, Stage
 from chaski_worker.metrics import WorkerMetrics
-from chaski_worker.observability.attempt_log import Attempt, AttemptLog
 from chaski_worker.observability.content import redacted_content
 
 INGEST = "ingest"
+_REMEMBERED_URLS = 256  # most messages go to few URLs, each of at most 2,048 characters
+_PORTS = {"http": 80, "https": 443}
+
+
+@message_value
+class AttemptReport:
+    """The record of an attempt that has ended: made once, rendered as metrics, a log line and a journal entry."""
+
+    namespace: str
+    route: str
+    queue: str  # the declared queue's name
+    stage: str  # first | retry
+    number: int  # from 1
+    started_at: int  # epoch milliseconds
+    message_id: str  # the identity
+    id: str  # the label
+    subject: str
+    method: str
+    url: str
+    outcome: Outcome
+    next: str = ""  # where the message goes, for people: "rung medium in 60 s", "dead letter: exhausted"
+    traceparent: str | None = None
+    content: str = ""  # the part of the message's content that may be shown
 
 
 class Reporter:
@@ -41,7 +75,7 @@ class Reporter:
     ) -> None:
         self._route = route
         self._metrics = metrics
-        self._attempt_log = AttemptLog(logs) if logs is not None else None
+        self._logs = logs
         self._journal = journal
         self._clock = clock
         self._content_characters = content_characters
@@ -51,37 +85,22 @@ class Reporter:
         self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Delivered | Retry | GiveUp
     ) -> None:
         """An attempt ended with this result, and this was decided for the message."""
-        outcome, subject = result.outcome, task.envelope.subject
-        queue = self._route.queue_for(subject).name
+        report = self._report(stage, task, result, decision)
+        outcome = report.outcome
         self._metrics.attempt(
-            namespace=self._route.namespace,
-            route=self._route.name,
-            queue=queue,
-            stage=_stage_label(stage, result),
+            namespace=report.namespace,
+            route=report.route,
+            queue=report.queue,
+            stage=report.stage,
             target=outcome.target,
             outcome=outcome.label,
             error_class=outcome.error_class or "none",
             duration_seconds=outcome.duration_seconds,
         )
-        if self._attempt_log is not None:
-            self._attempt_log.write(self._line(stage, task, result, queue, decision))
+        if self._logs is not None:
+            write_line(self._logs, report)
         if self._journal is not None:
-            self._journal.note(
-                AttemptEntry(
-                    message_id=task.message_id,
-                    id=task.id,
-                    subject=subject,
-                    route=self._route.key,
-                    number=result.number,
-                    at=result.started_at,
-                    stage=_stage_label(stage, result),
-                    outcome=outcome.label,
-                    error_class=outcome.key,
-                    status=outcome.status,
-                    duration_ms=round(outcome.duration_seconds * 1000, 3),
-                    detail=outcome.detail,
-                )
-            )
+            self._journal.note(journal_entry(report))
 
     def delivered(self, task: Deliverable, target: str) -> None:
         """A target accepted a message, and its queue has deleted it."""
@@ -131,24 +150,26 @@ class Reporter:
             stage=stage,
         )
 
-    def _line(
-        self, stage: Stage, task: Deliverable, result: AttemptResult, queue: str, decision: Delivered | Retry | GiveUp
-    ) -> Attempt:
-        envelope = task.envelope
-        method = envelope.body.get("method")
-        return Attempt(
-            namespace=self._route.namespace,
-            route=self._route.name,
-            queue=queue,
-            stage=_stage_label(stage, result),
+    def _report(
+        self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Delivered | Retry | GiveUp
+    ) -> AttemptReport:
+        envelope, route = task.envelope, self._route
+        url, method = envelope.body.get("url"), envelope.body.get("method")
+        return AttemptReport(
+            namespace=route.namespace,
+            route=route.name,
+            queue=route.queue_for(envelope.subject).name,
+            # In Strict a retry is made by the consumer of first attempts, because the message never left its queue.
+            stage=Stage.RETRY if result.number > 1 else stage,
             number=result.number,
+            started_at=result.started_at,
             message_id=task.message_id,
             id=task.id,
             subject=envelope.subject,
             method=method if isinstance(method, str) else "POST",
-            url=url_of(envelope),
+            url=url if isinstance(url, str) else "",
             outcome=result.outcome,
-            next=describe(decision),
+            next="" if result.outcome.delivered else describe(decision),
             traceparent=envelope.metadata.traceparent if envelope.metadata else None,
             content=redacted_content(envelope.body, self._content_characters) if self._content_characters else "",
         )
@@ -172,6 +193,106 @@ def describe(decision: Delivered | Retry | GiveUp) -> str:
             return ""
 
 
-def _stage_label(stage: Stage, result: AttemptResult) -> Stage:
-    # In Strict a retry is made by the consumer of first attempts, because the message never left its queue.
-    return Stage.RETRY if result.number > 1 else stage
+def write_line(logs: Logs, report: AttemptReport) -> None:
+    """Logs an attempt that has just ended: as info where it was delivered, else as a warning.
+
+    A line takes 2.8 µs of the 140 to 155 µs of CPU of a delivered message. It is rendered as every other line is: filling a
+    prepared template saved 0.7 µs (loops of 100,000 lines, Python 3.11).
+    """
+    if logs.is_enabled(logging.INFO if report.outcome.delivered else logging.WARNING):
+        logs.write(logs.render(attempt_fields(report, time.time_ns() // 1_000_000)))
+
+
+def journal_entry(report: AttemptReport) -> AttemptEntry:
+    """An attempt as the journal keeps it."""
+    outcome = report.outcome
+    return AttemptEntry(
+        message_id=report.message_id,
+        id=report.id,
+        subject=report.subject,
+        route=f"{report.namespace}/{report.route}",
+        number=report.number,
+        at=report.started_at,
+        stage=report.stage,
+        outcome=outcome.label,
+        error_class=outcome.key,
+        status=outcome.status,
+        duration_ms=round(outcome.duration_seconds * 1000, 3),
+        detail=outcome.detail,
+    )
+
+
+def attempt_fields(report: AttemptReport, now_ms: int) -> dict[str, Any]:
+    """The fields of an attempt's log line.
+
+    Args:
+        report: the attempt.
+        now_ms: epoch milliseconds at its end.
+    """
+    outcome = report.outcome
+    fields: dict[str, Any] = {
+        "@timestamp": timestamp(now_ms),
+        "log.level": LEVELS[logging.INFO if outcome.delivered else logging.WARNING],
+        "message": attempt_message(report),
+        "ecs.version": ECS_VERSION,
+        "event.action": "delivery",
+        "event.category": ["web"],
+        "event.outcome": "success" if outcome.delivered else "failure",
+        "event.duration": round(outcome.duration_seconds * 1e9),
+        "http.request.method": report.method,
+        "labels.namespace": report.namespace,
+        "labels.route": report.route,
+        "labels.queue": report.queue,
+        "labels.target": outcome.target,
+        "chaski.message.id": report.message_id,
+        "chaski.id": report.id,
+        "chaski.subject": report.subject,
+        "chaski.attempt.number": report.number,
+        "chaski.attempt.stage": report.stage,
+        "chaski.attempt.outcome": outcome.label,
+    }
+    add_url(fields, report.url)
+    if outcome.status is not None:
+        fields["http.response.status_code"] = outcome.status
+    if not outcome.delivered:
+        fields["error.type"] = outcome.key
+        fields["error.message"] = outcome.detail
+    if report.next:
+        fields["chaski.next"] = report.next
+    if report.traceparent:
+        fields["trace.id"] = report.traceparent[3:35]
+    if report.content:
+        fields["http.request.body.content"] = report.content
+    return fields
+
+
+def attempt_message(report: AttemptReport) -> str:
+    """One attempt as a text."""
+    outcome = report.outcome
+    if outcome.delivered:
+        return "delivered"
+    text = outcome.label if outcome.label == outcome.key else f"{outcome.label} with {outcome.key}"
+    if outcome.detail:
+        text += f": {outcome.detail}"
+    return f"{text}; {report.next}" if report.next else text
+
+
+@functools.lru_cache(_REMEMBERED_URLS)
+def _url_parts(url: str) -> tuple[str, str, int, str] | None:
+    """Scheme, host, port and path; None where the URL can't be parsed.
+
+    A URL that the guard refused is logged too, so this accepts more than the parser that the guard uses.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    return parts.scheme, parts.hostname or "", _PORTS.get(parts.scheme, 0) if port is None else port, parts.path
+
+
+def add_url(fields: dict[str, Any], url: str) -> None:
+    """Adds the fields of a URL; nothing where it can't be parsed."""
+    parts = _url_parts(url)
+    if parts is not None:
+        fields["url.scheme"], fields["url.domain"], fields["url.port"], fields["url.path"] = parts

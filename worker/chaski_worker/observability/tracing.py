@@ -1,50 +1,34 @@
 """A span for each attempt, where traces are on."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
-from chaski_core.message.envelope import HttpRequest
 from chaski_core.retry.outcome import Outcome
-from chaski_core.route.model import Route
 from chaski_runtime.observability.tracing import Tracing, Value
-from chaski_worker.delivery.attempt import Deliverer
+from chaski_worker.delivery.attempt import TRACEPARENT, AttemptContext, Handler, Middleware
+from chaski_worker.guard.guard import NO_TARGET, Target
 from chaski_worker.shortage.detection import ShortageError
 
-_TRACEPARENT = "traceparent"
 
+def trace_attempts(tracing: Tracing) -> Middleware:
+    """Records a span around each attempt. The span's own context goes to the target, unless the producer sent another."""
 
-class TracedDeliverer:
-    """Wraps another `Deliverer`. The span's own context goes to the target."""
-
-    def __init__(self, inner: Deliverer, tracing: Tracing, route: Route) -> None:
-        self._inner = inner
-        self._tracing = tracing
-        self._route = route
-
-    async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]]) -> Outcome:
-        """Makes one HTTP request and records its span. Raises ShortageError."""
-        all_headers = {name.lower(): value for name, value in (*request.headers, *headers)}
-        number = int(all_headers.get("chaski-attempt", "1"))
-        target = self._inner.target_name(request.url)
+    async def middleware(attempt: AttemptContext, handler: Handler) -> Outcome:
+        target = attempt.target.rule.name if isinstance(attempt.target, Target) else NO_TARGET
         attributes: dict[str, Value] = {
             "messaging.system": "aws_sqs",
             "messaging.operation.name": "deliver",
             "messaging.operation.type": "process",
-            "messaging.message.id": all_headers.get("chaski-message-id", ""),
-            "http.request.method": request.method,
-            "http.request.resend_count": number - 1,
-            "chaski.route": self._route.key,
+            "messaging.message.id": attempt.message_id,
+            "http.request.method": attempt.request.method,
+            "http.request.resend_count": attempt.number - 1,
+            "chaski.route": attempt.route,
             "chaski.target": target,
         }
-        span = self._tracing.start(
-            f"deliver {target}", "client", all_headers.get(_TRACEPARENT), attributes, linked=number > 1
-        )
-        own = list(headers)
-        if not any(name.lower() == _TRACEPARENT for name, _ in request.headers):  # the producer's own takes precedence
-            own = [(name, value) for name, value in headers if name != _TRACEPARENT]
-            own.append((_TRACEPARENT, span.traceparent))
+        parent = _producers_traceparent(attempt) or attempt.traceparent
+        span = tracing.start(f"deliver {target}", "client", parent, attributes, linked=attempt.number > 1)
         outcome: Outcome | ShortageError | None = None
         try:
-            outcome = await self._inner.deliver(request, own)
+            outcome = await handler(replace(attempt, traceparent=span.traceparent))
         except ShortageError as error:
             outcome = error
             raise
@@ -52,8 +36,11 @@ class TracedDeliverer:
             span.end(*_ended(outcome))
         return outcome
 
-    def target_name(self, url: str) -> str:
-        return self._inner.target_name(url)
+    return middleware
+
+
+def _producers_traceparent(attempt: AttemptContext) -> str | None:
+    return next((value for name, value in attempt.request.headers if name.lower() == TRACEPARENT), None)
 
 
 def _ended(outcome: Outcome | ShortageError | None) -> tuple[dict[str, Value], str | None]:

@@ -13,7 +13,7 @@ from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_embedded.storage.reader import State
 from chaski_replay.backends import BackendLocation
 from chaski_runtime.process.command_error import CommandError
-from chaski_worker.observability.attempt_log import Attempt, attempt_fields
+from chaski_worker.observability.reporting import AttemptReport, attempt_fields
 
 NOON = 1_800_000_000_000
 
@@ -23,8 +23,8 @@ def line(number: int, status: int, at: int, message_id: str = "m1", label: str =
     failed = ErrorClass.SERVER_ERROR if status == 500 else None
     outcome = Outcome(failed, status=status, duration_seconds=0.25, detail=f"HTTP {status}", target="t")
     stage = "first" if number == 1 else "retry"
-    attempt = Attempt(
-        "ns", "r", "messages", stage, number, message_id, label, "s", "POST", "https://t.example/", outcome
+    attempt = AttemptReport(
+        "ns", "r", "messages", stage, number, at, message_id, label, "s", "POST", "https://t.example/", outcome
     )
     return json_codec.dumps(attempt_fields(attempt, at + 250))
 

@@ -6,14 +6,14 @@ import pytest
 from chaski_cli.trace import search
 from chaski_cli.trace.search import MessageQuery, found_in_logs
 from chaski_core.retry.outcome import Outcome
-from chaski_worker.observability.attempt_log import Attempt, attempt_fields
+from chaski_worker.observability.reporting import AttemptReport, attempt_fields
 
 
 def line(message_id: str, subject: str = "s", content: str = "", at: int = 1_800_000_000_000) -> bytes:
     """A worker's log line of a first attempt."""
     outcome = Outcome(None, status=200, duration_seconds=0.1, target="t")
-    attempt = Attempt(
-        "ns", "r", "q", "first", 1, message_id, "label", subject, "POST", "https://t/", outcome, content=content
+    attempt = AttemptReport(
+        "ns", "r", "q", "first", 1, 0, message_id, "label", subject, "POST", "https://t/", outcome, content=content
     )
     return b"2027-01-15T08:00:01Z stdout F " + orjson.dumps(attempt_fields(attempt, at)) + b"\n"
 

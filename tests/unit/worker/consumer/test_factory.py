@@ -1,5 +1,6 @@
 """A worker's deliverer, built from the route and the Secrets that it names."""
 
+import asyncio
 import base64
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from chaski_core.errors import InvalidInputError
-from chaski_core.route.model import AllowRule
+from chaski_core.message.envelope import HttpRequest
+from chaski_core.route.model import AllowRule, Route
 from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_runtime.process.clock import SystemClock
-from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer
-from chaski_worker.delivery.http_deliverer import HttpDeliverer
-from chaski_worker.delivery.signing import SigningDeliverer
+from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer, make_guard
+from chaski_worker.delivery.attempt import AttemptContext
 from chaski_worker.metrics import WorkerMetrics
 from support.worker.harness import make_route
 
@@ -22,15 +23,37 @@ def worker_metrics() -> WorkerMetrics:
     return WorkerMetrics(MetricsRegistry())
 
 
-def test_a_route_with_a_signing_secret_gets_a_signing_deliverer(tmp_path: Path) -> None:
+async def sent_headers(route: Route, dependencies: DelivererDependencies) -> list[str]:
+    """The lower-case names of the headers that a target receives from the route's deliverer."""
+    heads: list[bytes] = []
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(respond, "127.0.0.1")
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    route = replace(route, allow=(AllowRule("t0", url),))
+    deliverer = make_deliverer(route, worker_metrics(), replace(dependencies, permit_loopback=True))
+    target = make_guard(route).check(url)
+    request = HttpRequest("POST", url, (), None)
+    outcome = await deliverer.deliver(AttemptContext("ns/r", "m-1", None, None, 1, None, request, target))
+    await deliverer.close()
+    server.close()
+    assert outcome.delivered
+    return [line.partition(":")[0].lower() for line in heads[0].decode().splitlines()]
+
+
+async def test_requests_of_a_route_with_a_signing_secret_are_signed(tmp_path: Path) -> None:
     """Where the process has a folder of Secrets; another route's requests are not signed."""
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "current").write_bytes(base64.b64encode(b"k" * 32))
-    outside = DelivererDependencies(SystemClock(), secrets=tmp_path)
+    with_secrets, without = DelivererDependencies(SystemClock(), secrets=tmp_path), DelivererDependencies(SystemClock())
     signing = replace(make_route(), signing_secret="keys")
-    assert isinstance(make_deliverer(signing, worker_metrics(), outside), SigningDeliverer)
-    assert isinstance(make_deliverer(make_route(), worker_metrics(), outside), HttpDeliverer)
-    assert isinstance(make_deliverer(signing, worker_metrics(), DelivererDependencies(SystemClock())), HttpDeliverer)
+    assert "webhook-signature" in await sent_headers(signing, with_secrets)
+    assert "webhook-signature" not in await sent_headers(make_route(), with_secrets)
+    assert "webhook-signature" not in await sent_headers(signing, without)
 
 
 def test_a_signing_secret_that_can_not_be_used_is_named_with_its_field(tmp_path: Path) -> None:

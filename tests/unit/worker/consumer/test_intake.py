@@ -1,47 +1,14 @@
-"""A consumer's limits, and its workload for the autoscaler."""
+"""A consumer's workload for the autoscaler."""
 
 import asyncio
 
 import pytest
 
-from chaski_worker.consumer.intake import RECENT_SECONDS, IntakeLimiter, OldestReceived, WorkloadStats
-from chaski_worker.shortage.detection import Shortage, ShortageReason
+from chaski_worker.consumer.intake import RECENT_SECONDS, OldestReceived, WorkloadStats
 from support.clocks import StillClock
 from support.metric_pages import value
 from support.worker.harness import FakeTarget, WorkerHarness, make_route
 from support.worker.memory_backend import LoopClock
-
-
-async def test_polling_waits_at_either_limit() -> None:
-    """Lanes or bytes: whichever is reached first."""
-    intake = IntakeLimiter(max_lanes=2, max_bytes=100)
-    intake.acquire(10)
-    assert not intake.full
-    intake.acquire(10)
-    assert intake.full
-    intake.release(10)
-    intake.acquire(95)
-    assert intake.full
-    intake.release(95)
-    await asyncio.wait_for(intake.wait(), 1)
-    assert (intake.lanes, intake.bytes) == (1, 10)
-
-
-def test_lanes_that_a_shortage_blocks_are_parked_for_the_sake_of_others() -> None:
-    """A shortage of all targets blocks until polling has stopped; one of a single rule blocks half of the lanes at most."""
-    intake = IntakeLimiter(max_lanes=128, max_bytes=1_000)
-    general = Shortage(ShortageReason.DESCRIPTORS, "", "t")
-    of_one = [Shortage(reason, "", "t") for reason in (ShortageReason.CERTIFICATE, ShortageReason.PORTS)]
-    crowded: dict[int, list[bool]] = {}
-    for lanes in range(1, 129):
-        intake.acquire(1)
-        crowded[lanes] = [intake.is_crowded(shortage) for shortage in (general, *of_one)]
-    assert {lanes: crowded[lanes] for lanes in (64, 65, 127, 128)} == {
-        64: [False, False, False],
-        65: [False, True, True],
-        127: [False, True, True],
-        128: [True, True, True],
-    }
 
 
 def test_a_subject_counts_while_it_is_held_and_for_a_minute() -> None:
@@ -65,17 +32,6 @@ def test_the_number_of_subjects_is_bounded() -> None:
     for number in range(10_050):
         workload.observe_subject(("queue", str(number)))
     assert workload.active_subjects(set()) == 10_000
-
-
-def test_the_mean_follows_the_last_dozens_of_attempts() -> None:
-    """It is unknown before the first."""
-    workload = WorkloadStats(StillClock())
-    assert workload.mean_attempt_seconds is None
-    workload.observe_attempt(1.0)
-    assert workload.mean_attempt_seconds == 1.0
-    for _ in range(100):
-        workload.observe_attempt(0.1)
-    assert workload.mean_attempt_seconds == pytest.approx(0.1, abs=0.01)
 
 
 @pytest.mark.looptime

@@ -2,20 +2,22 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 
-from chaski_core.message.envelope import Envelope, HttpRequest, Metadata, read_envelope, write_envelope
+from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
 from chaski_core.message.subject import first_deduplication_id
 from chaski_core.ports import OutgoingMessage, ReceivedMessage, Sent
 from chaski_core.retry.ladder import ErrorNote, Ladder, LadderState, Retry, RetryPolicy, Rung
 from chaski_core.retry.outcome import Outcome, class_of_status
 from chaski_core.route.model import Ordering
-from chaski_worker.delivery.attempt import chaski_headers
+from chaski_worker.delivery.attempt import AttemptContext, Attempts, own_headers
+from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.delivery.triage import Deliverable, Stage, triage
+from chaski_worker.guard.guard import Guard
 from chaski_worker.lanes.handoff import rung_message
+from support.clocks import StillClock
 from support.worker.harness import FakeTarget, WorkerHarness, make_route
 
 BOTH = pytest.mark.parametrize("ordering", list(Ordering))
@@ -31,9 +33,9 @@ class Recorder(FakeTarget):
 
     headers: list[dict[str, str]] = field(default_factory=list)
 
-    async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]]) -> Outcome:
+    async def deliver(self, attempt: AttemptContext) -> Outcome:
         """Records one call."""
-        self.headers.append(dict(headers) | {"url": request.url})
+        self.headers.append(dict(own_headers(attempt)) | {"url": attempt.request.url})
         await asyncio.sleep(0.01)
         return Outcome(class_of_status(400), status=400, detail="HTTP 400", target="t0")
 
@@ -63,6 +65,11 @@ def received(metadata: Metadata | None, *, message_id: str = "queue-id", number:
         else write_envelope(document, metadata)
     )
     return ReceivedMessage(message_id, "h", body, "s", "d", number, 0, 1, 0)
+
+
+async def may_dial() -> bool:
+    """The message is still hidden."""
+    return True
 
 
 def judged(message: ReceivedMessage, stage: Stage) -> Deliverable:
@@ -174,10 +181,12 @@ def test_a_rung_message_without_identity_gets_its_rungs_message_id() -> None:
     ],
     ids=["no metadata", "a label that is none", "a replay"],
 )
-def test_a_target_receives_identity_label_and_origin_of_a_replay(
+async def test_a_target_receives_identity_label_and_origin_of_a_replay(
     metadata: Metadata | None, expected: dict[str, str]
 ) -> None:
     """An invalid label is not sent: queue content is not trusted."""
-    task = judged(received(metadata), Stage.FIRST)
-    request = HttpRequest("POST", "http://t0.example/", (), None)
-    assert dict(chaski_headers(task, request, 1)) == expected
+    target = recorder()
+    guard, limits = Guard(make_route().allow), (Slots(1, targets=1), IntakeLimiter(1, 1))
+    attempts = Attempts("ns/r", guard, target.deliver, *limits, StillClock())
+    await attempts.make(judged(received(metadata), Stage.FIRST), may_dial)
+    assert target.headers == [expected | {"url": "http://t0.example/"}]

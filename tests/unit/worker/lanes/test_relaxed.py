@@ -15,6 +15,7 @@ from chaski_core.retry.ladder import Reason
 from chaski_core.route.resolved import Generation
 from chaski_worker.consumer.worker import Worker
 from chaski_worker.delivery.triage import Stage
+from chaski_worker.guard.guard import Guard
 from chaski_worker.settings import WorkerSettings
 from support.metric_pages import value
 from support.worker.harness import FakeTarget, WorkerHarness, make_route
@@ -32,7 +33,8 @@ def expiring_worker(harness: WorkerHarness) -> Worker:
     return Worker(
         replace(harness.resolved, generations=(older, current)),
         backend=harness.backend,
-        deliverer=harness.target,
+        guard=Guard(harness.route.allow),
+        deliver=harness.target.deliver,
         metrics=harness.worker_metrics,
         clock=harness.clock,
         settings=WorkerSettings(observe_interval_seconds=10.0),

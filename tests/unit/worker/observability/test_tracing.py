@@ -1,6 +1,6 @@
 """Spans of attempts, and of attempts that a shortage prevented."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -8,7 +8,9 @@ import pytest
 from chaski_core.message.envelope import HttpRequest
 from chaski_core.retry.outcome import Outcome
 from chaski_runtime.observability.tracing import Tracing
-from chaski_worker.observability.tracing import TracedDeliverer
+from chaski_worker.delivery.attempt import AttemptContext, own_headers
+from chaski_worker.guard.guard import Guard
+from chaski_worker.observability.tracing import trace_attempts
 from chaski_worker.shortage.detection import Shortage, ShortageError, ShortageReason
 from support.worker.harness import make_route
 
@@ -19,10 +21,14 @@ class Spans:
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
     def __init__(self) -> None:
+        self.started: list[tuple[str, str | None, Mapping[str, Any], bool]] = []
         self.ended: list[tuple[Mapping[str, Any], str | None]] = []
 
-    def start(self, *_: object, **__: object) -> "Spans":
+    def start(
+        self, name: str, _kind: str, parent: str | None, attributes: Mapping[str, Any], *, linked: bool
+    ) -> "Spans":
         """Returns itself as the span."""
+        self.started.append((name, parent, attributes, linked))
         return self
 
     def end(self, attributes: Mapping[str, Any], error: str | None) -> None:
@@ -30,24 +36,51 @@ class Spans:
         self.ended.append((attributes, error))
 
 
-class Short:
-    """A deliverer that can't attempt anything."""
+THEIRS, OF_MESSAGE = (f"00-{letter * 32}-{letter * 16}-01" for letter in "ab")
 
-    async def deliver(self, request: HttpRequest, headers: Sequence[tuple[str, str]]) -> Outcome:
-        """Raises the shortage."""
-        del request, headers
-        raise ShortageError(Shortage(ShortageReason.PORTS, "no local port is left", "t0"))
 
-    def target_name(self, url: str) -> str:
-        """The only rule."""
-        del url
-        return "t0"
+def attempt(number: int = 1, **headers: str) -> AttemptContext:
+    """An attempt of a message with a trace."""
+    request = HttpRequest("POST", "http://t0.example/", tuple(headers.items()), None)
+    target = Guard(make_route().allow).check(request.url)
+    return AttemptContext("ns/r", "m-1", None, None, number, OF_MESSAGE, request, target)
 
 
 async def test_the_span_of_an_attempt_that_was_not_made_names_the_shortage() -> None:
     """It is neither a failure of the target nor a cancellation."""
     spans = Spans()
-    traced = TracedDeliverer(Short(), cast("Tracing", spans), make_route())
+
+    async def short(_: AttemptContext) -> Outcome:
+        raise ShortageError(Shortage(ShortageReason.PORTS, "no local port is left", "t0"))
+
     with pytest.raises(ShortageError):
-        await traced.deliver(HttpRequest("POST", "http://t0.example/", (), None), [])
+        await trace_attempts(cast("Tracing", spans))(attempt(), short)
     assert spans.ended == [({"error.type": "shortage"}, "no attempt was made: no local port is left")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "parent", "sent"),
+    [({}, OF_MESSAGE, [Spans.traceparent]), ({"Traceparent": THEIRS}, THEIRS, [])],
+    ids=["of ingest", "of the producer"],
+)
+async def test_the_context_of_a_span_goes_to_the_target_unless_the_producer_sent_one(
+    headers: dict[str, str], parent: str, sent: list[str]
+) -> None:
+    """The span's parent is the producer's context, or else the one in the message's metadata; a retry links to it."""
+    spans, made = Spans(), list[AttemptContext]()
+
+    async def deliver(attempt: AttemptContext) -> Outcome:
+        made.append(attempt)
+        return Outcome(None, 200, target="t0")
+
+    assert (await trace_attempts(cast("Tracing", spans))(attempt(2, **headers), deliver)).delivered
+    ((name, given, attributes, linked),) = spans.started
+    assert (name, given, linked) == ("deliver t0", parent, True)
+    assert (attributes["messaging.message.id"], attributes["chaski.route"], attributes["chaski.target"]) == (
+        "m-1",
+        "ns/r",
+        "t0",
+    )
+    assert attributes["http.request.resend_count"] == 1
+    assert [value for name, value in own_headers(made[0]) if name == "traceparent"] == sent
+    assert spans.ended == [({"http.response.status_code": 200}, None)]

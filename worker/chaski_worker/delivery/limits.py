@@ -1,7 +1,70 @@
-"""Limits the attempts at once, in all and for each target."""
+"""The limits of one consumer: the lanes that it holds, and the attempts at once, in all and for each target."""
 
 import asyncio
 from collections import Counter, deque
+
+from chaski_worker.shortage.detection import Shortage
+
+_WEIGHT = 0.05  # of the newest attempt in the mean: the last few dozen count
+
+
+class IntakeLimiter:
+    """Counts held lanes and bytes; polling waits while either is at its limit.
+
+    A poll can return ten messages, so a limit is exceeded by at most ten messages for each poll under way.
+    """
+
+    def __init__(self, max_lanes: int, max_bytes: int) -> None:
+        self.max_lanes = max_lanes
+        self.max_bytes = max_bytes
+        self._lanes = 0
+        self._bytes = 0
+        self._free = asyncio.Event()
+        self._free.set()
+
+    @property
+    def full(self) -> bool:
+        """Whether polling has to wait."""
+        return not self._free.is_set()
+
+    @property
+    def lanes(self) -> int:
+        """Lanes held."""
+        return self._lanes
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held."""
+        return self._bytes
+
+    async def wait(self) -> None:
+        """Waits until lanes and bytes are below their limits."""
+        await self._free.wait()
+
+    def acquire(self, size: int) -> None:
+        """Counts a lane of `size` bytes as held."""
+        self._lanes += 1
+        self._bytes += size
+        self._update()
+
+    def release(self, size: int) -> None:
+        """Counts a lane of `size` bytes as no longer held."""
+        self._lanes -= 1
+        self._bytes -= size
+        self._update()
+
+    def is_crowded(self, shortage: Shortage) -> bool:
+        """Whether a lane that waits for a shortage to end should be parked for the sake of others.
+
+        Lanes that wait for a single rule may take half of the lanes at most.
+        """
+        return self.full or (shortage.of_one_target and self._lanes * 2 > self.max_lanes)
+
+    def _update(self) -> None:
+        if self._lanes < self.max_lanes and self._bytes < self.max_bytes:
+            self._free.set()
+        else:
+            self._free.clear()
 
 
 class Slots:
@@ -17,6 +80,7 @@ class Slots:
         self._share = total - max(1, total // 4) if self._shared else total
         self._taken: Counter[str] = Counter()
         self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
+        self.mean_seconds: float | None = None  # moving mean of an attempt; None before the first one
 
     def saturated(self, target: str) -> bool:
         """Whether a target holds its whole share."""
@@ -65,6 +129,11 @@ class Slots:
                 self._take(waiting)
                 turn.set_result(None)
                 return
+
+    def observe(self, seconds: float) -> None:
+        """An attempt took `seconds`."""
+        mean = self.mean_seconds
+        self.mean_seconds = seconds if mean is None else mean + _WEIGHT * (seconds - mean)
 
     def _take(self, target: str) -> None:
         self._free -= 1
