@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import orjson
 from botocore.credentials import ReadOnlyCredentials
 from yarl import URL
@@ -27,7 +26,8 @@ from chaski_aws.http.signing import Signer
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.message.target_url import TargetUrl
 from chaski_runtime.http.client import Client
-from chaski_runtime.http.transport import Connector
+from chaski_runtime.http.connector import Connector, shared_system_tls
+from chaski_runtime.http.errors import HttpError
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
 
@@ -124,7 +124,7 @@ class AwsTransport:
 
         Takes 2 s at most; without a response the clock keeps its offset.
         """
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+        with contextlib.suppress(HttpError, OSError):
             sent = self._clock.monotonic()
             async with asyncio.timeout(MEASURE_SECONDS):
                 response = await self._client.request("GET", self._url, (), None)
@@ -146,10 +146,12 @@ class AwsTransport:
             sent = self._clock.monotonic()
             response = await self._exchange(headers, body, limits)
             result = response if isinstance(response, CallFailure) else self._parse(response, sent)
-        except TimeoutError:  # aiohttp's timeouts are both this and ClientError
-            result = CallFailure(FailureKind.TIMEOUT, "Timeout", f"no response to {action} within {limits.seconds:g} s")
-        except (aiohttp.ClientError, OSError) as error:
-            result = CallFailure(FailureKind.CONNECTION, type(error).__name__, str(error) or _UNKNOWN_REASON)
+        except (HttpError, OSError) as error:
+            if isinstance(error, TimeoutError) and error.errno is None:
+                detail = f"no response to {action} within {limits.seconds:g} s"
+                result = CallFailure(FailureKind.TIMEOUT, "Timeout", detail)
+            else:
+                result = CallFailure(FailureKind.CONNECTION, type(error).__name__, str(error) or _UNKNOWN_REASON)
         finally:
             self._on_request(action, CANCELLED if result is None else _label(result))
         return result
@@ -202,14 +204,8 @@ def _service_url(endpoint: Endpoint) -> TargetUrl:
 
 
 def _open_client(endpoint: Endpoint) -> Client:
-    verify: ssl.SSLContext | bool = (
-        ssl.create_default_context(cafile=endpoint.ca_bundle) if endpoint.ca_bundle else True
-    )
-    connector = Connector(
-        max_response_bytes=_CONNECTION_BYTES,
-        limit=0,  # the number of callers is bounded
-        ssl=verify,
-    )
+    tls = ssl.create_default_context(cafile=endpoint.ca_bundle) if endpoint.ca_bundle else shared_system_tls()
+    connector = Connector(max_response_bytes=_CONNECTION_BYTES, tls=tls)
     agent = f"chaski/{chaski_core.__version__}"
     return Client(
         connector, agent, idle_seconds=KEEP_IDLE_SECONDS, connect_seconds=CONNECT_SECONDS, proxy=endpoint.proxy

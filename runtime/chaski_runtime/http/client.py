@@ -1,26 +1,26 @@
-"""An HTTP/1.1 client over aiohttp's connections.
+"""An HTTP/1.1 client for deliveries and for calls to AWS: one request, one response, nothing else.
 
-aiohttp dials, does TLS and proxies, and parses responses. Its ClientSession is not used, because it spends most of the
-time of a request on features that neither deliveries nor calls to AWS need: redirects, cookies, authentication,
-compression, bodies of any kind, retries.
+aiohttp's ClientSession is not used, because it spends most of the time of a request on features that neither needs:
+redirects, cookies, authentication, compression, bodies of any kind, retries. And three gaps of its connections matter
+where a response decides whether a message is deleted: bytes that arrive while a connection is idle are taken for the
+response to the next request, a connection that the server has closed is used again, and responses of other protocols are
+taken for HTTP. Connections are asyncio's, responses are parsed by httptools.
 """
 
-import base64
 import functools
 import random as random_module
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-import aiohttp
-from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from chaski_core.message.target_url import TargetUrl
+from chaski_runtime.http.connector import Connector
+from chaski_runtime.http.framing import ReceivedResponse
 from chaski_runtime.http.pool import MAX_AGE_SECONDS, Pool, PooledConnection
-from chaski_runtime.http.transport import Connector, ResponseHead
+from chaski_runtime.http.request import Headers, Origin, origin_of, request_head
 
-Headers = Sequence[tuple[str, str]]
 _NOT_COMPRESSED = ("Accept-Encoding", "identity")
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})  # without a body they send no Content-Length; other methods send 0
 _USER_AGENT_LENGTH = len("User-Agent")  # compared first: cheaper than lower()
@@ -30,41 +30,31 @@ _REMEMBERED_ORIGINS = 256  # of one client; it has several only where a rule cov
 class Response:
     """A response with complete headers, whose body may still arrive. Close it, however much of the body was read."""
 
-    __slots__ = ("_connection", "_content", "headers", "reason", "status", "url")
+    __slots__ = ("_connection", "_received", "reason", "status", "url")
 
-    def __init__(self, url: TargetUrl, head: ResponseHead, connection: PooledConnection) -> None:
-        message, self._content = head
+    def __init__(self, url: TargetUrl, received: ReceivedResponse, connection: PooledConnection) -> None:
         self.url = url
-        self.status = message.code
-        self.reason = message.reason
-        self.headers: CIMultiDictProxy[str] = message.headers
+        self.status = received.status
+        self.reason = received.reason
+        self._received = received
         self._connection = connection
 
-    async def read_into(self, body: bytearray, limit: int) -> None:
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        """Made at each use: of most responses none is used."""
+        return self._received.headers()
+
+    def read_into(self, body: bytearray, limit: int) -> Coroutine[Any, Any, None]:
         """Appends to `body` until the response ends or `body` has at least `limit` bytes.
 
         Raises:
-            aiohttp.ClientError, OSError: the connection broke; `body` has what arrived before.
+            HttpError, OSError: the connection broke; `body` has what arrived before.
         """
-        content = self._content
-        while not content.at_eof() and len(body) < limit:
-            chunk = await content.readany()
-            if not chunk:
-                return
-            body += chunk
+        return self._connection.http.read_into(self._received, body, limit)
 
     def close(self) -> None:
         """Releases the connection: kept for another request where this one is complete, else closed."""
         self._connection.release()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Origin:
-    """The endpoint of connections."""
-
-    key: aiohttp.ClientRequest  # argument of aiohttp's connector; never sent
-    host: str  # value of the Host header
-    proxy_headers: Headers | None  # for a proxy that forwards the request itself; None: no such proxy
 
 
 class Client:
@@ -97,8 +87,7 @@ class Client:
         """
         self.connector = connector
         self._user_agent = ("User-Agent", user_agent)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
-        self._pool = Pool(connector, timeout, idle_seconds, max_age_seconds, random)
+        self._pool = Pool(connector, idle_seconds, max_age_seconds, connect_seconds, random)
         self._origin = functools.lru_cache(_REMEMBERED_ORIGINS)(
             functools.partial(origin_of, proxy=URL(proxy) if proxy else None)
         )
@@ -107,24 +96,19 @@ class Client:
         """Sends one request; returns when the headers of its response are complete.
 
         Raises:
-            aiohttp.ClientError, OSError: no response.
+            HttpError, OSError: no response.
             ValueError: the request is invalid; nothing was sent.
         """
         origin = self._origin(url.scheme, url.host, url.port)
         method = method.upper()
         head = self._head(method, url, origin, headers, body)
-        connection = await self._pool.take(origin, origin.key)
+        connection = await self._pool.take(origin)
         try:
-            response_head = await connection.handler.send(head + body if body else head, without_body=method == "HEAD")
-        except HttpProcessingError as error:
-            connection.close()
-            raise aiohttp.ClientResponseError(
-                origin.key.request_info, (), status=error.code, message=error.message
-            ) from error
+            received = await connection.http.send(head + body if body else head, without_body=method == "HEAD")
         except BaseException:
             connection.close()
             raise
-        return Response(url, response_head, connection)
+        return Response(url, received, connection)
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -132,59 +116,15 @@ class Client:
 
     def _head(self, method: str, url: TargetUrl, origin: Origin, headers: Headers, body: bytes | None) -> bytes:
         target = url.target
-        if origin.proxy_headers is not None:
+        if (proxy := origin.forwarding) is not None:
             target = str(url)
-            headers = [*origin.proxy_headers, *headers]
+            headers = [*proxy.headers, *headers]
         named = any(len(name) == _USER_AGENT_LENGTH and name.lower() == "user-agent" for name, _ in headers)
         own = (_NOT_COMPRESSED,) if named else (self._user_agent, _NOT_COMPRESSED)
-        return request_head(f"{method} {target}", (("Host", origin.host), *own, *headers), _length(method, body))
-
-
-def origin_of(scheme: str, host: str, port: int | None, proxy: URL | None = None) -> Origin:
-    """The endpoint for a URL."""
-    url = URL.build(scheme=scheme, host=host, port=port)
-    key = aiohttp.ClientRequest("GET", url, proxy=proxy)
-    proxy_headers: Headers | None = None
-    if proxy is not None and not key.is_ssl():  # with TLS the connection is a tunnel, which aiohttp opens
-        proxy_headers = _proxy_headers(proxy)
-    return Origin(key, _authority(url), proxy_headers)
-
-
-def _authority(url: URL) -> str:
-    # Not yarl's `host_port_subcomponent`, which drops the dot of a full name; RFC 9112 §3.2 wants it as in the URL.
-    host = url.host_subcomponent or ""
-    return host if url.is_default_port() or url.port is None else f"{host}:{url.port}"
-
-
-def _proxy_headers(proxy: URL) -> Headers:
-    if proxy.user is None:
-        return []
-    credentials = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
-    return [("Proxy-Authorization", f"Basic {credentials}")]
+        return request_head(f"{method} {target}", (("Host", origin.authority), *own, *headers), _length(method, body))
 
 
 def _length(method: str, body: bytes | None) -> int | None:
     if body:
         return len(body)
     return None if method in _WITHOUT_BODY else 0
-
-
-def request_head(start: str, headers: Headers, length: int | None) -> bytes:
-    """Request line and headers.
-
-    Args:
-        start: method and target.
-        headers: names and values, the Host header among them.
-        length: of the body; None: no Content-Length.
-
-    Raises:
-        ValueError: one of them contains a line break or a NUL, or is not ASCII.
-    """
-    lines = [f"{start} HTTP/1.1", *[f"{name}: {value}" for name, value in headers]]
-    if length is not None:
-        lines.append(f"Content-Length: {length}")
-    text = "\r\n".join(lines)
-    breaks = len(lines) - 1
-    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
-        raise ValueError("a line of the request contains a line break or a NUL")
-    return f"{text}\r\n\r\n".encode("ascii")

@@ -1,17 +1,13 @@
-"""Idle connections that are kept for another request.
-
-aiohttp's own pool would do, but spends a third of the time of a request on limits, waiters and traces that are not used
-here. Its connector only dials; this pool keeps the connections.
-"""
+"""Idle connections that are kept for another request."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
-import aiohttp
-from aiohttp.connector import Connection
-
-from chaski_runtime.http.transport import DNS_CACHE_SECONDS, Connector, HttpResponseHandler
+from chaski_runtime.http.connection import HttpConnection
+from chaski_runtime.http.connector import Connector
+from chaski_runtime.http.lookups import DNS_CACHE_SECONDS
+from chaski_runtime.http.request import Origin
 
 #: How long after a name has moved requests may still start at its old address: the maximal age of a connection and of the
 #: lookup that it was made with. The cache of the system's own resolver comes on top.
@@ -24,27 +20,24 @@ _AGE_SPREAD = 0.2  # of the age: connections that were opened together are not a
 class PooledConnection:
     """One connection to one origin. Release or close it."""
 
-    __slots__ = ("_connection", "_pool", "handler", "idle_since", "origin", "retires_at")
+    __slots__ = ("_pool", "http", "idle_since", "origin", "retires_at")
 
-    def __init__(self, pool: "Pool", origin: Hashable, connection: Connection, retires_at: float) -> None:
-        handler = connection.protocol
-        assert isinstance(handler, HttpResponseHandler)  # noqa: S101 - the connector makes no other ones
-        self.handler = handler
+    def __init__(self, pool: "Pool", origin: Origin, http: HttpConnection, retires_at: float) -> None:
+        self.http = http
         self.origin = origin
         self.idle_since = 0.0  # loop time
         self.retires_at = retires_at  # loop time; no request starts then or later
         self._pool = pool
-        self._connection = connection
 
     def release(self) -> None:
         """Keeps it for another request where it is reusable, else closes it."""
-        if self.handler.reusable:
+        if self.http.reusable:
             self._pool.release(self)
         else:
-            self._connection.close()
+            self.http.close()
 
     def close(self) -> None:
-        self._connection.close()
+        self.http.close()
 
 
 class Pool:
@@ -57,39 +50,38 @@ class Pool:
     def __init__(
         self,
         connector: Connector,
-        timeout: aiohttp.ClientTimeout,
         idle_seconds: float,
         max_age_seconds: float,
+        connect_seconds: float | None,
         random: Callable[[], float],
     ) -> None:
         """Opens no connection yet.
 
         Args:
             connector: dials.
-            timeout: for dialling.
             idle_seconds: a connection that was idle longer is closed.
             max_age_seconds: an older connection takes no further request; each one's limit is up to a fifth less.
+            connect_seconds: for dialling; None: no limit.
             random: in [0, 1).
         """
         self._connector = connector
-        self._timeout = timeout
+        self._connect_seconds = connect_seconds
         self._idle_seconds = idle_seconds
         self._max_age_seconds = max_age_seconds
         self._random = random
         self._loop = asyncio.get_running_loop()
-        self._idle: dict[Hashable, deque[PooledConnection]] = {}  # oldest first
+        self._idle: dict[Origin, deque[PooledConnection]] = {}  # oldest first
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def take(self, origin: Hashable, key: aiohttp.ClientRequest) -> PooledConnection:
+    async def take(self, origin: Origin) -> PooledConnection:
         """A connection to an origin: an idle or a new one.
 
         Args:
             origin: only connections to it are taken.
-            key: argument of aiohttp's connector.
 
         Raises:
-            aiohttp.ClientError, OSError: the connection could not be opened.
+            HttpError, OSError: the connection could not be opened.
         """
         idle = self._idle.get(origin)
         now = self._loop.time()
@@ -98,13 +90,13 @@ class Pool:
             if (
                 now - connection.idle_since <= self._idle_seconds
                 and now < connection.retires_at
-                and connection.handler.is_connected()
+                and connection.http.is_connected()
             ):
                 return connection
             connection.close()
         # Counted from before the lookup of the name.
         retires_at = now + self._max_age_seconds * (1 - _AGE_SPREAD * self._random())
-        return PooledConnection(self, origin, await self._connector.connect(key, [], self._timeout), retires_at)
+        return PooledConnection(self, origin, await self._connector.connect(origin, self._connect_seconds), retires_at)
 
     def release(self, connection: PooledConnection) -> None:
         """Keeps an idle connection, or closes it where its age is over."""

@@ -23,7 +23,7 @@ from chaski_core.message.envelope import (
 from chaski_core.message.http_rules import MAX_HEADER_BYTES, MAX_HEADERS, METHODS, header_faults, method_faults
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission.submission import Origin, Rejection, Submission, validate
-from chaski_runtime.http.client import request_head
+from chaski_runtime.http.request import request_head
 from chaski_worker.guard.guard import Guard, Refusal
 from contract.fuzz.making import CASES, HOSTS, PATHS, PIECES, broken, printable, source
 

@@ -102,8 +102,7 @@ def _check_client(text: str, verdict: Target, client: Client) -> None:
     url = verdict.url
     scheme, authority, rest = _written(text)
     origin = client._origin(url.scheme, url.host, url.port)
-    key = origin.key.connection_key
-    assert (key.host, key.port, key.is_ssl) == (url.host, url.port, scheme == "https"), printable(text)
+    assert (origin.host, origin.port, origin.tls) == (url.host, url.port, scheme == "https"), printable(text)
     head = client._head("POST", url, origin, (), None).decode().split("\r\n")
     wanted = re.sub(r"[^!-~]|[\"<>^`{|}]", lambda match: quote(match.group()), rest)
     assert head[0] == f"POST {wanted if rest.startswith('/') else '/' + wanted} HTTP/1.1", printable(text)

@@ -16,7 +16,7 @@ from chaski_core.message.envelope import HttpRequest
 from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, parse_url
 from chaski_core.retry.outcome import ErrorClass
 from chaski_core.route.model import AllowRule
-from chaski_runtime.http.client import origin_of
+from chaski_runtime.http.request import origin_of
 from chaski_worker.delivery.clients import TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.guard.addresses import AddressTables
@@ -44,18 +44,17 @@ RULES = (
 def _disagreement(text: str, url: TargetUrl) -> str | None:
     """The first reader that disagrees with the parsed URL: the client, or another library."""
     origin = origin_of(url.scheme, url.host, url.port)
-    key = origin.key.connection_key
     other, raw = urlsplit(str(url)), urlsplit(text)
     readings = {
-        "connection key": (key.host, key.port, key.is_ssl) == (url.host, url.port, url.scheme == "https"),
+        "endpoint": (origin.host, origin.port, origin.tls) == (url.host, url.port, url.scheme == "https"),
         "urlsplit": (other.hostname, other.port or {"http": 80, "https": 443}[other.scheme]) == (url.host, url.port),
         "own parser again": parse_url(str(url)) == url,
         "yarl": (URL(str(url)).raw_host, URL(str(url)).port) == (url.host, url.port),
-        "Host header": origin.host == url.authority,
+        "Host header": origin.authority == url.authority,
         "as written": _same_host(raw.hostname or "", url.host),
         "no user": not (other.username or other.fragment or raw.username),
         "one line": str(url).isascii() and str(url).isprintable() and " " not in url.target,
-        "no proxy": origin.key.proxy is None,
+        "no proxy": origin.proxy is None,
     }
     return next((name for name, agrees in readings.items() if not agrees), None)
 

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.connector import Connection
 
 from chaski_core.route.model import AllowRule
 from chaski_runtime.http.client import Client
+from chaski_runtime.http.connector import Connector, shared_system_tls, system_tls
 from chaski_runtime.http.pool import MAX_AGE_SECONDS
-from chaski_runtime.http.transport import Connector
 from chaski_runtime.process import descriptors
 from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
 from chaski_worker.guard import addresses
@@ -45,18 +44,13 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 _OF_THE_NAME = (socket.EAI_AGAIN, socket.EAI_NONAME)
 
 
-class DiallingConnector(Connector):
-    """Marks the attempt under way as connected."""
-
-    async def connect(self, *args: Any, **options: Any) -> Connection:
-        connection = await super().connect(*args, **options)
-        # Another address was connected: a shortage on the way to the first is over, and later failures are the target's.
-        addresses.current_dial.get().shortage = None
-        return connection
+def _connected() -> None:
+    # Another address was connected: a shortage on the way to the first is over, and later failures are the target's.
+    addresses.current_dial.get().shortage = None
 
 
 def open_client(
-    tls: ssl.SSLContext | bool,
+    tls: ssl.SSLContext,
     factory: MakeSocket,
     resolver: AbstractResolver,
     user_agent: str,
@@ -67,12 +61,12 @@ def open_client(
     Connections are not limited: the worker's slots are the limit. Waiting for a connection would be mistaken for the
     target's silence.
     """
-    connector = DiallingConnector(
+    connector = Connector(
         max_response_bytes=MAX_RESPONSE_BYTES,
-        limit=0,
-        ssl=tls,
+        tls=tls,
         resolver=resolver,
         socket_factory=factory,
+        on_connected=_connected,
     )
     return Client(connector, user_agent, idle_seconds=_KEEPALIVE_SECONDS, max_age_seconds=max_age_seconds)
 
@@ -170,7 +164,7 @@ class TargetClients:
             await resolver.close()
         self._resolvers.clear()
 
-    def _open(self, rule: AllowRule, tls: ssl.SSLContext | bool) -> Client:
+    def _open(self, rule: AllowRule, tls: ssl.SSLContext) -> Client:
         factory = socket_factory(rule, self._policy, self._make_socket, self._ceiling)
         client = self._clients[rule] = open_client(
             tls, factory, self._resolver_for(rule), self._user_agent, self._max_age_seconds
@@ -185,25 +179,21 @@ class TargetClients:
         return resolver
 
 
-def _tls_of(rule: AllowRule) -> ssl.SSLContext | bool:
+def _tls_of(rule: AllowRule) -> ssl.SSLContext:
     """TLS that verifies certificates against the rule's own bundle, or the system's. Raises OSError or ValueError."""
     if rule.ca_bundle is None:
-        return True  # the one context that aiohttp shares: loading the system's certificates takes long
+        return shared_system_tls()
     return _context(rule)
 
 
 def _context(rule: AllowRule) -> ssl.SSLContext:
     if rule.ca_bundle is not None and not rule.ca_bundle.isascii():
         raise ValueError("it is not PEM: it has characters other than ASCII")
-    context = ssl.create_default_context(cadata=rule.ca_bundle) if rule.ca_bundle is not None else _system_context()
+    if rule.ca_bundle is None:
+        return system_tls()
+    context = ssl.create_default_context(cadata=rule.ca_bundle)
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _system_context() -> ssl.SSLContext:
-    # Named, because a default file that can't be opened is ignored without an error.
-    paths = ssl.get_default_verify_paths()
-    return ssl.create_default_context(cafile=paths.cafile, capath=paths.capath)
 
 
 def _unusable(rule: AllowRule, error: Exception) -> Shortage:

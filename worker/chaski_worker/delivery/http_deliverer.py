@@ -11,7 +11,8 @@ from chaski_core.message.envelope import HttpRequest
 from chaski_core.message.http_rules import header_faults, method_faults, syntax_faults
 from chaski_core.message.target_url import TargetUrl
 from chaski_core.retry.outcome import ErrorClass, Outcome
-from chaski_runtime.http.client import Headers, Response
+from chaski_runtime.http.client import Response
+from chaski_runtime.http.request import Headers
 from chaski_runtime.process import descriptors
 from chaski_worker.delivery.attempt import AttemptContext, Handler, Middleware, own_headers
 from chaski_worker.delivery.clients import TargetClients
@@ -142,7 +143,7 @@ def _shortage(error: Exception, dial: DialRecord) -> Shortage | None:
         return shortage
     for cause in causes(error):
         # The file with the issuer's certificate could not be opened.
-        if getattr(cause, "verify_code", None) in _NO_ISSUER:  # aiohttp's errors may lack the attribute
+        if getattr(cause, "verify_code", None) in _NO_ISSUER:  # only of a certificate's error
             return shortage_of(ShortageReason.DESCRIPTORS) if descriptors.are_short() else None
     return None
 

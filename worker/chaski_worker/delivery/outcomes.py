@@ -9,13 +9,19 @@ import functools
 import os
 import ssl
 
-import aiohttp
 from yarl import URL
 
 from chaski_core.message.target_url import TargetUrl
 from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_status
 from chaski_runtime.http.client import Response
-from chaski_runtime.http.transport import ResponseTooLongError
+from chaski_runtime.http.errors import (
+    ConnectFailedError,
+    DisconnectedError,
+    HttpError,
+    InvalidResponseError,
+    LookupFailedError,
+    ResponseTooLongError,
+)
 from chaski_worker.shortage.detection import causes
 
 EXCERPT_CHARACTERS = 1_000
@@ -77,14 +83,12 @@ def classify_error(error: BaseException, *, https: bool) -> tuple[ErrorClass, st
 
 def _tls(error: BaseException, *, https: bool) -> tuple[ErrorClass, str] | None:
     for cause in causes(error):
-        if isinstance(cause, aiohttp.ClientError):
-            continue  # some derive from SSLError without an SSLError's attributes; their causes are the real errors
         if isinstance(cause, ssl.SSLCertVerificationError):
             return ErrorClass.TLS, f"certificate: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
             return ErrorClass.TLS, f"TLS: {cause.strerror or cause}"
         # connect() itself ends as refused, unreachable or timed out; while connecting, a reset comes in the handshake.
-        if https and isinstance(error, aiohttp.ClientConnectorError) and isinstance(cause, _CUT_OFF):
+        if https and isinstance(error, ConnectFailedError) and isinstance(cause, _CUT_OFF):
             return ErrorClass.TLS, "TLS: the connection was cut off during the handshake"
     return None
 
@@ -92,25 +96,18 @@ def _tls(error: BaseException, *, https: bool) -> tuple[ErrorClass, str] | None:
 _CUT_OFF = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 
-def _others(error: BaseException) -> tuple[ErrorClass, str] | None:  # noqa: PLR0911 - a table of cases
+def _others(error: BaseException) -> tuple[ErrorClass, str] | None:
     match error:
-        case aiohttp.ClientConnectorDNSError():
-            return ErrorClass.CONNECTION, f"no address for {error.host}: {error.os_error.strerror or error.os_error}"
-        case aiohttp.ClientConnectorError():
-            reason = error.os_error.strerror or str(error.os_error) or type(error.os_error).__name__
-            return ErrorClass.CONNECTION, f"no connection to {error.host}:{error.port}: {reason}"
-        case aiohttp.ServerDisconnectedError():
-            return ErrorClass.CONNECTION, "the connection was closed before the response headers were complete"
-        case ResponseTooLongError():
+        case LookupFailedError() | ConnectFailedError() | DisconnectedError() | ResponseTooLongError():
             return ErrorClass.CONNECTION, str(error)
-        case aiohttp.ClientResponseError():
-            return ErrorClass.CONNECTION, f"the response is not HTTP: {error.message}"
-        case TimeoutError() if not isinstance(error, aiohttp.ClientError) and error.errno is None:
+        case InvalidResponseError():
+            return ErrorClass.CONNECTION, f"the response is not HTTP: {error}"
+        case TimeoutError() if error.errno is None:
             return ErrorClass.TIMEOUT, "no complete response in time"
         case OSError():
-            # Not the error's own text: aiohttp puts the whole URL into it.
+            # Not the error's own text, which the event loop may have written.
             return ErrorClass.CONNECTION, f"the connection was lost: {os.strerror(error.errno or errno.ECONNRESET)}"
-        case aiohttp.ClientError():
+        case HttpError():
             return ErrorClass.CONNECTION, f"the exchange failed: {type(error).__name__}"
         case _:
             return None

@@ -1,6 +1,6 @@
 """Address policy, enforced at connect time on the resolved IP address.
 
-aiohttp calls the socket factory for every single connect: for names and literals, for each address of a name, for each
+The client calls the socket factory for every single connect: for names and literals, for each address of a name, for each
 attempt of a race between IPv4 and IPv6. The address judged there is the one dialled, so a name that resolves differently
 the second time (rebinding) gains nothing.
 
@@ -94,7 +94,7 @@ def own_addresses(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 class AddressRefusedError(OSError):
-    """Raised in the socket factory: aiohttp continues with the host's next address, if there is one."""
+    """Raised in the socket factory: the client continues with the host's next address, if there is one."""
 
 
 @dataclass(slots=True)
@@ -112,7 +112,7 @@ class DialRecord:
             self.shortage = shortage_of(reason, error)
 
 
-#: The attempt under way. aiohttp may dial in tasks of its own, which inherit it.
+#: The attempt under way. The client may dial in tasks of its own, which inherit it.
 current_dial: ContextVar[DialRecord] = ContextVar("dialling")
 
 
@@ -126,7 +126,7 @@ def plain_socket(info: AddrInfoType) -> socket.socket:
 
 
 class _Socket(socket.socket):
-    """Records why it can't connect: the error that aiohttp raises for several addresses has none of their errors."""
+    """Records why it can't connect: the error that is raised for several addresses has none of their errors."""
 
     def connect(self, address: Any) -> None:
         """An error raised at once is about this machine, a later one about the target."""

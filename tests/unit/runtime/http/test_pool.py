@@ -4,19 +4,19 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
-import aiohttp
 import pytest
-from yarl import URL
 
+from chaski_runtime.http.connection import HttpConnection
+from chaski_runtime.http.connector import Connector
+from chaski_runtime.http.lookups import DNS_CACHE_SECONDS
 from chaski_runtime.http.pool import MAX_AGE_SECONDS, MOVED_WITHIN_SECONDS, Pool, PooledConnection
-from chaski_runtime.http.transport import DNS_CACHE_SECONDS, Connector, HttpResponseHandler
+from chaski_runtime.http.request import origin_of
 
 pytestmark = pytest.mark.looptime
 
-ORIGIN = "origin"
+ORIGIN = origin_of("http", "t.test", 80)
 
 
 def now() -> float:
@@ -24,14 +24,20 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-class Handler(HttpResponseHandler):
-    """A connection to one address that never fails."""
+class Connected(HttpConnection):
+    """A connection to one address that never fails; `closed` gets the times at which one is closed."""
 
     reusable = True
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, closed: list[float]) -> None:
         super().__init__(asyncio.get_running_loop(), 1_000)
         self.address = address
+        self._closed = closed
+
+    def close(self, *, abort: bool = False) -> None:
+        """Notes the time."""
+        del abort
+        self._closed.append(now())
 
     def is_connected(self) -> bool:
         """Always."""
@@ -39,7 +45,7 @@ class Handler(HttpResponseHandler):
 
 
 class MovingName:
-    """A connector to a name that moves from `old` to `new`, with a cache of lookups as aiohttp's has."""
+    """A connector to a name that moves from `old` to `new`, with a cache of lookups as the real one has."""
 
     def __init__(self, moves_at: float) -> None:
         self.moves_at = moves_at
@@ -47,13 +53,13 @@ class MovingName:
         self.closed: list[float] = []
         self._found: tuple[float, str] | None = None
 
-    async def connect(self, *_: object) -> Any:
+    async def connect(self, *_: object) -> HttpConnection:
         """A connection to the address of the name, by the cache."""
         if self._found is None or now() - self._found[0] > DNS_CACHE_SECONDS:
             self._found = (now(), "old" if now() < self.moves_at else "new")
         await asyncio.sleep(0.02)
         self.made += 1
-        return SimpleNamespace(protocol=Handler(self._found[1]), close=lambda: self.closed.append(now()))
+        return Connected(self._found[1], self.closed)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -61,18 +67,17 @@ class MovingName:
 
 def pool_of(connector: MovingName, chance: Callable[[], float] = lambda: 0.0) -> Pool:
     """A pool with the settings of workers."""
-    timeout = aiohttp.ClientTimeout(total=None)
-    return Pool(cast("Connector", connector), timeout, 4.0, MAX_AGE_SECONDS, chance)
+    return Pool(cast("Connector", connector), 4.0, MAX_AGE_SECONDS, None, chance)
 
 
 async def take(pool: Pool) -> PooledConnection:
     """A connection for one request."""
-    return await pool.take(ORIGIN, aiohttp.ClientRequest("GET", URL("http://t.test/")))
+    return await pool.take(ORIGIN)
 
 
 def address(connection: PooledConnection) -> str:
     """The address that it is connected to."""
-    return cast("Handler", connection.handler).address
+    return cast("Connected", connection.http).address
 
 
 @pytest.mark.promise(6)

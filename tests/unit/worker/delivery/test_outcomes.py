@@ -3,27 +3,30 @@
 import errno
 import ssl
 
-import aiohttp
 import pytest
-from aiohttp.client_reqrep import ConnectionKey
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
 from chaski_core.retry.outcome import ErrorClass
+from chaski_runtime.http.errors import (
+    BrokenBodyError,
+    ConnectFailedError,
+    DisconnectedError,
+    InvalidResponseError,
+    LookupFailedError,
+)
 from chaski_worker.delivery.outcomes import classify_error, excerpt, one_line, origin_text
 
-KEY = ConnectionKey("target.test", 443, True, True, None, None, None)
 
-
-def _connecting(cause: OSError) -> aiohttp.ClientConnectorError:
-    error = aiohttp.ClientConnectorError(KEY, cause)
+def _connecting(cause: OSError) -> ConnectFailedError:
+    error = ConnectFailedError("target.test", 443, cause)
     error.__cause__ = cause
     return error
 
 
-def _lost(cause: Exception) -> aiohttp.ClientOSError:
-    error = aiohttp.ClientOSError(errno.EPIPE, "Can not write request body for https://target.test/secret")
+def _lost(cause: Exception) -> OSError:
+    error = OSError(errno.EPIPE, "Can not write request body for https://target.test/secret")
     error.__cause__ = cause
     return error
 
@@ -37,8 +40,10 @@ CASES = [
     (_connecting(ConnectionAbortedError("SSL handshake is taking longer than 60.0 seconds")), True, ErrorClass.TLS),
     (_lost(ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED]")), True, ErrorClass.TLS),
     (_lost(BrokenPipeError(errno.EPIPE, "Broken pipe")), True, ErrorClass.CONNECTION),
-    (aiohttp.ServerDisconnectedError(), True, ErrorClass.CONNECTION),
-    (aiohttp.ClientPayloadError("https://target.test/secret"), True, ErrorClass.CONNECTION),
+    (DisconnectedError(), True, ErrorClass.CONNECTION),
+    (LookupFailedError("target.test", OSError("unknown")), True, ErrorClass.CONNECTION),
+    (InvalidResponseError("Invalid header token"), True, ErrorClass.CONNECTION),
+    (BrokenBodyError("https://target.test/secret"), True, ErrorClass.CONNECTION),
     (TimeoutError(), True, ErrorClass.TIMEOUT),
     (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), True, ErrorClass.CONNECTION),
     (ConnectionResetError(errno.ECONNRESET, "reset"), True, ErrorClass.CONNECTION),
@@ -62,7 +67,7 @@ def test_an_internal_error_has_no_class() -> None:
 
 def test_a_loop_of_causes_ends() -> None:
     """Chains of causes may be loops."""
-    first, second = aiohttp.ClientOSError(errno.EPIPE, "a"), OSError("b")
+    first, second = OSError(errno.EPIPE, "a"), OSError("b")
     first.__cause__, second.__cause__ = second, first
     assert classify_error(first, https=True) == (ErrorClass.CONNECTION, "the connection was lost: Broken pipe")
 

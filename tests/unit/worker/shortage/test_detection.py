@@ -4,29 +4,26 @@ import errno
 import socket
 import ssl
 
-import aiohttp
 import pytest
-from aiohttp.client_reqrep import ConnectionKey
 
+from chaski_runtime.http.errors import ConnectFailedError, DisconnectedError, LookupFailedError
 from chaski_worker.shortage.detection import ShortageReason, has_name_server, shortage_in
 
-KEY = ConnectionKey("target.test", 443, True, True, None, None, None)
 
-
-def _connecting(cause: OSError) -> aiohttp.ClientConnectorError:
-    error = aiohttp.ClientConnectorError(KEY, cause)
+def _connecting(cause: OSError) -> ConnectFailedError:
+    error = ConnectFailedError("target.test", 443, cause)
     error.__cause__ = cause
     return error
 
 
-def _lookup(cause: OSError) -> aiohttp.ClientConnectorDNSError:
-    error = aiohttp.ClientConnectorDNSError(KEY, cause)
+def _lookup(cause: OSError) -> LookupFailedError:
+    error = LookupFailedError("target.test", cause)
     error.__cause__ = cause
     return error
 
 
-def _handshake(cause: ssl.SSLError) -> aiohttp.ClientConnectorSSLError:
-    error = aiohttp.ClientConnectorSSLError(KEY, cause)
+def _handshake(cause: ssl.SSLError) -> ConnectFailedError:
+    error = ConnectFailedError("target.test", 443, cause)
     error.__cause__ = cause
     return error
 
@@ -56,7 +53,7 @@ THEIRS = [
     _lookup(socket.gaierror(socket.EAI_FAIL, "Non-recoverable failure in name resolution")),
     _handshake(ssl.SSLError(errno.EMFILE, "[SSL: TLSV1_ALERT_INTERNAL_ERROR]")),  # its number is OpenSSL's
     _handshake(ssl.SSLCertVerificationError(1, "certificate verify failed")),
-    aiohttp.ServerDisconnectedError(),
+    DisconnectedError(),
     TimeoutError(),
     RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed"),
     ValueError("malloc failure"),
@@ -66,7 +63,7 @@ THEIRS = [
 @pytest.mark.promise(4)
 @pytest.mark.parametrize(("error", "reason"), OURS, ids=repr)
 def test_shortages_of_our_own(error: Exception, reason: ShortageReason) -> None:
-    """However aiohttp has wrapped it, and with a detail."""
+    """However the client has wrapped it, and with a detail."""
     found = shortage_in(error)
     assert found is not None
     assert found.reason is reason

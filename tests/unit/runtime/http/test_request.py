@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaski_runtime.http.client import origin_of, request_head
+from chaski_runtime.http.request import origin_of, request_head
 
 
 def test_a_head_is_valid_http() -> None:
@@ -45,4 +45,4 @@ def test_no_value_can_add_a_line(start: str, header: tuple[str, str]) -> None:
 )
 async def test_the_host_header_is_the_authority_of_the_url(scheme: str, host: str, port: int, shown: str) -> None:
     """As it is written, the dot of a full name included (RFC 9112 §3.2); without the port that the scheme implies."""
-    assert origin_of(scheme, host, port).host == shown
+    assert origin_of(scheme, host, port).authority == shown
