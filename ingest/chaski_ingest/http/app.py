@@ -8,7 +8,6 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import orjson
-from aiohttp import web
 
 from chaski_core.ports import Backend, Clock
 from chaski_core.route.resolved import ResolvedRoute
@@ -17,7 +16,7 @@ from chaski_ingest import problems
 from chaski_ingest.auth.authenticators import Authenticator
 from chaski_ingest.http import openapi
 from chaski_ingest.http.gate import RequestGate
-from chaski_ingest.http.request import CONTINUE, JSON, NDJSON, Request, StreamedRequest, bodies_full
+from chaski_ingest.http.request import CONTINUE, JSON, NDJSON, Request, bodies_full
 from chaski_ingest.http.responses import SERVER, Response, problem_response
 from chaski_ingest.metrics import IngestMetrics
 from chaski_ingest.problems import Problem
@@ -98,14 +97,6 @@ class Ingest:
         self._metrics = metrics
         self._clock = clock
         self._bodies = Capacity(_UNLIMITED, settings.max_body_bytes)
-
-    async def handle(self, request: web.BaseRequest) -> web.Response:
-        """Responds to a request of aiohttp's server, as `respond` does."""
-        streamed = StreamedRequest(request)
-        response = (await self.respond(streamed)).to_aiohttp()
-        if streamed.awaits_continue:  # the client may still send its body, so nothing can follow (RFC 9110 §10.1.1)
-            response.force_close()
-        return response
 
     async def respond(self, request: Request) -> Response:
         """Responds to a request to a route's endpoint, and with 404 to any other; never raises."""

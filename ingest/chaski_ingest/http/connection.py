@@ -1,196 +1,284 @@
-"""A server connection of aiohttp with a fast path for most requests: small ones that arrive in one piece.
+"""One server connection: reads requests, has them answered one after the other, and writes the responses.
 
-aiohttp makes a task, a request, a writer and a response for every request; together they take longer than validating a
-message does. An HTTP/1.1 request that has arrived completely, on a connection that stays open, needs none of them: aiohttp
-parses it, and the bytes of the response are written directly. From the first request of any other kind on, aiohttp serves
-the connection in its usual way.
+aiohttp's public server would do the same with less code, but makes a task, a request, a URL, a writer and a response for each
+request. A process accepts 17,200 messages per CPU second with this module and 12,200 with that server (1 KiB messages on 32
+connections over loopback, a queue that acknowledges at once, the same handler; medians of five to seven runs, Python 3.11, uvloop).
 """
 
 import asyncio
+import enum
+import logging
+import socket
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
-
-from aiohttp import HttpVersion11, web
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler
+from dataclasses import dataclass, field
+from typing import cast
 
 from chaski_ingest import problems
 from chaski_ingest.http.connection_limit import ConnectionLimiter
-from chaski_ingest.http.request import BufferedRequest
+from chaski_ingest.http.request import ReadFlow, Request
+from chaski_ingest.http.request_parser import MAX_QUEUED, MalformedRequestError, RequestParser
 from chaski_ingest.http.responses import Response, problem_response
+from chaski_ingest.problems import Problem
+from chaski_ingest.settings import IngestSettings
 
-Respond = Callable[[BufferedRequest], Awaitable[Response]]
+Respond = Callable[[Request], Awaitable[Response]]
+
+_RESUME_QUEUED = MAX_QUEUED // 2
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_logger = logging.getLogger(__name__)
 
 
-class Connection(RequestHandler):
-    """One connection. `respond` never raises."""
+class State(enum.Enum):
+    """What a connection does."""
 
-    def __init__(
-        self, manager: web.Server, respond: Respond, limiter: ConnectionLimiter, max_head_bytes: int, **options: Any
-    ) -> None:
-        super().__init__(manager, **options)
-        self._respond = respond
-        self._limiter = limiter
-        self._max_head_bytes = max_head_bytes
+    IDLE = enum.auto()  # awaits a head, or the rest of one
+    RESPONDING = enum.auto()  # a request is in progress; never closed for another connection, and finished at shutdown
+    FINISHING = (
+        enum.auto()
+    )  # the response is written; the client reads it slowly, or the request's body is being dropped
+    CLOSED = enum.auto()  # reads and answers nothing more
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the connections of one server have in common."""
+
+    respond: Respond  # never raises
+    limiter: ConnectionLimiter
+    settings: IngestSettings
+    connections: "set[Connection]" = field(default_factory=set)  # open, or with a request in progress
+    draining: bool = False  # new connections are closed at once
+
+
+class Connection(asyncio.Protocol):
+    """One connection. At most one task runs for it, and none while it is idle."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._settings = shared.settings
+        self._loop = asyncio.get_running_loop()
+        self._state = State.IDLE
+        self._flow = ReadFlow(self._pause_reading, self._continue_reading, self._send_continue)
+        self._parser = RequestParser(self._flow)
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._refusal: Problem | None = None  # of a request that can't be read: the last response
+        self._unparsed = b""  # while many requests are queued; then reading is paused
+        self._paused = False  # reading
+        self._writable: asyncio.Future[None] | None = None  # while the client reads slowly
         self._head_bytes = 0  # of a request whose head is not complete
-        self._latest_body: StreamReader = EMPTY_PAYLOAD  # of the latest request
         self._used = False  # whether a request arrived since `clear_used`
+        self._stopping = False  # the response to the request in progress is the last
+        self._deadline = 0.0  # when it is closed unless a request is in progress
+        self._timer: asyncio.TimerHandle | None = None
+
+    # ---- called by the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if not self._limiter.add(self):
+        """Starts."""
+        self._transport = cast("asyncio.Transport", transport)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._shared.connections.add(self)
+        self._postpone_deadline()
+        self._timer = self._loop.call_at(self._deadline, self._on_deadline)
+        if not self._shared.limiter.add(self) or self._shared.draining:
             self.force_close()
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        self._limiter.remove(self)
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Ends. A request in progress is completed all the same: its message may be in the queue already."""
+        self._state = State.CLOSED
+        self._transport = None
+        self._shared.limiter.remove(self)
         self._release_head()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._parser.close("the connection was lost")
+        self.resume_writing()
+        if self._task is None:
+            self._shared.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parses received bytes. Those that complete no request belong to a body, or to a head that is not complete."""
-        in_head = not self._messages and self._latest_body.is_eof()
-        super().data_received(data)
-        if not self._messages:
-            if in_head:
-                self._count_head(len(data))
+        """Parses received bytes. Those that complete no head belong to a body, or to a head that is not complete."""
+        parser = self._parser
+        if self._state is State.CLOSED or parser.ended:
             return
-        message, payload = self._messages[-1]
-        if not in_head and not isinstance(message, RawRequestMessage):
-            self._break_body()
-        self._latest_body = payload
-        if not self._used:
-            self._used = True
-            self._limiter.mark_used(self)
-        if self._head_bytes:
-            self._release_head()
+        if self._unparsed:  # received before reading was paused
+            self._unparsed += data
+            return
+        heads, in_head = parser.heads, parser.in_head
+        self._parse(data)
+        if parser.heads != heads:
+            if not self._used:
+                self._used = True
+                self._shared.limiter.mark_used(self)
+            if self._head_bytes:
+                self._release_head()
+        elif in_head and not parser.ended:
+            self._count_head(len(data))
 
-    def _break_body(self) -> None:
-        """Ends a body that is not valid HTTP: its reader gets an error, and the connection closes after the response."""
-        if not self._latest_body.is_eof():
-            self._latest_body.set_exception(web.RequestPayloadError("the chunks are malformed"))
-            self._latest_body.feed_eof()
-            self.close()
+    def pause_writing(self) -> None:
+        """The client reads slowly: no further response is written."""
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        if self._writable is not None and not self._writable.done():  # done: cancelled with the task
+            self._writable.set_result(None)
+        self._writable = None
+
+    # ---- reading
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._unparsed = self._parser.feed(data)
+        except MalformedRequestError as error:
+            self._unparsed = b""
+            self._refuse(problems.of_status(400, str(error)))
+        if self._unparsed:
+            self._pause_reading()
+        if self._parser.requests and self._task is None:
+            self._task = self._loop.create_task(self._serve())
+
+    def _refuse(self, problem: Problem) -> None:
+        self._parser.ended = True
+        self._refusal = problem
+        if self._task is None:
+            self._task = self._loop.create_task(self._serve())
 
     def _count_head(self, size: int) -> None:
-        if self._limiter.reserve_head(size):
+        if self._shared.limiter.reserve_head(size):
             self._head_bytes += size
-            if self._head_bytes <= self._max_head_bytes:
+            if self._head_bytes <= self._settings.max_head_bytes:
                 return
-        if self.transport is not None and self._waiter is not None:
-            problem = problems.of_status(431, f"request line and headers have more than {self._max_head_bytes} bytes")
-            self.transport.write(problem_response(problem, close=True).to_bytes(time.time()))
-        self.force_close()
+        limit = self._settings.max_head_bytes
+        self._refuse(problems.of_status(431, f"request line and headers have more than {limit} bytes"))
 
     def _release_head(self) -> None:
-        self._limiter.release_head(self._head_bytes)
+        self._shared.limiter.release_head(self._head_bytes)
         self._head_bytes = 0
+
+    def _pause_reading(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _continue_reading(self) -> None:
+        """Parses what was left, and resumes reading, once few requests are queued."""
+        if not self._paused or len(self._parser.requests) > _RESUME_QUEUED or self._state is State.CLOSED:
+            return
+        if self._unparsed:
+            self._parse(self._unparsed)
+        if not self._unparsed and self._transport is not None and not self._flow.full:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _send_continue(self) -> None:
+        if self._transport is not None:
+            self._transport.write(_CONTINUE)
+
+    # ---- responding
+
+    async def _serve(self) -> None:
+        """Responds to the queued requests."""
+        requests = self._parser.requests
+        try:
+            while requests and self._state is not State.CLOSED:
+                self._state = State.RESPONDING
+                await self._answer(requests.popleft())
+                if self._paused:
+                    self._continue_reading()
+            if self._refusal is not None and self._transport is not None and self._state is not State.CLOSED:
+                self._transport.write(problem_response(self._refusal).to_bytes(time.time(), close=True))
+                self._close()
+        except Exception:
+            _logger.exception("unexpected internal error on a connection")
+            self.force_close()
+        finally:
+            self._task = None
+            if self._transport is None:
+                self._shared.connections.discard(self)
+
+    async def _answer(self, request: Request) -> None:
+        response = await self._shared.respond(request)
+        if self._transport is None or self._state is State.CLOSED:
+            return
+        self._state = State.FINISHING
+        self._postpone_deadline()
+        # A client that still waits to send its body may send it yet, so nothing can follow (RFC 9110 §10.1.1).
+        last = response.close or not request.keep_alive or request.awaits_continue or self._stopping
+        head = request.method == "HEAD"
+        self._transport.write(response.to_bytes(time.time(), request.version, close=last, head=head))
+        request.drop_body()
+        if self._writable is not None or not request.complete:
+            await self._finish(request)
+        if last or self._stopping or not request.complete:
+            self._close()
+        elif self._state is State.FINISHING:
+            self._state = State.IDLE
+
+    async def _finish(self, request: Request) -> None:
+        """Waits for a client that reads slowly, and drops the rest of a body for some time, so that the client reads the response."""
+        if self._writable is not None:
+            await self._writable
+        try:
+            async with asyncio.timeout(self._settings.linger_seconds):
+                await request.arrived()
+        except TimeoutError:
+            return
+        self._postpone_deadline()
+
+    # ---- closing
 
     def clear_used(self) -> bool:
         """Clears its mark of use; True if it was idle and not marked."""
         used, self._used = self._used, False
-        return not used and not self._request_in_progress
+        return not used and self._state is not State.RESPONDING
 
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Skips aiohttp's work where reading is not paused; called with every read of a body."""
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
+    def force_close(self) -> None:
+        """Closes it now, without a response to a request in progress."""
+        self._state = State.CLOSED
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size():  # `close` would wait for the client to read that
+            self._transport.abort()
+        else:
+            self._transport.close()
 
-    async def start(self) -> None:
-        """Serves the connection until it ends; called by aiohttp."""
-        try:
-            await self._serve()
-        except Exception as error:  # noqa: BLE001 - logged, and the client is disconnected, as aiohttp does
-            self.log_exception("unexpected internal error on a connection", exc_info=error)
+    def stop(self) -> "asyncio.Task[None] | None":
+        """Closes it: now, or after the response to the request in progress; then returns the task to wait for."""
+        self._stopping = True
+        if self._task is None:
+            self._close()
+        return self._task
+
+    def cut_off(self) -> None:
+        """Ends it without a response, and its handler."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _close(self) -> None:
+        """Closes it once the client has read what was written, or does not read it for a long time."""
+        if self._transport is not None and self._state is not State.CLOSED:
+            self._state = State.CLOSED
+            self._postpone_deadline()
+            self._transport.close()
+
+    def _postpone_deadline(self) -> None:
+        self._deadline = self._loop.time() + self._settings.keep_alive_seconds
+
+    def _on_deadline(self) -> None:
+        """Closes the connection at its deadline. One timer for all requests: a new one for each would cost as much as parsing."""
+        if self._transport is None:
+            return
+        if self._state is State.RESPONDING:
+            self._postpone_deadline()
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._on_deadline)
+        elif self._state is State.CLOSED:
+            self._transport.abort()
+        else:
             self.force_close()
-
-    async def _serve(self) -> None:
-        while not self._force_close:
-            if not self._messages:
-                await self._next_message()
-                continue
-            message, payload = self._messages[0]
-            if not isinstance(message, RawRequestMessage) or not _is_simple(message, payload):
-                return await super().start()
-            self._messages.popleft()
-            self._free_parser()
-            body = payload.read_nowait(-1)
-            if self._manager is not None:
-                self._manager.requests_count += 1
-            self._request_in_progress = True  # what a shutdown waits for
-            try:
-                response = await self._respond(BufferedRequest(message.method, message.path, message.headers, body))
-            finally:
-                self._request_done()
-            if self.transport is None:
-                return None
-            self.transport.write(response.to_bytes(time.time()))
-            if response.close or self._close or not await self._drained():
-                break
-            self._restart_keepalive()
-        if not self._force_close:
-            self._task_handler = None
-            if self.transport is not None:
-                self.transport.close()
-        return None
-
-    async def _drained(self) -> bool:
-        """Waits for a client that reads slowly; False where it has disconnected."""
-        if self._paused:
-            try:
-                await self._drain_helper()
-            except ConnectionError:
-                return False
-        return True
-
-    async def _next_message(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _free_parser(self) -> None:
-        # As in aiohttp's `start`: frees a slot of the parser, and resumes reading where that was paused.
-        if self._parser is not None:
-            self._parser.message_consumed()
-        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-            self._resume_reading_if_drained()
-
-    def _request_done(self) -> None:
-        self._request_in_progress = False
-        if self._handler_waiter is not None and not self._handler_waiter.done():
-            self._handler_waiter.set_result(None)
-
-    def _restart_keepalive(self) -> None:
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if self._keepalive_handle is None:
-            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """The response to a request that reaches no handler: it is not valid HTTP, or its headers are beyond their limits."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("a response was already started")
-        if exc is not None and status >= 500:
-            self.log_exception("unexpected internal error during a request", exc_info=exc)
-            message = None
-        cause = (message or "").partition("\n")[0]  # the rest shows the bytes, with a caret below
-        return problem_response(problems.of_status(status, cause.rstrip(":")), close=True).to_aiohttp()
-
-
-def _is_simple(message: RawRequestMessage, payload: StreamReader) -> bool:
-    return (
-        message.method == "POST"
-        and payload.is_eof()
-        and not message.should_close
-        and not message.upgrade
-        and message.version == HttpVersion11
-        and payload.exception() is None
-    )

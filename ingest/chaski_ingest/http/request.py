@@ -1,11 +1,9 @@
-"""Requests as the handlers see them, and the checks of their headers and bodies before the body is parsed."""
+"""Requests, whose bodies may still be arriving, and the checks of headers and bodies before a body is parsed."""
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
-from aiohttp import HttpVersion11, StreamReader, web
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict
 
 from chaski_ingest import problems
 from chaski_ingest.problems import Problem
@@ -15,156 +13,230 @@ from chaski_ingest.submission.capacity import Reservation
 CONTINUE = "100-continue"
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+HTTP_1_1 = "1.1"
 _MAX_CAUSE_CHARACTERS = 200
+_MAX_HELD_BYTES = 64 * 1024  # and one read more; the handlers reserve what they read
+_RESUME_BYTES = 16 * 1024
 
 
-class Request(Protocol):
-    """The parts of a request that a response depends on."""
+class BodyError(Exception):
+    """A body does not arrive to its end; the text says why."""
+
+
+class ReadFlow:
+    """Pauses a connection while it holds many bytes of bodies that no handler has read.
+
+    Args:
+        pause: stops reading from the socket; called again, it does nothing.
+        resume: starts reading again, where nothing else forbids it.
+        send_continue: asks a client that waits with its body to send it.
+    """
+
+    __slots__ = ("_pause", "_resume", "held", "send_continue")
+
+    def __init__(
+        self, pause: Callable[[], None], resume: Callable[[], None], send_continue: Callable[[], None]
+    ) -> None:
+        self.held = 0  # bytes
+        self.send_continue = send_continue
+        self._pause = pause
+        self._resume = resume
 
     @property
-    def method(self) -> str:
-        """As sent."""
-        ...
+    def full(self) -> bool:
+        """Whether no more should be read."""
+        return self.held > _MAX_HELD_BYTES
 
-    @property
-    def target(self) -> str:
-        """The request target (RFC 9112 §3.2), as sent."""
-        ...
+    def hold(self, size: int) -> None:
+        """Counts bytes that have arrived."""
+        self.held += size
+        if self.held > _MAX_HELD_BYTES:
+            self._pause()
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Names are case-insensitive."""
-        ...
-
-    @property
-    def content_length(self) -> int | None:
-        """Bytes of the body, where they are known."""
-        ...
-
-    @property
-    def expectation(self) -> str:
-        """The Expect header's value in lower case (RFC 9110 section 10.1.1); "" without one."""
-        ...
-
-    async def body(self, limit: int, settings: IngestSettings, reservation: Reservation) -> bytes | Problem:
-        """The body, if it has at most `limit` bytes, arrives in time, and `reservation` can grow by it."""
-        ...
+    def release(self, size: int) -> None:
+        """Counts bytes that were read or dropped."""
+        before, self.held = self.held, self.held - size
+        if self.held <= _RESUME_BYTES < before:
+            self._resume()
 
 
-class StreamedRequest:
-    """A request of aiohttp's server, whose body may still be arriving."""
+class Request:
+    """One request, from the moment that its head has arrived."""
 
-    def __init__(self, request: web.BaseRequest) -> None:
-        self.method = request.method
-        self.target = request.raw_path
-        self.headers: Mapping[str, str] = request.headers
-        self.content_length = request.content_length
-        self.expectation = _expectation(request.headers) if request.version >= HttpVersion11 else ""
-        self.awaits_continue = self.expectation == CONTINUE and not request.content.is_eof()
-        """Whether the client sends its body only after the status 100, or never where it gets a final status."""
-        self._request = request
+    __slots__ = (
+        "_data", "_dropping", "_error", "_flow", "_waiter",
+        "complete", "content_length", "expectation", "headers", "keep_alive", "method", "target", "version",
+    )  # fmt: skip
 
-    async def body(self, limit: int, settings: IngestSettings, reservation: Reservation) -> bytes | Problem:
-        return await read_body(self._request, limit, settings, reservation, self._send_continue)
+    def __init__(
+        self, method: str, target: str, version: str, headers: CIMultiDict[str], *, keep_alive: bool, flow: ReadFlow
+    ) -> None:
+        """A request without any of its body yet.
 
-    def _send_continue(self) -> None:
-        if self.awaits_continue and self._request.transport is not None:
-            self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.awaits_continue = False
-
-
-class BufferedRequest:
-    """A request that has arrived completely."""
-
-    __slots__ = ("_body", "content_length", "expectation", "headers", "method", "target")
-
-    def __init__(self, method: str, target: str, headers: CIMultiDictProxy[str], body: bytes) -> None:
+        Args:
+            method: as sent.
+            target: the request target (RFC 9112 §3.2), as sent.
+            version: `1.0` or `1.1`.
+            headers: names are case-insensitive.
+            keep_alive: whether another request may follow on the connection.
+            flow: of the connection.
+        """
         self.method = method
         self.target = target
+        self.version = version
         self.headers: Mapping[str, str] = headers
-        self.expectation = _expectation(headers)
-        self.content_length: int | None = len(body)
-        self._body = body
+        self.keep_alive = keep_alive
+        self.expectation = _expectation(headers) if version == HTTP_1_1 else ""
+        length = headers.get("Content-Length")
+        self.content_length = None if length is None else int(length)
+        self.complete = False  # the body has arrived to its end
+        self._flow = flow
+        self._data: bytes | bytearray = b""  # what has arrived and was not read
+        self._dropping = False
+        self._error: str | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the client sends its body only after the status 100, or never where it gets a final status."""
+        return self.expectation == CONTINUE and not self.complete
+
+    # ---- as the connection sees it
+
+    def feed(self, data: bytes) -> None:
+        """Adds bytes of the body."""
+        if self._dropping:
+            return
+        if not self._data:
+            self._data = data
+        elif isinstance(self._data, bytearray):
+            self._data += data
+        else:
+            self._data = bytearray(self._data)
+            self._data += data
+        self._flow.hold(len(data))
+        self._wake()
+
+    def end(self) -> None:
+        """The body is complete."""
+        self.complete = True
+        self._wake()
+
+    def fail(self, reason: str) -> None:
+        """The rest of the body does not arrive."""
+        self._error = reason
+        self._wake()
+
+    def drop_body(self) -> None:
+        """Drops what has arrived and what still arrives."""
+        self._dropping = True
+        if self._data:
+            self._take()
+
+    async def arrived(self) -> None:
+        """Returns once the body is complete or has failed."""
+        while not self.complete and self._error is None:
+            await self._arrival()
+
+    # ---- as its handler sees it
 
     async def body(self, limit: int, settings: IngestSettings, reservation: Reservation) -> bytes | Problem:
-        """Reserves nothing: a single message goes to the send buffer, which counts it, without waiting in between."""
-        del settings, reservation
-        return self._body if len(self._body) <= limit else problems.body_too_large(limit)
+        """The body, if it has at most `limit` bytes and arrives in time, and `reservation` can grow by it.
+
+        A body that has arrived with its head reserves nothing: a single message goes to the send buffer, which counts it,
+        without waiting in between. A declared length alone takes no memory and reserves nothing.
+        """
+        declared = self.content_length
+        if declared is not None and declared > limit:
+            return problems.body_too_large(limit)
+        if self.complete:
+            data = self._take()
+            return data if len(data) <= limit else problems.body_too_large(limit)
+        if not reservation.fits(declared or 0):
+            return bodies_full(settings)
+        if self.awaits_continue:
+            self.expectation = ""
+            self._flow.send_continue()
+        try:
+            return await self._read_at_pace(limit, settings, reservation)
+        except TimeoutError:
+            return problems.of_status(408, _pace_detail(settings))
+        except BodyError as error:
+            return problems.of_status(400, f"the body is incomplete or malformed: {error}"[:_MAX_CAUSE_CHARACTERS])
+
+    async def _read_at_pace(self, limit: int, settings: IngestSettings, reservation: Reservation) -> bytes | Problem:
+        body, mark = bytearray(), 0
+        loop = asyncio.get_running_loop()
+        end, pace = loop.time() + settings.body_timeout_seconds, settings.body_pace_seconds
+        async with asyncio.timeout_at(min(end, loop.time() + pace)) as timer:
+            while piece := await self._read():
+                if len(body) + len(piece) > limit:
+                    return problems.body_too_large(limit)
+                if not reservation.grow(len(piece)):
+                    return bodies_full(settings)
+                body += piece
+                if len(body) - mark >= settings.body_pace_bytes:
+                    mark = len(body)
+                    timer.reschedule(min(end, loop.time() + pace))
+        return bytes(body)
+
+    async def _read(self) -> bytes:
+        """What has arrived since the last call; b"" after the end."""
+        while not self._data and not self.complete:
+            if self._error is not None:
+                raise BodyError(self._error)
+            await self._arrival()
+        return self._take()
+
+    def _take(self) -> bytes:
+        data, self._data = self._data, b""
+        self._flow.release(len(data))
+        return bytes(data)
+
+    async def _arrival(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
-def _expectation(headers: CIMultiDictProxy[str]) -> str:
+def _expectation(headers: CIMultiDict[str]) -> str:
+    """The Expect header's value in lower case (RFC 9110 §10.1.1); "" without one."""
     if "Expect" not in headers:
         return ""
     return ", ".join(headers.getall("Expect", ())).strip().lower()
 
 
-# ---- headers and body
+# ---- headers and problems
 
 
 def type_problem(headers: Mapping[str, str], expected: str) -> Problem | None:
     """The problem of a body with another type, charset or encoding than expected. Without Content-Type it is as expected."""
     encoding = headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() != "identity":
-        return problems.unsupported(f'Content-Encoding "{encoding}" is not supported; send the body uncompressed')
+        return problems.unsupported(
+            f'Content-Encoding "{_shown(encoding)}" is not supported; send the body uncompressed'
+        )
     given = headers.get("Content-Type")
     if given is None or given == expected:
         return None
     kind, *parameters = (part.strip().lower() for part in given.split(";"))
     if kind != expected:
-        return problems.unsupported(f'Content-Type "{given}" is not supported; send "{expected}"')
+        return problems.unsupported(f'Content-Type "{_shown(given)}" is not supported; send "{expected}"')
     charset = next((part[8:].strip('"') for part in parameters if part.startswith("charset=")), "utf-8")
     if charset not in {"utf-8", "utf8", "us-ascii"}:
-        return problems.unsupported(f'charset "{charset}" is not supported; JSON is UTF-8 (RFC 8259)')
+        return problems.unsupported(f'charset "{_shown(charset)}" is not supported; JSON is UTF-8 (RFC 8259)')
     return None
 
 
-async def read_body(
-    request: web.BaseRequest,
-    limit: int,
-    settings: IngestSettings,
-    reservation: Reservation,
-    on_read: Callable[[], None],
-) -> bytes | Problem:
-    """Reads the body, if it has at most `limit` bytes and arrives in time.
-
-    Args:
-        request: the request.
-        limit: in bytes.
-        settings: how fast the body has to arrive.
-        reservation: grows with the bytes that arrived; a declared length alone takes no memory and reserves nothing.
-        on_read: called before the first byte is read.
-    """
-    declared = request.content_length
-    if declared is not None and declared > limit:
-        return problems.body_too_large(limit)
-    if not reservation.fits(declared or 0):
-        return bodies_full(settings)
-    on_read()
-    try:
-        return await _read_at_pace(request.content, limit, settings, reservation)
-    except TimeoutError:
-        return problems.of_status(408, _pace_detail(settings))
-    except (web.RequestPayloadError, ConnectionError) as error:
-        return problems.of_status(400, f"the body is incomplete or malformed: {error}"[:_MAX_CAUSE_CHARACTERS])
-
-
-async def _read_at_pace(
-    content: StreamReader, limit: int, settings: IngestSettings, reservation: Reservation
-) -> bytes | Problem:
-    body, mark = bytearray(), 0
-    loop = asyncio.get_running_loop()
-    end, pace = loop.time() + settings.body_timeout_seconds, settings.body_pace_seconds
-    async with asyncio.timeout_at(min(end, loop.time() + pace)) as timer:
-        while piece := await content.readany():
-            if len(body) + len(piece) > limit:
-                return problems.body_too_large(limit)
-            if not reservation.grow(len(piece)):
-                return bodies_full(settings)
-            body += piece
-            if len(body) - mark >= settings.body_pace_bytes:
-                mark = len(body)
-                timer.reschedule(min(end, loop.time() + pace))
-    return bytes(body)
+def _shown(value: str) -> str:
+    """A header's value without the bytes that are not UTF-8, which JSON can't express."""
+    return value.encode("utf-8", "replace").decode()
 
 
 def bodies_full(settings: IngestSettings) -> Problem:

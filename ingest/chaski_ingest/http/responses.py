@@ -5,14 +5,14 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 import orjson
-from aiohttp import web
 
 from chaski_core.values import message_value
 from chaski_ingest import problems
+from chaski_ingest.http.request import HTTP_1_1
 from chaski_ingest.problems import Problem
 
 Headers = tuple[tuple[str, str], ...]
-SERVER = ("Server", "chaski")  # aiohttp's default shows its own version and Python's
+SERVER = ("Server", "chaski")  # without versions
 
 
 @message_value
@@ -24,17 +24,17 @@ class Response:
     headers: Headers
     close: bool = False  # the next request of this connection belongs to another server
 
-    def to_aiohttp(self) -> web.Response:
-        """For aiohttp's server."""
-        response = web.Response(status=self.status, body=self.body, headers=self.headers)
-        if self.close:
-            response.force_close()
-        return response
+    def to_bytes(self, now: float, version: str = HTTP_1_1, *, close: bool = False, head: bool = False) -> bytes:
+        """Its bytes on a connection.
 
-    def to_bytes(self, now: float) -> bytes:
-        """Its bytes on an HTTP/1.1 connection; `now`: epoch seconds."""
-        head = _head(self.status, self.headers, self.close)
-        return b"%b%d\r\nDate: %b\r\n\r\n%b" % (head, len(self.body), _date(int(now)), self.body)
+        Args:
+            now: epoch seconds.
+            version: of the request.
+            close: whether it is the last response of the connection, also where `self.close` does not say so.
+            head: without the body, as the response to a HEAD request.
+        """
+        start = _head(self.status, self.headers, version, close or self.close)
+        return b"%b%d\r\nDate: %b\r\n\r\n%b" % (start, len(self.body), _date(int(now)), b"" if head else self.body)
 
 
 def problem_response(problem: Problem, *, close: bool = False, allow: str = "POST") -> Response:
@@ -50,10 +50,10 @@ def problem_response(problem: Problem, *, close: bool = False, allow: str = "POS
 
 
 @functools.lru_cache(64)
-def _head(status: int, headers: Headers, close: bool) -> bytes:
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *[f"{name}: {value}" for name, value in headers]]
-    if close:
-        lines.append("Connection: close")
+def _head(status: int, headers: Headers, version: str, close: bool) -> bytes:
+    lines = [f"HTTP/{version} {status} {HTTPStatus(status).phrase}", *[f"{name}: {value}" for name, value in headers]]
+    if close != (version != HTTP_1_1):  # the default of HTTP/1.0 is to close
+        lines.append(f"Connection: {'close' if close else 'keep-alive'}")
     return "\r\n".join([*lines, "Content-Length: "]).encode()
 
 

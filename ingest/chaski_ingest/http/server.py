@@ -1,34 +1,23 @@
-"""The HTTP server of ingest, from start to drain, and its TLS certificate.
-
-aiohttp's low-level server calls `Ingest.handle` directly: its router and middlewares would cost as much as validating a
-message does.
-"""
+"""The HTTP server of ingest, from start to drain, and its TLS certificate."""
 
 import asyncio
 import resource
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from aiohttp import HttpVersion10, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
-
-from chaski_ingest import problems
 from chaski_ingest.http.app import Ingest
-from chaski_ingest.http.connection import Connection, Respond
+from chaski_ingest.http.connection import Connection, Shared
 from chaski_ingest.http.connection_limit import ConnectionLimiter
-from chaski_ingest.http.responses import problem_response
+from chaski_ingest.http.request import Request
+from chaski_ingest.http.responses import SERVER, Response
 from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
 from chaski_runtime.process.health import Check
 
 _OTHER_DESCRIPTORS = 256  # connections to AWS and the API server, files, and a burst of accepts
 _BACKLOG = 4_096  # connections that the kernel queues while the loop is busy; beyond it clients retry after a second
 _CERTIFICATE_CHECK_SECONDS = 5.0
+_TEXT_HEADERS = (("Content-Type", "text/plain; charset=utf-8"), SERVER)
 
 
 class IngestServer:
@@ -43,7 +32,10 @@ class IngestServer:
         """
         self._ingest = ingest
         self._probes = dict(probes or {})
-        self._runner: web.ServerRunner | None = None
+        settings = ingest.settings
+        limiter = ConnectionLimiter(max_open_connections(settings.max_connections), settings.max_heads_bytes)
+        self._shared = Shared(self._respond if probes else ingest.respond, limiter, settings)
+        self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listens, with TLS where a context is given; returns the port, which is a free one for `port` 0.
@@ -51,88 +43,44 @@ class IngestServer:
         Raises:
             OSError: it can't listen on the address.
         """
-        settings = self._ingest.settings
-        server = _Server(
-            self._ingest.respond,
-            self._handle,
-            ConnectionLimiter(max_open_connections(settings.max_connections), settings.max_heads_bytes),
-            settings.max_head_bytes,
-            request_factory=self._make_request,
-            access_log=None,  # metrics count requests; a log line would cost more than the request
-            keepalive_timeout=settings.keep_alive_seconds,
-            lingering_time=settings.linger_seconds,
-            auto_decompress=False,  # compressed bodies are refused
-        )
-        runner = web.ServerRunner(server, shutdown_timeout=settings.drain_seconds)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port, backlog=_BACKLOG, ssl_context=tls).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        return int(runner.addresses[0][1])
+        loop, shared = asyncio.get_running_loop(), self._shared
+        self._server = await loop.create_server(lambda: Connection(shared), host, port, backlog=_BACKLOG, ssl=tls)
+        return int(self._server.sockets[0].getsockname()[1])
 
     def ready(self) -> str | None:
         """Why requests are not accepted, or None: for `/readyz`."""
         if self._ingest.draining:
             return "draining"
-        return None if self._runner is not None else "not started"
+        return None if self._server is not None else "not started"
 
     async def drain(self) -> None:
-        """Stops listening, answers 503 on connections that are still open, and waits for requests in progress.
+        """Stops listening, closes idle connections, and waits for requests in progress.
 
-        Takes the settings' `drain_seconds`, or at most twice that; then the remaining requests are cut off without a response.
+        Takes at most twice the settings' `drain_seconds`; then the remaining requests are cut off without a response.
         """
-        self._ingest.draining = True
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        self._ingest.draining = self._shared.draining = True
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            await asyncio.sleep(0)  # requests that have arrived begin
+            await self._stop_connections()
         await self._ingest.drain()
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
-        if request.version < HttpVersion10:
-            # A request line without a version: for a reader of HTTP/0.9 the request ends there, for the parser headers follow.
-            return problem_response(problems.of_status(400, "the request has no HTTP version"), close=True).to_aiohttp()
-        probe = self._probes.get(request.raw_path)
-        if probe is None:
-            return await self._ingest.handle(request)
+    async def _stop_connections(self) -> None:
+        connections = self._shared.connections
+        running = [task for connection in list(connections) if (task := connection.stop()) is not None]
+        if running:
+            await asyncio.wait(running, timeout=2 * self._ingest.settings.drain_seconds)
+        for connection in list(connections):
+            connection.cut_off()
+        await asyncio.sleep(0)  # the transports close their sockets
+
+    async def _respond(self, request: Request) -> Response:
+        probe = self._probes.get(request.target)
+        if probe is None or request.method == "POST":
+            return await self._ingest.respond(request)
         reason = probe()
-        if reason is None:
-            return web.Response(text="ok\n")
-        return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=reason + "\n")
-
-    def _make_request(
-        self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: RequestHandler,
-        writer: AbstractStreamWriter,
-        task: "asyncio.Task[None]",
-    ) -> web.BaseRequest:
-        limit = self._ingest.settings.max_batch_bytes
-        loop = asyncio.get_running_loop()
-        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=limit)
-
-
-class _Server(web.Server):
-    """Makes connections that call `respond` on their fast path."""
-
-    def __init__(
-        self,
-        respond: Respond,
-        handler: Callable[[web.BaseRequest], Awaitable[web.Response]],
-        limiter: ConnectionLimiter,
-        max_head_bytes: int,
-        **options: Any,
-    ) -> None:
-        super().__init__(handler, **options)
-        self._respond = respond
-        self._limiter = limiter
-        self._max_head_bytes = max_head_bytes
-
-    def __call__(self) -> RequestHandler:
-        return Connection(self, self._respond, self._limiter, self._max_head_bytes, loop=self._loop, **self._kwargs)
+        return Response(200 if reason is None else 503, f"{reason or 'ok'}\n".encode(), _TEXT_HEADERS)
 
 
 def max_open_connections(most: int) -> int:

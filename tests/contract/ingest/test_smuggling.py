@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import http_parser
-from aiohttp.http_parser import HttpRequestParser
 
 from chaski_ingest.http.server import IngestServer
 from unit.ingest.fakes import FakeBackend, make_ingest
@@ -59,6 +57,13 @@ SMUGGLING = [
     pytest.param(request(LENGTH, start=b"POST /" + b"a" * 9_000 + b" HTTP/1.1"), id="too long a target"),
     pytest.param(request(LENGTH, start=b"POST " + PATH + b" HTTP/1.10"), id="odd version"),
     pytest.param(request(LENGTH, start=b"POST " + PATH + b" HTTP/2.0"), id="version 2"),
+    pytest.param(request(LENGTH, start=b"POST http:// HTTP/1.1"), id="absolute target without a host"),
+    pytest.param(request(LENGTH, start=b"POST * HTTP/1.1"), id="asterisk target of a POST"),
+    pytest.param(request(b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked", body=CHUNKED), id="two encodings"),
+    pytest.param(request(b"Content-Type: a/b", b"content-type: c/d", LENGTH), id="two types"),
+    pytest.param(
+        request(b"Connection: Upgrade", b"Upgrade: h2c", b"host: b", LENGTH), id="second Host with an upgrade"
+    ),
     pytest.param(request(LENGTH, start=b"PO ST " + PATH + b" HTTP/1.1"), id="space in the method"),
     pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2 preface"),
     pytest.param(b"\x16\x03\x01\x02\x00\x01\x00", id="TLS hello"),
@@ -150,14 +155,26 @@ async def test_other_white_space_between_them_is_refused(served: tuple[FakeBacke
     assert [message for queue in backend.queues.values() for message in queue.taken] == []
 
 
+@pytest.mark.parametrize("line", [b"HTTP/2.0", b"HTTP/0.9"])
+async def test_another_version_is_refused_on_its_own(served: tuple[FakeBackend, int], line: bytes) -> None:
+    """Also where nothing follows it: the response would be of a version that Chaski does not speak."""
+    backend, port = served
+    answer = await _answers(port, request(LENGTH, start=b"POST " + PATH + b" " + line))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert [message for queue in backend.queues.values() for message in queue.taken] == []
+
+
+async def test_a_valid_request_before_a_malformed_one_is_answered(served: tuple[FakeBackend, int]) -> None:
+    """Both arrive in one segment; the message is accepted, and its producer hears it."""
+    backend, port = served
+    answer = await _answers(port, SECOND + b"nonsense\r\n\r\n" + SECOND)
+    assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"202", b"400"]
+    assert len([message for queue in backend.queues.values() for message in queue.taken]) == 1
+
+
 async def test_two_plain_requests_on_one_connection_are_two(served: tuple[FakeBackend, int]) -> None:
     """Without this the tests above would also pass if nothing were ever accepted."""
     backend, port = served
     answer = await _answers(port, SECOND + request(b"Transfer-Encoding: chunked", b"Connection: close", body=CHUNKED))
     assert answer.count(b"HTTP/1.1 202 ") == 2, answer
     assert len([message for queue in backend.queues.values() for message in queue.taken]) == 2
-
-
-def test_the_strict_parser_is_in_use() -> None:
-    """The one in Python accepts some of these."""
-    assert HttpRequestParser is http_parser.HttpRequestParserC  # type: ignore[attr-defined, misc]

@@ -1,5 +1,6 @@
 """The checks of a request's headers."""
 
+import orjson
 import pytest
 
 from chaski_ingest.http.request import JSON, NDJSON, type_problem
@@ -29,6 +30,9 @@ def test_json_is_accepted_by_each_of_its_names(headers: dict[str, str]) -> None:
         ({"Content-Type": NDJSON}, NDJSON),
         ({"Content-Type": "application/json; charset=latin-1"}, "latin-1"),
         ({"Content-Encoding": "gzip"}, "gzip"),
+        ({"Content-Type": "text/\udcff"}, "text/?"),
+        ({"Content-Encoding": "\udcff"}, '"?"'),
+        ({"Content-Type": "application/json; charset=\udcff"}, '"?"'),
     ],
     ids=str,
 )
@@ -38,3 +42,4 @@ def test_any_other_body_type_is_refused_with_415(headers: dict[str, str], named:
     assert problem is not None
     assert problem.status == 415
     assert named in problem.detail
+    assert orjson.dumps(problem.as_json())  # the bytes of a header that are not UTF-8 are left out
