@@ -77,7 +77,7 @@ def _check_file(path: Path) -> RouteFile:
     try:
         return RouteFile(path, tuple(load_routes(path.read_text("utf-8"))), ())
     except InvalidRouteError as error:
-        return RouteFile(path, (), error.faults)
+        return RouteFile(path, (), error.errors)
     except OSError as error:
         return RouteFile(path, (), (FieldError("", f"can't be read: {error.strerror}"),))
     except UnicodeDecodeError as error:

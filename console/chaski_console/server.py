@@ -1,7 +1,5 @@
 """The console's HTTP server."""
 
-from aiohttp import web
-
 from chaski_console.app import Console
 from chaski_console.auth.authenticators import Authenticator, FormTokens, NoAuthentication
 from chaski_console.auth.middleware import AuthMiddleware
@@ -10,20 +8,10 @@ from chaski_console.data.views import Sources
 from chaski_console.tracing import spans
 from chaski_core.ports import Clock
 from chaski_runtime.observability.tracing import Tracing
+from chaski_runtime.process import http_server
+from chaski_runtime.process.http_server import HttpServer
 
 _STOP_SECONDS = 1.0  # open pages only see their connection close
-
-
-class ConsoleServer:
-    """A running console. `port` is the port in use, also if 0 was requested."""
-
-    def __init__(self, runner: web.AppRunner, port: int) -> None:
-        self._runner = runner
-        self.port = port
-
-    async def close(self) -> None:
-        """Stops listening and closes open connections."""
-        await self._runner.cleanup()
 
 
 async def start(
@@ -33,7 +21,7 @@ async def start(
     clock: Clock,
     authenticator: Authenticator | None = None,
     tracing: Tracing | None = None,
-) -> ConsoleServer:
+) -> HttpServer:
     """Serves until closed.
 
     Args:
@@ -51,17 +39,4 @@ async def start(
     app = Console(sources, LiveUpdates(sources.routes), middleware, clock).app()
     if tracing is not None:
         app.middlewares.insert(0, spans(tracing))
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        shutdown_timeout=_STOP_SECONDS,
-        handler_cancellation=True,
-        auto_decompress=False,  # compressed forms are refused
-    )
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except BaseException:
-        await runner.cleanup()
-        raise
-    return ConsoleServer(runner, runner.addresses[0][1])
+    return await http_server.start(app, host, port, stop_seconds=_STOP_SECONDS, cancel_handlers=True, decompress=False)

@@ -114,12 +114,11 @@ class DeadLetter:
         metadata = metadata_of(self.envelope) if self.envelope else None
         return metadata.replay_of if metadata else None
 
-    @property
-    def document_text(self) -> str:
-        """The message as text: its envelope as JSON, or its malformed bytes, leniently decoded."""
-        if self.raw is not None:
-            return self.raw.decode("utf-8", "backslashreplace")
-        return "" if self.envelope is None else json_codec.dumps(self.envelope).decode()
+    def document_text(self, *, indented: bool = False) -> str:
+        """The message as text: its envelope as JSON, or where it has none the malformed bytes, leniently decoded."""
+        if self.envelope is not None:
+            return json_codec.dumps(self.envelope, indented=indented).decode()
+        return (self.raw or b"").decode("utf-8", "backslashreplace")
 
     def as_json(self) -> dict[str, Any]:
         """The dead letter as the command line and exports show it."""
@@ -146,7 +145,7 @@ class DeadLetter:
         if self.replay is not None:
             item["replay"] = self.replay.as_json()
         if self.raw is not None:
-            item["raw"] = self.document_text
+            item["raw"] = self.raw.decode("utf-8", "backslashreplace")
         return item
 
 
@@ -174,5 +173,5 @@ class DeadLetterFilter:
             and (self.target is None or dead_letter.target == self.target)
             and (self.error_class is None or self.error_class in classes)
             and (self.replayed is None or (dead_letter.replay is not None) is self.replayed)
-            and (self.text is None or self.text.casefold() in dead_letter.document_text.casefold())
+            and (self.text is None or self.text.casefold() in dead_letter.document_text().casefold())
         )

@@ -1,7 +1,7 @@
 """The exceptions of Chaski.
 
     ChaskiError
-    ├── InvalidInputError        an input is invalid; has every fault
+    ├── InvalidInputError        an input is invalid; has every error
     │   ├── InvalidMessageError
     │   └── InvalidRouteError
     ├── BackendError             a call to the queue or the store failed
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class FieldError:
-    """One fault of an input: the field and the reason."""
+    """One error of an input: the field and the reason."""
 
     field: str  # path as a user writes it: `body.headers.X-A`, `spec.retry.ladders[2].rungs[0]`; "" for the whole
     message: str  # names the value and what would be valid
@@ -32,11 +32,11 @@ class ChaskiError(Exception):
 
 
 class InvalidInputError(ChaskiError):
-    """An input is invalid; `faults` has all its faults, not only the first."""
+    """An input is invalid; `errors` has all its errors, not only the first."""
 
-    def __init__(self, faults: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(str(fault) for fault in faults))
-        self.faults = tuple(faults)
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(str(error) for error in errors))
+        self.errors = tuple(errors)
 
 
 class InvalidMessageError(InvalidInputError):

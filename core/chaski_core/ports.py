@@ -14,6 +14,9 @@ from chaski_core.values import message_value
 MAX_BATCH_ENTRIES = 10  # API_SendMessageBatch, API_ReceiveMessage, API_DeleteMessageBatch
 MAX_HIDDEN_SECONDS = 43_200  # 12 hours from the receive, in all: API_ChangeMessageVisibility
 RETENTION_SECONDS = 1_209_600  # 14 days
+MAX_MESSAGE_BYTES = 262_144  # of a message as its producer sends it: docs/http-api.md
+MAX_QUEUED_BYTES = 327_680  # MaximumMessageSize of every queue that Chaski creates: a message with its metadata
+MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch: the sum of all entries
 
 
 @message_value

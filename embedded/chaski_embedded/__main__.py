@@ -1,7 +1,6 @@
 """`python -m chaski_embedded --data DIR --port N`: the embedded queues as an SQS endpoint."""
 
 import asyncio
-import ipaddress
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from chaski_embedded.sqs_api.server import DEFAULT_HOST, start_server
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.command import add_command, run_app, service_app
 from chaski_runtime.process.command_error import ExitCode
+from chaski_runtime.process.http_server import is_loopback
 from chaski_runtime.process.lifecycle import stop_on_signals
 
 DEFAULT_PORT = 9324
@@ -64,20 +64,13 @@ async def _serve(folder: str, host: str, port: int) -> None:
 
 def welcome(url: str, host: str) -> str:
     """The first output: the URL, who can reach it, and the settings for SDKs."""
-    reach = "reachable from this machine only" if _is_loopback(host) else "ANYONE WHO CAN REACH IT HAS FULL ACCESS"
+    reach = "reachable from this machine only" if is_loopback(host) else "ANYONE WHO CAN REACH IT HAS FULL ACCESS"
     return (
         f"SQS endpoint: {url} (no authentication: {reach})\n"
         f"export AWS_ENDPOINT_URL_SQS={url} AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION} "
         "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any\n"
         f"AWS CLI: aws sqs --endpoint-url {url} list-queues  (version 1 does not read AWS_ENDPOINT_URL_SQS)"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import orjson
 
 from chaski_core import json_codec
 from chaski_core.errors import RouteConflictError
-from chaski_core.ports import RETENTION_SECONDS
+from chaski_core.ports import MAX_QUEUED_BYTES, RETENTION_SECONDS
 from chaski_core.retry.ladder import Rung
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Ordering, Route
@@ -30,7 +30,6 @@ from chaski_embedded.broker.unit_of_work import UnitOfWork
 
 # Below the five minutes of deduplication, so that a hop that is repeated after a crash is still deduplicated.
 VISIBILITY_SECONDS = 120
-MAX_MESSAGE_BYTES = 327_680  # a message of 262,144 bytes with its metadata
 
 
 async def resolve(broker: EmbeddedBroker, route: Route) -> ResolvedRoute:
@@ -169,7 +168,7 @@ def _attributes(delay_seconds: int) -> Mapping[str, str]:
         "FifoThroughputLimit": "perMessageGroupId",
         "MessageRetentionPeriod": str(RETENTION_SECONDS),
         "VisibilityTimeout": str(VISIBILITY_SECONDS),
-        "MaximumMessageSize": str(MAX_MESSAGE_BYTES),
+        "MaximumMessageSize": str(MAX_QUEUED_BYTES),
         "DelaySeconds": str(delay_seconds),
     }
 

@@ -135,7 +135,7 @@ def _run(given: Arguments) -> ExitCode:
         open_authenticator = authenticator_for(mode)
     except InvalidInputError as error:
         raise wrong_input(
-            "\n".join([f"invalid routes in {given.routes}", *(f"  {each}" for each in error.faults)])
+            "\n".join([f"invalid routes in {given.routes}", *(f"  {each}" for each in error.errors)])
         ) from error
     except NoKubeAccessError as error:
         raise wrong_input(f"{'--kubernetes' if given.kubernetes else '--auth kubernetes'}: {error}") from error

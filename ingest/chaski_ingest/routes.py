@@ -5,15 +5,16 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from chaski_core.errors import FieldError, InvalidInputError, InvalidRouteError
+from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import load_resolved
+from chaski_runtime.process.file_reloader import Reloaded
 
 _log = logging.getLogger(__name__)
 _REFRESH_SECONDS = 5.0  # a kubelet updates a mount about once a minute
 _SUFFIXES = (".yaml", ".yml", ".json")
 
-Texts = dict[Path, str]
+Files = dict[Path, bytes]
 
 
 class RouteFiles:
@@ -27,15 +28,14 @@ class RouteFiles:
             OSError: a file can't be read.
         """
         self._path = path
-        self._texts = _read(path)
-        self._routes = _routes(self._texts)
+        self._reloaded = Reloaded(f"the routes in {path}", lambda: _read(path), _routes)
 
     def find(self, namespace: str, name: str) -> ResolvedRoute | None:
         """The route of that name, if it exists."""
-        return self._routes.get((namespace, name))
+        return self._reloaded.current.get((namespace, name))
 
     def __iter__(self) -> Iterator[ResolvedRoute]:
-        return iter(self._routes.values())
+        return iter(self._reloaded.current.values())
 
     def unready_reason(self) -> str | None:
         """Always None: the files were read at the start."""
@@ -48,36 +48,32 @@ class RouteFiles:
             await asyncio.to_thread(self.refresh)
 
     def refresh(self) -> bool:
-        """Reloads changed files; True if the routes changed. If a file is invalid, all routes are kept and an error is logged."""
-        try:
-            texts = _read(self._path)
-            if texts == self._texts:
-                return False
-            routes = _routes(texts)
-        except (InvalidInputError, OSError) as error:
-            _log.error("invalid routes in %s, keeping the previous ones: %s", self._path, error)
+        """Reloads changed files; True if there were any. If one is invalid or can't be read, all routes are kept."""
+        if not self._reloaded.refresh():
             return False
-        self._texts, self._routes = texts, routes
         _log.info("routes reloaded from %s: %s", self._path, _names(list(self)))
         return True
 
 
-def _read(path: Path) -> Texts:
+def _read(path: Path) -> Files:
     if not path.is_dir():
-        return {path: path.read_text()}
+        return {path: path.read_bytes()}
     # In a mounted ConfigMap the files are symbolic links, beside internal folders whose names begin with two dots.
     files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES and file.is_file())
-    return {file: file.read_text() for file in files}
+    return {file: file.read_bytes() for file in files}
 
 
-def _routes(texts: Texts) -> dict[tuple[str, str], ResolvedRoute]:
+def _routes(files: Files) -> dict[tuple[str, str], ResolvedRoute]:
     found: dict[tuple[str, str], ResolvedRoute] = {}
     errors: list[FieldError] = []
-    for file, text in texts.items():
+    for file, content in files.items():
         try:
-            routes = load_resolved(text)
+            routes = load_resolved(content.decode())
+        except UnicodeDecodeError:
+            errors.append(FieldError(file.name, "is not UTF-8 text"))
+            continue
         except InvalidRouteError as error:
-            errors += [FieldError(f"{file.name}: {each.field}", each.message) for each in error.faults]
+            errors += [FieldError(f"{file.name}: {each.field}", each.message) for each in error.errors]
             continue
         for resolved in routes:
             key = (resolved.route.namespace, resolved.route.name)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from chaski_core.ports import MAX_MESSAGE_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class SendingSettings:
@@ -35,7 +37,7 @@ class SendingSettings:
 class IngestSettings:
     """Limits and timeouts of the HTTP API."""
 
-    max_message_bytes: int = 262_144
+    max_message_bytes: int = MAX_MESSAGE_BYTES
     """One message's JSON as received: 256 KiB, as the API promises."""
 
     max_queue_bytes: int = 307_200

@@ -20,6 +20,7 @@ from chaski_core.dead_letter import (
 )
 from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.ports import Clock
+from chaski_core.retry.backoff import Backoff
 from chaski_replay.backends import OpenBackend
 from chaski_replay.selection import IsAllowed, Ready, Run, SkipReason, judge
 from chaski_replay.sending import WindowResult, send_window
@@ -33,7 +34,7 @@ _SKIPS: Mapping[Claimed, SkipReason] = {
     Claimed.DONE: SkipReason.DONE,
     Claimed.GONE: SkipReason.GONE,
 }
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 8.0
+_BACKOFF = Backoff(first_seconds=0.5, longest_seconds=8.0)
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ class Replay:
 
     async def _send_all(self, window: list[Ready], progress: Progress) -> bool:
         loop = asyncio.get_running_loop()
-        deadline, pause = loop.time() + self.throttle.retry_seconds, _FIRST_PAUSE_SECONDS
+        deadline, failures = loop.time() + self.throttle.retry_seconds, 0
         unmarked: list[tuple[Ready, str]] = []
         while window or unmarked:
             window, result = await self._send_claimed(window, progress)
@@ -157,8 +158,8 @@ class Replay:
                 progress.failed = reason
                 await self._release(window)
                 return False
-            await self._sleep(pause)
-            pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
+            failures += 1
+            await self._sleep(_BACKOFF.seconds(failures))
         return True
 
     async def _send_claimed(self, window: list[Ready], progress: Progress) -> tuple[list[Ready], WindowResult]:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from chaski_core import json_codec
 from chaski_replay.report import PROGRESS_PATH, ReplayReport
+from chaski_runtime.process import http_server
 from chaski_runtime.process.command_error import CommandError
 
 
@@ -40,16 +41,15 @@ async def progress_server(port: int | None, report: Callable[[], ReplayReport]) 
 
     app = web.Application()
     app.router.add_get(PROGRESS_PATH, progress)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
     try:
-        try:
-            await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 - the operator connects from another Pod
-        except OSError as error:
-            raise CommandError(f"--progress-port {port}: {error.strerror or error}") from error
+        # Not on loopback: the operator connects from another Pod.
+        server = await http_server.start(app, "0.0.0.0", port, stop_seconds=1.0)  # noqa: S104
+    except OSError as error:
+        raise CommandError(f"--progress-port {port}: {error.strerror or error}") from error
+    try:
         yield
     finally:
-        await runner.cleanup()
+        await server.close()
 
 
 def write_report(file: Path | None, report: ReplayReport) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 from chaski_core.dead_letter import DeadLetter, DeadLetterKey, ReplayMark
 from chaski_core.message.envelope import Metadata, metadata_of, write_envelope
 from chaski_core.message.subject import group_id, replay_deduplication_id
-from chaski_core.ports import OutgoingMessage
+from chaski_core.ports import MAX_QUEUED_BYTES, OutgoingMessage
 from chaski_core.route.resolved import ResolvedRoute
 
-MAX_QUEUE_BYTES = 327_680  # MaximumMessageSize of every queue
 _ORIGIN = re.compile(r"[^:/?#]+://[^/?#]*")  # RFC 3986 appendix B; the rest is kept as written
 REPLAY_FIELD = "replay"  # metadata field: the run that sent the message
 
@@ -93,7 +92,7 @@ def judge(
     kept = metadata_of(dead_letter.envelope) or Metadata()
     epoch = max(kept.epoch, dead_letter.replay.epoch if dead_letter.replay else 0) + 1
     body = write_envelope(document, _metadata(dead_letter, kept, epoch))
-    if len(body) > MAX_QUEUE_BYTES:
+    if len(body) > MAX_QUEUED_BYTES:
         return SkipReason.TOO_LARGE
     message = OutgoingMessage(
         body, group_id(dead_letter.subject), replay_deduplication_id(dead_letter.message_id, epoch)

@@ -25,7 +25,7 @@ from support.tools import need
 pytestmark = [pytest.mark.timeout(240), pytest.mark.landing]
 PASSWORD = "correct horse battery"
 COMMANDS = documented_queries(Path(__file__).parents[2] / "docs" / "logs.md")
-QUESTION = "who sent again, discarded, signed in or out, in the log of the console"
+(AUDIT_COMMAND,) = (command for command in COMMANDS.values() if '"logout"' in command)
 
 
 @dataclass
@@ -76,7 +76,7 @@ async def log_in(page: Page, password: str = PASSWORD) -> None:
 async def audit_entries(log: Path) -> list[list[object]]:
     """The result of the documented command on a console's log, without the times."""
     need("jq")
-    command = COMMANDS[QUESTION].replace("LOG", str(log))
+    command = AUDIT_COMMAND.replace("LOG", str(log))
     process = await asyncio.create_subprocess_shell(command, stdin=DEVNULL, stdout=PIPE, executable="/bin/bash")
     out, _ = await process.communicate()
     assert process.returncode == 0, command

@@ -150,7 +150,7 @@ def _run(
     try:
         resolved = read_route(options)
     except InvalidInputError as error:
-        faults = "".join(f"\n  {fault}" for fault in error.faults)
+        faults = "".join(f"\n  {fault}" for fault in error.errors)
         raise wrong_input(f"{options.route} can't be used{faults}") from error
     except OSError as error:
         raise wrong_input(f"--route {options.route}: {error.strerror}") from error

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from chaski_core.retry.backoff import Backoff
+
 MIN_VISIBILITY_SECONDS = 2
 MAX_VISIBILITY_SECONDS = 120
 MAX_CONTENT_CHARACTERS = 8_192  # in a log line
@@ -9,6 +11,9 @@ _USUAL_VISIBILITY_SECONDS = 60
 _MAX_NEEDED_SHARE = 0.9  # of the visibility timeout: extending takes time too
 _ROUND_TRIPS_SECONDS = 30  # for the calls around an attempt
 _DAY = 86_400
+
+#: Before a call of the queue or the store is made again that the backend could not serve.
+BACKEND_BACKOFF = Backoff(first_seconds=0.1, longest_seconds=20.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.identity import read_sequence_number
 from chaski_core.ports import RETENTION_SECONDS, AttemptRecord
-from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
+from chaski_core.retry.ladder import ErrorNote, LadderState, Reason, note_values, notes_of
 
 MAX_ITEM_BYTES = 400_000
 PART_BYTES = 380_000
@@ -271,13 +271,15 @@ def read_record(item: Item) -> AttemptRecord:
 
 def _notes(notes: Sequence[ErrorNote], truncation: _Truncation | None) -> str:
     if truncation is None:
-        return json_codec.dumps([[note.key, note.at, note.detail, note.excerpt] for note in notes]).decode()
+        return json_codec.dumps(note_values(notes)).decode()
     newest = truncation.notes
     kept = notes if newest is None or len(notes) <= newest else (notes[0], *notes[-newest:])
-    short = [[note.key, note.at, note.detail[: truncation.detail], note.excerpt[: truncation.excerpt]] for note in kept]
-    return json_codec.dumps(short).decode()
+    short = [
+        replace(note, detail=note.detail[: truncation.detail], excerpt=note.excerpt[: truncation.excerpt])
+        for note in kept
+    ]
+    return json_codec.dumps(note_values(short)).decode()
 
 
 def _read_notes(item: Item) -> tuple[ErrorNote, ...]:
-    stored = json_codec.loads(read_text(item, "errors").encode())
-    return tuple(ErrorNote(key, at, detail, excerpt) for key, at, detail, excerpt, *_ in stored)
+    return notes_of(json_codec.loads(read_text(item, "errors").encode()))

@@ -12,14 +12,14 @@ from chaski_aws.dynamodb import keys, requests
 from chaski_aws.dynamodb.table import Item
 from chaski_aws.http.transport import CallLimits
 from chaski_core.errors import BackendUnavailableError
+from chaski_core.retry.backoff import Backoff
 
 MAX_OPEN_PARTITIONS = 16  # concurrent queries, and pages of at most 1 MB in memory
 # A response has at most 1 MB by DynamoDB's count (Query), or the items of a batch; one byte can take six in JSON.
 _QUERY_LIMITS = CallLimits(seconds=20.0, response_bytes=8_388_608)
 _BATCH_LIMITS = CallLimits(seconds=20.0, response_bytes=67_108_864)
 _MAX_UNPROCESSED_ROUNDS = 10
-_FIRST_PAUSE_SECONDS = 0.05
-_LONGEST_PAUSE_SECONDS = 2.0
+_BACKOFF = Backoff(first_seconds=0.05, longest_seconds=2.0)
 
 
 class Caller(Protocol):
@@ -87,7 +87,7 @@ async def fetch_items(caller: Caller, table: str, entries: AsyncIterator[Item]) 
 async def _get_all(caller: Caller, table: str, entries: list[Item]) -> list[Item]:
     found: dict[keys.Key, Item] = {}
     request = requests.batch_get(table, entries)
-    for number in range(_MAX_UNPROCESSED_ROUNDS):
+    for tries in range(1, _MAX_UNPROCESSED_ROUNDS + 1):
         response = await caller.call("BatchGetItem", request, _BATCH_LIMITS)
         items = response.get("Responses", {}).get(table, [])
         found.update((_key(item), item) for item in items)
@@ -96,8 +96,7 @@ async def _get_all(caller: Caller, table: str, entries: list[Item]) -> list[Item
             return [found[key] for key in map(_key, entries) if key in found]
         request = {"RequestItems": unprocessed}
         if not items:  # throttled; otherwise the response was full
-            longest = min(_FIRST_PAUSE_SECONDS * 2**number, _LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - jitter
+            await asyncio.sleep(_BACKOFF.equal_jitter(tries, random.random()))  # noqa: S311 - not a secret
     raise BackendUnavailableError(f"{table}: DynamoDB left keys of a batch unprocessed {_MAX_UNPROCESSED_ROUNDS} times")
 
 

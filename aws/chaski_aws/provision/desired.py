@@ -17,7 +17,7 @@ from chaski_aws.provision.state import (
     ObservedQueue,
     ownership_tags,
 )
-from chaski_core.ports import RETENTION_SECONDS
+from chaski_core.ports import MAX_QUEUED_BYTES, RETENTION_SECONDS
 from chaski_core.retry.ladder import Rung
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import (
@@ -32,7 +32,6 @@ from chaski_core.route.resolved import (
 
 # Below the five minutes of SQS's deduplication, so that a hop that is repeated after a crash is still deduplicated.
 VISIBILITY_SECONDS = 120
-MAX_MESSAGE_BYTES = 327_680  # a message of 262,144 bytes with its metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ def _queue(
         "ContentBasedDeduplication": "false",
         "MessageRetentionPeriod": str(RETENTION_SECONDS),
         "VisibilityTimeout": str(VISIBILITY_SECONDS),
-        "MaximumMessageSize": str(MAX_MESSAGE_BYTES),
+        "MaximumMessageSize": str(MAX_QUEUED_BYTES),
         "DelaySeconds": str(delay_seconds),
         "RedrivePolicy": "",  # SQS would move a message out of its order
     } | _encryption(settings)

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.desired import ProvisionSettings, desired
 from chaski_aws.provision.errors import ProvisionError
-from chaski_aws.provision.state import Observed, ObservedQueue, ObservedTable, counts_of, generations_of, is_ours
+from chaski_aws.provision.state import Observed, ObservedQueue, ObservedTable, generations_of, is_ours
+from chaski_aws.sqs.queue import counts_of
 from chaski_core.ports import QueueCounts
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute, queue_name_prefix, table_name

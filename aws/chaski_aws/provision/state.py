@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chaski_aws.sqs.queue import counts_of
 from chaski_core.ports import QueueCounts
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import Generation
@@ -198,15 +199,6 @@ class ObservedQueue:
     def counts(self) -> QueueCounts:
         """Message counts; approximate, and up to a minute old."""
         return counts_of(self.attributes)
-
-
-def counts_of(attributes: Mapping[str, str]) -> QueueCounts:
-    """The message counts among a queue's attributes."""
-    return QueueCounts(
-        visible=int(attributes.get("ApproximateNumberOfMessages", "0")),
-        in_flight=int(attributes.get("ApproximateNumberOfMessagesNotVisible", "0")),
-        delayed=int(attributes.get("ApproximateNumberOfMessagesDelayed", "0")),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chaski_aws.http.endpoints import sqs_code
-from chaski_core.ports import Failed, OutgoingMessage
+from chaski_core.ports import MAX_BATCH_BYTES, Failed, OutgoingMessage
 
-MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch: the sum of all messages
 NOT_ANSWERED = Failed("NotAnswered", "the service's response does not contain this entry", sender_fault=False)
 NOT_SENT = Failed("NotSent", "an earlier message of the same group was not accepted", sender_fault=False)
 

@@ -16,6 +16,7 @@ from chaski_aws.sqs.orphaned_receives import OrphanedReceives
 from chaski_core.errors import BackendError, BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import (
     MAX_BATCH_ENTRIES,
+    MAX_QUEUED_BYTES,
     RETENTION_SECONDS,
     Failed,
     OutgoingMessage,
@@ -26,9 +27,8 @@ from chaski_core.ports import (
 )
 
 MAX_WAIT_SECONDS = 20  # API_ReceiveMessage, WaitTimeSeconds
-_MAX_MESSAGE_BYTES = 327_680  # MaximumMessageSize of the queues that Chaski creates
 _LONGEST_ESCAPE = 6  # one byte can be encoded as \u0000
-_MAX_RECEIVED_BYTES = MAX_BATCH_ENTRIES * (_MAX_MESSAGE_BYTES + 8192) * _LONGEST_ESCAPE
+_MAX_RECEIVED_BYTES = MAX_BATCH_ENTRIES * (MAX_QUEUED_BYTES + 8192) * _LONGEST_ESCAPE
 RESPONSE_SECONDS = 10.0  # timeout of one try of a call; a long poll adds its wait
 _SYSTEM_ATTRIBUTES = (
     "ApproximateFirstReceiveTimestamp",
@@ -43,6 +43,14 @@ _COUNTS = {
     "in_flight": "ApproximateNumberOfMessagesNotVisible",
     "delayed": "ApproximateNumberOfMessagesDelayed",
 }
+
+
+def counts_of(attributes: Mapping[str, str]) -> QueueCounts:
+    """The counts among a queue's attributes. Raises ValueError if one is missing: unknown is not zero."""
+    try:
+        return QueueCounts(**{name: int(attributes[attribute]) for name, attribute in _COUNTS.items()})
+    except KeyError as error:
+        raise ValueError(f"the response lacks {error}") from error
 
 
 class SqsQueue:
@@ -111,8 +119,8 @@ class SqsQueue:
         fields = {"QueueUrl": self._url, "AttributeNames": list(_COUNTS.values())}
         attributes = (await self._transport.call("GetQueueAttributes", fields, self._limits)).get("Attributes") or {}
         try:
-            return QueueCounts(**{name: int(attributes[attribute]) for name, attribute in _COUNTS.items()})
-        except (KeyError, TypeError, ValueError) as error:
+            return counts_of(attributes)
+        except (TypeError, ValueError) as error:
             raise _unexpected("GetQueueAttributes", error) from error
 
     async def attributes(self) -> Mapping[str, str]:

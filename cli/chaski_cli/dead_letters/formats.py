@@ -79,9 +79,7 @@ def csv_text(dead_letter: DeadLetter, *, raw: bool = False) -> str:
     """
     item = dead_letter.as_json()
     item["lastError"] = dead_letter.errors[-1].detail if dead_letter.errors else dead_letter.detail
-    item["envelope"] = (
-        item.get("raw", "") if dead_letter.envelope is None else json_codec.dumps(dead_letter.envelope).decode()
-    )
+    item["envelope"] = dead_letter.document_text()
     values = [item[column] for column in _CSV_COLUMNS]
     return _csv_line(values if raw else [_unevaluated(value) for value in values])
 
@@ -126,10 +124,8 @@ def _replayed(dead_letter: DeadLetter) -> str:
 
 
 def _message(dead_letter: DeadLetter) -> str:
-    if dead_letter.envelope is None:
-        return printable((dead_letter.raw or b"").decode("utf-8", "backslashreplace"))
-    text = json_codec.dumps(dead_letter.envelope, indented=True).decode()
-    return "\n".join(printable(line) for line in text.splitlines())
+    text = dead_letter.document_text(indented=True)
+    return printable(text) if dead_letter.envelope is None else "\n".join(map(printable, text.splitlines()))
 
 
 def _unevaluated(value: object) -> object:

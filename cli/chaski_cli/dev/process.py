@@ -1,8 +1,6 @@
 """Runs `chaski dev`: reads the routes, starts the services, waits for a signal, drains."""
 
 import asyncio
-import contextlib
-import ipaddress
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from chaski_core.route.model import Route
 from chaski_runtime.observability import logs
 from chaski_runtime.process import descriptors
 from chaski_runtime.process.command_error import ExitCode
+from chaski_runtime.process.http_server import is_loopback
 from chaski_runtime.process.lifecycle import freeze_startup_objects, stop_on_signals
 
 _log = logging.getLogger(__name__)
@@ -108,10 +107,3 @@ def curl_line(base: str, route: Route) -> str:
     message = {"subject": "order-1", "body": {"url": url, "content": {"hello": "world"}}}
     body = json_codec.dumps(message).decode()  # a rule's URL contains no quote
     return f"curl -i {base}/v1/routes/{route.key}/messages -H 'Content-Type: application/json' -d '{body}'"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a listening address is reachable from this machine only."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"

@@ -11,10 +11,8 @@ from pathlib import Path
 from chaski_cli.dead_letters.replay import allowed_by
 from chaski_cli.dev.workers import NO_FLAGS, WorkerFlags, Workers
 from chaski_console import server as console_server
-from chaski_console.auth.authenticators import is_loopback
 from chaski_console.data.views import Sources
 from chaski_console.process.dev import dev_sources
-from chaski_console.server import ConsoleServer
 from chaski_core.ports import Clock
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
@@ -34,6 +32,7 @@ from chaski_runtime.observability.tracing import Tracing, tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import RandomBytes, SystemClock
 from chaski_runtime.process.command_error import CommandError
+from chaski_runtime.process.http_server import HttpServer, is_loopback
 from chaski_worker.metrics import WorkerMetrics
 
 CONSOLE_PORT = 8081
@@ -155,7 +154,7 @@ def _ready(server: IngestServer, broker: EmbeddedBroker) -> str | None:
     return server.ready() or broker.write_error()
 
 
-async def _open_console(listen: Addresses, sources: Sources, clock: Clock, tracing: Tracing | None) -> ConsoleServer:
+async def _open_console(listen: Addresses, sources: Sources, clock: Clock, tracing: Tracing | None) -> HttpServer:
     if listen.console_port is None:
         with contextlib.suppress(OSError):
             return await console_server.start(listen.console_host, CONSOLE_PORT, sources, clock, tracing=tracing)

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from chaski_cli.output import printable
 from chaski_cli.sending.lines import ChunkResult, Line, Rejected, explain, is_retryable, sort_results
+from chaski_core.retry.backoff import Backoff
 from chaski_runtime.process.command_error import CommandError, ExitCode, wrong_input
 
-_FIRST_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 10.0
+_BACKOFF = Backoff(first_seconds=0.2, longest_seconds=10.0)
 _REQUEST_SECONDS = 60.0
 _STOP_SECONDS = 5.0  # how long a response is awaited after a signal to stop
 _WRONG_INPUT = frozenset({400, 404, 413, 415})
@@ -76,20 +76,20 @@ class RetryTimer:
 
     def __init__(self, seconds: float, on_retry: Callable[[str], None], stop: asyncio.Event) -> None:
         self._deadline = time.monotonic() + seconds
-        self._pause = _FIRST_PAUSE_SECONDS
+        self._failures = 0
         self._on_retry = on_retry
         self._stop = stop
 
     async def wait(self, reason: str, retry_after: float | None) -> bool:
         """Waits before the next try. False if the deadline would pass, or the command is stopping."""
-        pause = min(max(self._pause, retry_after or 0.0), _LONGEST_PAUSE_SECONDS)
+        self._failures += 1
+        pause = min(max(_BACKOFF.seconds(self._failures), retry_after or 0.0), _BACKOFF.longest_seconds)
         if self._stop.is_set() or time.monotonic() + pause > self._deadline:
             return False
         self._on_retry(reason)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._stop.wait()
-        self._pause *= 2
         return not self._stop.is_set()
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaski_core import json_codec
+from chaski_core.ports import MAX_MESSAGE_BYTES
 from chaski_runtime.process.command_error import wrong_input
 
 Ranges = tuple[tuple[int, int], ...]  # first and last number of each, both included, ascending
 
-MAX_MESSAGE_BYTES = 262_144
 MAX_CHUNK_LINES = 500
 MAX_CHUNK_BYTES = 2_097_152
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chaski_core.retry.token_bucket import TokenBucket
+
 _MAX_ADDRESSES = 10_000
 
 
@@ -29,44 +31,27 @@ class LoginThrottle:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._overall = _Bucket(OVERALL, monotonic())
-        self._by_address: OrderedDict[str, _Bucket] = OrderedDict()
+        self._overall = _bucket(OVERALL, monotonic)
+        self._by_address: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def wait_seconds(self, address: str) -> int:
         """Whole seconds until the address may try again; 0: now."""
-        now = self._monotonic()
         bucket = self._by_address.get(_network(address))
-        return max(self._overall.wait_seconds(now), bucket.wait_seconds(now) if bucket else 0)
+        return math.ceil(max(self._overall.wait_seconds(1), bucket.wait_seconds(1) if bucket else 0.0))
 
     def record_failure(self, address: str) -> None:
         """Counts a failed login from the address."""
-        now, network = self._monotonic(), _network(address)
-        bucket = self._by_address.setdefault(network, _Bucket(PER_ADDRESS, now))
+        network = _network(address)
+        bucket = self._by_address.setdefault(network, _bucket(PER_ADDRESS, self._monotonic))
         self._by_address.move_to_end(network)
         if len(self._by_address) > _MAX_ADDRESSES:
             self._by_address.popitem(last=False)
-        bucket.take(now)
-        self._overall.take(now)
+        bucket.drain(1)
+        self._overall.drain(1)
 
 
-class _Bucket:
-    def __init__(self, allowance: Allowance, now: float) -> None:
-        self._allowance = allowance
-        self._level = float(allowance.burst)
-        self._updated_at = now
-
-    def wait_seconds(self, now: float) -> int:
-        self._refill(now)
-        return 0 if self._level >= 1 else max(1, math.ceil((1 - self._level) * self._allowance.seconds))
-
-    def take(self, now: float) -> None:
-        self._refill(now)
-        self._level = max(0.0, self._level - 1)
-
-    def _refill(self, now: float) -> None:
-        gained = (now - self._updated_at) / self._allowance.seconds
-        self._level = min(float(self._allowance.burst), self._level + gained)
-        self._updated_at = now
+def _bucket(allowance: Allowance, monotonic: Callable[[], float]) -> TokenBucket:
+    return TokenBucket(allowance.burst, 1 / allowance.seconds, monotonic)
 
 
 def _network(address: str) -> str:

@@ -7,7 +7,6 @@ from urllib.parse import quote
 from chaski_console import formatting
 from chaski_console.pages.layout import Chip, CurrentUser, Frame, class_chip
 from chaski_console.pages.rendering import Html, render
-from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import ErrorNote, Reason
 
@@ -131,10 +130,7 @@ def dead_letter_view(dead_letter: DeadLetter, context: PageContext) -> DeadLette
 
 def document_text(dead_letter: DeadLetter) -> str:
     """The message as indented JSON, or the text of one that is not an envelope; cut after 200,000 characters."""
-    if dead_letter.envelope is None:
-        text = (dead_letter.raw or b"").decode("utf-8", "backslashreplace")
-    else:
-        text = json_codec.dumps(dead_letter.envelope, indented=True).decode()
+    text = dead_letter.document_text(indented=True)
     return text if len(text) <= _MAX_DOCUMENT_CHARACTERS else f"{text[:_MAX_DOCUMENT_CHARACTERS]} …"
 
 

@@ -54,36 +54,36 @@ _FORBIDDEN_PREFIXES: Mapping[str, str] = {
 _SUSPECTS = re.compile("|".join(re.escape(start) for start in _FORBIDDEN_PREFIXES))
 
 
-def method_faults(method: str) -> list[FieldError]:
-    """The faults of a method; case does not matter."""
+def method_errors(method: str) -> list[FieldError]:
+    """The errors of a method; case does not matter."""
     if method.upper() in METHODS and method.isascii():
         return []
     return [FieldError("body.method", f'"{_escaped(method)}" is not one of {", ".join(sorted(METHODS))}')]
 
 
-def header_faults(headers: Iterable[tuple[str, str]]) -> list[FieldError]:
-    """All faults of the headers of a producer. No fault repeats a value."""
+def header_errors(headers: Iterable[tuple[str, str]]) -> list[FieldError]:
+    """All errors of the headers of a producer. No error repeats a value."""
     given = list(headers)
-    faults: list[FieldError] = []
+    errors: list[FieldError] = []
     size = 0
     for name, value in given:
         size += len(name) + len(value)
         if not (len(name) <= _REMEMBERED_CHARACTERS and _may_be_set(name) and _VALUE.fullmatch(value)):
-            faults += _faults_of(name, value)
+            errors += _errors_of(name, value)
     if len(given) > MAX_HEADERS:
-        faults.append(FieldError("body.headers", f"{len(given)} headers are more than {MAX_HEADERS}"))
+        errors.append(FieldError("body.headers", f"{len(given)} headers are more than {MAX_HEADERS}"))
     if size > MAX_HEADER_BYTES:
-        faults.append(FieldError("body.headers", f"{size} characters are more than {MAX_HEADER_BYTES}"))
-    return faults
+        errors.append(FieldError("body.headers", f"{size} characters are more than {MAX_HEADER_BYTES}"))
+    return errors
 
 
-def syntax_faults(headers: Iterable[tuple[str, str]]) -> list[FieldError]:
+def syntax_errors(headers: Iterable[tuple[str, str]]) -> list[FieldError]:
     """Faults of the syntax of any headers."""
     return [
-        fault
+        error
         for name, value in headers
         if not (_TOKEN.fullmatch(name) and _VALUE.fullmatch(value))
-        for fault in _syntax_faults_of(name, value)
+        for error in _syntax_errors_of(name, value)
     ]
 
 
@@ -101,24 +101,24 @@ def _forbidden(name: str) -> str | None:
     return why
 
 
-def _faults_of(name: str, value: str) -> list[FieldError]:
-    faults = _syntax_faults_of(name, value)
+def _errors_of(name: str, value: str) -> list[FieldError]:
+    errors = _syntax_errors_of(name, value)
     why = _forbidden(name)
     if why is not None:
-        faults.append(FieldError(f"body.headers.{name}", f"can't be set: {why}"))
-    return faults
+        errors.append(FieldError(f"body.headers.{name}", f"can't be set: {why}"))
+    return errors
 
 
-def _syntax_faults_of(name: str, value: str) -> list[FieldError]:
-    faults = []
+def _syntax_errors_of(name: str, value: str) -> list[FieldError]:
+    errors = []
     if not _TOKEN.fullmatch(name):
-        faults.append(
+        errors.append(
             FieldError("body.headers", f'"{_escaped(name)}" is not a header name (RFC 9110: letters, digits, hyphens)')
         )
     if not _VALUE.fullmatch(value):
         message = "contains a character that a header can't carry (visible ASCII, space and tab are allowed)"
-        faults.append(FieldError(f"body.headers.{_escaped(name)}", message))
-    return faults
+        errors.append(FieldError(f"body.headers.{_escaped(name)}", message))
+    return errors
 
 
 def _escaped(text: str) -> str:

@@ -201,6 +201,16 @@ def note_json(note: ErrorNote) -> dict[str, Any]:
     return _note_json(note, _LONG_CHARACTERS, _LONG_CHARACTERS)
 
 
+def note_values(notes: Sequence[ErrorNote]) -> list[list[object]]:
+    """Notes as a store keeps them: `[key, at, detail, excerpt]` each."""
+    return [[note.key, note.at, note.detail, note.excerpt] for note in notes]
+
+
+def notes_of(values: Sequence[Sequence[Any]]) -> tuple[ErrorNote, ...]:
+    """Notes from the result of `note_values`; values that a newer release has added to a note are ignored."""
+    return tuple(ErrorNote(key, at, detail, excerpt) for key, at, detail, excerpt, *_ in values)
+
+
 def _listed(kept: Mapping[str, Any], known: Sequence[ErrorNote], errors: Sequence[ErrorNote]) -> list[object]:
     # For each error, the JSON in `kept` that it was read from. The newest notes of `known` are the ones listed.
     listed = kept.get("errors")

@@ -19,8 +19,8 @@ from chaski_core.route.model import (
     Suspend,
 )
 from chaski_core.route.validation.crd import GROUP_VERSION, KIND, with_defaults
-from chaski_core.route.validation.rules import rule_faults
-from chaski_core.route.validation.schema import schema_faults
+from chaski_core.route.validation.rules import rule_errors
+from chaski_core.route.validation.schema import schema_errors
 from chaski_core.route.yaml_documents import read_documents
 
 _DEFAULT_NAMESPACE = "default"
@@ -30,24 +30,24 @@ def load_routes(text: str) -> list[Route]:
     """The routes of a YAML text with one or several documents.
 
     Raises:
-        InvalidRouteError: with every fault of every document; with several documents each fault names its own.
+        InvalidRouteError: with every error of every document; with several documents each error names its own.
     """
     documents = read_documents(text)
     if not documents:
         raise InvalidRouteError([FieldError("", "has no ChaskiRoute")])
     routes: dict[str, Route] = {}
-    faults: list[FieldError] = []
+    errors: list[FieldError] = []
     for number, document in enumerate(documents, 1):
         try:
             route = load_route(document)
         except InvalidRouteError as error:
-            faults += error.faults if len(documents) == 1 else _numbered(error.faults, number)
+            errors += error.errors if len(documents) == 1 else _numbered(error.errors, number)
             continue
         if route.key in routes:
-            faults += _numbered([FieldError("metadata.name", f"{route.key} is declared twice")], number)
+            errors += _numbered([FieldError("metadata.name", f"{route.key} is declared twice")], number)
         routes[route.key] = route
-    if faults:
-        raise InvalidRouteError(faults)
+    if errors:
+        raise InvalidRouteError(errors)
     return list(routes.values())
 
 
@@ -55,11 +55,11 @@ def load_route(document: Mapping[str, Any]) -> Route:
     """The route that a document declares, defaults filled in.
 
     Raises:
-        InvalidRouteError: with all faults.
+        InvalidRouteError: with all errors.
     """
-    faults = validate(document)
-    if faults:
-        raise InvalidRouteError(faults)
+    errors = validate(document)
+    if errors:
+        raise InvalidRouteError(errors)
     full = with_defaults(document)
     metadata, spec = full["metadata"], full["spec"]
     metadata.setdefault("namespace", _DEFAULT_NAMESPACE)
@@ -81,26 +81,26 @@ def load_route(document: Mapping[str, Any]) -> Route:
 
 
 def validate(document: Mapping[str, Any]) -> list[FieldError]:
-    """All faults of a new ChaskiRoute; empty for a valid one."""
-    return _faults(document, None)
+    """All errors of a new ChaskiRoute; empty for a valid one."""
+    return _errors(document, None)
 
 
 def validate_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[FieldError]:
-    """All faults of a ChaskiRoute that replaces a valid one, including changes of immutable fields."""
-    return _faults(new, with_defaults(old))
+    """All errors of a ChaskiRoute that replaces a valid one, including changes of immutable fields."""
+    return _errors(new, with_defaults(old))
 
 
-def _faults(document: Mapping[str, Any], old: Mapping[str, Any] | None) -> list[FieldError]:
-    kind = _kind_faults(document)
+def _errors(document: Mapping[str, Any], old: Mapping[str, Any] | None) -> list[FieldError]:
+    kind = _kind_errors(document)
     if kind:
         return kind  # another kind of document: its fields have no meaning here
     full = with_defaults(document)
-    structural = schema_faults(full)
-    blocked = [fault.path for fault in structural if fault.blocking]
-    return [*(fault.as_fault() for fault in structural), *rule_faults(full, old, blocked)]
+    structural = schema_errors(full)
+    blocked = [error.path for error in structural if error.blocking]
+    return [*(error.as_field_error() for error in structural), *rule_errors(full, old, blocked)]
 
 
-def _kind_faults(document: Mapping[str, Any]) -> list[FieldError]:
+def _kind_errors(document: Mapping[str, Any]) -> list[FieldError]:
     wanted = {"apiVersion": GROUP_VERSION, "kind": KIND}
     return [
         FieldError(
@@ -111,8 +111,8 @@ def _kind_faults(document: Mapping[str, Any]) -> list[FieldError]:
     ]
 
 
-def _numbered(faults: list[FieldError] | tuple[FieldError, ...], number: int) -> list[FieldError]:
-    return [FieldError(f"document {number}: {fault.field}".removesuffix(": "), fault.message) for fault in faults]
+def _numbered(errors: list[FieldError] | tuple[FieldError, ...], number: int) -> list[FieldError]:
+    return [FieldError(f"document {number}: {error.field}".removesuffix(": "), error.message) for error in errors]
 
 
 def _queue(raw: Mapping[str, Any]) -> QueueSpec:

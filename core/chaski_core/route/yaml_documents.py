@@ -1,7 +1,7 @@
 """YAML as kubectl reads it: YAML 1.1 with `y`, `n`, `on` and `off`, several documents a file, no duplicate keys.
 
 Scalars follow kubectl's Go library (go.yaml.in/yaml/v2, resolve.go): dates and base-60 numbers stay text, `010` is eight.
-Every fault names its line.
+Every error names its line.
 """
 
 import re
@@ -35,7 +35,7 @@ def read_documents(text: str) -> list[dict[str, Any]]:
     """The documents of a YAML (or JSON) text, without empty ones.
 
     Raises:
-        InvalidRouteError: the text is not YAML, or not allowed in a manifest; each fault names its line.
+        InvalidRouteError: the text is not YAML, or not allowed in a manifest; each error names its line.
     """
     try:
         nodes = list(yaml.compose_all(text, Loader=_Loader))
@@ -49,22 +49,22 @@ def read_documents(text: str) -> list[dict[str, Any]]:
     values = [(node, reader.value(node, 0)) for node in nodes]
     for node, value in values:
         if value is not None and not isinstance(value, dict):
-            reader.add_fault(node, "a document must be a mapping with apiVersion, kind, metadata and spec")
-    if reader.faults:
-        raise InvalidRouteError(reader.faults)
+            reader.add_error(node, "a document must be a mapping with apiVersion, kind, metadata and spec")
+    if reader.errors:
+        raise InvalidRouteError(reader.errors)
     return [value for _, value in values if value is not None]
 
 
 class _Reader:
-    """Converts nodes to values and collects their faults."""
+    """Converts nodes to values and collects their errors."""
 
     def __init__(self) -> None:
-        self.faults: list[FieldError] = []
+        self.errors: list[FieldError] = []
         self._nodes = 0
 
-    def add_fault(self, node: yaml.Node, message: str) -> None:
-        """Adds a fault at a node's line."""
-        self.faults.append(FieldError("", f"line {node.start_mark.line + 1}: {message}"))
+    def add_error(self, node: yaml.Node, message: str) -> None:
+        """Adds an error at a node's line."""
+        self.errors.append(FieldError("", f"line {node.start_mark.line + 1}: {message}"))
 
     def value(self, node: yaml.Node, depth: int) -> Any:
         """The value of a node; None for a faulty one.
@@ -74,8 +74,8 @@ class _Reader:
         """
         self._nodes += 1
         if self._nodes > _MAX_NODES or depth > _MAX_DEPTH:
-            self.add_fault(node, "too large or too deep for a manifest")
-            raise InvalidRouteError(self.faults)  # ends the walk
+            self.add_error(node, "too large or too deep for a manifest")
+            raise InvalidRouteError(self.errors)  # ends the walk
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):
@@ -92,7 +92,7 @@ class _Reader:
                 continue
             key = self._key(key_node, depth)
             if key in own:
-                self.add_fault(key_node, f'the key "{key}" is a duplicate')
+                self.add_error(key_node, f'the key "{key}" is a duplicate')
             own[key] = self.value(value_node, depth + 1)
         return {**merged, **own}
 
@@ -102,17 +102,17 @@ class _Reader:
             if isinstance(value, dict):
                 yield value
             else:
-                self.add_fault(source, "<< needs a mapping")
+                self.add_error(source, "<< needs a mapping")
 
     def _key(self, node: yaml.Node, depth: int) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            self.add_fault(node, "a key must be text")
+            self.add_error(node, "a key must be text")
             return ""
         key = self.value(node, depth)
         if isinstance(key, bool):
             return "true" if key else "false"  # as kubectl sends it
         if key is None:
-            self.add_fault(node, "a key must be text")
+            self.add_error(node, "a key must be text")
         return str(key)
 
     def _scalar(self, tag: str, node: yaml.Node) -> Any:
@@ -120,10 +120,10 @@ class _Reader:
         if tag in {"!", _TAG + "str"}:
             return text
         if tag != _PLAIN and tag not in {_TAG + name for name in ("null", "bool", "int", "float")}:
-            self.add_fault(node, f"the tag {tag.replace(_TAG, '!!')} is not allowed in a manifest")
+            self.add_error(node, f"the tag {tag.replace(_TAG, '!!')} is not allowed in a manifest")
             return None
         if _NOT_JSON.match(text):
-            self.add_fault(node, f"JSON can't represent the number {text}")
+            self.add_error(node, f"JSON can't represent the number {text}")
             return None
         return _plain(text)
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chaski_core.errors import BackendUnavailableError
+from chaski_core.ports import MAX_QUEUED_BYTES
 from chaski_embedded.broker.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
 Action = Callable[[UnitOfWork], T]
 RETRY_SECONDS = 1.0  # interval of the probe
-_PROBE_BYTES = 327_680  # a message of the largest size with its metadata
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +70,7 @@ def queue_changes(work: UnitOfWork) -> list[QueueChange]:
 
 def probe(work: UnitOfWork) -> None:
     """Writes as much as a large message, to test whether writes succeed again."""
-    work.sql().execute("UPDATE state SET probe = zeroblob(?)", (_PROBE_BYTES,))
+    work.sql().execute("UPDATE state SET probe = zeroblob(?)", (MAX_QUEUED_BYTES,))
 
 
 def drop_probe(work: UnitOfWork) -> None:

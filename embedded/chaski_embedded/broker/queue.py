@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import (
+    MAX_BATCH_BYTES,
     MAX_BATCH_ENTRIES,
     MAX_HIDDEN_SECONDS,
     Failed,
@@ -26,7 +27,6 @@ __all__ = ["AttributedMessage", "AttributedReceived", "EmbeddedQueue"]
 
 URL_SCHEME = "embedded://"
 _TOKEN = re.compile(r"[!-~]{1,128}\Z")  # API_SendMessage, MessageGroupId and MessageDeduplicationId
-_MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch
 
 
 class EmbeddedQueue:
@@ -60,7 +60,7 @@ class EmbeddedQueue:
     async def send(self, messages: Sequence[OutgoingMessage]) -> Sequence[Sent | Failed]:
         """Sends messages, all or none; returns after the commit."""
         _check_batch(len(messages))
-        if sum(len(message.body) for message in messages) > _MAX_BATCH_BYTES:
+        if sum(len(message.body) for message in messages) > MAX_BATCH_BYTES:
             raise BackendRejectedError("BatchRequestTooLong", "The length of all the messages put together is too long")
         for message in messages:
             _check_token("MessageGroupId", message.group_id)

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from chaski_core.errors import BackendRejectedError
-from chaski_core.ports import MAX_BATCH_ENTRIES, Failed
+from chaski_core.ports import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, Failed
 from chaski_embedded.sqs_api.errors import invalid_parameter
 from chaski_embedded.sqs_api.fields import Fields, read_object_list, read_text
 from chaski_embedded.sqs_api.messages import Submission
 
-MAX_BATCH_BYTES = 1_048_576
 Entry = TypeVar("Entry")
 Item = TypeVar("Item")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")

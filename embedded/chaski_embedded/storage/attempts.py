@@ -7,8 +7,7 @@ from operator import attrgetter
 
 from chaski_core import json_codec
 from chaski_core.ports import RETENTION_SECONDS, AttemptEntry, AttemptRecord
-from chaski_core.retry.ladder import LadderState
-from chaski_embedded.storage.dead_letters import notes_json, read_notes
+from chaski_core.retry.ladder import LadderState, note_values, notes_of
 
 _RECORD_RETENTION_MS = (RETENTION_SECONDS + 86_400) * 1000  # a day longer than the message exists
 _values = attrgetter(*(field.name for field in fields(AttemptEntry)))
@@ -20,7 +19,7 @@ def write_record(connection: sqlite3.Connection, message_id: str, record: Attemp
     values = {
         "key": record.state.key,
         "retries": record.state.retries,
-        "errors": notes_json(record.state.errors),
+        "errors": note_values(record.state.errors),
         "dueAt": record.due_at,
         "exhaustedAt": record.exhausted_at,
         "receives": record.receives,
@@ -37,7 +36,7 @@ def read_record(connection: sqlite3.Connection, message_id: str) -> AttemptRecor
     if row is None:
         return None
     values = json_codec.loads(row[0].encode())
-    state = LadderState(values["key"], values["retries"], read_notes(values["errors"]))
+    state = LadderState(values["key"], values["retries"], notes_of(values["errors"]))
     return AttemptRecord(state, values["dueAt"], values["exhaustedAt"], values.get("receives", 0))
 
 

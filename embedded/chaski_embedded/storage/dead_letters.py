@@ -15,7 +15,7 @@ from chaski_core.dead_letter import (
     claimable,
 )
 from chaski_core.ports import RETENTION_SECONDS
-from chaski_core.retry.ladder import ErrorNote, Reason
+from chaski_core.retry.ladder import Reason, note_values, notes_of
 from chaski_core.retry.outcome import class_of_key
 from chaski_embedded.storage import ledger
 
@@ -164,7 +164,7 @@ def _item(dead_letter: DeadLetter) -> str:
         "reason": dead_letter.reason.value,
         "url": dead_letter.url,
         "attempts": dead_letter.attempts,
-        "errors": notes_json(dead_letter.errors),
+        "errors": note_values(dead_letter.errors),
         "envelope": dead_letter.envelope,
         "detail": dead_letter.detail,
         "sequenceNumber": dead_letter.sequence_number,
@@ -186,7 +186,7 @@ def _read_row(row: Sequence[Any]) -> DeadLetter:
         target=target,
         url=values["url"],
         attempts=values["attempts"],
-        errors=read_notes(values["errors"]),
+        errors=notes_of(values["errors"]),
         envelope=values["envelope"],
         raw=raw,
         detail=values["detail"],
@@ -203,13 +203,3 @@ def _read_mark(stored: str | None) -> ReplayMark | None:
     return (
         None if stored is None else ReplayMark(*json_codec.loads(stored.encode()))
     )  # three values in rows of earlier releases
-
-
-def notes_json(notes: Sequence[ErrorNote]) -> list[list[object]]:
-    """Error notes as stored, not truncated."""
-    return [[note.key, note.at, note.detail, note.excerpt] for note in notes]
-
-
-def read_notes(stored: Sequence[Sequence[Any]]) -> tuple[ErrorNote, ...]:
-    """Error notes from the result of `notes_json`."""
-    return tuple(ErrorNote(key, at, detail, excerpt) for key, at, detail, excerpt in stored)

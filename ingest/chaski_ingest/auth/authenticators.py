@@ -13,7 +13,7 @@ from typing import Protocol
 from chaski_core import __version__
 from chaski_core.ports import Clock
 from chaski_core.route.model import Producer, Route
-from chaski_ingest.auth.rate_limit import RateLimits
+from chaski_ingest.auth.rate_limit import RateLimits, retry_after
 from chaski_ingest.auth.token_review import REVIEW_PATH, Denied, Identity, TokenReviewer, is_jwt_shaped
 from chaski_runtime.kube.client import KubeApi
 from chaski_runtime.kube.config import KubeAccess, kube_access, plain_access
@@ -139,7 +139,7 @@ class ProducerAuthenticator:
         wait = bucket.take(1)
         if wait > 0:
             detail = f"{name} is limited to {producer.rate_per_second} messages per second on this route"
-            return Denied(429, detail, wait)
+            return Denied(429, detail, retry_after(wait))
         return Authenticated(name, bucket.debit)
 
 

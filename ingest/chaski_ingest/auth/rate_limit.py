@@ -8,36 +8,15 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
+from chaski_core.retry.token_bucket import TokenBucket
+
 _MAX_BUCKETS = 10_000
 _MAX_WAIT_SECONDS = 3_600
 
 
-class TokenBucket:
-    """The allowance of one producer."""
-
-    def __init__(self, rate_per_second: int, monotonic: Callable[[], float]) -> None:
-        self._rate = rate_per_second
-        self._monotonic = monotonic
-        self._level = float(rate_per_second)
-        self._at = monotonic()
-
-    def take(self, messages: int) -> int:
-        """Takes `messages` and returns 0, or takes none and returns after how many whole seconds to try again."""
-        self._fill()
-        if self._level < messages:
-            return min(_MAX_WAIT_SECONDS, max(1, math.ceil((messages - self._level) / self._rate)))
-        self._level -= messages
-        return 0
-
-    def debit(self, messages: int) -> None:
-        """Takes `messages`, if need be into debt."""
-        self._fill()
-        self._level -= messages
-
-    def _fill(self) -> None:
-        now = self._monotonic()
-        self._level = min(float(self._rate), self._level + (now - self._at) * self._rate)
-        self._at = now
+def retry_after(seconds: float) -> int:
+    """The whole seconds, at most an hour, that a producer is asked to wait."""
+    return min(_MAX_WAIT_SECONDS, math.ceil(seconds))
 
 
 class RateLimits:
@@ -52,7 +31,7 @@ class RateLimits:
         key = (route, producer)
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = TokenBucket(rate_per_second, self._monotonic)
+            bucket = self._buckets[key] = TokenBucket(rate_per_second, rate_per_second, self._monotonic)
             if len(self._buckets) > _MAX_BUCKETS:
                 self._buckets.popitem(last=False)
         else:

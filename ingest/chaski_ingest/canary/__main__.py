@@ -15,7 +15,7 @@ from aiohttp import web
 
 from chaski_ingest.canary.probe import Canary, CanaryConfig, parse_routes
 from chaski_runtime.observability import logs
-from chaski_runtime.process import health
+from chaski_runtime.process import health, http_server
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.command import (
     LogFormat,
@@ -96,16 +96,14 @@ async def _serve(config: CanaryConfig, given: Arguments) -> None:
     async with AsyncExitStack() as stack:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", canary.handle_arrival)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, given.host, given.port).start()
+        sink = await http_server.start(app, given.host, given.port, stop_seconds=1.0)
+        stack.push_async_callback(sink.close)
         side = await health.start(
             given.host, given.metrics_port, metrics=canary.metrics, live=lambda: None, ready=lambda: None
         )
         stack.push_async_callback(side.close)
         urls = {
-            "chaski.sink.url": f"http://{given.host}:{runner.addresses[0][1]}/",
+            "chaski.sink.url": f"http://{given.host}:{sink.port}/",
             "chaski.metrics.url": f"http://{given.host}:{side.port}/metrics",
         }
         _log.info(

@@ -12,7 +12,7 @@ from chaski_ingest.http.connection_limit import ConnectionLimiter
 from chaski_ingest.http.request import Request
 from chaski_ingest.http.responses import SERVER, Response
 from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
-from chaski_runtime.process.health import Check
+from chaski_runtime.process.http_server import Check
 
 _OTHER_DESCRIPTORS = 256  # connections to AWS and the API server, files, and a burst of accepts
 _BACKLOG = 4_096  # connections that the kernel queues while the loop is busy; beyond it clients retry after a second

@@ -13,11 +13,11 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from chaski_core import json_codec
-from chaski_core.ports import MAX_BATCH_ENTRIES, OutgoingMessage, Sent
+from chaski_core.ports import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, OutgoingMessage, Sent
 from chaski_ingest import problems
 from chaski_ingest.problems import Problem
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission.queue_batching import MAX_BATCH_BYTES, Batcher, NotSent, Result, entry_size
+from chaski_ingest.submission.queue_batching import Batcher, NotSent, Result, entry_size
 from chaski_ingest.submission.service import AcceptedMessage, SubmissionService
 from chaski_ingest.submission.submission import BYTE_ORDER_MARK, Rejection, RequestContext
 

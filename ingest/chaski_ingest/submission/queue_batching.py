@@ -12,13 +12,12 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
-from chaski_core.ports import MAX_BATCH_ENTRIES, Backend, Failed, OutgoingMessage, Queue, Sent
+from chaski_core.ports import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, Backend, Failed, OutgoingMessage, Queue, Sent
 from chaski_core.values import message_value
 from chaski_ingest.metrics import BufferReading
 from chaski_ingest.settings import SendingSettings
 from chaski_ingest.submission.capacity import Capacity
 
-MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch: the sum of all entries
 _ENTRY_OVERHEAD_BYTES = 256  # group and deduplication id, at most 128 characters each
 
 _logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 from chaski_core import json_codec
 from chaski_core.errors import FieldError
 from chaski_core.message.envelope import Metadata, add_metadata
-from chaski_core.message.http_rules import header_faults, method_faults
+from chaski_core.message.http_rules import header_errors, method_errors
 from chaski_core.message.identity import deduplication_key, generate_label, is_label, label_from_key
 from chaski_core.message.subject import MAX_SUBJECT_CHARACTERS, first_deduplication_id, group_id
 from chaski_core.message.target_url import url_fault
@@ -185,7 +185,7 @@ def _method_errors(body: dict[str, Any]) -> list[FieldError]:
     if method is None:
         return []
     return (
-        method_faults(method)
+        method_errors(method)
         if isinstance(method, str)
         else [FieldError("body.method", f"is {_kind(method)}, not a string")]
     )
@@ -198,7 +198,7 @@ def _header_errors(body: dict[str, Any]) -> list[FieldError]:
     if not isinstance(headers, dict):
         return [FieldError("body.headers", f"is {_kind(headers)}, not an object")]
     strings = [(name, value) for name, value in headers.items() if isinstance(value, str)]
-    errors = header_faults(strings)
+    errors = header_errors(strings)
     if len(strings) < len(headers):
         others = (name for name, value in headers.items() if not isinstance(value, str))
         errors += [FieldError(f"body.headers.{name}", f"is {_kind(headers[name])}, not a string") for name in others]

@@ -16,7 +16,6 @@ from chaski_operator.autoscaling.cluster_view import KubeCluster, WorkerPodWatch
 from chaski_operator.autoscaling.dependencies import ScalerDependencies, ScalerIntervals
 from chaski_operator.autoscaling.policy import with_window
 from chaski_operator.autoscaling.scaler import RouteScaler
-from chaski_operator.autoscaling.targets import total_counts
 from chaski_operator.kube.cache import ObjectCache, RouteCache
 from chaski_operator.kube.workqueue import Key, WorkQueue
 from chaski_operator.manifests.kinds import DEPLOYMENT
@@ -117,7 +116,7 @@ class ScalerLoop:
             for row, counts in scaler.counts.items():
                 by_queue.setdefault(_queue_of(row), []).append(counts)
             for queue, parts in by_queue.items():
-                yield QueueReading(namespace, route, queue, total_counts(parts), None)
+                yield QueueReading(namespace, route, queue, QueueCounts.of(parts), None)
 
 
 def _queue_of(row: str) -> str:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from chaski_aws.sqs.queue import counts_of
 from chaski_core.errors import BackendError, BackendRejectedError, InvalidRouteError
 from chaski_core.ports import QueueCounts
 from chaski_core.route.loading import load_route
@@ -31,12 +32,10 @@ from chaski_operator.autoscaling.status import (
 from chaski_operator.autoscaling.targets import (
     RETRIES,
     ScaleTarget,
-    counts_of,
     due_soon,
     scaling_spec,
     settings_of,
     targets_of,
-    total_counts,
 )
 from chaski_operator.expiry.ages import RouteAges
 from chaski_operator.expiry.status import expiry_condition, is_sweeping
@@ -164,7 +163,7 @@ class RouteScaler:
         for row, urls in target.urls_by_row().items():
             self.counts.pop(row, None)
             if all(url in known for url in urls):
-                self.counts[row] = total_counts(known[url] for url in urls)
+                self.counts[row] = QueueCounts.of([known[url] for url in urls])
 
     # ---- decide and scale
 

@@ -1,7 +1,7 @@
 """The targets of scaling: each worker Deployment of a route with its SQS queues. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from chaski_core.ports import QueueCounts
@@ -80,36 +80,17 @@ def scaling_spec(route: Route) -> ScalingSpec:
     )
 
 
-def counts_of(attributes: Mapping[str, str]) -> QueueCounts:
-    """The counts among a queue's attributes. Raises ValueError if one is missing: unknown is not zero."""
-    names = [f"ApproximateNumberOfMessages{state}" for state in ("", "NotVisible", "Delayed")]
-    try:
-        visible, in_flight, delayed = (int(attributes[name]) for name in names)
-    except KeyError as error:
-        raise ValueError(f"the response lacks {error}") from error
-    return QueueCounts(visible, in_flight, delayed)
-
-
 def settings_of(attributes: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """A queue's attributes without those that change by themselves."""
     return tuple(sorted((n, v) for n, v in attributes.items() if not n.startswith("Approximate") and n != _MODIFIED))
 
 
-def total_counts(counts: Iterable[QueueCounts]) -> QueueCounts:
-    """The sum of the counts of several SQS queues."""
-    parts = list(counts)
-    return QueueCounts(
-        sum(each.visible for each in parts), sum(each.in_flight for each in parts), sum(each.delayed for each in parts)
-    )
-
-
 def due_soon(target: ScaleTarget, counts: Mapping[str, QueueCounts], spec: ScalingSpec) -> QueueCounts:
     """The counts of a target, by URL, as one; delayed messages count only if due before the last Pod would be removed."""
     parts = [(source, counts[source.url]) for source in target.sources]
-    return QueueCounts(
-        visible=sum(each.visible for _, each in parts),
-        in_flight=sum(each.in_flight for _, each in parts),
-        delayed=sum(each.delayed for source, each in parts if source.delay_seconds <= spec.scale_to_zero_after_seconds),
+    soon = spec.scale_to_zero_after_seconds
+    return QueueCounts.of(
+        [each if source.delay_seconds <= soon else replace(each, delayed=0) for source, each in parts]
     )
 
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from chaski_core.errors import ChaskiError
+from chaski_core.retry.backoff import Backoff
 from chaski_operator.settings import ReconcileIntervals
 
 _log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class WorkQueue:
             except Exception as error:  # noqa: BLE001 - no exception may end the reconciliation of this key
                 failures += 1
                 intervals = self._intervals
-                delay = min(intervals.max_retry_seconds, intervals.retry_seconds * 2.0 ** min(failures, 30))
+                delay = Backoff(intervals.retry_seconds, intervals.max_retry_seconds).seconds(failures)
                 known = isinstance(error, ChaskiError)  # API server unavailable, or a conflicting write
                 _log.warning("%s/%s: %s; retrying in %.0f s", *key, error, delay, exc_info=not known)
             if delay is None and not enqueued.is_set():

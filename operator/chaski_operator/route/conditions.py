@@ -37,9 +37,9 @@ _NEEDS_A_HUMAN_SECONDS = 60.0  # a retry-after this long means that the failure 
 def conditions_for(observation: RouteObservation) -> list[Condition]:
     """All of the reconciler's conditions except Ready, which `ready` derives from them."""
     if observation.route is None:
-        faults = "; ".join(str(fault) for fault in observation.faults)
+        errors = "; ".join(str(error) for error in observation.errors)
         others = (condition_unknown(each) for each in OWN if each not in (READY, ACCEPTED))
-        return [condition_false(ACCEPTED, "InvalidSpec", faults), *others]
+        return [condition_false(ACCEPTED, "InvalidSpec", errors), *others]
     return [
         condition_true(ACCEPTED, "Valid"),
         *aws_conditions(observation.provisioned, observation.aws_error),

@@ -20,8 +20,8 @@ Failure = ProvisionError | KubeApiError | ForeignObjectError
 class RouteObservation:
     """Everything that one reconciliation of a route observed."""
 
-    faults: Sequence[FieldError] = ()
-    route: Route | None = None  # None: the spec is invalid, see `faults`
+    errors: Sequence[FieldError] = ()
+    route: Route | None = None  # None: the spec is invalid, see `errors`
     provisioned: ProvisionResult | None = None  # None: AWS could not be read
     aws_error: ProvisionError | None = None
     corrected: Sequence[str] = ()  # drift that was corrected since AWS was last read

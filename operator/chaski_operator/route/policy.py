@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaski_aws.provision.errors import ProvisionError
+from chaski_core.retry.backoff import Backoff
 from chaski_operator.kube.apply import ForeignObjectError
 from chaski_operator.manifests.names import FINALIZER
 from chaski_operator.route.conditions import QUEUES_READY, TABLES_READY, workers_available
@@ -27,7 +28,7 @@ def next_reconcile(observation: RouteObservation, failures: int, intervals: Reco
         return intervals.busy_seconds if draining or waits_for_pods(observation) else intervals.resync_seconds
     if all(is_terminal(error) for error in observation.failures):
         return intervals.terminal_retry_seconds
-    backoff = min(intervals.max_retry_seconds, intervals.retry_seconds * 2.0 ** min(failures - 1, 30))
+    backoff = Backoff(intervals.retry_seconds, intervals.max_retry_seconds).seconds(failures)
     requested = [error.retry_after_seconds for error in observation.failures if isinstance(error, ProvisionError)]
     return max(backoff, min(intervals.max_retry_seconds, max((each for each in requested if each), default=0.0)))
 

@@ -119,7 +119,7 @@ class Reconciler:
         try:
             route = load_route(known_part(document))
         except InvalidRouteError as error:
-            return RouteObservation(faults=error.faults)
+            return RouteObservation(errors=error.errors)
         before = state.provisioned_at
         try:
             provisioned = await self._provisioned(route, document, state)

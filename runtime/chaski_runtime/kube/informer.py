@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from chaski_core.ports import Clock
+from chaski_core.retry.backoff import Backoff
 from chaski_runtime.kube.client import (
     KubeApi,
     KubeApiError,
@@ -21,8 +22,7 @@ from chaski_runtime.kube.client import (
 _log = logging.getLogger(__name__)
 
 _PAGE = "500"
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
+_BACKOFF = Backoff(first_seconds=0.5, longest_seconds=30.0)
 _SHORTEST_WATCH_SECONDS = 1.0  # a watch that ends sooner is followed by a pause
 
 T = TypeVar("T")
@@ -159,9 +159,8 @@ class Informer(Generic[T]):
         self.error = reason
 
     async def _pause(self, failures: int, error: Exception | None) -> None:
-        seconds = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 10))
         retry_after = error.retry_after_seconds if isinstance(error, KubeUnavailableError) else None
-        await asyncio.sleep(max(seconds, retry_after or 0.0) * (0.5 + self._random()))
+        await asyncio.sleep((retry_after or 0.0) + _BACKOFF.equal_jitter(failures, self._random()))
 
     def __iter__(self) -> Iterator[T]:
         return iter(tuple(self._items.values()))

@@ -6,17 +6,75 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from chaski_core.errors import InvalidInputError
+
 _log = logging.getLogger(__name__)
+C = TypeVar("C")
 T = TypeVar("T")
 
 Contents = Sequence[bytes | None]  # in the files' order; None: the file does not exist
 
 
-class ReloadedFiles(Generic[T]):
-    """A value made of files, and made again when they change.
+class Reloaded(Generic[C, T]):
+    """A value made of contents that are read again at each `refresh`.
 
-    The files are checked when the value is read, at most every few seconds: a kubelet updates a changed Secret in about a
-    minute. If the new contents are invalid, the old value is kept and one error is logged.
+    While the files can't be read, or their contents are invalid, the last valid value is kept. Each error is logged once,
+    and a file that can be read again, or has new contents, is used at the next refresh.
+    """
+
+    def __init__(self, name: str, read: Callable[[], C], make: Callable[[C], T]) -> None:
+        """Reads the contents.
+
+        Args:
+            name: what is read, such as a path, for the log.
+            read: the current contents, which are compared by `==`; raises OSError or ValueError where they can't be read.
+            make: makes the value of contents; raises ValueError, OSError or InvalidInputError for invalid ones.
+
+        Raises:
+            ValueError, OSError, InvalidInputError: the current contents are invalid.
+        """
+        self._name = name
+        self._read = read
+        self._make = make
+        self._contents = read()
+        self._error: str | None = None  # the last one that was logged, until it is over
+        self._is_used = True  # `_contents` are those of the value; otherwise they are invalid
+        self.current = make(self._contents)
+
+    def refresh(self) -> bool:
+        """Reads the contents again; True if they were new, and `current` was made of them."""
+        try:
+            contents = self._read()
+        except (OSError, ValueError) as error:
+            self._log_error(error)
+            return False
+        if contents == self._contents:
+            if self._is_used and self._error is not None:
+                self._error = None
+                _log.info("%s can be used again", self._name)
+            return False
+        try:
+            self.current = self._make(contents)
+        except (OSError, ValueError, InvalidInputError) as error:
+            # Invalid contents need no second try; an error of the system, such as a lack of descriptors, may pass.
+            if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
+                self._contents, self._is_used = contents, False
+            self._log_error(error)
+            return False
+        self._contents, self._is_used, self._error = contents, True, None
+        _log.info("%s has changed; using the new contents", self._name)
+        return True
+
+    def _log_error(self, error: Exception) -> None:
+        if self._error != str(error):
+            self._error = str(error)
+            _log.error("could not use the new contents of %s, keeping the old ones: %s", self._name, error)
+
+
+class ReloadedFiles(Reloaded[Contents, T]):
+    """A value made of a few files, which are checked when the value is read, at most every few seconds.
+
+    A kubelet updates a changed Secret in about a minute.
     """
 
     def __init__(
@@ -29,7 +87,7 @@ class ReloadedFiles(Generic[T]):
         """Reads the files.
 
         Args:
-            files: their paths.
+            files: their paths, in one folder.
             make: makes the value of their contents; raises ValueError or OSError for invalid ones.
             monotonic: seconds.
             every_seconds: between two checks.
@@ -37,42 +95,16 @@ class ReloadedFiles(Generic[T]):
         Raises:
             ValueError, OSError: the current contents are invalid.
         """
-        self._files = tuple(files)
-        self._make = make
+        super().__init__(
+            str(files[0].parent), lambda: [file.read_bytes() if file.is_file() else None for file in files], make
+        )
         self._monotonic = monotonic
         self._every = every_seconds
-        self._contents = self._read()
-        self._value = make(self._contents)
         self._next = monotonic() + every_seconds
 
     def value(self) -> T:
         """The current value."""
         if self._monotonic() >= self._next:
             self._next = self._monotonic() + self._every
-            self._check()
-        return self._value
-
-    def _check(self) -> None:
-        try:
-            contents = self._read()
-        except OSError as error:
-            self._log_error(error)
-            return
-        if contents == self._contents:
-            return
-        try:
-            self._value = self._make(contents)
-        except (OSError, ValueError) as error:
-            # Invalid contents are logged once; a file that could not be opened is opened again at the next check.
-            if isinstance(error, ValueError | ssl.SSLError):
-                self._contents = contents
-            self._log_error(error)
-        else:
-            self._contents = contents
-            _log.info("%s has changed; using the new contents", self._files[0].parent)
-
-    def _log_error(self, error: Exception) -> None:
-        _log.error("could not use the new contents of %s, keeping the old ones: %s", self._files[0].parent, error)
-
-    def _read(self) -> list[bytes | None]:
-        return [file.read_bytes() if file.is_file() else None for file in self._files]
+            self.refresh()
+        return self.current

@@ -20,7 +20,7 @@ from chaski_core.message.envelope import (
     read_envelope,
     write_envelope,
 )
-from chaski_core.message.http_rules import MAX_HEADER_BYTES, MAX_HEADERS, METHODS, header_faults, method_faults
+from chaski_core.message.http_rules import MAX_HEADER_BYTES, MAX_HEADERS, METHODS, header_errors, method_errors
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission.submission import Origin, Rejection, Submission, validate
 from chaski_runtime.http.request import request_head
@@ -92,7 +92,7 @@ def test_accepted_headers_are_written_unchanged(report: Callable[[str], None]) -
     rng, passed = source("headers"), 0
     for _ in range(CASES["headers"]):
         headers = _headers(rng)
-        if header_faults(headers):
+        if header_errors(headers):
             continue
         passed += 1
         lines = [f"{name}: {value}" for name, value in headers]
@@ -168,8 +168,8 @@ def test_what_ingest_accepts_the_worker_can_send(report: Callable[[str], None]) 
         assert (queued.subject, queued.body) == (result.subject, read.body)
         request = _request(queued)
         assert request is not None, printable(repr(data))
-        assert not method_faults(request.method)
-        assert not header_faults(request.headers)
+        assert not method_errors(request.method)
+        assert not header_errors(request.headers)
     report(f"{CASES['envelopes']} texts, {accepted} of them accepted")
     assert accepted > CASES["envelopes"] // 20
 

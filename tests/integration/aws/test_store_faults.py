@@ -17,10 +17,11 @@ from chaski_aws.http.transport import DEFAULT_LIMITS, AwsTransport, CallLimits
 from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, ReplayClaim
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import AttemptRecord
-from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
+from chaski_core.retry.ladder import ErrorNote, LadderState
 from support.aws.adapters import FixedCredentials
 from support.aws.dynamodb_local import DynamoDbLocal
 from support.clocks import SteppedClock
+from support.dead_letters.builder import a_dead_letter
 from support.faults.proxy import (
     Exchange,
     Fault,
@@ -121,16 +122,11 @@ async def faulty_store(url: str) -> AsyncIterator[Store]:
 
 def letter(message_id: str) -> DeadLetter:
     """A dead letter of a message that is too large for one item, so that it has parts."""
-    return DeadLetter(
+    return a_dead_letter(
+        message_id,
         route="n/r",
-        message_id=message_id,
-        id=message_id,
-        subject="s",
         dead_lettered_at=NOON,
-        reason=Reason.EXHAUSTED,
         error_class="500",
-        target="t",
-        url="http://t.example/",
         attempts=2,
         errors=RECORD.state.errors,
         envelope={"subject": "s", "body": {"url": "http://t.example/", "content": "x" * 50}},

@@ -195,22 +195,22 @@ class MemoryStore:
     kept: dict[str, DeadLetter] = field(default_factory=dict)  # by identity
     claims: dict[DeadLetterKey, ReplayClaim] = field(default_factory=dict)
 
-    async def put(self, letter: DeadLetter) -> None:
+    async def put(self, dead_letter: DeadLetter) -> None:
         """As in `chaski_core.ports`."""
         self.faults.before("put")
-        self.kept.setdefault(letter.message_id, letter)
+        self.kept.setdefault(dead_letter.message_id, dead_letter)
         self.faults.after("put")
 
     @property
     def letters(self) -> list[DeadLetter]:
         """Oldest first."""
-        return sorted(self.kept.values(), key=lambda letter: letter.key)
+        return sorted(self.kept.values(), key=lambda dead_letter: dead_letter.key)
 
     async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
         """As in `chaski_core.ports`."""
-        for letter in self.letters:
-            if wanted.matches(letter):
-                yield letter
+        for dead_letter in self.letters:
+            if wanted.matches(dead_letter):
+                yield dead_letter
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
         """As in `chaski_core.ports`."""
@@ -224,10 +224,10 @@ class MemoryStore:
         return [self._claim(key, judged, claim) for key, judged in wanted]
 
     def _claim(self, key: DeadLetterKey, judged: ReplayMark | None, claim: ReplayClaim) -> Claimed:
-        letter = self.kept.get(key.message_id)
-        if letter is None:
+        dead_letter = self.kept.get(key.message_id)
+        if dead_letter is None:
             return Claimed.GONE
-        found = claimable(judged, letter.replay, self.claims.get(key), claim)
+        found = claimable(judged, dead_letter.replay, self.claims.get(key), claim)
         if found is Claimed.YES:
             self.claims[key] = claim
         return found
@@ -237,14 +237,14 @@ class MemoryStore:
         self.faults.before("mark")
         for key, _ in marks:
             self.claims.pop(key, None)
-        for key, letter in list(self.kept.items()):
+        for key, dead_letter in list(self.kept.items()):
             for marked, mark in marks:
-                if letter.key == marked:
-                    self.kept[key] = replace(letter, replay=mark)
+                if dead_letter.key == marked:
+                    self.kept[key] = replace(dead_letter, replay=mark)
 
     async def discard(self, keys: Sequence[DeadLetterKey]) -> None:
         """Deletes dead letters."""
-        self.kept = {key: letter for key, letter in self.kept.items() if letter.key not in keys}
+        self.kept = {key: dead_letter for key, dead_letter in self.kept.items() if dead_letter.key not in keys}
 
 
 @dataclass

@@ -7,7 +7,8 @@ from chaski_console.data.dead_letter_index import SingleStore
 from chaski_console.data.views import History, QueueView, RouteRates, RouteView, Sources
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import AttemptEntry, QueueCounts
-from chaski_core.retry.ladder import ErrorNote, Reason
+from chaski_core.retry.ladder import ErrorNote
+from support.dead_letters.builder import a_dead_letter
 from support.worker.memory_backend import Faults, MemoryStore
 
 NOW = 1_800_000_000_000
@@ -43,19 +44,13 @@ def dead_letter(message_id: str = "m-1", at: int = NOW - 60_000, **changes: obje
     """A dead letter of route n/r."""
     values: dict[str, object] = {
         "route": "n/r",
-        "message_id": message_id,
-        "id": message_id,
-        "subject": "s",
         "dead_lettered_at": at,
-        "reason": Reason.EXHAUSTED,
-        "error_class": "404",
-        "target": "t",
         "url": "http://t.example/hook",
         "attempts": 2,
         "errors": (ErrorNote("404", at - 5_000, "HTTP 404", "no such account"),),
         "envelope": {"subject": "s", "body": {"url": "http://t.example/hook", "content": "hello"}},
     }
-    return DeadLetter(**(values | changes))  # type: ignore[arg-type]  # of a table
+    return a_dead_letter(message_id, **(values | changes))
 
 
 def attempt(number: int, outcome: str = "failed", **changes: object) -> AttemptEntry:

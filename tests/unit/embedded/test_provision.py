@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetterFilter
 from chaski_core.errors import BackendUnavailableError, RouteConflictError
 from chaski_core.ports import OutgoingMessage
-from chaski_core.retry.ladder import Ladder, Reason, RetryPolicy, Rung
+from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
 from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_embedded.backend import EmbeddedBackend
@@ -17,6 +17,7 @@ from chaski_embedded.broker import housekeeping
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.provision import drop_drained, resolve
 from support.clocks import SteppedClock
+from support.dead_letters.builder import a_dead_letter
 
 Open = Callable[[], Awaitable[EmbeddedBroker]]
 FAST, SLOW = Rung("fast", 5), Rung("slow", 900)
@@ -190,7 +191,7 @@ async def test_dead_letters_are_kept_for_the_retention_of_their_route(
     """Three days here; a route that is not in the folder has the default of 30."""
     await resolve(broker, ROUTE)
     store = EmbeddedBackend(broker).dead_letters
-    letter = DeadLetter("ns/r", "m1", "m1", "s", clock.now_ms(), Reason.REFUSED, "refused", "none", "", 1, (), {})
+    letter = a_dead_letter(dead_lettered_at=clock.now_ms())
     for each in (letter, replace(letter, route="ns/other", message_id="m2", id="m2")):
         await store.put(each)
     left = []

@@ -39,13 +39,15 @@ def test_a_changed_file_is_reloaded(tmp_path: Path) -> None:
     assert files.find("n", "b") is None
 
 
-@pytest.mark.parametrize("broken", ["kind: Nothing", "a: [", ""], ids=["kind", "yaml", "empty"])
-def test_an_invalid_file_keeps_the_previous_routes(tmp_path: Path, broken: str) -> None:
+@pytest.mark.parametrize(
+    "broken", [b"kind: Nothing", b"a: [", b"", b"a: \xff"], ids=["kind", "yaml", "empty", "not UTF-8"]
+)
+def test_an_invalid_file_keeps_the_previous_routes(tmp_path: Path, broken: bytes) -> None:
     """A mistake in a mounted file must not remove a running ingest's routes."""
     file = tmp_path / "r.yaml"
     file.write_text(resolved_text("a"))
     files = RouteFiles(tmp_path)
-    file.write_text(broken)
+    file.write_bytes(broken)
     assert not files.refresh()
     assert files.find("n", "a") is not None
     file.unlink()
@@ -61,7 +63,7 @@ def test_every_error_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(resolved_text("a"))
     with pytest.raises(InvalidRouteError) as caught:
         RouteFiles(tmp_path)
-    assert [fault.field for fault in caught.value.faults] == ["a.yaml: kind", "c.yaml: metadata.name"]
+    assert [fault.field for fault in caught.value.errors] == ["a.yaml: kind", "c.yaml: metadata.name"]
 
 
 def test_the_command_reports_invalid_routes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,11 +11,11 @@ from uuid import uuid4
 from chaski_core.errors import BackendError
 from chaski_core.ports import MAX_BATCH_ENTRIES, Clock, Queue, ReceivedMessage
 from chaski_worker.consumer.intake import OldestReceived, WorkloadStats
-from chaski_worker.delivery.backoff import backoff_seconds
 from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.lanes.base import LaneRunner
 from chaski_worker.lanes.lane import Lane, LaneKey, split_by_group
 from chaski_worker.lanes.visibility import VisibilityManager
+from chaski_worker.settings import BACKEND_BACKOFF
 
 _log = logging.getLogger(__name__)
 _EARLY_RESPONSE_SECONDS = 0.2
@@ -160,7 +160,7 @@ class Consumer:
                 # The same attempt id again: if the lost response held messages, they are returned at once.
                 failures += 1
                 _log.warning("could not receive from %s, will retry: %s", queue.url, error)
-                await asyncio.sleep(backoff_seconds(failures, self._random()))
+                await asyncio.sleep(BACKEND_BACKOFF.equal_jitter(failures, self._random()))
                 if self._clock.monotonic() - named_at > _ATTEMPT_ID_SECONDS:
                     attempt_id, named_at = uuid4().hex, self._clock.monotonic()
                 continue

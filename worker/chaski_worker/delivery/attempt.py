@@ -21,10 +21,10 @@ from chaski_core.message.identity import is_label
 from chaski_core.ports import Clock
 from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_core.values import message_value
-from chaski_worker.delivery.backoff import backoff_seconds
 from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.delivery.triage import Deliverable
 from chaski_worker.guard.guard import NO_TARGET, Guard, Refusal, Target
+from chaski_worker.settings import BACKEND_BACKOFF
 from chaski_worker.shortage.detection import ShortageError
 from chaski_worker.shortage.reporting import Shortages
 
@@ -221,7 +221,7 @@ class ShortageRetry:
             lasted = self._shortages.observe(shortage)
             if self._intake.is_crowded(shortage):
                 raise ParkLaneError(hidden_seconds(lasted))
-            await self._pause(min(_MAX_WAIT_SECONDS, backoff_seconds(failures, self._random())))
+            await self._pause(min(_MAX_WAIT_SECONDS, BACKEND_BACKOFF.equal_jitter(failures, self._random())))
             if self._stopping.is_set():
                 return None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from chaski_core.message.envelope import HttpRequest
-from chaski_core.message.http_rules import header_faults, method_faults, syntax_faults
+from chaski_core.message.http_rules import header_errors, method_errors, syntax_errors
 from chaski_core.message.target_url import TargetUrl
 from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_runtime.http.client import Response
@@ -150,16 +150,16 @@ def _shortage(error: Exception, dial: DialRecord) -> Shortage | None:
 
 @functools.lru_cache(_CACHED_HEADER_SETS)
 def _validate(method: str, headers: tuple[tuple[str, str], ...]) -> Refusal | None:
-    if faults := method_faults(method):
-        return Refusal(RefusalReason.METHOD, str(faults[0]))
-    if faults := header_faults(headers):
-        return Refusal(RefusalReason.HEADER, str(faults[0]))
+    if errors := method_errors(method):
+        return Refusal(RefusalReason.METHOD, str(errors[0]))
+    if errors := header_errors(headers):
+        return Refusal(RefusalReason.HEADER, str(errors[0]))
     return None
 
 
 def _validate_own(headers: Headers) -> Refusal | None:
-    faults = syntax_faults(headers)
-    return Refusal(RefusalReason.HEADER, str(faults[0])) if faults else None
+    errors = syntax_errors(headers)
+    return Refusal(RefusalReason.HEADER, str(errors[0])) if errors else None
 
 
 def _merged(given: Headers, own: Headers) -> Headers:

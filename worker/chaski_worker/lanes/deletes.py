@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from chaski_core.ports import ReceivedMessage
-from chaski_worker.delivery.backoff import backoff_seconds
 from chaski_worker.lanes.lane import Lane
 from chaski_worker.lanes.visibility import VisibilityManager
+from chaski_worker.settings import BACKEND_BACKOFF
 
 _log = logging.getLogger(__name__)
 End = TypeVar("End")
@@ -91,7 +91,7 @@ class LaneDeletes(Generic[End]):
                     raise lane.lose(f"the queue refused a delete: {failure.reason}")
                 failures += 1
                 _log.warning("could not delete a message, will retry: %s", failure.reason)
-                await asyncio.sleep(backoff_seconds(failures, self._random()))
+                await asyncio.sleep(BACKEND_BACKOFF.equal_jitter(failures, self._random()))
         finally:
             lane.may_continue.set()  # where the lane is lost, the next check says so
         self._task = None

@@ -12,10 +12,10 @@ from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.message.subject import group_id, hop_deduplication_id
 from chaski_core.ports import Clock, DeadLetterStore, Failed, OutgoingMessage, Queue, ReceivedMessage, Sent
 from chaski_core.retry.ladder import GiveUp, LadderState, Retry
-from chaski_worker.delivery.backoff import backoff_seconds
 from chaski_worker.delivery.triage import Deliverable, Undeliverable, url_of
 from chaski_worker.lanes.batcher import Batcher
 from chaski_worker.lanes.lane import Lane
+from chaski_worker.settings import BACKEND_BACKOFF
 
 _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -52,7 +52,7 @@ class BackendRetry:
                 failures += 1
                 self._on_failure(to)
                 _log.warning("could not %s, will retry: %s", what, error)
-                await asyncio.sleep(backoff_seconds(failures, self._random()))
+                await asyncio.sleep(BACKEND_BACKOFF.equal_jitter(failures, self._random()))
 
     async def try_once(self, what: str, operation: Callable[[], Awaitable[None]]) -> None:
         """Runs a cleanup that may fail, because the thing it removes expires by itself."""

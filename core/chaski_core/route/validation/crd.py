@@ -97,7 +97,7 @@ def _filled_object(value: dict[str, Any], node: Mapping[str, Any]) -> dict[str, 
 def known_part(document: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a document without the fields that the definition does not describe, as the API server prunes them.
 
-    For documents of another release, whose unknown fields would be faults. `apiVersion`, `kind` and `metadata` are kept
+    For documents of another release, whose unknown fields would be errors. `apiVersion`, `kind` and `metadata` are kept
     unchanged.
     """
     schema = route_schema()

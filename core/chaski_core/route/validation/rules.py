@@ -1,6 +1,6 @@
-"""Validation by rules: the definition's `x-kubernetes-validations`, each fault located at its entry.
+"""Validation by rules: the definition's `x-kubernetes-validations`, each error located at its entry.
 
-The API server reports a rule's fault at the rule's `fieldPath` and names the first offending value. To report all of
+The API server reports a rule's error at the rule's `fieldPath` and names the first offending value. To report all of
 them, with their place, a rule that fails is evaluated again on copies in which the list at `fieldPath` has only one entry,
 then on the lists inside that entry likewise; the message is that of the copy, so it names that entry.
 """
@@ -44,7 +44,7 @@ def route_rules() -> Node:
     return _compiled(route_schema())
 
 
-def rule_faults(new: Any, old: Any, blocked: Sequence[Path]) -> list[FieldError]:
+def rule_errors(new: Any, old: Any, blocked: Sequence[Path]) -> list[FieldError]:
     """All breaches of rules.
 
     Args:
@@ -59,7 +59,7 @@ def _walk(node: Node, new: Any, old: Any, path: Path, blocked: Sequence[Path]) -
     if not any(place[: len(path)] == path for place in blocked):
         for rule in node.rules:
             if not rule.is_transition or old is not None:
-                yield from _Case(rule, path, old).faults(new)
+                yield from _Case(rule, path, old).errors(new)
     if isinstance(new, dict):
         for name, child in node.properties.items():
             if name in new:
@@ -89,7 +89,7 @@ class _Case:
     path: Path  # of the node
     old: Any
 
-    def faults(self, value: Any) -> list[FieldError]:
+    def errors(self, value: Any) -> list[FieldError]:
         """All breaches of the rule by a node's value."""
         try:
             if not self._fails(value):
@@ -102,7 +102,7 @@ class _Case:
             return [FieldError(path_text((*self.path, *self.rule.names)), f"can't be evaluated: {error}")]
 
     def _in_list(self, value: Any, at: Path, shown: Path) -> list[FieldError]:
-        """The faults in the list at `at`, which is at `shown` in the whole document."""
+        """The errors in the list at `at`, which is at `shown` in the whole document."""
         items = _get(value, at)
         if self._fails(_put(value, at, [])):
             return [self._fault(shown, value)]  # about the list as a whole: even an empty one fails

@@ -20,7 +20,7 @@ _COPIED = (
     *("type", "enum", "required", "pattern", "minimum", "maximum"),
     *("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"),
 )
-# After one of these a rule could fail unexpectedly or repeat a reported fault. The API server skips all rules of the
+# After one of these a rule could fail unexpectedly or repeat a reported error. The API server skips all rules of the
 # whole object then.
 _BLOCKING = frozenset({"type", "enum", "required", "maxLength", "maxItems", "maxProperties", "minItems"})
 
@@ -42,22 +42,22 @@ _METADATA: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class SchemaFault:
-    """One fault of a document by the schema."""
+class SchemaError:
+    """One error of a document by the schema."""
 
     path: Path
     message: str
     blocking: bool  # rules about this place can't be evaluated
 
-    def as_fault(self) -> FieldError:
-        """The fault as users see it."""
+    def as_field_error(self) -> FieldError:
+        """The error as users see it."""
         return FieldError(path_text(self.path), self.message)
 
 
-def schema_faults(document: Mapping[str, Any]) -> list[SchemaFault]:
-    """All faults of a document with defaults by the schema."""
+def schema_errors(document: Mapping[str, Any]) -> list[SchemaError]:
+    """All errors of a document with defaults by the schema."""
     return [
-        SchemaFault(tuple(error.absolute_path), _message(error), error.validator in _BLOCKING)
+        SchemaError(tuple(error.absolute_path), _message(error), error.validator in _BLOCKING)
         for error in _validator().iter_errors(document)
     ]
 

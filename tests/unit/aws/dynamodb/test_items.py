@@ -23,6 +23,7 @@ from chaski_aws.dynamodb.table import INDEX_KEYS, TTL_ATTRIBUTE, table_definitio
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter, ReplayMark
 from chaski_core.ports import AttemptRecord
 from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
+from support.dead_letters.builder import a_dead_letter
 
 NOON = 1_800_000_000_000
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -84,7 +85,7 @@ def test_no_item_exceeds_dynamodbs_limit(body: int, errors: int, text: int) -> N
 
 def test_missing_parts_are_reported_in_the_detail() -> None:
     """Parts outlive their dead letter; if they are missing, the message does not appear as empty."""
-    letter = DeadLetter("ns/r", "i", "i", "s", NOON, Reason.EXHAUSTED, "500", "t", "u", 1, (), None, b"\xff" * 399_990)
+    letter = a_dead_letter(envelope=None, raw=b"\xff" * 399_990)
     stored = dead_letter_items(letter, 30)
     assert len(stored.parts) == 2
     assert read_dead_letter(stored.dead_letter, stored.parts).raw == letter.raw
@@ -92,7 +93,7 @@ def test_missing_parts_are_reported_in_the_detail() -> None:
     assert "no longer in the store" in read_dead_letter(stored.dead_letter, stored.parts[:1]).detail
 
 
-LETTER = DeadLetter("ns/r", "i", "i", "s", NOON, Reason.EXHAUSTED, "500", "t", "u", 1, (), {"subject": "s"})
+LETTER = a_dead_letter("i", dead_lettered_at=NOON)
 
 
 @pytest.mark.parametrize(

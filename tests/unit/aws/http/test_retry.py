@@ -3,7 +3,7 @@
 import pytest
 
 from chaski_aws.http.responses import FailureKind
-from chaski_aws.http.retry import MAX_DELAY_SECONDS, MAX_TRIES, RetryBudget, longest_delay
+from chaski_aws.http.retry import BACKOFF, MAX_TRIES, THROTTLED_BACKOFF, RetryBudget
 
 TRANSIENT = [FailureKind.CONNECTION, FailureKind.SERVER, FailureKind.THROTTLED, FailureKind.TIMEOUT]
 
@@ -12,14 +12,14 @@ TRANSIENT = [FailureKind.CONNECTION, FailureKind.SERVER, FailureKind.THROTTLED, 
 def test_delay_is_random_between_zero_and_the_longest(kind: FailureKind) -> None:
     """Full jitter: callers that failed together do not retry together."""
     assert RetryBudget().delay(kind, 1, 0.0) == 0
-    assert RetryBudget().delay(kind, 2, 0.5) == longest_delay(kind, 2) / 2
+    assert RetryBudget().delay(kind, 2, 0.5) == (0.5 if kind is FailureKind.THROTTLED else 0.1)
 
 
 def test_longest_delay_doubles_up_to_its_bound() -> None:
     """Throttling starts higher."""
-    assert [longest_delay(FailureKind.SERVER, tries) for tries in (1, 2, 3)] == [0.1, 0.2, 0.4]
-    assert longest_delay(FailureKind.THROTTLED, 1) == 0.5
-    assert longest_delay(FailureKind.SERVER, 50) == MAX_DELAY_SECONDS
+    assert [BACKOFF.seconds(tries) for tries in (1, 2, 3)] == [0.1, 0.2, 0.4]
+    assert THROTTLED_BACKOFF.seconds(1) == 0.5
+    assert BACKOFF.seconds(50) == THROTTLED_BACKOFF.seconds(50) == 5.0
 
 
 @pytest.mark.parametrize("kind", [FailureKind.REJECTED, FailureKind.CREDENTIALS, FailureKind.SKEWED])

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_aws.sqs.batches import MAX_BATCH_BYTES, NOT_ANSWERED, entries, failures, results, split_by_size
-from chaski_core.ports import Failed, OutgoingMessage
+from chaski_aws.sqs.batches import NOT_ANSWERED, entries, failures, results, split_by_size
+from chaski_core.ports import MAX_BATCH_BYTES, Failed, OutgoingMessage
 
 
 def message(size: int, group: str = "g") -> OutgoingMessage:

@@ -9,10 +9,10 @@ import pytest
 from chaski_cli.demo.experiment import EXPECTED, Metrics, Result, Row, in_order, messages, read_metrics, rows
 from chaski_cli.demo.target import ENDPOINTS
 from chaski_core.dead_letter import DeadLetter
-from chaski_core.retry.ladder import Reason
 from chaski_ingest.metrics import IngestMetrics
 from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_worker.metrics import WorkerMetrics
+from support.dead_letters.builder import a_dead_letter
 
 METRICS = Metrics(
     accepted={"test_subject": 200},
@@ -26,7 +26,7 @@ EXACT = Result(dict(EXPECTED), METRICS, first_attempts_in_order=True)
 
 def dead_letter(target: str) -> DeadLetter:
     """A dead letter of that target."""
-    return DeadLetter("demo/experiment", "id", "id", "s", 0, Reason.EXHAUSTED, "400", target, "", 1, (), {})
+    return a_dead_letter(route="demo/experiment", error_class="400", target=target)
 
 
 def test_the_expected_table_is_exact() -> None:

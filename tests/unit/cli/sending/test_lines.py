@@ -9,7 +9,6 @@ import pytest
 from chaski_cli.sending.lines import (
     MAX_CHUNK_BYTES,
     MAX_CHUNK_LINES,
-    MAX_MESSAGE_BYTES,
     Line,
     Rejected,
     Selection,
@@ -19,6 +18,7 @@ from chaski_cli.sending.lines import (
     prepare,
     sort_results,
 )
+from chaski_core.ports import MAX_MESSAGE_BYTES
 from chaski_runtime.process.command_error import CommandError
 
 ACCEPTED = {"status": 202}

@@ -4,7 +4,7 @@ import pytest
 
 from chaski_console.data.search import InvalidSearchError, Search, read_search
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
-from chaski_core.retry.ladder import Reason
+from support.dead_letters.builder import a_dead_letter
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000
@@ -12,7 +12,7 @@ HOUR = 3_600_000
 
 def dead_letter(at: int) -> DeadLetter:
     """A dead letter with this time."""
-    return DeadLetter("n/r", "id", "id", "s", at, Reason.EXHAUSTED, "404", "t", "http://a.example/", 1, (), {})
+    return a_dead_letter(dead_lettered_at=at)
 
 
 @pytest.mark.parametrize(

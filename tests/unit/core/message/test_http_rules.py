@@ -4,19 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.message.http_rules import header_faults, method_faults, syntax_faults
+from chaski_core.message.http_rules import header_errors, method_errors, syntax_errors
 
 
 @pytest.mark.parametrize("method", ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT", "post"])
 def test_methods_for_content_are_allowed(method: str) -> None:
     """In upper or lower case."""
-    assert method_faults(method) == []
+    assert method_errors(method) == []
 
 
 @pytest.mark.parametrize("method", ["", "CONNECT", "TRACE", "OPTIONS", "GET /x", "POST\r\n", "pos\u017f", "ﬁ"])
 def test_other_methods_are_refused(method: str) -> None:
     """The fault repeats no control characters."""
-    [fault] = method_faults(method)
+    [fault] = method_errors(method)
     assert fault.field == "body.method"
     assert str(fault).isprintable()
 
@@ -33,7 +33,7 @@ ALLOWED = [
 @pytest.mark.parametrize("header", ALLOWED)
 def test_a_targets_own_headers_are_allowed(header: tuple[str, str]) -> None:
     """Any header that is not forbidden."""
-    assert header_faults([header]) == []
+    assert header_errors([header]) == []
 
 
 FORBIDDEN = [
@@ -70,7 +70,7 @@ FORBIDDEN = [
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_forbidden_headers_are_refused(name: str) -> None:
     """By name, in any case, with the reason."""
-    [fault] = header_faults([(name, "x")])
+    [fault] = header_errors([(name, "x")])
     assert fault.field == f"body.headers.{name}"
     assert fault.message.startswith("can't be set: ")
 
@@ -82,15 +82,15 @@ BROKEN += [("X", value) for value in ("a\r\nb", "a\nb", "a\0", "a\x7f", "é", "\
 @pytest.mark.parametrize("header", BROKEN)
 def test_headers_with_invalid_syntax_are_refused(header: tuple[str, str]) -> None:
     """The fault does not repeat the value."""
-    [fault] = header_faults([header])
+    [fault] = header_errors([header])
     assert str(fault).isprintable()
     assert str(fault).isascii()
-    assert syntax_faults([header]) == [fault]
+    assert syntax_errors([header]) == [fault]
 
 
 def test_chaskis_own_headers_are_checked_by_syntax_only() -> None:
     """Chaski may set headers that a producer may not."""
-    assert syntax_faults([("Chaski-Attempt", "1"), ("webhook-id", "x")]) == []
+    assert syntax_errors([("Chaski-Attempt", "1"), ("webhook-id", "x")]) == []
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_chaskis_own_headers_are_checked_by_syntax_only() -> None:
 )
 def test_headers_are_bounded(headers: list[tuple[str, str]], words: str) -> None:
     """In number and in size."""
-    [fault] = header_faults(headers)
+    [fault] = header_errors(headers)
     assert fault.field == "body.headers"
     assert words in fault.message
 
@@ -108,6 +108,6 @@ def test_headers_are_bounded(headers: list[tuple[str, str]], words: str) -> None
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=4))
 def test_headers_without_a_fault_are_safe_to_write(headers: list[tuple[str, str]]) -> None:
     """No accepted header can end a line."""
-    if not header_faults(headers):
+    if not header_errors(headers):
         assert all(name and name.isascii() and value.isascii() for name, value in headers)
         assert not any(set("\r\n\0:") & set(name) or set("\r\n\0") & set(value) for name, value in headers)

@@ -68,7 +68,7 @@ def test_faults_of_several_documents_name_their_document() -> None:
     bad = changed({"spec.ordering": "x", "spec.queues.0.partitions": 0})
     with pytest.raises(InvalidRouteError) as refused:
         load_routes(yaml.safe_dump_all([base(), bad, {"kind": "Secret", "apiVersion": "v1"}, base()]))
-    assert [fault.field for fault in refused.value.faults] == [
+    assert [fault.field for fault in refused.value.errors] == [
         "document 2: spec.ordering",
         "document 2: spec.queues[0].partitions",
         "document 3: apiVersion",

@@ -87,14 +87,14 @@ def test_an_invalid_manifest_is_refused_with_its_line(text: str, fault: str) -> 
     """The first fault has the line and the reason."""
     with pytest.raises(InvalidRouteError) as refused:
         read_documents(text)
-    assert str(refused.value.faults[0]).startswith(fault)
+    assert str(refused.value.errors[0]).startswith(fault)
 
 
 def test_every_fault_is_reported() -> None:
     """Two duplicate keys are two faults."""
     with pytest.raises(InvalidRouteError) as refused:
         read_documents("a: 1\na: 2\nb: {c: 1, c: 2}\n")
-    assert [fault.message.split(":")[0] for fault in refused.value.faults] == ["line 2", "line 3"]
+    assert [fault.message.split(":")[0] for fault in refused.value.errors] == ["line 2", "line 3"]
 
 
 def test_a_small_text_can_not_become_a_huge_document() -> None:
@@ -103,5 +103,5 @@ def test_a_small_text_can_not_become_a_huge_document() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     with pytest.raises(InvalidRouteError) as refused:
         read_documents("\n".join(lines))
-    assert len(refused.value.faults) == 1
-    assert "too large" in refused.value.faults[0].message
+    assert len(refused.value.errors) == 1
+    assert "too large" in refused.value.errors[0].message

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetterFilter
 from chaski_core.message.subject import first_deduplication_id
 from chaski_core.ports import AttemptEntry, AttemptRecord, OutgoingMessage
-from chaski_core.retry.ladder import LadderState, Reason
+from chaski_core.retry.ladder import LadderState
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import housekeeping, writer
 from chaski_embedded.broker.broker import EmbeddedBroker
@@ -18,6 +18,7 @@ from chaski_embedded.provision import resolve
 from chaski_embedded.storage import schema
 from chaski_embedded.storage.reader import open_reader
 from support.clocks import SteppedClock
+from support.dead_letters.builder import a_dead_letter
 from unit.embedded.broker.test_housekeeping import rows, sweep
 from unit.embedded.test_provision import ROUTE
 
@@ -45,12 +46,7 @@ async def fill(broker: EmbeddedBroker, clock: SteppedClock) -> str:
     now = clock.now_ms()
     waits, delivered, dead = (each.message_id for each in taken)
     backend.journal.note(AttemptEntry(delivered, "delivered", "s", "ns/r", 1, now, "first", "delivered", "", 200, 1.0))
-    await backend.dead_letters.put(
-        DeadLetter(
-            route="ns/r", message_id=dead, id="dead", subject="s", dead_lettered_at=now, reason=Reason.EXHAUSTED, error_class="503",
-            target="t", url="http://t.example/", attempts=1, errors=(), envelope={"subject": "s"},
-        )
-    )  # fmt: skip
+    await backend.dead_letters.put(a_dead_letter(dead, id="dead", dead_lettered_at=now, error_class="503"))
     record = AttemptRecord(LadderState("5xx", 0, ()), now)
     await backend.attempt_records.write(waits, record)
     await queue.delete([each.receipt_handle for each in taken[1:]])

@@ -9,20 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, ReplayClaim, ReplayMark
+from chaski_core.dead_letter import Claimed, DeadLetterFilter, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
 from chaski_core.ports import OutgoingMessage, QueueCounts, Sent
-from chaski_core.retry.ladder import Reason
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.control.address import FOLDER_NAME, MAX_PATH_BYTES, SOCKET_NAME
 from chaski_embedded.control.client import find_owner
 from chaski_embedded.control.server import start_control_server
 from support.clocks import SteppedClock
+from support.dead_letters.builder import a_dead_letter
 
-LETTER = DeadLetter(
-    "ns/r", "m1", "m1", "s", 1_800_000_000_000, Reason.EXHAUSTED, "404", "t", "https://t/", 1, (), {"subject": "s"}
-)
+LETTER = a_dead_letter()
 
 
 async def test_a_client_sends_marks_and_discards(tmp_path: Path) -> None:

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from chaski_core.errors import BackendRejectedError
-from chaski_core.ports import Failed
+from chaski_core.ports import MAX_BATCH_BYTES, Failed
 from chaski_embedded.sqs_api.batches import (
-    MAX_BATCH_BYTES,
     batch_json,
     check_batch_size,
     check_fifo_batch,

@@ -15,12 +15,12 @@ from chaski_core.errors import BackendRejectedError
 from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.message.subject import first_deduplication_id, group_id, hop_deduplication_id, replay_deduplication_id
 from chaski_core.ports import AttemptEntry, OutgoingMessage, Sent
-from chaski_core.retry.ladder import Reason
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.broker.queue import EmbeddedQueue
 from chaski_embedded.storage import dead_letters, schema
 from chaski_embedded.storage.reader import Reader, State, Trace, open_reader
+from support.dead_letters.builder import a_dead_letter
 
 SUBJECT = "order 7 \U0001f600"
 NOON = 1_800_000_000_000
@@ -77,8 +77,8 @@ def letter(message_id: str, at: int = NOON, label: str = "order-1", replay_of: s
     """A dead letter of a message."""
     document = write_envelope({"subject": SUBJECT, "body": {}}, Metadata(id=label, replay_of=replay_of))
     envelope = json_codec.loads(document)
-    return DeadLetter(
-        "ns/r", message_id, label, SUBJECT, at, Reason.EXHAUSTED, "503", "t", "http://x/", 1, (), envelope
+    return a_dead_letter(
+        message_id, id=label, subject=SUBJECT, dead_lettered_at=at, error_class="503", envelope=envelope
     )
 
 

@@ -13,12 +13,13 @@ import pytest
 
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter, ReplayMark
 from chaski_core.ports import AttemptEntry, AttemptRecord, ReceivedMessage
-from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
+from chaski_core.retry.ladder import ErrorNote, LadderState
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.storage import schema
 from chaski_embedded.storage.reader import Reader, open_reader
 from support.clocks import SteppedClock
+from support.dead_letters.builder import a_dead_letter
 
 DUMP = Path(__file__).parents[1] / "data" / "before_identities.sql"
 AT = 1_799_999_000_000
@@ -45,11 +46,16 @@ def reader(broker: EmbeddedBroker) -> Iterator[Reader]:
 
 def letter(label: str, replay: ReplayMark | None = None) -> DeadLetter:
     """A dead letter as that release stored it: by label, with the time at which its message was sent."""
-    return DeadLetter(
-        "ns/r", label, label, SUBJECT, AT + ord(label), Reason.EXHAUSTED, "503", "t", "http://x/", 1,
-        (ErrorNote("503", AT, "HTTP 503", "busy"),),
-        {"subject": SUBJECT, "body": {"url": "http://x/"}, "metadata": {"id": label}}, replay=replay,
-    )  # fmt: skip
+    return a_dead_letter(
+        label,
+        subject=SUBJECT,
+        dead_lettered_at=AT + ord(label),
+        error_class="503",
+        url="http://x/",
+        errors=(ErrorNote("503", AT, "HTTP 503", "busy"),),
+        envelope={"subject": SUBJECT, "body": {"url": "http://x/"}, "metadata": {"id": label}},
+        replay=replay,
+    )
 
 
 async def take(broker: EmbeddedBroker, queue: str) -> list[ReceivedMessage]:

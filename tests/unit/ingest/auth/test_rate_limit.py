@@ -1,32 +1,21 @@
 """Rate limits of producers."""
 
-from chaski_ingest.auth.rate_limit import RateLimits, TokenBucket
+from chaski_ingest.auth.rate_limit import RateLimits, retry_after
 
 
-def test_a_bucket_gives_its_rate_and_returns_a_retry_time() -> None:
-    """One second of the rate at once, then as it fills."""
+def test_a_batch_is_debited_and_the_wait_is_in_whole_seconds_up_to_an_hour() -> None:
+    """A producer of 10 a second that sent 100 waits for 10 seconds; however large its debt, at most an hour."""
     now = 0.0
-    bucket = TokenBucket(5, lambda: now)
-    assert [bucket.take(1) for _ in range(6)] == [0, 0, 0, 0, 0, 1]
-    now = 0.2
-    assert (bucket.take(1), bucket.take(1)) == (0, 1)
-    now = 1_000.0
-    assert [bucket.take(1) for _ in range(6)] == [0, 0, 0, 0, 0, 1]
-
-
-def test_a_batch_is_debited_afterwards() -> None:
-    """It leaves a debt, so that on average the rate holds."""
-    now = 0.0
-    bucket = TokenBucket(10, lambda: now)
-    assert bucket.take(1) == 0
+    bucket = RateLimits(lambda: now).bucket("a/b", "p", 10)
+    assert retry_after(bucket.take(1)) == 0
     bucket.debit(99)
-    assert bucket.take(1) == 10
-    now = 9.0
-    assert bucket.take(1) == 1
+    assert retry_after(bucket.take(1)) == 10
+    now = 9.05
+    assert retry_after(bucket.take(1)) == 1
     now = 9.2
-    assert bucket.take(1) == 0
+    assert retry_after(bucket.take(1)) == 0
     bucket.debit(10_000_000)
-    assert bucket.take(1) == 3_600  # at most an hour
+    assert retry_after(bucket.take(1)) == 3_600
 
 
 def test_buckets_are_independent_and_their_number_is_bounded() -> None:

@@ -41,14 +41,48 @@ def test_shortages_are_parsed_and_combined() -> None:
     """A gauge of 1 is a shortage, 0 a former one; labels may have any content."""
     lines = (
         'chaski_shortage{namespace="n",reason="descriptors",route="r",target="all"} 1.0\n'
-        'chaski_shortage{namespace="n",reason="certificate",route="r",target="a} b\\"c"} 1\n'
+        'chaski_shortage{namespace="n",reason="certificate",route="r",target="a} b\\"c"} 1 1764485000000\n'
         'chaski_shortage{namespace="n",reason="memory",route="r",target="all"} 0.0\n'
     )
     pod = figures(page(reading(1)) + lines)
     assert pod is not None
-    assert pod.shortages == {("descriptors", "all"), ("certificate", 'a} b\\"c')}
+    assert pod.shortages == {("descriptors", "all"), ("certificate", 'a} b"c')}
     other = replace(pod, shortages=frozenset({("ports", "crm")}))
     assert combine([pod, None, other]).shortages == pod.shortages | {("ports", "crm")}
+
+
+LANES = 'chaski_lanes{queue="q"} 3\nchaski_lanes_limit{queue="q"} 10\n'
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        'chaski_lanes{queue="r"} NaN',
+        'chaski_lanes_limit{queue="r"} NaN',
+        'chaski_subjects{queue="r"} NaN',
+        'chaski_attempts_total{queue="r"} +Inf',
+        'chaski_held_bytes{queue="r"} -Inf',
+    ],
+)
+def test_a_sum_that_is_not_a_number_is_unknown(sample: str) -> None:
+    """The Pod counts as unresponsive; one odd page must not fail the whole route's scaling."""
+    assert figures(LANES) is not None
+    assert figures(f"{LANES}{sample}\n") is None
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf"])
+def test_a_mean_that_is_not_a_number_is_not_known(value: str) -> None:
+    """Not zero, which would make it the fastest Pod."""
+    pod = figures(f'{LANES}chaski_attempt_mean_seconds{{queue="q"}} {value}\n')
+    assert pod is not None
+    assert pod.attempt_seconds is None
+
+
+def test_samples_may_have_timestamps() -> None:
+    """A proxy may add them."""
+    pod = figures(LANES.replace("\n", " 1764485000000\n"))
+    assert pod is not None
+    assert (pod.lanes, pod.full) == (3, False)
 
 
 @pytest.mark.parametrize("text", ["", "not metrics", page(), 'chaski_lanes{state="busy"} many\n'])

@@ -100,7 +100,7 @@ def test_failure_on_aws_belongs_to_queues_or_table(
 
 def test_invalid_route_has_all_other_conditions_unknown() -> None:
     """All conditions exist from the first reconciliation on."""
-    accepted, *others = conditions_for(RouteObservation(faults=[FieldError("spec.queues", "is missing")]))
+    accepted, *others = conditions_for(RouteObservation(errors=[FieldError("spec.queues", "is missing")]))
     assert {each.status for each in others} == {"Unknown"}
     assert (accepted.type, accepted.status, accepted.reason) == ("Accepted", "False", "InvalidSpec")
     assert "spec.queues: is missing" in accepted.message

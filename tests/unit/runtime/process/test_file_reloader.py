@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
+from chaski_core.errors import FieldError, InvalidRouteError
+from chaski_runtime.process.file_reloader import Contents, Reloaded, ReloadedFiles
 
 
 class Files:
@@ -59,3 +60,48 @@ def test_a_file_that_could_not_be_opened_is_opened_again(tmp_path: Path) -> None
     assert files.check() == b"1"
     files.error = None
     assert files.check() == b"2"
+
+
+def test_an_unreadable_file_is_logged_once_and_used_again_once_it_can_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last value is kept; the same error is not logged at each check, and the end of it is."""
+    files = Files(tmp_path)
+    aside = tmp_path / "aside"
+    files.file.rename(aside)
+    files.file.symlink_to("/proc/self/mem")  # is a file, and reading it fails, also for root
+    with caplog.at_level(logging.INFO):
+        assert [files.check(), files.check(), files.check()] == [b"1", b"1", b"1"]
+        aside.replace(files.file)
+        assert [files.check(), files.check()] == [b"1", b"1"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    files.file.write_bytes(b"2")
+    assert files.check() == b"2"
+
+
+def test_a_second_error_is_logged_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It shows what is still wrong after a first repair."""
+    files = Files(tmp_path)
+    for number in (2, 3):
+        files.file.write_bytes(str(number).encode())
+        files.error = ValueError(f"fault {number}")
+        files.check()
+        files.check()
+    assert len(caplog.records) == 2
+
+
+def test_invalid_contents_of_any_kind_are_survived(tmp_path: Path) -> None:
+    """A route file that is invalid raises an exception of its own."""
+    file = tmp_path / "a"
+    file.write_bytes(b"1")
+
+    def make(content: bytes) -> bytes:
+        if content == b"2":
+            raise InvalidRouteError([FieldError("spec", "is missing")])
+        return content
+
+    reloaded = Reloaded("a", file.read_bytes, make)
+    for content, changed, value in ((b"2", False, b"1"), (b"1", True, b"1"), (b"3", True, b"3")):
+        file.write_bytes(content)
+        assert reloaded.refresh() is changed
+        assert reloaded.current == value

@@ -61,7 +61,7 @@ def test_a_signing_secret_that_can_not_be_used_is_named_with_its_field(tmp_path:
     route = replace(make_route(), signing_secret="keys")
     with pytest.raises(InvalidInputError) as raised:
         make_deliverer(route, worker_metrics(), DelivererDependencies(SystemClock(), secrets=tmp_path))
-    assert [fault.field for fault in raised.value.faults] == ["spec.signing.secretName"]
+    assert [fault.field for fault in raised.value.errors] == ["spec.signing.secretName"]
 
 
 @pytest.mark.promise(9)
