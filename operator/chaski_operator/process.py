@@ -3,38 +3,40 @@
 import asyncio
 import logging
 import random
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from chaski_aws.provision.clients import Aws, BotoAws
 from chaski_aws.provision.desired import ProvisionSettings
-from chaski_aws.provision.plan import DrainRule
 from chaski_core.ports import Clock
-from chaski_operator.autoscaling.loop import Autoscaler
+from chaski_operator.autoscaling.cluster_view import ClusterView
+from chaski_operator.autoscaling.loop import run_autoscaler
 from chaski_operator.installation import InstallationUnknownError, installation_of
-from chaski_operator.kube.cache import ObjectCache, RouteCache, key_of
-from chaski_operator.kube.handlers import KopfThread, event_registry
-from chaski_operator.kube.informers import Informers
+from chaski_operator.kube.cache import ObjectCache, key_of, route_of
+from chaski_operator.kube.informers import Informer
 from chaski_operator.kube.lease import Lease, LeaseLostError
-from chaski_operator.kube.workqueue import WorkQueue
-from chaski_operator.manifests.kinds import KINDS
+from chaski_operator.kube.workqueue import Key, WorkQueue
+from chaski_operator.manifests.kinds import POD, REPLAY, ROUTE, Kind, Object
 from chaski_operator.metrics import OperatorMetrics
 from chaski_operator.replay.reconciler import ReplayReconciler
 from chaski_operator.route.aws_resources import AwsResources, MeteredAws
+from chaski_operator.route.loader import RouteLoader
 from chaski_operator.route.reconciler import Reconciler
-from chaski_operator.settings import OperatorSettings, ReconcileIntervals
-from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError
+from chaski_operator.settings import OperatorSettings
+from chaski_runtime.kube.client import KubeApi
 from chaski_runtime.kube.config import KubeAccess
 from chaski_runtime.kube.official import OfficialTransport
 from chaski_runtime.observability.tracing import Tracing, tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
-from chaski_runtime.process.lifecycle import stop_on_signals
+from chaski_runtime.process.lifecycle import handle_signals, stop_on_signals
 
 _log = logging.getLogger(__name__)
 _STALE_REFRESHES = 3.0  # resync intervals without a full list after which the process is not alive
 _BACKOFF_SECONDS = 5.0
+_LISTINGS_AT_ONCE = 4  # each holds the objects of one kind and namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,16 @@ async def serve(settings: OperatorSettings, access: KubeAccess, address: ListenA
         )
         aws = MeteredAws(BotoAws(clock=clock), metrics.aws_request)
         tracing = await stack.enter_async_context(tracing_of("chaski-operator"))
-        operator = Operator(settings, access, api=api, aws=aws, metrics=metrics, clock=clock, tracing=tracing)
-        stack.callback(operator.close)
+        operator = Operator(
+            settings,
+            api=api,
+            aws=aws,
+            metrics=metrics,
+            clock=clock,
+            on_started=lambda: handle_signals(stop),
+            tracing=tracing,
+        )
+        stack.push_async_callback(operator.close)
         server = await health.start(
             address.host, address.port, metrics=metrics, live=operator.live, ready=operator.ready
         )
@@ -78,65 +88,83 @@ async def serve(settings: OperatorSettings, access: KubeAccess, address: ListenA
 class Operator:
     """The operator with all its parts. Call `run` once."""
 
-    def __init__(  # noqa: PLR0913 - what a test replaces
+    def __init__(  # noqa: PLR0913 - the process's parts
         self,
         settings: OperatorSettings,
-        access: KubeAccess,
         *,
         api: KubeApi,
         aws: Aws,
         metrics: OperatorMetrics,
         clock: Clock,
+        on_started: Callable[[], None],
         tracing: Tracing | None = None,
     ) -> None:
+        """Makes no call yet; to be created in the event loop.
+
+        Args:
+            settings: of the process.
+            api: the API server.
+            aws: the account.
+            metrics: of the process.
+            clock: time.
+            on_started: called when kopf has replaced the process's signal handlers.
+            tracing: spans of reconciliations; None: off.
+        """
         self._settings = settings
-        self._access = access
         self._api = api
         self._clock = clock
+        self._metrics = metrics
         intervals = settings.intervals
-        self._aws = AwsResources(aws, threads=intervals.aws_threads, rule=_drain_rule(intervals))
-        self.routes, self.objects = RouteCache(), ObjectCache()
-        self._informers = Informers(api, self.routes, self.objects, settings.namespaces, clock)
-        self._reconciler = Reconciler(
+        self._aws = AwsResources(aws, intervals=intervals, clock=clock)
+        self._cache, self._loader = ObjectCache(), RouteLoader()
+        reconciler = Reconciler(
             api=api,
             aws=self._aws,
-            routes=self.routes,
-            objects=self.objects,
+            cache=self._cache,
+            loader=self._loader,
             settings=settings,
             metrics=metrics,
             clock=clock,
             tracing=tracing,
         )
-        self._queue = WorkQueue(self._reconciler.reconcile, intervals, random.random)
-        self._informers.enqueue = self._queue.enqueue
-        self._autoscaler = Autoscaler(
-            settings,
-            api=api,
-            routes=self.routes,
-            objects=self.objects,
-            reconciler=self._reconciler,
-            queue=self._queue,
-            metrics=metrics,
-            clock=clock,
-        )
-        self._replays = ReplayReconciler(api, self.routes, settings, clock)
-        self._listed_at: float | None = None  # monotonic
-        self._listed = asyncio.Event()
-        self._kopf: KopfThread | None = None
-        metrics.observe_watch(self._informers.age_seconds)
+        self._replays = ReplayReconciler(api, self._cache, settings, clock)
+        self._route_queue = WorkQueue(reconciler.reconcile, intervals, random.random)
+        self._replay_queue = WorkQueue(self._replays.reconcile, intervals, random.random)
+        listings = asyncio.Semaphore(_LISTINGS_AT_ONCE)
+        self._informers = [self._informer(each, listings, on_started) for each in settings.namespaces or (None,)]
+        self._is_leading = False
+        metrics.observe_watch(self._watch_age_seconds)
         metrics.observe_conditions(self._conditions)
 
+    def _informer(self, namespace: str | None, listings: asyncio.Semaphore, on_started: Callable[[], None]) -> Informer:
+        return Informer(
+            self._api,
+            self._cache,
+            namespace,
+            on_change=self._on_change,
+            on_started=on_started,
+            listings=listings,
+            resync_seconds=self._settings.intervals.resync_seconds,
+            clock=self._clock,
+        )
+
     def live(self) -> str | None:
-        """Why the process must be restarted; None if it is alive."""
-        if self._listed_at is None:
+        """Why the process must be restarted; None if it is alive.
+
+        A namespace that can't be listed does not count as long as another one can.
+        """
+        times = [each.listed_at for each in self._informers if each.listed_at is not None]
+        if not times:
             return None  # waiting for the API server, the CRD or the Lease is not a failure
-        age = self._clock.monotonic() - self._listed_at
+        age = self._clock.monotonic() - max(times)
         limit = _STALE_REFRESHES * self._settings.intervals.resync_seconds
         return None if age <= limit else f"no successful list of the cluster for {age:.0f} s (limit {limit:.0f} s)"
 
     def ready(self) -> str | None:
         """Why the process does not reconcile yet; None if it does."""
-        return None if self._listed_at is not None else "waiting for the Lease, or for the API server"
+        if any(each.listed_at is not None for each in self._informers):
+            return None
+        return "waiting for the Lease, or for the API server"
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until stopped; without the Lease it waits and writes nothing."""
@@ -145,7 +173,6 @@ class Operator:
             try:
                 await self._run_with_lease(lease, stop)
             except LeaseLostError as error:
-                self._listed_at = None
                 _log.warning("%s; pausing writes until it is reacquired", error)
         await lease.release()
 
@@ -155,12 +182,11 @@ class Operator:
         Raises:
             LeaseLostError: the tasks were cancelled when it was lost.
         """
+        self._is_leading = True
         tasks = [
             asyncio.create_task(lease.keep(), name="lease"),
-            asyncio.create_task(self._watch(), name="watch"),
-            asyncio.create_task(self._refresh_periodically(), name="refresh"),
-            asyncio.create_task(self._autoscaler.run(), name="autoscaler"),
-            asyncio.create_task(self._run_replays(), name="replays"),
+            asyncio.create_task(self._follow(), name="informers"),
+            asyncio.create_task(self._scale(), name="autoscaler"),
         ]
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -169,90 +195,61 @@ class Operator:
                 task.result()
                 raise RuntimeError(f"the task {task.get_name()} ended unexpectedly")
         finally:
-            await self._queue.stop()
+            self._is_leading = False  # what the watches still report is for the next holder of the Lease
             for task in (*tasks, stopping):
                 task.cancel()
-            await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            queues = (self._route_queue.stop(), self._replay_queue.stop())
+            await asyncio.gather(*queues, *tasks, stopping, return_exceptions=True)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Waits for calls to AWS in progress."""
+        await self._replays.close()
         self._aws.close()
 
-    async def _identify(self) -> None:
-        """Determines the installation, which owns all queues and tables of this process, once.
-
-        Raises:
-            InstallationUnknownError: it can't be determined at the moment.
-        """
-        if self._aws.settings is None:
-            owner = self._settings.installation or await installation_of(self._api)
-            self._aws.settings = ProvisionSettings(owner)
-            _log.info("installation %s: managing the queues and tables that are tagged with this owner", owner)
-
-    async def _first_listing(self) -> None:
-        """Waits until everything was listed once, then enqueues every route."""
-        while True:
+    async def _follow(self) -> None:
+        """Follows all served namespaces, once it is known whose queues and tables the operator manages."""
+        while self._aws.settings is None:
             try:
-                await self._identify()
-                await self._informers.refresh()
-                break
+                owner = self._settings.installation or await installation_of(self._api)
             except InstallationUnknownError as error:
                 _log.warning("%s", error)
-            except KubeRefusedError as error:
-                missing = error.status == 404
-                _log.warning("%s", "the CRD of ChaskiRoute is not installed yet" if missing else error)
-            except KubeApiError as error:
-                _log.warning("can't list the cluster's objects yet: %s", error)
-            await asyncio.sleep(_BACKOFF_SECONDS)
-        self._listed_at = self._clock.monotonic()
-        self._listed.set()
-        for route in self.routes:
-            self._queue.enqueue(key_of(route))
-
-    async def _watch(self) -> None:
-        """Lists everything, then watches until cancelled; watches that end are restarted."""
-        await self._first_listing()
-        handlers = {kind: self._informers.handler_for(kind) for kind in KINDS}
-        while True:
-            registry = event_registry(self._access, self._informers.on_route, handlers)
-            self._kopf = thread = KopfThread(registry, self._settings.namespaces, list(KINDS))
-            thread.start()
-            try:
-                cause = await thread.ended()
-            except asyncio.CancelledError:
-                thread.stop()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_BACKOFF_SECONDS):
-                        await thread.ended()
-                raise
-            _log.warning("restarting the watches: %s", cause)
-            await asyncio.sleep(_BACKOFF_SECONDS / 5)
-
-    async def _refresh_periodically(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.intervals.resync_seconds)
-            try:
-                stale = await self._informers.refresh()
-            except KubeApiError as error:
-                _log.warning("can't list the cluster's objects: %s", error)
+                await asyncio.sleep(_BACKOFF_SECONDS)
                 continue
-            self._listed_at = self._clock.monotonic()
-            if stale and self._kopf is not None:
-                _log.warning("watch missed changes of %s; restarting the watches", ", ".join(sorted(stale)))
-                self._kopf.stop()
+            self._aws.settings = ProvisionSettings(owner)
+            _log.info("installation %s: managing the queues and tables that are tagged with this owner", owner)
+        async with asyncio.TaskGroup() as group:
+            for informer in self._informers:
+                group.create_task(informer.run())
 
-    async def _run_replays(self) -> None:
-        await self._listed.wait()  # a route that was not listed yet would be reported as missing
-        await self._replays.run()
+    async def _scale(self) -> None:
+        identity = self._settings.lease.identity
+        view = ClusterView(self._api, self._cache, self._reconcile_fully, identity=identity)
+        await run_autoscaler(view, self._loader, self._settings.intervals, self._metrics, self._clock)
+
+    def _on_change(self, kind: Kind, document: Object) -> None:
+        if not self._is_leading:
+            return
+        if kind == REPLAY:
+            self._replay_queue.enqueue(key_of(document))
+        elif kind == ROUTE:
+            self._route_queue.enqueue(key_of(document))
+        elif kind != POD:  # which the autoscaler reads when it needs them
+            self._route_queue.enqueue(route_of(document))
+
+    def _reconcile_fully(self, key: Key) -> None:
+        self._aws.invalidate("/".join(key))
+        if self._is_leading:
+            self._route_queue.enqueue(key)
+
+    def _watch_age_seconds(self) -> float | None:
+        """Of the namespace whose watch is the oldest, also if it was refused."""
+        ages = [age for each in self._informers if (age := each.age_seconds()) is not None]
+        return max(ages, default=None)
 
     def _conditions(self) -> dict[tuple[str, ...], bool]:
         return {
-            (*key_of(route), each["type"]): each["status"] == "True"
-            for route in self.routes
+            (*key, each["type"]): each["status"] == "True"
+            for key, route in list(self._cache.by_key(ROUTE).items())
             for each in (route.get("status") or {}).get("conditions") or ()
             if each["status"] in ("True", "False")
         }
-
-
-def _drain_rule(intervals: ReconcileIntervals) -> DrainRule:
-    return DrainRule(intervals.drained_checks, intervals.drained_seconds, intervals.fence_seconds)

@@ -1,43 +1,14 @@
-"""What the autoscaler needs: the cluster, the queues, the Pods' figures, its intervals."""
+"""What the autoscaler needs: the cluster, the routes, the queues, the Pods' figures, its intervals."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from chaski_core.ports import Clock
-from chaski_core.route.resolved import ResolvedRoute
+from chaski_operator.autoscaling.cluster_view import ClusterView
 from chaski_operator.autoscaling.policy import DEFAULT_LIMITS, ScalingLimits
-from chaski_operator.autoscaling.targets import Workers
-from chaski_operator.kube.events import Event
-from chaski_operator.kube.workqueue import Key
-from chaski_operator.manifests.kinds import Document
 from chaski_operator.metrics import OperatorMetrics
 from chaski_operator.pods.worker_metrics import Pods
-
-
-class Cluster(Protocol):
-    """The cluster as the autoscaler uses it; tests have one in memory."""
-
-    def routes(self) -> Mapping[Key, Document]:
-        """All ChaskiRoutes, from the cache."""
-
-    def deployment(self, namespace: str, name: str) -> Document | None:
-        """A worker Deployment, from the cache."""
-
-    def ready_pods(self, namespace: str, labels: Mapping[str, str]) -> Sequence[str]:
-        """Metrics URLs of the ready Pods with these labels."""
-
-    async def scale(self, namespace: str, name: str, *, was: int, replicas: int) -> None:
-        """Sets `spec.replicas` if it still is `was`. Raises KubeApiError, also if it has changed."""
-
-    async def write_status(self, key: Key, status: Mapping[str, Any]) -> None:
-        """Applies the autoscaler's part of the status. Raises KubeApiError."""
-
-    async def post_events(self, metadata: Mapping[str, Any], events: Sequence[Event], now: str) -> None:
-        """Posts events on a route; an event that is refused is lost."""
-
-    def reconcile(self, key: Key) -> None:
-        """Schedules a full reconciliation of the route."""
+from chaski_operator.route.loader import RouteLoader
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +45,10 @@ class ScalerIntervals:
 class ScalerDependencies:
     """What the scalers of all routes share."""
 
-    cluster: Cluster
+    cluster: ClusterView
+    loader: RouteLoader  # the reconciler's
     read_queue: Callable[[str], Awaitable[Mapping[str, str]]]  # URL -> attributes; raises BackendError
     scrape_pods: Callable[[Sequence[str]], Awaitable[Pods]]  # URLs -> combined figures
-    workers_of: Callable[[ResolvedRoute], Sequence[Workers]]
-    sweeper_of: Callable[[ResolvedRoute], Workers]  # dead-letters what is about to expire, if it runs
     metrics: OperatorMetrics
     clock: Clock
     intervals: ScalerIntervals = field(default_factory=ScalerIntervals)

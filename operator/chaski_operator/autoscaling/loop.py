@@ -1,4 +1,4 @@
-"""The autoscaler: a task for each route checks its queues and Pods every few seconds.
+"""The autoscaler: checks the queues and Pods of each route every few seconds.
 
 A check has a timeout, so a route whose queues hang or refuse delays no other. One GetQueueAttributes for each queue returns
 counts and settings; if the settings have changed since the last check, the route is reconciled at once.
@@ -12,19 +12,17 @@ from random import random as system_random
 
 from chaski_aws.backend import open_backend
 from chaski_core.ports import Clock, QueueCounts
-from chaski_operator.autoscaling.cluster_view import KubeCluster, WorkerPodWatcher
+from chaski_operator.autoscaling.cluster_view import ClusterView
 from chaski_operator.autoscaling.dependencies import ScalerDependencies, ScalerIntervals
 from chaski_operator.autoscaling.policy import with_window
 from chaski_operator.autoscaling.scaler import RouteScaler
-from chaski_operator.kube.cache import ObjectCache, RouteCache
 from chaski_operator.kube.workqueue import Key, WorkQueue
-from chaski_operator.manifests.kinds import DEPLOYMENT
-from chaski_operator.manifests.worker_pod import sweeper_of, worker_deployments
+from chaski_operator.manifests.kinds import Document
 from chaski_operator.metrics import OperatorMetrics
 from chaski_operator.pods.metrics_client import Scraper
-from chaski_operator.route.reconciler import Reconciler
-from chaski_operator.settings import OperatorSettings
-from chaski_runtime.kube.client import KubeApi, KubeApiError
+from chaski_operator.route.loader import RouteLoader
+from chaski_operator.settings import ReconcileIntervals
+from chaski_runtime.kube.client import KubeApiError
 from chaski_runtime.observability.metrics.queue_gauges import QueueReading
 
 _log = logging.getLogger(__name__)
@@ -36,8 +34,9 @@ class ScalerLoop:
 
     def __init__(self, dependencies: ScalerDependencies, random: Callable[[], float]) -> None:
         self._deps = dependencies
+        slots = ReconcileIntervals(routes_at_once=dependencies.intervals.routes_at_once)
         self._random = random
-        self._slots = asyncio.Semaphore(dependencies.intervals.routes_at_once)
+        self._queue = WorkQueue(self._check, slots, random)
         self._scalers: dict[Key, RouteScaler] = {}
         dependencies.metrics.observe_replicas(self._replicas)
         dependencies.metrics.observe_queue(self._readings)
@@ -45,48 +44,46 @@ class ScalerLoop:
 
     async def run(self) -> None:
         """Runs until cancelled."""
-        tasks: dict[Key, asyncio.Task[None]] = {}
+        intervals = self._deps.intervals
         try:
             while True:
-                wanted = set(self._deps.cluster.routes())
-                for key in tasks.keys() - wanted:
-                    tasks.pop(key).cancel()
-                    del self._scalers[key]
-                for key in wanted - tasks.keys():
-                    scaler = self._scalers[key] = RouteScaler(key, self._deps)
-                    tasks[key] = asyncio.create_task(self._run_route(scaler))
-                await asyncio.sleep(self._deps.intervals.roster_seconds)
+                routes = self._deps.cluster.routes()
+                for key in routes:
+                    # Spreads the routes, and lets the reconciler write first after a start.
+                    self._queue.add(key, self._random() * min(1.0, intervals.check_seconds))
+                for key in self._scalers.keys() - routes.keys():
+                    self._queue.enqueue(key)  # which forgets it
+                await asyncio.sleep(intervals.roster_seconds)
         finally:
-            for task in tasks.values():
-                task.cancel()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await self._queue.stop()
 
-    async def _run_route(self, scaler: RouteScaler) -> None:
-        intervals = self._deps.intervals
-        await asyncio.sleep(self._random() * min(1.0, intervals.check_seconds))  # spreads the routes
-        while True:
-            scalable = await self._check_unbroken(scaler)
-            seconds = intervals.check_seconds if scalable else min(intervals.roster_seconds, intervals.check_seconds)
-            await asyncio.sleep(seconds * (0.95 + 0.1 * self._random()))
+    async def _check(self, key: Key) -> float | None:
+        """Checks a route; returns the seconds until the next check, None if the route is deleted.
 
-    async def _check_unbroken(self, scaler: RouteScaler) -> bool:
-        """A check that a stop does not interrupt in the middle of a write, unless it hangs."""
-        check = asyncio.create_task(self._check(scaler))
+        A stop does not interrupt a check in the middle of a write, unless it hangs.
+        """
+        document = self._deps.cluster.routes().get(key)
+        if document is None:
+            self._scalers.pop(key, None)
+            return None
+        scaler = self._scalers.get(key)
+        if scaler is None:
+            scaler = self._scalers[key] = RouteScaler(key, self._deps)
+        check = asyncio.create_task(self._check_in_time(scaler, document))
         try:
-            return await asyncio.shield(check)
+            scalable = await asyncio.shield(check)
         except asyncio.CancelledError:
             await asyncio.wait([check], timeout=_GRACE_SECONDS)
             check.cancel()
             await asyncio.gather(check, return_exceptions=True)
             raise
+        intervals = self._deps.intervals
+        return intervals.check_seconds if scalable else min(intervals.roster_seconds, intervals.check_seconds)
 
-    async def _check(self, scaler: RouteScaler) -> bool:
-        document = self._deps.cluster.routes().get(scaler.key)
-        if document is None:
-            return False
+    async def _check_in_time(self, scaler: RouteScaler, document: Document) -> bool:
         timeout = self._deps.intervals.timeout_seconds
         try:
-            async with self._slots, asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout):
                 return await scaler.check(document)
         except TimeoutError:
             _log.warning("%s/%s: autoscaler check timed out after %g s", *scaler.key, timeout)
@@ -123,89 +120,37 @@ def _queue_of(row: str) -> str:
     return row.partition(".")[0]  # older generations count under the queue's name
 
 
-class Autoscaler:
-    """The scaler loop with its real dependencies: SQS by its own client, Pods by a watch, the rest from the caches.
+async def run_autoscaler(
+    cluster: ClusterView, loader: RouteLoader, intervals: ReconcileIntervals, metrics: OperatorMetrics, clock: Clock
+) -> None:
+    """Scales all routes until cancelled, with their queues on SQS and their Pods at their addresses.
 
-    Call `run` once, while the Lease is held.
+    Raises:
+        BackendRejectedError: `Configuration`; the AWS configuration is invalid.
     """
 
-    def __init__(  # noqa: PLR0913 - the operator's parts that it uses
-        self,
-        settings: OperatorSettings,
-        *,
-        api: KubeApi,
-        routes: RouteCache,
-        objects: ObjectCache,
-        reconciler: Reconciler,
-        queue: WorkQueue,
-        metrics: OperatorMetrics,
-        clock: Clock,
-    ) -> None:
-        self._settings = settings
-        self._api = api
-        self._routes = routes
-        self._objects = objects
-        self._reconciler = reconciler
-        self._queue = queue
-        self._metrics = metrics
-        self._clock = clock
+    def count(action: str, result: str) -> None:
+        metrics.aws_request("sqs", action, result)
 
-    async def run(self) -> None:
-        """Runs until cancelled.
+    async with AsyncExitStack() as stack:
+        backend = await open_backend(None, clock, on_sqs_request=count)
+        stack.push_async_callback(backend.close)
+        await backend.measure_clock()
+        scraper = Scraper()
+        stack.push_async_callback(scraper.close)
 
-        Raises:
-            BackendRejectedError: `Configuration`; the AWS configuration is invalid.
-        """
+        async def read_queue(url: str) -> Mapping[str, str]:
+            return await backend.queue(url).attributes()
 
-        def count(action: str, result: str) -> None:
-            self._metrics.aws_request("sqs", action, result)
-
-        async with AsyncExitStack() as stack:
-            backend = await open_backend(None, self._clock, on_sqs_request=count)
-            stack.push_async_callback(backend.close)
-            await backend.measure_clock()
-            scraper = Scraper()
-            stack.push_async_callback(scraper.close)
-
-            async def read_queue(url: str) -> Mapping[str, str]:
-                return await backend.queue(url).attributes()
-
-            pods = [
-                WorkerPodWatcher(self._api, namespace, self._clock, system_random)
-                for namespace in self._settings.namespaces or (None,)
-            ]
-            dependencies = ScalerDependencies(
-                cluster=self._cluster(pods),
-                read_queue=read_queue,
-                scrape_pods=scraper.scrape,
-                workers_of=worker_deployments,
-                sweeper_of=sweeper_of,
-                metrics=self._metrics,
-                clock=self._clock,
-                intervals=self._intervals(),
-            )
-            async with asyncio.TaskGroup() as tasks:
-                for each in pods:
-                    tasks.create_task(each.informer.run())
-                tasks.create_task(ScalerLoop(dependencies, system_random).run())
-
-    def _intervals(self) -> ScalerIntervals:
-        intervals = self._settings.intervals
-        return ScalerIntervals(
-            check_seconds=intervals.scaling_seconds, scaling=with_window(intervals.down_window_seconds)
+        dependencies = ScalerDependencies(
+            cluster=cluster,
+            loader=loader,
+            read_queue=read_queue,
+            scrape_pods=scraper.scrape,
+            metrics=metrics,
+            clock=clock,
+            intervals=ScalerIntervals(
+                check_seconds=intervals.scaling_seconds, scaling=with_window(intervals.down_window_seconds)
+            ),
         )
-
-    def _cluster(self, pods: list[WorkerPodWatcher]) -> KubeCluster:
-        return KubeCluster(
-            self._api,
-            routes=self._routes.by_key,
-            deployment=lambda namespace, name: self._objects.get(DEPLOYMENT, namespace, name),
-            pods=pods,
-            reconcile=self._reconcile,
-            on_written=self._routes.put,
-            identity=self._settings.lease.identity,
-        )
-
-    def _reconcile(self, key: Key) -> None:
-        self._reconciler.invalidate(key)
-        self._queue.enqueue(key)
+        await ScalerLoop(dependencies, system_random).run()

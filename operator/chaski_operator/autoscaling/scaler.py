@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chaski_aws.sqs.queue import counts_of
 from chaski_core.errors import BackendError, BackendRejectedError, InvalidRouteError
 from chaski_core.ports import QueueCounts
-from chaski_core.route.loading import load_route
 from chaski_core.route.resolved_document import read_resolved_values
-from chaski_core.route.validation.crd import known_part
+from chaski_core.timestamps import milliseconds
 from chaski_operator.autoscaling.dependencies import ScalerDependencies
 from chaski_operator.autoscaling.policy import (
     Decision,
@@ -43,8 +43,9 @@ from chaski_operator.kube.events import WARNING
 from chaski_operator.kube.status import rfc3339, status_conditions
 from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import Document
-from chaski_operator.manifests.names import PAUSED
+from chaski_operator.manifests.worker_pod import sweeper_of, worker_deployments
 from chaski_operator.pods.worker_metrics import Pods
+from chaski_operator.route.policy import is_paused
 from chaski_runtime.kube.client import KubeApiError
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class RouteScaler:
         self._spec = ScalingSpec()
         self._states: dict[str, ScalerState] = {}  # by Deployment
         self._queue_settings: dict[str, tuple[tuple[str, str], ...]] = {}  # by URL, as last seen
-        self._written_at = float("-inf")
+        self._written_at: float | None = None  # monotonic: when the figures were last written
         self._created: dict[str, int] = {}  # by URL: creation of the queue, epoch milliseconds
         self._sweeper: Mapping[str, str] = {}  # labels of its Pods
         self.ages = RouteAges(dependencies.clock)
@@ -74,9 +75,7 @@ class RouteScaler:
 
     async def check(self, document: Document) -> bool:
         """One check; False if there is nothing to scale yet. Raises KubeApiError if the status could not be written."""
-        metadata = document["metadata"]
-        paused = (metadata.get("annotations") or {}).get(PAUSED) == "disabled"
-        if paused or metadata.get("deletionTimestamp") or not self._load(document):
+        if is_paused(document) or document["metadata"].get("deletionTimestamp") or not self._load(document):
             return False
         deployments = self._deployments()
         if deployments is None:
@@ -98,13 +97,13 @@ class RouteScaler:
             return bool(self._targets)
         self._loaded, self._targets = source, []
         try:
-            route = load_route(known_part(document))
+            route = self._deps.loader.load(document)
             resolved = read_resolved_values(route, source[1])
         except InvalidRouteError:
             return False
         self._spec = scaling_spec(route)
-        self._targets = targets_of(resolved, self._deps.workers_of(resolved))
-        self._sweeper = dict(self._deps.sweeper_of(resolved).labels)
+        self._targets = targets_of(resolved, worker_deployments(resolved))
+        self._sweeper = dict(sweeper_of(resolved).labels)
         rows = {source.row: target.deployment for target in self._targets for source in target.sources}
         self.ages.set_rows(rows)
         names = {each.deployment for each in self._targets}
@@ -231,7 +230,7 @@ class RouteScaler:
             each.queue: (each.replicas, each.decision.wanted) for each in self.results.values() if each.queue != RETRIES
         }
         numbers = figures(self.counts, replicas, self.ages.since(), now)
-        intervals, age = self._deps.intervals, self._deps.clock.monotonic() - self._written_at
+        intervals, age = self._deps.intervals, self._figures_age(status)
         changed = age >= intervals.same_figures_seconds or figures_differ(numbers, status)
         events = events_for(known, conditions)
         if conditions_differ(wanted, status) or (age >= intervals.figures_seconds and changed):
@@ -244,6 +243,15 @@ class RouteScaler:
                 _log.warning("%s/%s: %s", *self.key, each.message)
         if events:
             await self._deps.cluster.post_events(document["metadata"], events, now)
+
+    def _figures_age(self, status: Document) -> float:
+        """Seconds since the figures were last written, by this process or by an earlier one: a restart alone writes nothing."""
+        now = self._deps.clock.monotonic()
+        if self._written_at is None:
+            counted = milliseconds(status.get("countsObservedAt"))
+            age = math.inf if counted is None else max(0.0, (self._deps.clock.now_ms() - counted) / 1000)
+            self._written_at = now - age
+        return now - self._written_at
 
     def replicas(self) -> dict[tuple[str, ...], int]:
         """Values of the gauge, by namespace, route, queue and state."""

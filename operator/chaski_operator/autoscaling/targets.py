@@ -2,30 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from chaski_core.ports import QueueCounts
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_operator.autoscaling.policy import Mode, ScalingSpec
+from chaski_operator.manifests.worker_pod import WorkerDeployment
 
 RETRIES = "rungs"  # the error-consumer, as in the workers' own metrics
 _MODIFIED = "LastModifiedTimestamp"
-
-
-class Workers(Protocol):
-    """A worker Deployment of a route."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def queue(self) -> str | None:
-        """The queue of its first attempts; None: it makes the retries."""
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Of its Pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +40,7 @@ class ScaleTarget:
         return urls
 
 
-def targets_of(resolved: ResolvedRoute, workers: Sequence[Workers]) -> list[ScaleTarget]:
+def targets_of(resolved: ResolvedRoute, workers: Sequence[WorkerDeployment]) -> list[ScaleTarget]:
     """The targets of a route: a queue with its partitions in all generations, or all rungs together."""
     rungs = [*resolved.rungs, *resolved.retired_rungs]
     retries = [Source(each.url, f"rung-{each.rung.name}", each.rung.delay_seconds) for each in rungs]

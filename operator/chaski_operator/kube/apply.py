@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -25,16 +24,6 @@ class ForeignObjectError(ChaskiError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """The changes that were made; each entry is `<kind> <name>`."""
-
-    created: Sequence[str] = field(default=())
-    updated: Sequence[str] = field(default=())  # the desired state has changed
-    corrected: Sequence[str] = field(default=())  # changed by another writer; with the first field that differed
-    deleted: Sequence[str] = field(default=())
-
-
 class Applier:
     """Applies and prunes the objects of routes."""
 
@@ -42,39 +31,35 @@ class Applier:
         self._api = api
         self._objects = objects
 
-    async def apply(self, desired: Sequence[Object]) -> Applied:
+    async def apply(self, desired: Sequence[Object]) -> list[str]:
         """Creates and updates the objects of one route, in order. Writes nothing where nothing differs.
+
+        Returns:
+            The objects that another writer had changed, each as `<kind> <name> (<first field that differed>)`.
 
         Raises:
             ForeignObjectError: one of the names is taken.
             KubeApiError: the API server refused one; those before it were applied.
         """
-        created, updated, corrected = [], [], []
+        corrected = []
         for document in desired:
             live = await self._live(document)
             place = difference(document, live) if live is not None else None
             if live is not None and place is None:
                 continue
             self._objects.put(kind_of(document), await self._api.apply(_path(document), document, manager=MANAGER))
-            if live is None:
-                created.append(_describe(document))
-            elif _manifest_hash(live) != _manifest_hash(document):
-                updated.append(_describe(document))
-            else:
-                corrected.append(_describe(document, place))
-        return Applied(created, updated, corrected)
+            if live is not None and _manifest_hash(live) == _manifest_hash(document):
+                corrected.append(f"{document['kind']} {document['metadata']['name']} ({place})")
+        return corrected
 
-    async def prune(self, namespace: str, route: str, uid: str, desired: Sequence[Object]) -> Applied:
+    async def prune(self, namespace: str, route: str, uid: str, desired: Sequence[Object]) -> None:
         """Deletes the objects that the route owns and that are no longer desired."""
         kept = {(each["kind"], each["metadata"]["name"]) for each in desired}
-        deleted = []
-        for document in list(self._objects.of_route(namespace, route)):
+        for document in self._objects.owned(namespace, route):
             if (document["kind"], document["metadata"]["name"]) in kept or owner_of(document) != uid:
                 continue
             await self._api.delete(_path(document), uid=document["metadata"]["uid"])
             self._objects.remove(kind_of(document), document)
-            deleted.append(_describe(document))
-        return Applied(deleted=deleted)
 
     async def _live(self, desired: Object) -> Object | None:
         """The live object, if the route owns it."""
@@ -114,10 +99,6 @@ def _manifest_hash(document: Object) -> str | None:
 def _path(document: Object) -> str:
     kind, metadata = kind_of(document), document["metadata"]
     return object_path(kind.api_version, kind.plural, metadata["namespace"], metadata["name"])
-
-
-def _describe(document: Object, place: str | None = None) -> str:
-    return f"{document['kind']} {document['metadata']['name']}" + (f" ({place})" if place else "")
 
 
 # ---- comparison

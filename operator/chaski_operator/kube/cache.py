@@ -1,125 +1,124 @@
-"""Caches of ChaskiRoutes and of the operator's own objects, kept up to date by watches and by the results of writes."""
+"""The objects that the operator follows, kept up to date by watches, listings and the results of its own writes.
+
+kopf's index is not used for this: only watches may write to it, so a reconciliation could act on a state from before its
+own write, and an object that was deleted while a watch was interrupted would stay in it.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from chaski_operator.kube.workqueue import Key
-from chaski_operator.manifests.kinds import Kind, Object
-from chaski_operator.manifests.names import MANAGED_BY_LABEL, MANAGER, ROUTE_LABEL
+from chaski_operator.manifests.kinds import KINDS, POD, Kind, Object
+from chaski_operator.manifests.names import ROUTE_LABEL
 
-_ObjectKey = tuple[str, str, str]  # kind, namespace, name
+_POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp")
 
 
-class RouteCache:
-    """All ChaskiRoutes of the served namespaces."""
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A listing in progress."""
 
-    def __init__(self) -> None:
-        self._routes: dict[Key, Object] = {}
-
-    def get(self, key: Key) -> Object | None:
-        """A route; None if it does not exist."""
-        return self._routes.get(key)
-
-    def by_key(self) -> Mapping[Key, Object]:
-        """All routes, as a live view."""
-        return self._routes
-
-    def __iter__(self) -> Iterator[Object]:
-        return iter(list(self._routes.values()))
-
-    def __len__(self) -> int:
-        return len(self._routes)
-
-    def put(self, document: Object) -> bool:
-        """Stores the current state of a route; False if this or a newer state is known already."""
-        key = key_of(document)
-        known = self._routes.get(key)
-        if known is not None and version_of(known) >= version_of(document):
-            return False
-        self._routes[key] = without_managed_fields(document)
-        return True
-
-    def remove(self, document: Object) -> None:
-        """Removes a deleted route; a newer route of the same name stays."""
-        key = key_of(document)
-        known = self._routes.get(key)
-        if known is not None and known["metadata"]["uid"] == document["metadata"]["uid"]:
-            del self._routes[key]
-
-    def replace(self, documents: Iterable[Object], namespace: str | None = None) -> list[Key]:
-        """Replaces the content with a full list; returns the keys of changes that no event had reported."""
-        listed = list(documents)
-        kept = {key_of(each) for each in listed}
-        deleted = [key for key in self._routes if namespace in (None, key[0]) and key not in kept]
-        for key in deleted:
-            del self._routes[key]
-        return deleted + [key_of(each) for each in listed if self.put(each)]
+    kind: Kind
+    namespace: str | None  # None: all
+    newer: set[Key] = field(default_factory=set)  # objects whose current state became known after its start
 
 
 class ObjectCache:
-    """Objects that carry the operator's label, by kind and name and by route."""
+    """Objects by kind and name, and by kind and the route whose label they carry."""
 
     def __init__(self) -> None:
-        self._objects: dict[_ObjectKey, Object] = {}
-        self._routes: dict[tuple[str, str], set[_ObjectKey]] = {}
+        self._objects: dict[Kind, dict[Key, Object]] = {}
+        self._names: dict[tuple[Kind, Key], set[str]] = {}  # of the objects of a route
+        self._listings: list[Listing] = []
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """An object; None if it is not known."""
-        return self._objects.get((kind.kind, namespace, name))
+        return self._objects.get(kind, {}).get((namespace, name))
 
-    def of_route(self, namespace: str, route: str) -> Iterator[Object]:
-        """All objects that carry the route's label."""
-        for key in sorted(self._routes.get((namespace, route), ())):
-            yield self._objects[key]
+    def by_key(self, kind: Kind) -> Mapping[Key, Object]:
+        """All objects of a kind, as a live view."""
+        return self._objects.setdefault(kind, {})
+
+    def of_route(self, kind: Kind, namespace: str, route: str) -> list[Object]:
+        """The objects of a kind that carry the route's label, by name."""
+        names = sorted(self._names.get((kind, (namespace, route)), ()))
+        return [self._objects[kind][namespace, name] for name in names]
+
+    def owned(self, namespace: str, route: str) -> list[Object]:
+        """The objects of all kinds that the operator creates and that carry the route's label."""
+        return [each for kind in KINDS for each in self.of_route(kind, namespace, route)]
 
     def put(self, kind: Kind, document: Object) -> bool:
-        """Stores the current state of an object; False if this or a newer state is known, or it is not the operator's."""
-        metadata = document["metadata"]
-        key = (kind.kind, metadata["namespace"], metadata["name"])
-        if metadata.get("labels", {}).get(MANAGED_BY_LABEL) != MANAGER:
-            self._forget(key)
+        """Stores a state of an object from a watch or a write; False if this or a newer state is known already.
+
+        A watch may lag behind the operator's own writes, so an older state is ignored.
+        """
+        known = self.get(kind, *key_of(document))
+        if known is not None and _number(known) >= _number(document):
             return False
-        known = self._objects.get(key)
-        if known is not None and version_of(known) >= version_of(document):
-            return False
-        self._forget(key)
-        self._objects[key] = without_managed_fields(document) | {"apiVersion": kind.api_version, "kind": kind.kind}
-        self._routes.setdefault(route_of(document), set()).add(key)
+        self._store(kind, document)
         return True
 
     def remove(self, kind: Kind, document: Object) -> None:
-        """Removes a deleted object; a newer object of the same name stays."""
-        metadata = document["metadata"]
-        key = (kind.kind, metadata["namespace"], metadata["name"])
-        known = self._objects.get(key)
-        if known is not None and known["metadata"].get("uid") == metadata.get("uid"):
-            self._forget(key)
+        """Removes a deleted object; another object of the same name stays."""
+        known = self.get(kind, *key_of(document))
+        if known is None or known["metadata"].get("uid") == document["metadata"].get("uid"):
+            self._forget(kind, key_of(document))
 
-    def replace(self, kind: Kind, documents: Iterable[Object], namespace: str | None = None) -> list[Object]:
-        """Replaces all objects of a kind with a full list; returns the changes that no event had reported."""
-        listed = list(documents)
-        kept = {(kind.kind, each["metadata"]["namespace"], each["metadata"]["name"]) for each in listed}
-        keys = [key for key in self._objects if key[0] == kind.kind and namespace in (None, key[1])]
-        deleted = [self._objects[key] for key in keys if key not in kept]
-        for each in deleted:
-            self._forget((kind.kind, each["metadata"]["namespace"], each["metadata"]["name"]))
-        return deleted + [each for each in listed if self.put(kind, each)]
+    @contextmanager
+    def listing(self, kind: Kind, namespace: str | None) -> Iterator[Listing]:
+        """Marks the time of a listing's requests: changes that become known meanwhile are newer than its response."""
+        listing = Listing(kind, namespace)
+        self._listings.append(listing)
+        try:
+            yield listing
+        finally:
+            self._listings.remove(listing)
 
-    def __len__(self) -> int:
-        return len(self._objects)
+    def replace(self, listing: Listing, documents: Iterable[Object]) -> list[Object]:
+        """Sets the content to that of a listing; returns the objects that it added, changed or removed.
 
-    def _forget(self, key: _ObjectKey) -> None:
-        known = self._objects.pop(key, None)
+        Any difference counts, also to a lower version: an API server whose etcd was restored returns such.
+        """
+        kind, newer, known = listing.kind, frozenset(listing.newer), self.by_key(listing.kind)
+        listed = {key_of(each): each for each in documents}
+        changed = [
+            each for key, each in listed.items() if key not in newer and _version(known.get(key)) != _version(each)
+        ]
+        removed = [
+            each
+            for key, each in known.items()
+            if listing.namespace in (None, key[0]) and key not in listed and key not in newer
+        ]
+        for each in removed:
+            self._forget(kind, key_of(each))
+        for each in changed:
+            self._store(kind, each)
+        return removed + changed
+
+    def _store(self, kind: Kind, document: Object) -> None:
+        key = key_of(document)
+        self._forget(kind, key)
+        self._objects.setdefault(kind, {})[key] = used_part(kind, document)
+        self._names.setdefault((kind, route_of(document)), set()).add(key[1])
+
+    def _forget(self, kind: Kind, key: Key) -> None:
+        for listing in self._listings:
+            if listing.kind == kind:
+                listing.newer.add(key)
+        known = self._objects.get(kind, {}).pop(key, None)
         if known is None:
             return
-        route = route_of(known)
-        self._routes[route].discard(key)
-        if not self._routes[route]:
-            del self._routes[route]
+        place = (kind, route_of(known))
+        self._names[place].discard(key[1])
+        if not self._names[place]:
+            del self._names[place]
 
 
 def key_of(document: Mapping[str, Any]) -> Key:
-    """Namespace and name of a route."""
+    """Namespace and name of an object."""
     return document["metadata"]["namespace"], document["metadata"]["name"]
 
 
@@ -129,13 +128,27 @@ def route_of(document: Mapping[str, Any]) -> Key:
     return metadata["namespace"], (metadata.get("labels") or {}).get(ROUTE_LABEL, "")
 
 
-def version_of(document: Mapping[str, Any]) -> int:
-    """The `resourceVersion` as a number, by which two states of an object are compared; 0 if it is not one."""
-    text = str(document["metadata"].get("resourceVersion", "0"))
-    return int(text) if text.isdigit() else 0
-
-
-def without_managed_fields(document: Object) -> Object:
-    """The object without the list of its field managers, which is half of its size and never used."""
+def used_part(kind: Kind, document: Object) -> Object:
+    """The part of an object that is cached: the field managers alone are half of its size, and most of a Pod is not used."""
+    head = {"apiVersion": kind.api_version, "kind": kind.kind}  # which the items of a listing lack
     metadata = {name: value for name, value in document["metadata"].items() if name != "managedFields"}
-    return {**document, "metadata": metadata}
+    if kind != POD:
+        return {**document, **head, "metadata": metadata}
+    status = document.get("status") or {}
+    containers = [{"ports": each.get("ports") or []} for each in document["spec"]["containers"]]
+    return {
+        **head,
+        "metadata": {name: metadata[name] for name in _POD_METADATA if name in metadata},
+        "spec": {"containers": containers},
+        "status": {name: status[name] for name in ("podIP", "conditions") if name in status},
+    }
+
+
+def _version(document: Mapping[str, Any] | None) -> str | None:
+    return None if document is None else str(document["metadata"].get("resourceVersion", ""))
+
+
+def _number(document: Mapping[str, Any]) -> int:
+    """The version as a number, in the order of the writes to an object; 0 if it is not one."""
+    text = _version(document) or ""
+    return int(text) if text.isdigit() else 0

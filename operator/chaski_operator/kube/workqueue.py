@@ -35,9 +35,15 @@ class WorkQueue:
         """Schedules a reconciliation as soon as possible."""
         if key in self._enqueued:
             self._enqueued[key].set()
+        else:
+            self.add(key)
+
+    def add(self, key: Key, seconds: float = 0.0) -> None:
+        """Schedules the first reconciliation of a key in some seconds; nothing if it is reconciled already."""
+        if key in self._enqueued:
             return
         self._enqueued[key] = asyncio.Event()
-        self._tasks[key] = asyncio.create_task(self._run(key, self._enqueued[key]))
+        self._tasks[key] = asyncio.create_task(self._run(key, self._enqueued[key], seconds))
 
     async def stop(self) -> None:
         """Cancels all tasks and waits for their end."""
@@ -48,8 +54,10 @@ class WorkQueue:
         self._enqueued.clear()
         self._tasks.clear()
 
-    async def _run(self, key: Key, enqueued: asyncio.Event) -> None:
+    async def _run(self, key: Key, enqueued: asyncio.Event, seconds: float) -> None:
         failures = 0
+        if seconds:
+            await _wait(enqueued, seconds)
         while True:
             enqueued.clear()
             try:
@@ -65,9 +73,12 @@ class WorkQueue:
             if delay is None and not enqueued.is_set():
                 break
             # Jitter: all keys were enqueued together at the start.
-            pause = (delay or 0.0) * (0.9 + 0.2 * self._random())
-            # Not wait_for: before Python 3.12 it can swallow a cancellation that arrives together with the result.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await enqueued.wait()
+            await _wait(enqueued, (delay or 0.0) * (0.9 + 0.2 * self._random()))
         del self._enqueued[key], self._tasks[key]
+
+
+async def _wait(enqueued: asyncio.Event, seconds: float) -> None:
+    # Not wait_for: before Python 3.12 it can swallow a cancellation that arrives together with the result.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await enqueued.wait()

@@ -1,4 +1,4 @@
-"""Kinds of Kubernetes objects that the operator creates for a route, and the frame that all of them share."""
+"""Kinds of Kubernetes objects that the operator follows or creates, and the frame that all of a route's objects share."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,7 +9,14 @@ import orjson
 
 from chaski_core.route.model import Route
 from chaski_core.route.validation.crd import GROUP_VERSION, KIND
-from chaski_operator.manifests.names import MANAGED_BY_LABEL, MANAGER, MANIFEST_HASH, worker_labels
+from chaski_operator.manifests.names import (
+    MANAGED_BY_LABEL,
+    MANAGER,
+    MANIFEST_HASH,
+    OWNED_SELECTOR,
+    WORKERS_SELECTOR,
+    worker_labels,
+)
 
 Object = dict[str, Any]  # a Kubernetes object as JSON
 Document = Mapping[str, Any]  # the same, read-only
@@ -17,20 +24,35 @@ Document = Mapping[str, Any]  # the same, read-only
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of object that the operator creates."""
+    """One kind of object."""
 
     api_version: str
     kind: str
     plural: str
+    selector: str = ""  # labels of the objects that the operator follows
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The version without the group."""
+        return self.api_version.rpartition("/")[2]
 
 
-CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
-SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
-DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
-BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
-NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
-# In the order of creation: a Pod needs its ConfigMap and its ServiceAccount.
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps", OWNED_SELECTOR)
+SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts", OWNED_SELECTOR)
+DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments", OWNED_SELECTOR)
+BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", OWNED_SELECTOR)
+NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", OWNED_SELECTOR)
+# What a route owns, in the order of creation: a Pod needs its ConfigMap and its ServiceAccount.
 KINDS = (CONFIG_MAP, SERVICE_ACCOUNT, NETWORK_POLICY, BUDGET, DEPLOYMENT)
+
+ROUTE = Kind(GROUP_VERSION, KIND, "chaskiroutes")
+REPLAY = Kind(GROUP_VERSION, "ChaskiReplay", "chaskireplays")
+POD = Kind("v1", "Pod", "pods", WORKERS_SELECTOR)
 
 
 def kind_of(document: Document) -> Kind:

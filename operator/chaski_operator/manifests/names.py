@@ -15,6 +15,8 @@ REPLAY_LABEL = f"{GROUP}/replay"
 ROUTE_OF_REPLAY_LABEL = f"{GROUP}/replayed-route"  # not ROUTE_LABEL, which selects the workers
 REPLAYS = "chaski-replay"  # app.kubernetes.io/name of their Pods
 ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
+_NAME_LABEL, _WORKERS = "app.kubernetes.io/name", "chaski-worker"
+WORKERS_SELECTOR = f"{_NAME_LABEL}={_WORKERS}"
 STAGE_LABEL = f"{GROUP}/stage"  # first | retry | sweep
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 OWNED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGER}"
@@ -27,7 +29,7 @@ PAUSED = f"{GROUP}/reconcile"  # annotation of a route: `disabled` pauses its re
 
 def worker_labels(route: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Labels of a route's objects and worker Pods."""
-    return {"app.kubernetes.io/name": "chaski-worker", ROUTE_LABEL: route, **(more or {})}
+    return {_NAME_LABEL: _WORKERS, ROUTE_LABEL: route, **(more or {})}
 
 
 def config_map_name(route: str) -> str:

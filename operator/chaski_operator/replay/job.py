@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from chaski_core.route.validation.crd import GROUP_VERSION
 from chaski_core.timestamps import parse_time
-from chaski_operator.manifests.kinds import Object
+from chaski_operator.manifests.kinds import REPLAY, Object
 from chaski_operator.manifests.names import (
     MANAGED_BY_LABEL,
     MANAGER,
@@ -33,7 +32,6 @@ from chaski_operator.settings import ToolPods
 from chaski_replay.arguments import ReplayArguments, job_command
 from chaski_runtime.process.command_error import ExitCode
 
-KIND = "ChaskiReplay"
 CONTAINER = "replay"
 PROGRESS_PORT_NAME = "progress"
 _RETRIES = 12  # 45 minutes, with the Job controller's backoff
@@ -62,7 +60,7 @@ def replay_job(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolP
         REPLAY_LABEL: metadata["name"],
         ROUTE_OF_REPLAY_LABEL: route["metadata"]["name"],
     }
-    owner = {"apiVersion": GROUP_VERSION, "kind": KIND, "name": metadata["name"], "uid": metadata["uid"]}
+    owner = {"apiVersion": REPLAY.api_version, "kind": REPLAY.kind, "name": metadata["name"], "uid": metadata["uid"]}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

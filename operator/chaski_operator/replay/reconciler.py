@@ -1,85 +1,53 @@
 """Reconciles ChaskiReplays: one Job for each, its progress in the status.
 
-Independent of the watches of routes and of kopf: if the CRD is missing, or the operator lacks the rights for it, routes
-are reconciled all the same. What a replay has sent is recorded in the dead letters, never here.
+If the CRD is missing, or the operator lacks the rights for it, routes are reconciled all the same. What a replay has sent is
+recorded in the dead letters, never here.
 """
 
-import asyncio
 import logging
-import random
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
 
 from chaski_core.ports import Clock
-from chaski_core.route.validation.crd import GROUP_VERSION
-from chaski_operator.kube.cache import RouteCache, version_of, without_managed_fields
-from chaski_operator.kube.workqueue import Key, WorkQueue
-from chaski_operator.manifests.kinds import Object
+from chaski_operator.kube.cache import ObjectCache
+from chaski_operator.kube.workqueue import Key
+from chaski_operator.manifests.kinds import REPLAY, ROUTE, Object
 from chaski_operator.manifests.names import MANAGER, replay_job_name
 from chaski_operator.pods.metrics_client import read_limited
-from chaski_operator.replay.job import KIND, replay_job
+from chaski_operator.replay.job import replay_job
 from chaski_operator.replay.policy import Action, Decision, ReplayObservation, decide, is_finished
 from chaski_operator.replay.reports import progress_url
 from chaski_operator.settings import OperatorSettings
 from chaski_replay.report import ReplayReport
 from chaski_runtime.kube.client import KubeApi, KubeRefusedError, object_path
-from chaski_runtime.kube.informer import Informer
 
 _log = logging.getLogger(__name__)
-_PLURAL = "chaskireplays"
 _PROGRESS_TIMEOUT_SECONDS = 3.0
 _MAX_REPORT_BYTES = 65_536
 _MAX_PODS = "50"
 
 
 class ReplayReconciler:
-    """All ChaskiReplays of the served namespaces. Call `run` once for each acquisition of the Lease."""
+    """All ChaskiReplays of the served namespaces."""
 
-    def __init__(self, api: KubeApi, routes: RouteCache, settings: OperatorSettings, clock: Clock) -> None:
+    def __init__(self, api: KubeApi, cache: ObjectCache, settings: OperatorSettings, clock: Clock) -> None:
         self._api = api
-        self._routes = routes
+        self._cache = cache
         self._settings = settings
         self._clock = clock
-        self._informers: list[Informer[Object]] = []
-        self._written: dict[Key, Object] = {}  # the operator's own writes, until the watch reports them
-        self._session: aiohttp.ClientSession | None = None
+        timeout = aiohttp.ClientTimeout(total=_PROGRESS_TIMEOUT_SECONDS)
+        self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
 
-    async def run(self) -> None:
-        """Runs until cancelled."""
-        queue = WorkQueue(self.reconcile, self._settings.intervals, random.random)
-
-        def on_change(key: Key, _: Object | None) -> None:
-            queue.enqueue(key)
-
-        self._informers = [
-            Informer(
-                self._api,
-                object_path(GROUP_VERSION, _PLURAL, namespace),
-                without_managed_fields,
-                self._clock,
-                random.random,
-                on_change=on_change,
-            )
-            for namespace in self._settings.namespaces or (None,)
-        ]
-        async with AsyncExitStack() as stack:
-            timeout = aiohttp.ClientTimeout(total=_PROGRESS_TIMEOUT_SECONDS)
-            self._session = await stack.enter_async_context(
-                aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
-            )
-            stack.push_async_callback(queue.stop)
-            async with asyncio.TaskGroup() as tasks:
-                for informer in self._informers:
-                    tasks.create_task(informer.run())
+    async def close(self) -> None:
+        """Closes the connections to Pods."""
+        await self._session.close()
 
     async def reconcile(self, key: Key) -> float | None:
         """Reconciles a replay; returns the seconds until the next time, None if only a change requires one."""
-        replay = self._get(key)
+        replay = self._cache.get(REPLAY, *key)
         if replay is None or replay["metadata"].get("deletionTimestamp"):
-            self._written.pop(key, None)
             return None  # the garbage collector deletes its Job
         seen = await self._observe(replay)
         decision = decide(seen, self._settings.intervals.replay_seconds)
@@ -89,14 +57,6 @@ class ReplayReconciler:
         return decision.next_reconcile
 
     # ---- observe
-
-    def _get(self, key: Key) -> Object | None:
-        found = next((informer.items[key] for informer in self._informers if key in informer.items), None)
-        written = self._written.get(key)
-        if found is None or written is None or _uid(found) != _uid(written) or version_of(found) >= version_of(written):
-            self._written.pop(key, None)
-            return found
-        return written
 
     async def _observe(self, replay: Object) -> ReplayObservation:
         metadata = replay["metadata"]
@@ -113,7 +73,7 @@ class ReplayReconciler:
             progress = await self._progress(progress_url(pods))
         return ReplayObservation(
             replay=replay,
-            route=self._routes.get((namespace, replay["spec"]["routeRef"]["name"])),
+            route=self._cache.get(ROUTE, namespace, replay["spec"]["routeRef"]["name"]),
             job=job,
             pods=pods,
             progress=progress,
@@ -123,7 +83,7 @@ class ReplayReconciler:
 
     async def _progress(self, url: str | None) -> ReplayReport | None:
         """The running Pod's report; None if the Pod is unreachable: then its final report has to do."""
-        if url is None or self._session is None:
+        if url is None:
             return None
         try:
             async with self._session.get(url, allow_redirects=False) as response:
@@ -137,7 +97,7 @@ class ReplayReconciler:
     async def _act(self, seen: ReplayObservation, action: Action) -> bool:
         """Performs an action; False if the observation is outdated."""
         metadata = seen.replay["metadata"]
-        path = object_path(GROUP_VERSION, _PLURAL, metadata["namespace"], metadata["name"])
+        path = object_path(REPLAY.api_version, REPLAY.plural, metadata["namespace"], metadata["name"])
         if action is Action.DELETE_REPLAY:
             await self._api.delete(path, uid=metadata["uid"])
         elif action is Action.CREATE_JOB:
@@ -170,14 +130,14 @@ class ReplayReconciler:
         if status is None or status == known:
             return
         body = {
-            "apiVersion": GROUP_VERSION,
-            "kind": KIND,
+            "apiVersion": REPLAY.api_version,
+            "kind": REPLAY.kind,
             "metadata": {"namespace": key[0], "name": key[1], "uid": _uid(replay)},
             "status": status,
         }
         try:
-            path = object_path(GROUP_VERSION, _PLURAL, *key, "status")
-            self._written[key] = without_managed_fields(await self._api.apply(path, body, manager=MANAGER))
+            path = object_path(REPLAY.api_version, REPLAY.plural, *key, "status")
+            self._cache.put(REPLAY, await self._api.apply(path, body, manager=MANAGER))
         except KubeRefusedError as error:
             if error.status not in (404, 409):  # it was deleted, or replaced by another of the same name
                 raise

@@ -1,13 +1,14 @@
 """The queues and tables of routes: `chaski_aws.provision` in a bounded pool of threads.
 
-Between two reconciliations only the results of the emptiness checks of draining queues are kept in memory. Which queues
-exist, who owns them and which generation they belong to is read from their tags.
+Between two reconciliations only this is kept in memory: the last result of each route, so that AWS is not read again for
+each change in the cluster, and the emptiness checks of draining queues. Which queues exist, who owns them and which
+generation they belong to is read from their tags.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from chaski_aws.provision.apply import Done, RetryOptions, apply
@@ -16,57 +17,165 @@ from chaski_aws.provision.desired import Desired, ProvisionSettings, desired, re
 from chaski_aws.provision.errors import ProvisionError
 from chaski_aws.provision.observe import observe
 from chaski_aws.provision.plan import DrainRule, DrainSample, drain_sample, is_drained, plan, plan_drained, plan_drop
-from chaski_aws.provision.state import Observed, ObservedQueue
+from chaski_aws.provision.state import GENERATION_TAG, QUEUE_TAG, RUNG_TAG, Observed, ObservedQueue
+from chaski_core.ports import Clock
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import Generation, ResolvedRoute
+from chaski_operator.kube.status import rfc3339
+from chaski_operator.manifests.names import RECONCILE_AT
+from chaski_operator.settings import ReconcileIntervals
 
 _T = TypeVar("_T")
 _MAX_CHECKS = 100  # kept for each draining queue
+_FRESH = 0.8  # of the interval of reconciliations, whose jitter is a tenth
 
 
 @dataclass(frozen=True, slots=True)
 class ProvisionResult:
-    """What `ensure` observed and did."""
+    """What `ensure` observed and did. Only this module knows the types of `chaski_aws.provision` behind it."""
 
     observed: Observed  # before any change
     wanted: Desired
     done: tuple[Done, ...]
     error: ProvisionError | None  # the failure that ended it early
     resolved: ResolvedRoute | None  # None: a queue is missing
+    is_fresh: bool = True  # of this reconciliation, not of an earlier one
+
+    @property
+    def queue_count(self) -> int:
+        """The number of queues that should exist."""
+        return len(self.wanted.queues)
+
+    @property
+    def table(self) -> str:
+        """Name of the table that should exist."""
+        return self.wanted.table.name
+
+    @property
+    def has_table(self) -> bool:
+        """Whether the table existed before any change."""
+        return self.observed.table is not None
 
     @property
     def draining(self) -> tuple[ObservedQueue, ...]:
         """Queues that accept no new messages and were not deleted now."""
-        deleted = {each.action.resource for each in self.done if each.action.operation == "DeleteQueue"}
-        return tuple(queue for queue in self.observed.own_queues if queue.name not in self.wanted.names | deleted)
+        kept = self.wanted.names | set(self.dropped)
+        return tuple(queue for queue in self.observed.own_queues if queue.name not in kept)
+
+    @property
+    def created(self) -> list[str]:
+        """Names of the queues and tables that were created."""
+        return self._names("CreateQueue", "CreateTable")
+
+    @property
+    def dropped(self) -> list[str]:
+        """Names of the queues that had drained and were deleted."""
+        return self._names("DeleteQueue")
+
+    @property
+    def fenced(self) -> list[str]:
+        """Names of the queues that now accept no new messages."""
+        return [each.action.resource for each in self.done if each.action.blocks_sends]
+
+    def delay_changes(self) -> list[str]:
+        """A text for each queue whose delay was changed: SQS applies it to messages that wait already."""
+        return [
+            f"{each.action.resource}: delay changed from {drift.was} s to {drift.wanted} s, for messages already in it too"
+            for each in self.done
+            for drift in each.action.drift
+            if drift.attribute == "DelaySeconds"
+        ]
+
+    def fuller_than(self, messages: int) -> list[str]:
+        """Names of the queues that hold more messages."""
+        return [queue.name for queue in self.observed.own_queues if queue.counts.total > messages]
+
+    def drift(self) -> list[str]:
+        """The resources that were changed or deleted by others and have been corrected."""
+        return [
+            f"{each.action.resource} ({', '.join(drift.attribute for drift in each.action.drift) or 'was deleted'})"
+            for each in self.done
+            if each.action.drift or each.action.operation in ("CreateQueue", "CreateTable")
+        ]
+
+    def fenced_at(self, numbers: Iterable[int]) -> dict[int, str]:
+        """The time since which each generation accepts no new messages, by number, as RFC 3339."""
+        since: dict[int, float] = {}
+        for queue in self.observed.own_queues:
+            number = queue.tags.get(GENERATION_TAG, "")
+            if queue.is_blocked and number.isdigit():
+                since[int(number)] = max(since.get(int(number), 0.0), queue.modified_at)
+        return {number: rfc3339(since[number]) for number in numbers if number in since}
+
+    def draining_rows(self) -> dict[str, str]:
+        """A message for each draining queue, by the name of its row in the status."""
+        totals: dict[str, int] = {}
+        for queue in self.draining:
+            row = _row_of(queue.tags)
+            if row:
+                totals[row] = totals.get(row, 0) + queue.counts.total
+        empty, holding = "empty; will be deleted after staying empty for a while", "draining; still holds messages"
+        return {row: holding if total else empty for row, total in totals.items()}
+
+    def _names(self, *operations: str) -> list[str]:
+        return [each.action.resource for each in self.done if each.action.operation in operations]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The last result of a route."""
+
+    requested: tuple[int, str]  # generation and the annotation that requests a reconciliation
+    result: ProvisionResult
+    at: float  # monotonic
 
 
 class AwsResources:
     """Queues and tables of all routes."""
 
-    def __init__(self, aws: Aws, *, threads: int, rule: DrainRule) -> None:
+    def __init__(self, aws: Aws, *, intervals: ReconcileIntervals, clock: Clock) -> None:
         self._aws = aws
         #: Whose queues and tables they are; to be set before the first call.
         self.settings: ProvisionSettings | None = None
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="aws")
-        self._rule = rule
+        self._threads = ThreadPoolExecutor(intervals.aws_threads, thread_name_prefix="aws")
+        self._intervals = intervals
+        self._clock = clock
+        self._rule = DrainRule(intervals.drained_checks, intervals.drained_seconds, intervals.fence_seconds)
+        self._known: dict[str, _Known] = {}  # by route
+        self._invalid: set[str] = set()  # routes of which something has changed since they were last read
         self._checks: dict[str, dict[str, list[DrainSample]]] = {}  # route -> queue -> checks, oldest first
 
-    async def ensure(
-        self, route: Route, remembered: ResolvedRoute | None, now: float, *, may_drop: bool
-    ) -> ProvisionResult:
+    async def ensure(self, route: Route, document: Mapping[str, Any], *, may_drop: bool) -> ProvisionResult:
         """Creates what is missing, corrects what differs, deletes queues that have drained.
+
+        Returns the last result again while it is recent, free of errors, and the route has not changed since.
 
         Args:
             route: the desired state.
-            remembered: what was created before, as far as known.
-            now: epoch seconds.
+            document: the route as the API server returns it.
             may_drop: no worker is left that could still put messages on draining queues.
 
         Raises:
             ProvisionError: the current state could not be observed.
         """
-        return await self._in_thread(lambda: self._ensure(route, remembered, now, may_drop))
+        metadata = document["metadata"]
+        requested = (metadata["generation"], (metadata.get("annotations") or {}).get(RECONCILE_AT, ""))
+        known = self._known.pop(route.key, None)  # the call may fail
+        if known is not None and known.requested == requested and self._is_recent(known):
+            self._known[route.key] = known
+            return replace(known.result, is_fresh=False)
+        self._invalid.discard(route.key)
+        began, now = self._clock.monotonic(), self._clock.now_ms() / 1000
+        remembered = _remembered_route(route, document.get("status") or {})
+        result = await self._in_thread(lambda: self._ensure(route, remembered, now, may_drop))
+        if result.error is None and route.key not in self._invalid:
+            self._known[route.key] = _Known(requested, result, began)
+        return result
+
+    def invalidate(self, key: str) -> None:
+        """Has the next `ensure` of a route read AWS again, also if one is in progress."""
+        self._known.pop(key, None)
+        self._invalid.add(key)
 
     async def drop(self, route: Route) -> tuple[Done, ...]:
         """Deletes all of a route's resources that carry our tags, messages and dead letters included.
@@ -78,12 +187,18 @@ class AwsResources:
         return await self._in_thread(lambda: self._drop(route))
 
     def forget(self, key: str) -> None:
-        """Drops the checks of a route's draining queues."""
+        """Drops all that is remembered of a route."""
         self._checks.pop(key, None)
+        self._known.pop(key, None)
+        self._invalid.discard(key)
 
     def close(self) -> None:
         """Waits for calls in progress."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _is_recent(self, known: _Known) -> bool:
+        interval = self._intervals.busy_seconds if known.result.draining else self._intervals.resync_seconds
+        return self._clock.monotonic() - known.at < interval * _FRESH
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -144,7 +259,7 @@ class MeteredAws:
         return response
 
 
-def remembered_route(route: Route, status: Mapping[str, Any]) -> ResolvedRoute | None:
+def _remembered_route(route: Route, status: Mapping[str, Any]) -> ResolvedRoute | None:
     """The generations in `status.resolved`, even if the route has changed since; None if they can't be read."""
     try:
         resolved = status["resolved"]
@@ -155,3 +270,9 @@ def remembered_route(route: Route, status: Mapping[str, Any]) -> ResolvedRoute |
     except (KeyError, TypeError, ValueError):
         return None
     return ResolvedRoute(route, generations, ())
+
+
+def _row_of(tags: Mapping[str, str]) -> str | None:
+    if RUNG_TAG in tags:
+        return f"rung-{tags[RUNG_TAG]}"
+    return f"{tags[QUEUE_TAG]}.g{tags[GENERATION_TAG]}" if {QUEUE_TAG, GENERATION_TAG} <= tags.keys() else None

@@ -70,7 +70,7 @@ def aws_conditions(provisioned: ProvisionResult | None, error: ProvisionError | 
 
 def _queues(provisioned: ProvisionResult | None, error: ProvisionError | None) -> Condition:
     if provisioned is not None and provisioned.resolved is not None:
-        queues = len(provisioned.wanted.queues)
+        queues = provisioned.queue_count
         if provisioned.draining:
             message = f"{queues} queues provisioned; {len(provisioned.draining)} older queues are draining"
             return condition_true(QUEUES_READY, "Draining", message)
@@ -85,9 +85,9 @@ def _queues(provisioned: ProvisionResult | None, error: ProvisionError | None) -
 def _tables(provisioned: ProvisionResult | None, error: ProvisionError | None) -> Condition:
     if error is not None and error.failure.service != "sqs":
         return _failed(TABLES_READY, error)
-    if provisioned is None or (error is not None and provisioned.observed.table is None):
+    if provisioned is None or (error is not None and not provisioned.has_table):
         return condition_unknown(TABLES_READY)
-    return condition_true(TABLES_READY, "Active", f"table {provisioned.wanted.table.name}")
+    return condition_true(TABLES_READY, "Active", f"table {provisioned.table}")
 
 
 def _failed(type_: str, error: ProvisionError) -> Condition:
@@ -109,7 +109,7 @@ def reason_of(error: ProvisionError) -> str:
 def _backlog(provisioned: ProvisionResult | None) -> Condition:
     if provisioned is None:
         return condition_unknown(BACKLOG_LIMIT)
-    full = [queue.name for queue in provisioned.observed.own_queues if queue.counts.total > NEAR_LIMIT]
+    full = provisioned.fuller_than(NEAR_LIMIT)
     if full:
         limit = "SQS finds deliverable message groups only among the first 120,000 messages of a queue"
         return condition_true(BACKLOG_LIMIT, "NearLimit", f"{', '.join(full)}: {limit}")

@@ -33,8 +33,8 @@ async def delete_route(api: KubeApi, aws: AwsResources, objects: ObjectCache, do
         return
     metadata = document["metadata"]
     if wants_finalizer(document):
-        for each in list(objects.of_route(metadata["namespace"], metadata["name"])):
-            if each["kind"] == DEPLOYMENT.kind and owner_of(each) == metadata["uid"]:
+        for each in objects.of_route(DEPLOYMENT, metadata["namespace"], metadata["name"]):
+            if owner_of(each) == metadata["uid"]:
                 path = object_path(
                     DEPLOYMENT.api_version, DEPLOYMENT.plural, metadata["namespace"], each["metadata"]["name"]
                 )

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from chaski_aws.provision.apply import Done
 from chaski_operator.kube.events import NORMAL, WARNING, Event
 from chaski_operator.route.conditions import NEEDED, READY
 from chaski_operator.route.observation import RouteObservation
@@ -42,29 +41,18 @@ def _of_conditions(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[
 
 
 def _of_aws(observation: RouteObservation) -> Iterator[Event]:
-    if observation.provisioned is None or not observation.is_fresh:
+    provisioned = observation.provisioned
+    if provisioned is None or not provisioned.is_fresh:
         return
-    done = observation.provisioned.done
     for reason, message, names in (
-        ("Made", "created", _names(done, "CreateQueue", "CreateTable")),
-        ("Fenced", "no longer accepting new messages, draining:", _fenced(done)),
-        ("Dropped", "drained and deleted:", _names(done, "DeleteQueue")),
+        ("Made", "created", provisioned.created),
+        ("Fenced", "no longer accepting new messages, draining:", provisioned.fenced),
+        ("Dropped", "drained and deleted:", provisioned.dropped),
     ):
         if names:
             yield Event(NORMAL, reason, f"{message} {_listed(names)}")
-    for each in done:
-        for drift in each.action.drift:
-            if drift.attribute == "DelaySeconds":
-                message = f"{each.action.resource}: delay changed from {drift.was} s to {drift.wanted} s"
-                yield Event(NORMAL, "RungDelayChanged", f"{message}, for messages already in it too")
-
-
-def _names(done: Iterable[Done], *operations: str) -> list[str]:
-    return [each.action.resource for each in done if each.action.operation in operations]
-
-
-def _fenced(done: Iterable[Done]) -> list[str]:
-    return [each.action.resource for each in done if each.action.blocks_sends]
+    for message in provisioned.delay_changes():
+        yield Event(NORMAL, "RungDelayChanged", message)
 
 
 def _listed(names: list[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from chaski_aws.provision.errors import ProvisionError
 from chaski_core.retry.backoff import Backoff
 from chaski_operator.kube.apply import ForeignObjectError
-from chaski_operator.manifests.names import FINALIZER
+from chaski_operator.manifests.names import FINALIZER, PAUSED
 from chaski_operator.route.conditions import QUEUES_READY, TABLES_READY, workers_available
 from chaski_operator.route.observation import Failure, RouteObservation
 from chaski_operator.settings import ReconcileIntervals
@@ -25,7 +25,7 @@ def next_reconcile(observation: RouteObservation, failures: int, intervals: Reco
         return intervals.resync_seconds
     if not observation.failures:
         draining = observation.provisioned is not None and bool(observation.provisioned.draining)
-        return intervals.busy_seconds if draining or waits_for_pods(observation) else intervals.resync_seconds
+        return intervals.busy_seconds if draining or needs_pods(observation) else intervals.resync_seconds
     if all(is_terminal(error) for error in observation.failures):
         return intervals.terminal_retry_seconds
     backoff = Backoff(intervals.retry_seconds, intervals.max_retry_seconds).seconds(failures)
@@ -33,8 +33,10 @@ def next_reconcile(observation: RouteObservation, failures: int, intervals: Reco
     return max(backoff, min(intervals.max_retry_seconds, max((each for each in requested if each), default=0.0)))
 
 
-def waits_for_pods(observation: RouteObservation) -> bool:
-    """Whether Deployments exist whose Pods do not run: the Pods have the reason, and the operator does not watch them."""
+def needs_pods(observation: RouteObservation) -> bool:
+    """Whether Deployments exist whose Pods do not run: the Pods have the reason."""
+    if observation.route is None:
+        return False
     deployments = observation.deployments
     return bool(deployments) and not workers_available(deployments, observation.wanted_deployments).is_true
 
@@ -56,11 +58,17 @@ def has_finalizer(document: Mapping[str, Any]) -> bool:
     return FINALIZER in (document["metadata"].get("finalizers") or ())
 
 
-def was_provisioned(status: Mapping[str, Any], generation: int) -> bool:
+def is_paused(document: Mapping[str, Any]) -> bool:
+    """Whether an annotation pauses the reconciliation and the scaling of the route."""
+    return (document["metadata"].get("annotations") or {}).get(PAUSED) == "disabled"
+
+
+def was_provisioned(document: Mapping[str, Any]) -> bool:
     """Whether the status says that queues and table were provisioned for this generation of the spec."""
+    generation = document["metadata"]["generation"]
     true = {
         each["type"]
-        for each in status.get("conditions") or ()
+        for each in (document.get("status") or {}).get("conditions") or ()
         if each["status"] == "True" and each.get("observedGeneration") == generation
     }
     return {QUEUES_READY, TABLES_READY} <= true

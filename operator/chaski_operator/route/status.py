@@ -1,63 +1,39 @@
 """The reconciler's part of a route's status. Pure."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import resolved_values
 from chaski_operator.kube.apply import difference
-from chaski_operator.kube.status import Condition, Status, status_conditions
-from chaski_operator.route.conditions import OWN, ready
+from chaski_operator.kube.status import Status, status_conditions
+from chaski_operator.route.aws_resources import ProvisionResult
+from chaski_operator.route.conditions import OWN, conditions_for, ready
+from chaski_operator.route.observation import RouteObservation
 
 ACTIVE, DRAINING = "Active", "Draining"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of `status.queues`."""
-
-    name: str  # of the queue, or `rung-<name>`
-    role: str  # Queue | Rung
-    state: str  # Active | Draining
-    partitions: int
-    message: str = ""
-
-    def as_status(self) -> Status:
-        row: Status = {"name": self.name, "role": self.role, "state": self.state, "partitions": self.partitions}
-        return row | ({"message": self.message} if self.message else {})
-
-
-@dataclass(frozen=True, slots=True)
-class StatusInputs:
-    """The inputs of a route's status."""
-
-    generation: int  # metadata.generation
-    conditions: Sequence[Condition]
-    resolved: ResolvedRoute | None = None  # None: unknown, the known value stays
-    fenced_at: Mapping[int, str] = field(default_factory=dict)  # by number of a generation that accepts no new messages
-    draining: Mapping[str, str] = field(default_factory=dict)  # row name -> message
-    replicas: int | None = None
-
-
-def status_of(inputs: StatusInputs, known: Mapping[str, Any], now: str) -> Status:
+def status_of(observation: RouteObservation, generation: int, known: Mapping[str, Any], now: str) -> Status:
     """The status; the autoscaler applies its own fields beside it.
 
     Args:
-        inputs: of this reconciliation.
-        known: the status so far.
+        observation: of this reconciliation.
+        generation: `metadata.generation` of the route.
+        known: the status so far; what is unknown now stays as it was.
         now: RFC 3339, seconds.
     """
-    conditions = [ready(inputs.conditions), *inputs.conditions]
+    conditions = conditions_for(observation)
     status: Status = {
-        "observedGeneration": inputs.generation,
-        "conditions": status_conditions(conditions, known.get("conditions") or (), inputs.generation, now),
+        "observedGeneration": generation,
+        "conditions": status_conditions(
+            [ready(conditions), *conditions], known.get("conditions") or (), generation, now
+        ),
+        "replicas": sum(int((each.get("status") or {}).get("replicas", 0)) for each in observation.deployments),
     }
-    if inputs.replicas is not None:
-        status["replicas"] = inputs.replicas
-    if inputs.resolved is not None:
-        status["resolved"] = _resolved(inputs, inputs.resolved)
-        status["queues"] = [row.as_status() for row in rows_of(inputs.resolved, inputs.draining)]
+    if observation.provisioned is not None and observation.resolved is not None:
+        status["resolved"] = _resolved(observation.provisioned, observation.resolved, generation)
+        status["queues"] = rows_of(observation.resolved, observation.provisioned.draining_rows())
     else:
         status |= {name: known[name] for name in ("resolved", "queues") if name in known}
         status["queues"] = [_own_part(row) for row in known.get("queues") or ()]
@@ -74,26 +50,37 @@ def is_current(wanted: Status, live: Mapping[str, Any]) -> bool:
     return all(row["name"] in names for row in live.get("queues") or () if "role" in row)
 
 
-def rows_of(resolved: ResolvedRoute, draining: Mapping[str, str]) -> list[Row]:
-    """One row for each queue and each rung, draining ones included."""
+def rows_of(resolved: ResolvedRoute, draining: Mapping[str, str]) -> list[Status]:
+    """The rows of `status.queues`: one for each queue and each rung, draining ones included.
+
+    Args:
+        resolved: the route with its queues.
+        draining: a message for each draining row, by its name.
+    """
     current = resolved.current.queues
-    rows = [Row(name, "Queue", ACTIVE, len(urls)) for name, urls in current.items()]
+    rows = [_row(name, "Queue", ACTIVE, len(urls)) for name, urls in current.items()]
     for generation in resolved.generations[:-1]:
         for name, urls in generation.queues.items():
             row = f"{name}.g{generation.number}"
-            rows.append(Row(row, "Queue", DRAINING, len(urls), draining.get(row, "")))
-    rows += [Row(f"rung-{each.rung.name}", "Rung", ACTIVE, 1) for each in resolved.rungs]
+            rows.append(_row(row, "Queue", DRAINING, len(urls), draining.get(row, "")))
+    rows += [_row(f"rung-{each.rung.name}", "Rung", ACTIVE, 1) for each in resolved.rungs]
     for each in resolved.retired_rungs:
         row = f"rung-{each.rung.name}"
-        rows.append(Row(row, "Rung", DRAINING, 1, draining.get(row, "")))
+        rows.append(_row(row, "Rung", DRAINING, 1, draining.get(row, "")))
     return rows
 
 
-def _resolved(inputs: StatusInputs, resolved: ResolvedRoute) -> Status:
-    values = resolved_values(resolved) | {"observedGeneration": inputs.generation}
-    for generation in values["generations"]:
-        if generation["number"] in inputs.fenced_at:
-            generation["fencedAt"] = inputs.fenced_at[generation["number"]]
+def _row(name: str, role: str, state: str, partitions: int, message: str = "") -> Status:
+    row: Status = {"name": name, "role": role, "state": state, "partitions": partitions}
+    return row | ({"message": message} if message else {})
+
+
+def _resolved(provisioned: ProvisionResult, resolved: ResolvedRoute, generation: int) -> Status:
+    values = resolved_values(resolved) | {"observedGeneration": generation}
+    fenced = provisioned.fenced_at([each.number for each in resolved.generations[:-1]])
+    for each in values["generations"]:
+        if each["number"] in fenced:
+            each["fencedAt"] = fenced[each["number"]]
     return values
 
 

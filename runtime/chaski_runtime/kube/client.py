@@ -89,6 +89,7 @@ class KubeApi:
         Raises:
             NoKubeAccessError: the transport can't use this access.
         """
+        self.access = access
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=10.0)
         self._transport = transport(access, user_agent)
 

@@ -13,6 +13,12 @@ _GC_THRESHOLD = 20_000
 def stop_on_signals() -> asyncio.Event:
     """An event that SIGTERM and SIGINT set. A second signal ends the process at once, as without a handler."""
     stop = asyncio.Event()
+    handle_signals(stop)
+    return stop
+
+
+def handle_signals(stop: asyncio.Event) -> None:
+    """Has SIGTERM and SIGINT set an event; also again, where a library has installed other handlers."""
     loop = asyncio.get_running_loop()
 
     def on_signal(number: signal.Signals) -> None:
@@ -24,7 +30,6 @@ def stop_on_signals() -> asyncio.Event:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    return stop
 
 
 def freeze_startup_objects() -> None:

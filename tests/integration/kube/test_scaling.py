@@ -5,7 +5,7 @@ The counts of SQS are given by the test. Pods are objects with the address 127.0
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,15 +15,17 @@ from aiohttp import web
 from chaski_core.ports import QueueCounts
 from chaski_core.route.resolved_document import resolved_values
 from chaski_core.route.validation.crd import GROUP_VERSION
-from chaski_operator.autoscaling.cluster_view import KubeCluster, WorkerPodWatcher
+from chaski_operator.autoscaling.cluster_view import ClusterView
 from chaski_operator.autoscaling.dependencies import ScalerDependencies, ScalerIntervals
 from chaski_operator.autoscaling.loop import ScalerLoop
 from chaski_operator.autoscaling.policy import ScalingLimits
-from chaski_operator.kube.cache import RouteCache
+from chaski_operator.kube.cache import ObjectCache
+from chaski_operator.manifests.kinds import DEPLOYMENT as DEPLOYMENTS
+from chaski_operator.manifests.kinds import POD, ROUTE, Kind
 from chaski_operator.manifests.manifests import desired_objects
-from chaski_operator.manifests.worker_pod import sweeper_of, worker_deployments
 from chaski_operator.metrics import OperatorMetrics
 from chaski_operator.pods.metrics_client import Scraper
+from chaski_operator.route.loader import RouteLoader
 from chaski_operator.settings import WorkerPodTemplate
 from chaski_runtime.kube.client import KubeApi, object_path
 from chaski_runtime.kube.config import kube_access
@@ -156,35 +158,18 @@ class ScalingCluster:
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(scraper.close)
             api = await stack.enter_async_context(KubeApi(access, user_agent="autoscaler"))
-            known = RouteCache()
-
-            def on_change(_: Key, each: dict[str, Any] | None) -> None:
-                if each is not None:
-                    known.put(each)
-
-            routes = self.informer(api, GROUP_VERSION, "chaskiroutes", on_change)
-            deployments = self.informer(api, "apps/v1", "deployments")
-            pods = WorkerPodWatcher(api, self.namespace, clock, lambda: 0.5)
-            cluster = KubeCluster(
-                api,
-                routes=known.by_key,
-                deployment=lambda namespace, name: deployments.items.get((namespace, name)),
-                pods=[pods],
-                reconcile=lambda _: None,
-                on_written=known.put,
-                identity="test",
-            )
+            cache = ObjectCache()
             dependencies = ScalerDependencies(
-                cluster=cluster,
+                cluster=ClusterView(api, cache, lambda _: None, identity="test"),
+                loader=RouteLoader(),
                 read_queue=self.queues.read,
                 scrape_pods=scraper.scrape,
-                workers_of=worker_deployments,
-                sweeper_of=sweeper_of,
                 metrics=metrics,
                 clock=clock,
                 intervals=intervals,
             )
-            runs = [routes.run(), deployments.run(), pods.informer.run(), ScalerLoop(dependencies, lambda: 0.5).run()]
+            runs = [self.follow(api, kind, cache) for kind in (ROUTE, DEPLOYMENTS, POD)]
+            runs.append(ScalerLoop(dependencies, lambda: 0.5).run())
             running = [asyncio.create_task(run) for run in runs]
             try:
                 yield metrics
@@ -192,6 +177,19 @@ class ScalingCluster:
                 for task in running:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
+
+    def follow(self, api: KubeApi, kind: Kind, cache: ObjectCache) -> Coroutine[Any, Any, None]:
+        """Keeps a cache in sync, as the operator's informers do."""
+        known: dict[Key, dict[str, Any]] = {}
+
+        def on_change(key: Key, each: dict[str, Any] | None) -> None:
+            if each is not None:
+                known[key] = each
+                cache.put(kind, each)
+            else:
+                cache.remove(kind, known.pop(key))
+
+        return self.informer(api, kind.api_version, kind.plural, on_change).run()
 
     def informer(
         self, api: KubeApi, version: str, plural: str, on_change: OnChange[dict[str, Any]] | None = None
@@ -333,15 +331,7 @@ async def test_number_that_was_set_meanwhile_is_not_overwritten(cluster: Scaling
     await cluster.scale(5)
     access = kube_access({"KUBECONFIG": str(cluster.server.user_kubeconfig(user))})
     async with KubeApi(access, user_agent="autoscaler") as api:
-        view = KubeCluster(
-            api,
-            routes=dict,
-            deployment=lambda *_: None,
-            pods=[],
-            reconcile=lambda _: None,
-            on_written=lambda _: None,
-            identity="test",
-        )
+        view = ClusterView(api, ObjectCache(), lambda _: None, identity="test")
         with pytest.raises(Exception, match="5 Pods now, not 1"):
             await view.scale(cluster.namespace, DEPLOYMENT, was=1, replicas=2)
         await view.scale(cluster.namespace, DEPLOYMENT, was=5, replicas=7)

@@ -12,42 +12,29 @@ from chaski_core.route.loading import load_route
 from chaski_core.route.model import Ordering
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 from chaski_core.route.resolved_document import resolved_values
+from chaski_operator.autoscaling.cluster_view import ClusterView
 from chaski_operator.autoscaling.dependencies import ScalerDependencies, ScalerIntervals
 from chaski_operator.autoscaling.loop import ScalerLoop
 from chaski_operator.kube.events import Event
 from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import Document
+from chaski_operator.manifests.names import (
+    QUEUE_LABEL,
+    ROUTE_LABEL,
+    STAGE_LABEL,
+    consumer_name,
+    retry_name,
+    sweeper_name,
+)
+from chaski_operator.manifests.worker_pod import worker_deployments
 from chaski_operator.metrics import OperatorMetrics
 from chaski_operator.pods.worker_metrics import Pods
+from chaski_operator.route.loader import RouteLoader
 from chaski_runtime.kube.client import KubeRefusedError, KubeUnavailableError
 from support.worker.memory_backend import LoopClock
 
 DENIED = BackendRejectedError("AccessDenied", "not allowed")
 UNAVAILABLE = BackendUnavailableError("unavailable")
-
-
-@dataclass(frozen=True)
-class FakeWorkers:
-    """Implements `targets.Workers`."""
-
-    name: str
-    queue: str | None
-    labels: Mapping[str, str]
-
-
-def workers_of(resolved: ResolvedRoute) -> list[FakeWorkers]:
-    """One Deployment for each queue and one for retries."""
-    route = resolved.route.name
-    names: list[str | None] = [queue.name for queue in resolved.route.queues]
-    if resolved.rungs:
-        names.append(None)
-    return [FakeWorkers(f"{route}-{name or 'retry'}", name, {"r": route, "q": name or "retry"}) for name in names]
-
-
-def sweeper_of(resolved: ResolvedRoute) -> FakeWorkers:
-    """The sweeper's Deployment."""
-    route = resolved.route.name
-    return FakeWorkers(f"{route}-sweep", None, {"r": route, "q": "sweep"})
 
 
 def route_document(name: str, *, ready: bool = True, ordering: str = "Relaxed", **spec: Any) -> dict[str, Any]:
@@ -86,8 +73,8 @@ def resolve(document: Mapping[str, Any], *, older: Sequence[Generation] = ()) ->
 
 
 @dataclass
-class FakeCluster:
-    """Implements `dependencies.Cluster`."""
+class FakeCluster(ClusterView):
+    """A cluster whose API server does what it is asked to."""
 
     documents: dict[Key, dict[str, Any]] = field(default_factory=dict)
     replicas: dict[str, int] = field(default_factory=dict)  # by Deployment
@@ -103,7 +90,7 @@ class FakeCluster:
         key = (document["metadata"]["namespace"], document["metadata"]["name"])
         self.documents[key] = document
         if "status" in document:
-            for each in workers_of(resolve(document)):
+            for each in worker_deployments(resolve(document)):
                 self.replicas[each.name] = replicas
         return key
 
@@ -117,7 +104,9 @@ class FakeCluster:
     def ready_pods(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
         """The Deployment's name, in place of the URLs of all its Pods."""
         del namespace
-        name = f"{labels['r']}-{labels['q']}"
+        route, stage = labels[ROUTE_LABEL], labels[STAGE_LABEL]
+        names = {"first": consumer_name(route, labels.get(QUEUE_LABEL, "")), "retry": retry_name(route)}
+        name = names.get(stage, sweeper_name(route))
         return [name] if name in self.pods else []
 
     async def scale(self, namespace: str, name: str, *, was: int, replicas: int) -> None:
@@ -190,10 +179,9 @@ class ScalingHarness:
         self.metrics = OperatorMetrics()
         dependencies = ScalerDependencies(
             cluster=self.cluster,
+            loader=RouteLoader(),
             read_queue=self.queues.read,
             scrape_pods=self.cluster.scrape_pods,
-            workers_of=workers_of,
-            sweeper_of=sweeper_of,
             metrics=self.metrics,
             clock=LoopClock(),
             intervals=intervals or ScalerIntervals(),

@@ -29,13 +29,13 @@ async def test_backlog_scales_and_is_reported(harness: ScalingHarness) -> None:
     """The Deployment, the status, the gauges and the counter agree."""
     key = harness.cluster.add(route_document("a", autoscaling={"maxReplicas": 5}))
     harness.queues.counts[URL] = QueueCounts(1_000_000, 128, 0)
-    harness.cluster.pods["a-messages"] = BUSY
+    harness.cluster.pods["chaski-a-messages"] = BUSY
     async with harness.running():
         await asyncio.sleep(65)
-        harness.cluster.pods["a-messages"] = replace(BUSY, reporting=2, full=2, lanes=256)
+        harness.cluster.pods["chaski-a-messages"] = replace(BUSY, reporting=2, full=2, lanes=256)
         await asyncio.sleep(65)
-    assert harness.cluster.replicas == {"a-messages": 4, "a-retry": 1}
-    assert harness.cluster.scaled == [("a-messages", 2), ("a-messages", 4)]
+    assert harness.cluster.replicas == {"chaski-a-messages": 4, "chaski-a-retry": 1}
+    assert harness.cluster.scaled == [("chaski-a-messages", 2), ("chaski-a-messages", 4)]
     assert harness.cluster.conditions(key) == {
         "Autoscaling": ("True", "Scaling"),
         "ScalingLimited": ("False", "NotLimited"),
@@ -59,10 +59,10 @@ async def test_one_subject_stays_at_one_pod_with_the_reason_in_the_status(harnes
     """More Pods would not help."""
     key = harness.cluster.add(route_document("a"))
     harness.queues.counts[URL] = QueueCounts(9_990, 10, 0)
-    harness.cluster.pods["a-messages"] = Pods(1, lanes=1, subjects=1, attempt_seconds=1.0)
+    harness.cluster.pods["chaski-a-messages"] = Pods(1, lanes=1, subjects=1, attempt_seconds=1.0)
     async with harness.running():
         await asyncio.sleep(600)
-    assert harness.cluster.scaled == [("a-retry", 0)]
+    assert harness.cluster.scaled == [("chaski-a-retry", 0)]
     assert harness.cluster.conditions(key)["ScalingLimited"] == ("True", "MessageGroupsExhausted")
     assert harness.cluster.events == [("Normal", "MessageGroupsExhausted")]
     message = harness.cluster.documents[key]["status"]["conditions"][1]["message"]
@@ -74,7 +74,7 @@ async def test_shortage_is_a_condition_while_it_lasts(harness: ScalingHarness) -
     """With the reason, the rule and the remedy; the replicas are not affected."""
     key = harness.cluster.add(route_document("a"))
     harness.queues.counts[URL] = QueueCounts(10, 0, 0)
-    harness.cluster.pods["a-messages"] = replace(BUSY, shortages=frozenset({("certificate", "crm")}))
+    harness.cluster.pods["chaski-a-messages"] = replace(BUSY, shortages=frozenset({("certificate", "crm")}))
     async with harness.running():
         await asyncio.sleep(35)
         assert harness.cluster.conditions(key)["Shortage"] == ("True", "Certificate")
@@ -84,7 +84,7 @@ async def test_shortage_is_a_condition_while_it_lasts(harness: ScalingHarness) -
         assert '"messages"' in condition["message"]
         assert "clientCertSecretName" in condition["message"]
         assert "(rule crm)" in condition["message"]
-        harness.cluster.pods["a-messages"] = BUSY
+        harness.cluster.pods["chaski-a-messages"] = BUSY
         await asyncio.sleep(35)
     assert harness.cluster.conditions(key)["Shortage"] == ("False", "NoShortage")
 
@@ -100,10 +100,25 @@ async def test_no_change_means_no_write(harness: ScalingHarness) -> None:
     assert 115 <= harness.queues.calls.count("https://q/a-rung-fast") <= 125
 
 
+async def test_restart_alone_writes_nothing(harness: ScalingHarness) -> None:
+    """A thousand routes would otherwise be written at each start; changed counts are, a minute after the last ones."""
+    harness.cluster.add(route_document("a", autoscaling={"minReplicas": 1}))
+    async with harness.running():
+        await asyncio.sleep(30)
+    for _ in range(3):
+        async with harness.running():
+            await asyncio.sleep(100)
+    assert len(harness.cluster.written) == 1
+    harness.queues.counts[URL] = QueueCounts(7, 0, 0)
+    async with harness.running():
+        await asyncio.sleep(20)
+    assert len(harness.cluster.written) == 2
+
+
 async def test_counts_are_written_once_a_minute(harness: ScalingHarness) -> None:
     """They change with every check."""
     harness.cluster.add(route_document("a", autoscaling={"mode": "Disabled"}))
-    harness.cluster.pods["a-messages"] = BUSY
+    harness.cluster.pods["chaski-a-messages"] = BUSY
 
     async def decreasing() -> QueueCounts:
         return QueueCounts(1_000_000 - len(harness.queues.calls), 0, 0)
@@ -125,14 +140,14 @@ async def test_unreadable_queue_is_held_and_reported(
 ) -> None:
     """From zero one Pod is started; running Pods stay; the row has no counts."""
     key = harness.cluster.add(route_document("a"), replicas=0)
-    harness.cluster.replicas["a-retry"] = 6
+    harness.cluster.replicas["chaski-a-retry"] = 6
     harness.queues.counts[URL] = error
     harness.queues.counts["https://q/a-rung-slow"] = error
     async with harness.running():
         await asyncio.sleep(900)
         lost = [("Warning", condition[1])]
         assert harness.cluster.events == lost
-        assert harness.cluster.scaled == [("a-messages", 1)]
+        assert harness.cluster.scaled == [("chaski-a-messages", 1)]
         assert harness.cluster.conditions(key)["Autoscaling"] == condition
         seen = harness.cluster.documents[key]["status"]
         harness.queues.counts.clear()
@@ -169,7 +184,7 @@ async def test_paused_route_is_not_scaled(harness: ScalingHarness) -> None:
         assert (harness.queues.calls, harness.cluster.scaled) == ([], [])
         harness.cluster.documents[key]["metadata"]["annotations"] = {}
         await asyncio.sleep(60)
-    assert harness.cluster.scaled == [("a-messages", 1)]
+    assert harness.cluster.scaled == [("chaski-a-messages", 1)]
 
 
 async def test_deleted_queue_triggers_one_reconciliation(harness: ScalingHarness) -> None:
@@ -193,7 +208,7 @@ async def test_write_that_the_api_server_refused_is_retried(harness: ScalingHarn
         assert value(harness.metrics, "chaski_scaling_failures_total", queue="messages", reason="apply") > 0
         harness.cluster.unavailable = False
         await asyncio.sleep(60)
-    assert harness.cluster.scaled == [("a-messages", 1)]
+    assert harness.cluster.scaled == [("chaski-a-messages", 1)]
     assert harness.cluster.written
 
 
@@ -206,7 +221,7 @@ async def test_older_generation_counts_for_its_queue_and_has_its_own_row(harness
     harness.queues.counts["https://q/old"] = QueueCounts(7, 0, 0)
     async with harness.running():
         await asyncio.sleep(60)
-    assert harness.cluster.scaled == [("a-messages", 1)]
+    assert harness.cluster.scaled == [("chaski-a-messages", 1)]
     rows = {row["name"]: row for row in harness.cluster.documents[key]["status"]["queues"]}
     assert (rows["messages.g1"]["visible"], rows["messages"]["visible"]) == (7, 0)
     assert value(harness.metrics, "chaski_queue_messages", queue="messages", state="visible") == 7
@@ -239,4 +254,4 @@ async def test_delayed_messages_start_the_error_consumer_only_when_due_soon(harn
         assert harness.cluster.scaled == []
         harness.queues.counts["https://q/a-rung-fast"] = QueueCounts(0, 0, 1)
         await asyncio.sleep(60)
-    assert harness.cluster.scaled == [("a-retry", 1)]
+    assert harness.cluster.scaled == [("chaski-a-retry", 1)]

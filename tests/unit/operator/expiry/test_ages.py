@@ -9,6 +9,7 @@ from chaski_core.ports import QueueCounts
 from chaski_core.timestamps import milliseconds
 from chaski_operator.autoscaling.dependencies import ScalerIntervals
 from chaski_operator.expiry.status import is_sweeping
+from chaski_operator.manifests.names import sweeper_name
 from chaski_operator.pods.worker_metrics import Pods
 from support.metric_pages import value
 from support.operator.scaling import DENIED, UNAVAILABLE, ScalingHarness, route_document
@@ -96,7 +97,7 @@ async def test_queue_without_workers_gets_one_by_day_twelve(harness: AgingHarnes
     assert harness.sweeps
     assert len(harness.cluster.reconciled) == before + 1
     assert ("Warning", "Sweeping") in harness.cluster.events
-    harness.cluster.pods["a-sweep"] = Pods(1, oldest_received_age=12.2 * DAY)
+    harness.cluster.pods[sweeper_name("a")] = Pods(1, oldest_received_age=12.2 * DAY)
     await harness.days(0.5)
     assert harness.sweeps
     harness.queues.counts[URL] = QueueCounts(0, 0, 0)  # all of them were dead-lettered
@@ -111,7 +112,7 @@ async def test_sweeper_is_removed_once_it_has_seen_that_all_messages_are_younger
     harness.queues.counts[URL] = WAITING
     await harness.days(1)
     assert harness.sweeps  # it was never checked before: its messages may be of any age
-    harness.cluster.pods["a-sweep"] = Pods(1, oldest_received_age=2 * DAY)
+    harness.cluster.pods[sweeper_name("a")] = Pods(1, oldest_received_age=2 * DAY)
     await harness.days(1)
     assert not harness.sweeps
     assert 2 <= harness.age <= 3.1
@@ -121,7 +122,7 @@ async def test_queue_whose_workers_answer_is_left_to_them(harness: AgingHarness)
     """They dead-letter messages older than thirteen days themselves, suspended or not."""
     harness.add(suspend={"delivery": True})
     harness.queues.counts[URL] = WAITING
-    harness.cluster.pods["a-messages"] = IDLE
+    harness.cluster.pods["chaski-a-messages"] = IDLE
     await harness.days(16)
     assert (harness.near_expiry, harness.age) == (("False", "NotNear"), 0)
 
@@ -131,9 +132,9 @@ async def test_unresponsive_workers_count_as_no_workers(harness: AgingHarness) -
     harness.add(autoscaling={"minReplicas": 1})
     await harness.days(0.1)
     harness.queues.counts[URL] = WAITING
-    harness.cluster.pods["a-messages"] = Pods(0, unresponsive=1)
+    harness.cluster.pods["chaski-a-messages"] = Pods(0, unresponsive=1)
     await harness.days(13)
-    assert harness.cluster.replicas["a-messages"] == 1
+    assert harness.cluster.replicas["chaski-a-messages"] == 1
     assert harness.sweeps
 
 

@@ -109,3 +109,46 @@ async def test_stop_ends_a_task_that_was_enqueued_at_the_same_moment(steps: int)
         await asyncio.sleep(0)
     async with asyncio.timeout(1):
         await queue.stop()
+
+
+async def test_added_key_is_reconciled_once_and_then_at_its_interval() -> None:
+    """Adding it again does not wake it, unlike a change."""
+    count = 0
+
+    async def reconcile(_: Key) -> float | None:
+        nonlocal count
+        count += 1
+        return 100.0
+
+    queue = work_queue(reconcile)
+    for _ in range(5):
+        queue.add(A)
+        await asyncio.sleep(1)
+    assert count == 1
+    queue.enqueue(A)
+    await asyncio.sleep(1)
+    assert count == 2
+    await asyncio.sleep(100)
+    assert count == 3
+    await queue.stop()
+
+
+async def test_first_reconciliation_can_be_delayed_until_the_key_changes() -> None:
+    """So that all keys of a start do not come at once."""
+    seen: list[Key] = []
+
+    async def reconcile(key: Key) -> float | None:
+        seen.append(key)
+        return None
+
+    queue = work_queue(reconcile)
+    queue.add(A, 10.0)
+    queue.add(B, 10.0)
+    await asyncio.sleep(5)
+    assert seen == []
+    queue.enqueue(B)
+    await asyncio.sleep(1)
+    assert seen == [B]
+    await asyncio.sleep(5)
+    assert seen == [B, A]
+    await queue.stop()

@@ -5,18 +5,30 @@ from typing import Any
 
 import pytest
 
+from chaski_aws.provision.desired import ProvisionSettings, desired
+from chaski_aws.provision.state import Observed
 from chaski_core.route.resolved import Generation
-from chaski_operator.kube.status import condition_true
-from chaski_operator.route.conditions import NEEDED
-from chaski_operator.route.status import StatusInputs, is_current, rows_of, status_of
-from unit.operator.builders import resolved_of, route_of
+from chaski_operator.route.aws_resources import ProvisionResult
+from chaski_operator.route.observation import RouteObservation
+from chaski_operator.route.status import is_current, rows_of, status_of
+from unit.operator.builders import deployment, provision_error, resolved_of, route_of
 
-INPUTS = StatusInputs(7, [condition_true(each, "Good") for each in NEEDED], resolved_of(route_of()), replicas=2)
+ROUTE = route_of()
+OBSERVATION = RouteObservation(
+    route=ROUTE,
+    provisioned=ProvisionResult(
+        Observed({}), desired(ROUTE, (), ProvisionSettings("chaski")), (), None, resolved_of(ROUTE)
+    ),
+    deployments=[deployment(replicas=2)],
+    wanted_deployments=1,
+)
 
 
-def status(known: dict[str, Any] | None = None, now: str = "now", inputs: StatusInputs = INPUTS) -> dict[str, Any]:
+def status(
+    known: dict[str, Any] | None = None, now: str = "now", observation: RouteObservation = OBSERVATION
+) -> dict[str, Any]:
     """The resulting status."""
-    return status_of(inputs, known or {}, now)
+    return status_of(observation, 7, known or {}, now)
 
 
 def test_unchanged_status_is_current() -> None:
@@ -48,10 +60,19 @@ def test_difference_is_not_current(change: str) -> None:
     assert not is_current(status(live), live)
 
 
+def test_status_is_of_the_observation() -> None:
+    """Its generation, the conditions with Ready first, the number of Pods, the resolved route."""
+    made = status()
+    assert (made["observedGeneration"], made["replicas"]) == (7, 2)
+    assert [each["type"] for each in made["conditions"]][:2] == ["Ready", "Accepted"]
+    assert made["conditions"][0]["status"] == "True"
+    assert made["resolved"]["observedGeneration"] == 7
+
+
 def test_unknown_values_are_kept() -> None:
     """Ingest continues with the known queues while AWS can't be read."""
     live = status()
-    blind = status(live, inputs=StatusInputs(8, [condition_true("Accepted", "Valid")]))
+    blind = status(live, observation=RouteObservation(route=ROUTE, aws_error=provision_error("Unreachable")))
     assert blind["resolved"] == live["resolved"]
     assert blind["queues"] == live["queues"]
     assert blind["conditions"][0]["status"] == "Unknown"
@@ -60,6 +81,6 @@ def test_unknown_values_are_kept() -> None:
 def test_older_generations_and_retired_rungs_have_their_own_rows() -> None:
     """Marked as draining."""
     rows = rows_of(resolved_of(route_of(), Generation(1, {"messages": ("q",)}), retired=("old",)), {"messages.g1": "x"})
-    draining = {row.name: row.message for row in rows if row.state == "Draining"}
+    draining = {row["name"]: row.get("message", "") for row in rows if row["state"] == "Draining"}
     assert draining == {"messages.g1": "x", "rung-old": ""}
-    assert len({row.name for row in rows}) == len(rows)
+    assert len({row["name"] for row in rows}) == len(rows)

@@ -1,0 +1,113 @@
+"""The operator's watch: kopf, in the process's event loop, with one kopf operator for each served namespace.
+
+Used of kopf: its watch (bookmarks, silence, reconnection), its queue of events for each object, raw event handlers, login.
+That is how its documentation has a level-triggered operator react. Not used, and why (kopf 1.45):
+
+- `kopf.operator` and `kopf.run`: when one ends, it cancels every task of the loop that began after it, its own or not
+  (`running.run_tasks`), and it ends with its first refused watch. `spawn_tasks` is public and returns the tasks that it
+  owns; those are cancelled here, and no thread is needed.
+- One kopf operator for all namespaces: a watch that is refused (403, 404) ends all others (`orchestration.orchestrator`
+  raises its error), so one tenant's missing RoleBinding would stop every tenant.
+- `on.create`, `on.update`, `on.resume`: they compute differences from a copy of the spec that kopf stores in an annotation
+  of each object, with two writes per change. A route is reconciled as a whole, so a difference has no use.
+- `on.delete`, `timer`, `daemon`: each puts a finalizer on every object (`on.timer`: `requires_finalizer=True`), so routes
+  and namespaces could not be deleted after the operator. Only routes with `deletionPolicy: Delete` have one.
+- `TemporaryError` and its delays: 60 s without growth; the work queue has a backoff, a limit of concurrency, and a time for
+  the next reconciliation that depends on what was observed.
+- `index`: see `cache`. A listing of its own is needed as well: when kopf lists again after a gap (410), it reports no
+  deletion that happened in the gap.
+- Peering: it is advisory; two operators may write at the same time for up to 60 s. A Lease is not.
+- Scanning for namespaces and CRDs: needs cluster-wide rights, which an operator of some namespaces does not have.
+- Posting of log lines as events, liveness endpoint: the operator has events of transitions, and its own endpoint.
+- Signals: kopf installs handlers; `on_started` installs those of the process again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import kopf
+
+from chaski_operator.kube.login import connection_info
+from chaski_operator.manifests.kinds import Kind, Object
+from chaski_runtime.kube.config import KubeAccess
+
+#: The kind; ADDED, MODIFIED, DELETED or None (from a listing); the object.
+EventHandler = Callable[[Kind, str | None, Object], None]
+
+
+async def run_watch(
+    access: KubeAccess,
+    namespace: str | None,
+    kinds: Sequence[Kind],
+    handler: EventHandler,
+    on_started: Callable[[], None],
+) -> None:
+    """Watches until cancelled.
+
+    Args:
+        access: the API server.
+        namespace: None: all.
+        kinds: what to watch, each with its selector.
+        handler: receives every event.
+        on_started: called once kopf has installed its signal handlers.
+
+    Raises:
+        Exception: the watch ended: refused, or the API server was unavailable for longer than kopf's retries.
+    """
+    tasks = await kopf.spawn_tasks(
+        registry=_registry(access, kinds, handler),
+        settings=_settings(kinds),
+        clusterwide=namespace is None,
+        namespaces=[] if namespace is None else [namespace],
+    )
+    on_started()
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+        raise RuntimeError("kopf ended")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _registry(access: KubeAccess, kinds: Sequence[Kind], handler: EventHandler) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return await connection_info(access)
+
+    for kind in kinds:
+        _forward(registry, kind, handler)
+    return registry
+
+
+def _forward(registry: kopf.OperatorRegistry, kind: Kind, handler: EventHandler) -> None:
+    @kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=registry)
+    async def forward(event: Any, **_: Any) -> None:
+        handler(kind, event["type"], event["object"])
+
+
+def _settings(kinds: Sequence[Kind]) -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.process.ultimate_exiting_timeout = None
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.networking.request_timeout = 60.0
+    settings.networking.connect_timeout = 10.0
+    settings.networking.error_backoffs = (1.0, 2.0, 3.0, 5.0)  # then the watch ends, and the informer lists again
+    settings.watching.connect_timeout = 10.0
+    settings.watching.server_timeout = 300  # the API server accepts whole seconds only
+    for kind in kinds:
+        if kind.selector:
+            settings.watching.label_selectors[(kind.group, kind.version, kind.plural)] = kind.selector
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    # Their errors end the watch, whose caller logs the cause.
+    for part in ("running", "orchestration"):
+        logging.getLogger(f"kopf._core.reactor.{part}").setLevel(logging.CRITICAL)
+    return settings

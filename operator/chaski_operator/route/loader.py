@@ -1,0 +1,47 @@
+"""Routes from their documents, validated once for each generation of the spec."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chaski_core.errors import FieldError, InvalidRouteError
+from chaski_core.route.loading import load_route
+from chaski_core.route.model import Route
+from chaski_core.route.validation.crd import known_part
+from chaski_operator.kube.cache import key_of
+from chaski_operator.kube.workqueue import Key
+
+_Version = tuple[str, int]  # uid and generation
+
+
+class RouteLoader:
+    """The routes of the cluster; reconciler and autoscaler share them, so a spec is validated once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[Key, tuple[_Version, Route | Sequence[FieldError]]] = {}
+
+    def load(self, document: Mapping[str, Any]) -> Route:
+        """The route that a document declares.
+
+        Raises:
+            InvalidRouteError: with all errors of the spec.
+        """
+        key, metadata = key_of(document), document["metadata"]
+        version = (str(metadata.get("uid", "")), int(metadata["generation"]))
+        known = self._loaded.get(key)
+        if known is None or known[0] != version:
+            known = self._loaded[key] = (version, _loaded(document))
+        if isinstance(known[1], Route):
+            return known[1]
+        raise InvalidRouteError(known[1])
+
+    def forget(self, key: Key) -> None:
+        """Drops a deleted route."""
+        self._loaded.pop(key, None)
+
+
+def _loaded(document: Mapping[str, Any]) -> Route | Sequence[FieldError]:
+    declared = {name: value for name, value in document.items() if name != "status"}
+    try:
+        return load_route(known_part(declared))
+    except InvalidRouteError as error:
+        return error.errors

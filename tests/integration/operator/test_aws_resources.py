@@ -1,0 +1,105 @@
+"""When the queues and tables of a route are read again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from chaski_aws.provision.desired import ProvisionSettings
+from chaski_aws.provision.errors import ProvisionError, failure_of
+from chaski_core.route.loading import load_route
+from chaski_core.route.model import Route
+from chaski_operator.route.aws_resources import AwsResources, ProvisionResult
+from chaski_operator.settings import ReconcileIntervals
+from chaski_runtime.process.clock import SystemClock
+from support.operator.provisioning import Counted, boto
+from support.operator.routes import route
+
+NAMES = iter(f"route-{number}" for number in range(100))
+
+
+class ProvisionedRoute:
+    """A route and its resources in an account of moto."""
+
+    def __init__(self, moto: str) -> None:
+        self.document: dict[str, Any] = route("shop", next(NAMES))
+        self.document["metadata"] |= {"generation": 1, "annotations": {}}
+        self.aws = Counted(boto(moto, moto))
+        self.resources = AwsResources(self.aws, intervals=ReconcileIntervals(), clock=SystemClock())
+        self.resources.settings = ProvisionSettings("test")
+
+    @property
+    def route(self) -> Route:
+        """Without what the API server adds."""
+        return load_route({name: self.document[name] for name in ("apiVersion", "kind", "metadata", "spec")})
+
+    async def ensure(self) -> ProvisionResult:
+        """As the reconciler calls it."""
+        return await self.resources.ensure(self.route, self.document, may_drop=False)
+
+    async def reads(self) -> int:
+        """The number of reads of AWS that one `ensure` needs."""
+        before = len(self.aws.reads)
+        await self.ensure()
+        return len(self.aws.reads) - before
+
+
+@pytest.fixture
+async def provisioned(moto: str) -> AsyncIterator[ProvisionedRoute]:
+    """A route whose queues and table exist."""
+    made = ProvisionedRoute(moto)
+    first = await made.ensure()
+    assert (first.is_fresh, first.error) == (True, None)
+    yield made
+    made.resources.close()
+
+
+async def test_unchanged_route_is_not_read_again(provisioned: ProvisionedRoute) -> None:
+    """The result is the same, and is marked as an earlier one, so that its events are not posted again."""
+    assert await provisioned.reads() == 0
+    again = await provisioned.ensure()
+    assert not again.is_fresh
+    assert again.resolved is not None
+
+
+@pytest.mark.parametrize("change", ["spec", "request", "invalidated", "forgotten"])
+async def test_changed_route_is_read_again(provisioned: ProvisionedRoute, change: str) -> None:
+    """Or one that was requested; once."""
+    if change == "spec":
+        provisioned.document["metadata"]["generation"] = 2
+    elif change == "request":
+        provisioned.document["metadata"]["annotations"]["chaski.dev/reconcile-requested-at"] = "now"
+    elif change == "invalidated":
+        provisioned.resources.invalidate(provisioned.route.key)
+    else:
+        provisioned.resources.forget(provisioned.route.key)
+    assert await provisioned.reads() > 0
+    assert await provisioned.reads() == 0
+
+
+async def test_change_during_a_read_is_not_lost(provisioned: ProvisionedRoute) -> None:
+    """The result may be from before the change."""
+    provisioned.resources.invalidate(provisioned.route.key)
+    reading = asyncio.create_task(provisioned.ensure())
+    while not provisioned.aws.reads:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    provisioned.resources.invalidate(provisioned.route.key)
+    await reading
+    assert await provisioned.reads() > 0
+
+
+async def test_failure_is_never_remembered(provisioned: ProvisionedRoute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next reconciliation reads everything again."""
+
+    def deny(service: str, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        del request
+        raise ProvisionError(failure_of(service, operation, "q", "AccessDenied", "denied"))
+
+    provisioned.resources.invalidate(provisioned.route.key)
+    with monkeypatch.context() as patched:
+        patched.setattr(provisioned.aws, "call", deny)
+        with pytest.raises(ProvisionError):
+            await provisioned.ensure()
+    assert await provisioned.reads() > 0

@@ -1,0 +1,236 @@
+"""The operator's watch on a real API server: its isolation, what it reports, and what it leaves alone."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from chaski_operator.kube.cache import ObjectCache
+from chaski_operator.kube.informers import Informer
+from chaski_operator.kube.kopf_watch import run_watch
+from chaski_operator.manifests.kinds import CONFIG_MAP, ROUTE, Kind, Object
+from chaski_runtime.kube.client import KubeApi as Client
+from chaski_runtime.kube.client import object_path
+from chaski_runtime.kube.config import KubeAccess, kube_access
+from chaski_runtime.process.clock import SystemClock
+from chaski_runtime.process.lifecycle import handle_signals, stop_on_signals
+from support.faults.recording_proxy import ProxiedRequest, recording_proxy
+from support.kube.api_server import KubeApi
+from support.operator.processes import kubelets, operator, until
+from support.operator.routes import OperatedRoute
+from support.until import until as eventually
+
+pytestmark = pytest.mark.timeout(400)
+
+Event = tuple[str, str | None, str]  # plural, type, name
+
+
+def config_map(namespace: str, name: str, *, owned: bool = True) -> dict[str, Any]:
+    """A ConfigMap, with the operator's label or without."""
+    labels = {"app.kubernetes.io/managed-by": "chaski-operator" if owned else "another"}
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+
+@pytest.fixture
+async def admin(kube: KubeApi) -> AsyncIterator[Client]:
+    """A client with all permissions."""
+    async with Client(kube_access({"KUBECONFIG": str(kube.kubeconfig)}), user_agent="test") as api:
+        yield api
+
+
+@pytest.fixture
+async def namespace(kube: KubeApi) -> str:
+    """An empty namespace."""
+    return await asyncio.to_thread(kube.make_namespace, "watch")
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    access: KubeAccess, namespace: str, *kinds: Kind, on_started: Callable[[], None] = lambda: None
+) -> AsyncIterator[tuple["asyncio.Task[None]", list[Event]]]:
+    """A running watch of one namespace, and the events that it has reported."""
+    events: list[Event] = []
+
+    def record(kind: Kind, type_: str | None, document: Object) -> None:
+        events.append((kind.plural, type_, document["metadata"]["name"]))
+
+    task = asyncio.create_task(run_watch(access, namespace, kinds, record, on_started))
+    try:
+        yield task, events
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_events_of_the_selected_objects_are_reported(admin: Client, namespace: str) -> None:
+    """Those that exist have no type; objects of others are filtered by the API server."""
+    maps = object_path("v1", "configmaps", namespace)
+    await admin.create(maps, config_map(namespace, "known"))
+    async with watching(admin.access, namespace, CONFIG_MAP, ROUTE) as (_, events):
+        await eventually(lambda: ("configmaps", None, "known") in events)
+        await admin.create(maps, config_map(namespace, "other", owned=False))
+        await admin.create(maps, config_map(namespace, "new"))
+        await admin.merge_patch(f"{maps}/new", {"data": {"a": "b"}})
+        await admin.delete(f"{maps}/new")
+        await eventually(lambda: ("configmaps", "DELETED", "new") in events)
+    assert [each for each in events if each[2] != "kube-root-ca.crt"] == [
+        ("configmaps", None, "known"),
+        ("configmaps", "ADDED", "new"),
+        ("configmaps", "MODIFIED", "new"),
+        ("configmaps", "DELETED", "new"),
+    ]
+
+
+@pytest.mark.promise(9)
+async def test_end_of_a_watch_leaves_other_tasks_and_other_watches_alone(
+    kube: KubeApi, admin: Client, namespace: str
+) -> None:
+    """Kopf's own `run_tasks` would cancel every task of the loop that is younger than the watch."""
+    unprivileged = kube_access({"KUBECONFIG": str(kube.user_kubeconfig(f"unprivileged-{namespace}"))})
+    maps = object_path("v1", "configmaps", namespace)
+    async with watching(admin.access, namespace, CONFIG_MAP) as (good, events):
+        async with watching(unprivileged, namespace, CONFIG_MAP) as (refused, _):
+            younger = asyncio.create_task(asyncio.sleep(3600))
+            await asyncio.wait([refused], timeout=60)
+            assert refused.done()
+            assert refused.exception() is not None
+        async with watching(admin.access, namespace, CONFIG_MAP) as (_, seen):
+            await eventually(lambda: bool(seen) or not events)
+        await asyncio.sleep(1)
+        assert not younger.done()
+        assert not good.done()
+        await admin.create(maps, config_map(namespace, "later"))
+        await eventually(lambda: ("configmaps", "ADDED", "later") in events)
+        younger.cancel()
+
+
+@pytest.mark.promise(11)
+async def test_signals_stay_those_of_the_process(admin: Client, namespace: str) -> None:
+    """Kopf installs its own, which would stop the watch only."""
+    stop = stop_on_signals()
+    try:
+        async with watching(admin.access, namespace, CONFIG_MAP, on_started=lambda: handle_signals(stop)) as (task, _):
+            await asyncio.sleep(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            async with asyncio.timeout(5):
+                await stop.wait()
+            assert not task.done()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+
+async def test_end_of_a_watch_leaves_no_task_behind(admin: Client, namespace: str) -> None:
+    """A process that loses and acquires its Lease for weeks must not grow."""
+    before = asyncio.all_tasks()
+    for _ in range(3):
+        async with watching(admin.access, namespace, CONFIG_MAP, ROUTE):
+            await asyncio.sleep(1)
+    await asyncio.sleep(1)
+    assert asyncio.all_tasks() <= before
+
+
+async def test_what_a_watch_does_not_report_is_found_by_listings(kube: KubeApi, admin: Client, namespace: str) -> None:
+    """Deletions too, though every watch is refused."""
+
+    def refuse(request: ProxiedRequest) -> web.Response | None:
+        return web.json_response({"message": "denied"}, status=403) if "watch=true" in request.path else None
+
+    changed: list[str] = []
+    maps = object_path("v1", "configmaps", namespace)
+    await admin.create(maps, config_map(namespace, "first"))
+    with recording_proxy(kube.server, admin.access) as proxy:
+        proxy.refuse = refuse
+        async with Client(KubeAccess(proxy.url, namespace), user_agent="test") as api:
+            cache = ObjectCache()
+            informer = Informer(
+                api,
+                cache,
+                namespace,
+                on_change=lambda _, document: changed.append(document["metadata"]["name"]),
+                on_started=lambda: None,
+                listings=asyncio.Semaphore(1),
+                resync_seconds=0.5,
+                clock=SystemClock(),
+            )
+            running = asyncio.create_task(informer.run())
+            await eventually(lambda: cache.get(CONFIG_MAP, namespace, "first") is not None)
+            await admin.delete(f"{maps}/first")
+            await admin.create(maps, config_map(namespace, "second"))
+            await eventually(lambda: cache.get(CONFIG_MAP, namespace, "first") is None)
+            await eventually(lambda: cache.get(CONFIG_MAP, namespace, "second") is not None)
+            assert informer.listed_at is not None
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            assert informer.age_seconds() is None
+
+
+@pytest.mark.promise(9)
+def test_refused_namespace_stops_no_other(kube: KubeApi, tmp_path: Path, moto: str) -> None:
+    """From the start, and again later while its watch is open; it is named in the log, and taken up when it is allowed."""
+    refused, served = kube.make_namespace("refused"), kube.make_namespace("served")
+
+    def deny(request: ProxiedRequest) -> web.Response | None:
+        body = {"kind": "Status", "reason": "Forbidden", "message": f"cannot list in {refused}", "code": 403}
+        return web.json_response(body, status=403) if f"/namespaces/{refused}/" in request.path else None
+
+    with operator(kube, tmp_path, moto, refused, served) as op, kubelets(kube, refused, served):
+        op.api.refuse = lambda request: None if "/leases" in request.path else deny(request)
+        op.start()
+        good, other = OperatedRoute(op, served), OperatedRoute(op, refused)
+        good.apply()
+        other.apply()
+        good.ready()
+        assert f"namespace {refused}: can't list" in op.log.read_text()
+        assert probe(op.metrics_url(), "readyz") == probe(op.metrics_url(), "healthz") == 200
+        assert other.condition("Ready") == {}
+        op.api.refuse = lambda _: None
+        other.ready()
+        op.api.refuse = lambda request: None if "/leases" in request.path else deny(request)
+        good.apply(delivery={"timeoutSeconds": 41})
+        good.ready()
+        until(lambda: probe(op.metrics_url(), "healthz") == 200, "not alive", seconds=5)
+        assert op.stop() == 0
+
+
+@pytest.mark.promise(7)
+def test_route_deleted_during_a_listing_is_not_provisioned_again(kube: KubeApi, tmp_path: Path, moto: str) -> None:
+    """The listing's response, from before the deletion, is held for three seconds."""
+    namespace = kube.make_namespace("raced")
+    with operator(kube, tmp_path, moto, namespace) as op, kubelets(kube, namespace):
+        op.start()
+        route = OperatedRoute(op, namespace)
+        route.apply(deletionPolicy="Delete")
+        route.ready()
+        holding: list[str] = []
+
+        def after(request: ProxiedRequest) -> None:
+            if not holding and request.summary.endswith("/chaskiroutes") and "limit=" in request.path:
+                holding.append(request.path)
+                route.op.kube.kubectl("delete", "chaskiroute", route.name, "-n", namespace, "--wait=false")
+                until(lambda: route.get() is None, "the route stayed")
+
+        op.api.after = after
+        until(lambda: holding, "no listing")
+        until(lambda: route.get() is None and not route.queues(), "queues are left")
+        op.api.after = lambda _: None
+        op.quiet(namespace, 4.0)
+        assert route.queues() == []
+
+
+def probe(metrics_url: str, name: str) -> int:
+    """The status of a probe."""
+    try:
+        with urllib.request.urlopen(metrics_url.replace("metrics", name), timeout=10) as response:  # noqa: S310 - of the operator that the test runs
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code

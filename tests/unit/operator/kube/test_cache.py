@@ -1,0 +1,129 @@
+"""The cache of objects: watches that lag, listings that race with changes, an API server whose etcd was restored."""
+
+from typing import Any
+
+import pytest
+
+from chaski_operator.kube.cache import ObjectCache, key_of
+from chaski_operator.manifests.kinds import CONFIG_MAP, DEPLOYMENT, POD, ROUTE
+
+
+def document(
+    name: str = "a", version: int = 1, *, namespace: str = "ns", route: str = "", **metadata: Any
+) -> dict[str, Any]:
+    """An object as the API server returns it; its uid is its name's, unless another is given."""
+    whole = {"namespace": namespace, "name": name, "uid": f"uid-{name}", "resourceVersion": str(version)}
+    return {"metadata": whole | ({"labels": {"chaski.dev/route": route}} if route else {}) | metadata}
+
+
+@pytest.fixture
+def cache() -> ObjectCache:
+    """Empty."""
+    return ObjectCache()
+
+
+def version(cache: ObjectCache, name: str = "a") -> str | None:
+    """The known version of a route."""
+    found = cache.get(ROUTE, "ns", name)
+    return None if found is None else str(found["metadata"]["resourceVersion"])
+
+
+@pytest.mark.promise(7)
+def test_watch_that_lags_behind_a_write_changes_nothing(cache: ObjectCache) -> None:
+    """The result of a write is known before its event, and before those of earlier writes."""
+    assert cache.put(ROUTE, document(version=10))
+    assert not cache.put(ROUTE, document(version=9))
+    assert not cache.put(ROUTE, document(version=10))
+    assert version(cache) == "10"
+
+
+def test_deleted_object_is_removed_and_its_successor_stays(cache: ObjectCache) -> None:
+    """By uid."""
+    cache.put(ROUTE, document(uid="new", version=5))
+    cache.remove(ROUTE, document(uid="old", version=4))
+    assert version(cache) == "5"
+    cache.remove(ROUTE, document(uid="new", version=6))
+    assert version(cache) is None
+
+
+@pytest.mark.promise(7)
+def test_object_deleted_during_a_listing_does_not_return(cache: ObjectCache) -> None:
+    """The response is from before the deletion; also if the object was not known before."""
+    cache.put(ROUTE, document("known"))
+    with cache.listing(ROUTE, None) as listing:
+        cache.remove(ROUTE, document("known"))
+        cache.remove(ROUTE, document("unknown"))
+        assert cache.replace(listing, [document("known"), document("unknown")]) == []
+    assert (version(cache, "known"), version(cache, "unknown")) == (None, None)
+
+
+@pytest.mark.promise(7)
+def test_object_created_or_changed_during_a_listing_stays(cache: ObjectCache) -> None:
+    """The response does not have it yet, or has its earlier state."""
+    cache.put(ROUTE, document("changed", 3))
+    with cache.listing(ROUTE, None) as listing:
+        cache.put(ROUTE, document("created", 8))
+        cache.put(ROUTE, document("changed", 9))
+        assert cache.replace(listing, [document("changed", 3)]) == []
+    assert (version(cache, "created"), version(cache, "changed")) == ("8", "9")
+
+
+def test_change_of_another_kind_is_not_mistaken_for_one_of_the_listed_kind(cache: ObjectCache) -> None:
+    """A ConfigMap may have the name of a Deployment."""
+    with cache.listing(DEPLOYMENT, None) as listing:
+        cache.put(CONFIG_MAP, document())
+        assert cache.replace(listing, [document()]) == [document()]
+
+
+def test_listing_with_lower_versions_is_taken(cache: ObjectCache) -> None:
+    """An etcd that was restored from a backup counts on from the version of the backup."""
+    cache.put(ROUTE, document("a", 380))
+    cache.put(ROUTE, document("lost", 381))
+    with cache.listing(ROUTE, None) as listing:
+        changes = cache.replace(listing, [document("a", 296)])
+    assert [key_of(each)[1] for each in changes] == ["lost", "a"]
+    assert (version(cache), version(cache, "lost")) == ("296", None)
+    assert cache.put(ROUTE, document("a", 297))
+
+
+def test_listing_of_a_namespace_leaves_the_others_alone(cache: ObjectCache) -> None:
+    """It returns what was added, changed or removed there, and nothing that was known."""
+    cache.put(ROUTE, document("same", 1))
+    cache.put(ROUTE, document("old", 2))
+    cache.put(ROUTE, document("other", 3, namespace="other"))
+    with cache.listing(ROUTE, "ns") as listing:
+        changes = cache.replace(listing, [document("same", 1), document("new", 4)])
+    assert [key_of(each)[1] for each in changes] == ["old", "new"]
+    assert set(cache.by_key(ROUTE)) == {("ns", "same"), ("ns", "new"), ("other", "other")}
+
+
+def test_objects_are_found_by_the_route_of_their_label(cache: ObjectCache) -> None:
+    """As it is now; Pods are not among those that the operator creates."""
+    cache.put(DEPLOYMENT, document("d", 1, route="orders"))
+    cache.put(CONFIG_MAP, document("c", 2, route="orders"))
+    pod = {**document("p", 3, route="orders"), "spec": {"containers": []}}
+    cache.put(POD, pod)
+    assert [each["kind"] for each in cache.owned("ns", "orders")] == ["ConfigMap", "Deployment"]
+    assert [each["metadata"]["name"] for each in cache.of_route(POD, "ns", "orders")] == ["p"]
+    cache.put(DEPLOYMENT, document("d", 4, route="returns"))
+    assert cache.of_route(DEPLOYMENT, "ns", "orders") == []
+    assert len(cache.of_route(DEPLOYMENT, "ns", "returns")) == 1
+
+
+@pytest.mark.promise(12)
+def test_only_the_used_part_of_a_pod_is_kept(cache: ObjectCache) -> None:
+    """A Pod has several KiB, of which the autoscaler needs the address, the ports and the readiness."""
+    conditions = [{"type": "Ready", "status": "True"}]
+    cache.put(
+        POD,
+        {
+            **document("p", annotations={"large": "x" * 1000}, managedFields=[{}]),
+            "spec": {"containers": [{"image": "i", "ports": [{"name": "metrics"}]}], "volumes": [{}]},
+            "status": {"podIP": "10.0.0.1", "conditions": conditions, "containerStatuses": [{}]},
+        },
+    )
+    kept = cache.get(POD, "ns", "p")
+    assert kept is not None
+    assert set(kept["metadata"]) == {"namespace", "name", "uid", "resourceVersion"}
+    assert kept["spec"] == {"containers": [{"ports": [{"name": "metrics"}]}]}
+    assert kept["status"] == {"podIP": "10.0.0.1", "conditions": conditions}
