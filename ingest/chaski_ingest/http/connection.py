@@ -1,8 +1,8 @@
 """One server connection: reads requests, has them answered one after the other, and writes the responses.
 
 aiohttp's public server would do the same with less code, but makes a task, a request, a URL, a writer and a response for each
-request. A process accepts 17,200 messages per CPU second with this module and 12,200 with that server (1 KiB messages on 32
-connections over loopback, a queue that acknowledges at once, the same handler; medians of five to seven runs, Python 3.11, uvloop).
+request: 82 µs of CPU for an accepted message, against 61 µs with this module in the same run (1 KiB messages on 32 connections over
+loopback, a queue that acknowledges at once, the same handler; medians of five runs, Python 3.11, uvloop).
 """
 
 import asyncio
