@@ -4,11 +4,10 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Self
 
 FOLDER_NAME = "control"
 SOCKET_NAME = "socket"
-MAX_PATH_BYTES = 103  # of sockaddr_un without its end: 104 bytes on macOS and BSD, 108 on Linux (unix(7))
+MAX_PATH_BYTES = 103  # without the final NUL; sockaddr_un holds 104 bytes on macOS and BSD, 108 on Linux (unix(7))
 
 
 class SocketAddress:
@@ -29,7 +28,7 @@ class SocketAddress:
         if len(os.fsencode(self.path)) <= MAX_PATH_BYTES:
             control.stat()
         elif sys.platform == "linux":
-            # A path through the descriptor of the folder has any length's worth of folders in a few bytes.
+            # Through a descriptor of the folder the path is short, however long the folder's own path is.
             self._descriptor = os.open(control, os.O_PATH | os.O_DIRECTORY)
             self.path = f"/proc/self/fd/{self._descriptor}/{SOCKET_NAME}"
         else:
@@ -44,12 +43,6 @@ class SocketAddress:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
 
 
 def make_control_folder(folder: Path) -> None:
