@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from chaski_console.auth.authenticators import Authenticator, NoAuthentication, ProxyHeaderAuthentication, is_loopback
+from chaski_console.auth.authenticators import Authenticator, NoAuthentication, ProxyHeaderAuthentication
 from chaski_console.auth.login import password_authentication
 from chaski_console.auth.passwords import InvalidPasswordFileError
 from chaski_console.process.routes import ClusterRoutes, FileRoutes, RouteSource, cluster_access
 from chaski_core.ports import Clock
 from chaski_runtime.process.command_error import wrong_input
+from chaski_runtime.process.http_server import is_loopback
 
 _log = logging.getLogger(__name__)
 

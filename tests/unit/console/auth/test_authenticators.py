@@ -9,8 +9,8 @@ from chaski_console.auth.authenticators import (
     Identity,
     NoAuthentication,
     ProxyHeaderAuthentication,
-    is_loopback,
 )
+from chaski_runtime.process.http_server import is_loopback
 
 OPEN = NoAuthentication()
 PROXIED = ProxyHeaderAuthentication("X-Forwarded-User")
