@@ -25,9 +25,10 @@ def test_operator_works_with_a_credential_plugin(kube: KubeApi, tmp_path: Path, 
     }
     kube.kubectl("apply", "-f", "-", document=binding | {"roleRef": role, "subjects": [account]})
     token = kube.kubectl("create", "token", "default", "-n", namespace).strip()
-    script = tmp_path / "plugin"
+    script, runs = tmp_path / "plugin", tmp_path / "runs"
+    runs.touch()
     status = f'{{"apiVersion":"{EXEC_API}","kind":"ExecCredential","status":{{"token":"{token}"}}}}'
-    script.write_text(f"#!/bin/sh\necho x >>{tmp_path}/runs\necho '{status}'\n")
+    script.write_text(f"#!/bin/sh\necho x >>{runs}\necho '{status}'\n")
     script.chmod(0o700)
     config = yaml.safe_load(kube.kubeconfig.read_text())
     config["users"] = [{"name": "u", "user": {"exec": {"command": "./plugin", "apiVersion": EXEC_API}}}]
@@ -37,7 +38,7 @@ def test_operator_works_with_a_credential_plugin(kube: KubeApi, tmp_path: Path, 
         op.environment = {"KUBECONFIG": str(tmp_path / "plugin.kubeconfig")}
         op.start()
         until(lambda: "chaski.metrics.url" in op.log.read_text(), "the operator did not start")
-        until(lambda: len((tmp_path / "runs").read_text().split()) == 2, "kopf did not log in")
+        until(lambda: len(runs.read_text().split()) == 2, "kopf did not log in")
         route = OperatedRoute(op, namespace)
         route.apply()
         until(route.queues, "the route was not reconciled")
