@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from chaski_core.dead_letter import DeadLetter
@@ -14,11 +15,12 @@ from chaski_core.ports import Clock, DeadLetterStore, Failed, OutgoingMessage, Q
 from chaski_core.retry.ladder import GiveUp, LadderState, Retry
 from chaski_worker.delivery.triage import Deliverable, Undeliverable, url_of
 from chaski_worker.lanes.batcher import Batcher
-from chaski_worker.lanes.lane import Lane
+from chaski_worker.lanes.lane import Lane, LaneLostError
 from chaski_worker.settings import BACKEND_BACKOFF
 
 _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+_Handover = tuple[Lane, OutgoingMessage]
 
 
 class BackendRetry:
@@ -77,8 +79,8 @@ class Handoff:
     ) -> None:
         self._route = route
         self._clock = clock
-        self._rungs: dict[str, Batcher[OutgoingMessage, Sent | Failed]] = {
-            name: Batcher(queue.send, linger_seconds=linger_seconds) for name, queue in rungs.items()
+        self._rungs: dict[str, Batcher[_Handover, Sent | Failed | None]] = {
+            name: Batcher(partial(self._send, queue), linger_seconds=linger_seconds) for name, queue in rungs.items()
         }
         self._store = store
         self._backend_retry = backend_retry
@@ -89,7 +91,9 @@ class Handoff:
         batcher = self._rungs[retry.rung.name]
 
         async def send() -> Failed | None:
-            (result,) = await batcher.submit([message])
+            (result,) = await batcher.submit([(lane, message)])
+            if result is None:
+                raise LaneLostError(lane.lost)
             if isinstance(result, Sent):
                 return None
             if result.sender_fault:
@@ -97,6 +101,18 @@ class Handoff:
             raise BackendUnavailableError(result.reason)
 
         return await self._backend_retry.run(lane, "rung", f"hand a message over to rung {retry.rung.name}", send)
+
+    async def _send(self, queue: Queue, handovers: Sequence[_Handover]) -> Sequence[Sent | Failed | None]:
+        """Sends the messages of those lanes that are still hidden; None for the others.
+
+        Checked here once more, since the process may have been paused while the message waited for its batch. Another
+        worker may have delivered it since, and on the rung it would be retried after messages that came behind it.
+        """
+        now = self._clock.monotonic()
+        hidden = [lane.is_hidden(now) for lane, _ in handovers]
+        messages = [message for (_, message), kept in zip(handovers, hidden, strict=True) if kept]
+        results = iter(await queue.send(messages) if messages else ())
+        return [next(results) if kept else None for kept in hidden]
 
     async def to_dead_letters(self, lane: Lane, dead_letter: DeadLetter) -> None:
         """Stores a dead letter, with the wall clock of the put that succeeds."""

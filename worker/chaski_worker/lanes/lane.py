@@ -43,10 +43,14 @@ class Lane:
 
     def check(self, now: float) -> None:
         """Raises LaneLostError where the lane is lost or its deadline has passed."""
+        if not self.is_hidden(now):
+            raise LaneLostError(self.lost)
+
+    def is_hidden(self, now: float) -> bool:
+        """Whether its messages are still hidden from other receivers. A lane whose deadline has passed is lost."""
         if self.lost is None and now >= self.deadline:
             self.lost = "the visibility timeout ran out"
-        if self.lost is not None:
-            raise LaneLostError(self.lost)
+        return self.lost is None
 
     def lose(self, why: str) -> LaneLostError:
         """Marks the lane as lost and returns the error to raise."""

@@ -8,12 +8,17 @@ from collections import Counter
 
 import pytest
 
+from chaski_core.message.envelope import Envelope
+from chaski_core.message.subject import group_id
 from chaski_core.ports import Failed
-from chaski_core.retry.ladder import Reason
+from chaski_core.retry.ladder import ErrorNote, LadderState, Reason, Retry
 from chaski_core.route.model import Ordering
+from chaski_worker.delivery.triage import Deliverable
+from chaski_worker.lanes.handoff import BackendRetry, Handoff
+from chaski_worker.lanes.lane import Lane, LaneLostError
 from chaski_worker.settings import SQS_SETTINGS
-from support.worker.harness import FakeTarget, WorkerHarness, first_attempts, make_route
-from support.worker.memory_backend import EPOCH_MS, unavailable
+from support.worker.harness import FAST, FakeTarget, WorkerHarness, first_attempts, make_route, received_message
+from support.worker.memory_backend import EPOCH_MS, LoopClock, MemoryBackend, unavailable
 
 pytestmark = pytest.mark.looptime
 
@@ -113,6 +118,46 @@ async def test_a_crash_before_the_dead_letter_is_stored_repeats_the_put_and_not_
     assert len(times) == (6 if ordering is Ordering.STRICT else 7)  # Relaxed can't know that the last one was made
     assert 200_000 <= dead_letter.dead_lettered_at - EPOCH_MS < 260_000  # by then every put succeeds
     assert dead_letter.attempts == 6
+
+
+class PausedClock(LoopClock):
+    """Runs on by `paused_seconds` while the process is stopped."""
+
+    paused_seconds = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return super().monotonic() + self.paused_seconds
+
+
+@pytest.mark.promise(3)
+async def test_a_process_that_was_paused_hands_over_nothing_that_others_may_have() -> None:
+    """Paused while messages wait for their batch: those of the lane whose visibility timeout ran out are not sent, the others are."""
+    clock = PausedClock()
+    backend = MemoryBackend(clock)
+    backend_retry = BackendRetry(clock, lambda: 0.5)
+    handoff = Handoff(
+        "ns/r", {"fast": backend.queue("rung")}, backend.dead_letters, backend_retry, clock, linger_seconds=0.02
+    )
+    state = LadderState("5xx", 0, (ErrorNote("500", EPOCH_MS),))
+    lanes, tasks = [], []
+    for subject, seconds in (("a", 15), ("b", 60)):
+        document = {"subject": subject, "body": {"url": "http://t0.example/"}}
+        task = Deliverable(f"identity-{subject}", Envelope(subject, document["body"], None, document), None)
+        lane = Lane(
+            "q", [received_message(b"", group=group_id(subject))], clock.monotonic(), clock.monotonic() + seconds
+        )
+        lanes.append(lane)
+        tasks.append(asyncio.create_task(handoff.to_rung(lane, task, Retry(FAST, 0, state))))
+    await asyncio.sleep(0)
+    clock.paused_seconds = 20
+    lost, sent = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert isinstance(lost, LaneLostError)
+    assert sent is None
+    assert lanes[0].lost == "the visibility timeout ran out"
+    messages = await backend.queue("rung").receive(max_messages=10, wait_seconds=0, visibility_seconds=1, attempt_id="")
+    assert [message.group_id for message in messages] == [group_id("b")]
 
 
 async def test_hand_overs_share_batches() -> None:
