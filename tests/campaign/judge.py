@@ -136,9 +136,11 @@ def _ends_fault(evidence: Evidence, sending: Sending, delivered: Sequence[Reques
 def _cause(evidence: Evidence, sending: Sending, before: Request, after: Request) -> str:
     begin = before.at
     if before.attempt != after.attempt:
-        # Two copies, one of them on the next rung already: they were created at the handover after the earlier failure.
-        earlier = [each.at for each in evidence.by_token[sending.message.token] if each.failed and each.at < before.at]
-        begin = max(earlier, default=before.at)
+        # Two copies, one of them on a later rung: they were created at the handover after the first failure of the lower
+        # number, or, if that attempt did not fail, after the last failure.
+        failures = [each for each in evidence.by_token[sending.message.token] if each.failed and each.at < before.at]
+        first = next((each for each in failures if each.attempt == min(before.attempt, after.attempt)), None)
+        begin = (first or failures[-1] if failures else before).at
     if before.message_id == after.message_id and (names := evidence.causes(begin, after.at)):
         return names[0].partition(" of ")[0]
     named = sending.message.label is not None or sending.message.idempotency_key is not None

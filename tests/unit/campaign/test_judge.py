@@ -225,6 +225,15 @@ def test_two_copies_on_two_rungs_come_of_what_lay_before_both() -> None:
     assert "duplicated" in {each.kind for each in judge(earlier(copy(clean())))}
 
 
+def test_a_copy_that_stayed_in_its_queue_comes_of_what_happened_at_its_handover() -> None:
+    """Handed to its rung, not deleted because of a pause, retried until it was delivered; then the copy is received, much later."""
+    copy = requests(add=[request("s.2.fx", 4.55, 4, 200), request("s.2.fx", 15.0, 1, 200)])
+    paused = parts(disturbances=[Disturbance("pause of worker-1", 2.4, 3.0)])
+    assert duplicated(paused(copy(clean())))[1] == {"pause": 1}
+    later = parts(disturbances=[Disturbance("pause of worker-1", 1.0, 2.0)])
+    assert duplicated(later(copy(clean())))[1] == {"none": 1}
+
+
 def test_a_kill_does_not_explain_a_second_identity() -> None:
     """A producer's repeat with its id within five minutes is one message whatever was killed."""
     again = requests(add=[request("s.5.c1", 12.0, 2, 200, "another")])
