@@ -13,6 +13,8 @@ from chaski_core.retry.ladder import ErrorNote, Reason
 _MAX_DOCUMENT_CHARACTERS = 200_000
 REASONS = {
     Reason.EXHAUSTED: "no retry is left",
+    Reason.DISCARDED: "the route discards messages with this status",
+    Reason.TOO_OLD: "older than the route allows",
     Reason.NO_LADDER: "the route declares no retries for this error class",
     Reason.REFUSED: "the route does not allow the target",
     Reason.MALFORMED: "the message is not a valid envelope",

@@ -33,9 +33,9 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """The retry schedule of one error class: its rungs, and the number of retries on each."""
+    """The retry schedule of one error class: its rungs, and the number of retries on each; there may be none."""
 
-    error_class: str  # a class, a status such as "404", or "any"
+    error_class: str  # a class, a status such as "404", several statuses such as "408,425,429", or "any"
     retries_per_rung: int
     rungs: tuple[str, ...]
 
@@ -44,13 +44,34 @@ class Ladder:
         """The number of retries of a message."""
         return self.retries_per_rung * len(self.rungs)
 
+    @property
+    def keys(self) -> list[str]:
+        """What it covers: statuses or one class."""
+        return [key.strip() for key in self.error_class.split(",")]
+
+
+class Result(StrEnum):
+    """What a route makes of a status that is not a success."""
+
+    DELIVERED = "Delivered"  # as a 2xx
+    DISCARD = "Discard"  # no further attempt
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRule:
+    """The result of some statuses, whatever their ladder."""
+
+    statuses: tuple[str, ...]
+    result: Result
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """A route's rungs and ladders."""
+    """A route's rungs, its ladders, and the statuses that it takes as a result."""
 
     rungs: tuple[Rung, ...]
     ladders: tuple[Ladder, ...]
+    outcomes: tuple[StatusRule, ...] = ()
 
     def rung(self, name: str) -> Rung:
         """The rung of that name. Raises KeyError for an unknown one."""
@@ -61,11 +82,21 @@ class RetryPolicy:
 
     def ladder_for(self, key: str) -> Ladder | None:
         """The most specific ladder: status before class before `any`; `any` does not cover `refused`."""
-        by_class: Mapping[str, Ladder] = {ladder.error_class: ladder for ladder in self.ladders}
+        by_class: Mapping[str, Ladder] = {name: ladder for ladder in self.ladders for name in ladder.keys}
         names = [key, class_of_key(key)]
         if key != ErrorClass.REFUSED:
             names.append("any")
         return next((by_class[name] for name in names if name in by_class), None)
+
+    def result_of(self, key: str) -> Result | None:
+        """The declared result of a status; None where its ladder decides."""
+        return next((rule.result for rule in self.outcomes if key in rule.statuses), None)
+
+    def judge(self, outcome: Outcome) -> Outcome:
+        """The outcome, delivered where the route takes its status as that."""
+        if outcome.delivered or self.result_of(outcome.key) is not Result.DELIVERED:
+            return outcome
+        return replace(outcome, error_class=None, detail=f"{outcome.detail}: counts as delivered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +127,13 @@ class Reason(StrEnum):
     """Why a message is a dead letter."""
 
     EXHAUSTED = "exhausted"  # the ladder has no retry left
+    DISCARDED = "discarded"  # the route discards messages with the status that the target answered
     NO_LADDER = "no-ladder"  # the route has no ladder for the class of the first error
     REFUSED = "refused"  # the route does not allow the target
     MALFORMED = "malformed"  # the bytes on the queue are not an envelope
     NO_METADATA = "no-metadata"  # was on a rung queue without a ladder state
     EXPIRED = "expired"  # about to be deleted by the queue's retention
+    TOO_OLD = "too-old"  # older than the route's `delivery.maxAgeSeconds`
     UNSENDABLE = "unsendable"  # the next rung's queue refuses it permanently, for example because it is too large
 
 
@@ -127,15 +160,17 @@ class GiveUp:
 
 
 def decide(
-    policy: RetryPolicy, outcome: Outcome, before: LadderState | None, now_ms: int
+    policy: RetryPolicy, outcome: Outcome, before: LadderState | None, now_ms: int, too_old_at_ms: int | None = None
 ) -> Delivered | Retry | GiveUp:
     """Where a message goes after an attempt.
 
     Args:
         policy: the current rungs and ladders of the route.
-        outcome: the outcome of the attempt.
+        outcome: the outcome of the attempt, as `RetryPolicy.judge` returns it.
         before: the state before this attempt; None if it was the first.
         now_ms: epoch milliseconds at the end of the attempt.
+        too_old_at_ms: epoch milliseconds from which the message may not be attempted any more. A message that would wait
+            for its retry until then is given up at once; in Strict its subject would wait with it.
     """
     if outcome.delivered:
         return Delivered()
@@ -145,12 +180,22 @@ def decide(
     else:
         state = replace(before, retries=before.retries + 1, errors=(*before.errors, note))
     ladder = policy.ladder_for(state.key)
-    if ladder is None:
-        return GiveUp(Reason.REFUSED if state.key == ErrorClass.REFUSED else Reason.NO_LADDER, state)
-    if state.retries >= ladder.retries:
-        return GiveUp(Reason.EXHAUSTED, state)
+    if ladder is None or state.retries >= ladder.retries or policy.result_of(outcome.key) is Result.DISCARD:
+        return GiveUp(reason_to_give_up(policy, state), state)
     rung = policy.rung(ladder.rungs[state.retries // ladder.retries_per_rung])
+    if too_old_at_ms is not None and now_ms + rung.delay_seconds * 1000 > too_old_at_ms:
+        return GiveUp(Reason.TOO_OLD, state)
     return Retry(rung, state.retries, state)
+
+
+def reason_to_give_up(policy: RetryPolicy, state: LadderState) -> Reason:
+    """Why a message with this state is not attempted any more."""
+    if state.errors and policy.result_of(state.errors[-1].key) is Result.DISCARD:
+        return Reason.DISCARDED
+    ladder = policy.ladder_for(state.key)
+    if ladder is None:
+        return Reason.REFUSED if state.key == ErrorClass.REFUSED else Reason.NO_LADDER
+    return Reason.TOO_OLD if state.retries < ladder.retries else Reason.EXHAUSTED
 
 
 # ---- state <-> JSON

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaski_core.errors import FieldError, InvalidRouteError
-from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
+from chaski_core.retry.ladder import Ladder, Result, RetryPolicy, Rung, StatusRule
 from chaski_core.route.model import (
     AllowRule,
     Delivery,
@@ -69,7 +69,7 @@ def load_route(document: Mapping[str, Any]) -> Route:
         ordering=Ordering(spec["ordering"]),
         queues=tuple(_queue(raw) for raw in spec["queues"]),
         allow=tuple(_allow_rule(raw) for raw in spec["targets"]["allow"]),
-        delivery=Delivery(spec["delivery"]["timeoutSeconds"], spec["delivery"]["concurrencyPerPod"]),
+        delivery=_delivery(spec["delivery"]),
         retry=_retry(spec["retry"]),
         retention_days=spec["deadLetters"]["retentionDays"],
         producers=tuple(_producer(raw) for raw in spec.get("producers", ())),
@@ -124,12 +124,17 @@ def _allow_rule(raw: Mapping[str, Any]) -> AllowRule:
     return AllowRule(raw["name"], raw["url"], cidrs, raw.get("caBundle"), raw.get("clientCertSecretName"))
 
 
+def _delivery(raw: Mapping[str, Any]) -> Delivery:
+    return Delivery(raw["timeoutSeconds"], raw["concurrencyPerPod"], raw.get("maxAgeSeconds"))
+
+
 def _retry(raw: Mapping[str, Any]) -> RetryPolicy:
     return RetryPolicy(
         rungs=tuple(Rung(rung["name"], rung["delaySeconds"]) for rung in raw["rungs"]),
         ladders=tuple(
             Ladder(ladder["class"], ladder["retriesPerRung"], tuple(ladder["rungs"])) for ladder in raw["ladders"]
         ),
+        outcomes=tuple(StatusRule(tuple(rule["statuses"]), Result(rule["result"])) for rule in raw.get("outcomes", ())),
     )
 
 

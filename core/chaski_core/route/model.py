@@ -50,6 +50,7 @@ class Delivery:
 
     timeout_seconds: int = 30
     concurrency_per_pod: int = 64
+    max_age_seconds: int | None = None  # older messages become dead letters
 
 
 @dataclass(frozen=True, slots=True)

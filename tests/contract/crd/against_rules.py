@@ -1,6 +1,17 @@
 """Manifests that a rule refuses."""
 
-from contract.crd.making import RUNGS, Manifest, base, changed, ladder, refused, with_retry, with_url
+from contract.crd.making import (
+    RUNGS,
+    Manifest,
+    base,
+    changed,
+    ladder,
+    outcome,
+    refused,
+    with_outcomes,
+    with_retry,
+    with_url,
+)
 
 _HOST = (
     '"{}" must have as host a name, an address, or *.suffix with a suffix of at least two labels, such as *.example.com'
@@ -51,7 +62,33 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         with_retry(RUNGS, ladder("4xx", "fast"), ladder("600", "fast")),
         (
             "spec.retry.ladders[1].class",
-            'no error class is called "600"; there are connection, timeout, tls, refused, 3xx, 4xx, 5xx, any, and every status from 300 to 599',
+            'no error class is called "600"; there are connection, timeout, tls, refused, 3xx, 4xx, 5xx, any, and statuses from 300 to 599, such as "404" or "408, 425, 429"',
+        ),
+    ),
+    refused(
+        "a status among classes",
+        with_retry(RUNGS, ladder("404, 4xx", "fast")),
+        (
+            "spec.retry.ladders[0].class",
+            'no error class is called "404, 4xx"; there are connection, timeout, tls, refused, 3xx, 4xx, 5xx, any, and statuses from 300 to 599, such as "404" or "408, 425, 429"',
+        ),
+    ),
+    refused(
+        "a status in two ladders",
+        with_retry(RUNGS, ladder("408, 429", "fast"), ladder("500,429", "slow")),
+        ("spec.retry.ladders[1]", "the status 429 is in more than one ladder"),
+    ),
+    refused(
+        "a status with two results",
+        with_outcomes(outcome("Delivered", "409", "410"), outcome("Discard", "410")),
+        ("spec.retry.outcomes[1]", "the status 410 has more than one result"),
+    ),
+    refused(
+        "a status with a ladder and a result",
+        with_outcomes(outcome("Delivered", "409"), ladders=(ladder("409,429", "fast"),)),
+        (
+            "spec.retry.outcomes[0].statuses[0]",
+            "the status 409 has a ladder, which would never be used; remove it there or here",
         ),
     ),
     refused(

@@ -1,6 +1,6 @@
 """Manifests that the schema refuses."""
 
-from contract.crd.making import ABSENT, RUNGS, Manifest, ladder, refused, with_retry
+from contract.crd.making import ABSENT, RUNGS, Manifest, ladder, outcome, refused, with_outcomes, with_retry
 
 AGAINST_SCHEMA: tuple[Manifest, ...] = (
     refused("no spec", {"spec": ABSENT}, ("spec", "is missing...")),
@@ -95,9 +95,29 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
     ),
     refused("retry without ladders", {"spec.retry": {"rungs": []}}, ("spec.retry.ladders", "is missing...")),
     refused(
-        "a ladder without rungs",
-        with_retry(RUNGS, ladder("404")),
-        ("spec.retry.ladders[0].rungs", "0 entries are fewer than 1..."),
+        "a negative number of retries",
+        with_retry(RUNGS, ladder("404", "fast") | {"retriesPerRung": -1}),
+        ("spec.retry.ladders[0].retriesPerRung", "-1 is less than 0..."),
+    ),
+    refused(
+        "an outcome without statuses",
+        with_outcomes(outcome("Discard")),
+        ("spec.retry.outcomes[0].statuses", "0 entries are fewer than 1..."),
+    ),
+    refused(
+        "an unknown result",
+        with_outcomes(outcome("Ignore", "410")),
+        ("spec.retry.outcomes[0].result", '"Ignore" is not one of Delivered, Discard...'),
+    ),
+    refused(
+        "a success as an outcome",
+        with_outcomes(outcome("Discard", "204")),
+        ("spec.retry.outcomes[0].statuses[0]", '"204" does not match the pattern...'),
+    ),
+    refused(
+        "an age of no time",
+        {"spec.delivery.maxAgeSeconds": 0},
+        ("spec.delivery.maxAgeSeconds", "0 is less than 1..."),
     ),
     refused(
         "two ladders of one class",

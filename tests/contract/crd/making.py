@@ -81,6 +81,16 @@ def with_retry(rungs: list[dict[str, Any]], *ladders: dict[str, Any]) -> dict[st
     return {"spec.retry": {"rungs": rungs, "ladders": list(ladders)}}
 
 
+def with_outcomes(*outcomes: dict[str, Any], ladders: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+    """The change that sets outcomes and ladders of a route."""
+    return {"spec.retry": {"rungs": RUNGS, "ladders": list(ladders), "outcomes": list(outcomes)}}
+
+
+def outcome(result: str, *statuses: str) -> dict[str, Any]:
+    """One entry of `outcomes`."""
+    return {"statuses": list(statuses), "result": result}
+
+
 def ladder(error_class: str, *rungs: str, **more: Any) -> dict[str, Any]:
     """One ladder."""
     return {"class": error_class, "rungs": list(rungs), **more}

@@ -5,7 +5,7 @@
 
 from contract.crd.against_rules import AGAINST_RULES
 from contract.crd.against_schema import AGAINST_SCHEMA
-from contract.crd.making import RUNGS, Manifest, changed, ladder, with_retry
+from contract.crd.making import RUNGS, Manifest, changed, ladder, outcome, with_outcomes, with_retry
 
 VALID: tuple[Manifest, ...] = tuple(
     Manifest(name, changed(changes))
@@ -15,6 +15,24 @@ VALID: tuple[Manifest, ...] = tuple(
             "Strict with long delays",
             {"spec.ordering": "Strict", **with_retry([{"name": "late", "delaySeconds": 39600}], ladder("any", "late"))},
         ),
+        (
+            "statuses with ladders of their own, and without retries",
+            with_retry(
+                RUNGS,
+                ladder("408, 425,429", "slow"),
+                ladder("404"),
+                ladder("410", "fast", retriesPerRung=0),
+                ladder(", ".join(str(status) for status in range(500, 532)), "fast"),
+                ladder("5xx", "slow"),
+            ),
+        ),
+        (
+            "statuses with results",
+            with_outcomes(
+                outcome("Delivered", "409", "304"), outcome("Discard", "410"), ladders=(ladder("429", "slow"),)
+            ),
+        ),
+        ("the longest age", {"spec.delivery.maxAgeSeconds": 31536000}),
         ("no retries at all", {"spec.retry": {"rungs": [], "ladders": []}}),
         (
             "a ladder for every kind of class",

@@ -14,13 +14,16 @@ from chaski_core.retry.ladder import (
     Ladder,
     LadderState,
     Reason,
+    Result,
     Retry,
     RetryPolicy,
     Rung,
+    StatusRule,
     decide,
     ladder_json,
     note_json,
     read_ladder,
+    reason_to_give_up,
 )
 from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_key, class_of_status
 
@@ -56,12 +59,14 @@ def policies(draw: st.DrawFn) -> RetryPolicy:
     names = draw(st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=1, max_size=5, unique=True))
     rungs = tuple(Rung(name, draw(st.integers(0, 900))) for name in names)
     classes = draw(
-        st.lists(st.sampled_from([*(each.value for each in ErrorClass), "any", "404", "503", "429"]), unique=True)
+        st.lists(
+            st.sampled_from([*(each.value for each in ErrorClass), "any", "404", "503, 500", "429,400"]), unique=True
+        )
     )
     return RetryPolicy(
         rungs,
         tuple(
-            Ladder(each, draw(st.integers(1, 6)), tuple(draw(st.lists(st.sampled_from(names), min_size=1, max_size=5))))
+            Ladder(each, draw(st.integers(0, 6)), tuple(draw(st.lists(st.sampled_from(names), max_size=5))))
             for each in classes
         ),
     )
@@ -334,3 +339,67 @@ def test_an_unrelated_state_keeps_none_of_the_old_errors() -> None:
     old = ladder_json(LadderState("404", 1, (ErrorNote("404", WRITTEN, "old"), ErrorNote("404", WRITTEN, "old"))))
     new = LadderState("500", 0, (ErrorNote("500", WRITTEN + 9, "new"),))
     assert ladder_json(new, old) == ladder_json(new)
+
+
+def test_a_status_of_a_list_takes_precedence_over_its_class() -> None:
+    """Each status of the list, with and without a space."""
+    policy = RetryPolicy(DEFAULT.rungs, (*DEFAULT.ladders, Ladder("408, 425,429", 1, ("slow",))))
+    for status in ("408", "425", "429"):
+        decision = decide(policy, failed(status), None, NOW)
+        assert isinstance(decision, Retry)
+        assert decision.rung.name == "slow"
+    assert isinstance(decision := decide(policy, failed("426"), None, NOW), Retry)
+    assert decision.rung.name == "fast"
+
+
+@pytest.mark.parametrize("ladder", [Ladder("404", 1, ()), Ladder("404", 0, ("fast",)), Ladder("404", 0, ())])
+def test_without_retries_a_message_is_a_dead_letter_at_its_first_error(ladder: Ladder) -> None:
+    """Also where its class has a ladder."""
+    policy = RetryPolicy(DEFAULT.rungs, (*DEFAULT.ladders, ladder))
+    decision = decide(policy, failed("404"), None, NOW)
+    assert isinstance(decision, GiveUp)
+    assert (decision.reason, decision.state.attempts) == (Reason.EXHAUSTED, 1)
+
+
+RESULTS = (StatusRule(("409", "304"), Result.DELIVERED), StatusRule(("410",), Result.DISCARD))
+
+
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("before", [None, LadderState("500", 0, (ErrorNote("500", NOW),))], ids=["first", "retry"])
+def test_a_declared_result_decides_whatever_the_ladder_says(before: LadderState | None) -> None:
+    """At the first attempt and at a retry: 409 is delivered, 410 is not attempted again; a 2xx stays a 2xx."""
+    policy = RetryPolicy(DEFAULT.rungs, DEFAULT.ladders, RESULTS)
+    for status in ("409", "304"):
+        judged = policy.judge(failed(status))
+        assert (judged.delivered, judged.status, judged.label) == (True, int(status), "delivered")
+        assert decide(policy, judged, before, NOW) == Delivered()
+    discarded = decide(policy, policy.judge(failed("410")), before, NOW)
+    assert isinstance(discarded, GiveUp)
+    assert discarded.reason is Reason.DISCARDED
+    assert discarded.state.errors[-1].key == "410"
+    assert policy.judge(failed("500")) == failed("500")
+    delivered = Outcome(None, 200)
+    assert policy.judge(delivered) is delivered
+
+
+@given(policies(), KEYS, st.lists(KEYS, max_size=20))
+def test_the_reason_of_a_state_is_that_of_its_decision(policy: RetryPolicy, first: str, later: list[str]) -> None:
+    """A worker that reads a state which its predecessor recorded as ended gives the same reason."""
+    policy = replace(policy, outcomes=(StatusRule(("410", "429"), Result.DISCARD),))
+    decision = decide(policy, failed(first), None, NOW)
+    for key in later:
+        if not isinstance(decision, Retry):
+            break
+        decision = decide(policy, failed(key), decision.state, NOW)
+    if isinstance(decision, GiveUp):
+        assert reason_to_give_up(policy, decision.state) is decision.reason
+
+
+@pytest.mark.parametrize(("too_old_at", "retried"), [(None, True), (NOW + 5_000, True), (NOW + 4_999, False)])
+def test_a_retry_that_would_be_too_late_is_not_waited_for(too_old_at: int | None, *, retried: bool) -> None:
+    """The rung's delay is five seconds."""
+    decision = decide(DEFAULT, failed("500"), None, NOW, too_old_at)
+    assert isinstance(decision, Retry) is retried
+    if isinstance(decision, GiveUp):
+        assert decision.reason is Reason.TOO_OLD
+        assert reason_to_give_up(DEFAULT, decision.state) is Reason.TOO_OLD
