@@ -123,6 +123,7 @@ def _metadata(dead_letter: DeadLetter, kept: Metadata, epoch: int) -> Metadata:
         ladder=None,
         message_id=None,
         sequence_number=None,
+        queued_at=None,
         hops=0,
         replay_of=kept.replay_of or identity,
     )

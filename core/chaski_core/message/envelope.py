@@ -33,6 +33,7 @@ class Metadata:
     ladder: LadderState | None = None
     message_id: str | None = None  # the identity; None on the first queue, where it is the queue's MessageId
     sequence_number: int | None = None  # given by the first queue
+    queued_at: int | None = None  # epoch milliseconds: when the first queue accepted it; None on that queue
     hops: int = 0  # times that it was sent to a rung
     replay_of: str | None = None  # of a replay: the identity of the accepted message
 
@@ -174,6 +175,7 @@ def _values(metadata: Metadata) -> dict[str, Any]:
         "epoch": metadata.epoch or None,
         "messageId": metadata.message_id,
         "sequenceNumber": None if metadata.sequence_number is None else str(metadata.sequence_number),
+        "queuedAt": metadata.queued_at,
         "hops": metadata.hops or None,
         "replayOf": metadata.replay_of,
         "ladder": metadata.ladder,
@@ -181,6 +183,7 @@ def _values(metadata: Metadata) -> dict[str, Any]:
 
 
 _NOTHING = _values(Metadata())
+_TIMES = ("acceptedAt", "queuedAt")
 
 
 def _merged(kept: Mapping[str, Any], metadata: Metadata) -> dict[str, Any]:
@@ -197,7 +200,7 @@ def _merged(kept: Mapping[str, Any], metadata: Metadata) -> dict[str, Any]:
             old = kept.get(name)
             merged[name] = ladder_json(value, old if isinstance(old, dict) else None)
         else:
-            merged[name] = timestamp(value) if name == "acceptedAt" else value
+            merged[name] = timestamp(value) if name in _TIMES else value
     return merged
 
 
@@ -232,6 +235,7 @@ def _read_metadata(raw: Mapping[str, Any]) -> Metadata:
         ladder=read_ladder(raw.get("ladder")),
         message_id=read_message_id(raw.get("messageId")),
         sequence_number=read_sequence_number(raw.get("sequenceNumber")),
+        queued_at=milliseconds(raw.get("queuedAt")),
         hops=_count(raw.get("hops")),
         replay_of=read_message_id(raw.get("replayOf")),
     )

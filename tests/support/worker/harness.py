@@ -40,6 +40,7 @@ def make_route(
     concurrency: int = 64,
     targets: int = 1,
     suspended: bool = False,
+    max_age_seconds: int | None = None,
 ) -> Route:
     """A route with one queue and `targets` allow rules."""
     return Route(
@@ -48,7 +49,7 @@ def make_route(
         ordering=ordering,
         queues=(QueueSpec("messages", partitions),),
         allow=tuple(AllowRule(f"t{index}", f"http://t{index}.example/") for index in range(targets)),
-        delivery=Delivery(timeout_seconds=30, concurrency_per_pod=concurrency),
+        delivery=Delivery(30, concurrency, max_age_seconds),
         retry=policy,
         retention_days=30,
         producers=(),

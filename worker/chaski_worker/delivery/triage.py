@@ -7,6 +7,7 @@ from chaski_core.message.envelope import Envelope, Malformed, Metadata, read_env
 from chaski_core.message.identity import is_label
 from chaski_core.ports import ReceivedMessage
 from chaski_core.retry.ladder import LadderState, Reason
+from chaski_core.timestamps import timestamp
 from chaski_core.values import message_value
 
 
@@ -25,6 +26,7 @@ class Deliverable:
     envelope: Envelope
     ladder: LadderState | None  # from the message's metadata; None before its first error
     sequence_number: int = 0  # from its first queue
+    queued_at: int = 0  # epoch milliseconds, by its first queue
 
     @property
     def id(self) -> str:
@@ -71,17 +73,37 @@ def identity_of(message: ReceivedMessage, metadata: Metadata | None, stage: Stag
     return message.message_id, message.sequence_number
 
 
-def triage(
-    message: ReceivedMessage, stage: Stage, now_ms: int, expire_after_seconds: int | None
-) -> Deliverable | Undeliverable:
+def queued_at(message: ReceivedMessage, metadata: Metadata | None, stage: Stage) -> int:
+    """When a message's first queue accepted it, in epoch milliseconds.
+
+    On a rung it is in the metadata. A message that a release without it put there has the time of its acceptance, or, if it
+    is a replay, that of the rung's queue.
+    """
+    if stage is not Stage.RETRY or metadata is None:
+        return message.sent_at
+    if metadata.queued_at is not None:
+        return metadata.queued_at
+    if metadata.accepted_at is not None and metadata.replay_of is None:
+        return metadata.accepted_at
+    return message.sent_at
+
+
+@dataclass(frozen=True, slots=True)
+class AgeLimits:
+    """Ages in seconds from which a message is not attempted any more; None: no limit."""
+
+    expiry: int | None = None  # in its present queue, which is about to delete it
+    route: int | None = None  # since its first queue accepted it: `delivery.maxAgeSeconds`
+
+
+def triage(message: ReceivedMessage, stage: Stage, now_ms: int, limits: AgeLimits) -> Deliverable | Undeliverable:
     """Judges one received message.
 
     Args:
         message: as received.
         stage: of the consumer that received it.
         now_ms: epoch milliseconds.
-        expire_after_seconds: age from which a message is given up, because its queue is about to delete it; None: the
-            queue does not delete by age.
+        limits: on its age.
     """
     envelope = read_envelope(message.body)
     if isinstance(envelope, Malformed):
@@ -89,11 +111,15 @@ def triage(
     metadata = envelope.metadata
     message_id, sequence_number = identity_of(message, metadata, stage)
     ladder = metadata.ladder if metadata and stage is Stage.RETRY else None
-    if expire_after_seconds is not None and now_ms - message.sent_at > expire_after_seconds * 1000:
-        days = expire_after_seconds / 86_400
+    if limits.expiry is not None and now_ms - message.sent_at > limits.expiry * 1000:
+        days = limits.expiry / 86_400
         detail = f"older than {days:g} days; SQS would silently delete it after 14"
         return Undeliverable(message_id, Reason.EXPIRED, detail, envelope, ladder)
     if stage is Stage.RETRY and ladder is None:
         detail = "on a rung's queue without a ladder state in its metadata"
         return Undeliverable(message_id, Reason.NO_METADATA, detail, envelope)
-    return Deliverable(message_id, envelope, ladder, sequence_number)
+    since = queued_at(message, metadata, stage)
+    if limits.route is not None and now_ms - since > limits.route * 1000:
+        detail = f"queued at {timestamp(since)}, more than delivery.maxAgeSeconds ({limits.route}) ago"
+        return Undeliverable(message_id, Reason.TOO_OLD, detail, envelope, ladder)
+    return Deliverable(message_id, envelope, ladder, sequence_number, since)

@@ -5,15 +5,15 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import Clock, ReceivedMessage
-from chaski_core.retry.ladder import Delivered, GiveUp, LadderState, Reason, Retry, decide
+from chaski_core.retry.ladder import Delivered, GiveUp, LadderState, Retry, decide, reason_to_give_up
 from chaski_core.route.model import Route
 from chaski_core.values import message_value
 from chaski_worker.delivery.attempt import AttemptResult, ParkLaneError, SaturatedError, ShortageRetry
-from chaski_worker.delivery.triage import Deliverable, Stage, Undeliverable, triage, url_of
+from chaski_worker.delivery.triage import AgeLimits, Deliverable, Stage, Undeliverable, triage, url_of
 from chaski_worker.lanes.deletes import LaneDeletes
 from chaski_worker.lanes.handoff import Handoff, dead_letter_of_give_up, dead_letter_of_undeliverable
 from chaski_worker.lanes.lane import Lane, LaneLostError
@@ -94,6 +94,9 @@ class LaneRunner(ABC):
     def __init__(self, context: LaneContext, visibility: VisibilityManager) -> None:
         self.context = context
         self.visibility = visibility
+        keeps = visibility.queue.retention_seconds is None
+        expiry = None if keeps else context.settings.expire_after_seconds
+        self._age_limits = AgeLimits(expiry, context.route.delivery.max_age_seconds)
 
     async def run(self, lane: Lane) -> None:
         """Delivers until the lane is empty, lost or parked, or the worker stops; then releases the rest."""
@@ -144,10 +147,7 @@ class LaneRunner(ABC):
             self.context.reporter.delivered(settled.task, settled.delivered_to)
 
     def _triage(self, message: ReceivedMessage) -> Deliverable | Undeliverable:
-        context = self.context
-        keeps = self.visibility.queue.retention_seconds is None
-        expire_after = None if keeps else context.settings.expire_after_seconds
-        return triage(message, context.stage, context.clock.now_ms(), expire_after)
+        return triage(message, self.context.stage, self.context.clock.now_ms(), self._age_limits)
 
     async def _attempt(self, lane: Lane, task: Deliverable) -> AttemptMade | Stopping:
         context = self.context
@@ -160,7 +160,12 @@ class LaneRunner(ABC):
         while not context.stopping.is_set():
             result = await context.attempts.make(task, may_dial)
             if result is not None:
-                decision = decide(context.route.retry, result.outcome, task.ladder, context.clock.now_ms())
+                outcome = context.route.retry.judge(result.outcome)
+                if outcome is not result.outcome:
+                    result = replace(result, outcome=outcome)
+                max_age = context.route.delivery.max_age_seconds
+                too_old_at = None if max_age is None else task.queued_at + max_age * 1000
+                decision = decide(context.route.retry, result.outcome, task.ladder, context.clock.now_ms(), too_old_at)
                 context.reporter.attempted(context.stage, task, result, decision)
                 return AttemptMade(task, result, decision)
             await lane.may_continue.wait()  # a delete failed while the attempt waited for its turn; no slot is taken
@@ -176,7 +181,8 @@ class LaneRunner(ABC):
                 return Stays(seconds)
             case AlreadyExhausted(task=task, state=state):
                 target = self.context.attempts.target_of(url_of(task.envelope))
-                return await self._give_up(lane, task, GiveUp(Reason.EXHAUSTED, state), target)
+                reason = reason_to_give_up(self.context.route.retry, state)
+                return await self._give_up(lane, task, GiveUp(reason, state), target)
             case Undeliverable():
                 return await self._dead_letter_unattempted(lane, message, step)
             case Stopping():

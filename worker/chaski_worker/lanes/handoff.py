@@ -131,6 +131,7 @@ def rung_message(route: str, task: Deliverable, retry: Retry) -> OutgoingMessage
         known,
         message_id=task.message_id,
         sequence_number=task.sequence_number,
+        queued_at=task.queued_at,
         hops=known.hops + 1,
         ladder=retry.state,
     )

@@ -14,7 +14,7 @@ from chaski_core.retry.outcome import Outcome, class_of_status
 from chaski_core.route.model import Ordering
 from chaski_worker.delivery.attempt import AttemptContext, Attempts, own_headers
 from chaski_worker.delivery.limits import IntakeLimiter, Slots
-from chaski_worker.delivery.triage import Deliverable, Stage, triage
+from chaski_worker.delivery.triage import AgeLimits, Deliverable, Stage, triage
 from chaski_worker.guard.guard import Guard
 from chaski_worker.lanes.handoff import rung_message
 from support.clocks import StillClock
@@ -74,7 +74,7 @@ async def may_dial() -> bool:
 
 def judged(message: ReceivedMessage, stage: Stage) -> Deliverable:
     """The message after triage."""
-    verdict = triage(message, stage, 0, 1_000)
+    verdict = triage(message, stage, 0, AgeLimits(expiry=1_000))
     assert isinstance(verdict, Deliverable)
     return verdict
 
@@ -150,6 +150,7 @@ def test_a_hop_carries_identity_sequence_number_and_its_count() -> None:
         77,
         1,
     )
+    assert envelope.metadata.queued_at == task.queued_at == 0
 
     again = judged(replace(received(None, message_id="rung-id", number=5), body=hop.body), Stage.RETRY)
     assert (again.message_id, again.sequence_number, again.id) == ("queue-id", 77, "order-7")

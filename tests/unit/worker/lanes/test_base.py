@@ -3,12 +3,13 @@
 import asyncio
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 
-from chaski_core.retry.ladder import Reason
+from chaski_core.retry.ladder import Reason, Result, StatusRule
 from chaski_core.route.model import Ordering
-from support.worker.harness import FakeTarget, WorkerHarness, first_attempts, make_route
+from support.worker.harness import POLICY, FakeTarget, WorkerHarness, first_attempts, make_route
 from support.worker.memory_backend import EPOCH_MS, unavailable
 
 pytestmark = pytest.mark.looptime
@@ -226,3 +227,77 @@ async def test_every_attempt_that_a_crash_repeats_is_counted(ordering: Ordering)
     await harness.stop()
     assert began == [1, 1, 2, 2, 3, 4, 5, 6]
     assert harness.repeats() == 2
+
+
+RESULTS = replace(POLICY, outcomes=(StatusRule(("409",), Result.DELIVERED), StatusRule(("410",), Result.DISCARD)))
+
+
+@BOTH
+@pytest.mark.promise(4)
+async def test_declared_results_end_a_message_at_any_attempt(ordering: Ordering) -> None:
+    """409 at the second attempt is delivered; 410 is kept as discarded; the subject continues."""
+    answers = {(0, 1): 500, (0, 2): 409, (1, 1): 500, (1, 2): 410}
+    harness = WorkerHarness(
+        make_route(ordering, policy=RESULTS),
+        FakeTarget(lambda _s, number, attempt: answers.get((number, attempt), 200)),
+    )
+    for number in range(3):
+        await harness.send("s", number)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    (dead_letter,) = harness.backend.dead_letters.kept.values()
+    assert (dead_letter.id, dead_letter.reason, dead_letter.error_class) == ("s-1", Reason.DISCARDED, "500")
+    assert [note.key for note in dead_letter.errors] == ["500", "410"]
+    outcomes = {(entry.id, entry.number): entry.outcome for entry in harness.backend.journal.entries}
+    assert outcomes["s-0", 2] == "delivered"
+    assert outcomes["s-1", 2] == "failed"
+    assert outcomes["s-2", 1] == "delivered"
+    assert len(harness.target.calls) == 5
+
+
+@pytest.mark.promise(4)
+async def test_a_crash_before_the_dead_letter_keeps_its_reason() -> None:
+    """Strict: the worker that finds the ladder ended gives the reason of the last error, not that no retry is left."""
+    harness = WorkerHarness(make_route(Ordering.STRICT, policy=RESULTS), FakeTarget(lambda *_: 410))
+    await harness.send("s", 0)
+
+    def outage(action: str) -> None:
+        if action == "put" and asyncio.get_running_loop().time() < 100:
+            raise unavailable()
+
+    harness.backend.faults.before = outage
+    harness.start()
+    await asyncio.sleep(50)
+    await harness.kill()
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    (dead_letter,) = harness.backend.dead_letters.kept.values()
+    assert (dead_letter.reason, len(harness.target.calls)) == (Reason.DISCARDED, 1)
+
+
+@BOTH
+@pytest.mark.promise(3)
+async def test_a_message_older_than_the_route_allows_is_not_attempted_any_more(ordering: Ordering) -> None:
+    """Its age counts from its first queue, over all rungs. In Strict too its subject does not wait for a retry that would be too late."""
+    harness = WorkerHarness(
+        make_route(ordering, policy=RESULTS, max_age_seconds=30),
+        FakeTarget(lambda _s, number, _a: 404 if number == 0 else 200),
+    )
+    await harness.send("s", 0)
+    harness.start()
+    await asyncio.sleep(25)
+    await harness.send("s", 1)
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    (dead_letter,) = harness.backend.dead_letters.kept.values()
+    assert (dead_letter.id, dead_letter.reason) == ("s-0", Reason.TOO_OLD)
+    times = [call.at for call in harness.target.of("s") if call.number == 0]
+    assert len(times) == 3  # at 0, 5 and 10 s; the next would be at 70 s
+    assert dead_letter.dead_lettered_at - EPOCH_MS < 15_000
+    assert dead_letter.attempts == 3
+    assert [call.status for call in harness.target.of("s") if call.number == 1] == [200]
