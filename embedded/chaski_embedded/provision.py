@@ -12,7 +12,7 @@ import orjson
 from chaski_core import json_codec
 from chaski_core.errors import RouteConflictError
 from chaski_core.ports import MAX_QUEUED_BYTES, RETENTION_SECONDS
-from chaski_core.retry.ladder import Rung
+from chaski_core.retry.policy import Rung
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import (
@@ -136,7 +136,7 @@ def _rungs(work: UnitOfWork, route: Route) -> tuple[tuple[RungQueue, ...], tuple
     wanted = route.retry.rungs if route.ordering is Ordering.RELAXED else ()
     rungs = tuple(RungQueue(rung, URL_SCHEME + rung_queue_name(route, rung.name)) for rung in wanted)
     for each in rungs:
-        _ensure_queue(work, each.url, each.rung.delay_seconds)
+        _ensure_queue(work, each.url, each.rung.queue_delay_seconds)
         work.sql().execute(
             "INSERT OR REPLACE INTO rungs (route, name, delay_seconds, url) VALUES (?, ?, ?, ?)",
             (route.key, each.rung.name, each.rung.delay_seconds, each.url),

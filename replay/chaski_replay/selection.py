@@ -124,6 +124,7 @@ def _metadata(dead_letter: DeadLetter, kept: Metadata, epoch: int) -> Metadata:
         message_id=None,
         sequence_number=None,
         queued_at=None,
+        due_at=None,
         hops=0,
         replay_of=kept.replay_of or identity,
     )

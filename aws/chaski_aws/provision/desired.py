@@ -18,7 +18,7 @@ from chaski_aws.provision.state import (
     ownership_tags,
 )
 from chaski_core.ports import MAX_QUEUED_BYTES, RETENTION_SECONDS
-from chaski_core.retry.ladder import Rung
+from chaski_core.retry.policy import Rung
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import (
     Generation,
@@ -125,7 +125,7 @@ def _partition(route: Route, settings: ProvisionSettings, number: int, queue: st
 
 def _rung(route: Route, settings: ProvisionSettings, rung: Rung) -> DesiredQueue:
     desired_queue = _queue(
-        rung_queue_name(route, rung.name), route, settings, rung.delay_seconds, {RUNG_TAG: rung.name}
+        rung_queue_name(route, rung.name), route, settings, rung.queue_delay_seconds, {RUNG_TAG: rung.name}
     )
     return replace(desired_queue, rung=rung)
 

@@ -35,6 +35,7 @@ class Metadata:
     sequence_number: int | None = None  # given by the first queue
     queued_at: int | None = None  # epoch milliseconds: when the first queue accepted it; None on that queue
     hops: int = 0  # times that it was sent to a rung
+    due_at: int | None = None  # epoch milliseconds; on a rung, where it waits for longer than its queue's delay
     replay_of: str | None = None  # of a replay: the identity of the accepted message
 
 
@@ -176,6 +177,7 @@ def _values(metadata: Metadata) -> dict[str, Any]:
         "messageId": metadata.message_id,
         "sequenceNumber": None if metadata.sequence_number is None else str(metadata.sequence_number),
         "queuedAt": metadata.queued_at,
+        "dueAt": metadata.due_at,
         "hops": metadata.hops or None,
         "replayOf": metadata.replay_of,
         "ladder": metadata.ladder,
@@ -183,7 +185,7 @@ def _values(metadata: Metadata) -> dict[str, Any]:
 
 
 _NOTHING = _values(Metadata())
-_TIMES = ("acceptedAt", "queuedAt")
+_TIMES = ("acceptedAt", "queuedAt", "dueAt")
 
 
 def _merged(kept: Mapping[str, Any], metadata: Metadata) -> dict[str, Any]:
@@ -236,6 +238,7 @@ def _read_metadata(raw: Mapping[str, Any]) -> Metadata:
         message_id=read_message_id(raw.get("messageId")),
         sequence_number=read_sequence_number(raw.get("sequenceNumber")),
         queued_at=milliseconds(raw.get("queuedAt")),
+        due_at=milliseconds(raw.get("dueAt")),
         hops=_count(raw.get("hops")),
         replay_of=read_message_id(raw.get("replayOf")),
     )

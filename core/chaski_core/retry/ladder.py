@@ -7,13 +7,15 @@ was in flight when the route changed follows the new ladder of its first error's
 The JSON form is part of an envelope's metadata, of an attempt record, and, for each error, of a dead letter.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from chaski_core import json_codec
-from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_key
+from chaski_core.retry.outcome import ErrorClass, Outcome
+from chaski_core.retry.policy import Result, RetryPolicy, Rung
 from chaski_core.timestamps import milliseconds, timestamp
 
 _MAX_LADDER_BYTES = 12_288  # of the envelope's metadata; the rest is for ids, producer and fields of other releases
@@ -21,82 +23,6 @@ _MAX_NOTES = 120  # errors listed; a route's ladder can't have more retries than
 _LONG_CHARACTERS = 1_000
 _CUTS = ((_LONG_CHARACTERS, 80), (250, 20), (40, 0), (0, 0))  # characters: first and last error, each one listed
 _TEXTS = ("detail", "excerpt")
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """One delay step."""
-
-    name: str
-    delay_seconds: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """The retry schedule of one error class: its rungs, and the number of retries on each; there may be none."""
-
-    error_class: str  # a class, a status such as "404", several statuses such as "408,425,429", or "any"
-    retries_per_rung: int
-    rungs: tuple[str, ...]
-
-    @property
-    def retries(self) -> int:
-        """The number of retries of a message."""
-        return self.retries_per_rung * len(self.rungs)
-
-    @property
-    def keys(self) -> list[str]:
-        """What it covers: statuses or one class."""
-        return [key.strip() for key in self.error_class.split(",")]
-
-
-class Result(StrEnum):
-    """What a route makes of a status that is not a success."""
-
-    DELIVERED = "Delivered"  # as a 2xx
-    DISCARD = "Discard"  # no further attempt
-
-
-@dataclass(frozen=True, slots=True)
-class StatusRule:
-    """The result of some statuses, whatever their ladder."""
-
-    statuses: tuple[str, ...]
-    result: Result
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """A route's rungs, its ladders, and the statuses that it takes as a result."""
-
-    rungs: tuple[Rung, ...]
-    ladders: tuple[Ladder, ...]
-    outcomes: tuple[StatusRule, ...] = ()
-
-    def rung(self, name: str) -> Rung:
-        """The rung of that name. Raises KeyError for an unknown one."""
-        for rung in self.rungs:
-            if rung.name == name:
-                return rung
-        raise KeyError(name)
-
-    def ladder_for(self, key: str) -> Ladder | None:
-        """The most specific ladder: status before class before `any`; `any` does not cover `refused`."""
-        by_class: Mapping[str, Ladder] = {name: ladder for ladder in self.ladders for name in ladder.keys}
-        names = [key, class_of_key(key)]
-        if key != ErrorClass.REFUSED:
-            names.append("any")
-        return next((by_class[name] for name in names if name in by_class), None)
-
-    def result_of(self, key: str) -> Result | None:
-        """The declared result of a status; None where its ladder decides."""
-        return next((rule.result for rule in self.outcomes if key in rule.statuses), None)
-
-    def judge(self, outcome: Outcome) -> Outcome:
-        """The outcome, delivered where the route takes its status as that."""
-        if outcome.delivered or self.result_of(outcome.key) is not Result.DELIVERED:
-            return outcome
-        return replace(outcome, error_class=None, detail=f"{outcome.detail}: counts as delivered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +70,12 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Attempt again after the rung's delay."""
+    """Attempt again on a rung."""
 
     rung: Rung
     number: int  # of the retry to come, from 0
     state: LadderState
+    due_at: int  # epoch milliseconds, not earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +87,13 @@ class GiveUp:
 
 
 def decide(
-    policy: RetryPolicy, outcome: Outcome, before: LadderState | None, now_ms: int, too_old_at_ms: int | None = None
+    policy: RetryPolicy,
+    outcome: Outcome,
+    before: LadderState | None,
+    now_ms: int,
+    *,
+    subject: str = "",
+    too_old_at_ms: int | None = None,
 ) -> Delivered | Retry | GiveUp:
     """Where a message goes after an attempt.
 
@@ -169,6 +102,7 @@ def decide(
         outcome: the outcome of the attempt, as `RetryPolicy.judge` returns it.
         before: the state before this attempt; None if it was the first.
         now_ms: epoch milliseconds at the end of the attempt.
+        subject: of the message, for the jitter of its delay.
         too_old_at_ms: epoch milliseconds from which the message may not be attempted any more. A message that would wait
             for its retry until then is given up at once; in Strict its subject would wait with it.
     """
@@ -183,9 +117,11 @@ def decide(
     if ladder is None or state.retries >= ladder.retries or policy.result_of(outcome.key) is Result.DISCARD:
         return GiveUp(reason_to_give_up(policy, state), state)
     rung = policy.rung(ladder.rungs[state.retries // ladder.retries_per_rung])
-    if too_old_at_ms is not None and now_ms + rung.delay_seconds * 1000 > too_old_at_ms:
+    wait_seconds = max(rung.wait_seconds(subject), min(outcome.retry_after_seconds, policy.max_retry_after_seconds))
+    due_at = now_ms + math.ceil(wait_seconds * 1000)
+    if too_old_at_ms is not None and due_at > too_old_at_ms:
         return GiveUp(Reason.TOO_OLD, state)
-    return Retry(rung, state.retries, state)
+    return Retry(rung, state.retries, state, due_at)
 
 
 def reason_to_give_up(policy: RetryPolicy, state: LadderState) -> Reason:

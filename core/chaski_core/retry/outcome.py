@@ -30,6 +30,7 @@ class Outcome:
     excerpt: str = ""  # the first bytes of the response's body, decoded leniently
     target: str = "none"  # name of the first allow rule that matched
     duration_seconds: float = 0.0
+    retry_after_seconds: float = 0.0  # what the target asks to wait, by a header; 0: nothing
 
     @property
     def delivered(self) -> bool:

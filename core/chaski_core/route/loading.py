@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaski_core.errors import FieldError, InvalidRouteError
-from chaski_core.retry.ladder import Ladder, Result, RetryPolicy, Rung, StatusRule
+from chaski_core.retry.policy import Ladder, Result, RetryPolicy, Rung, StatusRule
 from chaski_core.route.model import (
     AllowRule,
     Delivery,
@@ -135,6 +135,7 @@ def _retry(raw: Mapping[str, Any]) -> RetryPolicy:
             Ladder(ladder["class"], ladder["retriesPerRung"], tuple(ladder["rungs"])) for ladder in raw["ladders"]
         ),
         outcomes=tuple(StatusRule(tuple(rule["statuses"]), Result(rule["result"])) for rule in raw.get("outcomes", ())),
+        max_retry_after_seconds=raw["maxRetryAfterSeconds"],
     )
 
 

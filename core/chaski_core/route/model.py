@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from chaski_core.message.subject import matches_pattern
-from chaski_core.retry.ladder import RetryPolicy
+from chaski_core.retry.policy import RetryPolicy
 
 
 class Ordering(StrEnum):

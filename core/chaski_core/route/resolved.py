@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chaski_core import json_codec
 from chaski_core.message.subject import partition
-from chaski_core.retry.ladder import Rung
+from chaski_core.retry.policy import Rung
 from chaski_core.route.model import Route
 
 MAX_QUEUE_NAME_CHARACTERS = 80  # .fifo included: API_CreateQueue, QueueName

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from chaski_core.errors import FieldError, InvalidRouteError
-from chaski_core.retry.ladder import Rung
+from chaski_core.retry.policy import Rung
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue

@@ -97,21 +97,23 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         ("spec.retry.rungs[0].name", '"first" stands for the first attempt; choose another name for the rung'),
     ),
     refused(
-        "long delays in Relaxed",
+        "a ladder of more than ten days",
         with_retry(
-            [
-                {"name": "fast", "delaySeconds": 900},
-                {"name": "slow", "delaySeconds": 901},
-                {"name": "late", "delaySeconds": 3600},
-            ]
+            [{"name": "long", "delaySeconds": 288001}, {"name": "week", "delaySeconds": 604800}],
+            ladder("any", "week"),
+            ladder("5xx", "long", retriesPerRung=3),
         ),
         (
-            "spec.retry.rungs[1]",
-            'rung "slow" waits 901 s; with ordering Relaxed a rung waits at most 900 s, with Strict 39600 s',
+            "spec.retry.ladders[1].rungs[0]",
+            'the delays of the ladder "5xx" add up to more than 864000 s (10 days), and SQS deletes a message after 14',
         ),
+    ),
+    refused(
+        "a rung climbed twice",
+        with_retry([{"name": "week", "delaySeconds": 604800}], ladder("4xx", "week", "week")),
         (
-            "spec.retry.rungs[2]",
-            'rung "late" waits 3600 s; with ordering Relaxed a rung waits at most 900 s, with Strict 39600 s',
+            "spec.retry.ladders[0].rungs[1]",
+            'the delays of the ladder "4xx" add up to more than 864000 s (10 days), and SQS deletes a message after 14',
         ),
     ),
     refused(

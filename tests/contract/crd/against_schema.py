@@ -125,9 +125,14 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
         ("spec.retry.ladders[1]", 'class "404" is a duplicate...'),
     ),
     refused(
-        "a delay of more than eleven hours",
-        {"spec.ordering": "Strict", **with_retry([{"name": "late", "delaySeconds": 39601}])},
-        ("spec.retry.rungs[0].delaySeconds", "39601 is more than 39600..."),
+        "a delay of more than seven days",
+        {"spec.ordering": "Strict", **with_retry([{"name": "late", "delaySeconds": 604801}])},
+        ("spec.retry.rungs[0].delaySeconds", "604801 is more than 604800..."),
+    ),
+    refused(
+        "a longest wait of more than seven days",
+        {"spec.retry": {"rungs": [], "ladders": [], "maxRetryAfterSeconds": 604801}},
+        ("spec.retry.maxRetryAfterSeconds", "604801 is more than 604800..."),
     ),
     refused(
         "a negative delay",

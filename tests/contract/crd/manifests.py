@@ -13,8 +13,16 @@ VALID: tuple[Manifest, ...] = tuple(
         ("the smallest route", {}),
         (
             "Strict with long delays",
-            {"spec.ordering": "Strict", **with_retry([{"name": "late", "delaySeconds": 39600}], ladder("any", "late"))},
+            {
+                "spec.ordering": "Strict",
+                **with_retry([{"name": "late", "delaySeconds": 604800}], ladder("any", "late")),
+            },
         ),
+        (
+            "Relaxed with delays of ten days",
+            with_retry([{"name": "long", "delaySeconds": 288000}], ladder("any", "long", retriesPerRung=3)),
+        ),
+        ("headers of targets ignored", {"spec.retry": {"rungs": [], "ladders": [], "maxRetryAfterSeconds": 0}}),
         (
             "statuses with ladders of their own, and without retries",
             with_retry(

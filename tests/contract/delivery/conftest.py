@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import AllowRule
 from chaski_runtime.http.pool import MAX_AGE_SECONDS
+from chaski_runtime.process.clock import SystemClock
 from chaski_worker.delivery.attempt import Middleware
 from chaski_worker.delivery.clients import ClientCertificate, TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
@@ -97,7 +98,9 @@ async def make_setup() -> AsyncIterator[Callable[..., DelivererSetup]]:
             ceiling=ceiling,
             max_age_seconds=max_age,
         )
-        deliverer = HttpDeliverer(clients, timeout_seconds=timeout, middlewares=middlewares, on_refusal=refusals.append)
+        deliverer = HttpDeliverer(
+            clients, timeout_seconds=timeout, clock=SystemClock(), middlewares=middlewares, on_refusal=refusals.append
+        )
         made.append(deliverer)
         return DelivererSetup(JudgingDeliverer(Guard(named, api_server_hosts({})), deliverer), refusals)
 

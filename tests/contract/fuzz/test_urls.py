@@ -17,6 +17,7 @@ from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, pars
 from chaski_core.retry.outcome import ErrorClass
 from chaski_core.route.model import AllowRule
 from chaski_runtime.http.request import origin_of
+from chaski_runtime.process.clock import SystemClock
 from chaski_worker.delivery.clients import TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.guard.addresses import AddressTables
@@ -171,7 +172,7 @@ async def test_resolver_and_socket_get_the_checked_host(report: Callable[[str], 
 
     guard, dialled = Guard(RULES), 0
     sessions = TargetClients(AddressTables(), user_agent="chaski/test", resolver=resolver, make_socket=refuse)
-    http = HttpDeliverer(sessions, timeout_seconds=30)
+    http = HttpDeliverer(sessions, timeout_seconds=30, clock=SystemClock())
     deliverer = JudgingDeliverer(guard, http)
     for text in urls(CASES["dialled"], source("dialled"), [rule.url.replace("*", "a.b") for rule in RULES]):
         resolver.queries.clear()

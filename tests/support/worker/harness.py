@@ -1,14 +1,14 @@
 """A worker with an in-memory backend and a target scripted by the test."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.message.subject import first_deduplication_id, group_id
 from chaski_core.ports import OutgoingMessage, ReceivedMessage, Sent
-from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
 from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_status
+from chaski_core.retry.policy import Ladder, RetryPolicy, Rung
 from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 from chaski_runtime.observability.metrics.registry import MetricsRegistry
@@ -90,6 +90,7 @@ class FakeTarget:
 
     answer: Answer
     calls: list[Call] = field(default_factory=list)
+    retry_after_seconds: Mapping[int, float] = field(default_factory=dict)  # by message number, at its first attempt
     running: int = 0
     most_running: int = 0
 
@@ -109,9 +110,13 @@ class FakeTarget:
         target = attempt.target.rule.name if isinstance(attempt.target, Target) else NO_TARGET
         if not status:
             return Outcome(ErrorClass.TIMEOUT, detail="no answer", target=target, duration_seconds=loop.time() - at)
-        seconds = loop.time() - at
         return Outcome(
-            class_of_status(status), status=status, detail=f"HTTP {status}", target=target, duration_seconds=seconds
+            class_of_status(status),
+            status=status,
+            detail=f"HTTP {status}",
+            target=target,
+            duration_seconds=loop.time() - at,
+            retry_after_seconds=self.retry_after_seconds.get(int(number), 0.0) if attempt.number == 1 else 0.0,
         )
 
     def of(self, subject: str) -> list[Call]:
@@ -159,7 +164,7 @@ class WorkerHarness:
         self.backend = MemoryBackend(self.clock, keeps=self.keeps)
         self.resolved = resolve(self.route)
         for rung in self.resolved.rungs:
-            self.backend.delayed_queue(rung.url, rung.rung.delay_seconds)
+            self.backend.delayed_queue(rung.url, rung.rung.queue_delay_seconds)
         self.metrics = MetricsRegistry()
         self.worker_metrics = WorkerMetrics(self.metrics)
         self.running: list[tuple[Worker, asyncio.Task[None]]] = []

@@ -9,7 +9,7 @@ import pytest
 from chaski_core.dead_letter import DeadLetterFilter
 from chaski_core.errors import BackendUnavailableError, RouteConflictError
 from chaski_core.ports import OutgoingMessage
-from chaski_core.retry.ladder import Ladder, RetryPolicy, Rung
+from chaski_core.retry.policy import Ladder, RetryPolicy, Rung
 from chaski_core.route.model import AllowRule, Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_embedded.backend import EmbeddedBackend

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from chaski_core import json_codec
 from chaski_core.ports import Failed, OutgoingMessage, Sent
-from chaski_core.retry.ladder import RetryPolicy
+from chaski_core.retry.policy import RetryPolicy
 from chaski_core.route.model import Delivery, Ordering, QueueSpec, Route, SubjectGroup, Suspend
 from chaski_core.route.resolved import Generation, ResolvedRoute
 from chaski_ingest.auth.authenticators import Authenticated, Authenticator, NoAuthentication

@@ -3,7 +3,7 @@
 from typing import Any
 
 from chaski_aws.provision.errors import NotOursError, ProvisionError, ProvisionFailure, failure_of
-from chaski_core.retry.ladder import Rung
+from chaski_core.retry.policy import Rung
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue

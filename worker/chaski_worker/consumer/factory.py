@@ -71,6 +71,7 @@ def make_deliverer(route: Route, metrics: WorkerMetrics, dependencies: Deliverer
             ceiling=descriptors.ceiling(descriptors.limit()),
         ),
         timeout_seconds=route.delivery.timeout_seconds,
+        clock=dependencies.clock,
         middlewares=_middlewares(route, dependencies),
         on_refusal=_counted(metrics, route),
     )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from chaski_core.message.envelope import HttpRequest
 from chaski_core.message.http_rules import header_errors, method_errors, syntax_errors
 from chaski_core.message.target_url import TargetUrl
+from chaski_core.ports import Clock
 from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_runtime.http.client import Response
 from chaski_runtime.http.request import Headers
@@ -40,6 +41,7 @@ class HttpDeliverer:
     Args:
         clients: send the requests; closed with the deliverer.
         timeout_seconds: for one whole attempt, from name resolution to the end of the response.
+        clock: for times that targets name in headers.
         middlewares: run around each request, outermost first.
         on_refusal: called with the reason of every refused request, and of every refused address of a name that had
             another one.
@@ -50,6 +52,7 @@ class HttpDeliverer:
         clients: TargetClients,
         *,
         timeout_seconds: float,
+        clock: Clock,
         middlewares: Sequence[Middleware] = (),
         on_refusal: Callable[[RefusalReason], None] = _ignore,
     ) -> None:
@@ -58,6 +61,7 @@ class HttpDeliverer:
             self.deliver = _around(self.deliver, middleware)
         self._clients = clients
         self._deadlines = Deadlines(timeout_seconds)
+        self._clock = clock
         self._on_refusal = on_refusal
 
     async def close(self) -> None:
@@ -109,7 +113,8 @@ class HttpDeliverer:
                 self._report_refused_addresses(target, dial)
             if response is not None:
                 response.close()  # and its connection; where the body was read whole, that is back in the pool
-        return outcome_of(response, bytes(body), target.rule.name, loop.time() - started)
+        seconds = loop.time() - started
+        return outcome_of(response, bytes(body), target.rule.name, seconds, self._clock.now_ms() / 1000)
 
     def _report_refused_addresses(self, target: Target, dial: DialRecord) -> None:
         # The request went to another address; but a public name with a private address is how rebinding begins.

@@ -22,6 +22,7 @@ from chaski_runtime.http.errors import (
     LookupFailedError,
     ResponseTooLongError,
 )
+from chaski_worker.delivery.retry_after import retry_after_seconds
 from chaski_worker.shortage.detection import causes
 
 EXCERPT_CHARACTERS = 1_000
@@ -31,7 +32,7 @@ _CACHED_STATUS_LINES = 64
 _ENCODINGS = frozenset({"br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd"})
 
 
-def outcome_of(response: Response, body: bytes, target: str, seconds: float) -> Outcome:
+def outcome_of(response: Response, body: bytes, target: str, seconds: float, now: float) -> Outcome:
     """The outcome of an attempt whose response headers were complete.
 
     Args:
@@ -39,6 +40,7 @@ def outcome_of(response: Response, body: bytes, target: str, seconds: float) -> 
         body: its beginning.
         target: name of the allow rule.
         seconds: that the attempt took.
+        now: epoch seconds.
     """
     error_class = class_of_status(response.status)
     detail = _status_line(response.status, response.reason or "")
@@ -53,6 +55,7 @@ def outcome_of(response: Response, body: bytes, target: str, seconds: float) -> 
         excerpt=excerpt(body, response.headers.get("Content-Encoding")) if body else "",
         target=target,
         duration_seconds=seconds,
+        retry_after_seconds=0.0 if error_class is None else retry_after_seconds(response.status, response.headers, now),
     )
 
 

@@ -27,6 +27,7 @@ class Deliverable:
     ladder: LadderState | None  # from the message's metadata; None before its first error
     sequence_number: int = 0  # from its first queue
     queued_at: int = 0  # epoch milliseconds, by its first queue
+    due_at: int | None = None  # epoch milliseconds; of a message on a rung that may not be attempted before
 
     @property
     def id(self) -> str:
@@ -122,4 +123,5 @@ def triage(message: ReceivedMessage, stage: Stage, now_ms: int, limits: AgeLimit
     if limits.route is not None and now_ms - since > limits.route * 1000:
         detail = f"queued at {timestamp(since)}, more than delivery.maxAgeSeconds ({limits.route}) ago"
         return Undeliverable(message_id, Reason.TOO_OLD, detail, envelope, ladder)
-    return Deliverable(message_id, envelope, ladder, sequence_number, since)
+    due_at = metadata.due_at if metadata and stage is Stage.RETRY else None
+    return Deliverable(message_id, envelope, ladder, sequence_number, since, due_at)

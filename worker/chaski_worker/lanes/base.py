@@ -51,7 +51,7 @@ class AttemptMade:
 
 @dataclass(frozen=True, slots=True)
 class NotDue:
-    """Strict: the head was received before it is due. It is hidden for `seconds` more; no attempt is counted."""
+    """The head was received before it is due. It is hidden for `seconds` more; no attempt is counted."""
 
     seconds: int
 
@@ -97,6 +97,7 @@ class LaneRunner(ABC):
         keeps = visibility.queue.retention_seconds is None
         expiry = None if keeps else context.settings.expire_after_seconds
         self._age_limits = AgeLimits(expiry, context.route.delivery.max_age_seconds)
+        self._longest_wait_ms = context.route.retry.longest_wait_seconds * 1000
 
     async def run(self, lane: Lane) -> None:
         """Delivers until the lane is empty, lost or parked, or the worker stops; then releases the rest."""
@@ -146,6 +147,15 @@ class LaneRunner(ABC):
         elif settled.delivered_to is not None and settled.task is not None:
             self.context.reporter.delivered(settled.task, settled.delivered_to)
 
+    def _wait_until(self, due_at: int) -> NotDue | None:
+        """How long a head that is due at a time, in epoch milliseconds, is to stay hidden; None where it is due.
+
+        A wait longer than any that the route declares means that the clock was set back; it would block the subject for as
+        long. The queue itself has hidden the head for its delay.
+        """
+        wait_ms = due_at - self.context.clock.now_ms()
+        return NotDue(-(-wait_ms // 1000)) if 0 < wait_ms <= self._longest_wait_ms else None
+
     def _triage(self, message: ReceivedMessage) -> Deliverable | Undeliverable:
         return triage(message, self.context.stage, self.context.clock.now_ms(), self._age_limits)
 
@@ -165,7 +175,14 @@ class LaneRunner(ABC):
                     result = replace(result, outcome=outcome)
                 max_age = context.route.delivery.max_age_seconds
                 too_old_at = None if max_age is None else task.queued_at + max_age * 1000
-                decision = decide(context.route.retry, result.outcome, task.ladder, context.clock.now_ms(), too_old_at)
+                decision = decide(
+                    context.route.retry,
+                    result.outcome,
+                    task.ladder,
+                    context.clock.now_ms(),
+                    subject=task.envelope.subject,
+                    too_old_at_ms=too_old_at,
+                )
                 context.reporter.attempted(context.stage, task, result, decision)
                 return AttemptMade(task, result, decision)
             await lane.may_continue.wait()  # a delete failed while the attempt waited for its turn; no slot is taken

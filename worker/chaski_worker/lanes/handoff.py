@@ -87,7 +87,7 @@ class Handoff:
 
     async def to_rung(self, lane: Lane, task: Deliverable, retry: Retry) -> Failed | None:
         """Sends a message to its next rung's queue. A Failed is permanent: the queue can't store this message."""
-        message = rung_message(self._route, task, retry)
+        message = rung_message(self._route, task, retry, self._clock.now_ms())
         batcher = self._rungs[retry.rung.name]
 
         async def send() -> Failed | None:
@@ -123,8 +123,13 @@ class Handoff:
         await self._backend_retry.run(lane, "dead_letters", "store a dead letter", put)
 
 
-def rung_message(route: str, task: Deliverable, retry: Retry) -> OutgoingMessage:
-    """The message for the rung's queue: the same JSON, with the ladder's state in its metadata."""
+def rung_message(route: str, task: Deliverable, retry: Retry, now_ms: int) -> OutgoingMessage:
+    """The message for the rung's queue: the same JSON, with the ladder's state in its metadata.
+
+    The time at which it is due is there only if its queue's delay ends before.
+    """
+    queue_delay_ends = now_ms + retry.rung.queue_delay_seconds * 1000
+    due_at = retry.due_at if retry.due_at > queue_delay_ends else None
     envelope = task.envelope
     known = envelope.metadata or Metadata(route=route)
     metadata = replace(
@@ -132,6 +137,7 @@ def rung_message(route: str, task: Deliverable, retry: Retry) -> OutgoingMessage
         message_id=task.message_id,
         sequence_number=task.sequence_number,
         queued_at=task.queued_at,
+        due_at=due_at,
         hops=known.hops + 1,
         ladder=retry.state,
     )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from chaski_core.ports import ReceivedMessage
 from chaski_core.retry.ladder import ErrorNote, GiveUp, LadderState, Reason, Retry
-from chaski_worker.delivery.triage import Undeliverable
+from chaski_worker.delivery.triage import Deliverable, Undeliverable
 from chaski_worker.lanes.base import AttemptMade, Disposition, LaneRunner, NotDue, Stays, Step
 from chaski_worker.lanes.lane import Lane
 
@@ -13,9 +13,13 @@ class RelaxedRunner(LaneRunner):
     """Moves a failing message to its rung."""
 
     async def _process_head(self, lane: Lane, message: ReceivedMessage) -> Step:
-        if message.receive_count > 1:
-            self.context.reporter.repeated(self.context.stage, message)
         task = self._triage(message)
+        due_at = task.due_at if isinstance(task, Deliverable) else None
+        if due_at is not None and (not_due := self._wait_until(due_at)) is not None:
+            return not_due
+        # A message that was first received before it was due has been hidden, not attempted.
+        if message.receive_count > 1 and (due_at is None or message.first_received_at >= due_at):
+            self.context.reporter.repeated(self.context.stage, message)
         return task if isinstance(task, Undeliverable) else await self._attempt(lane, task)
 
     async def _handle_failure(self, lane: Lane, _message: ReceivedMessage, made: AttemptMade) -> Disposition | Stays:

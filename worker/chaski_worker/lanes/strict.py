@@ -19,7 +19,6 @@ from chaski_worker.lanes.base import (
     Disposition,
     LaneContext,
     LaneRunner,
-    NotDue,
     Stays,
     Step,
 )
@@ -37,7 +36,6 @@ class StrictRunner(LaneRunner):
         super().__init__(context, visibility)
         self._records = records
         self._backend_retry = backend_retry
-        self._longest_ms = max((rung.delay_seconds for rung in context.route.retry.rungs), default=0) * 1000
 
     async def _process_head(self, lane: Lane, message: ReceivedMessage) -> Step:
         task = self._triage(message)
@@ -50,11 +48,10 @@ class StrictRunner(LaneRunner):
             task = replace(task, ladder=record.state)
             if record.exhausted_at is not None:
                 return AlreadyExhausted(task, record.state)
-            wait_ms = record.due_at - self.context.clock.now_ms()
-            # A wait longer than any rung means that the clock was set back; it would block the subject for as long. The
-            # queue itself has hidden the head for its rung.
-            if 0 < wait_ms <= self._longest_ms:
-                return NotDue(-(-wait_ms // 1000))
+            if (not_due := self._wait_until(record.due_at)) is not None:
+                # Hidden again, not attempted: the next receive is expected.
+                await self._write(lane, message, replace(record, receives=message.receive_count))
+                return not_due
         # An earlier attempt may have ended without a recorded outcome: of the head of a lane that was received more often
         # than its record expects, and of each message behind it, because up to ten are attempted before the delete of the
         # first is acknowledged. Behind a head that only came back for its retry, a message was received as often as the
@@ -66,9 +63,9 @@ class StrictRunner(LaneRunner):
     async def _handle_failure(self, lane: Lane, message: ReceivedMessage, made: AttemptMade) -> Disposition | Stays:
         now = self.context.clock.now_ms()
         match made.decision:
-            case Retry(rung=rung, state=state):
-                await self._write(lane, message, _record(message, state, now + rung.delay_seconds * 1000))
-                return Stays(rung.delay_seconds)
+            case Retry(state=state, due_at=due_at):
+                await self._write(lane, message, _record(message, state, due_at))
+                return Stays(max(0, -(-(due_at - now) // 1000)))
             case GiveUp(state=state) as decision:
                 # Written first, so that a crash before the delete leads to no further attempt.
                 await self._write(lane, message, _record(message, state, now, exhausted_at=now))

@@ -169,7 +169,7 @@ class Reporter:
             method=method if isinstance(method, str) else "POST",
             url=url if isinstance(url, str) else "",
             outcome=result.outcome,
-            next="" if result.outcome.delivered else describe(decision),
+            next="" if result.outcome.delivered else describe(decision, self._clock.now_ms()),
             traceparent=envelope.metadata.traceparent if envelope.metadata else None,
             content=redacted_content(envelope.body, self._content_characters) if self._content_characters else "",
         )
@@ -182,11 +182,11 @@ def origin_of(metadata: Metadata | None) -> str:
     return "replay" if metadata.replay_of is not None or metadata.epoch else INGEST
 
 
-def describe(decision: Delivered | Retry | GiveUp) -> str:
-    """A decision as text for a log line; "" for delivered."""
+def describe(decision: Delivered | Retry | GiveUp, now_ms: int) -> str:
+    """A decision, made at a time in epoch milliseconds, as text for a log line; "" for delivered."""
     match decision:
-        case Retry(rung=rung):
-            return f"rung {rung.name} in {rung.delay_seconds} s"
+        case Retry(rung=rung, due_at=due_at):
+            return f"rung {rung.name} in {max(0, round((due_at - now_ms) / 1000))} s"
         case GiveUp(reason=reason):
             return f"dead letter: {reason}"
         case _:

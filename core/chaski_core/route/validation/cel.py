@@ -94,6 +94,7 @@ def _masked(prefix: str) -> str:
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "format": _format,
     "isSorted": _is_sorted,
+    "sum": sum,
     "find": _find,
     "findAll": _find_all,
     "isCIDR": _is_cidr,

@@ -17,8 +17,9 @@ from chaski_core.message.envelope import (
     read_envelope,
     write_envelope,
 )
-from chaski_core.retry.ladder import ErrorNote, Ladder, LadderState, Retry, RetryPolicy, Rung, decide
+from chaski_core.retry.ladder import ErrorNote, LadderState, Retry, decide
 from chaski_core.retry.outcome import ErrorClass, Outcome
+from chaski_core.retry.policy import Ladder, RetryPolicy, Rung
 from unit.core.json_values import VALUES
 
 NOW = 1_795_492_800_123  # 2026-11-24T04:00:00.123Z

@@ -11,14 +11,9 @@ from chaski_core.retry.ladder import (
     Delivered,
     ErrorNote,
     GiveUp,
-    Ladder,
     LadderState,
     Reason,
-    Result,
     Retry,
-    RetryPolicy,
-    Rung,
-    StatusRule,
     decide,
     ladder_json,
     note_json,
@@ -26,6 +21,7 @@ from chaski_core.retry.ladder import (
     reason_to_give_up,
 )
 from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_key, class_of_status
+from chaski_core.retry.policy import Ladder, Result, RetryPolicy, Rung, StatusRule
 
 NOW = 1_790_000_000_000
 DEFAULT = RetryPolicy(
@@ -398,8 +394,37 @@ def test_the_reason_of_a_state_is_that_of_its_decision(policy: RetryPolicy, firs
 @pytest.mark.parametrize(("too_old_at", "retried"), [(None, True), (NOW + 5_000, True), (NOW + 4_999, False)])
 def test_a_retry_that_would_be_too_late_is_not_waited_for(too_old_at: int | None, *, retried: bool) -> None:
     """The rung's delay is five seconds."""
-    decision = decide(DEFAULT, failed("500"), None, NOW, too_old_at)
+    decision = decide(DEFAULT, failed("500"), None, NOW, too_old_at_ms=too_old_at)
     assert isinstance(decision, Retry) is retried
     if isinstance(decision, GiveUp):
         assert decision.reason is Reason.TOO_OLD
         assert reason_to_give_up(DEFAULT, decision.state) is Reason.TOO_OLD
+
+
+@given(st.text(max_size=40), st.integers(0, 604_800))
+def test_jitter_adds_up_to_a_fifth_of_long_delays(subject: str, delay: int) -> None:
+    """Always the same for a subject on a rung, so that its messages become due in the order in which they came."""
+    wait = Rung("r", delay).wait_seconds(subject)
+    assert wait == Rung("r", delay).wait_seconds(subject)
+    assert delay <= wait <= delay * 1.2
+    assert delay >= 60 or wait == delay
+
+
+def test_jitter_spreads_subjects() -> None:
+    """Over a fifth of the delay, about evenly: a hundredth of it holds fewer than a fifth of a thousand subjects."""
+    waits = sorted(Rung("slow", 900).wait_seconds(f"subject-{number}") for number in range(1_000))
+    assert (waits[0] < 910, waits[-1] > 1_070) == (True, True)
+    assert all(after - before < 10 for before, after in zip(waits, waits[10:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "waits"),
+    [(0.0, 3600, 5.0), (3.0, 3600, 5.0), (70.5, 3600, 70.5), (9_000.0, 3600, 3600.0), (70.5, 0, 5.0)],
+)
+def test_a_target_may_ask_for_a_longer_wait(asked: float, limit: int, waits: float) -> None:
+    """The later of rung and header, bounded by the route; a limit of 0 ignores the header. It uses no retry up."""
+    policy = replace(DEFAULT, max_retry_after_seconds=limit)
+    decision = decide(policy, replace(failed("503"), retry_after_seconds=asked), None, NOW)
+    assert isinstance(decision, Retry)
+    assert (decision.rung.name, decision.number, decision.due_at) == ("fast", 0, NOW + waits * 1000)
+    assert waits <= policy.longest_wait_seconds

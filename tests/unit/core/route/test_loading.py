@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from chaski_core.errors import InvalidRouteError
-from chaski_core.retry.ladder import Ladder
+from chaski_core.retry.policy import Ladder
 from chaski_core.route.loading import load_route, load_routes
 from chaski_core.route.model import AllowRule, Delivery, Ordering, Producer, QueueSpec, SubjectGroup, Suspend
 from contract.crd.making import base, changed

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaski_core.message.subject import partition
-from chaski_core.retry.ladder import RetryPolicy, Rung
+from chaski_core.retry.policy import RetryPolicy, Rung
 from chaski_core.route.model import Delivery, Ordering, QueueSpec, Route, Suspend
 from chaski_core.route.resolved import (
     Generation,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaski_core.errors import InvalidRouteError
-from chaski_core.retry.ladder import Rung
+from chaski_core.retry.policy import Rung
 from chaski_core.route.loading import load_routes
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 from chaski_core.route.resolved_document import (

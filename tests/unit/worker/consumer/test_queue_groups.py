@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from chaski_core.retry.ladder import Rung
+from chaski_core.retry.policy import Rung
 from chaski_core.route.resolved import Generation, RungQueue
 from chaski_worker.consumer.queue_groups import first_attempt_groups, gauge_urls, retry_group
 from support.worker.harness import make_route, resolve

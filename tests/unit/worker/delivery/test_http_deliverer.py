@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from chaski_core.message.envelope import HttpRequest
 from chaski_core.retry.outcome import Outcome
+from chaski_runtime.process.clock import SystemClock
 from chaski_worker.delivery.attempt import AttemptContext, Handler, Middleware, own_headers
 from chaski_worker.delivery.clients import TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
@@ -31,6 +32,7 @@ async def test_middlewares_run_outermost_first_around_the_request() -> None:
     deliverer = HttpDeliverer(
         TargetClients(AddressTables(), user_agent="test"),
         timeout_seconds=1,
+        clock=SystemClock(),
         middlewares=[named("outer"), named("inner")],
         on_refusal=refusals.append,
     )

@@ -9,8 +9,9 @@ import pytest
 from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
 from chaski_core.message.subject import first_deduplication_id
 from chaski_core.ports import OutgoingMessage, ReceivedMessage, Sent
-from chaski_core.retry.ladder import ErrorNote, Ladder, LadderState, Retry, RetryPolicy, Rung
+from chaski_core.retry.ladder import ErrorNote, LadderState, Retry
 from chaski_core.retry.outcome import Outcome, class_of_status
+from chaski_core.retry.policy import Ladder, RetryPolicy, Rung
 from chaski_core.route.model import Ordering
 from chaski_worker.delivery.attempt import AttemptContext, Attempts, own_headers
 from chaski_worker.delivery.limits import IntakeLimiter, Slots
@@ -140,7 +141,7 @@ def test_the_first_queue_gives_the_identity() -> None:
 def test_a_hop_carries_identity_sequence_number_and_its_count() -> None:
     """And so does the next hop, whatever message id that rung's queue assigns."""
     task = judged(received(Metadata(id="order-7")), Stage.FIRST)
-    hop = rung_message("ns/r", task, Retry(FAST, 0, STATE))
+    hop = rung_message("ns/r", task, Retry(FAST, 0, STATE, 0), 0)
     assert hop.deduplication_id == "queue-id:fast:0:1"
     envelope = read_envelope(hop.body)
     assert isinstance(envelope, Envelope)
@@ -154,14 +155,14 @@ def test_a_hop_carries_identity_sequence_number_and_its_count() -> None:
 
     again = judged(replace(received(None, message_id="rung-id", number=5), body=hop.body), Stage.RETRY)
     assert (again.message_id, again.sequence_number, again.id) == ("queue-id", 77, "order-7")
-    assert rung_message("ns/r", again, Retry(FAST, 0, STATE)).deduplication_id == "queue-id:fast:0:2"
+    assert rung_message("ns/r", again, Retry(FAST, 0, STATE, 0), 0).deduplication_id == "queue-id:fast:0:2"
 
 
 def test_a_rung_message_without_identity_gets_its_rungs_message_id() -> None:
     """It has no identity; from here on it keeps this one."""
     task = judged(received(Metadata(id="order-7", ladder=STATE), message_id="rung-id"), Stage.RETRY)
     assert task.message_id == "rung-id"
-    hop = rung_message("ns/r", task, Retry(FAST, 0, STATE))
+    hop = rung_message("ns/r", task, Retry(FAST, 0, STATE, 0), 0)
     assert judged(replace(received(None), body=hop.body), Stage.RETRY).message_id == "rung-id"
 
 

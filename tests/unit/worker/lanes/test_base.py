@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from chaski_core.retry.ladder import Reason, Result, StatusRule
+from chaski_core.retry.ladder import Reason
+from chaski_core.retry.policy import Ladder, Result, RetryPolicy, Rung, StatusRule
 from chaski_core.route.model import Ordering
-from support.worker.harness import POLICY, FakeTarget, WorkerHarness, first_attempts, make_route
+from support.worker.harness import FAST, MEDIUM, POLICY, FakeTarget, WorkerHarness, first_attempts, make_route
 from support.worker.memory_backend import EPOCH_MS, unavailable
 
 pytestmark = pytest.mark.looptime
@@ -58,7 +59,7 @@ async def test_a_failing_message_gets_exactly_its_ladder(ordering: Ordering, sta
 @BOTH
 @pytest.mark.promise(4)
 async def test_retries_wait_for_their_rungs(ordering: Ordering) -> None:
-    """4xx climbs 2 x fast (5 s), then 2 x medium (60 s): never earlier, and not much later."""
+    """4xx climbs 2 x fast (5 s), then 2 x medium (60 s and this subject's part of the jitter): never earlier, and not much later."""
     harness = WorkerHarness(make_route(ordering), FakeTarget(lambda *_: 404))
     await harness.send("s", 0)
     harness.start()
@@ -67,7 +68,9 @@ async def test_retries_wait_for_their_rungs(ordering: Ordering) -> None:
 
     times = [call.at for call in harness.target.calls]
     gaps = [after - before for before, after in itertools.pairwise(times)]
-    assert all(0 <= gap - rung < 2 for gap, rung in zip(gaps, [5, 5, 60, 60], strict=True))
+    medium = MEDIUM.wait_seconds("s")
+    assert 60 < medium < 72
+    assert all(0 <= gap - rung < 2 for gap, rung in zip(gaps, [5, 5, medium, medium], strict=True))
     (dead_letter,) = harness.backend.dead_letters.kept.values()
     assert 1_000 > dead_letter.dead_lettered_at - EPOCH_MS - times[-1] * 1000 >= 0  # when the last attempt had failed
     assert (
@@ -301,3 +304,66 @@ async def test_a_message_older_than_the_route_allows_is_not_attempted_any_more(o
     assert dead_letter.dead_lettered_at - EPOCH_MS < 15_000
     assert dead_letter.attempts == 3
     assert [call.status for call in harness.target.of("s") if call.number == 1] == [200]
+
+
+LONG = RetryPolicy((FAST, Rung("long", 50_000)), (Ladder("any", 1, ("long",)),))
+
+
+@BOTH
+@pytest.mark.promise(3)
+@pytest.mark.promise(4)
+async def test_waits_of_many_hours_end_when_they_are_due(ordering: Ordering) -> None:
+    """Longer than a queue's delay and any visibility timeout; killed between: in order, not early, no repeats, nothing in memory."""
+    harness = WorkerHarness(
+        make_route(ordering, policy=LONG),
+        FakeTarget(lambda _s, number, attempt: 500 if attempt < 2 and number < 2 else 200),
+    )
+    for number in range(3):
+        await harness.send("s", number)
+    harness.start()
+    await asyncio.sleep(20_000)
+    lanes = [line for line in harness.metrics.render().decode().splitlines() if line.startswith("chaski_lanes{")]
+    assert lanes
+    assert all(line.endswith(" 0.0") for line in lanes), lanes
+    await harness.kill()
+    harness.start()
+    await harness.wait_until_empty(within=200_000, poll_every=60)
+    await harness.stop()
+
+    wait = LONG.rungs[1].wait_seconds("s")
+    assert 50_000 < wait < 60_000
+    calls = {number: [call for call in harness.target.of("s") if call.number == number] for number in range(3)}
+    assert [len(calls[number]) for number in range(3)] == [2, 2, 1]
+    for number in range(2):
+        times = [call.at for call in calls[number]]
+        assert all(0 <= after - before - wait < 60 for before, after in itertools.pairwise(times))
+    retries = [(call.at, call.number) for call in harness.target.of("s") if call.number < 2]
+    for attempt in range(2):
+        assert calls[0][attempt].at <= calls[1][attempt].at
+    assert retries == sorted(retries)
+    assert harness.repeats() == 0
+
+
+@BOTH
+@pytest.mark.promise(3)
+async def test_a_target_that_asks_for_time_gets_it(ordering: Ordering) -> None:
+    """Retry-After of ten minutes on a rung of five seconds: messages behind it on the rung wait with it, and no retry is used up."""
+    harness = WorkerHarness(
+        make_route(ordering),
+        FakeTarget(lambda _s, _n, attempt: 503 if attempt == 1 else 200, retry_after_seconds={0: 600.0}),
+    )
+    for number in range(2):
+        await harness.send("s", number)
+    harness.start()
+    await harness.wait_until_empty(within=5_000)
+    await harness.stop()
+
+    first, second = ([call.at for call in harness.target.of("s") if call.number == number] for number in range(2))
+    assert [len(first), len(second)] == [2, 2]
+    assert 600 <= first[1] - first[0] < 602
+    if ordering is Ordering.STRICT:
+        assert second[0] >= first[1]
+        assert 5 <= second[1] - second[0] < 7
+    else:
+        assert second[0] < 1
+        assert first[1] <= second[1] < first[1] + 2

@@ -148,7 +148,7 @@ async def test_a_process_that_was_paused_hands_over_nothing_that_others_may_have
             "q", [received_message(b"", group=group_id(subject))], clock.monotonic(), clock.monotonic() + seconds
         )
         lanes.append(lane)
-        tasks.append(asyncio.create_task(handoff.to_rung(lane, task, Retry(FAST, 0, state))))
+        tasks.append(asyncio.create_task(handoff.to_rung(lane, task, Retry(FAST, 0, state, EPOCH_MS))))
     await asyncio.sleep(0)
     clock.paused_seconds = 20
     lost, sent = await asyncio.gather(*tasks, return_exceptions=True)

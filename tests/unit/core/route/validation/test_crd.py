@@ -54,6 +54,7 @@ def test_a_given_retry_gets_no_default_ladders() -> None:
     assert retry["spec"]["retry"] == {
         "rungs": rungs,
         "ladders": [{"class": "any", "rungs": ["r"], "retriesPerRung": 1}],
+        "maxRetryAfterSeconds": 3600,
     }
 
 
