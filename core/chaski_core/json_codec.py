@@ -113,6 +113,8 @@ def _is_verbatim(data: bytes, written: bytes) -> bool:
     Then every token is the same: no digit was lost and no key was dropped. White space inside strings is ignored on both
     sides; strings are read exactly in any case.
     """
+    if data == written:  # from a producer that writes compact JSON, and all that Chaski itself has written
+        return True
     if b" " not in written and data.replace(b" ", b"") == written:
         return True
     return written.translate(None, _WHITE_SPACE) == data.translate(None, _WHITE_SPACE)
