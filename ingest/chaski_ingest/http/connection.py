@@ -41,6 +41,10 @@ class State(enum.Enum):
     CLOSED = enum.auto()  # reads and answers nothing more
 
 
+# Bound once: with CPython 3.11 each access through the class takes 0.1 µs.
+_IDLE, _RESPONDING, _FINISHING, _CLOSED = State.IDLE, State.RESPONDING, State.FINISHING, State.CLOSED
+
+
 @dataclass(slots=True)
 class Shared:
     """What the connections of one server have in common."""
@@ -59,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._shared = shared
         self._settings = shared.settings
         self._loop = asyncio.get_running_loop()
-        self._state = State.IDLE
+        self._state = _IDLE
         self._flow = ReadFlow(self._pause_reading, self._continue_reading, self._send_continue)
         self._parser = RequestParser(self._flow)
         self._transport: asyncio.Transport | None = None
@@ -88,7 +92,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Ends. A request in progress is completed all the same: its message may be in the queue already."""
-        self._state = State.CLOSED
+        self._state = _CLOSED
         self._transport = None
         self._shared.limiter.remove(self)
         self._release_head()
@@ -102,7 +106,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parses received bytes. Those that complete no head belong to a body, or to a head that is not complete."""
         parser = self._parser
-        if self._state is State.CLOSED or parser.ended:
+        if self._state is _CLOSED or parser.ended:
             return
         if self._unparsed:  # received before reading was paused
             self._unparsed += data
@@ -166,7 +170,7 @@ class Connection(asyncio.Protocol):
 
     def _continue_reading(self) -> None:
         """Parses what was left, and resumes reading, once few requests are queued."""
-        if not self._paused or len(self._parser.requests) > _RESUME_QUEUED or self._state is State.CLOSED:
+        if not self._paused or len(self._parser.requests) > _RESUME_QUEUED or self._state is _CLOSED:
             return
         if self._unparsed:
             self._parse(self._unparsed)
@@ -184,12 +188,12 @@ class Connection(asyncio.Protocol):
         """Responds to the queued requests."""
         requests = self._parser.requests
         try:
-            while requests and self._state is not State.CLOSED:
-                self._state = State.RESPONDING
+            while requests and self._state is not _CLOSED:
+                self._state = _RESPONDING
                 await self._answer(requests.popleft())
                 if self._paused:
                     self._continue_reading()
-            if self._refusal is not None and self._transport is not None and self._state is not State.CLOSED:
+            if self._refusal is not None and self._transport is not None and self._state is not _CLOSED:
                 self._transport.write(problem_response(self._refusal).to_bytes(time.time(), close=True))
                 self._close()
         except Exception:
@@ -202,9 +206,9 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, request: Request) -> None:
         response = await self._shared.respond(request)
-        if self._transport is None or self._state is State.CLOSED:
+        if self._transport is None or self._state is _CLOSED:
             return
-        self._state = State.FINISHING
+        self._state = _FINISHING
         self._postpone_deadline()
         # A client that still waits to send its body may send it yet, so nothing can follow (RFC 9110 §10.1.1).
         last = response.close or not request.keep_alive or request.awaits_continue or self._stopping
@@ -215,8 +219,8 @@ class Connection(asyncio.Protocol):
             await self._finish(request)
         if last or self._stopping or not request.complete:
             self._close()
-        elif self._state is State.FINISHING:
-            self._state = State.IDLE
+        elif self._state is _FINISHING:
+            self._state = _IDLE
 
     async def _finish(self, request: Request) -> None:
         """Waits for a client that reads slowly, and drops the rest of a body for some time, so that the client reads the response."""
@@ -234,11 +238,11 @@ class Connection(asyncio.Protocol):
     def clear_used(self) -> bool:
         """Clears its mark of use; True if it was idle and not marked."""
         used, self._used = self._used, False
-        return not used and self._state is not State.RESPONDING
+        return not used and self._state is not _RESPONDING
 
     def force_close(self) -> None:
         """Closes it now, without a response to a request in progress."""
-        self._state = State.CLOSED
+        self._state = _CLOSED
         if self._transport is None:
             return
         if self._transport.get_write_buffer_size():  # `close` would wait for the client to read that
@@ -262,8 +266,8 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Closes it once the client has read what was written, or does not read it for a long time."""
-        if self._transport is not None and self._state is not State.CLOSED:
-            self._state = State.CLOSED
+        if self._transport is not None and self._state is not _CLOSED:
+            self._state = _CLOSED
             self._postpone_deadline()
             self._transport.close()
 
@@ -274,11 +278,11 @@ class Connection(asyncio.Protocol):
         """Closes the connection at its deadline. One timer for all requests: a new one for each would cost as much as parsing."""
         if self._transport is None:
             return
-        if self._state is State.RESPONDING:
+        if self._state is _RESPONDING:
             self._postpone_deadline()
         if self._loop.time() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._on_deadline)
-        elif self._state is State.CLOSED:
+        elif self._state is _CLOSED:
             self._transport.abort()
         else:
             self.force_close()
