@@ -14,7 +14,7 @@ from chaski_core.route.resolved_document import load_resolved
 from support.aws.moto_server import MotoServer
 from support.operator.provisioning import boto, route_of
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.landing]
 KEY = "helpdesk/conversations"
 TWO_MORE = route_of(queues=[{"name": "messages", "partitions": 2}])
 
