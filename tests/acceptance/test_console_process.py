@@ -15,6 +15,7 @@ from support.processes.console import console_process
 from support.processes.dev import route
 from support.processes.services import Cloud
 
+pytestmark = pytest.mark.landing
 HEADER = {"X-Forwarded-User": "ada"}
 
 
@@ -26,7 +27,6 @@ def recent_dead_letter() -> DeadLetter:
     return DeadLetter("t/r", "m-1", "m-1", "s", now - 5_000, Reason.EXHAUSTED, "503", "target", url, 3, (), document)
 
 
-@pytest.mark.landing
 async def test_search_and_replay_behind_a_proxy(tmp_path: Path) -> None:
     """Requests without a user name are denied; a user finds a dead letter by its text and replays it."""
     async with running_emulators("embedded", tmp_path) as urls:
