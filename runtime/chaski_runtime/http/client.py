@@ -23,7 +23,6 @@ from chaski_runtime.http.request import Headers, Origin, origin_of, request_head
 
 _NOT_COMPRESSED = ("Accept-Encoding", "identity")
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})  # without a body they send no Content-Length; other methods send 0
-_USER_AGENT_LENGTH = len("User-Agent")  # compared first: cheaper than lower()
 _REMEMBERED_ORIGINS = 256  # of one client; it has several only where a rule covers many hosts
 
 
@@ -119,7 +118,7 @@ class Client:
         if (proxy := origin.forwarding) is not None:
             target = str(url)
             headers = [*proxy.headers, *headers]
-        named = any(len(name) == _USER_AGENT_LENGTH and name.lower() == "user-agent" for name, _ in headers)
+        named = "user-agent" in [name.lower() for name, _ in headers]
         own = (_NOT_COMPRESSED,) if named else (self._user_agent, _NOT_COMPRESSED)
         return request_head(f"{method} {target}", (("Host", origin.authority), *own, *headers), _length(method, body))
 

@@ -230,14 +230,15 @@ def attempt_fields(report: AttemptReport, now_ms: int) -> dict[str, Any]:
         now_ms: epoch milliseconds at its end.
     """
     outcome = report.outcome
+    delivered = outcome.delivered
     fields: dict[str, Any] = {
         "@timestamp": timestamp(now_ms),
-        "log.level": LEVELS[logging.INFO if outcome.delivered else logging.WARNING],
+        "log.level": LEVELS[logging.INFO if delivered else logging.WARNING],
         "message": attempt_message(report),
         "ecs.version": ECS_VERSION,
         "event.action": "delivery",
         "event.category": ["web"],
-        "event.outcome": "success" if outcome.delivered else "failure",
+        "event.outcome": "success" if delivered else "failure",
         "event.duration": round(outcome.duration_seconds * 1e9),
         "http.request.method": report.method,
         "labels.namespace": report.namespace,
@@ -254,7 +255,7 @@ def attempt_fields(report: AttemptReport, now_ms: int) -> dict[str, Any]:
     add_url(fields, report.url)
     if outcome.status is not None:
         fields["http.response.status_code"] = outcome.status
-    if not outcome.delivered:
+    if not delivered:
         fields["error.type"] = outcome.key
         fields["error.message"] = outcome.detail
     if report.next:
