@@ -21,7 +21,6 @@ from chaski_aws.http.transport import AwsTransport
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
 from chaski_core.ports import DeadLetterStore
-from chaski_core.retry.ladder import Reason
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved_document import resolved_yaml
@@ -33,6 +32,7 @@ from chaski_runtime.process.clock import SystemClock
 from support.aws.adapters import FixedCredentials
 from support.aws.dynamodb_local import DynamoDbLocal
 from support.aws.embedded_sqs import ServerProcess
+from support.dead_letters.builder import a_dead_letter
 from support.dead_letters.replays import queued
 from support.dead_letters.table import fill
 from support.operator.provisioning import boto, provision
@@ -71,18 +71,12 @@ def made(count: int, now_ms: int) -> list[DeadLetter]:
         envelope = read_envelope(write_envelope(document, Metadata(f"m{number:06}", "ns/r", accepted)))
         assert isinstance(envelope, Envelope)
         found.append(
-            DeadLetter(
-                route="ns/r",
-                message_id=f"m{number:06}",
-                id=f"m{number:06}",
+            a_dead_letter(
+                f"m{number:06}",
                 subject=subject,
                 dead_lettered_at=now_ms - 3_000_000 + given_up * 50,
-                reason=Reason.EXHAUSTED,
                 error_class="404" if number % 3 == 0 else "500",
-                target="t",
                 url="https://t.example/in",
-                attempts=1,
-                errors=(),
                 envelope=envelope.document,
             )
         )

@@ -10,11 +10,10 @@ import orjson
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from chaski_core.dead_letter import DeadLetter
-from chaski_core.retry.ladder import Reason
 from chaski_runtime.process.clock import SystemClock
 from support.aws.emulators import running_emulators
 from support.console_users import users_text
+from support.dead_letters.builder import a_dead_letter
 from support.processes.browser import chromium, open_page
 from support.processes.console import console_process
 from support.processes.dev import route
@@ -47,8 +46,16 @@ class Context:
         for each in ids:
             document = {"subject": each, "body": {"url": url, "content": "about a llama"}}
             await self.cloud.keep(
-                DeadLetter(
-                    "t/r", each, each, each, now - 5_000, Reason.EXHAUSTED, "503", "target", url, 3, (), document
+                a_dead_letter(
+                    each,
+                    route="t/r",
+                    subject=each,
+                    dead_lettered_at=now - 5_000,
+                    error_class="503",
+                    target="target",
+                    url=url,
+                    attempts=3,
+                    envelope=document,
                 )
             )
 

@@ -8,9 +8,9 @@ import pytest
 
 from acceptance.cli_process import chaski
 from chaski_core.dead_letter import DeadLetter
-from chaski_core.retry.ladder import Reason
 from chaski_runtime.process.clock import SystemClock
 from support.aws.emulators import running_emulators
+from support.dead_letters.builder import a_dead_letter
 from support.processes.console import console_process
 from support.processes.dev import route
 from support.processes.services import Cloud
@@ -24,7 +24,16 @@ def recent_dead_letter() -> DeadLetter:
     document = {"subject": "s", "body": {"url": "http://127.0.0.1:9/x", "content": "about a llama"}}
     now = SystemClock().now_ms()
     url = "http://127.0.0.1:9/x"
-    return DeadLetter("t/r", "m-1", "m-1", "s", now - 5_000, Reason.EXHAUSTED, "503", "target", url, 3, (), document)
+    return a_dead_letter(
+        "m-1",
+        route="t/r",
+        dead_lettered_at=now - 5_000,
+        error_class="503",
+        target="target",
+        url=url,
+        attempts=3,
+        envelope=document,
+    )
 
 
 async def test_search_and_replay_behind_a_proxy(tmp_path: Path) -> None:

@@ -13,12 +13,11 @@ import pytest
 
 from acceptance.cli_process import Dev, chaski, dev, eventually, target, write_route
 from acceptance.test_cli_dead_letters import send, stored_dead_letters
-from chaski_core.dead_letter import DeadLetter
-from chaski_core.retry.ladder import Reason
 from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_runtime.process.clock import SystemClock
 from chaski_worker.observability.reporting import AttemptReport, attempt_fields
 from support.aws.emulators import running_emulators
+from support.dead_letters.builder import a_dead_letter
 from support.processes.dev import route
 from support.processes.prometheus import documented_queries
 from support.processes.services import Cloud
@@ -133,19 +132,14 @@ def line(message_id: str, subject: str, content: str, status: int) -> bytes:
 async def test_the_same_on_the_protocols_of_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the table of dead letters, by the workers' log, and by both: what one has not, the other has."""
     document = {"subject": "order-2", "body": {"url": "https://t.example/", "content": "about an Alpaca"}}
-    letter = DeadLetter(
-        "t/r",
+    letter = a_dead_letter(
         "m2",
-        "m2",
-        "order-2",
-        SystemClock().now_ms(),
-        Reason.EXHAUSTED,
-        "503",
-        "t",
-        "https://t.example/",
-        1,
-        (),
-        document,
+        route="t/r",
+        subject="order-2",
+        dead_lettered_at=SystemClock().now_ms(),
+        error_class="503",
+        url="https://t.example/",
+        envelope=document,
     )
     log = tmp_path / "worker.log"
     log.write_bytes(line("m1", "order-1", "about a Llama", 200) + line("m2", "order-2", "", 503) + b"no line at all\n")

@@ -12,20 +12,18 @@ from chaski_core.dead_letter import CLAIM_MS, Claimed, DeadLetter, DeadLetterFil
 from chaski_core.ports import DeadLetterStore
 from chaski_core.retry.ladder import ErrorNote, Reason
 from contract.conftest import StoreWorld
+from support.dead_letters.builder import a_dead_letter
 
 NOON = 1_800_000_000_000
 
 
 def letter(message_id: str = "m1", **changes: Any) -> DeadLetter:
     """A dead letter with every field set."""
-    plain = DeadLetter(
+    plain = a_dead_letter(
+        message_id,
         route="helpdesk/conversations",
-        message_id=message_id,
-        id=message_id,
         subject="pc_send_88_519",
         dead_lettered_at=NOON,
-        reason=Reason.EXHAUSTED,
-        error_class="404",
         target="helpdesk",
         url="https://api.helpdesk.example/hooks/1",
         attempts=2,

@@ -13,12 +13,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chaski_core.dead_letter import DeadLetter
-from chaski_core.retry.ladder import Reason
 from chaski_core.route.resolved_document import load_resolved, resolved_values
 from chaski_runtime.process.clock import SystemClock
 from support.aws.emulators import running_emulators
 from support.console_users import users_text
+from support.dead_letters.builder import a_dead_letter
 from support.kube.api_server import KubeApi
 from support.processes.console import ConsoleProcess, console_process
 from support.processes.dev import route
@@ -96,8 +95,15 @@ class Context:
         document = {"subject": "s", "body": {"url": url, "content": "about a llama"}}
         key = f"{self.namespace}/{name}"
         await cloud.keep(
-            DeadLetter(
-                key, message_id, message_id, "s", now - 5_000, Reason.EXHAUSTED, "503", "target", url, 3, (), document
+            a_dead_letter(
+                message_id,
+                route=key,
+                dead_lettered_at=now - 5_000,
+                error_class="503",
+                target="target",
+                url=url,
+                attempts=3,
+                envelope=document,
             )
         )
 

@@ -13,9 +13,9 @@ from chaski_aws.http.endpoints import DYNAMODB, Endpoint
 from chaski_aws.http.transport import AwsTransport
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
-from chaski_core.retry.ladder import Reason
 from chaski_runtime.process.clock import SystemClock
 from support.aws.adapters import FixedCredentials
+from support.dead_letters.builder import a_dead_letter
 from support.kube.api_server import KubeApi
 from support.kube.http import ROUTES, KubeHttp
 from support.operator.processes import until
@@ -107,11 +107,7 @@ def made(route: str, count: int, subjects: int, now_ms: int) -> list[DeadLetter]
         envelope = read_envelope(write_envelope(document, Metadata(f"m{number:06}", route, accepted)))
         assert isinstance(envelope, Envelope)
         found.append(
-            DeadLetter(
-                route=route, message_id=f"m{number:06}", id=f"m{number:06}", subject=subject, dead_lettered_at=now_ms - 3_000_000 + given_up * 50,
-                reason=Reason.EXHAUSTED, error_class="404" if number % 3 == 0 else "500", target="t", url=url, attempts=1,
-                errors=(), envelope=envelope.document,
-            )
+            a_dead_letter(f"m{number:06}", route=route, subject=subject, dead_lettered_at=now_ms - 3_000_000 + given_up * 50, error_class="404" if number % 3 == 0 else "500", url=url, envelope=envelope.document)
         )  # fmt: skip
     return found
 

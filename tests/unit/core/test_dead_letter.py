@@ -5,18 +5,16 @@ from dataclasses import replace
 import pytest
 
 from chaski_core import json_codec
-from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
+from chaski_core.dead_letter import DeadLetterFilter
 from chaski_core.retry.ladder import ErrorNote, Reason
+from support.dead_letters.builder import a_dead_letter
 
 NOW = 1_795_492_800_123
-LETTER = DeadLetter(
-    route="ns/r",
-    message_id="q-1",
+LETTER = a_dead_letter(
+    "q-1",
     id="m-1",
     subject="pc_send_88",
     dead_lettered_at=NOW,
-    reason=Reason.EXHAUSTED,
-    error_class="404",
     target="helpdesk",
     url="https://api.example/hooks/1",
     attempts=2,

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from chaski_core.dead_letter import CLAIM_MS, DeadLetter, DeadLetterFilter, ReplayClaim
+from chaski_core.dead_letter import CLAIM_MS, DeadLetterFilter, ReplayClaim
 from chaski_core.errors import BackendRejectedError
 from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
 from chaski_core.ports import Failed, OutgoingMessage, Sent
-from chaski_core.retry.ladder import Reason
 from chaski_replay.backends import OpenBackend
 from chaski_replay.engine import Progress, Replay, Selection, Throttle, prepare
 from chaski_replay.selection import Run, SkipReason
 from chaski_replay.spool import Spool
+from support.dead_letters.builder import a_dead_letter
 from support.worker.harness import make_route, resolve
 from support.worker.memory_backend import EPOCH_MS, LoopClock, MemoryBackend, MemoryQueue, unavailable
 
@@ -36,19 +36,14 @@ async def backend_with(count: int = 300, subjects: int = 10) -> tuple[MemoryBack
         )
         assert isinstance(envelope, Envelope)
         await backend.dead_letters.put(
-            DeadLetter(
-                "ns/r",
+            a_dead_letter(
                 f"m{number:05}",
-                f"m{number:05}",
-                subject,
-                EPOCH_MS - 60_000 + position,
-                Reason.EXHAUSTED,
-                "500" if number % 2 else "404",
-                "t0",
-                "http://t0.example/",
-                1,
-                (),
-                envelope.document,
+                subject=subject,
+                dead_lettered_at=EPOCH_MS - 60_000 + position,
+                error_class="500" if number % 2 else "404",
+                target="t0",
+                url="http://t0.example/",
+                envelope=envelope.document,
             )
         )
     return backend, OpenBackend(backend.dead_letters, backend.queue, ROUTES)
@@ -289,10 +284,7 @@ async def test_within_a_subject_the_sequence_numbers_of_the_first_queue_decide()
         envelope = read_envelope(write_envelope(document, Metadata(f"m{number:05}", "ns/r", EPOCH_MS + accepted)))
         assert isinstance(envelope, Envelope)
         await backend.dead_letters.put(
-            DeadLetter(
-                "ns/r", f"i{9 - number}", f"m{number:05}", "s0", EPOCH_MS - 9 - number, Reason.EXHAUSTED, "500", "t0",
-                "http://t0.example/", 1, (), envelope.document, sequence_number=2**100 + number,
-            )
+            a_dead_letter(f"i{9 - number}", id=f"m{number:05}", subject="s0", dead_lettered_at=EPOCH_MS - 9 - number, error_class="500", target="t0", url="http://t0.example/", envelope=envelope.document, sequence_number=2**100 + number)
         )  # fmt: skip
     assert (await run(opened)).sent == 6
     assert await on_queues(backend) == expected(6, 1)

@@ -7,8 +7,9 @@ import pytest
 
 from chaski_core.dead_letter import DeadLetter, ReplayMark
 from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
-from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
+from chaski_core.retry.ladder import ErrorNote, LadderState
 from chaski_replay.selection import Ready, Run, SkipReason, judge, rewritten_url
+from support.dead_letters.builder import a_dead_letter
 from support.worker.harness import make_route, resolve
 
 NOON = 1_800_000_000_000
@@ -22,19 +23,15 @@ def dead_letter(**changes: Any) -> DeadLetter:
     document = {"subject": "s", "body": {"url": "http://t0.example/a?b=1"}, "own": [1]}
     made = read_envelope(write_envelope(document, Metadata("m1", "ns/r", NOON - 100, "p", None, 0, ladder)))
     assert isinstance(made, Envelope)
-    plain = DeadLetter(
-        "ns/r",
+    plain = a_dead_letter(
         "i1",
-        "m1",
-        "s",
-        NOON,
-        Reason.EXHAUSTED,
-        "404",
-        "t0",
-        "http://t0.example/a",
-        3,
-        ladder.errors,
-        made.document,
+        id="m1",
+        dead_lettered_at=NOON,
+        target="t0",
+        url="http://t0.example/a",
+        attempts=3,
+        errors=ladder.errors,
+        envelope=made.document,
     )
     return replace(plain, **changes)
 

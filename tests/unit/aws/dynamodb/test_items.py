@@ -62,20 +62,16 @@ def test_a_dead_letter_is_read_back_unchanged(letter: DeadLetter) -> None:
 def test_no_item_exceeds_dynamodbs_limit(body: int, errors: int, text: int) -> None:
     """For any length of message, texts and ladder, items stay below 400,000 bytes and the message is whole."""
     notes = tuple(ErrorNote("500", NOON, "é" * text, "x" * text) for _ in range(errors))
-    letter = DeadLetter(
-        "ns/r",
+    letter = a_dead_letter(
         "i",
-        "i",
-        "s" * 512,
-        NOON,
-        Reason.EXHAUSTED,
-        "500",
-        "t",
-        "u" * 2_048,
-        errors,
-        notes,
-        None,
-        b"\xff" * body,
+        subject="s" * 512,
+        dead_lettered_at=NOON,
+        error_class="500",
+        url="u" * 2_048,
+        attempts=errors,
+        errors=notes,
+        envelope=None,
+        raw=b"\xff" * body,
     )
     stored = dead_letter_items(letter, 30)
     assert all(item_bytes(item) < MAX_ITEM_BYTES for item in (stored.hour, *stored.parts, stored.dead_letter))

@@ -11,34 +11,30 @@ from rich.console import Console
 from chaski_cli.dead_letters.formats import csv_header, csv_text, dead_letter_view, dead_letters_table, json_text
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import ErrorNote, Reason
+from support.dead_letters.builder import a_dead_letter
 
 AT = 1_764_000_000_123
-DEAD_LETTER = DeadLetter(
+DEAD_LETTER = a_dead_letter(
+    "identity-1",
     route="default/first",
-    message_id="identity-1",
     id="id-1",
     subject='a "quoted", subject',
     dead_lettered_at=AT,
-    reason=Reason.EXHAUSTED,
-    error_class="404",
     target="local",
     url="http://127.0.0.1:9000/x",
     attempts=2,
     errors=(ErrorNote("404", AT - 5_000, "status 404", "no such page"), ErrorNote("500", AT, "status 500")),
     envelope={"subject": "s", "body": {"content": "[bold]x[/]\x1b[2J", "big": 2**70}},
 )
-MALFORMED = DeadLetter(
+MALFORMED = a_dead_letter(
+    "id-2",
     route="default/first",
-    message_id="id-2",
-    id="id-2",
-    subject="s",
     dead_lettered_at=AT,
     reason=Reason.MALFORMED,
     error_class="",
     target="none",
     url="",
     attempts=0,
-    errors=(),
     envelope=None,
     raw=b"\xffgarbage\x1b",
     detail="not JSON",

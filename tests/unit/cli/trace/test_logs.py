@@ -7,13 +7,14 @@ import pytest
 
 from chaski_cli.trace.logs import build_trace, build_traces, read_attempts, traces_from_logs
 from chaski_core import json_codec
-from chaski_core.dead_letter import DeadLetter, ReplayMark
-from chaski_core.retry.ladder import ErrorNote, Reason
+from chaski_core.dead_letter import ReplayMark
+from chaski_core.retry.ladder import ErrorNote
 from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_embedded.storage.reader import State
 from chaski_replay.backends import BackendLocation
 from chaski_runtime.process.command_error import CommandError
 from chaski_worker.observability.reporting import AttemptReport, attempt_fields
+from support.dead_letters.builder import a_dead_letter
 
 NOON = 1_800_000_000_000
 
@@ -29,19 +30,15 @@ def line(number: int, status: int, at: int, message_id: str = "m1", label: str =
     return json_codec.dumps(attempt_fields(attempt, at + 250))
 
 
-DEAD_LETTER = DeadLetter(
-    "ns/r",
+DEAD_LETTER = a_dead_letter(
     "m1",
-    "order-1",
-    "s",
-    NOON + 3_000,
-    Reason.EXHAUSTED,
-    "500",
-    "t",
-    "https://t.example/",
-    2,
-    (ErrorNote("500", NOON, "HTTP 500", ""), ErrorNote("timeout", NOON + 2_000, "no answer", "")),
-    {},
+    id="order-1",
+    dead_lettered_at=NOON + 3_000,
+    error_class="500",
+    url="https://t.example/",
+    attempts=2,
+    errors=(ErrorNote("500", NOON, "HTTP 500", ""), ErrorNote("timeout", NOON + 2_000, "no answer", "")),
+    envelope={},
 )
 
 
