@@ -72,7 +72,7 @@ def verify(entry: str | None, password: str, instead: str) -> bool:
     be recognised by it. Blocks, so call it on a thread.
 
     Args:
-        entry: a valid hash, or a plain password; None: there is no such user.
+        entry: a valid hash, or a plain password; None if the user does not exist.
         password: as entered.
         instead: what is verified if the entry is not a hash (`stand_in`).
     """
