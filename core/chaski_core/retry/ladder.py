@@ -124,14 +124,21 @@ def decide(
     return Retry(rung, state.retries, state, due_at)
 
 
-def reason_to_give_up(policy: RetryPolicy, state: LadderState) -> Reason:
-    """Why a message with this state is not attempted any more."""
+def reason_to_give_up(policy: RetryPolicy, state: LadderState, max_age_seconds: int | None = None) -> Reason:
+    """Why a message with this state is not attempted any more.
+
+    Args:
+        policy: the current rungs and ladders of the route.
+        state: after the last attempt.
+        max_age_seconds: of the route's messages. Without it a ladder with retries left was changed since the message ended.
+    """
     if state.errors and policy.result_of(state.errors[-1].key) is Result.DISCARD:
         return Reason.DISCARDED
     ladder = policy.ladder_for(state.key)
     if ladder is None:
         return Reason.REFUSED if state.key == ErrorClass.REFUSED else Reason.NO_LADDER
-    return Reason.TOO_OLD if state.retries < ladder.retries else Reason.EXHAUSTED
+    is_too_old = max_age_seconds is not None and state.retries < ladder.retries
+    return Reason.TOO_OLD if is_too_old else Reason.EXHAUSTED
 
 
 # ---- state <-> JSON

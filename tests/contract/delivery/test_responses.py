@@ -193,6 +193,19 @@ async def test_a_redirect_is_not_followed(serve: Serve, make_setup: MakeSetup, s
     assert other.connections == 0
 
 
+@pytest.mark.parametrize(
+    ("status", "seconds"),
+    [("503 Unavailable", 7.0), ("429 Too Many Requests", 7.0), ("500 Error", 0.0), ("200 OK", 0.0)],
+)
+async def test_a_target_that_is_overloaded_may_ask_for_time(
+    serve: Serve, make_setup: MakeSetup, status: str, seconds: float
+) -> None:
+    """The header is part of the outcome of a 429 and a 503; other statuses do not define it."""
+    target = await serve(responding(answer(status, "retry-after: 7", "Content-Length: 0")))
+    outcome = await make_setup(target.url()).deliverer.deliver(post(target.url()))
+    assert (outcome.status, outcome.retry_after_seconds) == (int(status[:3]), seconds)
+
+
 async def test_the_request_is_sent_unchanged(serve: Serve, make_setup: MakeSetup) -> None:
     """Path and query are sent unchanged, and only headers that HTTP requires and Chaski's own are added."""
     target = await serve(responding(OK))

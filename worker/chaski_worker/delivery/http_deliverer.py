@@ -19,6 +19,7 @@ from chaski_worker.delivery.attempt import AttemptContext, Handler, Middleware, 
 from chaski_worker.delivery.clients import TargetClients
 from chaski_worker.delivery.deadlines import Deadlines
 from chaski_worker.delivery.outcomes import classify_error, outcome_of
+from chaski_worker.delivery.retry_after import retry_after_seconds
 from chaski_worker.guard import addresses
 from chaski_worker.guard.addresses import DialRecord
 from chaski_worker.guard.guard import NO_TARGET, Refusal, RefusalReason, Target
@@ -113,8 +114,12 @@ class HttpDeliverer:
                 self._report_refused_addresses(target, dial)
             if response is not None:
                 response.close()  # and its connection; where the body was read whole, that is back in the pool
-        seconds = loop.time() - started
-        return outcome_of(response, bytes(body), target.rule.name, seconds, self._clock.now_ms() / 1000)
+        outcome = outcome_of(response, bytes(body), target.rule.name, loop.time() - started)
+        return outcome if outcome.delivered else self._with_wait(outcome, response)
+
+    def _with_wait(self, outcome: Outcome, response: Response) -> Outcome:
+        seconds = retry_after_seconds(response.status, response.headers, self._clock.now_ms() / 1000)
+        return replace(outcome, retry_after_seconds=seconds) if seconds else outcome
 
     def _report_refused_addresses(self, target: Target, dial: DialRecord) -> None:
         # The request went to another address; but a public name with a private address is how rebinding begins.

@@ -22,7 +22,6 @@ from chaski_runtime.http.errors import (
     LookupFailedError,
     ResponseTooLongError,
 )
-from chaski_worker.delivery.retry_after import retry_after_seconds
 from chaski_worker.shortage.detection import causes
 
 EXCERPT_CHARACTERS = 1_000
@@ -32,7 +31,7 @@ _CACHED_STATUS_LINES = 64
 _ENCODINGS = frozenset({"br", "compress", "deflate", "gzip", "x-compress", "x-gzip", "zstd"})
 
 
-def outcome_of(response: Response, body: bytes, target: str, seconds: float, now: float) -> Outcome:
+def outcome_of(response: Response, body: bytes, target: str, seconds: float) -> Outcome:
     """The outcome of an attempt whose response headers were complete.
 
     Args:
@@ -40,7 +39,6 @@ def outcome_of(response: Response, body: bytes, target: str, seconds: float, now
         body: its beginning.
         target: name of the allow rule.
         seconds: that the attempt took.
-        now: epoch seconds.
     """
     error_class = class_of_status(response.status)
     detail = _status_line(response.status, response.reason or "")
@@ -55,7 +53,6 @@ def outcome_of(response: Response, body: bytes, target: str, seconds: float, now
         excerpt=excerpt(body, response.headers.get("Content-Encoding")) if body else "",
         target=target,
         duration_seconds=seconds,
-        retry_after_seconds=0.0 if error_class is None else retry_after_seconds(response.status, response.headers, now),
     )
 
 

@@ -198,7 +198,8 @@ class LaneRunner(ABC):
                 return Stays(seconds)
             case AlreadyExhausted(task=task, state=state):
                 target = self.context.attempts.target_of(url_of(task.envelope))
-                reason = reason_to_give_up(self.context.route.retry, state)
+                route = self.context.route
+                reason = reason_to_give_up(route.retry, state, route.delivery.max_age_seconds)
                 return await self._give_up(lane, task, GiveUp(reason, state), target)
             case Undeliverable():
                 return await self._dead_letter_unattempted(lane, message, step)

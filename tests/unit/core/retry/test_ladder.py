@@ -398,7 +398,7 @@ def test_a_retry_that_would_be_too_late_is_not_waited_for(too_old_at: int | None
     assert isinstance(decision, Retry) is retried
     if isinstance(decision, GiveUp):
         assert decision.reason is Reason.TOO_OLD
-        assert reason_to_give_up(DEFAULT, decision.state) is Reason.TOO_OLD
+        assert reason_to_give_up(DEFAULT, decision.state, max_age_seconds=5) is Reason.TOO_OLD
 
 
 @given(st.text(max_size=40), st.integers(0, 604_800))
@@ -428,3 +428,9 @@ def test_a_target_may_ask_for_a_longer_wait(asked: float, limit: int, waits: flo
     assert isinstance(decision, Retry)
     assert (decision.rung.name, decision.number, decision.due_at) == ("fast", 0, NOW + waits * 1000)
     assert waits <= policy.longest_wait_seconds
+
+
+def test_a_ladder_that_was_lengthened_after_a_message_ended_makes_it_no_older() -> None:
+    """Strict: the record says that the ladder had ended; the route, which limits no age, declares more retries since."""
+    ended = LadderState("500", 2, (ErrorNote("500", NOW),) * 3)
+    assert reason_to_give_up(DEFAULT, ended) is Reason.EXHAUSTED
