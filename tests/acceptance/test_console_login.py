@@ -10,10 +10,9 @@ import orjson
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from chaski_runtime.process.clock import SystemClock
 from support.aws.emulators import running_emulators
 from support.console_users import users_text
-from support.dead_letters.builder import a_dead_letter
+from support.dead_letters.builder import a_dead_letter_to_find
 from support.processes.browser import chromium, open_page
 from support.processes.console import console_process
 from support.processes.dev import route
@@ -42,22 +41,8 @@ class Context:
 
     async def put_dead_letters(self, *ids: str) -> None:
         """Stores dead letters with these ids."""
-        url, now = "http://127.0.0.1:9/x", SystemClock().now_ms()
         for each in ids:
-            document = {"subject": each, "body": {"url": url, "content": "about a llama"}}
-            await self.cloud.keep(
-                a_dead_letter(
-                    each,
-                    route="t/r",
-                    subject=each,
-                    dead_lettered_at=now - 5_000,
-                    error_class="503",
-                    target="target",
-                    url=url,
-                    attempts=3,
-                    envelope=document,
-                )
-            )
+            await self.cloud.keep(a_dead_letter_to_find("t/r", each, subject=each))
 
 
 @pytest.fixture

@@ -7,10 +7,8 @@ import aiohttp
 import pytest
 
 from acceptance.cli_process import chaski
-from chaski_core.dead_letter import DeadLetter
-from chaski_runtime.process.clock import SystemClock
 from support.aws.emulators import running_emulators
-from support.dead_letters.builder import a_dead_letter
+from support.dead_letters.builder import a_dead_letter_to_find
 from support.processes.console import console_process
 from support.processes.dev import route
 from support.processes.services import Cloud
@@ -19,29 +17,12 @@ pytestmark = pytest.mark.landing
 HEADER = {"X-Forwarded-User": "ada"}
 
 
-def recent_dead_letter() -> DeadLetter:
-    """A dead letter of five seconds ago."""
-    document = {"subject": "s", "body": {"url": "http://127.0.0.1:9/x", "content": "about a llama"}}
-    now = SystemClock().now_ms()
-    url = "http://127.0.0.1:9/x"
-    return a_dead_letter(
-        "m-1",
-        route="t/r",
-        dead_lettered_at=now - 5_000,
-        error_class="503",
-        target="target",
-        url=url,
-        attempts=3,
-        envelope=document,
-    )
-
-
 async def test_search_and_replay_behind_a_proxy(tmp_path: Path) -> None:
     """Requests without a user name are denied; a user finds a dead letter by its text and replays it."""
     async with running_emulators("embedded", tmp_path) as urls:
         cloud = Cloud(*urls, tmp_path)
         await cloud.make(route("r", "http://127.0.0.1:9/"))
-        await cloud.keep(recent_dead_letter())
+        await cloud.keep(a_dead_letter_to_find("t/r", "m-1"))
         try:
             arguments = ("--route", cloud.file, "--auth", "header")
             async with console_process(tmp_path, cloud.environment, *arguments) as console:

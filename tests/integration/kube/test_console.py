@@ -14,10 +14,9 @@ import aiohttp
 import pytest
 
 from chaski_core.route.resolved_document import load_resolved, resolved_values
-from chaski_runtime.process.clock import SystemClock
 from support.aws.emulators import running_emulators
 from support.console_users import users_text
-from support.dead_letters.builder import a_dead_letter
+from support.dead_letters.builder import a_dead_letter_to_find
 from support.kube.api_server import KubeApi
 from support.processes.console import ConsoleProcess, console_process
 from support.processes.dev import route
@@ -91,21 +90,7 @@ class Context:
 
     async def put_dead_letter(self, cloud: Cloud, name: str, message_id: str) -> None:
         """Stores a dead letter in the table of the route."""
-        url, now = "http://127.0.0.1:9/x", SystemClock().now_ms()
-        document = {"subject": "s", "body": {"url": url, "content": "about a llama"}}
-        key = f"{self.namespace}/{name}"
-        await cloud.keep(
-            a_dead_letter(
-                message_id,
-                route=key,
-                dead_lettered_at=now - 5_000,
-                error_class="503",
-                target="target",
-                url=url,
-                attempts=3,
-                envelope=document,
-            )
-        )
+        await cloud.keep(a_dead_letter_to_find(f"{self.namespace}/{name}", message_id))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ before or after it took effect.
 """
 
 import asyncio
+import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -306,6 +307,18 @@ class MemoryBackend:
         settings = Settings(delay_ms=delay_seconds * 1000, retention_ms=retention, dedup_per_group=True)
         self.queues[url] = MemoryQueue(url, self.clock, settings, self.faults)
         return self.queues[url]
+
+
+def refuse_delete(number: int) -> Callable[[str, int], Failed | None]:
+    """`Faults.entry` that refuses one delete, counted from 0: the receipt handle is no longer valid."""
+    deletes = itertools.count()
+
+    def refuse(action: str, _index: int) -> Failed | None:
+        if action == "delete" and next(deletes) == number:
+            return Failed("InvalidParameterValue", "The receipt handle has expired", sender_fault=True)
+        return None
+
+    return refuse
 
 
 def unavailable(reason: str = "unavailable") -> BackendUnavailableError:

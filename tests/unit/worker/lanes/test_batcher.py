@@ -1,12 +1,22 @@
 """Batch calls for many lanes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from chaski_core.errors import BackendUnavailableError
 from chaski_worker.lanes.batcher import Batcher
+
+
+def timed(calls: list[tuple[float, int]]) -> Callable[[Sequence[int]], Awaitable[Sequence[int]]]:
+    """A call that succeeds, and notes its time on the loop and its number of items."""
+
+    async def call(items: Sequence[int]) -> Sequence[int]:
+        calls.append((asyncio.get_running_loop().time(), len(items)))
+        return items
+
+    return call
 
 
 async def test_items_submitted_at_the_same_time_share_a_call() -> None:
@@ -59,13 +69,7 @@ async def test_a_failing_call_fails_its_submitters_only() -> None:
 async def test_a_linger_fills_batches_and_a_full_batch_goes_at_once() -> None:
     """With a linger, items submitted at different times share a call; ten are sent at once."""
     calls: list[tuple[float, int]] = []
-    loop = asyncio.get_running_loop()
-
-    async def call(items: Sequence[int]) -> Sequence[int]:
-        calls.append((loop.time(), len(items)))
-        return items
-
-    batcher = Batcher(call, linger_seconds=0.5)
+    batcher = Batcher(timed(calls), linger_seconds=0.5)
     first = asyncio.create_task(batcher.submit([1]))
     await asyncio.sleep(0.25)
     await asyncio.gather(first, batcher.submit([2]))
@@ -78,13 +82,7 @@ async def test_a_linger_fills_batches_and_a_full_batch_goes_at_once() -> None:
 async def test_a_blocked_caller_does_not_wait_for_the_linger() -> None:
     """What is waiting is flushed within two milliseconds, and so is what a blocked caller submits; later items linger."""
     calls: list[tuple[float, int]] = []
-    loop = asyncio.get_running_loop()
-
-    async def call(items: Sequence[int]) -> Sequence[int]:
-        calls.append((loop.time(), len(items)))
-        return items
-
-    batcher = Batcher(call, linger_seconds=0.5)
+    batcher = Batcher(timed(calls), linger_seconds=0.5)
     first = asyncio.create_task(batcher.submit([1]))
     await asyncio.sleep(0.1)
     for _ in range(3):
@@ -123,13 +121,7 @@ async def test_a_list_grows_until_its_call_is_made() -> None:
 async def test_what_does_not_fit_into_a_full_call_keeps_its_linger() -> None:
     """Nine waiting items and a group of four: nine are sent at once, the four with what is submitted until the timer."""
     calls: list[tuple[float, int]] = []
-    loop = asyncio.get_running_loop()
-
-    async def call(items: Sequence[int]) -> Sequence[int]:
-        calls.append((loop.time(), len(items)))
-        return items
-
-    batcher = Batcher(call, linger_seconds=0.5)
+    batcher = Batcher(timed(calls), linger_seconds=0.5)
     waiting = [asyncio.create_task(batcher.submit(list(range(size)))) for size in (9, 4)]
     await asyncio.sleep(0.25)
     await asyncio.gather(*waiting, batcher.submit([1]))

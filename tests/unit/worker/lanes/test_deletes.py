@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from chaski_core.ports import Failed
 from chaski_core.route.model import Ordering
 from chaski_worker.settings import WorkerSettings
 from support.worker.harness import Answer, FakeTarget, WorkerHarness, loop_time, make_route
-from support.worker.memory_backend import unavailable
+from support.worker.memory_backend import refuse_delete, unavailable
 
 pytestmark = pytest.mark.looptime
 
@@ -150,14 +149,7 @@ async def test_an_attempt_that_waits_for_a_slot_does_not_start_once_a_delete_has
 async def test_a_refused_delete_drops_the_lane(ordering: Ordering) -> None:
     """The handle of the fourth message is no longer valid: nothing of the lane starts until it is received again."""
     harness = await harness_of(ordering, after(1), 10)
-    refused = itertools.count()
-
-    def refuse(action: str, _index: int) -> Failed | None:
-        if action == "delete" and next(refused) == 3:
-            return Failed("InvalidParameterValue", "The receipt handle has expired", sender_fault=True)
-        return None
-
-    harness.backend.faults.entry = refuse
+    harness.backend.faults.entry = refuse_delete(3)
     harness.start()
     await harness.wait_until_empty(within=300)
     await harness.stop()

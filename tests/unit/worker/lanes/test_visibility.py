@@ -14,7 +14,7 @@ from chaski_worker.lanes.lane import Lane
 from chaski_worker.lanes.visibility import VisibilityManager
 from chaski_worker.settings import WorkerSettings
 from support.worker.harness import FakeTarget, WorkerHarness, make_route
-from support.worker.memory_backend import LoopClock
+from support.worker.memory_backend import LoopClock, refuse_delete
 
 pytestmark = pytest.mark.looptime
 
@@ -94,14 +94,7 @@ async def test_a_refused_delete_ends_the_lane_and_the_message_is_redelivered() -
     harness = WorkerHarness(make_route(), FakeTarget(lambda *_: 200))
     for number in range(5):
         await harness.send("s", number)
-    refusals = itertools.count()
-
-    def refuse(action: str, _index: int) -> Failed | None:
-        if action == "delete" and next(refusals) == 1:
-            return Failed("InvalidParameterValue", "The receipt handle has expired", sender_fault=True)
-        return None
-
-    harness.backend.faults.entry = refuse
+    harness.backend.faults.entry = refuse_delete(1)
     harness.start()
     await harness.wait_until_empty(within=300)
     await harness.stop()
