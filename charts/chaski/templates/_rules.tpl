@@ -44,6 +44,14 @@
   verbs: [create, patch]
 {{- end -}}
 
+{{/* Rules of the operator in all namespaces, also where it has Roles: a namespace's deletion deletes the Role before the operator
+has deleted queues and tables and removed its finalizer. list: it may be restarted meanwhile. */}}
+{{- define "chaski.rules.finalizer" -}}
+- apiGroups: [chaski.dev]
+  resources: [chaskiroutes]
+  verbs: [get, list, patch]
+{{- end -}}
+
 {{/* Rules of the console in those namespaces: those of ingest. */}}
 {{- define "chaski.rules.console" -}}
 {{ include "chaski.rules.ingest" . }}

@@ -195,6 +195,7 @@ def test_no_role_covers_secrets_or_has_wildcards(values: dict[str, Any]) -> None
 def test_each_component_has_its_own_permissions() -> None:
     """Ingest reads routes and reviews tokens, and can't change anything."""
     objects = render()
+    assert not any("finalizer" in each["metadata"]["name"] for each in of_kind(objects, "ClusterRole"))
     by_name = {each["metadata"]["name"]: each["rules"] for each in of_kind(objects, "ClusterRole")}
     assert {verb for rule in by_name["chaski-ingest"] for verb in rule["verbs"]} == {"get", "list", "watch"}
     assert {name for rule in by_name["chaski-ingest"] for name in rule["resources"]} == {"chaskiroutes"}
@@ -221,10 +222,16 @@ def test_the_default_name_of_an_installation_is_unique() -> None:
 
 
 def test_a_namespaced_installation_has_permissions_in_its_namespaces_only() -> None:
-    """Cluster-wide are only the roles for users, token reviews, and reading the cluster's UID."""
+    """Cluster-wide are only the roles for users, token reviews, the cluster's UID, and the end of a namespace's routes."""
     objects = render(MATRIX["namespaced"])
     wide = {each["metadata"]["name"] for each in of_kind(objects, "ClusterRoleBinding")}
-    assert wide == {"chaski-chaski-system-token-reviewer", "chaski-chaski-system-installation"}
+    few = {"chaski-chaski-system-token-reviewer", "chaski-chaski-system-installation"}
+    assert wide == few | {"chaski-chaski-system-finalizer"}
+    (finalizer,) = [each for each in of_kind(objects, "ClusterRole") if each["metadata"]["name"].endswith("-finalizer")]
+    routes = {"apiGroups": ["chaski.dev"], "resources": ["chaskiroutes"], "verbs": ["get", "list", "patch"]}
+    assert finalizer["rules"] == [routes]
+    without = render({**MATRIX["namespaced"], "rbac": {"finalizeRoutes": False}})
+    assert {each["metadata"]["name"] for each in of_kind(without, "ClusterRoleBinding")} == few
     where = {(each["metadata"]["name"], each["metadata"]["namespace"]) for each in of_kind(objects, "Role")}
     served = {(name, namespace) for name in ("chaski-operator", "chaski-ingest") for namespace in ("team-a", "team-b")}
     assert where == served | {("chaski-operator-lease", "chaski-system")}
