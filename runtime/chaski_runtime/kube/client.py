@@ -171,7 +171,7 @@ class KubeApi:
         try:
             async with await self._transport.send(ApiRequest("GET", path, query), timeout) as response:
                 if response.status == 410:
-                    raise WatchExpiredError(resource_version)
+                    raise WatchExpiredError(f"410 Gone for version {resource_version}")
                 if response.status >= 300:
                     raise _error(response, await response.read())
                 try:

@@ -84,8 +84,8 @@ class Informer(Generic[T]):
                     failures = 0
                     if self._clock.monotonic() - began < _SHORTEST_WATCH_SECONDS:
                         await self._pause(1, None)
-            except WatchExpiredError:
-                _log.info("%s: watch expired (410 Gone); relisting", self._path)
+            except WatchExpiredError as error:
+                _log.info("%s: watch expired: %s; relisting", self._path, error_text(error))
                 failures += 1
                 if failures > 1:
                     await self._pause(failures, None)
@@ -116,7 +116,10 @@ class Informer(Generic[T]):
         async for event in self._api.watch(self._path, version, labelSelector=self._selector):
             self._on_answer()
             changed = event["object"]
-            version = str(changed["metadata"]["resourceVersion"])
+            newest = str(changed["metadata"]["resourceVersion"])
+            if _is_older(newest, version):
+                raise WatchExpiredError(f"version {newest} after {version}: etcd was restored from a backup")
+            version = newest
             if event["type"] == "DELETED":
                 self._remove(_key(changed))
             elif event["type"] in ("ADDED", "MODIFIED"):
@@ -164,6 +167,15 @@ class Informer(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         return iter(tuple(self._items.values()))
+
+
+def _is_older(version: str, other: str) -> bool:
+    """Whether a version of an object or a collection comes before another; False where they can't be compared.
+
+    They are numbers in the order of the writes:
+    https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+    """
+    return version.isdigit() and other.isdigit() and int(version) < int(other)
 
 
 def _key(document: Object) -> Key:

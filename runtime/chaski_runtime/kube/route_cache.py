@@ -39,12 +39,15 @@ class _RouteState:
     deleted: bool
     refused: str | None  # why the operator does not accept this generation
     resolved: Mapping[str, Any] | None
-    document: Mapping[str, Any]  # for its spec; the same for the same generation
+    document: Mapping[str, Any]  # for its spec
 
     def same_as(self, other: "_RouteState") -> bool:
-        """Whether these parts are the same; the counts in the status, which change every minute, are not among them."""
-        own = (self.generation, self.deleted, self.refused, self.resolved)
-        return own == (other.generation, other.deleted, other.refused, other.resolved)
+        """Whether these parts are the same; the counts in the status, which change every minute, are not among them.
+
+        After a restore of etcd, another spec may have a generation that was in use before.
+        """
+        own = (self.generation, self.deleted, self.refused, self.resolved, self.document)
+        return own == (other.generation, other.deleted, other.refused, other.resolved, other.document)
 
 
 class KubeRoutes:
@@ -63,16 +66,18 @@ class KubeRoutes:
         self._served: dict[Key, ResolvedRoute] = {}
         self._unserved: dict[Key, Unserved] = {}
         self._states: dict[Key, _RouteState] = {}
-        self._informers = [
-            Informer(api, object_path(GROUP_VERSION, _PLURAL, each), _state_of, clock, random, on_change=self._changed)
+        self._informers = {
+            each: Informer(
+                api, object_path(GROUP_VERSION, _PLURAL, each), _state_of, clock, random, on_change=self._changed
+            )
             for each in namespaces or (None,)
-        ]
+        }
 
     def find(self, namespace: str, name: str) -> ResolvedRoute | Unserved | None:
         """The route as it is served, or why it is not; None where it does not exist."""
         key = (namespace, name)
         known = self._served.get(key) or self._unserved.get(key)
-        if known is None and self.unready_reason() is not None:
+        if known is None and not self._is_listed(namespace):
             return Unserved(503, "the routes are not loaded yet; try again")
         return known
 
@@ -88,17 +93,26 @@ class KubeRoutes:
 
     def stale_reason(self) -> str | None:
         """Why the watch is stale; None while changes are received."""
-        return next((informer.error for informer in self._informers if informer.error is not None), None)
+        return next((each.error for each in self._informers.values() if each.error is not None), None)
 
     def unready_reason(self) -> str | None:
-        """Why the routes can't be served yet: no list was read; None once they can."""
-        return None if all(informer.synced for informer in self._informers) else "the routes were not listed yet"
+        """Why the routes can't be served yet; None once they can.
+
+        A namespace that can't be listed holds up the start only until its first failure, unless it is the only one.
+        """
+        states = [(informer.synced, informer.error) for informer in self._informers.values()]
+        is_settled = all(synced or error is not None for synced, error in states)
+        return None if is_settled and any(synced for synced, _ in states) else "the routes were not listed yet"
 
     async def follow(self) -> None:
         """Follows until cancelled."""
         async with self._api, asyncio.TaskGroup() as tasks:
-            for informer in self._informers:
+            for informer in self._informers.values():
                 tasks.create_task(informer.run())
+
+    def _is_listed(self, namespace: str) -> bool:
+        informer = self._informers.get(None) or self._informers.get(namespace)
+        return informer is None or informer.synced  # in a namespace that is not served no route exists
 
     def _changed(self, key: Key, state: _RouteState | None) -> None:
         before = self._states.pop(key, None)

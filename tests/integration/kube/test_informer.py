@@ -144,6 +144,20 @@ async def test_expired_version_causes_a_new_list(expired: tuple[int, bytes], tra
         assert dict(informer.items) == {("", "a"): "x", ("", "c"): "y"}
 
 
+async def test_version_that_went_back_causes_a_new_list(transport: TransportType) -> None:
+    """A restored etcd counts on from the version of its backup; the new watch begins at the version of the new list."""
+    server = ScriptedServer(
+        listing("380", ("a", "370", "x"), ("lost", "380", "y")),
+        events(("BOOKMARK", "", "223", "")),
+        listing("224", ("a", "224", "z")),
+    )
+    async with served(server) as access, informing(access, "/things", transport) as (informer, changes):
+        await until(lambda: len(server.requests) == 4)
+        assert changes == [("a", "x"), ("lost", "y"), ("lost", None), ("a", "z")]
+        assert server.requests[-1]["resourceVersion"] == "224"
+        assert dict(informer.items) == {("", "a"): "z"}
+
+
 async def test_bookmarks_advance_the_watch_and_pages_form_one_list(transport: TransportType) -> None:
     """The next watch starts at the bookmark."""
     server = ScriptedServer(

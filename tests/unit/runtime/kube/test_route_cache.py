@@ -43,7 +43,7 @@ async def routes() -> AsyncIterator[KubeRoutes]:
 
 def see(routes: KubeRoutes, document: dict[str, Any] | None) -> ResolvedRoute | Unserved | None:
     """The route after an event."""
-    for informer in routes._informers:
+    for informer in routes._informers.values():
         informer.synced = True
     routes._changed(KEY, None if document is None else _state_of(document))
     return routes.find(*KEY)
@@ -158,11 +158,37 @@ async def test_an_invalid_status_serves_nothing_and_stops_no_other_route(
     assert see(routes, broken) is before
 
 
+async def test_other_spec_of_the_same_generation_is_followed(routes: KubeRoutes) -> None:
+    """A restored etcd gives a generation a second time."""
+    assert (
+        served(see(routes, route(5, observed=5, delivery={"timeoutSeconds": 30}))).route.delivery.timeout_seconds == 30
+    )
+    assert served(see(routes, route(5, observed=5, delivery={"timeoutSeconds": 7}))).route.delivery.timeout_seconds == 7
+
+
+@pytest.mark.promise(9)
+async def test_namespace_that_cannot_be_listed_stops_no_other() -> None:
+    """It is waited for until its first failure; the routes of the others are found; its own get 503."""
+    async with KubeApi(KubeAccess("http://127.0.0.1:1", "default"), user_agent="test") as api:
+        routes = KubeRoutes(api, ["ns", "refused"], StillClock(), lambda: 0.0)
+        good, refused = routes._informers.values()
+        refused.error = "Forbidden: no"
+        assert routes.unready_reason() is not None
+        good.synced, refused.error = True, None
+        assert routes.unready_reason() is not None
+        refused.error = "Forbidden: no"
+        assert routes.unready_reason() is None
+        assert routes.stale_reason() == "Forbidden: no"
+        assert routes.find("ns", "unknown") is None
+        assert routes.find("refused", "unknown") == Unserved(503, "the routes are not loaded yet; try again")
+        assert routes.find("another", "unknown") is None
+
+
 async def test_each_namespace_has_a_watch_of_its_own() -> None:
     """With a list of namespaces a Role in each is enough."""
     async with KubeApi(KubeAccess("http://127.0.0.1:1", "default"), user_agent="test") as api:
         routes = KubeRoutes(api, ["a", "b"], StillClock(), lambda: 0.0)
-        assert [informer._path.split("/")[-2] for informer in routes._informers] == ["a", "b"]
+        assert [each._path.split("/")[-2] for each in routes._informers.values()] == ["a", "b"]
         task = asyncio.create_task(routes.follow())
         await asyncio.sleep(0.05)
         assert routes.unready_reason() is not None
