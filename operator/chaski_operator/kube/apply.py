@@ -1,7 +1,7 @@
 """Applies the objects of a route: writes those that differ, deletes those that are no longer desired."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -31,8 +31,12 @@ class Applier:
         self._api = api
         self._objects = objects
 
-    async def apply(self, desired: Sequence[Object]) -> list[str]:
+    async def apply(self, desired: Sequence[Object], confirm: Callable[[], Awaitable[None]]) -> list[str]:
         """Creates and updates the objects of one route, in order. Writes nothing where nothing differs.
+
+        Args:
+            desired: the objects.
+            confirm: raises if the route is not the observed one any more; awaited before the first object is created.
 
         Returns:
             The objects that another writer had changed, each as `<kind> <name> (<first field that differed>)`.
@@ -42,8 +46,12 @@ class Applier:
             KubeApiError: the API server refused one; those before it were applied.
         """
         corrected = []
+        is_confirmed = False
         for document in desired:
             live = await self._live(document)
+            if live is None and not is_confirmed:
+                await confirm()
+                is_confirmed = True
             place = difference(document, live) if live is not None else None
             if live is not None and place is None:
                 continue

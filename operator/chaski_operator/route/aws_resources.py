@@ -6,11 +6,12 @@ generation they belong to is read from their tags.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from chaski_aws.provision.actions import Action
 from chaski_aws.provision.apply import Done, RetryOptions, apply
 from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.desired import Desired, ProvisionSettings, desired, resolved_route
@@ -125,9 +126,24 @@ class ProvisionResult:
 class _Known:
     """The last result of a route."""
 
-    requested: tuple[int, str]  # generation and the annotation that requests a reconciliation
+    requested: tuple[int, str, Any]  # generation, the annotation that requests a reconciliation, and the spec
     result: ProvisionResult
     at: float  # monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What AWS has, and the calls that change it into what the route declares."""
+
+    observed: Observed
+    wanted: Desired
+    actions: tuple[Action, ...] = ()
+    error: ProvisionError | None = None  # why there is no plan
+
+    @property
+    def creates(self) -> bool:
+        """Whether queues or a table will be created."""
+        return any(each.operation in ("CreateQueue", "CreateTable") for each in self.actions)
 
 
 class AwsResources:
@@ -145,7 +161,9 @@ class AwsResources:
         self._invalid: set[str] = set()  # routes of which something has changed since they were last read
         self._checks: dict[str, dict[str, list[DrainSample]]] = {}  # route -> queue -> checks, oldest first
 
-    async def ensure(self, route: Route, document: Mapping[str, Any], *, may_drop: bool) -> ProvisionResult:
+    async def ensure(
+        self, route: Route, document: Mapping[str, Any], *, may_drop: bool, confirm: Callable[[], Awaitable[None]]
+    ) -> ProvisionResult:
         """Creates what is missing, corrects what differs, deletes queues that have drained.
 
         Returns the last result again while it is recent, free of errors, and the route has not changed since.
@@ -154,12 +172,15 @@ class AwsResources:
             route: the desired state.
             document: the route as the API server returns it.
             may_drop: no worker is left that could still put messages on draining queues.
+            confirm: raises if the route is not the observed one any more; awaited before anything is created.
 
         Raises:
             ProvisionError: the current state could not be observed.
+            Exception: of `confirm`; nothing was changed.
         """
         metadata = document["metadata"]
-        requested = (metadata["generation"], (metadata.get("annotations") or {}).get(RECONCILE_AT, ""))
+        requested_at = (metadata.get("annotations") or {}).get(RECONCILE_AT, "")
+        requested = (metadata["generation"], requested_at, route.document["spec"])
         known = self._known.pop(route.key, None)  # the call may fail
         if known is not None and known.requested == requested and self._is_recent(known):
             self._known[route.key] = known
@@ -167,7 +188,10 @@ class AwsResources:
         self._invalid.discard(route.key)
         began, now = self._clock.monotonic(), self._clock.now_ms() / 1000
         remembered = _remembered_route(route, document.get("status") or {})
-        result = await self._in_thread(lambda: self._ensure(route, remembered, now, may_drop))
+        planned = await self._in_thread(lambda: self._plan(route, remembered, now, may_drop))
+        if planned.creates:
+            await confirm()
+        result = await self._in_thread(lambda: self._apply(planned))
         if result.error is None and route.key not in self._invalid:
             self._known[route.key] = _Known(requested, result, began)
         return result
@@ -203,16 +227,22 @@ class AwsResources:
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    def _ensure(self, route: Route, remembered: ResolvedRoute | None, now: float, may_drop: bool) -> ProvisionResult:
+    def _plan(self, route: Route, remembered: ResolvedRoute | None, now: float, may_drop: bool) -> _Plan:
         settings = self._require_settings()
         observed = observe(self._aws, route, settings, remembered)
         wanted = desired(route, observed.generations, settings)
-        done: list[Done] = []
-        error: ProvisionError | None = None
         drained = self._drained(route.key, wanted, observed, now) if may_drop else set()
         try:
             actions = (*plan(wanted, observed), *plan_drained(wanted, observed, drained))
-            apply(self._aws, actions, RetryOptions(on_done=done.append))
+        except ProvisionError as caught:
+            return _Plan(observed, wanted, error=caught)
+        return _Plan(observed, wanted, actions)
+
+    def _apply(self, planned: _Plan) -> ProvisionResult:
+        observed, wanted, error = planned.observed, planned.wanted, planned.error
+        done: list[Done] = []
+        try:
+            apply(self._aws, planned.actions, RetryOptions(on_done=done.append))
         except ProvisionError as caught:
             error = caught
         created = {each.action.resource: str(each.response["QueueUrl"]) for each in done if "QueueUrl" in each.response}

@@ -1,4 +1,4 @@
-"""Routes from their documents, validated once for each generation of the spec."""
+"""Routes from their documents, validated once for each spec."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,8 @@ from chaski_core.route.validation.crd import known_part
 from chaski_operator.kube.cache import key_of
 from chaski_operator.kube.workqueue import Key
 
-_Version = tuple[str, int]  # uid and generation
+# uid, generation and spec: after a restore of etcd, another spec may get a generation that was in use before.
+_Version = tuple[str, int, Any]
 
 
 class RouteLoader:
@@ -26,7 +27,7 @@ class RouteLoader:
             InvalidRouteError: with all errors of the spec.
         """
         key, metadata = key_of(document), document["metadata"]
-        version = (str(metadata.get("uid", "")), int(metadata["generation"]))
+        version = (str(metadata.get("uid", "")), int(metadata["generation"]), document["spec"])
         known = self._loaded.get(key)
         if known is None or known[0] != version:
             known = self._loaded[key] = (version, _loaded(document))

@@ -58,6 +58,12 @@ def has_finalizer(document: Mapping[str, Any]) -> bool:
     return FINALIZER in (document["metadata"].get("finalizers") or ())
 
 
+def identity_of(document: Mapping[str, Any]) -> tuple[str, int, bool]:
+    """What must not have changed since a route was observed: the object, its spec, and whether it is being deleted."""
+    metadata = document["metadata"]
+    return metadata["uid"], metadata["generation"], "deletionTimestamp" in metadata
+
+
 def is_paused(document: Mapping[str, Any]) -> bool:
     """Whether an annotation pauses the reconciliation and the scaling of the route."""
     return (document["metadata"].get("annotations") or {}).get(PAUSED) == "disabled"

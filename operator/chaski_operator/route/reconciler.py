@@ -18,10 +18,11 @@ cluster, not from memory.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from chaski_aws.provision.errors import ProvisionError
-from chaski_core.errors import InvalidRouteError
+from chaski_core.errors import ChaskiError, InvalidRouteError
 from chaski_core.ports import Clock
 from chaski_operator.expiry.status import is_sweeping
 from chaski_operator.kube.apply import Applier, ForeignObjectError
@@ -46,6 +47,10 @@ from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError, 
 from chaski_runtime.observability.tracing import Tracing
 
 _log = logging.getLogger(__name__)
+
+
+class _RouteChangedError(ChaskiError):
+    """The route was deleted or changed since it was observed; nothing was made for it."""
 
 
 @dataclass(slots=True)
@@ -97,10 +102,14 @@ class Reconciler:
         progress = self._progress.setdefault(key, _Progress())
         with reconcile_span(self._tracing, key) as finish:
             started = self._clock.monotonic()
-            if is_deleted:
-                observation = await self._delete(key, document)
-            else:
-                observation = await self._reconcile(key, document, progress)
+            try:
+                if is_deleted:
+                    observation = await self._delete(key, document)
+                else:
+                    observation = await self._reconcile(key, document, progress)
+            except _RouteChangedError as error:
+                _log.info("%s/%s: %s; starting again", *key, error)
+                return self._settings.intervals.retry_seconds
             seconds = self._clock.monotonic() - started
             finish(observation.result, observation.failures)
         progress.failures = progress.failures + 1 if observation.failures else 0
@@ -129,9 +138,29 @@ class Reconciler:
                 apply_error=error if isinstance(error, KubeApiError) else None,
                 deployments=self._cache.of_route(DEPLOYMENT, *key),
             )
-            await self._report(key, document, observation)
+            try:
+                await self._report(key, document, observation)
+            except KubeRefusedError as refused:
+                if refused.status != 403:
+                    raise
+                _log.warning("%s/%s: not deleted yet: %s; its status can't be written: %s", *key, error, refused)
             return observation
         return RouteObservation(route=route)
+
+    async def _confirm(self, key: Key, document: Object) -> None:
+        """Reads the route again before anything is made for it, since a watch may lag behind by any time.
+
+        Raises:
+            _RouteChangedError: it was deleted, or its spec has changed.
+            KubeApiError: it can't be read.
+        """
+        live = await self._api.find(_path(key))
+        if live is None or live["metadata"]["uid"] != document["metadata"]["uid"]:
+            self._cache.remove(ROUTE, document)
+        if live is not None:
+            self._cache.put(ROUTE, live)
+        if live is None or policy.identity_of(live) != policy.identity_of(document):
+            raise _RouteChangedError("it was deleted" if live is None else "it has changed")
 
     async def _with_finalizer(self, key: Key, document: Object) -> Object:
         """Adds the finalizer if the route's deletion is to delete resources on AWS, else removes it."""
@@ -154,7 +183,8 @@ class Reconciler:
         applied = progress.applied == document["metadata"]["generation"]
         may_drop = applied and rolled_out(self._cache.of_route(DEPLOYMENT, *key))
         try:
-            provisioned = await self._aws.ensure(route, document, may_drop=may_drop)
+            confirm = partial(self._confirm, key, document)
+            provisioned = await self._aws.ensure(route, document, may_drop=may_drop, confirm=confirm)
         except ProvisionError as error:
             return RouteObservation(route=route, aws_error=error)
         if provisioned.is_fresh:
@@ -188,7 +218,7 @@ class Reconciler:
         failure: KubeApiError | ForeignObjectError | None = None
         if desired:
             try:
-                corrected = await self._applier.apply(desired)
+                corrected = await self._applier.apply(desired, partial(self._confirm, key, document))
                 await self._applier.prune(*key, document["metadata"]["uid"], desired)
             except (KubeApiError, ForeignObjectError) as error:
                 failure = error
@@ -229,18 +259,19 @@ class Reconciler:
         status = status_of(observation, document["metadata"]["generation"], known, now)
         events = events_for(known.get("conditions") or (), status["conditions"], observation)
         if not is_current(status, known):
-            await self._write_status(key, status)
+            await self._write_status(key, document["metadata"]["uid"], status)
         for each in events:
             _log.log(logging.WARNING if each.type == WARNING else logging.INFO, "%s/%s: %s", *key, each.message)
         identity = self._settings.lease.identity
         await post_events(self._api, document["metadata"], events, now=now, identity=identity)
 
-    async def _write_status(self, key: Key, status: dict[str, Any]) -> None:
+    async def _write_status(self, key: Key, uid: str, status: dict[str, Any]) -> None:
+        body = status_document(*key, status)
+        body["metadata"]["uid"] = uid  # not that of another route of the same name
         try:
-            written = await self._api.apply(f"{_path(key)}/status", status_document(*key, status), manager=MANAGER)
-            self._cache.put(ROUTE, written)
+            self._cache.put(ROUTE, await self._api.apply(f"{_path(key)}/status", body, manager=MANAGER))
         except KubeRefusedError as error:
-            if error.status != 404:  # the route was deleted meanwhile
+            if error.status not in (404, 409):  # the route was deleted meanwhile, or replaced
                 raise
 
 

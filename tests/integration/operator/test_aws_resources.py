@@ -19,6 +19,10 @@ from support.operator.routes import route
 NAMES = iter(f"route-{number}" for number in range(100))
 
 
+class GoneError(Exception):
+    """The route was deleted meanwhile."""
+
+
 class ProvisionedRoute:
     """A route and its resources in an account of moto."""
 
@@ -28,6 +32,8 @@ class ProvisionedRoute:
         self.aws = Counted(boto(moto, moto))
         self.resources = AwsResources(self.aws, intervals=ReconcileIntervals(), clock=SystemClock())
         self.resources.settings = ProvisionSettings("test")
+        self.confirmed = 0
+        self.is_gone = False
 
     @property
     def route(self) -> Route:
@@ -36,7 +42,13 @@ class ProvisionedRoute:
 
     async def ensure(self) -> ProvisionResult:
         """As the reconciler calls it."""
-        return await self.resources.ensure(self.route, self.document, may_drop=False)
+        return await self.resources.ensure(self.route, self.document, may_drop=False, confirm=self.confirm)
+
+    async def confirm(self) -> None:
+        """As the reconciler, before anything is created."""
+        self.confirmed += 1
+        if self.is_gone:
+            raise GoneError
 
     async def reads(self) -> int:
         """The number of reads of AWS that one `ensure` needs."""
@@ -76,6 +88,31 @@ async def test_changed_route_is_read_again(provisioned: ProvisionedRoute, change
         provisioned.resources.forget(provisioned.route.key)
     assert await provisioned.reads() > 0
     assert await provisioned.reads() == 0
+
+
+async def test_other_spec_of_the_same_generation_is_provisioned(provisioned: ProvisionedRoute) -> None:
+    """A restored etcd gives a generation a second time."""
+    provisioned.document["spec"]["queues"] = [{"name": "messages", "partitions": 2}]
+    assert (await provisioned.ensure()).queue_count == 2
+
+
+@pytest.mark.promise(7)
+async def test_nothing_is_created_for_a_route_that_is_gone(provisioned: ProvisionedRoute) -> None:
+    """The route is read again before queues or a table are created, and only then."""
+    assert provisioned.confirmed == 1
+    provisioned.resources.invalidate(provisioned.route.key)
+    names = (await provisioned.ensure()).wanted.names
+    assert provisioned.confirmed == 1
+    for name in names:
+        url = provisioned.aws.call("sqs", "GetQueueUrl", {"QueueName": name})["QueueUrl"]
+        provisioned.aws.call("sqs", "DeleteQueue", {"QueueUrl": url})
+    provisioned.resources.invalidate(provisioned.route.key)
+    provisioned.is_gone = True
+    with pytest.raises(GoneError):
+        await provisioned.ensure()
+    assert not provisioned.aws.call("sqs", "ListQueues", {"QueueNamePrefix": next(iter(names))}).get("QueueUrls")
+    provisioned.is_gone = False
+    assert (await provisioned.ensure()).created == list(names)
 
 
 async def test_change_during_a_read_is_not_lost(provisioned: ProvisionedRoute) -> None:

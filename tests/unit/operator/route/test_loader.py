@@ -1,4 +1,4 @@
-"""Routes are validated once for each generation of their spec."""
+"""Routes are validated once for each spec."""
 
 from typing import Any
 
@@ -28,6 +28,14 @@ def test_route_is_loaded_again_only_when_its_spec_has_changed() -> None:
     assert "status" not in first.document
     assert loader.load(document(2, delivery={"timeoutSeconds": 7})).delivery.timeout_seconds == 7
     assert loader.load(document(2, "another")).delivery.timeout_seconds != 7
+
+
+def test_other_spec_of_the_same_generation_is_loaded() -> None:
+    """A restored etcd gives a generation a second time."""
+    loader = RouteLoader()
+    lost = loader.load(document(5, delivery={"timeoutSeconds": 30}))
+    assert loader.load(document(5, delivery={"timeoutSeconds": 7})).delivery.timeout_seconds == 7
+    assert lost.delivery.timeout_seconds == 30
 
 
 def test_invalid_spec_is_reported_each_time_until_it_is_changed() -> None:

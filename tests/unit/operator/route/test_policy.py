@@ -7,13 +7,32 @@ import pytest
 from chaski_aws.provision.errors import ProvisionError
 from chaski_operator.kube.apply import ForeignObjectError
 from chaski_operator.route.observation import RouteObservation
-from chaski_operator.route.policy import is_terminal, next_reconcile
+from chaski_operator.route.policy import identity_of, is_terminal, next_reconcile
 from chaski_operator.settings import ReconcileIntervals
 from chaski_runtime.kube.client import KubeApiError, KubeRefusedError, KubeUnavailableError
 from unit.operator.builders import FOREIGN_QUEUE, provision_error, route_of
 
 INTERVALS = ReconcileIntervals()
 OBJECT: dict[str, Any] = {"kind": "Deployment", "metadata": {"namespace": "n", "name": "d"}}
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"resourceVersion": "9", "labels": {"a": "b"}}, True),
+        ({"uid": "another"}, False),
+        ({"generation": 2}, False),
+        ({"deletionTimestamp": "2026-01-01T00:00:00Z"}, False),
+    ],
+    ids=["labels", "another object", "spec", "deleted"],
+)
+def test_route_is_the_observed_one_unless_it_was_replaced_changed_or_deleted(
+    change: dict[str, Any], same: bool
+) -> None:
+    """Its status and labels may have changed."""
+    metadata = {"uid": "u", "generation": 1, "resourceVersion": "1"}
+    assert (identity_of({"metadata": metadata | change}) == identity_of({"metadata": metadata})) is same
 
 
 @pytest.mark.parametrize(
