@@ -78,3 +78,8 @@ class OperatorMetrics(MetricsRegistry):
             return {} if age is None else {(): age}
 
         self.gauge("chaski_operator_watch_age_seconds", "Since the watch was last seen to work.", (), read)
+
+    def observe_namespaces(self, read: Callable[[], Mapping[tuple[str, ...], int]]) -> None:
+        """Shows by namespace whether something in it can't be listed or watched; `*` is all namespaces."""
+        description = "1 while kinds of objects in a served namespace can't be listed or watched, else 0."
+        self.gauge("chaski_namespace_unavailable", description, ("namespace",), read)

@@ -14,7 +14,7 @@ from chaski_operator.autoscaling.cluster_view import ClusterView
 from chaski_operator.autoscaling.loop import run_autoscaler
 from chaski_operator.installation import InstallationUnknownError, installation_of
 from chaski_operator.kube.cache import ObjectCache, key_of, route_of
-from chaski_operator.kube.informers import Informer
+from chaski_operator.kube.informers import Informer, ListingSlots
 from chaski_operator.kube.lease import Lease, LeaseLostError
 from chaski_operator.kube.workqueue import Key, WorkQueue
 from chaski_operator.manifests.kinds import POD, REPLAY, ROUTE, Kind, Object
@@ -36,7 +36,6 @@ from chaski_runtime.process.lifecycle import handle_signals, stop_on_signals
 _log = logging.getLogger(__name__)
 _STALE_REFRESHES = 3.0  # resync intervals without a full list after which the process is not alive
 _BACKOFF_SECONDS = 5.0
-_LISTINGS_AT_ONCE = 4  # each holds the objects of one kind and namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +129,21 @@ class Operator:
         self._replays = ReplayReconciler(api, self._cache, settings, clock)
         self._route_queue = WorkQueue(reconciler.reconcile, intervals, random.random)
         self._replay_queue = WorkQueue(self._replays.reconcile, intervals, random.random)
-        listings = asyncio.Semaphore(_LISTINGS_AT_ONCE)
-        self._informers = [self._informer(each, listings, on_started) for each in settings.namespaces or (None,)]
+        slots = ListingSlots()
+        self._informers = [self._informer(each, slots, on_started) for each in settings.namespaces or (None,)]
         self._is_leading = False
         metrics.observe_watch(self._watch_age_seconds)
+        metrics.observe_namespaces(self._unavailable)
         metrics.observe_conditions(self._conditions)
 
-    def _informer(self, namespace: str | None, listings: asyncio.Semaphore, on_started: Callable[[], None]) -> Informer:
+    def _informer(self, namespace: str | None, slots: ListingSlots, on_started: Callable[[], None]) -> Informer:
         return Informer(
             self._api,
             self._cache,
             namespace,
             on_change=self._on_change,
             on_started=on_started,
-            listings=listings,
+            slots=slots,
             resync_seconds=self._settings.intervals.resync_seconds,
             clock=self._clock,
         )
@@ -245,6 +245,10 @@ class Operator:
         """Of the namespace whose watch is the oldest, also if it was refused."""
         ages = [age for each in self._informers if (age := each.age_seconds()) is not None]
         return max(ages, default=None)
+
+    def _unavailable(self) -> dict[tuple[str, ...], int]:
+        states = {(each.place,): each.is_available() for each in self._informers}
+        return {key: int(not available) for key, available in states.items() if available is not None}
 
     def _conditions(self) -> dict[tuple[str, ...], bool]:
         return {

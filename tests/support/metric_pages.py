@@ -27,8 +27,13 @@ def value(metrics: MetricsRegistry | str, name: str, **labels: str) -> float:
 
 def samples(metrics: MetricsRegistry) -> dict[str, list[tuple[dict[str, str], float]]]:
     """What Prometheus would read: labels and values by name."""
+    return samples_of(metrics.render().decode())
+
+
+def samples_of(page: str) -> dict[str, list[tuple[dict[str, str], float]]]:
+    """The same of a page of metrics."""
     found: dict[str, list[tuple[dict[str, str], float]]] = {}
-    for family in text_string_to_metric_families(metrics.render().decode()):
+    for family in text_string_to_metric_families(page):
         for sample in family.samples:
             found.setdefault(sample.name, []).append((sample.labels, sample.value))
     return found
@@ -83,6 +88,7 @@ def operator_metrics() -> OperatorMetrics:
     metrics.observe_conditions(lambda: {("n", "r", "Ready"): True})
     metrics.observe_replicas(lambda: {("n", "r", "q", "wanted"): 3})
     metrics.observe_watch(lambda: 7.5)
+    metrics.observe_namespaces(lambda: {("n",): 1})
     metrics.observe_unserved(lambda: {("n", "r", "q"): 604_800.0})
     metrics.observe_queue(lambda: [QueueReading("n", "r", "q", QueueCounts(4, 0, 0), None)])
     return metrics

@@ -13,6 +13,7 @@ from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import KINDS, POD, Kind, Object
 from chaski_operator.manifests.names import ROUTE_LABEL
 
+_MAX_REMOVED = 1_000  # uids of each kind
 _POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "labels", "deletionTimestamp")
 
 
@@ -32,6 +33,7 @@ class ObjectCache:
         self._objects: dict[Kind, dict[Key, Object]] = {}
         self._names: dict[tuple[Kind, Key], set[str]] = {}  # of the objects of a route
         self._listings: list[Listing] = []
+        self._removed: dict[Kind, dict[str, None]] = {}  # uids of the objects that were removed last, oldest first
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """An object; None if it is not known."""
@@ -53,16 +55,20 @@ class ObjectCache:
     def put(self, kind: Kind, document: Object) -> bool:
         """Stores a state of an object from a watch or a write; False if this or a newer state is known already.
 
-        A watch may lag behind the operator's own writes, so an older state is ignored.
+        A watch may lag behind the operator's own writes, so an older state is ignored. So is any state of an object that
+        was deleted: the response of a write, or kopf's own listing, may arrive after the event of the deletion.
         """
         known = self.get(kind, *key_of(document))
-        if known is not None and _number(known) >= _number(document):
+        if known is not None and version_number(known) >= version_number(document):
+            return False
+        if document["metadata"].get("uid") in self._removed.get(kind, ()):
             return False
         self._store(kind, document)
         return True
 
     def remove(self, kind: Kind, document: Object) -> None:
         """Removes a deleted object; another object of the same name stays."""
+        self._remember_removed(kind, document)
         known = self.get(kind, *key_of(document))
         if known is None or known["metadata"].get("uid") == document["metadata"].get("uid"):
             self._forget(kind, key_of(document))
@@ -93,10 +99,18 @@ class ObjectCache:
             if listing.namespace in (None, key[0]) and key not in listed and key not in newer
         ]
         for each in removed:
+            self._remember_removed(kind, each)
             self._forget(kind, key_of(each))
         for each in changed:
+            self._removed.get(kind, {}).pop(each["metadata"].get("uid", ""), None)  # etcd was restored
             self._store(kind, each)
         return removed + changed
+
+    def _remember_removed(self, kind: Kind, document: Object) -> None:
+        uids = self._removed.setdefault(kind, {})
+        uids[str(document["metadata"].get("uid", ""))] = None
+        if len(uids) > _MAX_REMOVED:
+            del uids[next(iter(uids))]
 
     def _store(self, kind: Kind, document: Object) -> None:
         key = key_of(document)
@@ -148,7 +162,7 @@ def _version(document: Mapping[str, Any] | None) -> str | None:
     return None if document is None else str(document["metadata"].get("resourceVersion", ""))
 
 
-def _number(document: Mapping[str, Any]) -> int:
-    """The version as a number, in the order of the writes to an object; 0 if it is not one."""
+def version_number(document: Mapping[str, Any]) -> int:
+    """The version of an object or a collection as a number, in the order of the writes to it; 0 if it is not one."""
     text = _version(document) or ""
     return int(text) if text.isdigit() else 0

@@ -1,36 +1,52 @@
 """Keeps the cache in sync with one namespace, or with all: a listing, then kopf's watch, and listings from time to time.
 
-Each namespace has its own informer, so one in which the operator was denied its rights, or whose watch hangs, stops no
-other. What can't be listed is not watched; it is tried again.
+Each namespace has its own informer, so one in which the operator was denied its rights, or that hangs, stops no other. A
+kind that can't be listed is reported, not watched, and tried again.
 """
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 from chaski_core.ports import Clock
-from chaski_operator.kube.cache import ObjectCache, used_part
+from chaski_core.retry.backoff import Backoff
+from chaski_operator.kube.cache import ObjectCache, used_part, version_number
 from chaski_operator.kube.kopf_watch import run_watch
-from chaski_operator.manifests.kinds import KINDS, POD, REPLAY, ROUTE, Kind, Object
+from chaski_operator.manifests.kinds import DEPLOYMENT, KINDS, POD, REPLAY, ROUTE, Kind, Object
 from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError, object_path
 
 _log = logging.getLogger(__name__)
 
-_REQUIRED = frozenset((*KINDS, ROUTE))
-# In this order: once routes are reconciled, what they own is known. Without the CRD of replays, or the right to read them or
-# Pods, routes are reconciled all the same.
+# Without its Deployments it is not known whether old workers of a route still run, so nothing may be reconciled. What is known
+# of the other kinds that a route owns only saves requests.
+_REQUIRED = frozenset((ROUTE, DEPLOYMENT))
+# In this order: once routes are reconciled, what they own is known.
 _ALL = (*KINDS, ROUTE, REPLAY, POD)
 _PAGE_SIZE = 200  # objects in one response: a few hundred KiB
-_RETRY_SECONDS = 5.0
-_RESTART_SECONDS, _SHORTEST_WATCH_SECONDS = 1.0, 60.0  # a watch that ends sooner is likely to do so again
+_BACKOFF = Backoff(first_seconds=5.0, longest_seconds=30.0)  # of listings and watches that fail
+_RESTART_SECONDS, _SHORTEST_WATCH_SECONDS = 1.0, 60.0  # a watch that ends sooner has failed
 _OPTIONAL_RETRY_SECONDS = 30.0
 # A new watch is followed by a listing this soon: kopf lists by itself, and what was deleted between the first listing and
 # its own is in neither.
 _SETTLE_SECONDS = 10.0
 _LAG_SECONDS = 2.0  # within which a watch reports what a listing contains already
 _MORE_KINDS = "more kinds can be listed now"
+_RIGHTS = "give the operator the rights of the chart's Role there, or no longer serve the namespace (--namespace)"
+_LISTINGS_AT_ONCE = 4  # each holds the objects of one kind and namespace
+
+
+@dataclass(frozen=True, slots=True)
+class ListingSlots:
+    """Bounds the listings of all informers together. Those that fail have slots of their own.
+
+    A listing that hangs so delays those of other namespaces once, by at most the client's timeout, and only where more
+    than three others hang for the first time too.
+    """
+
+    usual: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LISTINGS_AT_ONCE))
+    failing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LISTINGS_AT_ONCE))
 
 
 class Informer:
@@ -44,7 +60,7 @@ class Informer:
         *,
         on_change: Callable[[Kind, Object], None],
         on_started: Callable[[], None],
-        listings: asyncio.Semaphore,
+        slots: ListingSlots,
         resync_seconds: float,
         clock: Clock,
     ) -> None:
@@ -54,9 +70,10 @@ class Informer:
             api: the API server.
             cache: to be kept in sync.
             namespace: None: all.
-            on_change: called for each object that was added, changed or deleted, after the first listing.
+            on_change: called for each object that was added, changed or deleted, after the first listing. Where only
+                routes can be listed, as in a namespace that is being deleted, only for those that are being deleted.
             on_started: as for `run_watch`.
-            listings: bounds the listings of all informers together.
+            slots: shared by all informers.
             resync_seconds: between two listings.
             clock: time.
         """
@@ -65,17 +82,33 @@ class Informer:
         self._namespace = namespace
         self._on_change = on_change
         self._on_started = on_started
-        self._listings = listings
+        self._slots = slots
         self._resync_seconds = resync_seconds
         self._clock = clock
         self._events: Counter[Kind] = Counter()  # since the last listing
         self._failures: dict[Kind, str] = {}  # why a kind can't be listed
+        self._versions: dict[Kind, int] = {}  # of the last listing
+        self._watch_failure: str | None = None  # why the last watch ended; None: it lasts
+        self._watch_began: float | None = None  # monotonic; None: there is none
         self._seen_at: float | None = None  # monotonic: when the watch was last known to work
         self.listed_at: float | None = None  # monotonic: last listing of this run with all that routes need
+
+    @property
+    def place(self) -> str:
+        """The namespace; `*` for all."""
+        return self._namespace or "*"
 
     def age_seconds(self) -> float | None:
         """Seconds since the watch was last known to work, or since the start of `run`; None while it does not run."""
         return None if self._seen_at is None else self._clock.monotonic() - self._seen_at
+
+    def is_available(self) -> bool | None:
+        """Whether all kinds can be listed and the watch lasts; None while it does not run."""
+        if self._seen_at is None:
+            return None
+        began = self._watch_began
+        lasts = began is not None and self._clock.monotonic() - began >= _SHORTEST_WATCH_SECONDS
+        return not self._failures and (lasts or self._watch_failure is None)
 
     async def run(self) -> None:
         """Follows until cancelled; never raises for an error of the API server."""
@@ -83,23 +116,39 @@ class Informer:
         try:
             await self._follow()
         finally:
-            self._seen_at = self.listed_at = None
+            self._seen_at = self.listed_at = self._watch_failure = None
+            self._failures.clear()
 
     async def _follow(self) -> None:
+        failures = 0
         while True:
             found = await self._list_kinds(_ALL)
             if not found.keys() >= _REQUIRED:
-                await asyncio.sleep(_RETRY_SECONDS)
+                failures += 1
+                self._report_all(ROUTE, only_deleted=True)
+                await asyncio.sleep(_BACKOFF.seconds(failures))
                 continue
             for kind in (ROUTE, REPLAY):
-                for key, each in list(self._cache.by_key(kind).items()):
-                    if self._namespace in (None, key[0]):
-                        self._on_change(kind, each)
-            began = self._clock.monotonic()
+                self._report_all(kind)
+            began = self._watch_began = self._clock.monotonic()
             cause = await self._watch(found.keys())
-            _log.warning("%s: restarting the watch: %s", self._where, cause)
-            is_short = self._clock.monotonic() - began < _SHORTEST_WATCH_SECONDS
-            await asyncio.sleep(_RETRY_SECONDS if is_short else _RESTART_SECONDS)
+            self._watch_began = None
+            if self._clock.monotonic() - began >= _SHORTEST_WATCH_SECONDS:
+                failures, self._watch_failure = 0, None
+            if cause == _MORE_KINDS:
+                _log.info("%s: %s", self._where, cause)
+            elif cause != self._watch_failure:
+                _log.warning("%s: restarting the watch: %s", self._where, cause)
+                self._watch_failure = cause
+            failures += 1
+            await asyncio.sleep(_RESTART_SECONDS if failures == 1 else _BACKOFF.seconds(failures - 1))
+
+    def _report_all(self, kind: Kind, *, only_deleted: bool = False) -> None:
+        for key, each in list(self._cache.by_key(kind).items()):
+            if self._namespace not in (None, key[0]):
+                continue
+            if not only_deleted or each["metadata"].get("deletionTimestamp"):
+                self._on_change(kind, each)
 
     @property
     def _where(self) -> str:
@@ -139,19 +188,23 @@ class Informer:
         if type_ == "DELETED":
             self._cache.remove(kind, document)
         elif not self._cache.put(kind, document):
-            return  # known already: the operator's own write, for example
+            return  # known already, as the operator's own write, or deleted since
         self._on_change(kind, document)
 
     # ---- listings
 
     async def _resync(self, watched: Sequence[Kind]) -> str | None:
         """Lists everything; returns why the watch must be started again, None if it has missed nothing."""
+        before = dict(self._versions)
         found = await self._list_kinds(_ALL)
+        reset = [kind for kind in watched if kind in found and self._versions[kind] < before.get(kind, 0)]
         missed = [kind for kind in watched if found.get(kind) and not self._events[kind]]
-        if missed:
+        if missed and not reset:
             await asyncio.sleep(_LAG_SECONDS)
             missed = [kind for kind in missed if not self._events[kind]]
         self._events.clear()
+        if reset:
+            return "the versions of objects are lower than before: etcd was restored from a backup"
         if missed:
             return f"it missed changes of {', '.join(kind.plural for kind in missed)}"
         if found.keys() - set(watched):
@@ -163,17 +216,24 @@ class Informer:
     async def _list_kinds(self, kinds: Sequence[Kind]) -> dict[Kind, list[Object]]:
         """Lists these kinds and reports changes; returns the changes by kind that could be listed."""
         found: dict[Kind, list[Object]] = {}
+        unavailable = 0  # in a row
         for kind in kinds:
+            slots = self._slots.failing if self._failures else self._slots.usual
             try:
-                async with self._listings:
+                async with slots:
                     found[kind] = await self._list(kind)
             except KubeRefusedError as error:
-                self._on_failure(kind, "its CRD is not installed" if error.status == 404 else str(error))
+                is_missing = error.status == 404
+                self._on_failure(kind, "its CRD is not installed; install it" if is_missing else f"{error}; {_RIGHTS}")
             except KubeApiError as error:
-                self._on_failure(kind, str(error))
-                break  # the API server is unavailable
+                unavailable += 1
+                self._on_failure(kind, f"{error}; trying again")
+                if unavailable == 2:
+                    break  # not only this kind is unavailable, but the API server
+                continue
             else:
                 self._on_success(kind)
+            unavailable = 0
         if found.keys() >= _REQUIRED:
             self.listed_at = self._clock.monotonic()
         if self.listed_at is not None:
@@ -184,17 +244,21 @@ class Informer:
 
     async def _list(self, kind: Kind) -> list[Object]:
         with self._cache.listing(kind, self._namespace) as listing:
-            return self._cache.replace(listing, [used_part(kind, each) async for each in self._pages(kind)])
+            version, documents = await self._pages(kind)
+            changes = self._cache.replace(listing, documents)
+        self._versions[kind] = version
+        return changes
 
-    async def _pages(self, kind: Kind) -> AsyncIterator[dict[str, Any]]:
+    async def _pages(self, kind: Kind) -> tuple[int, list[Object]]:
+        """The version of the collection, and its objects."""
         query = {"limit": str(_PAGE_SIZE)} | ({"labelSelector": kind.selector} if kind.selector else {})
+        documents: list[Object] = []
         while True:
             page = await self._api.get(object_path(kind.api_version, kind.plural, self._namespace), **query)
-            for each in page["items"]:
-                yield each
+            documents += [used_part(kind, each) for each in page["items"]]
             after = page["metadata"].get("continue")
             if not after:
-                return
+                return version_number(page), documents
             query["continue"] = after
 
     def _on_failure(self, kind: Kind, reason: str) -> None:

@@ -107,7 +107,7 @@ def _settings(kinds: Sequence[Kind]) -> kopf.OperatorSettings:
         if kind.selector:
             settings.watching.label_selectors[(kind.group, kind.version, kind.plural)] = kind.selector
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    # Their errors end the watch, whose caller logs the cause.
-    for part in ("running", "orchestration"):
-        logging.getLogger(f"kopf._core.reactor.{part}").setLevel(logging.CRITICAL)
+    # Their errors end the watch, whose caller logs the cause once; they log each attempt for each kind.
+    for part in ("_core.reactor.running", "_core.reactor.orchestration", "_cogs.clients.watching"):
+        logging.getLogger(f"kopf.{part}").setLevel(logging.CRITICAL)
     return settings

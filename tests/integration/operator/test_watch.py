@@ -4,17 +4,14 @@ import asyncio
 import contextlib
 import os
 import signal
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from chaski_operator.kube.cache import ObjectCache
-from chaski_operator.kube.informers import Informer
+from chaski_operator.kube.informers import Informer, ListingSlots
 from chaski_operator.kube.kopf_watch import run_watch
 from chaski_operator.manifests.kinds import CONFIG_MAP, ROUTE, Kind, Object
 from chaski_runtime.kube.client import KubeApi as Client
@@ -24,8 +21,6 @@ from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.lifecycle import handle_signals, stop_on_signals
 from support.faults.recording_proxy import ProxiedRequest, recording_proxy
 from support.kube.api_server import KubeApi
-from support.operator.processes import kubelets, operator, until
-from support.operator.routes import OperatedRoute
 from support.until import until as eventually
 
 pytestmark = pytest.mark.timeout(400)
@@ -158,7 +153,7 @@ async def test_what_a_watch_does_not_report_is_found_by_listings(kube: KubeApi, 
                 namespace,
                 on_change=lambda _, document: changed.append(document["metadata"]["name"]),
                 on_started=lambda: None,
-                listings=asyncio.Semaphore(1),
+                slots=ListingSlots(),
                 resync_seconds=0.5,
                 clock=SystemClock(),
             )
@@ -172,65 +167,3 @@ async def test_what_a_watch_does_not_report_is_found_by_listings(kube: KubeApi, 
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             assert informer.age_seconds() is None
-
-
-@pytest.mark.promise(9)
-def test_refused_namespace_stops_no_other(kube: KubeApi, tmp_path: Path, moto: str) -> None:
-    """From the start, and again later while its watch is open; it is named in the log, and taken up when it is allowed."""
-    refused, served = kube.make_namespace("refused"), kube.make_namespace("served")
-
-    def deny(request: ProxiedRequest) -> web.Response | None:
-        body = {"kind": "Status", "reason": "Forbidden", "message": f"cannot list in {refused}", "code": 403}
-        return web.json_response(body, status=403) if f"/namespaces/{refused}/" in request.path else None
-
-    with operator(kube, tmp_path, moto, refused, served) as op, kubelets(kube, refused, served):
-        op.api.refuse = lambda request: None if "/leases" in request.path else deny(request)
-        op.start()
-        good, other = OperatedRoute(op, served), OperatedRoute(op, refused)
-        good.apply()
-        other.apply()
-        good.ready()
-        assert f"namespace {refused}: can't list" in op.log.read_text()
-        assert probe(op.metrics_url(), "readyz") == probe(op.metrics_url(), "healthz") == 200
-        assert other.condition("Ready") == {}
-        op.api.refuse = lambda _: None
-        other.ready()
-        op.api.refuse = lambda request: None if "/leases" in request.path else deny(request)
-        good.apply(delivery={"timeoutSeconds": 41})
-        good.ready()
-        until(lambda: probe(op.metrics_url(), "healthz") == 200, "not alive", seconds=5)
-        assert op.stop() == 0
-
-
-@pytest.mark.promise(7)
-def test_route_deleted_during_a_listing_is_not_provisioned_again(kube: KubeApi, tmp_path: Path, moto: str) -> None:
-    """The listing's response, from before the deletion, is held for three seconds."""
-    namespace = kube.make_namespace("raced")
-    with operator(kube, tmp_path, moto, namespace) as op, kubelets(kube, namespace):
-        op.start()
-        route = OperatedRoute(op, namespace)
-        route.apply(deletionPolicy="Delete")
-        route.ready()
-        holding: list[str] = []
-
-        def after(request: ProxiedRequest) -> None:
-            if not holding and request.summary.endswith("/chaskiroutes") and "limit=" in request.path:
-                holding.append(request.path)
-                route.op.kube.kubectl("delete", "chaskiroute", route.name, "-n", namespace, "--wait=false")
-                until(lambda: route.get() is None, "the route stayed")
-
-        op.api.after = after
-        until(lambda: holding, "no listing")
-        until(lambda: route.get() is None and not route.queues(), "queues are left")
-        op.api.after = lambda _: None
-        op.quiet(namespace, 4.0)
-        assert route.queues() == []
-
-
-def probe(metrics_url: str, name: str) -> int:
-    """The status of a probe."""
-    try:
-        with urllib.request.urlopen(metrics_url.replace("metrics", name), timeout=10) as response:  # noqa: S310 - of the operator that the test runs
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        return error.code

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -104,10 +105,24 @@ class KubeApi:
         entries = [json.loads(line) for line in lines if line.endswith(b"\n")]
         return [each for each in entries if user is None or each["user"]["username"] == user]
 
-    def down(self) -> None:
-        """Kills the API server with SIGKILL until `up`. Not for the shared one."""
-        (self.folder / "down").touch()
+    def down(self, *, etcd: bool = False) -> None:
+        """Kills the API server with SIGKILL until `up`, and etcd with it if asked. Not for the shared one."""
+        (self.folder / ".down").write_text("etcd" if etcd else "")
+        (self.folder / ".down").rename(self.folder / "down")
         self._wait_for(up=False)
+
+    def back_up(self) -> None:
+        """Keeps a copy of etcd's data. Not for the shared one."""
+        self.down(etcd=True)
+        shutil.copytree(self.folder / "etcd", self.folder / "etcd.backup")
+        self.up()
+
+    def restore(self) -> None:
+        """Puts that copy back: all changes since then are lost, and versions count on from there."""
+        self.down(etcd=True)
+        shutil.rmtree(self.folder / "etcd")
+        (self.folder / "etcd.backup").rename(self.folder / "etcd")
+        self.up()
 
     def up(self) -> None:
         """Starts it again, on the same port with the same data."""

@@ -37,7 +37,8 @@ def make_all(folder: Path, server: str, authority: str = "chaski-tests") -> None
 
 def user_kubeconfig(folder: Path, server: str, user: str, groups: Sequence[str] = ()) -> Path:
     """A kubeconfig with a client certificate of a user and its groups."""
-    _issue(folder, user, user, groups, [])
+    name = user.replace(":", "_")  # which separates the files in KUBECONFIG
+    _issue(folder, name, user, groups, [])
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -46,15 +47,15 @@ def user_kubeconfig(folder: Path, server: str, user: str, groups: Sequence[str] 
             {
                 "name": "u",
                 "user": {
-                    "client-certificate": str(folder / f"{user}.crt"),
-                    "client-key": str(folder / f"{user}.key"),
+                    "client-certificate": str(folder / f"{name}.crt"),
+                    "client-key": str(folder / f"{name}.key"),
                 },
             }
         ],
         "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
         "current-context": "x",
     }
-    file = folder / f"{user}.kubeconfig"
+    file = folder / f"{name}.kubeconfig"
     file.write_text(yaml.safe_dump(document))
     return file
 

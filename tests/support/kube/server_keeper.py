@@ -1,7 +1,7 @@
 """Supervises a Kubernetes API server for tests: `python -m support.kube.server_keeper FOLDER`, configured by `wanted.json`.
 
 It runs in a session of its own, and ends its processes as soon as no process holds a lock on `users`, so a killed test
-run leaves nothing behind. While a file `down` exists, the API server is kept down.
+run leaves nothing behind. While a file `down` exists, the API server is kept down, and etcd too if it contains `etcd`.
 """
 
 import fcntl
@@ -66,15 +66,24 @@ class Keeper:
 
     def keep(self, users: IO[str]) -> None:
         """Keeps the API server up, or down on request, until no process uses it."""
+        programs = {"etcd": self._etcd, "kube-apiserver": self._apiserver}
         while not _is_unused(users):
-            down = (self.folder / "down").exists()
-            process = self.processes["kube-apiserver"]
-            if down and process.poll() is None:
-                process.kill()
-                process.wait()
-            elif not down and process.poll() is not None:
-                self._run("kube-apiserver", *self._apiserver())
+            down = self._down()
+            for name, arguments in programs.items():
+                process = self.processes[name]
+                if name in down and process.poll() is None:
+                    process.kill()
+                    process.wait()
+                elif name not in down and process.poll() is not None:
+                    self._run(name, *arguments())
             time.sleep(_EVERY_SECONDS)
+
+    def _down(self) -> tuple[str, ...]:
+        try:
+            text = (self.folder / "down").read_text()
+        except FileNotFoundError:
+            return ()
+        return ("etcd", "kube-apiserver") if text == "etcd" else ("kube-apiserver",)
 
     def end(self) -> None:
         """Kills all processes and deletes their state."""

@@ -40,6 +40,7 @@ class Operator:
     namespaces: tuple[str, ...]
     flags: tuple[str, ...] = QUICK
     identity: str = "test"
+    clusterwide: bool = False  # serves all namespaces
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -66,7 +67,7 @@ class Operator:
             "AWS_ACCESS_KEY_ID": "any",
             "AWS_SECRET_ACCESS_KEY": "any",
         } | self.environment  # fmt: skip
-        served = [part for each in self.namespaces for part in ("--namespace", each)]
+        served = [] if self.clusterwide else [part for each in self.namespaces for part in ("--namespace", each)]
         command = [
             str(BIN / "chaski-operator"), "--worker-image", "registry.example/worker:1", "--host", "127.0.0.1",
             "--metrics-port", "0", "--identity", self.identity, *served, *self.flags,
@@ -118,10 +119,19 @@ class Operator:
 
 @contextlib.contextmanager
 def operator(
-    kube: KubeApi, folder: Path, moto: str, *namespaces: str, flags: tuple[str, ...] = QUICK
+    kube: KubeApi, folder: Path, moto: str, *namespaces: str, flags: tuple[str, ...] = QUICK, user: str = ""
 ) -> Iterator[Operator]:
-    """An operator, not started yet; killed at the end, its log printed if the test fails."""
-    config = kube.user_kubeconfig(f"{USER}-{namespaces[0]}", ["system:masters"])
+    """An operator, not started yet; killed at the end, its log printed if the test fails.
+
+    Args:
+        kube: the API server.
+        folder: for its log.
+        moto: AWS.
+        namespaces: which it serves.
+        flags: its further flags.
+        user: its name, with the permissions that this one has been given; empty: a name of its own, with all permissions.
+    """
+    config = kube.user_kubeconfig(user or f"{USER}-{namespaces[0]}", [] if user else ["system:masters"])
     access = kube_access({"KUBECONFIG": str(config)})
     with recording_proxy(kube.server, access) as api, recording_proxy(moto) as aws:
         made = Operator(kube, folder, api, aws, namespaces, flags)

@@ -21,6 +21,7 @@ from support.metric_pages import QUEUE, ROUTE, operator_metrics, samples
         ("chaski_route_condition", ROUTE | {"condition": "Ready"}, 1),
         ("chaski_replicas", QUEUE | {"state": "wanted"}, 3),
         ("chaski_operator_watch_age_seconds", {}, 7.5),
+        ("chaski_namespace_unavailable", {"namespace": "n"}, 1),
         ("chaski_queue_unserved_age_seconds", QUEUE, 604_800),
         ("chaski_queue_messages", QUEUE | {"state": "delayed"}, 0),
     ],

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chaski_operator.kube.cache import ObjectCache, key_of
-from chaski_operator.manifests.kinds import CONFIG_MAP, DEPLOYMENT, POD, ROUTE
+from chaski_operator.manifests.kinds import CONFIG_MAP, DEPLOYMENT, POD, REPLAY, ROUTE, Kind
 
 
 def document(
@@ -58,14 +58,48 @@ def test_object_deleted_during_a_listing_does_not_return(cache: ObjectCache) -> 
 
 
 @pytest.mark.promise(7)
-def test_object_created_or_changed_during_a_listing_stays(cache: ObjectCache) -> None:
+@pytest.mark.parametrize("kind", [ROUTE, REPLAY, DEPLOYMENT, CONFIG_MAP], ids=lambda kind: str(kind.plural))
+def test_object_created_or_changed_during_a_listing_stays(cache: ObjectCache, kind: Kind) -> None:
     """The response does not have it yet, or has its earlier state."""
-    cache.put(ROUTE, document("changed", 3))
-    with cache.listing(ROUTE, None) as listing:
-        cache.put(ROUTE, document("created", 8))
-        cache.put(ROUTE, document("changed", 9))
+    cache.put(kind, document("changed", 3))
+    with cache.listing(kind, None) as listing:
+        cache.put(kind, document("created", 8))
+        cache.put(kind, document("changed", 9))
         assert cache.replace(listing, [document("changed", 3)]) == []
-    assert (version(cache, "created"), version(cache, "changed")) == ("8", "9")
+    versions = {name: each["metadata"]["resourceVersion"] for (_, name), each in cache.by_key(kind).items()}
+    assert versions == {"created": "8", "changed": "9"}
+
+
+@pytest.mark.promise(7)
+def test_state_of_a_deleted_object_that_arrives_late_is_ignored(cache: ObjectCache) -> None:
+    """The response of a write, or kopf's own listing; another object of the same name is not meant."""
+    cache.put(ROUTE, document("event", 3))
+    cache.remove(ROUTE, document("event", 5))
+    cache.put(ROUTE, document("listing", 3))
+    with cache.listing(ROUTE, None) as listing:
+        cache.replace(listing, [])
+    assert not cache.put(ROUTE, document("event", 4))
+    assert not cache.put(ROUTE, document("listing", 4))
+    assert (version(cache, "event"), version(cache, "listing")) == (None, None)
+    assert cache.put(ROUTE, document("event", 6, uid="its successor"))
+
+
+def test_object_that_a_restored_etcd_has_again_is_known_again(cache: ObjectCache) -> None:
+    """A listing that began after its deletion has it."""
+    cache.put(ROUTE, document(version=3))
+    cache.remove(ROUTE, document(version=5))
+    with cache.listing(ROUTE, None) as listing:
+        assert cache.replace(listing, [document(version=3)]) == [document(version=3)]
+    assert cache.put(ROUTE, document(version=4))
+
+
+@pytest.mark.promise(12)
+def test_a_bounded_number_of_deleted_objects_is_remembered(cache: ObjectCache) -> None:
+    """Those that were deleted last."""
+    for number in range(5_000):
+        cache.remove(ROUTE, document(f"r{number}"))
+    assert cache.put(ROUTE, document("r0", 9))
+    assert not cache.put(ROUTE, document("r4999", 9))
 
 
 def test_change_of_another_kind_is_not_mistaken_for_one_of_the_listed_kind(cache: ObjectCache) -> None:
