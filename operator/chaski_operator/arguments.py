@@ -75,6 +75,14 @@ class Arguments:
     resync_seconds: Annotated[
         float, _option("--resync-seconds", "Between two full reconciliations of a route.", **_seconds)
     ] = 300.0
+    unreachable_seconds: Annotated[
+        float,
+        _option(
+            "--unreachable-seconds",
+            "Without the API server after which the liveness probe fails.",
+            **_seconds | {"min": 60},
+        ),
+    ] = 600.0
     busy_seconds: Annotated[
         float,
         _option(
@@ -143,6 +151,7 @@ def settings_of(given: Arguments, environment: Mapping[str, str], namespace: str
     )
     intervals = ReconcileIntervals(
         resync_seconds=given.resync_seconds,
+        unreachable_seconds=given.unreachable_seconds,
         busy_seconds=min(given.busy_seconds, given.resync_seconds),
         drained_seconds=given.drained_seconds,
         fence_seconds=given.fence_seconds,
@@ -155,7 +164,9 @@ def settings_of(given: Arguments, environment: Mapping[str, str], namespace: str
         name=given.lease_name,
         identity=given.identity,
         duration_seconds=given.lease_seconds,
-        renew_seconds=given.lease_seconds / 3,
+        renew_seconds=given.lease_seconds * 2 / 15,
+        call_seconds=given.lease_seconds / 5,
+        deadline_seconds=given.lease_seconds * 2 / 3,
     )
     tools = ToolPods(
         image=given.tools_image,

@@ -12,7 +12,7 @@ from chaski_aws.provision.desired import ProvisionSettings
 from chaski_core.ports import Clock
 from chaski_operator.autoscaling.cluster_view import ClusterView
 from chaski_operator.autoscaling.loop import run_autoscaler
-from chaski_operator.installation import InstallationUnknownError, installation_of
+from chaski_operator.installation import Installation, InstallationUnknownError, installation_of
 from chaski_operator.kube.cache import ObjectCache, key_of, route_of
 from chaski_operator.kube.informers import Informer, ListingSlots
 from chaski_operator.kube.lease import Lease, LeaseLostError
@@ -31,11 +31,14 @@ from chaski_runtime.observability.tracing import Tracing, tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
+from chaski_runtime.process.http_server import base_url
 from chaski_runtime.process.lifecycle import handle_signals, stop_on_signals
 
 _log = logging.getLogger(__name__)
 _STALE_REFRESHES = 3.0  # resync intervals without a full list after which the process is not alive
 _BACKOFF_SECONDS = 5.0
+_FINISH_SECONDS = 10.0  # for calls to AWS in progress at the end, while the Lease is still kept
+_CALL_SECONDS = 30.0  # longer than one attempt of a call to AWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,14 @@ async def serve(settings: OperatorSettings, access: KubeAccess, address: ListenA
         api = await stack.enter_async_context(
             KubeApi(access, user_agent="chaski-operator", transport=OfficialTransport)
         )
-        aws = MeteredAws(BotoAws(clock=clock), metrics.aws_request)
+        metrics.observe_api_server(api.reachability.unreachable_seconds)
+        lease = Lease(api.variant(timeout_seconds=settings.lease.call_seconds), settings.lease, clock)
+        aws = MeteredAws(BotoAws(clock=clock, admit=lease.check), metrics.aws_request)
         tracing = await stack.enter_async_context(tracing_of("chaski-operator"))
         operator = Operator(
             settings,
-            api=api,
+            api=api.variant(admit=lease.check),
+            lease=lease,
             aws=aws,
             metrics=metrics,
             clock=clock,
@@ -78,7 +84,7 @@ async def serve(settings: OperatorSettings, access: KubeAccess, address: ListenA
             address.host, address.port, metrics=metrics, live=operator.live, ready=operator.ready
         )
         stack.push_async_callback(server.close)
-        url = f"http://{address.host}:{server.port}/metrics"
+        url = f"{base_url(address.host, server.port)}/metrics"
         _log.info("started, metrics on %s", url, extra={"ecs": {"event.action": "ready", "chaski.metrics.url": url}})
         await operator.run(stop)
     _log.info("stopped")
@@ -92,6 +98,7 @@ class Operator:
         settings: OperatorSettings,
         *,
         api: KubeApi,
+        lease: Lease,
         aws: Aws,
         metrics: OperatorMetrics,
         clock: Clock,
@@ -103,6 +110,7 @@ class Operator:
         Args:
             settings: of the process.
             api: the API server.
+            lease: must admit each write of `api` and each call of `aws`.
             aws: the account.
             metrics: of the process.
             clock: time.
@@ -111,30 +119,37 @@ class Operator:
         """
         self._settings = settings
         self._api = api
-        self._clock = clock
-        self._metrics = metrics
+        self._lease = lease
+        self._clock, self._metrics = clock, metrics
         intervals = settings.intervals
         self._aws = AwsResources(aws, intervals=intervals, clock=clock)
         self._cache, self._loader = ObjectCache(), RouteLoader()
+        self._installation = Installation(api, self._cache, clock, settings.lease.identity)
         reconciler = Reconciler(
             api=api,
             aws=self._aws,
             cache=self._cache,
             loader=self._loader,
+            installation=self._installation,
             settings=settings,
             metrics=metrics,
             clock=clock,
             tracing=tracing,
         )
-        self._replays = ReplayReconciler(api, self._cache, settings, clock)
+        self._replays = ReplayReconciler(api, self._cache, self._installation, settings, clock)
         self._route_queue = WorkQueue(reconciler.reconcile, intervals, random.random)
         self._replay_queue = WorkQueue(self._replays.reconcile, intervals, random.random)
         slots = ListingSlots()
         self._informers = [self._informer(each, slots, on_started) for each in settings.namespaces or (None,)]
         self._is_leading = False
+        self._observe(metrics)
+
+    def _observe(self, metrics: OperatorMetrics) -> None:
         metrics.observe_watch(self._watch_age_seconds)
         metrics.observe_namespaces(self._unavailable)
         metrics.observe_conditions(self._conditions)
+        metrics.observe_routes(lambda: self._cache.by_key(ROUTE))
+        metrics.observe_left(self._installation.left)
 
     def _informer(self, namespace: str | None, slots: ListingSlots, on_started: Callable[[], None]) -> Informer:
         return Informer(
@@ -151,8 +166,17 @@ class Operator:
     def live(self) -> str | None:
         """Why the process must be restarted; None if it is alive.
 
-        A namespace that can't be listed does not count as long as another one can.
+        A namespace that can't be listed does not count as long as another one can. A restart loses nothing: the state is in
+        the cluster and on AWS. It is the last resort against connections or credentials that this process can't renew.
         """
+        unreachable, longest = (
+            self._api.reachability.unreachable_seconds(),
+            self._settings.intervals.unreachable_seconds,
+        )
+        if unreachable > longest:
+            reason = f"the Kubernetes API server was not reached for {unreachable:.0f} s (limit {longest:.0f} s)"
+            _log.error("not alive: %s", reason)
+            return reason
         times = [each.listed_at for each in self._informers if each.listed_at is not None]
         if not times:
             return None  # waiting for the API server, the CRD or the Lease is not a failure
@@ -168,29 +192,32 @@ class Operator:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until stopped; without the Lease it waits and writes nothing."""
-        lease = Lease(self._api, self._settings.lease, self._clock)
-        while await lease.acquire(stop.is_set):
+        while await self._lease.acquire(stop.is_set):
             try:
-                await self._run_with_lease(lease, stop)
+                await self._run_with_lease(stop)
             except LeaseLostError as error:
                 _log.warning("%s; pausing writes until it is reacquired", error)
-        await lease.release()
+            # Work of before must not go on beside new work, here or in the next holder of the Lease.
+            while not await self._aws.ended(_CALL_SECONDS):
+                if stop.is_set():
+                    return
+        await self._lease.release()
 
-    async def _run_with_lease(self, lease: Lease, stop: asyncio.Event) -> None:
+    async def _run_with_lease(self, stop: asyncio.Event) -> None:
         """Runs all tasks until stopped.
 
         Raises:
             LeaseLostError: the tasks were cancelled when it was lost.
         """
         self._is_leading = True
+        keeping = asyncio.create_task(self._lease.keep(), name="lease")
         tasks = [
-            asyncio.create_task(lease.keep(), name="lease"),
             asyncio.create_task(self._follow(), name="informers"),
             asyncio.create_task(self._scale(), name="autoscaler"),
         ]
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
-            finished, _ = await asyncio.wait((*tasks, stopping), return_when=asyncio.FIRST_COMPLETED)
+            finished, _ = await asyncio.wait((keeping, *tasks, stopping), return_when=asyncio.FIRST_COMPLETED)
             for task in finished - {stopping}:
                 task.result()
                 raise RuntimeError(f"the task {task.get_name()} ended unexpectedly")
@@ -200,6 +227,10 @@ class Operator:
                 task.cancel()
             queues = (self._route_queue.stop(), self._replay_queue.stop())
             await asyncio.gather(*queues, *tasks, stopping, return_exceptions=True)
+            if not keeping.done():
+                await self._aws.ended(_FINISH_SECONDS)
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
 
     async def close(self) -> None:
         """Waits for calls to AWS in progress."""
@@ -215,7 +246,7 @@ class Operator:
                 _log.warning("%s", error)
                 await asyncio.sleep(_BACKOFF_SECONDS)
                 continue
-            self._aws.settings = ProvisionSettings(owner)
+            self._installation.name, self._aws.settings = owner, ProvisionSettings(owner)
             _log.info("installation %s: managing the queues and tables that are tagged with this owner", owner)
         async with asyncio.TaskGroup() as group:
             for informer in self._informers:
@@ -223,7 +254,7 @@ class Operator:
 
     async def _scale(self) -> None:
         identity = self._settings.lease.identity
-        view = ClusterView(self._api, self._cache, self._reconcile_fully, identity=identity)
+        view = ClusterView(self._api, self._cache, self._installation, self._reconcile_fully, identity=identity)
         await run_autoscaler(view, self._loader, self._settings.intervals, self._metrics, self._clock)
 
     def _on_change(self, kind: Kind, document: Object) -> None:
@@ -254,6 +285,7 @@ class Operator:
         return {
             (*key, each["type"]): each["status"] == "True"
             for key, route in list(self._cache.by_key(ROUTE).items())
+            if not self._installation.leaves(route)
             for each in (route.get("status") or {}).get("conditions") or ()
             if each["status"] in ("True", "False")
         }

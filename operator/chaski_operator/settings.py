@@ -60,6 +60,9 @@ class ReconcileIntervals:
     #: Seconds between two full reconciliations of a route: drift of queues, tables and objects is found within this time.
     resync_seconds: float = 300.0
 
+    #: Seconds for which the API server may be unreachable before the process fails its liveness probe.
+    unreachable_seconds: float = 600.0
+
     #: Seconds between two reconciliations while something is in progress: a table is being created, queues are draining.
     busy_seconds: float = 10.0
 
@@ -104,9 +107,15 @@ class LeaseSettings:
     #: Identity of the holder: the Pod's name. A restarted process with the same identity continues at once.
     identity: str = "chaski-operator"
 
-    #: Seconds without a renewal after which another process may take it, and seconds between two renewals.
+    #: Seconds without a renewal after which another process may take it.
     duration_seconds: int = 15
-    renew_seconds: float = 5.0
+
+    #: Seconds between two renewals, and until a call for one has failed.
+    renew_seconds: float = 2.0
+    call_seconds: float = 3.0
+
+    #: Seconds since the last renewal after which its holder writes no more: before another process may take it.
+    deadline_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class BotoAws:
         open_session: Callable[[], Session] = open_session,
         endpoints: Mapping[str, str | None] | None = None,
         clock: CorrectedClock | None = None,
+        admit: Callable[[], None] | None = None,
     ) -> None:
         """Reads the AWS configuration; makes no request.
 
@@ -53,6 +54,7 @@ class BotoAws:
             open_session: where configuration and credentials come from.
             endpoints: URLs by service, in place of the configured ones.
             clock: dates the signatures where this machine's clock is wrong; corrected by every response. None: a new one.
+            admit: called immediately before each attempt of a call is sent; what it raises ends the call.
 
         Raises:
             ProvisionError: for example no region is set.
@@ -71,6 +73,8 @@ class BotoAws:
         expire_by(self._session.get_credentials(), self._clock.seconds)
         for name, client in self._clients.items():
             client.meta.events.register(f"before-send.{name}", self._sign_again)
+            if admit is not None:
+                client.meta.events.register(f"before-send.{name}", lambda **_event: admit())
 
     @property
     def clock(self) -> CorrectedClock:

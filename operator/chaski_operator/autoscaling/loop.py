@@ -16,6 +16,7 @@ from chaski_operator.autoscaling.cluster_view import ClusterView
 from chaski_operator.autoscaling.dependencies import ScalerDependencies, ScalerIntervals
 from chaski_operator.autoscaling.policy import with_window
 from chaski_operator.autoscaling.scaler import RouteScaler
+from chaski_operator.kube.lease import LeaseLostError
 from chaski_operator.kube.workqueue import Key, WorkQueue
 from chaski_operator.manifests.kinds import Document
 from chaski_operator.metrics import OperatorMetrics
@@ -87,7 +88,7 @@ class ScalerLoop:
                 return await scaler.check(document)
         except TimeoutError:
             _log.warning("%s/%s: autoscaler check timed out after %g s", *scaler.key, timeout)
-        except KubeApiError as error:
+        except (KubeApiError, LeaseLostError) as error:
             _log.warning("%s/%s: could not write the autoscaler's status: %s", *scaler.key, error)
         except Exception:  # noqa: BLE001 - no exception may end the checks of this route
             _log.exception("%s/%s: autoscaler check failed", *scaler.key)

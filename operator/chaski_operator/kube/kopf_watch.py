@@ -29,9 +29,11 @@ from typing import Any
 
 import kopf
 
-from chaski_operator.kube.login import connection_info
+from chaski_operator.kube.login import checked_access, connection_info
 from chaski_operator.manifests.kinds import Kind, Object
-from chaski_runtime.kube.config import KubeAccess
+from chaski_runtime.kube.config import KubeAccess, ReloadedAccess
+
+_CREDENTIALS_SECONDS = 5.0  # between two checks of the credentials' files
 
 #: The kind; ADDED, MODIFIED, DELETED or None (from a listing); the object.
 EventHandler = Callable[[Kind, str | None, Object], None]
@@ -47,15 +49,19 @@ async def run_watch(
     """Watches until cancelled.
 
     Args:
-        access: the API server.
+        access: the API server; its files are read again.
         namespace: None: all.
         kinds: what to watch, each with its selector.
         handler: receives every event.
         on_started: called once kopf has installed its signal handlers.
 
     Raises:
-        Exception: the watch ended: refused, or the API server was unavailable for longer than kopf's retries.
+        NoKubeAccessError: the files of the access can't be used now.
+        Exception: the watch ended: refused, the API server was unavailable for longer than kopf's retries, or the files of
+            the access have changed, which kopf would not notice.
     """
+    reloaded = ReloadedAccess(checked_access(access.read_again()), checked_access)
+    access = reloaded.current
     tasks = await kopf.spawn_tasks(
         registry=_registry(access, kinds, handler),
         settings=_settings(kinds),
@@ -64,7 +70,11 @@ async def run_watch(
     )
     on_started()
     try:
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        ended: set[asyncio.Task[None]] = set()
+        while not ended:
+            ended, _ = await asyncio.wait(tasks, timeout=_CREDENTIALS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if reloaded.refresh():
+                raise RuntimeError("the credentials for the API server have changed")
         for task in ended:
             task.result()
         raise RuntimeError("kopf ended")

@@ -1,4 +1,9 @@
-"""Kopf's login, with the same credentials as the operator's own requests: kopf has a connection of its own."""
+"""Kopf's login, with the same credentials as the operator's own requests: kopf has connections of its own.
+
+Kopf logs in again when the credentials expire and after a 401, and never because of a certificate: it would connect with the
+old CA and client certificate for as long as it runs. So `kopf_watch` ends a watch when their files change. A token expires
+here long before it does in truth; then kopf goes on, with the new one, where its watches were.
+"""
 
 import math
 import time
@@ -9,7 +14,9 @@ import kopf
 from chaski_runtime.kube.config import KubeAccess, NoKubeAccessError
 from chaski_runtime.kube.credentials import load
 
-_RENEWAL_SECONDS = 600.0  # a Pod's token and CA are renewed on disk; they are read again this often
+_RENEWAL_SECONDS = (
+    600.0  # a Pod's token is renewed on disk at least 12 minutes before it expires; read again this often
+)
 _UNSUPPORTED = ("tls-server-name", "as")  # kopf's ConnectionInfo has no place for them
 
 
@@ -37,7 +44,7 @@ async def connection_info(access: KubeAccess) -> kopf.ConnectionInfo:
     loaded = await load(access, time.time())
     given = loaded.configuration
     scheme, _, token = (await given.get_api_key_with_prefix("BearerToken") or "").partition(" ")
-    renewed = time.time() + _RENEWAL_SECONDS if access.token_file or access.ca_file else math.inf
+    renewed = time.time() + _RENEWAL_SECONDS if access.token_file else math.inf
     expiry = min(loaded.refresh_at, renewed)
     return kopf.ConnectionInfo(
         server=given.host,

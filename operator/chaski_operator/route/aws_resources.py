@@ -7,7 +7,7 @@ generation they belong to is read from their tags.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from chaski_aws.provision.apply import Done, RetryOptions, apply
 from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.desired import Desired, ProvisionSettings, desired, resolved_route
 from chaski_aws.provision.errors import ProvisionError
-from chaski_aws.provision.observe import observe
+from chaski_aws.provision.observe import observe, observe_owners
 from chaski_aws.provision.plan import DrainRule, DrainSample, drain_sample, is_drained, plan, plan_drained, plan_drop
 from chaski_aws.provision.state import GENERATION_TAG, QUEUE_TAG, RUNG_TAG, Observed, ObservedQueue
 from chaski_core.ports import Clock
@@ -154,6 +154,7 @@ class AwsResources:
         #: Whose queues and tables they are; to be set before the first call.
         self.settings: ProvisionSettings | None = None
         self._threads = ThreadPoolExecutor(intervals.aws_threads, thread_name_prefix="aws")
+        self._running: set[Future[Any]] = set()  # also what no task waits for any more
         self._intervals = intervals
         self._clock = clock
         self._rule = DrainRule(intervals.drained_checks, intervals.drained_seconds, intervals.fence_seconds)
@@ -196,6 +197,14 @@ class AwsResources:
             self._known[route.key] = _Known(requested, result, began)
         return result
 
+    async def owners(self, route: Route) -> frozenset[str]:
+        """The installations whose tags the route's queues and table carry.
+
+        Raises:
+            ProvisionError: they could not be read.
+        """
+        return await self._in_thread(lambda: observe_owners(self._aws, route))
+
     def invalidate(self, key: str) -> None:
         """Has the next `ensure` of a route read AWS again, also if one is in progress."""
         self._known.pop(key, None)
@@ -216,6 +225,11 @@ class AwsResources:
         self._known.pop(key, None)
         self._invalid.discard(key)
 
+    async def ended(self, seconds: float) -> bool:
+        """Whether all work in the threads ends within some seconds: it goes on after its task was cancelled."""
+        running = list(self._running)
+        return not running or not (await asyncio.to_thread(wait, running, seconds)).not_done
+
     def close(self) -> None:
         """Waits for calls in progress."""
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -225,7 +239,10 @@ class AwsResources:
         return self._clock.monotonic() - known.at < interval * _FRESH
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        running = self._threads.submit(work)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return await asyncio.wrap_future(running)
 
     def _plan(self, route: Route, remembered: ResolvedRoute | None, now: float, may_drop: bool) -> _Plan:
         settings = self._require_settings()

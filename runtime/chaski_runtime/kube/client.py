@@ -6,7 +6,10 @@ distinguished from a dead one; after a 410 it asks again with the same version, 
 Neither is kopf a client (`kopf/docs/hierarchies.rst`).
 """
 
+import copy
+import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +18,8 @@ import orjson
 
 from chaski_core.errors import ChaskiError
 from chaski_runtime.kube.config import KubeAccess
-from chaski_runtime.kube.transport import AiohttpTransport, ApiRequest, Transport
+from chaski_runtime.kube.reachability import Reachability
+from chaski_runtime.kube.transport import AiohttpTransport, ApiRequest, Transport, admit_all
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -77,6 +81,7 @@ class KubeApi:
         user_agent: str,
         timeout_seconds: float = 30.0,
         transport: Callable[[KubeAccess, str], Transport] = AiohttpTransport,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Makes no connection yet.
 
@@ -85,13 +90,16 @@ class KubeApi:
             user_agent: how the process calls itself.
             timeout_seconds: of each call; a watch has its own.
             transport: `OfficialTransport` for kubeconfigs of any kind; the default is lean, and takes less of them.
+            monotonic: seconds, for `reachability`.
 
         Raises:
             NoKubeAccessError: the transport can't use this access.
         """
         self.access = access
+        self.reachability = Reachability(monotonic)
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=10.0)
         self._transport = transport(access, user_agent)
+        self._admit = admit_all
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,6 +112,20 @@ class KubeApi:
     async def close(self) -> None:
         """Closes all connections."""
         await self._transport.close()
+
+    def variant(self, *, timeout_seconds: float | None = None, admit: Callable[[], None] | None = None) -> "KubeApi":
+        """A client with the same connections, which are closed with this one.
+
+        Args:
+            timeout_seconds: of each call.
+            admit: called immediately before each write is sent; raises to prevent that.
+        """
+        made = copy.copy(self)
+        if timeout_seconds is not None:
+            made._timeout = aiohttp.ClientTimeout(total=timeout_seconds)  # noqa: SLF001 - of this class
+        if admit is not None:
+            made._admit = admit  # noqa: SLF001 - as above
+        return made
 
     async def get(self, path: str, **parameters: str) -> Object:
         """An object, or a list of objects (with `labelSelector` and the like as parameters)."""
@@ -173,31 +195,53 @@ class KubeApi:
                 if response.status == 410:
                     raise WatchExpiredError(f"410 Gone for version {resource_version}")
                 if response.status >= 300:
-                    raise _error(response, await response.read())
+                    raise self._refusal(response, await response.read())
                 try:
                     async for event in _events(response.content):
+                        self.reachability.succeeded()
                         yield event
                 finally:
                     # The caller left the stream: TLS would wait up to 30 s for the server's close_notify, beyond the loop's end.
                     if response.connection is not None and response.connection.transport is not None:
                         response.connection.transport.abort()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise KubeUnavailableError(f"watch of {path}: {error_text(error)}") from error
+            raise self._outage(f"watch of {path}", error) from error
 
     async def _call(self, request: ApiRequest) -> Object:
+        if request.method != "GET":
+            request = replace(request, admit=self._admit)
+        call = f"{request.method} {request.path}"
         try:
             async with await self._transport.send(request, self._timeout) as response:
                 content = await response.read()
-                if response.status >= 300:
-                    raise _error(response, content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise KubeUnavailableError(f"{request.method} {request.path}: {error_text(error)}") from error
+            raise self._outage(call, error) from error
+        except KubeUnavailableError as error:
+            self.reachability.failed(error)
+            raise
+        if response.status >= 300:
+            raise self._refusal(response, content)
         try:
             document: Object = orjson.loads(content)
         except orjson.JSONDecodeError as error:  # a proxy answered
-            reason = f"the response is not valid JSON: {error}"
-            raise KubeUnavailableError(f"{request.method} {request.path}: {reason}") from error
+            raise self._outage(call, ValueError(f"the response is not valid JSON: {error}")) from error
+        self.reachability.succeeded()
         return document
+
+    def _outage(self, call: str, error: Exception) -> KubeUnavailableError:
+        """The error of a call without a valid response."""
+        outage = KubeUnavailableError(f"{call}: {error_text(error)}")
+        self.reachability.failed(outage)
+        return outage
+
+    def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> KubeApiError:
+        """The error of a response with a status of at least 300."""
+        error = _error(response, content)
+        if response.status == 401 or response.status >= 500:
+            self.reachability.failed(error)
+        else:
+            self.reachability.succeeded()
+        return error
 
 
 async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[Object]:

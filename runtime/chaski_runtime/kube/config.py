@@ -4,15 +4,19 @@ import base64
 import os
 import ssl
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chaski_core.errors import ChaskiError
 from chaski_runtime.kube.kubeconfig import KubeconfigContext, read_context
+from chaski_runtime.process.file_reloader import Reloaded
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+FileStates = tuple[tuple[int, int, int] | None, ...]  # modification (ns), inode, size; None: no such file
 
 
 class NoKubeAccessError(ChaskiError):
@@ -21,16 +25,18 @@ class NoKubeAccessError(ChaskiError):
 
 @dataclass(frozen=True, slots=True)
 class KubeAccess:
-    """One API server and the credentials for it."""
+    """One API server and the credentials for it, as they were read; `ReloadedAccess` follows changes of the files."""
 
     server: str  # https://host:port, without a slash at the end
     namespace: str  # of the Pod or the context
     token: str | None = None
     token_file: Path | None = None  # read again for each request: a Pod's token is renewed on disk
     ca_pem: str | None = None
-    ca_file: Path | None = None  # read again when it changes: a cluster's CA is renewed on disk too
+    ca_file: Path | None = None
     client_cert_pem: str | None = None
     client_key_pem: str | None = None
+    client_cert_file: Path | None = None  # where `client_cert_pem` comes from, if it comes from a file
+    client_key_file: Path | None = None
     insecure: bool = False
     context: KubeconfigContext | None = None  # None: a ServiceAccount
     kubeconfig: tuple[Path, ...] = ()  # the files of the context
@@ -39,12 +45,18 @@ class KubeAccess:
         """The current token, if tokens are used."""
         return self.token_file.read_text().strip() if self.token_file else self.token
 
-    def ca_version(self) -> tuple[int, int, int] | None:
-        """Changes when the CA's file was replaced or written; None without a file."""
-        if self.ca_file is None:
-            return None
-        status = self.ca_file.stat()
-        return status.st_mtime_ns, status.st_ino, status.st_size
+    def file_states(self) -> FileStates:
+        """Changes when one of the files was replaced or written that a connection depends on: not a token's."""
+        certificates = [self.ca_file, self.client_cert_file, self.client_key_file]
+        return tuple(map(_state, (*self.kubeconfig, *(file for file in certificates if file is not None))))
+
+    def read_again(self) -> "KubeAccess":
+        """The access by the same files, as they are now.
+
+        Raises:
+            NoKubeAccessError: they can't be used.
+        """
+        return _from_kubeconfig(self.kubeconfig) if self.kubeconfig else replace(self)
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """How the server is verified; None for plain HTTP."""
@@ -90,6 +102,47 @@ def kube_access(environment: Mapping[str, str] | None = None) -> KubeAccess:
     )
 
 
+class ReloadedAccess(Reloaded[FileStates, KubeAccess]):
+    """`current` is the access as its files are now; while these are invalid, as they were last valid.
+
+    A kubelet replaces a Pod's CA, a cluster's tool the files of a kubeconfig, and a client certificate is renewed before it
+    expires. Between the writes of a certificate and of its key the two do not match.
+    """
+
+    def __init__(self, access: KubeAccess, check: Callable[[KubeAccess], KubeAccess]) -> None:
+        """Reads nothing yet.
+
+        Args:
+            access: as it was read at the start.
+            check: raises NoKubeAccessError for an access that the process can't use.
+        """
+        self._check = check
+        self._latest = access
+        first = access.file_states()
+        super().__init__(
+            _names(access.kubeconfig) or str(access.ca_file or access.server),
+            self._states,
+            lambda states: access if states == first else self._read_again(),
+        )
+
+    def read(self) -> KubeAccess:
+        """The access as it is now: the same object as long as nothing has changed."""
+        self.refresh()
+        return self.current
+
+    def _states(self) -> FileStates:
+        return self._latest.file_states()
+
+    def _read_again(self) -> KubeAccess:
+        try:
+            access = self._check(self._latest.read_again())
+        except NoKubeAccessError as error:
+            raise ValueError(str(error)) from error
+        access.ssl_context()
+        self._latest = access
+        return access
+
+
 def plain_access(access: KubeAccess) -> KubeAccess:
     """The access, if it needs no more than a token or a client certificate.
 
@@ -109,23 +162,23 @@ def _from_kubeconfig(paths: tuple[Path, ...]) -> KubeAccess:
     try:
         context = read_context(paths)
         cluster, user = context.cluster, context.user
-        ca_data = "certificate-authority-data" in cluster
         access = KubeAccess(
             server=cluster["server"].rstrip("/"),
             namespace=context.namespace,
             token=user.get("token"),
             token_file=Path(user["tokenFile"]) if "tokenFile" in user else None,
-            ca_pem=_pem(cluster, "certificate-authority") if ca_data else None,
-            ca_file=None
-            if ca_data or "certificate-authority" not in cluster
-            else Path(cluster["certificate-authority"]),
+            ca_pem=_pem(cluster, "certificate-authority") if "certificate-authority-data" in cluster else None,
+            ca_file=_file(cluster, "certificate-authority"),
             client_cert_pem=_pem(user, "client-certificate"),
             client_key_pem=_pem(user, "client-key"),
+            client_cert_file=_file(user, "client-certificate"),
+            client_key_file=_file(user, "client-key"),
             insecure=bool(cluster.get("insecure-skip-tls-verify")),
             context=context,
             kubeconfig=paths,
         )
-        access.ca_version()  # the file must exist
+        if access.ca_file is not None:
+            access.ca_file.stat()  # it must exist
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise NoKubeAccessError(f"{_names(paths)} can't be used: {error}") from error
     return access
@@ -133,6 +186,18 @@ def _from_kubeconfig(paths: tuple[Path, ...]) -> KubeAccess:
 
 def _names(paths: Sequence[Path]) -> str:
     return os.pathsep.join(map(str, paths))
+
+
+def _file(entry: Mapping[str, Any], key: str) -> Path | None:
+    return Path(entry[key]) if key in entry and f"{key}-data" not in entry else None
+
+
+def _state(file: Path) -> tuple[int, int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _pem(entry: Mapping[str, Any], key: str) -> str | None:

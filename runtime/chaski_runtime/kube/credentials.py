@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 
 from chaski_runtime.kube.client import KubeUnavailableError
 from chaski_runtime.kube.config import KubeAccess
-from chaski_runtime.kube.kubeconfig import KubeconfigContext, read_context
+from chaski_runtime.kube.kubeconfig import KubeconfigContext
 
 _MARGIN_SECONDS = 60.0  # before the expiry; half the lifetime if that is shorter
 _STATIC = ("client-certificate", "client-certificate-data", "client-key", "client-key-data", "username", "password")
@@ -30,6 +30,7 @@ _STATIC = ("client-certificate", "client-certificate-data", "client-key", "clien
 class LoadedCredentials:
     """Credentials as they were at one time."""
 
+    access: KubeAccess  # where they come from
     configuration: Configuration
     loaded_at: float  # Unix seconds
     refresh_at: float = math.inf  # Unix seconds; when they should be loaded again
@@ -53,10 +54,9 @@ async def load(access: KubeAccess, now: float) -> LoadedCredentials:
     )
     if access.context is None:
         _set_service_account(configuration, access)
-        return LoadedCredentials(configuration, now)
+        return LoadedCredentials(access, configuration, now)
     try:
-        # The files again: kubectl writes renewed tokens of OIDC there.
-        return await _load_context(read_context(access.kubeconfig), configuration, access, now)
+        return await _load_context(access.context, configuration, access, now)
     except (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise KubeUnavailableError(f"the kubeconfig's credentials can't be loaded: {error}") from error
 
@@ -105,7 +105,7 @@ async def _load_context(
     await load_kube_config_from_dict(document, client_configuration=configuration)
     configuration.proxy = configuration.proxy or _proxy(configuration.host)
     configuration.client_session_kwargs["headers"] = CIMultiDict(context.impersonation())
-    return LoadedCredentials(configuration, now, refresh_at, renewable)
+    return LoadedCredentials(access, configuration, now, refresh_at, renewable)
 
 
 async def _exec(plugin: Mapping[str, Any]) -> tuple[dict[str, str], float]:

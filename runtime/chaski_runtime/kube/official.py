@@ -13,7 +13,7 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 
 from chaski_runtime.kube.client import KubeUnavailableError
-from chaski_runtime.kube.config import KubeAccess
+from chaski_runtime.kube.config import KubeAccess, ReloadedAccess
 from chaski_runtime.kube.credentials import LoadedCredentials, load
 from chaski_runtime.kube.transport import JSON, ApiRequest, ConnectionPools
 
@@ -25,19 +25,18 @@ _UNAUTHORIZED = 401
 class OfficialTransport:
     """Implements `Transport` on the official client.
 
-    Credentials are loaded again shortly before they expire and after a 401. New connections are made with them, and when
-    the CA has changed.
+    Credentials are loaded again when their files change, shortly before they expire, and after a 401. New connections are
+    made with them.
     """
 
     def __init__(self, access: KubeAccess, user_agent: str, now: Callable[[], float] = time.time) -> None:
         """Makes no connection and runs no plugin yet. `now`: Unix seconds."""
-        self._access = access
+        self._access = ReloadedAccess(access, lambda changed: changed)
         self._user_agent = user_agent
         self._now = now
         self._credentials: LoadedCredentials | None = None
         self._loading: asyncio.Task[LoadedCredentials] | None = None
         self._pools = ConnectionPools[ApiClient]()
-        self._ca_version: tuple[int, int, int] | None = None  # of the current pool
 
     async def send(self, request: ApiRequest, timeouts: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         api = await self._api()
@@ -48,6 +47,7 @@ class OfficialTransport:
             header_params={"Accept": JSON, "Content-Type": request.content_type},
             auth_settings=["BearerToken"],
         )
+        request.admit()
         # The body passes by `param_serialize`, which copies it to replace models: there are none.
         response = await api.call_api(method, url, headers, request.body, _request_timeout=timeouts)
         if response.status == _UNAUTHORIZED and self._may_reload():
@@ -72,21 +72,20 @@ class OfficialTransport:
             KubeUnavailableError: they can't be loaded at the moment.
             OSError: a file is missing.
         """
-        loaded = self._credentials
-        if loaded is None or self._now() >= loaded.refresh_at:
-            loaded = self._credentials = await self._load()
-        api, version = self._pools.current, self._access.ca_version()
-        if api is None or api.configuration is not loaded.configuration or version != self._ca_version:
+        access, loaded = self._access.read(), self._credentials
+        if loaded is None or loaded.access is not access or self._now() >= loaded.refresh_at:
+            loaded = self._credentials = await self._load(access)
+        api = self._pools.current
+        if api is None or api.configuration is not loaded.configuration:
             api = ApiClient(loaded.configuration)
             api.user_agent = self._user_agent
-            self._ca_version = version
             await self._pools.replace(api)
         return api
 
-    async def _load(self) -> LoadedCredentials:
+    async def _load(self, access: KubeAccess) -> LoadedCredentials:
         """Loads the credentials, once for all callers: a plugin that hangs is not started a second time."""
         if self._loading is None:
-            self._loading = asyncio.create_task(load(self._access, self._now()))
+            self._loading = asyncio.create_task(load(access, self._now()))
         loading = self._loading
         try:
             async with asyncio.timeout(_LOAD_SECONDS):

@@ -4,16 +4,20 @@ Ingest has the first one. It watches one kind and checks tokens with a Pod's Ser
 official client, and each of its Pods would pay for it (docs/processes.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import aiohttp
 import orjson
 
-from chaski_runtime.kube.config import KubeAccess, plain_access
+from chaski_runtime.kube.config import KubeAccess, ReloadedAccess, plain_access
 
 JSON = "application/json"
+
+
+def admit_all() -> None:
+    """Admits every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class ApiRequest:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None  # a JSON value; None: no body
     content_type: str = JSON  # of the body
+    admit: Callable[[], None] = admit_all  # called immediately before it is sent; raises to prevent that
 
 
 class Transport(Protocol):
@@ -84,20 +89,22 @@ class AiohttpTransport:
         Raises:
             NoKubeAccessError: the access needs the official client.
         """
-        self._access = plain_access(access)
+        self._access = ReloadedAccess(plain_access(access), plain_access)
         self._headers = {"User-Agent": user_agent, "Accept": JSON}
         self._pools = ConnectionPools[aiohttp.ClientSession]()
-        self._ca_version: tuple[int, int, int] | None = None  # of the current pool
+        self._connected: KubeAccess | None = None  # the access of the current pool
 
     async def send(self, request: ApiRequest, timeouts: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        session = await self._session()
-        token = self._access.bearer_token()
+        access = self._access.read()
+        session = await self._session(access)
+        token = access.bearer_token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
+        request.admit()
         return await session.request(
             request.method,
-            self._access.server + request.path,
+            access.server + request.path,
             params=request.query,
             data=None if request.body is None else orjson.dumps(request.body),
             headers=headers,
@@ -107,15 +114,15 @@ class AiohttpTransport:
     async def close(self) -> None:
         await self._pools.close()
 
-    async def _session(self) -> aiohttp.ClientSession:
-        session, version = self._pools.current, self._access.ca_version()
-        if session is None or version != self._ca_version:
+    async def _session(self, access: KubeAccess) -> aiohttp.ClientSession:
+        session = self._pools.current
+        if session is None or access is not self._connected:
             session = aiohttp.ClientSession(
                 # Without a limit: each watch holds a connection, and calls must not wait for one of those to end.
-                connector=aiohttp.TCPConnector(ssl=self._access.ssl_context() or True, limit=0),
+                connector=aiohttp.TCPConnector(ssl=access.ssl_context() or True, limit=0),
                 headers=self._headers,
                 read_bufsize=2**20,
             )
-            self._ca_version = version
+            self._connected = access
             await self._pools.replace(session)
         return session

@@ -86,7 +86,7 @@ async def test_an_identity_token_is_used_until_it_expires(tmp_path: Path) -> Non
     with pytest.raises(KubeUnavailableError, match="expired; any kubectl command renews it"):
         await load(access, NOW + 3600)
     kubeconfig(tmp_path, SERVER, id_token(NOW + 7200))
-    assert (await load(access, NOW + 3600)).refresh_at == NOW + 7140
+    assert (await load(access.read_again(), NOW + 3600)).refresh_at == NOW + 7140
 
 
 async def test_an_identity_provider_without_a_token_is_refused(tmp_path: Path) -> None:
