@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
-_LOGGED_AFTER_SECONDS = 10.0  # one failed request is no outage
+_LOGGED_AFTER_SECONDS = 10.0  # a single failed request is not an outage
 
 
 class Reachability:

@@ -104,6 +104,10 @@ class KubeRoutes:
         is_settled = all(synced or error is not None for synced, error in states)
         return None if is_settled and any(synced for synced, _ in states) else "the routes were not listed yet"
 
+    def unreachable_seconds(self) -> float | None:
+        """How long the API server has been unreachable; 0 while it answers."""
+        return self._api.reachability.unreachable_seconds()
+
     async def follow(self) -> None:
         """Follows until cancelled."""
         async with self._api, asyncio.TaskGroup() as tasks:

@@ -88,6 +88,16 @@ class MetricsRegistry:
         text = "Seconds that are added to this machine's wall clock, because AWS's differs; 0 while it is right."
         self.gauge("chaski_clock_offset_seconds", text, (), offsets)
 
+    def observe_api_server(self, unreachable_seconds: Callable[[], float | None]) -> None:
+        """Shows how long the Kubernetes API server has been unreachable; None: the process uses none."""
+
+        def read() -> Values:
+            seconds = unreachable_seconds()
+            return {} if seconds is None else {(): seconds}
+
+        text = "Seconds since the Kubernetes API server was last reached; 0 while it answers."
+        self.gauge("chaski_api_server_unreachable_seconds", text, (), read)
+
     def observe_log_drops(self, read: Callable[[], int]) -> None:
         """Shows how many log lines were dropped since the start because the log's reader was too slow."""
         self.observed_counter("chaski_log_lines_dropped", "Log lines lost to a full pipe.", (), lambda: {(): read()})
