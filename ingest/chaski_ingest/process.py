@@ -32,6 +32,10 @@ class RouteSource(RouteDirectory, Protocol):
         """Why requests should not be sent to this process yet, or None."""
         ...
 
+    def unreachable_seconds(self) -> float | None:
+        """How long the API server has been unreachable; None where none is used."""
+        ...
+
     async def follow(self) -> None:
         """Keeps the routes up to date, until cancelled."""
         ...
@@ -70,6 +74,7 @@ async def serve(
         stack.push_async_callback(backend.close)
         await backend.measure_clock()
         routes = open_routes()
+        metrics.observe_api_server(routes.unreachable_seconds)
         authenticator = await stack.enter_async_context(open_authenticator(clock))
         tracing = await stack.enter_async_context(tracing_of("chaski-ingest"))
         ingest = Ingest(
@@ -84,6 +89,8 @@ async def serve(
         )
         server = IngestServer(ingest)
         ready = partial(_ready, server, routes)
+        # Alive also without the API server: a restart would lose the known routes, and the files of the credentials are read
+        # again without one.
         side = await health.start(listen.host, listen.metrics_port, metrics=metrics, live=lambda: None, ready=ready)
         stack.push_async_callback(side.close)
         certificate = listen.certificate

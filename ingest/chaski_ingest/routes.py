@@ -41,6 +41,10 @@ class RouteFiles:
         """Always None: the files were read at the start."""
         return None
 
+    def unreachable_seconds(self) -> float | None:
+        """Always None: no API server is used."""
+        return None
+
     async def follow(self) -> None:
         """Reloads changed files every five seconds until cancelled."""
         while True:

@@ -80,7 +80,7 @@ class Arguments:
         _option(
             "--unreachable-seconds",
             "Without the API server after which the liveness probe fails.",
-            **_seconds | {"min": 60},
+            **_seconds | {"min": 10, "max": 86_400},
         ),
     ] = 600.0
     busy_seconds: Annotated[

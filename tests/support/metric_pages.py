@@ -46,6 +46,7 @@ def take_process_metrics(registry: MetricsRegistry) -> None:
     backend.dynamodb_request("PutItem", "throttled")
     registry.observe_log_drops(lambda: 5)
     registry.observe_clock(lambda: -7_200.0)
+    registry.observe_api_server(lambda: 42.0)
 
 
 def take_ingest_metrics(registry: MetricsRegistry) -> IngestMetrics:

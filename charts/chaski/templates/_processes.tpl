@@ -26,6 +26,7 @@
 - --installation={{ . }}
 {{- end }}
 - --scale-down-window-seconds={{ .Values.operator.scaleDownWindowSeconds }}
+- --unreachable-seconds={{ .Values.operator.unreachableSeconds }}
 - --lease-name={{ include "chaski.fullname" . }}-operator
 - --log-level={{ .Values.operator.logLevel }}
 {{- end -}}

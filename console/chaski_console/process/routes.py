@@ -33,6 +33,10 @@ class RouteSource(Protocol):
         """Why the process is not ready; None if it is."""
         ...
 
+    def unreachable_seconds(self) -> float | None:
+        """How long the API server has been unreachable; None where none is used."""
+        ...
+
     async def follow(self) -> None:
         """Keeps the routes up to date until cancelled."""
         ...
@@ -59,6 +63,9 @@ class FileRoutes:
         return RouteSnapshot(self._routes.values())
 
     def unready_reason(self) -> str | None:
+        return None
+
+    def unreachable_seconds(self) -> float | None:
         return None
 
     async def follow(self) -> None:
@@ -88,6 +95,10 @@ class ClusterRoutes:
     def unready_reason(self) -> str | None:
         """Until the routes were listed for the first time."""
         return self._routes.unready_reason()
+
+    def unreachable_seconds(self) -> float | None:
+        """0 while it answers."""
+        return self._routes.unreachable_seconds()
 
     async def follow(self) -> None:
         await self._routes.follow()

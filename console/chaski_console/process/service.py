@@ -78,10 +78,12 @@ class _Service:
                 )
                 stack.push_async_callback(console.close)
                 if options.metrics_port is not None:
+                    metrics = MetricsRegistry()
+                    metrics.observe_api_server(routes.unreachable_seconds)
                     side = await health.start(
                         options.host,
                         options.metrics_port,
-                        metrics=MetricsRegistry(),
+                        metrics=metrics,
                         live=partial(_liveness_error, following),
                         ready=routes.unready_reason,
                     )

@@ -26,6 +26,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an endpoint without a scheme": ({"aws": {"endpoints": {"sqs": "sqs:9324"}}}, "sqs"),
     "an invalid log level": ({"operator": {"logLevel": "verbose"}}, "logLevel"),
     "a window of hours": ({"operator": {"scaleDownWindowSeconds": 3601}}, "scaleDownWindowSeconds"),
+    "a liveness limit shorter than a slow answer": ({"operator": {"unreachableSeconds": 5}}, "unreachableSeconds"),
     "an invalid window": ({"operator": {"scaleDownWindowSeconds": "5m"}}, "scaleDownWindowSeconds"),
     "a namespace twice": ({"watchNamespaces": ["a", "a"]}, "watchNamespaces"),
     "an invalid namespace": ({"watchNamespaces": ["Team_A"]}, "watchNamespaces"),

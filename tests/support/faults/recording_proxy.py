@@ -5,6 +5,7 @@ It runs in a thread of its own, so that tests without a loop can use it.
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class ProxiedRequest:
     path: str  # with the query
     target: str  # X-Amz-Target: AmazonSQS.CreateQueue
     body: bytes
+    at: float = field(default_factory=time.monotonic, compare=False)  # when it arrived
 
     @property
     def writes(self) -> bool:
