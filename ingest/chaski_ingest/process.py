@@ -89,9 +89,7 @@ async def serve(
         )
         server = IngestServer(ingest)
         ready = partial(_ready, server, routes)
-        # Alive also without the API server: a restart would lose the known routes, and the files of the credentials are read
-        # again without one.
-        side = await health.start(listen.host, listen.metrics_port, metrics=metrics, live=lambda: None, ready=ready)
+        side = await health.start(listen.host, listen.metrics_port, metrics=metrics, live=_live, ready=ready)
         stack.push_async_callback(side.close)
         certificate = listen.certificate
         port = await server.start(listen.host, listen.port, certificate.context if certificate else None)
@@ -103,6 +101,11 @@ async def serve(
         await stop.wait()
         _log.info("stopping: new requests are refused, requests in progress are completed")
     _log.info("stopped")
+
+
+def _live() -> str | None:
+    """Always alive: a restart would lose the known routes, and no credentials are kept that it would read again."""
+    return None
 
 
 def _ready(server: IngestServer, routes: RouteSource) -> str | None:

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from support.kube.api_server import KubeApi
 from support.operator.processes import QUICK, kubelets, operator, until
@@ -12,6 +13,7 @@ from support.operator.routes import OperatedRoute
 pytestmark = pytest.mark.timeout(400)  # many waits, each with its own deadline, on a shared machine
 
 SHORT_LEASE = ("--lease-seconds", "3")
+UNREACHABLE = "chaski_api_server_unreachable_seconds"
 LONG_LEASE = ("--lease-seconds", "15")  # on a busy machine a live process must not lose it
 
 
@@ -69,3 +71,31 @@ def test_second_operator_takes_over_when_the_first_dies(kube: KubeApi, tmp_path:
         route.apply(delivery={"timeoutSeconds": 42})
         route.ready()
         assert second.api.writes()
+
+
+@pytest.mark.promise(10)
+def test_operator_without_the_api_server_is_not_alive_after_a_time(kube: KubeApi, tmp_path: Path, moto: str) -> None:
+    """With the Lease and when it was lost; metric and log say so. It works again without a restart."""
+    namespace = kube.make_namespace()
+    flags = (*QUICK, *SHORT_LEASE, "--unreachable-seconds", "10", "--resync-seconds", "300")
+    with operator(kube, tmp_path, moto, namespace, flags=flags) as op, kubelets(kube, namespace):
+        op.start()
+        route = OperatedRoute(op, namespace)
+        route.apply()
+        route.ready()
+        assert (op.probe("healthz"), op.metric(UNREACHABLE)) == (200, 0)
+        op.api.refuse = lambda _: web.Response(status=503)
+        until(lambda: op.metric(UNREACHABLE) > 0, "the metric stays")
+        assert op.probe("healthz") == 200
+        until(lambda: op.probe("healthz") == 503, "it stays alive")
+        assert op.metric(UNREACHABLE) > 10
+        log = op.log.read_text()
+        for line in ("lost the Lease", "the Kubernetes API server was not reached for", "not alive: "):
+            assert line in log
+        op.api.refuse = lambda _: None
+        until(lambda: op.probe("healthz") == 200, "it stays dead")
+        until(lambda: "the Kubernetes API server is reached again" in op.log.read_text(), "the end is not logged")
+        route.apply(delivery={"timeoutSeconds": 41})
+        route.ready()
+        assert op.process is not None
+        assert op.process.poll() is None

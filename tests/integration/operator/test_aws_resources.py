@@ -1,6 +1,7 @@
 """When the queues and tables of a route are read again."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -140,3 +141,25 @@ async def test_failure_is_never_remembered(provisioned: ProvisionedRoute, monkey
         with pytest.raises(ProvisionError):
             await provisioned.ensure()
     assert await provisioned.reads() > 0
+
+
+async def test_calls_that_outlive_their_task_are_waited_for(provisioned: ProvisionedRoute) -> None:
+    """A thread can't be cancelled; the Lease is neither released nor acquired again before it has ended."""
+    began, go_on, real = threading.Event(), threading.Event(), provisioned.aws.aws
+
+    class Held:
+        def call(self, service: str, operation: str, request: Mapping[str, Any], /) -> Mapping[str, Any]:
+            began.set()
+            go_on.wait(60)
+            return real.call(service, operation, request)
+
+    assert await provisioned.resources.ended(0)
+    provisioned.aws.aws = Held()
+    provisioned.resources.invalidate(provisioned.route.key)
+    task = asyncio.create_task(provisioned.ensure())
+    await asyncio.to_thread(began.wait, 60)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not await provisioned.resources.ended(0.1)
+    go_on.set()
+    assert await provisioned.resources.ended(60)

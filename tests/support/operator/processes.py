@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,7 @@ from chaski_runtime.kube.config import kube_access
 from support.faults.recording_proxy import RecordingProxy, recording_proxy
 from support.kube.api_server import KubeApi
 from support.kube.http import DEPLOYMENTS, KubeHttp
+from support.metric_pages import value
 from support.operator.provisioning import boto
 
 BIN = Path(sys.executable).parent
@@ -91,6 +94,19 @@ class Operator:
         """The metrics URL of the process that was started last."""
         entries = [json.loads(line) for line in self.log.read_text().splitlines() if '"ready"' in line]
         return str(entries[-1]["chaski.metrics.url"])
+
+    def probe(self, name: str) -> int:
+        """The status of `healthz` or `readyz`."""
+        try:
+            with urllib.request.urlopen(self.metrics_url().replace("metrics", name), timeout=10) as response:  # noqa: S310 - of the process that the test runs
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples."""
+        with urllib.request.urlopen(self.metrics_url(), timeout=10) as page:  # noqa: S310 - as above
+            return value(page.read().decode(), name)
 
     def boto(self) -> BotoAws:
         """A client that bypasses the gate, so that its calls are not counted."""

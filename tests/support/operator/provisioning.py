@@ -1,6 +1,6 @@
 """Provisioning against emulators, with calls recorded and interrupted at a given write."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,9 @@ class Counted:
         return response
 
 
-def boto(sqs_url: str | None = None, dynamodb_url: str | None = None) -> BotoAws:
+def boto(
+    sqs_url: str | None = None, dynamodb_url: str | None = None, admit: Callable[[], None] | None = None
+) -> BotoAws:
     """Real boto3 clients, at the given endpoints or botocore's defaults."""
 
     def open_session() -> Session:
@@ -60,7 +62,7 @@ def boto(sqs_url: str | None = None, dynamodb_url: str | None = None) -> BotoAws
         session.set_default_client_config(Config(retries={"total_max_attempts": 2, "mode": "standard"}))
         return session
 
-    return BotoAws(open_session, endpoints={"sqs": sqs_url, "dynamodb": dynamodb_url})
+    return BotoAws(open_session, endpoints={"sqs": sqs_url, "dynamodb": dynamodb_url}, admit=admit)
 
 
 def route_of(name: str = "conversations", namespace: str = "helpdesk", **spec: Any) -> Route:
