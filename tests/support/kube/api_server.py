@@ -103,7 +103,7 @@ class KubeApi:
         """The audit log's entries (verb, user, objectRef, userAgent, ...); a watch has one when it ends."""
         lines = (self.folder / "audit.log").read_bytes().splitlines(keepends=True)
         entries = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        return [each for each in entries if user is None or each["user"]["username"] == user]
+        return [each for each in entries if user is None or each["user"].get("username") == user]
 
     def down(self, *, etcd: bool = False) -> None:
         """Kills the API server with SIGKILL until `up`, and etcd with it if asked. Not for the shared one."""
