@@ -286,6 +286,14 @@ def test_the_operator_never_has_two_pods() -> None:
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
 
 
+@pytest.mark.parametrize(("values", "seconds"), [({}, 600), ({"operator": {"unreachableSeconds": 90}}, 90)])
+def test_the_operators_liveness_limit_is_its_flag(values: dict[str, Any], seconds: int) -> None:
+    """The operator reads it."""
+    deployments = of_kind(render(values), "Deployment")
+    spec = next(each for each in deployments if each["metadata"]["name"] == "chaski-operator")["spec"]
+    assert f"--unreachable-seconds={seconds}" in spec["template"]["spec"]["containers"][0]["args"]
+
+
 def test_a_digest_takes_precedence_over_a_tag() -> None:
     """So the image is exactly the reviewed one."""
     image = {"repository": "registry.example/chaski/ingest", "tag": "1.2.3", "digest": "sha256:" + "a" * 64}

@@ -56,6 +56,7 @@ def faketime(offset_seconds: int) -> dict[str, str]:
 
 
 @needs_faketime
+@pytest.mark.slow
 @pytest.mark.promise(7)
 @pytest.mark.parametrize("offset_seconds", [30, -30])
 def test_clocks_that_differ_neither_steal_nor_keep_the_lease(

@@ -31,9 +31,16 @@ def test_defaults_match_the_documentation() -> None:
     """All namespaces; the Lease in the Pod's own."""
     made = settings("--worker-image", "i:1")
     assert (made.namespaces, made.installation, made.intervals.resync_seconds) == ((), "", 300)
-    assert made.intervals.down_window_seconds == 300
+    assert (made.intervals.down_window_seconds, made.intervals.unreachable_seconds) == (300, 600)
     assert (made.lease.namespace, made.lease.name, made.lease.duration_seconds) == ("chaski", "chaski-operator", 15)
+    assert (made.lease.renew_seconds, made.lease.call_seconds, made.lease.deadline_seconds) == (2, 3, 10)
     assert made.workers.environment == {}
+
+
+def test_a_shorter_lease_is_given_up_and_renewed_sooner() -> None:
+    """In the same proportions."""
+    lease = settings("--worker-image", "i", "--lease-seconds", "6", "--unreachable-seconds", "90").lease
+    assert (lease.renew_seconds, lease.call_seconds, lease.deadline_seconds) == (0.8, 1.2, 4)
 
 
 def test_environment_sets_flags_and_a_flag_takes_precedence() -> None:
@@ -98,6 +105,7 @@ def test_replays_share_the_workers_environment_but_not_their_role() -> None:
         ["--worker-image", "i", "--resync-seconds", "nan"],
         ["--worker-image", "i", "--resync-seconds", "inf"],
         ["--worker-image", "i", "--scale-down-window-seconds", "3601"],
+        ["--worker-image", "i", "--unreachable-seconds", "9"],
         ["--worker-image", "i", "--metrics-port", "x"],
     ],
     ids=str,

@@ -62,6 +62,8 @@ async def test_a_renewed_authority_is_trusted_without_a_restart(tmp_path: Path, 
         replace(file, old)
         with pytest.raises(KubeUnavailableError, match="certificate"):
             await api.get("/x")
+        replace(file, new)
+        await api.get("/x")
 
 
 @pytest.mark.promise(10)
