@@ -61,6 +61,11 @@ class OperatorMetrics(MetricsRegistry):
             lambda: {key: int(value) for key, value in read().items()},
         )
 
+    def observe_left(self, read: Callable[[], Mapping[tuple[str, ...], int]]) -> None:
+        """Shows the routes that another installation serves, by namespace, route and installation."""
+        description = "Routes that this operator leaves alone, since another installation serves them."
+        self.gauge("chaski_routes_left", description, (*ROUTE, "installation"), read)
+
     def observe_replicas(self, read: Callable[[], Mapping[tuple[str, ...], int]]) -> None:
         """Shows replicas by namespace, route, queue and state: wanted, set or ready."""
         self.gauge("chaski_replicas", "Worker Pods by state.", (*QUEUE, "state"), read)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.desired import ProvisionSettings, desired
 from chaski_aws.provision.errors import ProvisionError
-from chaski_aws.provision.state import Observed, ObservedQueue, ObservedTable, generations_of, is_ours
+from chaski_aws.provision.state import Observed, ObservedQueue, ObservedTable, generations_of, is_ours, owner_of
 from chaski_aws.sqs.queue import counts_of
 from chaski_core.ports import QueueCounts
 from chaski_core.route.model import Route
@@ -38,6 +38,19 @@ def observe(aws: Aws, route: Route, settings: ProvisionSettings, previous: Resol
     ours = {name for name, queue in found.items() if is_ours(queue.tags, route, settings.owner)}
     queues = {name: queue for name, queue in found.items() if name in ours | wanted}
     return Observed(queues, observe_table(aws, table_name(route)), frozenset(ours))
+
+
+def observe_owners(aws: Aws, route: Route) -> frozenset[str]:
+    """The installations whose tags for this route its queues and its table carry; empty where none of them exists.
+
+    Raises:
+        ProvisionError: a read failed.
+    """
+    tags = [queue.tags for queue in observe_queues(aws, list_queue_names(aws, route)).values()]
+    table = observe_table(aws, table_name(route))
+    if table is not None and table.tags:
+        tags.append(table.tags)
+    return frozenset(owner for each in tags if (owner := owner_of(each, route)) is not None)
 
 
 def list_queue_names(aws: Aws, route: Route) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from chaski_operator.installation import Installation
 from chaski_operator.kube.cache import ObjectCache
 from chaski_operator.kube.events import Event, post_events
 from chaski_operator.kube.status import status_document
@@ -18,15 +19,29 @@ MANAGER = "chaski-autoscaler"  # field manager of its part of the status
 class ClusterView:
     """The routes, Deployments and Pods of the served namespaces."""
 
-    def __init__(self, api: KubeApi, cache: ObjectCache, reconcile: Callable[[Key], None], *, identity: str) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        cache: ObjectCache,
+        installation: Installation,
+        reconcile: Callable[[Key], None],
+        *,
+        identity: str,
+    ) -> None:
         self._api = api
         self._cache = cache
+        self._installation = installation
         self._reconcile = reconcile
         self._identity = identity
 
-    def routes(self) -> Mapping[Key, Document]:
-        """All ChaskiRoutes."""
-        return self._cache.by_key(ROUTE)
+    def keys(self) -> set[Key]:
+        """Keys of the ChaskiRoutes that no other installation serves."""
+        return {key for key, each in self._cache.by_key(ROUTE).items() if not self._installation.leaves(each)}
+
+    def route(self, key: Key) -> Document | None:
+        """A ChaskiRoute; None if it does not exist, or another installation serves it."""
+        route = self._cache.get(ROUTE, *key)
+        return None if route is None or self._installation.leaves(route) else route
 
     def deployment(self, namespace: str, name: str) -> Document | None:
         """A worker Deployment."""

@@ -48,22 +48,22 @@ class ScalerLoop:
         intervals = self._deps.intervals
         try:
             while True:
-                routes = self._deps.cluster.routes()
-                for key in routes:
+                keys = self._deps.cluster.keys()
+                for key in keys:
                     # Spreads the routes, and lets the reconciler write first after a start.
                     self._queue.add(key, self._random() * min(1.0, intervals.check_seconds))
-                for key in self._scalers.keys() - routes.keys():
+                for key in self._scalers.keys() - keys:
                     self._queue.enqueue(key)  # which forgets it
                 await asyncio.sleep(intervals.roster_seconds)
         finally:
             await self._queue.stop()
 
     async def _check(self, key: Key) -> float | None:
-        """Checks a route; returns the seconds until the next check, None if the route is deleted.
+        """Checks a route; returns the seconds until the next check, None if it was deleted or is another installation's.
 
         A stop does not interrupt a check in the middle of a write, unless it hangs.
         """
-        document = self._deps.cluster.routes().get(key)
+        document = self._deps.cluster.route(key)
         if document is None:
             self._scalers.pop(key, None)
             return None

@@ -1,12 +1,15 @@
 """A queue of keys to reconcile: at once after a change, periodically otherwise, with exponential backoff after failures.
 
-Each key has a task of its own, so one that hangs or fails delays no other.
+Each key has a task of its own, so one that hangs or fails delays no other. Changes that follow each other closely are
+reconciled at a growing interval, so that another writer who answers each of the operator's writes with one of its own (an
+admission webhook, another field manager) causes no hot loop.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from chaski_core.errors import ChaskiError
 from chaski_core.retry.backoff import Backoff
@@ -18,6 +21,31 @@ Key = tuple[str, str]  # namespace, name
 Reconcile = Callable[
     [Key], Awaitable[float | None]
 ]  # seconds until the next reconciliation; None: the object is deleted
+
+
+_BURST = 5.0  # a new route, its Deployments and their Pods cause this many changes within seconds
+_RECOVERY_SECONDS = 10.0
+_PACE = Backoff(first_seconds=1.0, longest_seconds=60.0)
+
+
+@dataclass(slots=True)
+class EventPace:
+    """The least interval between two reconciliations of one key that changes caused. Pure: times are arguments.
+
+    Five may follow each other at once; then 1 s, 2 s, 4 s and so on lie between two. Every ten seconds one is forgotten, so
+    that a key whose changes never end is reconciled about every ten seconds.
+    """
+
+    _level: float = 0.0  # reconciliations that count
+    _at: float = 0.0  # of the last one
+
+    def next_delay(self, now: float) -> float:
+        """Seconds that the reconciliation caused by a change at `now` (seconds, monotonic) must wait; counts it."""
+        self._level = max(0.0, self._level - (now - self._at) / _RECOVERY_SECONDS)
+        surplus = self._level - _BURST
+        delay = 0.0 if surplus < 0 else _PACE.seconds(1 + int(surplus))
+        self._level, self._at = self._level + 1.0, now
+        return delay
 
 
 class WorkQueue:
@@ -55,10 +83,12 @@ class WorkQueue:
         self._tasks.clear()
 
     async def _run(self, key: Key, enqueued: asyncio.Event, seconds: float) -> None:
-        failures = 0
+        failures, pace, loop = 0, EventPace(), asyncio.get_running_loop()
         if seconds:
             await _wait(enqueued, seconds)
         while True:
+            if enqueued.is_set():
+                await asyncio.sleep(pace.next_delay(loop.time()))
             enqueued.clear()
             try:
                 async with self._slots:

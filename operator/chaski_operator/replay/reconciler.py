@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from chaski_core.ports import Clock
+from chaski_operator.installation import Installation
 from chaski_operator.kube.cache import ObjectCache
 from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import REPLAY, ROUTE, Object
@@ -32,9 +33,12 @@ _MAX_PODS = "50"
 class ReplayReconciler:
     """All ChaskiReplays of the served namespaces."""
 
-    def __init__(self, api: KubeApi, cache: ObjectCache, settings: OperatorSettings, clock: Clock) -> None:
+    def __init__(
+        self, api: KubeApi, cache: ObjectCache, installation: Installation, settings: OperatorSettings, clock: Clock
+    ) -> None:
         self._api = api
         self._cache = cache
+        self._installation = installation
         self._settings = settings
         self._clock = clock
         timeout = aiohttp.ClientTimeout(total=_PROGRESS_TIMEOUT_SECONDS)
@@ -49,6 +53,9 @@ class ReplayReconciler:
         replay = self._cache.get(REPLAY, *key)
         if replay is None or replay["metadata"].get("deletionTimestamp"):
             return None  # the garbage collector deletes its Job
+        route = self._cache.get(ROUTE, key[0], replay["spec"]["routeRef"]["name"])
+        if route is not None and self._installation.leaves(route):
+            return self._settings.intervals.resync_seconds
         seen = await self._observe(replay)
         decision = decide(seen, self._settings.intervals.replay_seconds)
         if decision.action is not None and not await self._act(seen, decision.action):

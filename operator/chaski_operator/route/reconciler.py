@@ -10,6 +10,8 @@ From a spec to its status, with the types that carry it:
 5. apply: `Applier` writes those that differ; the `RouteObservation` gets the result, the Deployments, and Pods that fail.
 6. report: `conditions_for` returns `Condition`s of the observation, `status_of` the status (JSON), `events_for` `Event`s.
 
+Before all that, `Installation.claim` decides whether this installation serves the route; otherwise nothing is done.
+
 A process that is killed anywhere leaves a state from which the next reconciliation continues: the finalizer is set before
 anything is created on AWS, queues before the objects that use them, and the state is read from AWS's tags and the
 cluster, not from memory.
@@ -25,6 +27,7 @@ from chaski_aws.provision.errors import ProvisionError
 from chaski_core.errors import ChaskiError, InvalidRouteError
 from chaski_core.ports import Clock
 from chaski_operator.expiry.status import is_sweeping
+from chaski_operator.installation import GRACE_SECONDS, Claim, Installation
 from chaski_operator.kube.apply import Applier, ForeignObjectError
 from chaski_operator.kube.cache import ObjectCache
 from chaski_operator.kube.events import WARNING, post_events
@@ -72,6 +75,7 @@ class Reconciler:
         aws: AwsResources,
         cache: ObjectCache,
         loader: RouteLoader,
+        installation: Installation,
         settings: OperatorSettings,
         metrics: OperatorMetrics,
         clock: Clock,
@@ -81,6 +85,7 @@ class Reconciler:
         self._aws = aws
         self._cache = cache
         self._loader = loader
+        self._installation = installation
         self._applier = Applier(api, cache)
         self._settings = settings
         self._metrics = metrics
@@ -92,12 +97,17 @@ class Reconciler:
         """Reconciles a route; returns the seconds until the next time, None if the route is deleted."""
         document = self._cache.get(ROUTE, *key)
         if document is None:
-            self._progress.pop(key, None)
-            self._loader.forget(key)
-            self._aws.forget("/".join(key))
+            self._forget(key)
+            self._installation.forget(key)
             return None
         is_deleted = bool(document["metadata"].get("deletionTimestamp"))
         if policy.is_paused(document) and not is_deleted:
+            return self._settings.intervals.resync_seconds
+        claim, document = await self._installation.claim(document, self._owners)
+        if claim is Claim.WAIT:
+            return GRACE_SECONDS / 2
+        if claim is Claim.ANOTHERS:
+            self._forget(key)
             return self._settings.intervals.resync_seconds
         progress = self._progress.setdefault(key, _Progress())
         with reconcile_span(self._tracing, key) as finish:
@@ -117,6 +127,16 @@ class Reconciler:
             result = observation.result
             self._metrics.reconciled(namespace=key[0], route=key[1], result=result, duration_seconds=seconds)
         return policy.next_reconcile(observation, progress.failures, self._settings.intervals)
+
+    async def _owners(self, document: Object) -> frozenset[str]:
+        """The installations whose tags a route's queues and table carry; raises ProvisionError."""
+        return await self._aws.owners(route_to_delete(document))
+
+    def _forget(self, key: Key) -> None:
+        """Drops all that is remembered of a route."""
+        self._progress.pop(key, None)
+        self._loader.forget(key)
+        self._aws.forget("/".join(key))
 
     async def _reconcile(self, key: Key, document: Object, progress: _Progress) -> RouteObservation:
         document = await self._with_finalizer(key, document)

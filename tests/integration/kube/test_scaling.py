@@ -19,6 +19,7 @@ from chaski_operator.autoscaling.cluster_view import ClusterView
 from chaski_operator.autoscaling.dependencies import ScalerDependencies, ScalerIntervals
 from chaski_operator.autoscaling.loop import ScalerLoop
 from chaski_operator.autoscaling.policy import ScalingLimits
+from chaski_operator.installation import Installation
 from chaski_operator.kube.cache import ObjectCache
 from chaski_operator.manifests.kinds import DEPLOYMENT as DEPLOYMENTS
 from chaski_operator.manifests.kinds import POD, ROUTE, Kind
@@ -160,7 +161,9 @@ class ScalingCluster:
             api = await stack.enter_async_context(KubeApi(access, user_agent="autoscaler"))
             cache = ObjectCache()
             dependencies = ScalerDependencies(
-                cluster=ClusterView(api, cache, lambda _: None, identity="test"),
+                cluster=ClusterView(
+                    api, cache, Installation(api, cache, clock, "test"), lambda _: None, identity="test"
+                ),
                 loader=RouteLoader(),
                 read_queue=self.queues.read,
                 scrape_pods=scraper.scrape,
@@ -331,7 +334,9 @@ async def test_number_that_was_set_meanwhile_is_not_overwritten(cluster: Scaling
     await cluster.scale(5)
     access = kube_access({"KUBECONFIG": str(cluster.server.user_kubeconfig(user))})
     async with KubeApi(access, user_agent="autoscaler") as api:
-        view = ClusterView(api, ObjectCache(), lambda _: None, identity="test")
+        cache = ObjectCache()
+        installation = Installation(api, cache, SystemClock(), "test")
+        view = ClusterView(api, cache, installation, lambda _: None, identity="test")
         with pytest.raises(Exception, match="5 Pods now, not 1"):
             await view.scale(cluster.namespace, DEPLOYMENT, was=1, replicas=2)
         await view.scale(cluster.namespace, DEPLOYMENT, was=5, replicas=7)

@@ -94,8 +94,11 @@ class FakeCluster(ClusterView):
                 self.replicas[each.name] = replicas
         return key
 
-    def routes(self) -> Mapping[Key, Document]:
-        return self.documents
+    def keys(self) -> set[Key]:
+        return set(self.documents)
+
+    def route(self, key: Key) -> Document | None:
+        return self.documents.get(key)
 
     def deployment(self, namespace: str, name: str) -> Document | None:
         del namespace
