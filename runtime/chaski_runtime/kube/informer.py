@@ -21,7 +21,7 @@ from chaski_runtime.kube.client import (
 
 _log = logging.getLogger(__name__)
 
-_PAGE = "500"
+_PAGE = "25"  # objects in one response, each of up to 1.5 MB: only the extracted part of a page outlives it
 _BACKOFF = Backoff(first_seconds=0.5, longest_seconds=30.0)
 _SHORTEST_WATCH_SECONDS = 1.0  # a watch that ends sooner is followed by a pause
 
@@ -95,22 +95,23 @@ class Informer(Generic[T]):
                 await self._pause(failures, error)
 
     async def _list(self) -> str:
-        listed: dict[Key, Object] = {}
+        listed: dict[Key, tuple[str, T] | None] = {}  # version and extracted part; None: unchanged
         query = {"labelSelector": self._selector, "limit": _PAGE}
         while True:
             page = await self._api.get(self._path, **query)
-            listed |= {_key(each): each for each in page.get("items") or ()}
-            more = page["metadata"].get("continue")
-            if not more:
+            listed |= {_key(each): self._read(_key(each), each) for each in page.get("items") or ()}
+            metadata = page["metadata"]
+            del page
+            if not metadata.get("continue"):
                 break
-            query["continue"] = more
+            query["continue"] = metadata["continue"]
         for key in [key for key in self._items if key not in listed]:
             self._remove(key)
-        for key, each in listed.items():
-            self._put(key, each)
+        for key, read in listed.items():
+            self._put(key, read)
         self.synced = True
         self._on_answer()
-        return str(page["metadata"]["resourceVersion"])
+        return str(metadata["resourceVersion"])
 
     async def _watch(self, version: str) -> str:
         async for event in self._api.watch(self._path, version, labelSelector=self._selector):
@@ -123,22 +124,25 @@ class Informer(Generic[T]):
             if event["type"] == "DELETED":
                 self._remove(_key(changed))
             elif event["type"] in ("ADDED", "MODIFIED"):
-                self._put(_key(changed), changed)
+                self._put(_key(changed), self._read(_key(changed), changed))
         self._on_answer()
         return version
 
-    def _put(self, key: Key, document: Object) -> None:
+    def _read(self, key: Key, document: Object) -> tuple[str, T] | None:
+        """Version and extracted part of an object; None if it is known already, or unreadable."""
         version = str(document["metadata"].get("resourceVersion", ""))
         if key in self._items and self._versions[key] == version:
-            return
+            return None
         try:
-            kept = self._extract(document)
+            return version, self._extract(document)
         except Exception:  # noqa: BLE001 - one unreadable object must not stop the others
             _log.exception("%s: could not read %s/%s", self._path, *key)
-            return
-        self._items[key] = kept
-        self._versions[key] = version
-        self._notify(key, kept)
+            return None
+
+    def _put(self, key: Key, read: tuple[str, T] | None) -> None:
+        if read is not None:
+            self._versions[key], self._items[key] = read
+            self._notify(key, read[1])
 
     def _remove(self, key: Key) -> None:
         if key in self._items:

@@ -1,13 +1,19 @@
 """The routes of a cluster: every ChaskiRoute whose queues the operator has created, followed by a watch.
 
 A route is served from `status.resolved`. While the API server is unreachable, the last known routes are served.
+
+Anyone who may create ChaskiRoutes in one namespace can make them large, so no document is kept of a route that is not served,
+and the documents of one namespace that are served have a limit together.
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import orjson
 
 from chaski_core.errors import InvalidRouteError
 from chaski_core.ports import Clock
@@ -16,11 +22,13 @@ from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
 from chaski_core.route.validation.crd import GROUP_VERSION, KIND, known_part
-from chaski_runtime.kube.client import KubeApi, Object, object_path
+from chaski_runtime.kube.client import KubeApi, KubeApiError, Object, object_path
 from chaski_runtime.kube.informer import Informer, Key
 
 _log = logging.getLogger(__name__)
 _PLURAL = "chaskiroutes"
+_MAX_NAMESPACE_BYTES = 32 * 1024 * 1024  # of the served specs, as JSON; a usual one has 2 KB
+_RETRY_SECONDS = 30.0  # between two attempts to serve a route that was over the limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,8 @@ class Unserved:
     """A route that exists, but can't be used now."""
 
     status: int  # of HTTP. 404: not accepted, or being deleted; 503: ask again
-    detail: str  # why
+    detail: str  # why; with 404 it may quote the spec, so it is for logs and for people who may read the route
+    route: Route | None = field(default=None, compare=False)  # with 503: whose producers may know it; None: all clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +48,17 @@ class _RouteState:
     deleted: bool
     refused: str | None  # why the operator does not accept this generation
     resolved: Mapping[str, Any] | None
-    document: Mapping[str, Any]  # for its spec
+    document: Mapping[str, Any]  # for its spec; empty if it can't be served
+    digest: bytes  # of the document
+    size: int  # of the document, in bytes as JSON
 
     def same_as(self, other: "_RouteState") -> bool:
         """Whether these parts are the same; the counts in the status, which change every minute, are not among them.
 
         After a restore of etcd, another spec may have a generation that was in use before.
         """
-        own = (self.generation, self.deleted, self.refused, self.resolved, self.document)
-        return own == (other.generation, other.deleted, other.refused, other.resolved, other.document)
+        own = (self.generation, self.deleted, self.refused, self.resolved, self.digest)
+        return own == (other.generation, other.deleted, other.refused, other.resolved, other.digest)
 
 
 class KubeRoutes:
@@ -66,9 +77,11 @@ class KubeRoutes:
         self._served: dict[Key, ResolvedRoute] = {}
         self._unserved: dict[Key, Unserved] = {}
         self._states: dict[Key, _RouteState] = {}
+        self._sizes: dict[str, dict[str, int]] = {}  # of the served documents, by namespace and name
+        self._too_large: set[Key] = set()
         self._informers = {
             each: Informer(
-                api, object_path(GROUP_VERSION, _PLURAL, each), _state_of, clock, random, on_change=self._changed
+                api, object_path(GROUP_VERSION, _PLURAL, each), self._observed, clock, random, on_change=self._removed
             )
             for each in namespaces or (None,)
         }
@@ -113,6 +126,37 @@ class KubeRoutes:
         async with self._api, asyncio.TaskGroup() as tasks:
             for informer in self._informers.values():
                 tasks.create_task(informer.run())
+            tasks.create_task(self._retry_too_large())
+
+    def _observed(self, document: Object) -> int:
+        """Takes a new state of a route; returns its generation, so that the informer keeps no document."""
+        state = _state_of(document)
+        self._changed((document["metadata"]["namespace"], document["metadata"]["name"]), state)
+        return state.generation
+
+    def _removed(self, key: Key, generation: int | None) -> None:
+        if generation is None:
+            self._changed(key, None)
+
+    async def _retry_too_large(self) -> None:
+        """Reads the routes again that were over their namespace's limit; nothing else was kept of them."""
+        while True:
+            await asyncio.sleep(_RETRY_SECONDS)
+            for key in list(self._too_large):
+                if self._space(key) < self._states[key].size:
+                    continue
+                try:
+                    document = await self._api.find(object_path(GROUP_VERSION, _PLURAL, *key))
+                except KubeApiError:
+                    break  # the informer logs it
+                if document is not None and key in self._too_large:
+                    self._states.pop(key)
+                    self._observed(document)
+
+    def _space(self, key: Key) -> int:
+        """Bytes that the route's document may have, beside those of the other served routes of its namespace."""
+        sizes = self._sizes.get(key[0], {})
+        return _MAX_NAMESPACE_BYTES - sum(sizes.values()) + sizes.get(key[1], 0)
 
     def _is_listed(self, namespace: str) -> bool:
         informer = self._informers.get(None) or self._informers.get(namespace)
@@ -121,22 +165,35 @@ class KubeRoutes:
     def _changed(self, key: Key, state: _RouteState | None) -> None:
         before = self._states.pop(key, None)
         if state is None:
-            self._served.pop(key, None)
-            self._unserved.pop(key, None)
+            self._drop(key)
             _log.info("%s/%s was deleted", *key)
             return
-        self._states[key] = state
+        self._states[key] = replace(state, document={})
         if before is not None and before.same_as(state):
             return
-        result = _decide(state, self._served.get(key))
-        self._served.pop(key, None)
-        self._unserved.pop(key, None)
+        space, served = self._space(key), self._served.get(key)
+        result = _decide(state, served) if state.size <= space else _over_limit(key, state.size, space)
+        size = self._sizes.get(key[0], {}).get(key[1], 0) if result is served else state.size
+        self._drop(key)
+        if state.size > space:
+            self._too_large.add(key)
         if isinstance(result, ResolvedRoute):
             self._served[key] = result
+            self._sizes.setdefault(key[0], {})[key[1]] = size
             _log.info("%s/%s is served: generation %d of its queues", *key, result.current.number)
         else:
             self._unserved[key] = result
             _log.warning("%s/%s is not served: %s", *key, result.detail)
+
+    def _drop(self, key: Key) -> None:
+        """Forgets how a route is served, or why it is not."""
+        self._served.pop(key, None)
+        self._unserved.pop(key, None)
+        self._too_large.discard(key)
+        sizes = self._sizes.get(key[0], {})
+        sizes.pop(key[1], None)
+        if not sizes:
+            self._sizes.pop(key[0], None)
 
 
 def _state_of(document: Object) -> _RouteState:
@@ -147,13 +204,29 @@ def _state_of(document: Object) -> _RouteState:
         for each in status.get("conditions") or ()
         if (each.get("type"), each.get("status"), each.get("observedGeneration")) == ("Accepted", "False", generation)
     ]
-    named = {"name": metadata["name"], "namespace": metadata["namespace"]}
+    deleted, resolved = "deletionTimestamp" in metadata, status.get("resolved")
+    kept: dict[str, Any] = {}
+    if resolved is not None and not deleted and not refusals:
+        named = {"name": metadata["name"], "namespace": metadata["namespace"]}
+        kept = {"apiVersion": GROUP_VERSION, "kind": KIND, "metadata": named, "spec": document.get("spec")}
+    text = orjson.dumps(kept)
     return _RouteState(
         generation,
-        deleted="deletionTimestamp" in metadata,
+        deleted=deleted,
         refused=refusals[0] if refusals else None,
-        resolved=status.get("resolved"),
-        document={"apiVersion": GROUP_VERSION, "kind": KIND, "metadata": named, "spec": document.get("spec")},
+        resolved=resolved,
+        document=kept,
+        digest=hashlib.sha256(text).digest(),
+        size=len(text),
+    )
+
+
+def _over_limit(key: Key, size: int, space: int) -> Unserved:
+    limit, mib = _MAX_NAMESPACE_BYTES >> 20, size / 2**20
+    return Unserved(
+        503,
+        f"the specs of namespace {key[0]} have more than {limit} MiB together: this one has {mib:.2f} MiB, {max(0, space) >> 20} "
+        "MiB are left; shorten or remove caBundles, or move routes to other namespaces",
     )
 
 
@@ -183,5 +256,5 @@ def _resolve(
     if resolved.get("observedGeneration", state.generation) == state.generation:
         return read_resolved_values(route, resolved)
     if served is None:
-        return Unserved(503, "the route has changed and the operator has not reconciled it yet; try again")
+        return Unserved(503, "the route has changed and the operator has not reconciled it yet; try again", route)
     return replace(served, route=replace(route, queues=served.route.queues))

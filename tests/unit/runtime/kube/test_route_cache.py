@@ -1,7 +1,7 @@
 """Which ChaskiRoutes are served, with which queues, and why others are not."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -194,3 +194,74 @@ async def test_each_namespace_has_a_watch_of_its_own() -> None:
         assert routes.unready_reason() is not None
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def large(name: str, observed: int | None = 1, *, rules: int = 32) -> dict[str, Any]:
+    """A route whose rules have CA certificates of 16 kB each."""
+    document = route(observed=observed)
+    document["metadata"] |= {"name": name}
+    bundle = f"-----BEGIN CERTIFICATE-----\n{name}{'x' * 15_900}"
+    document["spec"]["targets"]["allow"] = [
+        {"name": f"t{number}", "url": f"https://t{number}.example/", "caBundle": f"{bundle}{number}"}
+        for number in range(rules)
+    ]
+    return document
+
+
+@pytest.mark.promise(12)
+async def test_no_document_is_kept_of_a_route_that_is_not_served(routes: KubeRoutes) -> None:
+    """Anyone who may create routes can make 200 of 1 MB that never become ready."""
+    refused = large("refused")
+    refused["status"]["conditions"] = [{**ACCEPTED, "status": "False", "message": "no"}]
+    deleted = large("deleted")
+    deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    for document in (large("unready", None), refused, deleted):
+        routes._observed(document)
+        assert isinstance(routes.unserved["ns", document["metadata"]["name"]], Unserved)
+    assert retained(routes) < 100_000
+    routes._observed(large("served"))
+    assert retained(routes) > 32 * 15_900
+
+
+@pytest.mark.promise(12)
+@pytest.mark.promise(14)
+async def test_served_documents_of_a_namespace_have_a_limit(routes: KubeRoutes) -> None:
+    """What is beyond it is not served, with the reason; other namespaces are; a deletion makes space."""
+    for number in range(70):
+        routes._observed(large(str(number)))
+    over = [key for key, each in routes.unserved.items() if "more than 32 MiB together" in each.detail]
+    assert (len(routes.served), len(over), routes.unserved[over[0]].status) == (65, 5, 503)
+    assert retained(routes) < 33 * 2**20
+    other = large("a") | {"metadata": {"name": "a", "namespace": "other", "generation": 1}}
+    routes._observed(other)
+    assert ("other", "a") in routes.served
+    grown = large("0", rules=64)
+    grown["metadata"]["generation"] = 2
+    grown["status"]["resolved"]["observedGeneration"] = 2
+    routes._observed(grown)
+    assert ("ns", "0") in routes.unserved
+    routes._removed(("ns", "1"), None)
+    routes._states.pop(over[0])
+    routes._observed(large(over[0][1]))
+    assert over[0] in routes.served
+
+
+def retained(routes: KubeRoutes) -> int:
+    """Bytes of all texts that the routes refer to."""
+    seen: set[int] = set()
+    waiting: list[Any] = [routes.served, routes.unserved, routes._states, [each.items for each in routes._informers]]
+    total = 0
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or isinstance(each, type):
+            continue
+        seen.add(id(each))
+        total += len(each) if isinstance(each, str | bytes) else 0
+        if isinstance(each, Mapping):
+            waiting += [*each.keys(), *each.values()]
+        elif isinstance(each, list | tuple | set | frozenset):
+            waiting += each
+        else:
+            waiting += [getattr(each, name) for name in getattr(type(each), "__slots__", ())]
+            waiting += getattr(each, "__dict__", {}).values()
+    return total
