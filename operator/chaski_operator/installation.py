@@ -129,7 +129,7 @@ class Installation:
         self._left.pop(key, None)
 
     async def claim(self, route: Object, owners: Callable[[Object], Awaitable[frozenset[str]]]) -> tuple[Claim, Object]:
-        """What may be done with a route, never `TAKE`; claims it if nobody has; returns its current state too.
+        """What may be done with a route, never `TAKE`; claims it if it is unclaimed; returns its current state too.
 
         Args:
             route: the ChaskiRoute.
@@ -167,13 +167,14 @@ class Installation:
             body = {"metadata": metadata, "status": {"installation": self.name}}
             try:
                 route = await self._api.merge_patch(f"{path}/status", body)
+                break
             except KubeRefusedError as error:
                 if error.status != 409 or attempt == _ATTEMPTS:
                     raise
-                route = await self._api.get(path)  # it has changed, or was claimed by another installation
-            self._cache.put(ROUTE, route)
+            route = await self._api.get(path)  # it has changed
             if serving_installation(route) is not None:
                 break
+        self._cache.put(ROUTE, route)
         return route
 
     async def _report(self, key: Key, route: Object) -> None:

@@ -134,9 +134,7 @@ def test_handover_of_a_route(both: tuple[Operator, Operator], namespace: str, ku
         tags = [{"Key": OWNER_TAG, "Value": "second"}]
         aws.call("dynamodb", "TagResource", {"ResourceArn": arn, "Tags": tags})
     patch = '{"status":{"installation":"second"}}'
-    kube.kubectl(
-        "patch", "chaskiroute", "orders", "-n", namespace, "--subresource=status", "--type=merge", "-p", patch
-    )
+    kube.kubectl("patch", "chaskiroute", "orders", "-n", namespace, "--subresource=status", "--type=merge", "-p", patch)
     operated.ready()
     assert serving(operated) == "second"
     assert "chaski_routes_left{" not in page(second)

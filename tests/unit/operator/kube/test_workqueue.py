@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from chaski_operator.kube.workqueue import Key, WorkQueue
+from chaski_operator.kube.workqueue import EventPace, Key, WorkQueue
 from chaski_operator.settings import ReconcileIntervals
 
 pytestmark = pytest.mark.looptime
@@ -152,3 +152,38 @@ async def test_first_reconciliation_can_be_delayed_until_the_key_changes() -> No
     await asyncio.sleep(5)
     assert seen == [B, A]
     await queue.stop()
+
+
+async def test_another_writer_who_answers_each_write_causes_no_hot_loop() -> None:
+    """Each reconciliation is followed by a change; a single change long after is reconciled at once."""
+    times: list[float] = []
+    loop, answering = asyncio.get_running_loop(), True
+
+    async def reconcile(key: Key) -> float | None:
+        times.append(loop.time())
+        if answering:
+            loop.call_later(0.05, queue.enqueue, key)
+        return 300.0
+
+    queue = work_queue(reconcile)
+    queue.enqueue(A)
+    await asyncio.sleep(30)
+    assert len(times) <= 12
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert pauses[5:8] == pytest.approx([1.05, 2.05, 2.05], abs=1.0)
+    await asyncio.sleep(600)
+    assert len(times) <= 12 + 600 / 8
+    answering = False
+    await asyncio.sleep(100)
+    queue.enqueue(A)
+    await asyncio.sleep(0.01)
+    assert loop.time() - times[-1] < 0.02
+    await queue.stop()
+
+
+def test_interval_between_changes_grows_and_shrinks_again() -> None:
+    """Five at once, then 1 s, 2 s, 4 s; after a quiet minute five at once again."""
+    pace = EventPace()
+    assert [pace.next_delay(0.0) for _ in range(9)] == [0, 0, 0, 0, 0, 1, 2, 4, 8]
+    assert [pace.next_delay(90.0) for _ in range(6)] == [0, 0, 0, 0, 0, 1]
+    assert max(pace.next_delay(90.0) for _ in range(20)) == 60
