@@ -52,6 +52,13 @@ class Arguments:
             "Create a NetworkPolicy for the workers of each route.",
         ),
     ] = False
+    remove_additions: Annotated[
+        bool,
+        _option(
+            "--remove-additions/--no-remove-additions",
+            "Remove what others add to the workers' Deployments, such as containers; otherwise it is only reported.",
+        ),
+    ] = False
     tools_image: Annotated[
         str,
         _option("--tools-image", "Image with the command chaski, for replays; without it ChaskiReplays stay pending."),
@@ -177,7 +184,13 @@ def settings_of(given: Arguments, environment: Mapping[str, str], namespace: str
         network_policy=pods.network_policy,
     )
     return OperatorSettings(
-        pods, lease, tuple(given.namespace), given.installation, intervals, tools if given.tools_image else None
+        pods,
+        lease,
+        tuple(given.namespace),
+        given.installation,
+        intervals,
+        remove_additions=given.remove_additions,
+        tools=tools if given.tools_image else None,
     )
 
 

@@ -134,5 +134,8 @@ class OperatorSettings:
 
     intervals: ReconcileIntervals = ReconcileIntervals()
 
+    #: Removes what others add to the workers' Deployments; otherwise it is reported. The marks of known tools stay.
+    remove_additions: bool = False
+
     #: Pods of replays; None: ChaskiReplays stay pending, with the reason in their status.
     tools: ToolPods | None = None

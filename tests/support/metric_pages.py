@@ -88,6 +88,7 @@ def operator_metrics() -> OperatorMetrics:
     metrics.aws_request("sqs", "GetQueueAttributes", "ok")
     metrics.observe_conditions(lambda: {("n", "r", "Ready"): True})
     metrics.observe_replicas(lambda: {("n", "r", "q", "wanted"): 3})
+    metrics.observe_left(lambda: {("n", "r", "other"): 1})
     metrics.observe_watch(lambda: 7.5)
     metrics.observe_namespaces(lambda: {("n",): 1})
     metrics.observe_unserved(lambda: {("n", "r", "q"): 604_800.0})

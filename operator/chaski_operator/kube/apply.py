@@ -1,16 +1,19 @@
 """Applies the objects of a route: writes those that differ, deletes those that are no longer desired."""
 
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from decimal import Decimal
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 from chaski_core.errors import ChaskiError
 from chaski_core.route.validation.crd import KIND
-from chaski_operator.kube.cache import ObjectCache
-from chaski_operator.manifests.kinds import Object, kind_of
-from chaski_operator.manifests.names import MANAGED_BY_LABEL, MANAGER, MANIFEST_HASH
-from chaski_runtime.kube.client import KubeApi, object_path
+from chaski_operator.kube.cache import ObjectCache, controller_of, route_of, used_part
+from chaski_operator.kube.workqueue import Key
+from chaski_operator.manifests.comparison import additions, difference, is_applied, owned_fields, with_expected
+from chaski_operator.manifests.kinds import DEPLOYMENT, Kind, Object, kind_of
+from chaski_operator.manifests.names import MANAGED_BY_LABEL, MANAGER, MANIFEST_HASH, ROUTE_LABEL
+from chaski_runtime.kube.client import KubeApi, KubeRefusedError, object_path
+
+_MAX_ADDITIONS = 5  # reported for one object
+_ATTEMPTS = 5  # to replace an object that changes meanwhile
 
 
 class ForeignObjectError(ChaskiError):
@@ -24,41 +27,135 @@ class ForeignObjectError(ChaskiError):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `apply` found beside its own work."""
+
+    corrected: list[str] = field(default_factory=list)  # `<kind> <name> (<first field that differed>)`, put right
+    added: list[str] = field(default_factory=list)  # `<kind> <name>: <field> by <manager>`, still there
+
+
 class Applier:
     """Applies and prunes the objects of routes."""
 
-    def __init__(self, api: KubeApi, objects: ObjectCache) -> None:
+    def __init__(self, api: KubeApi, objects: ObjectCache, *, remove_additions: bool) -> None:
         self._api = api
         self._objects = objects
+        self._remove_additions = remove_additions
+        # Objects that differ though they were applied: an admission policy changes them. By route, then by kind and name:
+        # version and manifest.
+        self._overridden: dict[Key, dict[tuple[Kind, str], tuple[str, str | None]]] = {}
 
-    async def apply(self, desired: Sequence[Object], confirm: Callable[[], Awaitable[None]]) -> list[str]:
+    def forget(self, key: Key) -> None:
+        """Drops all that is remembered of a route."""
+        self._overridden.pop(key, None)
+
+    async def apply(self, desired: Sequence[Object], confirm: Callable[[], Awaitable[None]]) -> Applied:
         """Creates and updates the objects of one route, in order. Writes nothing where nothing differs.
 
         Args:
             desired: the objects.
             confirm: raises if the route is not the observed one any more; awaited before the first object is created.
 
-        Returns:
-            The objects that another writer had changed, each as `<kind> <name> (<first field that differed>)`.
-
         Raises:
             ForeignObjectError: one of the names is taken.
             KubeApiError: the API server refused one; those before it were applied.
         """
-        corrected = []
+        applied = Applied()
         is_confirmed = False
         for document in desired:
             live = await self._live(document)
             if live is None and not is_confirmed:
                 await confirm()
                 is_confirmed = True
-            place = difference(document, live) if live is not None else None
-            if live is not None and place is None:
-                continue
-            self._objects.put(kind_of(document), await self._api.apply(_path(document), document, manager=MANAGER))
-            if live is not None and _manifest_hash(live) == _manifest_hash(document):
-                corrected.append(f"{document['kind']} {document['metadata']['name']} ({place})")
-        return corrected
+            if live is None:
+                self._store(document, await self._api.apply(_path(document), document, manager=MANAGER))
+            elif _is_orphan(live, document):
+                await self._take_over(document, live)
+                applied.corrected.append(f"{_title(document)} (metadata.ownerReferences)")
+            else:
+                await self._update(document, live, applied)
+        return applied
+
+    async def _update(self, document: Object, live: Object, applied: Applied) -> None:
+        """Corrects an object of the route; adds to `applied` what was corrected and what others have added."""
+        unmanaged = document["kind"] == DEPLOYMENT.kind and not is_applied(live["fields"])
+        place = "metadata.managedFields" if unmanaged else difference(used_part(kind_of(document), document), live)
+        was = live
+        if place is not None and not self._is_overridden(document, live):
+            answer = await self._api.apply(_path(document), document, manager=MANAGER)
+            live = self._store(document, answer)
+        added = additions(document, live["fields"]) if "fields" in live else []
+        if unmanaged or (added and self._remove_additions):
+            await self._overwrite(document, keep_metadata=True)
+            applied.corrected.append(f"{_title(document)} ({added[0].field if added else place})")
+            return
+        applied.added.extend(f"{_title(document)}: {each.field} by {each.manager}" for each in added[:_MAX_ADDITIONS])
+        same_manifest = _manifest_hash(was) == _manifest_hash(document)
+        if place is not None and same_manifest and not self._is_overridden(document, live):
+            applied.corrected.append(f"{_title(document)} ({place})")
+
+    def _store(self, document: Object, answer: Object) -> Object:
+        """Stores the API server's answer to an apply; remembers it if the object still differs; returns its used part."""
+        kind, live = kind_of(document), used_part(kind_of(document), answer)
+        self._objects.put(kind, answer)
+        known = self._overridden.setdefault(route_of(document), {})
+        known.pop((kind, document["metadata"]["name"]), None)
+        if difference(used_part(kind, document), live) is not None:
+            known[kind, document["metadata"]["name"]] = _version(live), _manifest_hash(document)
+        return live
+
+    def _is_overridden(self, document: Object, live: Object) -> bool:
+        """Whether applying the same manifest to this version has changed nothing before."""
+        known = self._overridden.get(route_of(document), {})
+        version = _version(live), _manifest_hash(document)
+        return known.get((kind_of(document), document["metadata"]["name"])) == version
+
+    # ---- objects with more than the manifest
+
+    async def _take_over(self, document: Object, live: Object) -> None:
+        """Makes an orphan of an earlier route of the same name the route's own, without anything that it had besides."""
+        try:
+            await self._overwrite(document, keep_metadata=False)
+        except KubeRefusedError as error:
+            if error.status != 422:  # an immutable field: the selector of a Deployment
+                raise
+            await self._api.delete(_path(document), uid=live["metadata"]["uid"])
+            self._store(document, await self._api.apply(_path(document), document, manager=MANAGER))
+
+    async def _overwrite(self, document: Object, *, keep_metadata: bool) -> None:
+        """Applies an object, then replaces it by its manifest: apply alone leaves what others have added.
+
+        The number of Pods and the marks of known tools stay; with `keep_metadata` labels and annotations of others too.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self._replace(document, keep_metadata=keep_metadata)
+            except KubeRefusedError as error:
+                if error.status != 409 or attempt == _ATTEMPTS:  # a controller has written its status meanwhile
+                    raise
+            else:
+                return
+
+    async def _replace(self, document: Object, *, keep_metadata: bool) -> None:
+        path = _path(document)
+        answer = await self._api.apply(path, document, manager=MANAGER)
+        whole = with_expected(document, answer) if document["kind"] == DEPLOYMENT.kind else {**document}
+        names = ("uid", "resourceVersion", *(("labels", "annotations", "finalizers") if keep_metadata else ()))
+        kept = {name: answer["metadata"][name] for name in names if name in answer["metadata"]}
+        whole["metadata"] = document["metadata"] | kept
+        answer = await self._api.replace(path, whole)
+        fields = owned_fields(answer)
+        if document["kind"] == DEPLOYMENT.kind and (additions(document, fields) or not is_applied(fields)):
+            # Where the record of managers was removed, the API server has made an entry of all fields, defaults included.
+            managers = [
+                each
+                for each in answer["metadata"].get("managedFields") or ()
+                if each.get("subresource") or (each.get("manager"), each.get("operation")) == (MANAGER, "Apply")
+            ]
+            metadata = {"resourceVersion": answer["metadata"]["resourceVersion"], "managedFields": managers}
+            answer = await self._api.merge_patch(path, {"metadata": metadata})
+        self._store(document, answer)
 
     async def prune(self, namespace: str, route: str, uid: str, desired: Sequence[Object]) -> None:
         """Deletes the objects that the route owns and that are no longer desired."""
@@ -70,11 +167,13 @@ class Applier:
             self._objects.remove(kind_of(document), document)
 
     async def _live(self, desired: Object) -> Object | None:
-        """The live object, if the route owns it."""
+        """The used part of the live object, if the route owns it, or may take it over."""
         metadata = desired["metadata"]
         kind = kind_of(desired)
-        live = self._objects.get(kind, metadata["namespace"], metadata["name"]) or await self._api.find(_path(desired))
-        if live is None or owner_of(live) == owner_of(desired):
+        live = self._objects.get(kind, metadata["namespace"], metadata["name"])
+        if live is None and (found := await self._api.find(_path(desired))) is not None:
+            live = used_part(kind, found)
+        if live is None or owner_of(live) == owner_of(desired) or _is_orphan(live, desired):
             return live
         if not _of_earlier_route(live, desired):
             raise ForeignObjectError(desired)
@@ -86,17 +185,40 @@ class Applier:
 
 def owner_of(document: Object) -> str | None:
     """The uid of an object's controller."""
-    owners = document["metadata"].get("ownerReferences") or ()
-    return next((str(each["uid"]) for each in owners if each.get("controller")), None)
+    controller = controller_of(document)
+    return None if controller is None else str(controller["uid"])
 
 
 def _of_earlier_route(live: Object, desired: Object) -> bool:
     """Whether an object was made for a route of the same name that has been deleted."""
-    if live["metadata"].get("labels", {}).get(MANAGED_BY_LABEL) != MANAGER:
-        return False
-    name = desired["metadata"]["ownerReferences"][0]["name"]
-    owners = live["metadata"].get("ownerReferences") or ()
-    return any(each.get("controller") and (each["kind"], each["name"]) == (KIND, name) for each in owners)
+    controller = controller_of(live)
+    return (
+        _is_managed(live)
+        and controller is not None
+        and controller["kind"] == KIND
+        and route_of(live) == route_of(desired)
+    )
+
+
+def _is_orphan(live: Object, desired: Object) -> bool:
+    """Whether an object without a controller was made for a route of this name, as after `kubectl delete --cascade=orphan`."""
+    labels = live["metadata"].get("labels") or {}
+    is_named = labels.get(ROUTE_LABEL) == desired["metadata"]["labels"][ROUTE_LABEL]
+    return controller_of(live) is None and is_named and _is_managed(live) and _manifest_hash(live) is not None
+
+
+def _is_managed(document: Object) -> bool:
+    return (document["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) == MANAGER
+
+
+def _title(document: Object) -> str:
+    return f"{document['kind']} {document['metadata']['name']}"
+
+
+def _version(live: Object) -> str:
+    """What changes with each change of the spec, or of the object where it has no generation."""
+    metadata = live["metadata"]
+    return f"{metadata.get('uid')}/{metadata.get('generation') or metadata.get('resourceVersion')}"
 
 
 def _manifest_hash(document: Object) -> str | None:
@@ -107,65 +229,3 @@ def _manifest_hash(document: Object) -> str | None:
 def _path(document: Object) -> str:
     kind, metadata = kind_of(document), document["metadata"]
     return object_path(kind.api_version, kind.plural, metadata["namespace"], metadata["name"])
-
-
-# ---- comparison
-# Comparing by server-side apply would cost a write request for each object and reconciliation, even without a change.
-
-_QUANTITY = re.compile(r"([0-9]+(?:[.][0-9]+)?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?")
-_POWERS = {
-    "": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
-    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", 1)},
-    **{suffix + "i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)},
-}  # fmt: skip
-
-
-def difference(desired: Any, live: Any, path: str = "") -> str | None:
-    """The path of the first desired value that the live object lacks; None if it has all of them.
-
-    Fields that only the live object has belong to other writers. List entries that carry names are matched by name;
-    other lists must have the same length.
-    """
-    if isinstance(desired, Mapping):
-        return _in_mapping(desired, live, path)
-    if isinstance(desired, list):
-        return _in_list(desired, live, path)
-    return None if desired == live or (".resources." in path and _same_quantity(desired, live)) else path
-
-
-def _in_mapping(desired: Mapping[str, Any], live: Any, path: str) -> str | None:
-    if not isinstance(live, Mapping):
-        return None if not desired and live is None else path  # an empty mapping may be omitted
-    for name, value in desired.items():
-        place = f"{path}.{name}" if path else name
-        if (found := difference(value, live.get(name), place)) is not None:
-            return found
-    return None
-
-
-def _in_list(desired: list[Any], live: Any, path: str) -> str | None:
-    if not isinstance(live, list):
-        return None if not desired and live is None else path
-    if desired and all(isinstance(each, Mapping) and "name" in each for each in desired):
-        named = {each["name"]: each for each in live if isinstance(each, Mapping) and "name" in each}
-        pairs = [(each, named.get(each["name"]), f"{path}[{each['name']}]") for each in desired]
-    elif len(desired) != len(live):
-        return path
-    else:
-        both = enumerate(zip(desired, live, strict=True))
-        pairs = [(each, other, f"{path}[{index}]") for index, (each, other) in both]
-    return next((found for each, other, at in pairs if (found := difference(each, other, at)) is not None), None)
-
-
-def _same_quantity(desired: Any, live: Any) -> bool:
-    """Whether two spellings of a quantity are equal: the API server stores `0.5` as `500m`."""
-    first, second = _quantity(desired), _quantity(live)
-    return first is not None and first == second
-
-
-def _quantity(value: Any) -> Decimal | None:
-    found = _QUANTITY.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
-    if found is None:
-        return None
-    number, suffix = Decimal(found.group(1)), found.group(2) or ""
-    return number * (_POWERS[suffix] if suffix in _POWERS else Decimal(10) ** int(suffix[1:]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from chaski_core.ports import Clock
 from chaski_core.retry.backoff import Backoff
-from chaski_operator.kube.cache import ObjectCache, used_part, version_number
+from chaski_operator.kube.cache import ObjectCache, is_kept, used_part, version_number
 from chaski_operator.kube.kopf_watch import run_watch
 from chaski_operator.manifests.kinds import DEPLOYMENT, KINDS, POD, REPLAY, ROUTE, Kind, Object
 from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError, object_path
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 _REQUIRED = frozenset((ROUTE, DEPLOYMENT))
 # In this order: once routes are reconciled, what they own is known.
 _ALL = (*KINDS, ROUTE, REPLAY, POD)
-_PAGE_SIZE = 200  # objects in one response: a few hundred KiB
+_PAGE_SIZE = 12  # objects in one response: every author of objects can make some of 1.5 MB with these labels
 _BACKOFF = Backoff(first_seconds=5.0, longest_seconds=30.0)  # of listings and watches that fail
 _RESTART_SECONDS, _SHORTEST_WATCH_SECONDS = 1.0, 60.0  # a watch that ends sooner has failed
 _OPTIONAL_RETRY_SECONDS = 30.0
@@ -185,11 +185,9 @@ class Informer:
     def _on_event(self, kind: Kind, type_: str | None, document: Object) -> None:
         self._seen_at = self._clock.monotonic()
         self._events[kind] += 1
-        if type_ == "DELETED":
-            self._cache.remove(kind, document)
-        elif not self._cache.put(kind, document):
-            return  # known already, as the operator's own write, or deleted since
-        self._on_change(kind, document)
+        is_change = self._cache.remove if type_ == "DELETED" else self._cache.put
+        if is_change(kind, document):  # else known already, such as the operator's own write, or no route's
+            self._on_change(kind, document)
 
     # ---- listings
 
@@ -255,8 +253,11 @@ class Informer:
         documents: list[Object] = []
         while True:
             page = await self._api.get(object_path(kind.api_version, kind.plural, self._namespace), **query)
-            documents += [used_part(kind, each) for each in page["items"]]
-            after = page["metadata"].get("continue")
+            after, items = page["metadata"].get("continue"), page.pop("items")
+            while items:
+                item = items.pop()
+                if is_kept(kind, item):
+                    documents.append(used_part(kind, item))
             if not after:
                 return version_number(page), documents
             query["continue"] = after

@@ -35,6 +35,11 @@ from chaski_runtime.kube.config import KubeAccess, ReloadedAccess
 
 _CREDENTIALS_SECONDS = 5.0  # between two checks of the credentials' files
 
+# Whatever carries the labels is streamed, and dropped by the cache. kopf keeps the last event of an object for the idle time of
+# its queue, so both bound what is in memory meanwhile.
+_CHUNK_SIZE = 10  # objects in one response of the listing; all kinds are listed at the same time
+_IDLE_SECONDS = 0.2
+
 #: The kind; ADDED, MODIFIED, DELETED or None (from a listing); the object.
 EventHandler = Callable[[Kind, str | None, Object], None]
 
@@ -112,6 +117,8 @@ def _settings(kinds: Sequence[Kind]) -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 10.0
     settings.networking.error_backoffs = (1.0, 2.0, 3.0, 5.0)  # then the watch ends, and the informer lists again
     settings.watching.connect_timeout = 10.0
+    settings.watching.chunk_size = _CHUNK_SIZE
+    settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.watching.server_timeout = 300  # the API server accepts whole seconds only
     for kind in kinds:
         if kind.selector:

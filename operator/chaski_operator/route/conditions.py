@@ -190,6 +190,13 @@ def _suspended(route: Route) -> Condition:
 
 
 def _drifted(observation: RouteObservation) -> Condition:
+    corrected = "corrected: " + ", ".join(observation.corrected)
+    if observation.added:
+        message = "others have added " + "; ".join(observation.added)
+        remedy = "remove it, or have the operator do so (operator.removeAdditions of the chart)"
+        return condition_true(
+            DRIFTED, "Added", f"{message}. {remedy}" + (f"; {corrected}" if observation.corrected else "")
+        )
     if observation.corrected:
-        return condition_true(DRIFTED, "Corrected", "corrected: " + ", ".join(observation.corrected))
+        return condition_true(DRIFTED, "Corrected", corrected)
     return condition_false(DRIFTED, "NoDrift")

@@ -35,7 +35,8 @@ def _of_conditions(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[
         if each["type"] in NEEDED and each["status"] != "True" and each["reason"] not in _IN_PROGRESS:
             yield Event(WARNING, each["reason"], f"{each['type']}: {each['message']}")
         if each["type"] == "Drifted" and each["status"] == "True":
-            yield Event(NORMAL, "DriftCorrected", each["message"])
+            is_added = each["reason"] == "Added"
+            yield Event(WARNING if is_added else NORMAL, "Added" if is_added else "DriftCorrected", each["message"])
         if each["type"] == "BacklogLimit" and each["status"] == "True":
             yield Event(WARNING, "BacklogLimit", each["message"])
 

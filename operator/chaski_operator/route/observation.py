@@ -24,6 +24,7 @@ class RouteObservation:
     provisioned: ProvisionResult | None = None  # None: AWS could not be read
     aws_error: ProvisionError | None = None
     corrected: Sequence[str] = ()  # drift that was corrected since AWS was last read
+    added: Sequence[str] = ()  # what others have added to the Deployments, and it is still there
     apply_error: KubeApiError | ForeignObjectError | None = None
     deployments: Sequence[Mapping[str, Any]] = ()
     wanted_deployments: int = 0

@@ -28,13 +28,13 @@ from chaski_core.errors import ChaskiError, InvalidRouteError
 from chaski_core.ports import Clock
 from chaski_operator.expiry.status import is_sweeping
 from chaski_operator.installation import GRACE_SECONDS, Claim, Installation
-from chaski_operator.kube.apply import Applier, ForeignObjectError
+from chaski_operator.kube.apply import Applied, Applier, ForeignObjectError
 from chaski_operator.kube.cache import ObjectCache
 from chaski_operator.kube.events import WARNING, post_events
 from chaski_operator.kube.status import rfc3339, status_document
 from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import DEPLOYMENT, ROUTE, Object
-from chaski_operator.manifests.manifests import desired_objects
+from chaski_operator.manifests.manifests import desired_objects, oversize
 from chaski_operator.manifests.names import FINALIZER, MANAGER, ROUTE_LABEL
 from chaski_operator.metrics import OperatorMetrics
 from chaski_operator.route import policy
@@ -60,6 +60,7 @@ class _RouteChangedError(ChaskiError):
 class _Progress:
     """What a process remembers of a route between two reconciliations. Losing it delays the deletion of drained queues."""
 
+    uid: str  # of the route
     applied: int = 0  # generation of the spec whose objects, with the queues as last read, are in the cluster
     corrected: list[str] = field(default_factory=list)  # drift that was corrected since AWS was last read
     failures: int = 0  # consecutive
@@ -86,7 +87,7 @@ class Reconciler:
         self._cache = cache
         self._loader = loader
         self._installation = installation
-        self._applier = Applier(api, cache)
+        self._applier = Applier(api, cache, remove_additions=settings.remove_additions)
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
@@ -100,6 +101,8 @@ class Reconciler:
             self._forget(key)
             self._installation.forget(key)
             return None
+        if key in self._progress and self._progress[key].uid != document["metadata"]["uid"]:
+            self._forget(key)  # it was made again
         is_deleted = bool(document["metadata"].get("deletionTimestamp"))
         if policy.is_paused(document) and not is_deleted:
             return self._settings.intervals.resync_seconds
@@ -109,7 +112,7 @@ class Reconciler:
         if claim is Claim.ANOTHERS:
             self._forget(key)
             return self._settings.intervals.resync_seconds
-        progress = self._progress.setdefault(key, _Progress())
+        progress = self._progress.setdefault(key, _Progress(document["metadata"]["uid"]))
         with reconcile_span(self._tracing, key) as finish:
             started = self._clock.monotonic()
             try:
@@ -136,12 +139,16 @@ class Reconciler:
         """Drops all that is remembered of a route."""
         self._progress.pop(key, None)
         self._loader.forget(key)
+        self._applier.forget(key)
         self._aws.forget("/".join(key))
+        self._metrics.forget_route(*key)
 
     async def _reconcile(self, key: Key, document: Object, progress: _Progress) -> RouteObservation:
         document = await self._with_finalizer(key, document)
         observation = await self._observe(key, document, progress)
         desired = self._plan(document, observation)
+        if (error := oversize(desired)) is not None:
+            observation, desired = RouteObservation(errors=(error,)), []
         observation = await self._apply(key, document, progress, observation, desired)
         await self._report(key, document, observation)
         return observation
@@ -236,20 +243,22 @@ class Reconciler:
     ) -> RouteObservation:
         """Applies the desired objects and deletes others; adds the state of the cluster to the observation."""
         failure: KubeApiError | ForeignObjectError | None = None
+        applied = Applied()
         if desired:
             try:
-                corrected = await self._applier.apply(desired, partial(self._confirm, key, document))
+                applied = await self._applier.apply(desired, partial(self._confirm, key, document))
                 await self._applier.prune(*key, document["metadata"]["uid"], desired)
             except (KubeApiError, ForeignObjectError) as error:
                 failure = error
             else:
                 progress.applied = document["metadata"]["generation"]
-                progress.corrected += corrected
-                for each in corrected:
+                progress.corrected += applied.corrected
+                for each in applied.corrected:
                     self._metrics.drift(namespace=key[0], route=key[1], kind=each.partition(" ")[0])
         observation = replace(
             observation,
             corrected=() if observation.provisioned is None else tuple(progress.corrected),
+            added=tuple(applied.added),
             apply_error=failure,
             deployments=self._cache.of_route(DEPLOYMENT, *key),
             wanted_deployments=sum(each["kind"] == DEPLOYMENT.kind for each in desired),

@@ -5,8 +5,8 @@ from typing import Any
 
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import resolved_values
-from chaski_operator.kube.apply import difference
 from chaski_operator.kube.status import Status, status_conditions
+from chaski_operator.manifests.comparison import difference
 from chaski_operator.route.aws_resources import ProvisionResult
 from chaski_operator.route.conditions import OWN, conditions_for, ready
 from chaski_operator.route.observation import RouteObservation

@@ -29,9 +29,16 @@ Event = tuple[str, str | None, str]  # plural, type, name
 
 
 def config_map(namespace: str, name: str, *, owned: bool = True) -> dict[str, Any]:
-    """A ConfigMap, with the operator's label or without."""
+    """A ConfigMap, with the operator's label and a route's ownership or without."""
     labels = {"app.kubernetes.io/managed-by": "chaski-operator" if owned else "another"}
-    metadata = {"name": name, "namespace": namespace, "labels": labels}
+    owner = {
+        "apiVersion": "chaski.dev/v1alpha1",
+        "kind": "ChaskiRoute",
+        "name": "orders",
+        "uid": "1",
+        "controller": True,
+    }
+    metadata = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner] if owned else []}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
 
 

@@ -35,6 +35,7 @@ def test_defaults_match_the_documentation() -> None:
     assert (made.lease.namespace, made.lease.name, made.lease.duration_seconds) == ("chaski", "chaski-operator", 15)
     assert (made.lease.renew_seconds, made.lease.call_seconds, made.lease.deadline_seconds) == (2, 3, 10)
     assert made.workers.environment == {}
+    assert not made.remove_additions
 
 
 def test_a_shorter_lease_is_given_up_and_renewed_sooner() -> None:
@@ -52,12 +53,14 @@ def test_environment_sets_flags_and_a_flag_takes_precedence() -> None:
         "CHASKI_OPERATOR_RESYNC_SECONDS": "60",
         "CHASKI_OPERATOR_SCALE_DOWN_WINDOW_SECONDS": "20",
         "CHASKI_OPERATOR_WORKER_NETWORK_POLICY": "true",
+        "CHASKI_OPERATOR_REMOVE_ADDITIONS": "true",
     }
     made = settings(**environment)
     assert (made.workers.image, made.namespaces, made.intervals.resync_seconds) == ("i:1", ("a", "b"), 60)
     assert dict(made.workers.environment) == {"X": "1", "Y": "2"}
     assert made.intervals.down_window_seconds == 20
     assert made.workers.network_policy
+    assert made.remove_additions
     made = settings("--namespace", "c", "--namespace", "d", "--worker-image", "i:2", **environment)
     assert (made.workers.image, made.namespaces) == ("i:2", ("c", "d"))
 

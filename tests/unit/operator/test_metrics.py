@@ -19,6 +19,7 @@ from support.metric_pages import QUEUE, ROUTE, operator_metrics, samples
             1,
         ),
         ("chaski_route_condition", ROUTE | {"condition": "Ready"}, 1),
+        ("chaski_routes_left", ROUTE | {"installation": "other"}, 1),
         ("chaski_replicas", QUEUE | {"state": "wanted"}, 3),
         ("chaski_operator_watch_age_seconds", {}, 7.5),
         ("chaski_namespace_unavailable", {"namespace": "n"}, 1),

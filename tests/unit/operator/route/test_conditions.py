@@ -138,3 +138,28 @@ def test_queue_near_the_limit_of_sqs_is_reported(visible: int, in_flight: int, d
     assert condition.status == status
     assert condition.message.startswith("deep: ") == (status == "True")
     assert "small" not in condition.message
+
+
+@pytest.mark.parametrize(
+    ("corrected", "added", "status", "reason", "texts"),
+    [
+        ((), (), "False", "NoDrift", ()),
+        (("Deployment d (spec.x)",), (), "True", "Corrected", ("corrected: Deployment d (spec.x)",)),
+        (
+            (),
+            ("Deployment d: spec.y by kubectl",),
+            "True",
+            "Added",
+            ("d: spec.y by kubectl", "operator.removeAdditions"),
+        ),
+        (("AWS",), ("Deployment d: spec.y by x",), "True", "Added", ("d: spec.y by x", "corrected: AWS")),
+    ],
+)
+def test_drift_names_what_was_corrected_and_what_is_still_there(
+    corrected: tuple[str, ...], added: tuple[str, ...], status: str, reason: str, texts: tuple[str, ...]
+) -> None:
+    """With the next step."""
+    conditions = conditions_for(RouteObservation(route=route_of(), corrected=corrected, added=added))
+    (drifted,) = [each for each in conditions if each.type == "Drifted"]
+    assert (drifted.status, drifted.reason) == (status, reason)
+    assert all(text in drifted.message for text in texts)
