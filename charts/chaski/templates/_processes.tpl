@@ -8,9 +8,13 @@
 {{- with .Values.workers.roleArn }}
 - --worker-role-arn={{ . }}
 {{- end }}
-{{- range $name, $value := .Values.workers.env }}
-- {{ printf "--worker-env=%s=%s" $name $value | quote }}
+{{- range $name, $value := .Values.workers.env }}{{/* $$: the kubelet expands $(NAME) in arguments */}}
+- {{ printf "--worker-env=%s=%s" $name $value | replace "$" "$$" | quote }}
 {{- end }}
+- --worker-run-as-user={{ include "chaski.id" (list $ "runAsUser") | default "none" }}
+- --worker-run-as-group={{ include "chaski.id" (list $ "runAsGroup") | default "none" }}
+- --worker-fs-group={{ include "chaski.id" (list $ "fsGroup") | default "none" }}
+- --worker-ndots={{ .Values.dns.ndots }}
 {{- if .Values.workers.networkPolicy }}
 - --worker-network-policy
 {{- end }}
@@ -27,13 +31,11 @@
 {{- end }}
 - --scale-down-window-seconds={{ .Values.operator.scaleDownWindowSeconds }}
 - --unreachable-seconds={{ .Values.operator.unreachableSeconds }}
+{{- if .Values.operator.removeAdditions }}
+- --remove-additions
+{{- end }}
 - --lease-name={{ include "chaski.fullname" . }}-operator
 - --log-level={{ .Values.operator.logLevel }}
-{{- end -}}
-
-{{- define "chaski.operatorEnv" -}}
-{{- $env := concat (include "chaski.awsEnv" . | default "[]" | fromYamlArray) .Values.operator.extraEnv -}}
-{{ ternary (toYaml $env) "[]" (not (empty $env)) }}
 {{- end -}}
 
 {{- define "chaski.ingestArgs" -}}
@@ -47,11 +49,6 @@
 - --tls-key=/tls/tls.key
 {{- end }}
 - --log-level={{ .Values.ingest.logLevel }}
-{{- end -}}
-
-{{- define "chaski.ingestEnv" -}}
-{{- $env := concat (include "chaski.awsEnv" . | default "[]" | fromYamlArray) .Values.ingest.extraEnv -}}
-{{ ternary (toYaml $env) "[]" (not (empty $env)) }}
 {{- end -}}
 
 {{- define "chaski.consoleArgs" -}}
@@ -71,15 +68,10 @@
 - --read-only
 {{- end }}
 {{- with .Values.console.prometheusUrl }}
-- --prometheus={{ . }}
+- --prometheus={{ . | replace "$" "$$" }}
 {{- end }}
-- --host=0.0.0.0
+- --host=  # every address, IPv4 and IPv6
 - --port=8081
 - --metrics-port=9090
 - --log-format=json
-{{- end -}}
-
-{{- define "chaski.consoleEnv" -}}
-{{- $env := concat (include "chaski.awsEnv" . | default "[]" | fromYamlArray) .Values.console.extraEnv -}}
-{{ ternary (toYaml $env) "[]" (not (empty $env)) }}
 {{- end -}}

@@ -279,6 +279,21 @@ def test_only_the_autoscaler_sets_the_number_of_pods() -> None:
     assert ingest({"ingest": {"autoscaling": {"enabled": False}, "replicas": 3}})["replicas"] == 3
 
 
+def test_additions_to_workers_are_removed_only_on_request() -> None:
+    """The operator has the right to either way, for orphans."""
+
+    def arguments(values: dict[str, Any]) -> list[str]:
+        deployments = of_kind(render(values), "Deployment")
+        operator = next(each for each in deployments if each["metadata"]["name"] == "chaski-operator")
+        args: list[str] = operator["spec"]["template"]["spec"]["containers"][0]["args"]
+        return args
+
+    assert "--remove-additions" not in arguments({})
+    assert "--remove-additions" in arguments({"operator": {"removeAdditions": True}})
+    (rule,) = [each for each in rules(render()) if each["resources"] == ["deployments"]]
+    assert "update" in rule["verbs"]
+
+
 def test_the_operator_never_has_two_pods() -> None:
     """Not even during an upgrade."""
     deployments = of_kind(render(), "Deployment")

@@ -27,6 +27,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an invalid log level": ({"operator": {"logLevel": "verbose"}}, "logLevel"),
     "a window of hours": ({"operator": {"scaleDownWindowSeconds": 3601}}, "scaleDownWindowSeconds"),
     "a liveness limit shorter than a slow answer": ({"operator": {"unreachableSeconds": 5}}, "unreachableSeconds"),
+    "text for a switch": ({"operator": {"removeAdditions": "yes"}}, "removeAdditions"),
     "an invalid window": ({"operator": {"scaleDownWindowSeconds": "5m"}}, "scaleDownWindowSeconds"),
     "a namespace twice": ({"watchNamespaces": ["a", "a"]}, "watchNamespaces"),
     "an invalid namespace": ({"watchNamespaces": ["Team_A"]}, "watchNamespaces"),
@@ -46,6 +47,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a registry with a scheme": ({"image": {"registry": "https://registry.example"}}, "registry"),
     "a registry that ends with a slash": ({"image": {"registry": "registry.example/"}}, "registry"),
     "an installation in capitals": ({"installation": "Prod"}, "installation"),
+    "root": ({"podSecurityContext": {"runAsUser": 0}}, "runAsUser"),
+    "a user's name": ({"podSecurityContext": {"runAsUser": "nobody"}}, "runAsUser"),
+    "a way around the restricted standard": ({"podSecurityContext": {"runAsNonRoot": False}}, "runAsNonRoot"),
+    "too many dots": ({"dns": {"ndots": 16}}, "ndots"),
+    "a bundle that is a path": ({"aws": {"caBundle": "/etc/ssl/ca.crt"}}, "caBundle"),
+    "a proxy with a password": ({"aws": {"proxy": {"url": "http://user:secret@proxy:3128"}}}, "url"),
+    "names of hosts in one text": ({"aws": {"proxy": {"noProxy": ["a,b"]}}}, "noProxy"),
     "no egress": ({"networkPolicy": {"egressPorts": []}}, "egressPorts"),
 }
 
