@@ -1,0 +1,134 @@
+"""The objects of a route on a real API server, as one reconciliation after another finds them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from chaski_core.route.loading import load_route
+from chaski_operator.kube.apply import Applied, Applier, ForeignObjectError
+from chaski_operator.kube.cache import ObjectCache
+from chaski_operator.manifests.kinds import Object
+from chaski_operator.manifests.manifests import desired_objects
+from chaski_operator.settings import WorkerPodTemplate
+from chaski_runtime.kube.client import KubeApi as Client
+from chaski_runtime.kube.config import kube_access
+from support.kube.api_server import KubeApi
+from support.operator.routes import route
+from unit.operator.builders import resolved_of
+
+pytestmark = pytest.mark.timeout(600)
+
+THIEF = {"spec": {"template": {"spec": {"hostNetwork": True, "containers": [{"name": "thief", "image": "evil"}]}}}}
+
+
+class Scene:
+    """The objects of one route in a namespace of its own. The cache is empty before each reconciliation."""
+
+    def __init__(self, kube: KubeApi, api: Client) -> None:
+        self.kube, self.api = kube, api
+        self.namespace = kube.make_namespace("apply")
+        # It exists, so that the garbage collector leaves its objects alone.
+        kube.kubectl("apply", "-f", "-", document=route(self.namespace))
+        self.uid = kube.get("chaskiroute", "orders", "-n", self.namespace)["metadata"]["uid"]
+
+    def desired(self, image: str = "registry.example/worker:1") -> list[Object]:
+        """The manifests."""
+        resolved = resolved_of(load_route(route(self.namespace)))
+        return desired_objects(resolved, self.uid, WorkerPodTemplate(image=image))
+
+    async def apply(self, image: str = "registry.example/worker:1", *, remove: bool = False) -> Applied:
+        """One reconciliation."""
+        return await Applier(self.api, ObjectCache(), remove_additions=remove).apply(self.desired(image))
+
+    def name(self) -> str:
+        """Name of the first Deployment."""
+        return next(str(each["metadata"]["name"]) for each in self.desired() if each["kind"] == "Deployment")
+
+    def patch(self, body: Any, kind: str = "strategic", what: str = "deployment", name: str = "") -> None:
+        """`kubectl patch`."""
+        where = (what, name or self.name(), "-n", self.namespace)
+        self.kube.kubectl("patch", *where, f"--type={kind}", "-p", json.dumps(body))
+
+    def live(self, what: str = "deployment", name: str = "") -> Any:
+        """A live object."""
+        return self.kube.get(what, name or self.name(), "-n", self.namespace, "--show-managed-fields")
+
+    def pod(self) -> Any:
+        """The Pod template's spec of the Deployment."""
+        return self.live()["spec"]["template"]["spec"]
+
+
+@pytest.fixture
+async def scene(kube: KubeApi) -> AsyncIterator[Scene]:
+    """Everything is applied."""
+    async with Client(kube_access({"KUBECONFIG": str(kube.kubeconfig)}), user_agent="chaski-operator") as api:
+        made = await asyncio.to_thread(Scene, kube, api)
+        assert await made.apply() == Applied()
+        yield made
+
+
+async def test_a_change_by_others_is_corrected_and_a_new_manifest_is_no_correction(scene: Scene) -> None:
+    """Nothing is written where nothing differs."""
+    version = scene.live()["metadata"]["resourceVersion"]
+    assert await scene.apply() == Applied()
+    assert scene.live()["metadata"]["resourceVersion"] == version
+    scene.patch({"spec": {"template": {"spec": {"enableServiceLinks": True}}}})
+    (corrected,) = (await scene.apply()).corrected
+    assert corrected == f"Deployment {scene.name()} (spec.template.spec.enableServiceLinks)"
+    assert (await scene.apply(image="registry.example/worker:2")).corrected == []
+    assert scene.pod()["containers"][0]["image"] == "registry.example/worker:2"
+
+
+async def test_additions_are_reported_or_removed(scene: Scene) -> None:
+    """The operator owns its fields afterwards as before."""
+    scene.patch(THIEF)
+    added = (await scene.apply()).added
+    assert [each.rpartition("spec.template.spec.")[2] for each in added] == [
+        "containers[thief] by kubectl-patch",
+        "hostNetwork by kubectl-patch",
+    ]
+    assert (await scene.apply(remove=True)).added == []
+    assert await scene.apply() == Applied()
+    assert [each["name"] for each in scene.pod()["containers"]] == ["worker"]
+    assert "hostNetwork" not in scene.pod()
+
+
+async def test_record_of_managers_that_was_removed_is_made_again(scene: Scene) -> None:
+    """With it the additions go, which look like defaults then."""
+    scene.patch(THIEF)
+    scene.patch([{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}], "json")
+    assert len((await scene.apply()).corrected) == 1
+    assert await scene.apply() == Applied()
+    assert [each["name"] for each in scene.pod()["containers"]] == ["worker"]
+    assert {each["manager"] for each in scene.live()["metadata"]["managedFields"]} == {"chaski-operator"}
+
+
+async def test_orphan_is_replaced_as_a_whole(scene: Scene) -> None:
+    """With nothing that it had besides."""
+    name = f"chaski-{scene.desired()[0]['metadata']['labels']['chaski.dev/route']}"
+    orphaned = [{"op": "remove", "path": "/metadata/ownerReferences"}]
+    scene.patch(THIEF)
+    scene.patch({"data": {"other": "x"}}, "merge", "configmap", name)
+    for what, each in (("deployment", scene.name()), ("configmap", name)):
+        scene.patch(orphaned, "json", what, each)
+    assert len((await scene.apply()).corrected) == 2
+    assert await scene.apply() == Applied()
+    assert list(scene.live("configmap", name)["data"]) == ["resolved.yaml"]
+    assert [each["name"] for each in scene.pod()["containers"]] == ["worker"]
+    assert scene.live()["metadata"]["ownerReferences"][0]["uid"] == scene.uid
+
+
+@pytest.mark.promise(7)
+async def test_foreign_controller_is_never_touched(scene: Scene) -> None:
+    """Whatever labels and hash the object has."""
+    await asyncio.to_thread(scene.kube.kubectl, "create", "configmap", "other", "-n", scene.namespace)
+    uid = scene.live("configmap", "other")["metadata"]["uid"]
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "uid": uid, "controller": True}
+    scene.patch({"metadata": {"ownerReferences": [other]}}, "merge")
+    version = scene.live()["metadata"]["resourceVersion"]
+    with pytest.raises(ForeignObjectError):
+        await scene.apply()
+    assert scene.live()["metadata"]["resourceVersion"] == version
