@@ -97,7 +97,7 @@ async def test_additions_are_reported_or_removed(scene: Scene) -> None:
 
 
 async def test_record_of_managers_that_was_removed_is_made_again(scene: Scene) -> None:
-    """With it the additions go, which look like defaults then."""
+    """With it the additions go, which have no manager then."""
     scene.patch(THIEF)
     scene.patch([{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}], "json")
     assert len((await scene.apply()).corrected) == 1

@@ -225,13 +225,16 @@ async def test_no_document_is_kept_of_a_route_that_is_not_served(routes: KubeRou
 
 @pytest.mark.promise(12)
 @pytest.mark.promise(14)
-async def test_served_documents_of_a_namespace_have_a_limit(routes: KubeRoutes) -> None:
+async def test_served_documents_of_a_namespace_have_a_limit(
+    routes: KubeRoutes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is beyond it is not served, with the reason; other namespaces are; a deletion makes space."""
-    for number in range(70):
+    monkeypatch.setattr("chaski_runtime.kube.route_cache._MAX_NAMESPACE_BYTES", 4 * 2**20)
+    for number in range(10):
         routes._observed(large(str(number)))
-    over = [key for key, each in routes.unserved.items() if "more than 32 MiB together" in each.detail]
-    assert (len(routes.served), len(over), routes.unserved[over[0]].status) == (65, 5, 503)
-    assert retained(routes) < 33 * 2**20
+    over = [key for key, each in routes.unserved.items() if "more than 4 MiB together" in each.detail]
+    assert (len(routes.served), len(over), routes.unserved[over[0]].status) == (8, 2, 503)
+    assert retained(routes) < 5 * 2**20
     other = large("a") | {"metadata": {"name": "a", "namespace": "other", "generation": 1}}
     routes._observed(other)
     assert ("other", "a") in routes.served
