@@ -70,15 +70,17 @@ def unsupported(detail: str) -> Problem:
 
 
 def no_route(namespace: str, name: str) -> Problem:
-    """The route does not exist; the answer does not reveal which ones do."""
-    return Problem(404, "no-route", "No such route", f'namespace "{namespace}" has no route "{name}"')
+    """The route does not exist, or takes no messages until its owner acts.
+
+    Nobody is authenticated yet, so the response is the same for both: the reasons of the operator quote the route's spec.
+    """
+    detail = f'namespace "{namespace}" has no route "{name}" that takes messages'
+    return Problem(404, "no-route", "No such route", f"{detail}; a ChaskiRoute's conditions say why it takes none")
 
 
-def unserved(status: int, detail: str, retry_after_seconds: int) -> Problem:
-    """The route exists but takes no messages: 404 until its owner acts, 503 while it becomes ready."""
-    if status == 404:
-        return Problem(404, "no-route", "No such route", detail)
-    return Problem(status, "not-ready", "Not ready", detail, retry_after_seconds=retry_after_seconds)
+def not_ready(detail: str, retry_after_seconds: int) -> Problem:
+    """The route, or this process, takes messages soon."""
+    return Problem(503, "not-ready", "Not ready", detail, retry_after_seconds=retry_after_seconds)
 
 
 def denied(status: int, detail: str, retry_after_seconds: int | None) -> Problem:

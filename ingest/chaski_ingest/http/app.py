@@ -135,11 +135,10 @@ class Ingest:
         if self.draining:
             return self._reject(None, problems.draining(self.settings.retry_after_seconds))
         resolved = self._routes.find(endpoint.namespace, endpoint.name)
-        if resolved is None:
+        if resolved is None or (isinstance(resolved, Unserved) and resolved.status == 404):
             return self._reject(None, problems.no_route(endpoint.namespace, endpoint.name))
         if isinstance(resolved, Unserved):
-            wait = self.settings.retry_after_seconds
-            return self._reject(None, problems.unserved(resolved.status, resolved.detail, wait))
+            return self._reject(None, await self._gate.not_ready(resolved, request.headers))
         single = endpoint.kind == SINGLE
         result: Response | RequestContext | Problem
         result = await self._gate.admit(resolved, JSON if single else NDJSON, request.headers)

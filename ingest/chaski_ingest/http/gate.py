@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from chaski_core.errors import FieldError
 from chaski_core.message.traceparent import valid_traceparent
 from chaski_core.ports import Clock
+from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_ingest import problems
-from chaski_ingest.auth.authenticators import Authenticator
+from chaski_ingest.auth.authenticators import Authenticated, Authenticator
 from chaski_ingest.auth.token_review import Denied
 from chaski_ingest.http.request import type_problem
 from chaski_ingest.problems import Problem
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission.submission import Origin, RequestContext, key_error
+from chaski_runtime.kube.route_cache import Unserved
 
 _log = logging.getLogger(__name__)
 _LOG_INTERVAL_SECONDS = 60.0
@@ -35,10 +37,9 @@ class RequestGate:
     ) -> RequestContext | Problem:
         """The context of the request's messages, or why it is refused; `content_type` is the one of the endpoint."""
         route = resolved.route
-        authenticated = await self._authenticator.authenticate(headers, route)
-        if isinstance(authenticated, Denied):
-            self._denied_log.record(route.key, authenticated)
-            return problems.denied(authenticated.status, authenticated.detail, authenticated.retry_after_seconds)
+        authenticated = await self._authenticated(route, headers)
+        if isinstance(authenticated, Problem):
+            return authenticated
         if route.suspend.ingest:
             return problems.suspended(route.key, self._settings.suspended_retry_after_seconds)
         if problem := type_problem(headers, content_type):
@@ -49,6 +50,21 @@ class RequestGate:
         traceparent = valid_traceparent(headers.get("traceparent"))
         origin = Origin(route.key, self._clock.now_ms(), authenticated.producer, traceparent, key)
         return RequestContext(resolved, origin, authenticated.debit)
+
+    async def not_ready(self, unserved: Unserved, headers: Mapping[str, str]) -> Problem:
+        """The problem of a request to a route that is served soon; only its producers are told so."""
+        if unserved.route is not None:
+            authenticated = await self._authenticated(unserved.route, headers)
+            if isinstance(authenticated, Problem):
+                return authenticated
+        return problems.not_ready(unserved.detail, self._settings.retry_after_seconds)
+
+    async def _authenticated(self, route: Route, headers: Mapping[str, str]) -> Authenticated | Problem:
+        result = await self._authenticator.authenticate(headers, route)
+        if isinstance(result, Authenticated):
+            return result
+        self._denied_log.record(route.key, result)
+        return problems.denied(result.status, result.detail, result.retry_after_seconds)
 
 
 class DeniedRequestLog:

@@ -136,7 +136,7 @@ class Client:
 
 
 async def test_routes_are_added_changed_and_removed_while_it_runs(kube: KubeApi, sqs: str, tmp_path: Path) -> None:
-    """A route without queues gets 404 and a reason; a blocked queue gets 503 until the new map is seen."""
+    """A route without queues gets the 404 of an unknown one; a blocked queue gets 503 until the new map is seen."""
     scene = Scene(kube, kube.make_namespace("ingest"), sqs, tmp_path)
     route = f"{scene.namespace}/orders"
     first, second = scene.make_queue("one"), scene.make_queue("two")
@@ -144,7 +144,8 @@ async def test_routes_are_added_changed_and_removed_while_it_runs(kube: KubeApi,
         await until(client.ready)
         assert await client.answers(route, 404, "no route")
         generation = scene.apply_route("orders")
-        await until(lambda: client.answers(route, 404, "has not created the queues of the route yet"))
+        await until(lambda: "has not created the queues of the route yet" in client.service.log.read_text())
+        assert await client.answers(route, 404, "no route")
         scene.resolve("orders", generation, 1, first)
         await until(lambda: client.answers(route, 202))
         assert scene.messages(first) == 1

@@ -10,7 +10,7 @@ from chaski_core.retry.policy import RetryPolicy
 from chaski_core.route.model import Delivery, Ordering, QueueSpec, Route, SubjectGroup, Suspend
 from chaski_core.route.resolved import Generation, ResolvedRoute
 from chaski_ingest.auth.authenticators import Authenticated, Authenticator, NoAuthentication
-from chaski_ingest.http.app import Ingest
+from chaski_ingest.http.app import Ingest, RouteDirectory
 from chaski_ingest.metrics import IngestMetrics
 from chaski_ingest.settings import IngestSettings
 from chaski_runtime.observability.metrics.registry import MetricsRegistry
@@ -132,7 +132,7 @@ def resolved(*, suspended: bool = False, partitions: int = 4) -> ResolvedRoute:
 def make_ingest(
     backend: object,
     *,
-    routes: Directory | None = None,
+    routes: RouteDirectory | None = None,
     settings: IngestSettings | None = None,
     metrics: IngestMetrics | None = None,
     authenticator: Authenticator | None = None,
