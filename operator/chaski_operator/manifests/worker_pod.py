@@ -132,6 +132,20 @@ def pod_template(worker: WorkerDeployment, resolved: ResolvedRoute, pods: Worker
     }
 
 
+def environment(values: Mapping[str, str]) -> list[dict[str, str]]:
+    """`env` of a container that gets these values as they are."""
+    return [{"name": name, "value": literal(value)} for name, value in sorted(values.items())]
+
+
+def literal(text: str) -> str:
+    """An argument or a value of `env` that a container gets as `text`.
+
+    The kubelet replaces `$(NAME)` by the variable of that name, and `$$` by `$`: k8s.io/kubernetes,
+    third_party/forked/golang/expansion.
+    """
+    return text.replace("$", "$$")
+
+
 def secrets_of(route: Route) -> list[str]:
     """Names of the Secrets that the route's workers mount. The kubelet reads them; the operator never does."""
     signing = (route.document["spec"].get("signing") or {}).get("secretName")
@@ -166,7 +180,7 @@ def _container(worker: WorkerDeployment, route: Route, pods: WorkerPodTemplate) 
         "image": pods.image,
         "imagePullPolicy": pods.pull_policy,
         "command": [*command, "--metrics-port", str(METRICS_PORT)],
-        "env": [*({"name": name, "value": value} for name, value in sorted(pods.environment.items())), *_OWN_ADDRESSES],
+        "env": [*environment(pods.environment), *_OWN_ADDRESSES],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "securityContext": dict(RESTRICTED_CONTAINER),
         "startupProbe": _probe("/readyz", period=2, failures=30),

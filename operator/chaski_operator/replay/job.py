@@ -27,6 +27,8 @@ from chaski_operator.manifests.worker_pod import (
     RESTRICTED_CONTAINER,
     RESTRICTED_POD,
     ROUTE_FOLDER,
+    environment,
+    literal,
 )
 from chaski_operator.settings import ToolPods
 from chaski_replay.arguments import ReplayArguments, job_command
@@ -150,8 +152,8 @@ def _container(replay: Mapping[str, Any], tools: ToolPods) -> Object:
         "image": tools.image,
         "imagePullPolicy": tools.pull_policy,
         "command": job_command(f"{ROUTE_FOLDER}/{RESOLVED_KEY}"),
-        "args": arguments(replay).job_arguments(METRICS_PORT, _REPORT),
-        "env": [{"name": name, "value": value} for name, value in sorted(tools.environment.items())],
+        "args": [literal(each) for each in arguments(replay).job_arguments(METRICS_PORT, _REPORT)],
+        "env": environment(tools.environment),
         "ports": [{"name": PROGRESS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": dict(RESTRICTED_CONTAINER),

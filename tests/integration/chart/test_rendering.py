@@ -11,12 +11,28 @@ import yaml
 
 from support.kube.api_server import KubeApi
 from support.kube.charts import ROOT, conform, helm, of_kind, render
+from support.kube.expansion import expand
 
 pytestmark = pytest.mark.cluster
 
 _ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/chaski"}
 _PROXY = [{"podSelector": {"matchLabels": {"app": "oauth2-proxy"}}}]
 CONSOLE = {"console": {"enabled": True, "auth": {"existingSecret": "console-users"}}}
+#: SecurityContextConstraints restricted-v2: the cluster chooses user and groups.
+OPENSHIFT: dict[str, Any] = {
+    "podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None},
+    "canary": {"enabled": True, "routes": ["helpdesk/conversations"]},
+    **CONSOLE,
+}
+GOVCLOUD: dict[str, Any] = {
+    "aws": {
+        "region": "us-gov-west-1",
+        "useFipsEndpoint": True,
+        "useDualStackEndpoint": True,
+        "caBundle": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+        "proxy": {"url": "http://proxy.internal:3128", "noProxy": [".internal"]},
+    }
+}
 MATRIX: dict[str, dict[str, Any]] = {
     "defaults": {},
     "namespaced": {"watchNamespaces": ["team-a", "team-b"], "ingest": {"autoscaling": {"enabled": False}}},
@@ -68,6 +84,8 @@ MATRIX: dict[str, dict[str, Any]] = {
         "aws": {"region": "eu-west-1"},
     },
     "no ingest": {"ingest": {"enabled": False}},
+    "OpenShift": OPENSHIFT,
+    "GovCloud": GOVCLOUD | {"networkPolicy": {"enabled": True}, **CONSOLE},
     "no RBAC, no CRDs": {"rbac": {"create": False}, "crds": {"install": False}},
     "aws": {
         "aws": {
@@ -184,6 +202,100 @@ def test_every_pod_complies_with_restricted_namespaces(values: dict[str, Any]) -
             assert len(names) == len(set(names)), "Helm 4 refuses an environment variable that is named twice"
 
 
+def container(objects: list[dict[str, Any]], component: str) -> Mapping[str, Any]:
+    """The container of a component's Deployment."""
+    (found,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"] == f"chaski-{component}"]
+    made: Mapping[str, Any] = found["spec"]["template"]["spec"]["containers"][0]
+    return made
+
+
+@pytest.mark.parametrize("user", [None, 1_000_680_000])
+def test_user_and_groups_are_those_of_the_values_or_of_the_cluster(user: int | None) -> None:
+    """For all Pods, workers and replays included; the passwords of a console without a group can be read by its user."""
+    ids = ("runAsUser", "runAsGroup", "fsGroup")
+    objects = render(OPENSHIFT | {"podSecurityContext": dict.fromkeys(ids, user)})
+    specs = pod_specs(objects)
+    assert len(specs) == 5
+    given = set() if user is None else {("runAsUser", user), ("runAsGroup", user)}
+    for spec in specs:
+        context = spec["securityContext"]
+        assert {(name, context[name]) for name in ids[:2] if name in context} == given
+        assert all(not set(ids) & set(each["securityContext"]) for each in spec["containers"])
+    flags = [each for each in container(objects, "operator")["args"] if "run-as" in each or "fs-group" in each]
+    shown = "none" if user is None else user
+    assert flags == [f"--worker-run-as-user={shown}", f"--worker-run-as-group={shown}", f"--worker-fs-group={shown}"]
+    (passwords,) = [each for spec in specs for each in spec["volumes"] if each["name"] == "passwords"]
+    groups = [spec["securityContext"].get("fsGroup") for spec in specs if passwords in spec["volumes"]]
+    assert (groups, passwords["secret"]["defaultMode"]) == ([user], 0o444 if user is None else 0o440)
+
+
+@pytest.mark.parametrize("component", ["operator", "ingest", "console"])
+def test_every_process_that_calls_aws_gets_the_whole_way_there(component: str) -> None:
+    """The CA bundle as a file, whose change rolls the Pods. The metadata service of a node is never called by the proxy."""
+    objects = render(GOVCLOUD | CONSOLE)
+    made = container(objects, component)
+    assert {each["name"]: each["value"] for each in made["env"]} == {
+        "AWS_REGION": "us-gov-west-1",
+        "AWS_DEFAULT_REGION": "us-gov-west-1",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_USE_DUALSTACK_ENDPOINT": "true",
+        "AWS_CA_BUNDLE": "/etc/chaski/aws-ca/ca.crt",
+        "HTTPS_PROXY": "http://proxy.internal:3128",
+        "NO_PROXY": "169.254.169.254,.internal",
+    }
+    (mount,) = [each for each in made["volumeMounts"] if each["mountPath"] == "/etc/chaski/aws-ca"]
+    (bundle,) = [each for each in of_kind(objects, "ConfigMap") if each["metadata"]["name"] == "chaski-aws-ca"]
+    assert bundle["data"] == {"ca.crt": GOVCLOUD["aws"]["caBundle"]}
+    (deployment,) = [e for e in of_kind(objects, "Deployment") if e["metadata"]["name"] == f"chaski-{component}"]
+    template = deployment["spec"]["template"]
+    volume = {"name": mount["name"], "configMap": {"name": bundle["metadata"]["name"]}}
+    assert volume in template["spec"]["volumes"]
+    assert template["metadata"]["annotations"].keys() == {"checksum/aws-ca"}
+    assert template["spec"]["dnsConfig"] == {"options": [{"name": "ndots", "value": "1"}]}
+    assert "aws-ca" not in json.dumps(render(CONSOLE))
+
+
+def test_additional_variables_replace_those_of_the_chart() -> None:
+    """One entry for each name; a name that is given twice is refused, because it is not clear which one counts."""
+    extra = [{"name": "AWS_USE_FIPS_ENDPOINT", "value": "false"}, {"name": "A", "value": "b"}]
+    made = container(render(GOVCLOUD | {"ingest": {"extraEnv": extra}}), "ingest")["env"]
+    assert [each for each in made if each["name"] in {"AWS_USE_FIPS_ENDPOINT", "A"}] == extra
+    refused = helm("template", values={"console": {**CONSOLE["console"], "extraEnv": [extra[1], extra[1]]}})
+    assert refused.returncode != 0
+    assert "console.extraEnv names A twice" in refused.stderr
+
+
+def test_no_process_is_bound_to_one_family_of_addresses() -> None:
+    """A kubelet of an IPv6 cluster probes the Pod's IPv6 address."""
+    values = OPENSHIFT | GOVCLOUD
+    assert "0.0.0.0" not in json.dumps(of_kind(render(values), "Deployment", "Pod", "ConfigMap"))
+
+
+def test_a_release_and_namespaces_may_be_numbers(schemas: Path) -> None:
+    """YAML reads 12 as a number, which is not a valid name or label."""
+    values = {
+        "watchNamespaces": ["123", "456"],
+        "nameOverride": "7",
+        "canary": {"enabled": True, "routes": ["123/a"]},
+        "networkPolicy": {"enabled": True},
+        "metrics": {
+            "serviceMonitor": {"enabled": True},
+            "podMonitor": {"enabled": True},
+            "dashboards": {"enabled": True},
+        },
+        **GOVCLOUD,
+        **CONSOLE,
+    }
+    ran = helm("template", "--namespace", "123", "--name-template", "12", values=values)
+    assert ran.returncode == 0, ran.stderr
+    objects = [document for document in yaml.safe_load_all(ran.stdout) if document]
+    assert conform(schemas, objects) == ""
+    for each in objects:
+        metadata = each["metadata"]
+        names = [metadata["name"], *metadata.get("labels", {}).values(), metadata.get("namespace", "")]
+        assert [name for name in names if not isinstance(name, str)] == []
+
+
 @matrix
 def test_no_role_covers_secrets_or_has_wildcards(values: dict[str, Any]) -> None:
     """No wildcard, no Secrets, no escalation."""
@@ -262,10 +374,11 @@ def test_view_may_read_routes_and_edit_may_write_them_only_if_enabled() -> None:
                     found.setdefault(label.rpartition("/")[2], []).append(role["metadata"]["name"])
         return found
 
-    assert aggregated({}) == {"aggregate-to-view": ["chaski-route-viewer"]}
+    assert aggregated({}) == {}
+    assert aggregated({"rbac": {"aggregateView": True}}) == {"aggregate-to-view": ["chaski-route-viewer"]}
     editors = ["chaski-route-editor", "chaski-replayer"]
     wanted = {"aggregate-to-edit": editors, "aggregate-to-admin": editors}
-    assert aggregated({"rbac": {"aggregateView": False, "aggregateEdit": True}}) == wanted
+    assert aggregated({"rbac": {"aggregateEdit": True}}) == wanted
 
 
 def test_only_the_autoscaler_sets_the_number_of_pods() -> None:
@@ -277,6 +390,14 @@ def test_only_the_autoscaler_sets_the_number_of_pods() -> None:
 
     assert "replicas" not in ingest({})
     assert ingest({"ingest": {"autoscaling": {"enabled": False}, "replicas": 3}})["replicas"] == 3
+
+
+def test_an_argument_is_passed_on_as_it_is() -> None:
+    """The kubelet expands `$(NAME)` and `$$` in arguments."""
+    values = {"workers": {"env": {"TOKEN": "a$$b$(HOSTNAME)$"}}}
+    (operator,) = (each for each in of_kind(render(values), "Deployment") if "operator" in each["metadata"]["name"])
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    assert "--worker-env=TOKEN=a$$b$(HOSTNAME)$" in [expand(each, {"HOSTNAME": "h"}) for each in container["args"]]
 
 
 def test_additions_to_workers_are_removed_only_on_request() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chaski_operator.manifests.kinds import Object
+from support.kube.expansion import environment_of, expand
 from support.kube.http import KubeHttp
 
 BIN = Path(sys.executable).parent
@@ -64,10 +65,11 @@ class JobPod:
         """Runs its container."""
         (container,) = self._job["spec"]["template"]["spec"]["containers"]
         mounted = self._mount()
-        command = [mounted.get(word, word) for word in (*container["command"], *container["args"])]
-        command[command.index("--progress-port") + 1] = str(self._port)
         environment = {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(self._folder), "TMPDIR": str(self._folder)}
-        environment |= {each["name"]: each["value"] for each in container["env"]}
+        environment = environment_of(container["env"], environment)
+        command = [expand(word, environment) for word in (*container["command"], *container["args"])]
+        command = [mounted.get(word, word) for word in command]
+        command[command.index("--progress-port") + 1] = str(self._port)
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self._folder

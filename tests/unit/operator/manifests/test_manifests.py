@@ -9,6 +9,7 @@ from chaski_operator.manifests.manifests import desired_objects
 from chaski_operator.manifests.names import ROUTE_HASH, consumer_name, retry_name
 from chaski_operator.manifests.worker_pod import worker_deployments
 from chaski_operator.settings import ToolPods, WorkerPodTemplate
+from support.kube.expansion import environment_of
 from unit.operator.builders import resolved_of, route_of
 
 PODS = WorkerPodTemplate("image:1")
@@ -153,6 +154,16 @@ def test_workers_know_their_own_addresses() -> None:
     ]["spec"]["containers"]
     assert [each["name"] for each in container["env"]] == ["A", "POD_IP", "POD_IPS"]
     assert container["env"][1]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+
+
+def test_a_configured_value_reaches_the_container_as_it_is() -> None:
+    """A password of a proxy may contain `$$` or `$(NAME)`, which the kubelet would expand."""
+    given = {"A": "b", "HTTP_PROXY": "http://user:pa$$w$(A)rd$@proxy.example"}
+    (container,) = objects_of("Deployment", WorkerPodTemplate("image:1", environment=given))[0]["spec"]["template"][
+        "spec"
+    ]["containers"]
+    assert environment_of(each for each in container["env"] if "value" in each) == given
+    assert not any("$" in each for each in container["command"])
 
 
 def test_network_policy_is_created_on_request() -> None:

@@ -1,11 +1,13 @@
 """The Job of a ChaskiReplay: its command line, its window of time, its Pod."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from chaski_operator.replay.job import arguments, replay_job, window
 from chaski_operator.settings import ToolPods
+from support.kube.expansion import environment_of, expand
 
 UID = "0e3cf89f-88e5-4fe7-9f3c-1f4d0a2b9c11"
 CREATED = 1_795_514_400_000  # 2026-11-24T10:00:00Z
@@ -42,6 +44,27 @@ def test_every_field_of_the_spec_becomes_a_flag() -> None:
         "--subject=--yes", "--target=t", "--class=5xx", "--text=a b", "--to-url=https://new.example", "--rate=20",
         "--again", "--dry-run", "--", "-1", "m2",
     ]  # fmt: skip
+
+
+@pytest.mark.promise(14)
+@pytest.mark.parametrize(
+    "value", ["$(AWS_SECRET_ACCESS_KEY)", "price-$$5", "$", "a$", "$$$(X)", "$(X", "${X} $X $1", "ü$ü"]
+)
+def test_a_value_reaches_the_container_as_it_is(value: str) -> None:
+    """The kubelet would replace `$(NAME)` by a variable of the Pod, and `$$` by `$`."""
+    secrets = {"AWS_SECRET_ACCESS_KEY": "topsecret", "X": "x", "Y": value}
+    given = replay(
+        filter={"subject": value, "text": value, "ids": ["m1", value]}, toURL=f"https://allowed.example/{value}"
+    )
+    (container,) = replay_job(given, route(), replace(TOOLS, environment=secrets))["spec"]["template"]["spec"][
+        "containers"
+    ]
+    environment = environment_of(container["env"])
+    assert environment == secrets
+    expanded = [expand(each, environment) for each in (*container["command"], *container["args"])]
+    assert expanded[-3:] == ["--", "m1", value]
+    for flag in (f"--subject={value}", f"--text={value}", f"--to-url=https://allowed.example/{value}"):
+        assert flag in expanded
 
 
 @pytest.mark.parametrize(
