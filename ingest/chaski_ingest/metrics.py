@@ -1,6 +1,6 @@
 """The metrics of ingest. Names and labels are stable and documented in docs/metrics.md; no label is unbounded."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from chaski_runtime.observability.metrics.queue_gauges import readings
@@ -9,6 +9,7 @@ from chaski_runtime.observability.metrics.route_totals import RouteTotals, by_ro
 
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BATCH_ENTRIES = (1, 2, 3, 5, 8, 10)
+NO_ROUTE = "none"  # namespace and route of requests to unknown routes, whose names would be unbounded
 _STATUS_CLASSES = tuple(f"{number}xx" for number in range(10))
 
 
@@ -26,6 +27,7 @@ class IngestMetrics:
     """Counters and gauges of ingest. A call takes about a microsecond."""
 
     def __init__(self, registry: MetricsRegistry) -> None:
+        self._registry = registry
         self._buffer_sources: list[Callable[[], Iterable[BufferReading]]] = []
         self._buffers: tuple[BufferReading, ...] = ()
         registry.before_scrape(self._take_readings)
@@ -65,6 +67,18 @@ class IngestMetrics:
     def observe_buffer(self, read: Callable[[], BufferReading]) -> None:
         """Calls `read` at each scrape, on the scraper's thread; it must return what is known without waiting."""
         self._buffer_sources.append(lambda: [read()])
+
+    def end_subject_groups(self, namespace: str, route: str, groups: Collection[str]) -> None:
+        """Ends the series of subject groups of a route."""
+        self._registry.end_subject_groups(namespace, route, groups)
+
+    def observe_routes(self, exists: Callable[[str, str], bool]) -> None:
+        """Ends the series of routes that no longer exist at a scrape; `exists` is called with namespace and name."""
+
+        def keep(route: tuple[str, ...]) -> bool:
+            return route == (NO_ROUTE, NO_ROUTE) or exists(*route)
+
+        self._registry.before_scrape(lambda: self._registry.retain(ROUTE, keep))
 
     def totals_by_route(self) -> dict[str, RouteTotals]:
         """Accepted messages, by `namespace/name` of the route."""

@@ -77,10 +77,12 @@ async def serve(
         metrics.observe_api_server(routes.unreachable_seconds)
         authenticator = await stack.enter_async_context(open_authenticator(clock))
         tracing = await stack.enter_async_context(tracing_of("chaski-ingest"))
+        ingest_metrics = IngestMetrics(metrics)
+        ingest_metrics.observe_routes(lambda namespace, name: routes.find(namespace, name) is not None)
         ingest = Ingest(
             routes,
             backend,
-            IngestMetrics(metrics),
+            ingest_metrics,
             clock,
             IngestSettings(),
             RandomBytes(),

@@ -1,6 +1,6 @@
 """The metrics of workers. Names and labels are stable and documented in docs/metrics.md; no label is unbounded."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from chaski_runtime.observability.metrics.queue_gauges import QueueGauges, QueueReading, readings
@@ -37,6 +37,7 @@ class WorkerMetrics:
     """Counters and gauges of workers. A call takes about a microsecond; labels come from the route."""
 
     def __init__(self, registry: MetricsRegistry) -> None:
+        self._registry = registry
         self._lane_sources: list[Callable[[], Iterable[LaneReading]]] = []
         self._shortage_sources: list[Callable[[], Values]] = []
         self._lanes: tuple[LaneReading, ...] = ()
@@ -115,6 +116,10 @@ class WorkerMetrics:
     def observe_shortages(self, read: Callable[[], Values]) -> None:
         """As `observe_queue`, for shortages: 1 by namespace, route, target and reason; 0 once it is over."""
         self._shortage_sources.append(read)
+
+    def end_subject_groups(self, namespace: str, route: str, groups: Collection[str]) -> None:
+        """Ends the series of subject groups of a route."""
+        self._registry.end_subject_groups(namespace, route, groups)
 
     def totals_by_route(self) -> dict[str, RouteTotals]:
         """All main counters but `accepted`, by `namespace/name` of the route."""

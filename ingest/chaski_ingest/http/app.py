@@ -90,7 +90,7 @@ class Ingest:
         """
         self.settings = settings
         self.draining = False  # every new request is answered with 503
-        self._service = SubmissionService(backend, metrics, settings, random)
+        self._service = SubmissionService(backend, metrics, settings, random, clock.monotonic)
         self._routes = routes
         self._gate = RequestGate(authenticator, clock, settings)
         self._tracing = tracing

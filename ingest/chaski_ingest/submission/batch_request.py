@@ -159,7 +159,7 @@ class BatchRequest:
 
     def _count(self, result: AcceptedMessage | Problem) -> None:
         if isinstance(result, AcceptedMessage):
-            self._service.count_accepted(self._context.resolved, result.queue, result.subject)
+            self._service.count_accepted(self._context, result.queue, result.subject)
         else:
             self._service.count_rejected(self._context.resolved, result)
 

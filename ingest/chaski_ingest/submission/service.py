@@ -1,15 +1,17 @@
 """The steps that single and batch requests share: validate a message, send it to its queue, count the result."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from chaski_core.ports import Backend, Sent
-from chaski_core.route.model import SubjectGroup
+from chaski_core.route.model import Route, SubjectGroup
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.values import message_value
 from chaski_ingest import problems
-from chaski_ingest.metrics import IngestMetrics
+from chaski_ingest.metrics import NO_ROUTE, IngestMetrics
 from chaski_ingest.problems import Problem
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission.queue_batching import Batcher, NotSent
@@ -17,7 +19,7 @@ from chaski_ingest.submission.submission import Origin, Rejection, RequestContex
 from chaski_runtime.observability.metrics.subject_groups import SubjectGroups
 
 _RANDOM_BYTES = 10  # of a generated id
-_NO_ROUTE = "none"  # unknown routes are not used as label values (unbounded cardinality)
+_MAX_GROUPS = 2_000  # routes, deleted ones included
 
 
 @message_value
@@ -45,7 +47,12 @@ class SubmissionService:
     """Validates, sends and counts the messages of all requests of this process."""
 
     def __init__(
-        self, backend: Backend, metrics: IngestMetrics, settings: IngestSettings, random: Callable[[int], bytes]
+        self,
+        backend: Backend,
+        metrics: IngestMetrics,
+        settings: IngestSettings,
+        random: Callable[[int], bytes],
+        monotonic: Callable[[], float],
     ) -> None:
         """Creates the service and its send buffer.
 
@@ -54,13 +61,16 @@ class SubmissionService:
             metrics: counts the result of each message.
             settings: limits.
             random: returns the given number of random bytes.
+            monotonic: seconds.
         """
         self.batcher = Batcher(backend, settings.sending, lambda entries: metrics.send_batch(entries=entries))
         metrics.observe_buffer(self.batcher.buffer_reading)
         self._metrics = metrics
         self._settings = settings
         self._random = random
-        self._groups: dict[str, tuple[SubjectGroup | None, SubjectGroups]] = {}  # by route
+        self._monotonic = monotonic
+        # By route, the one that was used least recently first.
+        self._groups: OrderedDict[str, tuple[SubjectGroup | None, SubjectGroups]] = OrderedDict()
 
     def validate(self, data: bytes, origin: Origin) -> Submission | Rejection:
         """Validates one message's JSON."""
@@ -75,7 +85,7 @@ class SubmissionService:
         result = await self.batcher.send(url, validated.message, context.holder)
         if not isinstance(result, Sent):
             return self.not_sent_problem(result)
-        self.count_accepted(context.resolved, queue, validated.subject)
+        self.count_accepted(context, queue, validated.subject)
         return AcceptedMessage(validated.id, result.message_id, validated.subject, queue, partition)
 
     def not_sent_problem(self, result: NotSent) -> Problem:
@@ -86,20 +96,25 @@ class SubmissionService:
         wait = self._settings.retry_after_seconds if seconds is None else max(1, math.ceil(seconds))
         return problems.queue_unavailable(result.reason, wait)
 
-    def count_accepted(self, resolved: ResolvedRoute, queue: str, subject: str) -> None:
+    def count_accepted(self, context: RequestContext, queue: str, subject: str) -> None:
         """Counts a message that was answered with 202."""
-        route = resolved.route
-        group = self._subject_groups(resolved).label(subject)
+        route = context.resolved.route
+        group = self._subject_groups(route).label(subject, context.origin.producer, self._monotonic())
         self._metrics.accepted(namespace=route.namespace, route=route.name, queue=queue, subject_group=group)
 
     def count_rejected(self, resolved: ResolvedRoute | None, problem: Problem) -> None:
         """Counts a message, or a whole request, that was answered with a problem."""
-        namespace, name = (resolved.route.namespace, resolved.route.name) if resolved else (_NO_ROUTE, _NO_ROUTE)
+        namespace, name = (resolved.route.namespace, resolved.route.name) if resolved else (NO_ROUTE, NO_ROUTE)
         self._metrics.rejected(namespace=namespace, route=name, reason=problem.reason)
 
-    def _subject_groups(self, resolved: ResolvedRoute) -> SubjectGroups:
-        route = resolved.route
+    def _subject_groups(self, route: Route) -> SubjectGroups:
         known = self._groups.get(route.key)
         if known is None or known[0] != route.subject_group:
-            known = self._groups[route.key] = (route.subject_group, SubjectGroups(route.subject_group))
+            end_series = partial(self._metrics.end_subject_groups, route.namespace, route.name)
+            groups = SubjectGroups(route.subject_group, end_series)
+            known = self._groups[route.key] = (route.subject_group, groups)
+            if len(self._groups) > _MAX_GROUPS:
+                self._groups.popitem(last=False)
+        else:
+            self._groups.move_to_end(route.key)
         return known[1]

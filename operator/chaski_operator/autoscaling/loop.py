@@ -66,6 +66,7 @@ class ScalerLoop:
         document = self._deps.cluster.route(key)
         if document is None:
             self._scalers.pop(key, None)
+            self._deps.metrics.forget_route(*key)
             return None
         scaler = self._scalers.get(key)
         if scaler is None:

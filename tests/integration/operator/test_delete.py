@@ -1,10 +1,13 @@
 """Deletion of a route: what stays, what is deleted, what is never touched, and how to proceed without an operator."""
 
 import json
+import urllib.request
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from support.kube.api_server import KubeApi
+from support.metric_pages import value
 from support.operator.processes import Operator, until
 from support.operator.routes import OperatedRoute
 
@@ -122,3 +125,36 @@ def test_finalizer_can_be_removed_by_hand_without_an_operator(route: OperatedRou
     kube.kubectl("patch", "chaskiroute", "orders", "-n", route.namespace, "--type=merge", "-p", patch)
     until(lambda: route.get() is None, "the route stayed")
     assert len(route.queues()) == 1
+
+
+@pytest.mark.promise(12)
+def test_routes_that_were_deleted_have_no_series(route: OperatedRoute) -> None:
+    """Of any metric with a route's label; a route that is made again is counted from zero."""
+    names = [f"short-lived-{number}" for number in range(60)]
+    made = [OperatedRoute(route.op, route.namespace, name) for name in names]
+    for each in made:
+        each.apply()
+    until(lambda: set(names) <= routes_with_series(route), "not all routes are counted")
+    route.op.kube.kubectl("delete", "chaskiroutes", "--all", "-n", route.namespace, "--wait=false")
+    until(lambda: not routes_with_series(route), f"series stayed of {routes_with_series(route)}")
+    made[0].apply()
+    until(lambda: routes_with_series(route) == {names[0]}, "the route that was made again is not counted")
+    # One reconciliation each 0.3 to 1 s: the first page after the first one shows few of them.
+    page = metrics_page(route)
+    assert value(page, "chaski_reconciles_total", namespace=route.namespace) < 60, page
+
+
+def metrics_page(route: OperatedRoute) -> str:
+    """The operator's page."""
+    with urllib.request.urlopen(route.op.metrics_url(), timeout=30) as response:  # noqa: S310 - of this machine
+        return str(response.read().decode())
+
+
+def routes_with_series(route: OperatedRoute) -> set[str]:
+    """The routes of the namespace that have a series of any metric."""
+    return {
+        sample.labels["route"]
+        for family in text_string_to_metric_families(metrics_page(route))
+        for sample in family.samples
+        if sample.labels.get("namespace") == route.namespace
+    }

@@ -40,3 +40,36 @@ def test_the_number_of_series_is_bounded() -> None:
     assert ({"namespace": "other", "route": "other", "reason": "other"}, 100) in series
     overflows = samples(registry)["chaski_metric_overflows_total"]
     assert overflows == [({"metric": "chaski_ingest_rejections_total"}, 100)]
+
+
+def test_the_series_of_a_deleted_route_end_at_the_next_scrape() -> None:
+    """Made again it is counted from zero; rejections of unknown routes stay."""
+    registry, routes = MetricsRegistry(), {("n", "r")}
+    metrics = take_ingest_metrics(registry)
+    metrics.observe_routes(lambda namespace, name: (namespace, name) in routes)
+    metrics.rejected(namespace="none", route="none", reason="no-route")
+    names = ("chaski_messages_accepted_total", "chaski_ingest_rejections_total")
+    assert [len(samples(registry)[name]) for name in names] == [1, 2]
+    routes.clear()
+    found = samples(registry)
+    assert [found.get(name) for name in names] == [
+        None,
+        [({"namespace": "none", "route": "none", "reason": "no-route"}, 1)],
+    ]
+    routes.add(("n", "r"))
+    metrics.accepted(**QUEUE, subject_group="88")
+    assert samples(registry)[names[0]] == [(QUEUE | {"subject_group": "88"}, 1)]
+
+
+def test_only_the_series_of_the_groups_that_lost_their_place_end() -> None:
+    """Of this route."""
+    registry = MetricsRegistry()
+    metrics = IngestMetrics(registry)
+    for route in "rs":
+        for group in ("1", "2", "3"):
+            metrics.accepted(namespace="n", route=route, queue="q", subject_group=group)
+    metrics.end_subject_groups("n", "r", {"1", "3"})
+    series = samples(registry)["chaski_messages_accepted_total"]
+    assert sorted((labels["route"], labels["subject_group"]) for labels, _ in series) == [
+        ("r", "2"), ("s", "1"), ("s", "2"), ("s", "3"),
+    ]  # fmt: skip

@@ -79,7 +79,8 @@ class Reporter:
         self._journal = journal
         self._clock = clock
         self._content_characters = content_characters
-        self._groups = SubjectGroups(route.subject_group)
+        end_series = functools.partial(metrics.end_subject_groups, route.namespace, route.name)
+        self._groups = SubjectGroups(route.subject_group, end_series)
 
     def attempted(
         self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Delivered | Retry | GiveUp
@@ -111,7 +112,7 @@ class Reporter:
             route=route.name,
             queue=queue,
             target=target,
-            subject_group=self._groups.label(task.envelope.subject),
+            subject_group=self._group(task.envelope.subject, metadata),
         )
         origin = origin_of(metadata)
         self._metrics.settled(namespace=route.namespace, route=route.name, origin=origin, end="delivered")
@@ -121,6 +122,7 @@ class Reporter:
 
     def dead_lettered(self, dead_letter: DeadLetter) -> None:
         """A message is stored as a dead letter, and its queue has deleted it."""
+        metadata = metadata_of(dead_letter.envelope or {})
         self._metrics.dead_letter(
             namespace=self._route.namespace,
             route=self._route.name,
@@ -128,12 +130,12 @@ class Reporter:
             target=dead_letter.target,
             error_class=class_of_key(dead_letter.error_class) or "none",
             reason=dead_letter.reason,
-            subject_group=self._groups.label(dead_letter.subject),
+            subject_group=self._group(dead_letter.subject, metadata),
         )
         self._metrics.settled(
             namespace=self._route.namespace,
             route=self._route.name,
-            origin=origin_of(metadata_of(dead_letter.envelope or {})),
+            origin=origin_of(metadata),
             end="dead_lettered",
         )
 
@@ -149,6 +151,9 @@ class Reporter:
             queue=self._route.queue_for(message.group_id).name,
             stage=stage,
         )
+
+    def _group(self, subject: str, metadata: Metadata | None) -> str:
+        return self._groups.label(subject, metadata.producer if metadata else None, self._clock.monotonic())
 
     def _report(
         self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Delivered | Retry | GiveUp

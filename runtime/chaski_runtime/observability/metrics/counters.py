@@ -5,10 +5,12 @@ the attributes each time), a tally about 0.3 µs. So the hot path counts here, a
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 
 OVERFLOW = "other"  # every label of the one series that counts what exceeds the limit
+
+LabelValues = tuple[str, ...]
 
 
 class CounterTally:
@@ -32,7 +34,7 @@ class CounterTally:
         """Counts `n` more for these label values, in the order of `labels`."""
         with self._lock:
             totals = self._totals
-            if values not in totals and len(totals) >= self._limit:
+            if values not in totals and len(totals) - (self._overflow_values in totals) >= self._limit:
                 values = self._overflow_values
                 self.overflowed += n
             totals[values] = totals.get(values, 0) + n
@@ -41,6 +43,12 @@ class CounterTally:
         """A copy of all totals since the start."""
         with self._lock:
             return dict(self._totals)
+
+    def retain(self, names: Sequence[str], keep: Callable[[LabelValues], bool]) -> None:
+        """Drops the totals whose values of these labels `keep` refuses; nothing in a tally without one of the labels."""
+        with self._lock:
+            for dropped in _refused(self._totals, self.labels, names, keep):
+                del self._totals[dropped]
 
 
 class Distribution:
@@ -92,8 +100,24 @@ class HistogramTally:
         with self._lock:
             return {values: sum(each.counts) for values, each in self._distributions.items()}
 
+    def retain(self, names: Sequence[str], keep: Callable[[LabelValues], bool]) -> None:
+        """As for a `CounterTally`."""
+        with self._lock:
+            for dropped in _refused(self._distributions, self.labels, names, keep):
+                del self._distributions[dropped]
+
     def _new(self, values: tuple[str, ...]) -> Distribution:
-        if len(self._distributions) >= self._limit:
+        if len(self._distributions) - (self._overflow_values in self._distributions) >= self._limit:
             values = self._overflow_values
             self.overflowed += 1
         return self._distributions.setdefault(values, Distribution(len(self.bounds) + 1))
+
+
+def _refused(
+    known: Iterable[LabelValues], labels: Sequence[str], names: Sequence[str], keep: Callable[[LabelValues], bool]
+) -> list[LabelValues]:
+    """The label sets to drop; never the one that counts what exceeds the limit."""
+    if not set(names) <= set(labels):
+        return []
+    indexes, overflow = [labels.index(name) for name in names], (OVERFLOW,) * len(labels)
+    return [values for values in known if values != overflow and not keep(tuple(values[index] for index in indexes))]

@@ -1,28 +1,27 @@
 """The metrics of one process: counters, histograms and gauges with names, and the page that shows them to Prometheus.
 
-Nothing is global: each `MetricsRegistry` has a registry of its own. Counters and gauges are observable OpenTelemetry
-instruments. The SDK has no observable histogram, so histograms are collected by `prometheus_client` directly.
+Nothing is global: each `MetricsRegistry` has a registry of its own. `prometheus_client` collects all metrics. The SDK of
+OpenTelemetry (1.45.2) would keep every label set that a counter or gauge ever had, those of deleted routes included, and
+count new ones together once there were too many.
 """
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider, ObservableCounter, ObservableGauge
-from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from chaski_core import __version__
 from chaski_runtime.observability.metrics.counters import CounterTally, HistogramTally
 
+_log = logging.getLogger(__name__)
+
 FEW_SERIES = 2_000  # label sets of a metric that are kept apart
 MANY_SERIES = 10_000  # where the subject group is among the labels: routes x queues x up to 200 groups
-_SDK_LIMIT = 20_000  # series of an instrument; above the tallies' own limits, which fold the rest into `other`
 
 ROUTE = ("namespace", "route")
 QUEUE = (*ROUTE, "queue")
@@ -36,8 +35,6 @@ class MetricsRegistry:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        self._meter = _meter_provider(self._registry).get_meter("chaski")
-        self._rendering = threading.Lock()  # the exporter hands collected data over through one shared queue
         self._tallies: dict[str, CounterTally | HistogramTally] = {}
         self._before_scrape: list[Callable[[], None]] = []
         self.gauge("chaski_build_info", "The release that runs.", ("version",), lambda: {(__version__,): 1})
@@ -59,7 +56,7 @@ class MetricsRegistry:
 
     def observed_counter(self, name: str, description: str, labels: Sequence[str], read: Callable[[], Values]) -> None:
         """A new counter, shown as `<name>_total`; `read` returns its totals by label values."""
-        self._meter.create_observable_counter(name, [_observer(labels, read)], description=description)
+        self._registry.register(_Readings(partial(CounterMetricFamily, name, description, labels=labels), read))
 
     def histogram(self, name: str, description: str, labels: Sequence[str], bounds: Sequence[float]) -> HistogramTally:
         """A new histogram with these upper bounds of buckets."""
@@ -70,7 +67,23 @@ class MetricsRegistry:
 
     def gauge(self, name: str, description: str, labels: Sequence[str], read: Callable[[], Values]) -> None:
         """A new gauge: what `read` returns by label values; a label set that it leaves out is unknown, not zero."""
-        self._meter.create_observable_gauge(name, [_observer(labels, read)], description=description)
+        self._registry.register(_Readings(partial(GaugeMetricFamily, name, description, labels=labels), read))
+
+    def retain(self, names: Sequence[str], keep: Callable[[tuple[str, ...]], bool]) -> None:
+        """Drops what was counted for label sets whose values of these labels `keep` refuses.
+
+        Such a series ends. If it is counted again, it begins at zero, which Prometheus takes for a restart.
+        """
+        for tally in self._tallies.values():
+            tally.retain(names, keep)
+
+    def forget_route(self, namespace: str, name: str) -> None:
+        """Drops what was counted for a deleted route."""
+        self.retain(ROUTE, lambda values: values != (namespace, name))
+
+    def end_subject_groups(self, namespace: str, name: str, groups: Collection[str]) -> None:
+        """Drops what was counted for these subject groups of a route."""
+        self.retain((*ROUTE, "subject_group"), lambda v: v[:2] != (namespace, name) or v[2] not in groups)
 
     def before_scrape(self, take: Callable[[], None]) -> None:
         """Calls `take` before each page is rendered, on the scraper's thread."""
@@ -119,8 +132,7 @@ class MetricsRegistry:
             take()
 
     def _page(self) -> bytes:
-        with self._rendering:
-            return generate_latest(self._registry)
+        return generate_latest(self._registry)
 
 
 class BackendMetrics:
@@ -140,27 +152,29 @@ class BackendMetrics:
         self._dynamodb.add((action, result))
 
 
-def _meter_provider(registry: CollectorRegistry) -> MeterProvider:
-    reader = PrometheusMetricReader(
-        disable_target_info=True,  # one process, one scrape target: the scrape names it
-        scope_info_enabled=False,  # would add three labels to every series
-        registry=registry,
-        cardinality_limits={ObservableCounter: _SDK_LIMIT, ObservableGauge: _SDK_LIMIT},
-    )
-    return MeterProvider(
-        [reader],
-        resource=Resource({}),
-        exemplar_filter=AlwaysOffExemplarFilter(),  # the exporter drops exemplars anyway
-        shutdown_on_exit=False,
-    )
+class _Readings(Collector):
+    """A counter or a gauge whose values are read at each scrape; without values it is not on the page."""
 
+    def __init__(
+        self, family: Callable[[], CounterMetricFamily | GaugeMetricFamily], read: Callable[[], Values]
+    ) -> None:
+        self._family = family
+        self._read = read
 
-def _observer(labels: Sequence[str], read: Callable[[], Values]) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    def observe(_: CallbackOptions) -> Iterator[Observation]:
-        for values, value in read().items():
-            yield Observation(value, dict(zip(labels, values, strict=True)))
+    def describe(self) -> Iterable[Metric]:
+        """The metric without values: lets the registry check names without a scrape."""
+        return [self._family()]
 
-    return observe
+    def collect(self) -> Iterable[Metric]:
+        """The metric with its current values; nothing if they can't be read."""
+        family = self._family()
+        try:
+            for values, value in self._read().items():
+                family.add_metric(values, value)
+        except Exception:  # noqa: BLE001 - the other metrics are shown
+            _log.exception("could not read the metric %s; it is left out of this scrape", family.name)
+            return []
+        return [family] if family.samples else []
 
 
 class _HistogramCollector(Collector):

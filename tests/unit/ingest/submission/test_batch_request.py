@@ -39,7 +39,7 @@ async def submit(
     """The results of a batch."""
     settings = IngestSettings()
     counted = IngestMetrics(metrics or MetricsRegistry())
-    service = SubmissionService(backend or FakeBackend(), counted, settings, lambda n: b"z" * n)  # type: ignore[arg-type]  # the fake has the methods that ingest calls
+    service = SubmissionService(backend or FakeBackend(), counted, settings, lambda n: b"z" * n, lambda: 0.0)  # type: ignore[arg-type]  # the fake has the methods that ingest calls
     context = RequestContext(resolved(), Origin("helpdesk/conversations", NOW, idempotency_key=key))
     answer = await BatchRequest(service, context, settings, lambda: False).run(body)
     assert isinstance(answer, bytes)

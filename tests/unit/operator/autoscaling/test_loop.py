@@ -57,14 +57,16 @@ async def test_route_without_queues_or_being_deleted_is_not_scaled(harness: Scal
 
 
 async def test_deleted_route_is_forgotten(harness: ScalingHarness) -> None:
-    """Its gauges too."""
+    """Its gauges and counters too; made again, it is counted from zero."""
     key = harness.cluster.add(route_document("a"))
     async with harness.running():
         await asyncio.sleep(20)
         assert value(harness.metrics, "chaski_replicas", state="set") > 0
+        harness.metrics.scaled(namespace=key[0], route=key[1], queue="messages", direction="up")
         del harness.cluster.documents[key]
         await asyncio.sleep(20)
         calls = len(harness.queues.calls)
         await asyncio.sleep(60)
     assert len(harness.queues.calls) == calls
     assert value(harness.metrics, "chaski_replicas", state="set") == 0
+    assert value(harness.metrics, "chaski_scaling_decisions_total") == 0

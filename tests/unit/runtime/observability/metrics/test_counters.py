@@ -61,3 +61,26 @@ def test_distributions_beyond_the_limit_are_one() -> None:
         ("x",): (2, 0),
         (OVERFLOW,): (2, 0),
     }
+
+
+@pytest.mark.parametrize("names", [("a",), ("b",), ("b", "a")])
+def test_label_sets_that_are_not_retained_are_dropped(names: tuple[str, ...]) -> None:
+    """What exceeded the limit stays, as do tallies without these labels."""
+    tally = CounterTally(("a", "b", "c"), limit=2)
+    for value in "xyz":
+        tally.add((value, value, "c"))
+    tally.retain(("a", "d"), lambda _: False)
+    assert len(tally.totals()) == 3
+    tally.retain(names, lambda values: values == ("x",) * len(names))
+    assert tally.totals() == {("x", "x", "c"): 1, (OVERFLOW,) * 3: 1}
+    tally.add(("y", "y", "c"))
+    assert tally.totals()["y", "y", "c"] == 1
+
+
+def test_distributions_that_are_not_retained_are_dropped() -> None:
+    """As counts."""
+    tally = HistogramTally(("a",), bounds=(1,), limit=10)
+    for value in "xy":
+        tally.observe((value,), 0.5)
+    tally.retain(("a",), lambda values: values == ("y",))
+    assert tally.totals() == {("y",): 1}

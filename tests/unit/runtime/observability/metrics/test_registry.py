@@ -52,3 +52,27 @@ async def test_a_scrape_returns_the_same_page_as_rendering(registry: MetricsRegi
         return [line for line in text.decode().splitlines() if "chaski_" in line]
 
     assert own(await registry.scrape()) == own(registry.render())
+
+
+def test_a_metric_that_can_not_be_read_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """The others are on the page, and the log names it."""
+
+    def fail() -> dict[tuple[str, ...], float]:
+        raise RuntimeError("no reading")
+
+    registry = MetricsRegistry()
+    registry.gauge("broken", "A gauge.", ("a",), fail)
+    registry.gauge("other", "A gauge.", ("a",), lambda: {("x",): 1})
+    assert samples(registry)["other"] == [({"a": "x"}, 1)]
+    assert "broken" not in samples(registry)
+    assert "could not read the metric broken" in caplog.text
+
+
+@pytest.mark.promise(12)
+def test_label_sets_that_come_and_go_never_end_in_one_series() -> None:
+    """A process that sees many routes in its life keeps nothing of those that are gone."""
+    registry, current = MetricsRegistry(), [0]
+    registry.gauge("gauge", "A gauge.", ("a",), lambda: {(str(current[0]),): 1})
+    for number in range(0, 25_000, 500):
+        current[0] = number
+        assert samples(registry)["gauge"] == [({"a": str(number)}, 1)]
