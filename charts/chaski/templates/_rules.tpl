@@ -27,6 +27,9 @@
 - apiGroups: [apps]
   resources: [deployments/scale]
   verbs: [get, patch, update]
+- apiGroups: [apps]
+  resources: [replicasets]  # whether a Pod belongs to a worker Deployment
+  verbs: [get]
 - apiGroups: [""]
   resources: [configmaps, serviceaccounts]
   verbs: [get, list, watch, create, update, patch, delete]

@@ -1,6 +1,7 @@
 """The cluster as the autoscaler sees it: reads of the operator's cache, and its own writes."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from chaski_operator.installation import Installation
@@ -10,10 +11,19 @@ from chaski_operator.kube.status import status_document
 from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import DEPLOYMENT, POD, ROUTE, Document
 from chaski_operator.manifests.names import ROUTE_LABEL
-from chaski_operator.pods.metrics_client import pod_endpoint
+from chaski_operator.pods.metrics_client import PodEndpoint, pod_endpoint
+from chaski_operator.pods.owners import PodOwners
 from chaski_runtime.kube.client import KubeApi, KubeRefusedError, object_path
 
 MANAGER = "chaski-autoscaler"  # field manager of its part of the status
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyPods:
+    """The ready Pods of a Deployment."""
+
+    urls: Sequence[str]  # of their metrics
+    unknown: int = 0  # ready Pods of which it could not be read whether they belong to the Deployment
 
 
 class ClusterView:
@@ -33,6 +43,7 @@ class ClusterView:
         self._installation = installation
         self._reconcile = reconcile
         self._identity = identity
+        self._owners = PodOwners(api)
 
     def keys(self) -> set[Key]:
         """Keys of the ChaskiRoutes that no other installation serves."""
@@ -47,10 +58,15 @@ class ClusterView:
         """A worker Deployment."""
         return self._cache.get(DEPLOYMENT, namespace, name)
 
-    def ready_pods(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
-        """Metrics URLs of the ready Pods with all these labels."""
-        pods = map(pod_endpoint, self._cache.of_route(POD, namespace, labels.get(ROUTE_LABEL, "")))
-        return [pod.url for pod in pods if pod.ready and labels.items() <= pod.labels.items()]
+    async def ready_pods(self, namespace: str, deployment: str, labels: Mapping[str, str]) -> ReadyPods:
+        """The ready Pods with all these labels that belong to the Deployment."""
+        found = self._cache.of_route(POD, namespace, labels.get(ROUTE_LABEL, ""))
+        labelled = [each for each in found if _is_ready(pod_endpoint(each), labels)]
+        document = self.deployment(namespace, deployment)
+        if document is None or not labelled:
+            return ReadyPods(())
+        own = await self._owners.of(document, labelled)
+        return ReadyPods([pod_endpoint(each).url for each in own.pods], own.unknown)
 
     def reconcile(self, key: Key) -> None:
         """Schedules a full reconciliation of the route."""
@@ -82,3 +98,7 @@ class ClusterView:
         except KubeRefusedError as error:
             if error.status != 404:
                 raise
+
+
+def _is_ready(pod: PodEndpoint, labels: Mapping[str, str]) -> bool:
+    return pod.ready and labels.items() <= pod.labels.items()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from chaski_aws.sqs.queue import counts_of
@@ -43,7 +44,7 @@ from chaski_operator.kube.events import WARNING
 from chaski_operator.kube.status import rfc3339, status_conditions
 from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import Document
-from chaski_operator.manifests.worker_pod import sweeper_of, worker_deployments
+from chaski_operator.manifests.worker_pod import WorkerDeployment, sweeper_of, worker_deployments
 from chaski_operator.pods.worker_metrics import Pods
 from chaski_operator.route.policy import is_paused
 from chaski_runtime.kube.client import KubeApiError
@@ -67,7 +68,7 @@ class RouteScaler:
         self._queue_settings: dict[str, tuple[tuple[str, str], ...]] = {}  # by URL, as last seen
         self._written_at: float | None = None  # monotonic: when the figures were last written
         self._created: dict[str, int] = {}  # by URL: creation of the queue, epoch milliseconds
-        self._sweeper: Mapping[str, str] = {}  # labels of its Pods
+        self._sweeper: WorkerDeployment | None = None
         self.ages = RouteAges(dependencies.clock)
         self.results: dict[str, TargetResult] = {}  # by Deployment, the last decision
         self.ready: dict[str, int] = {}  # by Deployment
@@ -84,7 +85,8 @@ class RouteScaler:
         due = [each for each in self._targets if each.queue != RETRIES or with_retries]
         self._checks += 1
         queues = await self._read_queues({source.url for target in due for source in target.sources})
-        self.ages.sweeper = await self._scrape(self._sweeper)
+        if self._sweeper is not None:
+            self.ages.sweeper = await self._scrape(self._sweeper.name, self._sweeper.labels)
         status = document.get("status") or {}
         await asyncio.gather(*(self._scale(each, deployments[each.deployment], queues, status) for each in due))
         await self._report(document)
@@ -103,7 +105,7 @@ class RouteScaler:
             return False
         self._spec = scaling_spec(route)
         self._targets = targets_of(resolved, worker_deployments(resolved))
-        self._sweeper = dict(sweeper_of(resolved).labels)
+        self._sweeper = sweeper_of(resolved)
         rows = {source.row: target.deployment for target in self._targets for source in target.sources}
         self.ages.set_rows(rows)
         names = {each.deployment for each in self._targets}
@@ -153,9 +155,14 @@ class RouteScaler:
             self._queue_settings[url] = settings
             self._deps.cluster.reconcile(self.key)
 
-    async def _scrape(self, labels: Mapping[str, str]) -> Pods | None:
-        urls = self._deps.cluster.ready_pods(self.key[0], labels)
-        return await self._deps.scrape_pods(urls) if urls else None
+    async def _scrape(self, deployment: str, labels: Mapping[str, str]) -> Pods | None:
+        """The figures of a Deployment's ready Pods; None if it has none."""
+        ready = await self._deps.cluster.ready_pods(self.key[0], deployment, labels)
+        self.ready[deployment] = len(ready.urls) + ready.unknown
+        if not self.ready[deployment]:
+            return None
+        pods = await self._deps.scrape_pods(ready.urls)
+        return replace(pods, unresponsive=pods.unresponsive + ready.unknown)
 
     def _keep_counts(self, target: ScaleTarget, known: Mapping[str, QueueCounts]) -> None:
         """Keeps the counts of each row of which all queues were read."""
@@ -173,8 +180,7 @@ class RouteScaler:
         unknown = [each for source in target.sources if isinstance(each := queues[source.url], UnknownReason)]
         self._keep_counts(target, known)
         replicas = int(deployment["spec"].get("replicas", 1))
-        self.ready[target.deployment] = len(self._deps.cluster.ready_pods(self.key[0], target.labels))
-        pods = await self._scrape(target.labels)
+        pods = await self._scrape(target.deployment, target.labels)
         totals = {row: each.total for row, each in self.counts.items()}
         self.ages.observe(
             target.deployment, target.urls_by_row(), totals=totals, pods=pods, status=status, created=self._created

@@ -7,20 +7,25 @@ from typing import Any
 
 import aiohttp
 
-from chaski_operator.pods.worker_metrics import PodFigures, Pods, combine, figures
+from chaski_operator.pods.worker_metrics import METRICS, PodFigures, Pods, combine, figures
 
 _DEFAULT_PORT = 9090
-_MAX_PAGE_BYTES = 16 * 1024 * 1024
+_MAX_PAGE_BYTES = 1024 * 1024
+_AT_ONCE = 32  # Pods, so at most 32 MiB of pages
+# As Prometheus: a whole page of a route with many targets may have several MiB.
+_QUERY = [("name[]", name) for name in METRICS]
 
 
 class Scraper:
-    """Scrapes Pods. A Pod that does not answer within `seconds`, or not with a worker's page, is unresponsive."""
+    """Scrapes Pods.
 
-    def __init__(self, *, seconds: float = 3.0, at_once: int = 64) -> None:
-        self._slots = asyncio.Semaphore(at_once)
-        self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=seconds), cookie_jar=aiohttp.DummyCookieJar()
-        )
+    A Pod that does not answer within `seconds`, with a page of more than 1 MiB or with one that no worker writes is
+    unresponsive.
+    """
+
+    def __init__(self, *, seconds: float = 3.0) -> None:
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._session = pod_session(seconds)
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -32,11 +37,18 @@ class Scraper:
 
     async def _scrape_one(self, url: str) -> PodFigures | None:
         try:
-            async with self._slots, self._session.get(url, allow_redirects=False) as response:
+            async with self._slots, self._session.get(url, params=_QUERY, allow_redirects=False) as response:
                 page = await read_limited(response, _MAX_PAGE_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
         return None if page is None else figures(page.decode("utf-8", "replace"))
+
+
+def pod_session(seconds: float) -> aiohttp.ClientSession:
+    """A session for requests to Pods, each of at most `seconds`. Nothing is decompressed: a MiB could expand to a GiB."""
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=seconds), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
-"""What worker Pods report on `/metrics`, parsed and combined for the autoscaler. Pure."""
+"""What worker Pods report on `/metrics`, parsed and combined for the autoscaler. Pure.
+
+A Pod's page is not trusted: whoever may create Pods in the namespace could have written it.
+"""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 _SUMMED = {
     "chaski_lanes": "lanes",
@@ -17,7 +18,17 @@ _SUMMED = {
 }
 _MAXIMA = {"chaski_attempt_mean_seconds": "mean", "chaski_queue_oldest_received_age_seconds": "oldest"}
 _SHORTAGE = "chaski_shortage"
-_READ = frozenset([*_SUMMED, *_MAXIMA, _SHORTAGE])
+METRICS = (*_SUMMED, *_MAXIMA, _SHORTAGE)  # those that are read
+_READ = frozenset(METRICS)
+
+# A line with a sample: https://prometheus.io/docs/instrumenting/exposition_formats/#text-format-details. The parser of
+# prometheus_client takes 30 µs for a line, and accepts pages that Prometheus refuses.
+_LINE = re.compile(r'([a-z_]+)\{((?:[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\]|\\.)*",?)*)\} (\S+)(?: -?[0-9]+)?')
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?|[+-]Inf|NaN")
+_ESCAPED = re.compile(r"\\(.)")
+_MAX_SAMPLES = 10_000  # that are read; a worker has at most 2,001 series of a metric
+_MAX_VALUE = 1e15  # above any count of a worker; below it sums are exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +60,26 @@ class Pods:
 
 
 def figures(page: str) -> PodFigures | None:
-    """The figures of a page in Prometheus' text format; None if it is not a worker's, or a sum on it is not a number."""
+    """The figures of a page in Prometheus' text format; None for any page that no worker writes.
+
+    That is one without lanes, with a sample that is malformed, negative, above 10^15 or there twice, or with a sum that is
+    not a number. A mean or an age that is not a number is unknown.
+    """
     sums: dict[str, float] = {}
     maxima: dict[str, float] = {}
     shortages: set[tuple[str, str]] = set()
     try:
-        for sample in _samples(page):
-            name, value = sample.name, sample.value
-            if name in _SUMMED:
-                sums[_SUMMED[name]] = sums.get(_SUMMED[name], 0.0) + value
-            elif name in _MAXIMA and math.isfinite(value):
-                maxima[_MAXIMA[name]] = max(maxima.get(_MAXIMA[name], 0.0), value)
-            elif name == _SHORTAGE and value > 0:
-                shortages.add((sample.labels.get("reason", ""), sample.labels.get("target", "")))
+        for name, labels, value in _samples(page):
+            if name == _SHORTAGE:
+                if value > 0:
+                    shortages.add((labels.get("reason", ""), labels.get("target", "")))
+            elif name in _SUMMED:
+                sums[_SUMMED[name]] = sums.get(_SUMMED[name], 0.0) + _count(value)
+            elif math.isfinite(value):
+                maxima[_MAXIMA[name]] = max(maxima.get(_MAXIMA[name], 0.0), _count(value))
     except ValueError:
         return None
-    if "lanes" not in sums or "lanes_limit" not in sums or not all(map(math.isfinite, sums.values())):
+    if "lanes" not in sums or "lanes_limit" not in sums:
         return None
     full = sums["lanes"] >= sums["lanes_limit"] or sums.get("held_bytes", 0) >= sums.get("held_bytes_limit", 1)
     return PodFigures(
@@ -99,8 +114,32 @@ def combine(answers: Sequence[PodFigures | None]) -> Pods:
     )
 
 
-def _samples(page: str) -> Iterator[Sample]:
-    # Only the lines that are read: a page may have thousands of others, and the parser takes 30 µs for each.
-    lines = (line for line in page.splitlines() if line.partition("{")[0] in _READ)
-    for family in text_string_to_metric_families("\n".join(lines)):
-        yield from family.samples
+def _samples(page: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Name, labels and value of the samples that are read.
+
+    Raises:
+        ValueError: a sample is malformed or there twice, or there are too many.
+    """
+    seen: set[str] = set()
+    for line in page.split("\n"):
+        if line.partition("{")[0] not in _READ:
+            continue
+        found = _LINE.fullmatch(line)
+        if found is None or not _NUMBER.fullmatch(found[3]):
+            raise ValueError("a line is no sample")
+        series = line[: found.end(2)]
+        if series in seen or len(seen) >= _MAX_SAMPLES:
+            raise ValueError("a sample is there twice, or there are too many")
+        seen.add(series)
+        labels = {name: _unescaped(value) for name, value in _LABEL.findall(found[2])} if found[1] == _SHORTAGE else {}
+        yield found[1], labels, float(found[3])
+
+
+def _count(value: float) -> float:
+    if not 0 <= value <= _MAX_VALUE:  # NaN neither
+        raise ValueError("a value that no worker has")
+    return value
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else found[1], text)

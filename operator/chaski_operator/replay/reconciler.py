@@ -16,7 +16,7 @@ from chaski_operator.kube.cache import ObjectCache
 from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import REPLAY, ROUTE, Object
 from chaski_operator.manifests.names import MANAGER, replay_job_name
-from chaski_operator.pods.metrics_client import read_limited
+from chaski_operator.pods.metrics_client import pod_session, read_limited
 from chaski_operator.replay.job import replay_job
 from chaski_operator.replay.policy import Action, Decision, ReplayObservation, decide, is_finished
 from chaski_operator.replay.reports import progress_url
@@ -41,8 +41,7 @@ class ReplayReconciler:
         self._installation = installation
         self._settings = settings
         self._clock = clock
-        timeout = aiohttp.ClientTimeout(total=_PROGRESS_TIMEOUT_SECONDS)
-        self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+        self._session = pod_session(_PROGRESS_TIMEOUT_SECONDS)
 
     async def close(self) -> None:
         """Closes the connections to Pods."""

@@ -32,7 +32,9 @@ async def start(host: str, port: int, *, metrics: MetricsRegistry, live: Check, 
 
 
 def _metrics_handler(metrics: MetricsRegistry) -> Handler:
-    async def handler(_: web.Request) -> web.Response:
-        return web.Response(body=await metrics.scrape(), headers=_METRICS_TYPE)
+    async def handler(request: web.Request) -> web.Response:
+        # As prometheus_client's own servers: only the samples of these names.
+        names = request.query.getall("name[]", [])
+        return web.Response(body=await metrics.scrape(names), headers=_METRICS_TYPE)
 
     return handler

@@ -35,6 +35,7 @@ from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_runtime.process.clock import SystemClock
 from chaski_worker.metrics import LaneReading, WorkerMetrics
 from support.kube.api_server import KubeApi as Server
+from support.metric_pages import value
 from support.operator.scaling import DENIED, FakeQueues, resolve
 from support.until import until
 
@@ -49,6 +50,18 @@ WITH_DEFAULT_LIMITS = replace(QUICK, scaling=ScalingLimits())
 DEPLOYMENT = "chaski-a-messages"
 URL = "https://q/a-messages-0"
 CONCURRENCY = 64
+
+
+def owner_reference(owner: dict[str, Any]) -> dict[str, Any]:
+    """The reference of an object to its controller."""
+    metadata = owner["metadata"]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": owner["kind"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+    }
 
 
 @dataclass
@@ -124,16 +137,40 @@ class ScalingCluster:
             await asyncio.sleep(0.05)
 
     async def _start(self, deployment: str, document: dict[str, Any], number: int) -> str:
-        name = f"{deployment}-{number}"
+        owner = owner_reference(await self._replica_set(document))
         labels = document["spec"]["template"]["metadata"]["labels"]
-        ports = [{"name": "metrics", "containerPort": self.port}]
+        return await self.run_pod(f"{deployment}-{number}", labels, self.port, [owner])
+
+    async def run_pod(self, name: str, labels: dict[str, str], port: int, owners: list[dict[str, Any]]) -> str:
+        """Creates a ready Pod at 127.0.0.1; returns its name."""
+        ports = [{"name": "metrics", "containerPort": port}]
         spec = {"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "none", "ports": ports}]}
-        pod = {"metadata": {"name": name, "namespace": self.namespace, "labels": labels}, "spec": spec}
+        metadata = {"name": name, "namespace": self.namespace, "labels": labels, "ownerReferences": owners}
+        pod = {"metadata": metadata, "spec": spec}
         collection = object_path("v1", "pods", self.namespace)
         await self.api.create(collection, {"apiVersion": "v1", "kind": "Pod", **pod})
         ready = {"podIP": "127.0.0.1", "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
         await self.api.merge_patch(f"{collection}/{name}/status", {"status": ready})
         return name
+
+    async def _replica_set(self, deployment: dict[str, Any]) -> dict[str, Any]:
+        name = f"{deployment['metadata']['name']}-5d4f8c7b9"
+        path = object_path("apps/v1", "replicasets", self.namespace, name)
+        document = {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "metadata": {
+                "name": name,
+                "namespace": self.namespace,
+                "ownerReferences": [owner_reference({**deployment, "kind": "Deployment"})],
+            },
+            "spec": {
+                "replicas": 0,
+                "selector": deployment["spec"]["selector"],
+                "template": deployment["spec"]["template"],
+            },
+        }
+        return await self.api.apply(path, document, manager="test")
 
     async def page(self, _: web.Request) -> web.Response:
         """The metrics of a Pod."""
@@ -240,6 +277,7 @@ def user(kube: Server, cluster: ScalingCluster) -> str:
         {"apiGroups": ["chaski.dev"], "resources": ["chaskiroutes"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["chaski.dev"], "resources": ["chaskiroutes/status"], "verbs": ["get", "patch"]},
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["get"]},
         {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get", "patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
@@ -264,6 +302,41 @@ async def test_one_subject_stays_at_one_pod_with_the_reason_in_the_status(cluste
     assert cluster.seen == [1]
     row = next(each for each in status["queues"] if each["name"] == "messages")
     assert (row["visible"], row["inFlight"], row["desiredReplicas"], status["backlog"]) == (9_990, 10, 1, 10_000)
+    assert await cluster.condition("Autoscaling") == ("True", "Scaling")
+
+
+@pytest.mark.promise(14)
+async def test_a_pod_of_another_owner_is_never_asked(cluster: ScalingCluster, user: str) -> None:
+    """It has the workers' labels; or a made-up ReplicaSet, also with the UID of the Deployment, as its owner."""
+    requests: list[str] = []
+
+    async def listen(request: web.Request) -> web.Response:
+        requests.append(request.path)
+        return web.Response(body=b"chaski_lanes{} 0")
+
+    stranger = web.Application()
+    stranger.router.add_get("/metrics", listen)
+    runner = web.AppRunner(stranger, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    cluster.subjects = 1
+    cluster.queues.counts[URL] = QueueCounts(9_990, 10, 0)
+    await cluster.create()
+    path = object_path("apps/v1", "deployments", cluster.namespace, DEPLOYMENT)
+    deployment = {**await cluster.api.get(path), "kind": "Deployment"}
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    direct = owner_reference(deployment)
+    made_up = {**direct, "kind": "ReplicaSet", "name": f"{DEPLOYMENT}-made-up"}
+    for number, owners in enumerate(([], [direct], [made_up], [{**made_up, "name": f"{DEPLOYMENT}-5d4f8c7b9"}])):
+        await cluster.run_pod(f"stranger-{number}", labels, port, owners)
+    async with cluster.autoscaler(user) as metrics:
+        await until(lambda: _is(cluster.condition("ScalingLimited"), ("True", "MessageGroupsExhausted")))
+        calls = len(cluster.queues.calls)
+        await until(lambda: len(cluster.queues.calls) > calls + 30)
+        assert value(metrics, "chaski_replicas", queue="messages", state="ready") == 1
+    await runner.cleanup()
+    assert requests == []
     assert await cluster.condition("Autoscaling") == ("True", "Scaling")
 
 

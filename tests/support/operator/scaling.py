@@ -12,20 +12,12 @@ from chaski_core.route.loading import load_route
 from chaski_core.route.model import Ordering
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue
 from chaski_core.route.resolved_document import resolved_values
-from chaski_operator.autoscaling.cluster_view import ClusterView
+from chaski_operator.autoscaling.cluster_view import ClusterView, ReadyPods
 from chaski_operator.autoscaling.dependencies import ScalerDependencies, ScalerIntervals
 from chaski_operator.autoscaling.loop import ScalerLoop
 from chaski_operator.kube.events import Event
 from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import Document
-from chaski_operator.manifests.names import (
-    QUEUE_LABEL,
-    ROUTE_LABEL,
-    STAGE_LABEL,
-    consumer_name,
-    retry_name,
-    sweeper_name,
-)
 from chaski_operator.manifests.worker_pod import worker_deployments
 from chaski_operator.metrics import OperatorMetrics
 from chaski_operator.pods.worker_metrics import Pods
@@ -104,13 +96,10 @@ class FakeCluster(ClusterView):
         del namespace
         return {"spec": {"replicas": self.replicas[name]}} if name in self.replicas else None
 
-    def ready_pods(self, namespace: str, labels: Mapping[str, str]) -> list[str]:
+    async def ready_pods(self, namespace: str, deployment: str, labels: Mapping[str, str]) -> ReadyPods:
         """The Deployment's name, in place of the URLs of all its Pods."""
-        del namespace
-        route, stage = labels[ROUTE_LABEL], labels[STAGE_LABEL]
-        names = {"first": consumer_name(route, labels.get(QUEUE_LABEL, "")), "retry": retry_name(route)}
-        name = names.get(stage, sweeper_name(route))
-        return [name] if name in self.pods else []
+        del namespace, labels
+        return ReadyPods([deployment] if deployment in self.pods else ())
 
     async def scale(self, namespace: str, name: str, *, was: int, replicas: int) -> None:
         del namespace

@@ -122,17 +122,21 @@ class MetricsRegistry:
         self._take_readings()
         return self._page()
 
-    async def scrape(self) -> bytes:
-        """As `render`, but only the readings are taken on the event loop; the text is made on another thread."""
+    async def scrape(self, names: Collection[str] = ()) -> bytes:
+        """As `render`, but only the readings are taken on the event loop; the text is made on another thread.
+
+        Args:
+            names: of the samples to show; empty: all.
+        """
         self._take_readings()
-        return await asyncio.to_thread(self._page)
+        return await asyncio.to_thread(self._page, names)
 
     def _take_readings(self) -> None:
         for take in self._before_scrape:
             take()
 
-    def _page(self) -> bytes:
-        return generate_latest(self._registry)
+    def _page(self, names: Collection[str] = ()) -> bytes:
+        return generate_latest(self._registry.restricted_registry(names) if names else self._registry)
 
 
 class BackendMetrics:

@@ -1,18 +1,22 @@
 """Scraping of worker Pods."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
 from chaski_operator.pods.metrics_client import Scraper, pod_endpoint
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
+from chaski_runtime.process import health
+from chaski_worker.metrics import WorkerMetrics
 from unit.operator.pods.test_worker_metrics import page, reading
 
 
 @pytest.fixture
 async def pods() -> AsyncIterator[str]:
-    """Pods that answer, hang, fail, redirect or send too much, by path."""
+    """Pods that answer, hang, fail, redirect, compress or send too much, by path."""
 
     async def respond(request: web.Request) -> web.Response:
         kind = request.path.strip("/")
@@ -21,7 +25,12 @@ async def pods() -> AsyncIterator[str]:
         if kind == "redirect":
             raise web.HTTPFound("/good")
         if kind == "flood":
-            return web.Response(body=b"x" * (17 * 1024 * 1024))
+            return web.Response(text=page(reading(2)) + "#" * 1024 * 1024)
+        if kind == "bomb":
+            content = gzip.compress(page(reading(2)).encode() + b"#" * 64 * 1024 * 1024)
+            return web.Response(body=content, headers={"Content-Encoding": "gzip"})
+        if kind == "garbage":
+            return web.Response(body=bytes(range(256)) * 1024)
         return web.Response(text=page(reading(2)), status=500 if kind == "fail" else 200)
 
     app = web.Application()
@@ -37,11 +46,33 @@ async def test_pods_without_a_valid_response_are_unresponsive(pods: str) -> None
     """None of them affects the others."""
     scraper = Scraper(seconds=2.0)
     try:
-        urls = [f"{pods}/{kind}" for kind in ("good", "hang", "fail", "flood", "redirect")]
+        urls = [f"{pods}/{kind}" for kind in ("good", "hang", "fail", "flood", "bomb", "garbage", "redirect")]
         found = await scraper.scrape([*urls, "http://127.0.0.1:1/metrics"])
     finally:
         await scraper.close()
-    assert (found.reporting, found.unresponsive, found.lanes) == (1, 5, 2)
+    assert (found.reporting, found.unresponsive, found.lanes) == (1, 7, 2)
+
+
+async def test_only_the_metrics_that_are_read_are_asked_for() -> None:
+    """A worker of a route with many targets has a whole page of several MiB."""
+    registry = MetricsRegistry()
+    metrics = WorkerMetrics(registry)
+    metrics.observe_lanes(lambda: [reading(2)])
+    for number in range(2_000):
+        target = f"{number:04}" * 15
+        metrics.attempt(
+            namespace="n", route="r", queue="q", stage="first", target=target, outcome="delivered", error_class="none",
+            duration_seconds=0.1,
+        )  # fmt: skip
+    server = await health.start("127.0.0.1", 0, metrics=registry, live=lambda: None, ready=lambda: None)
+    scraper = Scraper(seconds=60.0)
+    try:
+        found = await scraper.scrape([f"http://127.0.0.1:{server.port}/metrics"])
+    finally:
+        await scraper.close()
+        await server.close()
+    assert len(registry.render()) > 4 * 1024 * 1024
+    assert (found.reporting, found.lanes, found.attempts) == (1, 2, 2_000)
 
 
 def test_endpoint_is_the_named_port_of_a_ready_pod() -> None:

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from chaski_operator.pods.worker_metrics import PodFigures, Pods, combine, figures
+from chaski_operator.pods.worker_metrics import METRICS, PodFigures, Pods, combine, figures
 from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_worker.metrics import LaneReading, WorkerMetrics
 
@@ -68,6 +70,58 @@ def test_a_sum_that_is_not_a_number_is_unknown(sample: str) -> None:
     """The Pod counts as unresponsive; one odd page must not fail the whole route's scaling."""
     assert figures(LANES) is not None
     assert figures(f"{LANES}{sample}\n") is None
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        'chaski_lanes{queue="q"} 3',  # as above
+        'chaski_lanes{queue="r"} -1',
+        'chaski_lanes{queue="r"} 1e300',
+        'chaski_lanes{queue="r"} 1_0',
+        'chaski_lanes{queue="r"} \u0661',
+        'chaski_lanes{queue="r"}',
+        'chaski_lanes{queue="r"} 1 2 3',
+        'chaski_lanes{queue="r" 1',
+        "chaski_lanes{queue=r} 1",
+        "chaski_lanes{",
+        'chaski_attempt_mean_seconds{queue="q"} -0.5',
+        'chaski_queue_oldest_received_age_seconds{queue="q"} -1',
+        'chaski_shortage{reason="memory"} x',
+        "\n".join(f'chaski_attempts_total{{queue="{n}"}} 1' for n in range(10_001)),
+    ],
+    ids=lambda sample: sample[:40],
+)
+def test_a_page_that_no_worker_writes_is_unknown(sample: str) -> None:
+    """Twice the same sample, a negative value, one that no counter reaches, or malformed; never a Pod without work."""
+    assert figures(LANES) is not None
+    assert figures(f"{LANES}{sample}\n") is None
+
+
+VALUES = st.one_of(
+    st.floats().map(str),
+    st.integers().map(str),
+    st.sampled_from(["NaN", "+Inf", "-Inf", "0x1", "", "1e999", "9" * 400]),
+)
+LINES = st.builds(
+    lambda name, label, value, more: f'{name}{{queue="{label}"}} {value}{more}',
+    st.sampled_from([*METRICS, "other"]),
+    st.text(max_size=5),
+    VALUES,
+    st.sampled_from(["", " 17", " x", "\r", "\x00"]),
+)
+
+
+@pytest.mark.promise(12)
+@given(st.one_of(st.binary(), st.lists(LINES).map(lambda lines: (LANES + "\n".join(lines)).encode("utf-8", "replace"))))
+def test_any_page_gives_figures_in_their_range_or_none(content: bytes) -> None:
+    """Whatever a Pod sends, nothing is raised, and no figure is negative, infinite or not a number."""
+    pod = figures(content.decode("utf-8", "replace"))
+    if pod is not None:
+        both = combine([pod, pod])
+        numbers = [pod.lanes, pod.subjects, pod.attempts, pod.attempt_seconds, pod.oldest_received_age]
+        for number in (*numbers, both.lanes, both.attempt_seconds):
+            assert number is None or 0 <= number <= 2e19
 
 
 @pytest.mark.parametrize("value", ["NaN", "+Inf"])
