@@ -227,6 +227,35 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         ),
     ),
     refused(
+        "a subject group that is longer than any subject",
+        {"spec.subjectGroup": {"pattern": r"(\pL{1000})"}},
+        (
+            "spec.subjectGroup.pattern",
+            "must not repeat anything more than 512 times, since a subject has at most 512 characters",
+        ),
+    ),
+    refused(
+        "a Unicode class that only some know",
+        {"spec.subjectGroup": {"pattern": r"^\\p([\p{Lu}\p{Old_Italic}])"}},
+        (
+            "spec.subjectGroup.pattern",
+            r"must not use other Unicode classes than general categories such as \p{Lu} and scripts of one word such as \p{Greek}",
+        ),
+    ),
+    refused(
+        "a part of a character",
+        {"spec.subjectGroup": {"pattern": r"(a)\C"}},
+        ("spec.subjectGroup.pattern", r"must not use \C, which matches a part of a character"),
+    ),
+    refused(
+        "a group with an accent in its name",
+        {"spec.subjectGroup": {"pattern": "(?P<société>a)"}},
+        (
+            "spec.subjectGroup.pattern",
+            "must not have a group whose name has other characters than A-Z, a-z, 0-9 and _",
+        ),
+    ),
+    refused(
         "a toleration without a key",
         {"spec.workers.tolerations": [{"value": "x"}]},
         ("spec.workers.tolerations[0]", "a toleration without a key needs operator Exists"),

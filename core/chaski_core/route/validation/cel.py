@@ -13,6 +13,10 @@ from typing import Any
 import cel
 import re2
 
+_QUIETLY = re2.Options()
+_QUIETLY.log_errors = False  # to stderr
+_TOO_LARGE = "pattern too large"
+
 
 class RuleError(Exception):
     """An expression can't be evaluated."""
@@ -56,11 +60,14 @@ def _is_sorted(values: list[Any]) -> bool:
 
 
 def _find(text: str, pattern: str) -> str:
-    """The first match, or "". An invalid pattern is an error in Kubernetes; here it is returned as if it matched."""
+    """The first match, or "". An invalid pattern is an error in Kubernetes; here it is returned as if it matched.
+
+    A pattern that takes more than 8 MiB when compiled is valid: Go, in which the API server is written, has no such limit.
+    """
     try:
-        found = re2.search(pattern, text)
-    except re2.error:
-        return pattern
+        found = re2.compile(pattern, _QUIETLY).search(text)
+    except re2.error as error:
+        return "" if _TOO_LARGE in str(error) else pattern
     return found.group() if found else ""
 
 

@@ -11,14 +11,18 @@ Otherwise the new value counts as `other`. The series of a value that has lost i
 each series before it adds them, so a sum of rates stays right.
 """
 
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import re2
 
 from chaski_core.route.model import SubjectGroup
+
+_log = logging.getLogger(__name__)
 
 NONE = "none"
 OTHER = "other"
@@ -43,7 +47,8 @@ class SubjectGroups:
             subject_group: the route's setting; None labels every subject `none`.
             end_series: ends the series of these values.
         """
-        self._pattern = re2.compile(subject_group.pattern) if subject_group is not None else None
+        self._pattern = _compiled(subject_group) if subject_group is not None else None
+        self._is_void = subject_group is not None and self._pattern is None
         self._max_values = subject_group.max_values if subject_group is not None else 0
         self._end_series = end_series
         self._places: OrderedDict[str, _Place] = OrderedDict()  # the least recently seen first
@@ -59,6 +64,8 @@ class SubjectGroups:
             producer: of the message; None: unknown.
             now: monotonic seconds.
         """
+        if self._is_void:
+            return OTHER
         value = self._value(subject)
         if value is None:
             return NONE
@@ -107,3 +114,18 @@ class SubjectGroups:
         match = self._pattern.search(subject)
         value = match.group(1) if match is not None and self._pattern.groups else None
         return str(value) if value else None
+
+
+def _compiled(subject_group: SubjectGroup) -> Any:
+    """The pattern; None if it takes more than 8 MiB when compiled, which the route's validation can't tell."""
+    options = re2.Options()
+    options.log_errors = False  # to stderr
+    try:
+        return re2.compile(subject_group.pattern, options)
+    except re2.error as error:
+        _log.warning(
+            "spec.subjectGroup.pattern can't be used, so every subject counts as %s; repeat less, or fewer classes: %s",
+            OTHER,
+            error,
+        )
+        return None

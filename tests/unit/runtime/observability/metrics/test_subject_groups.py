@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaski_core.route.loading import validate
 from chaski_core.route.model import SubjectGroup
 from chaski_runtime.observability.metrics.subject_groups import IDLE_SECONDS, SubjectGroups
+from contract.crd.making import changed
 
 EVERYTHING = r"^(.+)$"
 
@@ -50,6 +52,19 @@ def test_the_label_is_capture_group_1_or_none(pattern: str | None, subject: str,
     """Without a pattern, a match, a group or text in it the label is `none`."""
     groups = SubjectGroups(None if pattern is None else SubjectGroup(pattern, 10), list)
     assert groups.label(subject, None, 0.0) == label
+
+
+@pytest.mark.promise(9)
+def test_a_pattern_that_is_too_large_labels_every_subject_other(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The API server can't tell, so messages go on; a warning names the field, and stderr has JSON lines only."""
+    pattern = r"((?:" + r"\pL" * 50 + "){10})"
+    groups = Groups(10, pattern)
+    assert groups.labels("p", "a", "b") == ["other", "other"]
+    assert "spec.subjectGroup.pattern can't be used" in caplog.text
+    assert validate(changed({"spec.subjectGroup": {"pattern": pattern}})) == []
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.promise(12)
