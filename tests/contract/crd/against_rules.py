@@ -1,6 +1,7 @@
 """Manifests that a rule refuses."""
 
 from contract.crd.making import (
+    CA_BUNDLE,
     RUNGS,
     Manifest,
     base,
@@ -51,6 +52,21 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         ("spec.retry.ladders[1].rungs[1]", 'no rung is called "quick"; there are fast, medium, slow'),
         ("spec.retry.ladders[2].rungs[0]", 'no rung is called "never"; there are fast, medium, slow'),
         ("spec.retry.ladders[2].rungs[2]", 'no rung is called "late"; there are fast, medium, slow'),
+    ),
+    refused(
+        "two rungs of one name",
+        with_retry([*RUNGS, {"name": "slow", "delaySeconds": 900}], ladder("404", "slow")),
+        ("spec.retry.rungs[3]", 'more than one rung is called "slow"'),
+    ),
+    refused(
+        "two ladders of one class",
+        with_retry(RUNGS, ladder("4xx", "fast"), ladder("404", "fast"), ladder("404", "slow")),
+        ("spec.retry.ladders[2]", 'more than one ladder is of the class "404"'),
+    ),
+    refused(
+        "two ladders of the same statuses",
+        with_retry(RUNGS, ladder("404, 409", "fast"), ladder("404, 409", "slow")),
+        ("spec.retry.ladders[1]", 'more than one ladder is of the class "404, 409"'),
     ),
     refused(
         "a ladder where there are no rungs",
@@ -192,6 +208,31 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         (
             "spec.targets.allow[0].clientCertSecretName",
             "clientCertSecretName has no effect with http://a.example/; certificates need https",
+        ),
+    ),
+    refused(
+        "CA bundles that no ConfigMap holds",
+        {
+            "spec.targets.allow": [
+                {"name": f"t{n}", "url": "https://a.example/", "caBundle": CA_BUNDLE} for n in range(33)
+            ]
+        },
+        (
+            "spec.targets.allow",
+            "the caBundles add up to 540672 bytes, but at most 524288 are allowed, since one ConfigMap holds the whole route",
+        ),
+    ),
+    refused(
+        "CA bundles whose characters take more bytes than one",
+        {
+            "spec.targets.allow": [
+                {"name": f"t{n}", "url": "https://a.example/", "caBundle": CA_BUNDLE[:8_000] + "\u00e9" * 4_193}
+                for n in range(32)
+            ]
+        },
+        (
+            "spec.targets.allow",
+            "the caBundles add up to 524352 bytes, but at most 524288 are allowed, since one ConfigMap holds the whole route",
         ),
     ),
     refused(

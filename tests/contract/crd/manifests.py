@@ -5,7 +5,7 @@
 
 from contract.crd.against_rules import AGAINST_RULES
 from contract.crd.against_schema import AGAINST_SCHEMA
-from contract.crd.making import RUNGS, Manifest, changed, ladder, outcome, with_outcomes, with_retry
+from contract.crd.making import CA_BUNDLE, RUNGS, Manifest, changed, ladder, outcome, with_outcomes, with_retry
 
 VALID: tuple[Manifest, ...] = tuple(
     Manifest(name, changed(changes))
@@ -72,6 +72,23 @@ VALID: tuple[Manifest, ...] = tuple(
         ("an IPv4 target", {"spec.targets.allow.0.url": "http://127.0.0.1:9000/"}),
         ("an IPv6 target", {"spec.targets.allow.0.url": "http://[::1]:9000/a%20b/"}),
         ("a name without dots", {"spec.targets.allow.0.url": "http://localhost/a.b/..c"}),
+        (
+            "CA bundles as large as a ConfigMap holds them",
+            {
+                "spec.targets.allow": [
+                    {"name": f"t{n}", "url": "https://a.example/", "caBundle": CA_BUNDLE} for n in range(32)
+                ]
+            },
+        ),
+        (
+            "CA bundles with comments in other languages",
+            {
+                "spec.targets.allow": [
+                    {"name": f"t{n}", "url": "https://a.example/", "caBundle": CA_BUNDLE[:8_000] + "\u00e9" * 4_192}
+                    for n in range(32)
+                ]
+            },
+        ),
         ("private ranges", {"spec.targets.allow.0.cidrs": ["10.0.0.0/8", "fd00::/8", "192.0.2.1/32"]}),
         (
             "producers",
