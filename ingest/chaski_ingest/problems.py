@@ -72,7 +72,7 @@ def unsupported(detail: str) -> Problem:
 def no_route(namespace: str, name: str) -> Problem:
     """The route does not exist, or takes no messages until its owner acts.
 
-    Nobody is authenticated yet, so the response is the same for both: the reasons of the operator quote the route's spec.
+    The producer is not authenticated yet, so both get the same response: the operator's reasons quote the route's spec.
     """
     detail = f'namespace "{namespace}" has no route "{name}" that takes messages'
     return Problem(404, "no-route", "No such route", f"{detail}; a ChaskiRoute's conditions say why it takes none")

@@ -20,6 +20,7 @@ from chaski_runtime.observability.tracing import tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import RandomBytes, SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
+from chaski_runtime.process.http_server import base_url
 from chaski_runtime.process.lifecycle import freeze_startup_objects, stop_on_signals
 
 _log = logging.getLogger(__name__)
@@ -74,11 +75,9 @@ async def serve(
         stack.push_async_callback(backend.close)
         await backend.measure_clock()
         routes = open_routes()
-        metrics.observe_api_server(routes.unreachable_seconds)
         authenticator = await stack.enter_async_context(open_authenticator(clock))
         tracing = await stack.enter_async_context(tracing_of("chaski-ingest"))
-        ingest_metrics = IngestMetrics(metrics)
-        ingest_metrics.observe_routes(lambda namespace, name: routes.find(namespace, name) is not None)
+        ingest_metrics = _ingest_metrics(metrics, routes)
         ingest = Ingest(
             routes,
             backend,
@@ -105,6 +104,13 @@ async def serve(
     _log.info("stopped")
 
 
+def _ingest_metrics(registry: MetricsRegistry, routes: RouteSource) -> IngestMetrics:
+    registry.observe_api_server(routes.unreachable_seconds)
+    metrics = IngestMetrics(registry)
+    metrics.observe_routes(lambda namespace, name: routes.find(namespace, name) is not None)
+    return metrics
+
+
 def _live() -> str | None:
     """Always alive: a restart would lose the known routes, and no credentials are kept that it would read again."""
     return None
@@ -115,8 +121,8 @@ def _ready(server: IngestServer, routes: RouteSource) -> str | None:
 
 
 def _log_ready(listen: Listen, port: int, metrics_port: int) -> None:
-    url = f"{'https' if listen.certificate else 'http'}://{listen.host}:{port}"
-    urls = {"chaski.ingest.url": url, "chaski.metrics.url": f"http://{listen.host}:{metrics_port}/metrics"}
+    url = base_url(listen.host, port, "https" if listen.certificate else "http")
+    urls = {"chaski.ingest.url": url, "chaski.metrics.url": f"{base_url(listen.host, metrics_port)}/metrics"}
     _log.info("ready on %s", url, extra={"ecs": {"event.action": "ready", **urls}})
 
 

@@ -93,7 +93,7 @@ class ReplayReport:
             return None
         skipped = document["skipped"]
         counts = [document.get(name) for name in ("found", "ready", "sent")]
-        if not all(isinstance(each, int) and each >= 0 for each in (*counts, *skipped.values())):
+        if not all(isinstance(each, int) and 0 <= each < 2**63 for each in (*counts, *skipped.values())):
             return None
         reason, resume, until = (document.get(name) for name in ("reason", "resume", "until"))
         sample = document.get("sample")

@@ -27,6 +27,7 @@ _SKEW = frozenset(
 _ADDED_BY_SIGNING = frozenset({"authorization", "x-amz-date", "x-amz-security-token"})
 _NOT_SIGNED = frozenset({"host", "user-agent", "content-length", "expect", "x-amzn-trace-id"})
 _SERVICES = {each.name: each for each in (SQS, DYNAMODB)}
+_MAX_REASON = 4_096  # characters: a proxy in front of AWS may answer with a page
 _NAMES = ("QueueName", "TableName", "QueueUrl", "ResourceArn", "QueueNamePrefix")
 
 
@@ -132,7 +133,9 @@ class BotoAws:
 def _refused(service: str, operation: str, request: Mapping[str, Any], error: ClientError) -> ProvisionError:
     details: Mapping[str, Any] = error.response.get("Error", {})
     code = code_of(service, str(details.get("QueryErrorCode") or details.get("Code", "")))
-    return ProvisionError(failure_of(service, operation, resource_of(request), code, str(details.get("Message", ""))))
+    return ProvisionError(
+        failure_of(service, operation, resource_of(request), code, str(details.get("Message", ""))[:_MAX_REASON])
+    )
 
 
 def _failed(service: str, operation: str, request: Mapping[str, Any], error: BotoCoreError) -> ProvisionError:

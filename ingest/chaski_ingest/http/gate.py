@@ -52,7 +52,7 @@ class RequestGate:
         return RequestContext(resolved, origin, authenticated.debit)
 
     async def not_ready(self, unserved: Unserved, headers: Mapping[str, str]) -> Problem:
-        """The problem of a request to a route that is served soon; only its producers are told so."""
+        """The problem of a request to a route that is served soon; only its producers get it."""
         if unserved.route is not None:
             authenticated = await self._authenticated(unserved.route, headers)
             if isinstance(authenticated, Problem):

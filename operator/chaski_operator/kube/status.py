@@ -1,5 +1,6 @@
 """The parts that every status has in common: conditions, times, the applied document. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from chaski_core.route.validation.crd import GROUP_VERSION, KIND
 Status = dict[str, Any]
 
 _MAX_MESSAGE = 2_048  # characters
+_MAX_REASON = 128  # characters; an event's reason may not have more (ValidateEventCreate of k8s.io/kubernetes)
+_NOT_IN_REASON = re.compile(r"[^A-Za-z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,22 @@ def status_conditions(
                 "status": condition.status,
                 "observedGeneration": generation,
                 "lastTransitionTime": old["lastTransitionTime"] if old is not None and same else now,
-                "reason": condition.reason,
-                "message": condition.message[:_MAX_MESSAGE],
+                "reason": reason_text(condition.reason),
+                # Without lone surrogates, which a text of AWS may contain.
+                "message": condition.message[:_MAX_MESSAGE].encode("utf-8", "replace").decode(),
             }
         )
     return entries
+
+
+def reason_text(code: str) -> str:
+    """A reason that the API server accepts, from a code of AWS, of a proxy in front of it or of the cluster.
+
+    Such a code may be `AWS.SimpleQueueService.NonExistentQueue`, or the status of a response without a code, as `502`. With an
+    invalid reason the whole status would be refused.
+    """
+    text = _NOT_IN_REASON.sub("", code)[:_MAX_REASON].strip("_")
+    return text if text[:1].isalpha() else f"Status{text}" if text else "Failed"
 
 
 def status_document(namespace: str, name: str, status: Status) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """All Kubernetes objects of a route. Pure: computed from the resolved route and the settings."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
+from chaski_core.errors import FieldError
 from chaski_core.message.target_url import TargetUrl, parse_url
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
@@ -35,6 +36,8 @@ from chaski_operator.manifests.worker_pod import (
 )
 from chaski_operator.settings import ToolPods, WorkerPodTemplate
 
+_MAX_CONFIG_MAP_BYTES = 1_048_576
+
 
 def desired_objects(
     resolved: ResolvedRoute, uid: str, pods: WorkerPodTemplate, tools: ToolPods | None = None, *, sweep: bool = False
@@ -60,6 +63,24 @@ def desired_objects(
         *(deployment(each, resolved, pods) for each in [*workers, *([sweeper_of(resolved)] if sweep else [])]),
     ]
     return [with_hash(with_owner(each, route, uid)) for each in objects]
+
+
+def oversize(objects: Iterable[Object]) -> FieldError | None:
+    """Why the route is too large to be handed to its workers; None if it is not.
+
+    Limit: the values of a ConfigMap together, `ValidateConfigMap` of k8s.io/kubernetes. Rules of the definition can't
+    express it, because the size depends on the names of the queues and on how characters are escaped.
+    """
+    for each in objects:
+        if each["kind"] == CONFIG_MAP.kind:
+            size = sum(len(text.encode()) for text in each["data"].values())
+            if size > _MAX_CONFIG_MAP_BYTES:
+                return FieldError(
+                    "spec",
+                    f"makes, with the route's queues, a ConfigMap of {size} bytes, but at most {_MAX_CONFIG_MAP_BYTES} are"
+                    " allowed; shorten caBundles and patterns, or use fewer partitions",
+                )
+    return None
 
 
 def _service_account(route: Route, pods: WorkerPodTemplate) -> list[Object]:

@@ -1,4 +1,4 @@
-"""The Deployment that a Pod belongs to, by owner references: anybody who may create Pods can set labels.
+"""The Deployment that a Pod belongs to, by owner references: labels can be set by all users who may create Pods.
 
 Owner references can be set too, but the ReplicaSet controller deletes surplus Pods of its ReplicaSet, and releases those
 that its selector does not match.
@@ -27,7 +27,7 @@ class OwnPods:
 
 
 class PodOwners:
-    """Tells the Pods of a Deployment from others with the same labels. An owner never changes, so it is read once."""
+    """Distinguishes the Pods of a Deployment from others with the same labels. An owner never changes, so it is read once."""
 
     def __init__(self, api: KubeApi) -> None:
         self._api = api

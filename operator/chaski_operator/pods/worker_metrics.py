@@ -1,6 +1,6 @@
 """What worker Pods report on `/metrics`, parsed and combined for the autoscaler. Pure.
 
-A Pod's page is not trusted: whoever may create Pods in the namespace could have written it.
+A Pod's page is not trusted: a user who may create Pods in the namespace could have written it.
 """
 
 import math
@@ -126,7 +126,7 @@ def _samples(page: str) -> Iterator[tuple[str, dict[str, str], float]]:
             continue
         found = _LINE.fullmatch(line)
         if found is None or not _NUMBER.fullmatch(found[3]):
-            raise ValueError("a line is no sample")
+            raise ValueError("a line is not a sample")
         series = line[: found.end(2)]
         if series in seen or len(seen) >= _MAX_SAMPLES:
             raise ValueError("a sample is there twice, or there are too many")

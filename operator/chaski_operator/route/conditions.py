@@ -1,13 +1,12 @@
 """The conditions of a route: status, reason and message of each. Pure."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chaski_aws.provision.errors import NotOursError, ProvisionError
 from chaski_core.route.model import Route
 from chaski_operator.kube.apply import ForeignObjectError
-from chaski_operator.kube.status import Condition, condition_false, condition_true, condition_unknown
+from chaski_operator.kube.status import Condition, condition_false, condition_true, condition_unknown, reason_text
 from chaski_operator.pods.failures import first_failure
 from chaski_operator.route.aws_resources import ProvisionResult
 from chaski_operator.route.observation import RouteObservation
@@ -102,7 +101,7 @@ def reason_of(error: ProvisionError) -> str:
     """The reason of a condition for a failure on AWS: CamelCase, for programs."""
     if isinstance(error, NotOursError):
         return "QueueNotOwned" if error.failure.service == "sqs" else "TableNotOwned"
-    code = re.sub(r"[^A-Za-z0-9_]", "", error.code.removesuffix("Exception")) or "Failed"
+    code = reason_text(error.code.removesuffix("Exception"))
     return _REASONS.get(code, code)
 
 

@@ -19,9 +19,9 @@ import orjson
 from chaski_core.errors import ChaskiError
 from chaski_runtime.kube.config import KubeAccess
 from chaski_runtime.kube.reachability import Reachability
-from chaski_runtime.kube.transport import AiohttpTransport, ApiRequest, Transport, admit_all
+from chaski_runtime.kube.transport import APPLY, AiohttpTransport, ApiRequest, Transport, admit_all
 
-_APPLY = "application/apply-patch+yaml"
+_MAX_MESSAGE = 4_096  # characters of an error: a webhook may refuse with a page
 _MERGE = "application/merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
 _SILENCE_SECONDS = 75.0  # bookmarks come every minute
@@ -151,7 +151,7 @@ class KubeApi:
     async def apply(self, path: str, body: Object, *, manager: str, force: bool = True) -> Object:
         """Server-side apply: creates the object, or sets the fields of `body` and removes those no longer in it."""
         parameters = {"fieldManager": manager, "force": "true" if force else "false"}
-        return await self._call(ApiRequest("PATCH", path, parameters, body, _APPLY))
+        return await self._call(ApiRequest("PATCH", path, parameters, body, APPLY))
 
     async def merge_patch(self, path: str, body: Object) -> Object:
         """Merges a document into an object."""
@@ -270,12 +270,14 @@ async def _events(stream: aiohttp.StreamReader) -> AsyncIterator[Object]:
 def _error(response: aiohttp.ClientResponse, content: bytes) -> KubeApiError:
     try:
         status = orjson.loads(content)
-        reason, message = str(status["reason"]), str(status["message"])
+        reason, message = str(status["reason"]), str(status["message"])[:_MAX_MESSAGE]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         reason, message = response.reason or str(response.status), content[:500].decode("utf-8", "replace")
     if response.status == 429 or response.status >= 500:
         wait = response.headers.get("Retry-After", "")
-        return KubeUnavailableError(f"{reason}: {message}", retry_after_seconds=float(wait) if wait.isdigit() else None)
+        return KubeUnavailableError(
+            f"{reason}: {message}", retry_after_seconds=float(wait) if wait.isdecimal() else None
+        )
     return KubeRefusedError(response.status, reason, message)
 
 

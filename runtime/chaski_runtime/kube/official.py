@@ -15,7 +15,7 @@ from kubernetes.aio.client import ApiClient
 from chaski_runtime.kube.client import KubeUnavailableError
 from chaski_runtime.kube.config import KubeAccess, ReloadedAccess
 from chaski_runtime.kube.credentials import LoadedCredentials, load
-from chaski_runtime.kube.transport import JSON, ApiRequest, ConnectionPools
+from chaski_runtime.kube.transport import APPLY, JSON, ApiRequest, ConnectionPools, encoded
 
 _LOAD_SECONDS = 60.0  # until a credential plugin must have answered
 _SHORTEST_RELOAD_SECONDS = 10.0  # between two reloads because of a 401
@@ -40,16 +40,20 @@ class OfficialTransport:
 
     async def send(self, request: ApiRequest, timeouts: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         api = await self._api()
+        body, content_type = request.body, request.content_type
+        if content_type == APPLY:
+            # Without the parameter the client would encode the body itself, in a way that is JSON but not YAML.
+            body, content_type = encoded(request), f"{APPLY}; charset=utf-8"
         method, url, headers, _, _ = await api.param_serialize(
             request.method,
             request.path,
             query_params=list(request.query.items()),
-            header_params={"Accept": JSON, "Content-Type": request.content_type},
+            header_params={"Accept": JSON, "Content-Type": content_type},
             auth_settings=["BearerToken"],
         )
         request.admit()
         # The body passes by `param_serialize`, which copies it to replace models: there are none.
-        response = await api.call_api(method, url, headers, request.body, _request_timeout=timeouts)
+        response = await api.call_api(method, url, headers, body, _request_timeout=timeouts)
         if response.status == _UNAUTHORIZED and self._may_reload():
             self._credentials = None
         answer: aiohttp.ClientResponse = response.response

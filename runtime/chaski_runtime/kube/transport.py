@@ -4,6 +4,7 @@ Ingest has the first one. It watches one kind and checks tokens with a Pod's Ser
 official client, and each of its Pods would pay for it (docs/processes.md).
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -13,6 +14,7 @@ import orjson
 
 from chaski_runtime.kube.config import KubeAccess, ReloadedAccess, plain_access
 
+APPLY = "application/apply-patch+yaml"
 JSON = "application/json"
 
 
@@ -106,7 +108,7 @@ class AiohttpTransport:
             request.method,
             access.server + request.path,
             params=request.query,
-            data=None if request.body is None else orjson.dumps(request.body),
+            data=None if request.body is None else encoded(request),
             headers=headers,
             timeout=timeouts,
         )
@@ -126,3 +128,19 @@ class AiohttpTransport:
             self._connected = access
             await self._pools.replace(session)
         return session
+
+
+# Not printable in YAML, or a line break in a text (https://yaml.org/spec/1.2.2/#51-character-set).
+_NOT_IN_YAML = re.compile("[\\x7f-\\x9f\\u2028\\u2029\\ufeff\\ufffe\\uffff]")
+
+
+def encoded(request: ApiRequest) -> bytes:
+    """The body as JSON.
+
+    The API server reads the body of a server-side apply as YAML. That has no pairs of surrogates, as which Python's `json`
+    writes a character beyond U+FFFF, and no control characters that JSON allows.
+    """
+    text = orjson.dumps(request.body)
+    if request.content_type != APPLY or text.isascii():
+        return text.replace(b"\x7f", b"\\u007f")
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text.decode()).encode()

@@ -1,6 +1,6 @@
-"""Odd values of fields that rules and patterns of the definition read: whoever judges them must agree."""
+"""Odd values of fields that rules and patterns of the definition read: all validators must agree on them."""
 
-# ruff: noqa: RUF001 - characters that look like others are among them
+# ruff: noqa: RUF001 - characters that resemble others are among them
 
 from collections.abc import Iterator
 from typing import Any

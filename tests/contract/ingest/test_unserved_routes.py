@@ -97,13 +97,13 @@ def keys() -> ProducerAuthenticator:
 async def test_a_route_that_takes_no_messages_is_answered_as_an_unknown_one(
     document: dict[str, Any], key: str | None, authenticator: Callable[[], Authenticator]
 ) -> None:
-    """To the byte, with any credentials; so the operator's reasons, which quote the spec, are shown to nobody."""
+    """To the byte, with any credentials; so the operator's reasons, which quote the spec, are never shown."""
     unknown = await Responses(None, authenticator())(key)
     assert unknown[0] == 404
     assert await Responses(document, authenticator())(key) == unknown
 
 
-async def test_only_a_producer_of_the_route_is_told_that_it_is_served_soon() -> None:
+async def test_only_a_producer_of_the_route_learns_that_it_is_served_soon() -> None:
     """Another client gets what it gets from a route that is served."""
     responses = Responses(changed(), keys())
     assert [(await responses(key))[0] for key in (None, "another key", KEY)] == [401, 401, 503]

@@ -77,6 +77,18 @@ async def user_of(access: KubeAccess) -> dict[str, Any]:
         return found
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_any_text_can_be_applied(kube: Server, transport: TransportType) -> None:
+    """The API server reads the body as YAML, which refuses characters and escapes that JSON allows."""
+    namespace = kube.make_namespace()
+    text = "".join(map(chr, [*range(0x20, 0x100), 0x2028, 0x2029, 0xFEFF, 0xFFFD, 0xFFFE, 0xFFFF, 0x1F999, 0x10FFFF]))
+    texts = {"controls": "".join(map(chr, range(0x20))), "others": text, "llama": "\U0001f999 \\ud83e"}
+    access = kube_access({"KUBECONFIG": str(kube.kubeconfig)})
+    async with KubeApi(access, user_agent="test", transport=transport) as api:
+        one = object_path("v1", "configmaps", namespace, "a")
+        assert (await api.apply(one, config_map("a", **texts), manager="test"))["data"] == texts
+
+
 async def test_the_token_of_a_plugin_is_accepted(kube: Server, tmp_path: Path) -> None:
     """A script that asks for one each time, as clouds' plugins do; kopf logs in by it too."""
     namespace = kube.make_namespace()

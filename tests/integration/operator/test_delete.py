@@ -10,6 +10,7 @@ from support.kube.api_server import KubeApi
 from support.metric_pages import value
 from support.operator.processes import Operator, until
 from support.operator.routes import OperatedRoute
+from support.operator.routes import route as route_document
 
 pytestmark = pytest.mark.timeout(400)  # many waits, each with its own deadline, on a shared machine
 
@@ -131,13 +132,12 @@ def test_finalizer_can_be_removed_by_hand_without_an_operator(route: OperatedRou
 def test_routes_that_were_deleted_have_no_series(route: OperatedRoute) -> None:
     """Of any metric with a route's label; a route that is made again is counted from zero."""
     names = [f"short-lived-{number}" for number in range(60)]
-    made = [OperatedRoute(route.op, route.namespace, name) for name in names]
-    for each in made:
-        each.apply()
+    documents = [route_document(route.namespace, name) for name in names]
+    route.op.kube.kubectl("apply", "-f", "-", document={"apiVersion": "v1", "kind": "List", "items": documents})
     until(lambda: set(names) <= routes_with_series(route), "not all routes are counted")
     route.op.kube.kubectl("delete", "chaskiroutes", "--all", "-n", route.namespace, "--wait=false")
     until(lambda: not routes_with_series(route), f"series stayed of {routes_with_series(route)}")
-    made[0].apply()
+    OperatedRoute(route.op, route.namespace, names[0]).apply()
     until(lambda: routes_with_series(route) == {names[0]}, "the route that was made again is not counted")
     # One reconciliation each 0.3 to 1 s: the first page after the first one shows few of them.
     page = metrics_page(route)

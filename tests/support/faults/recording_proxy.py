@@ -4,6 +4,7 @@ It runs in a thread of its own, so that tests without a loop can use it.
 """
 
 import asyncio
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ class RecordingProxy:
         async with self._session.request(
             request.method,
             self.upstream + request.path_qs,
-            data=asked.body or None,
+            data=io.BytesIO(asked.body) if asked.body else None,  # of bytes, aiohttp warns above 1 MiB
             headers=headers,
             skip_auto_headers=["User-Agent"],
         ) as answer:

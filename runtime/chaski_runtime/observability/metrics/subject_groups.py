@@ -1,11 +1,11 @@
-"""The metric label `subject_group`: its number of values is bounded, whatever the subjects are and whoever sends them.
+"""The metric label `subject_group`: its number of values is bounded, for any subjects and producers.
 
 A route has `maxValues` places. The first values take them. Once none is free, a new value takes the place of
 
 1. the value that was seen least recently, if that was an hour ago, or else
 2. the least recently seen value of the producer that has the most places, if the new value's producer has at least two
    fewer. So each producer of a full route can have an equal share of the places, and one that floods a route with values
-   only takes places that nobody else wants.
+   only takes places that no other producer wants.
 
 Otherwise the new value counts as `other`. The series of a value that has lost its place end: Prometheus computes rates of
 each series before it adds them, so a sum of rates stays right.
@@ -117,7 +117,7 @@ class SubjectGroups:
 
 
 def _compiled(subject_group: SubjectGroup) -> Any:
-    """The pattern; None if it takes more than 8 MiB when compiled, which the route's validation can't tell."""
+    """The pattern; None if it takes more than 8 MiB when compiled, which the route's validation does not know."""
     options = re2.Options()
     options.log_errors = False  # to stderr
     try:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chaski_core.route.resolved import Generation
-from chaski_operator.manifests.manifests import desired_objects
+from chaski_operator.manifests.manifests import desired_objects, oversize
 from chaski_operator.manifests.names import ROUTE_HASH, consumer_name, retry_name
 from chaski_operator.manifests.worker_pod import worker_deployments
 from chaski_operator.settings import ToolPods, WorkerPodTemplate
@@ -164,6 +164,21 @@ def test_a_configured_value_reaches_the_container_as_it_is() -> None:
     ]["containers"]
     assert environment_of(each for each in container["env"] if "value" in each) == given
     assert not any("$" in each for each in container["command"])
+
+
+def test_a_route_that_no_configmap_holds_is_named() -> None:
+    """Characters that are written as four in YAML are allowed in a bundle of certificates."""
+
+    def objects(count: int) -> list[dict[str, Any]]:
+        bundle = "-----BEGIN CERTIFICATE-----\n" + "\x01" * 16_350
+        allow = [{"name": f"t{n}", "url": "https://a.example/", "caBundle": bundle} for n in range(count)]
+        return desired_objects(resolved_of(route_of(targets={"allow": allow})), "uid", PODS)
+
+    assert oversize(objects(10)) is None
+    error = oversize(objects(17))
+    assert error is not None
+    assert error.field == "spec"
+    assert "but at most 1048576 are allowed" in error.message
 
 
 def test_network_policy_is_created_on_request() -> None:

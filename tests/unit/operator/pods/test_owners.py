@@ -89,7 +89,7 @@ async def test_other_pods_do_not(references: tuple[dict[str, Any], ...]) -> None
 
 @pytest.mark.promise(8)
 async def test_a_pod_whose_owner_can_not_be_read_is_unknown() -> None:
-    """One request tells that; it is asked again the next time."""
+    """After one request; it is read again the next time."""
     server = Server(OURS)
     server.unavailable = True
     made = owners(server)

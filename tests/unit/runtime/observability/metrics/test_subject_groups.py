@@ -58,7 +58,7 @@ def test_the_label_is_capture_group_1_or_none(pattern: str | None, subject: str,
 def test_a_pattern_that_is_too_large_labels_every_subject_other(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The API server can't tell, so messages go on; a warning names the field, and stderr has JSON lines only."""
+    """The API server accepts it, so messages go on; a warning names the field, and stderr has JSON lines only."""
     pattern = r"((?:" + r"\pL" * 50 + "){10})"
     groups = Groups(10, pattern)
     assert groups.labels("p", "a", "b") == ["other", "other"]
@@ -96,7 +96,7 @@ def test_a_producer_that_floods_a_route_leaves_the_others_their_share() -> None:
 
 
 def test_one_producer_may_have_all_places() -> None:
-    """A share that nobody else wants is not kept free."""
+    """A share that no other producer wants is not kept free."""
     wanted = numbered("c", 200)
     assert Groups(200).labels("shop", *wanted) == wanted
 
