@@ -24,6 +24,7 @@ from chaski_runtime.observability import logs
 from chaski_runtime.process import descriptors
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.command import (
+    HOST_DEFAULT,
     LogFormat,
     LogFormatOption,
     LogLevel,
@@ -35,6 +36,7 @@ from chaski_runtime.process.command import (
     service_app,
 )
 from chaski_runtime.process.command_error import ExitCode, wrong_input
+from chaski_runtime.process.http_server import EVERY_ADDRESS
 
 _DESCRIPTION = """\
 Accepts messages over HTTP and sends them to the SQS queues of their routes; 202 means that the queue has stored them durably.
@@ -100,9 +102,12 @@ class Arguments:
             show_default=False,
         ),
     ] = None
-    host: Annotated[str, typer.Option(envvar="CHASKI_INGEST_HOST", metavar="ADDRESS", help="Address to listen on.")] = (
-        "0.0.0.0"  # noqa: S104 - clients connect from outside the Pod
-    )
+    host: Annotated[
+        str,
+        typer.Option(
+            envvar="CHASKI_INGEST_HOST", metavar="ADDRESS", help="Address to listen on.", show_default=HOST_DEFAULT
+        ),
+    ] = EVERY_ADDRESS  # clients connect from outside the Pod
     # No environment variable: Kubernetes sets CHASKI_INGEST_PORT for a Service of the name chaski-ingest.
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port for messages; 0: any free port.")] = (
         8080

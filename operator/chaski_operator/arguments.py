@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from chaski_operator.settings import LeaseSettings, OperatorSettings, ReconcileIntervals, ToolPods, WorkerPodTemplate
-from chaski_runtime.process.command import LogFormat, LogLevel, comma_separated, pair
+from chaski_runtime.process.command import HOST_DEFAULT, LogFormat, LogLevel, comma_separated, pair
+from chaski_runtime.process.http_server import EVERY_ADDRESS
 
 PREFIX = "CHASKI_OPERATOR_"
 
@@ -129,9 +130,10 @@ class Arguments:
     identity: Annotated[
         str, _option("--identity", "Identity of its holder.", metavar="NAME", show_default="the Pod's name")
     ] = field(default_factory=socket.gethostname)
-    host: Annotated[str, _option("--host", "Address of the health and metrics endpoints.", metavar="ADDRESS")] = (
-        "0.0.0.0"  # noqa: S104 - Pods are scraped from outside
-    )
+    host: Annotated[
+        str,
+        _option("--host", "Address of the health and metrics endpoints.", metavar="ADDRESS", show_default=HOST_DEFAULT),
+    ] = EVERY_ADDRESS  # Pods are scraped from outside
     metrics_port: Annotated[
         int,
         _option("--metrics-port", "Port of these endpoints; 0: any free port.", min=0, max=65535, metavar="N"),

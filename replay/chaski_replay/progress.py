@@ -43,7 +43,7 @@ async def progress_server(port: int | None, report: Callable[[], ReplayReport]) 
     app.router.add_get(PROGRESS_PATH, progress)
     try:
         # Not on loopback: the operator connects from another Pod.
-        server = await http_server.start(app, "0.0.0.0", port, stop_seconds=1.0)  # noqa: S104
+        server = await http_server.start(app, http_server.EVERY_ADDRESS, port, stop_seconds=1.0)
     except OSError as error:
         raise CommandError(f"--progress-port {port}: {error.strerror or error}") from error
     try:

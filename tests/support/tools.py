@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from collections.abc import Collection
 from typing import NoReturn
 
@@ -32,3 +33,11 @@ def missing(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI=true, and {reason}")
     pytest.skip(reason)
+
+
+def need_ipv6() -> None:
+    """Skips the test on a machine whose kernel or container has no IPv6, on CI too: many of its machines have none."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")

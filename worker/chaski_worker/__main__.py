@@ -14,6 +14,7 @@ from chaski_core.errors import InvalidInputError
 from chaski_runtime.observability import logs
 from chaski_runtime.process import descriptors
 from chaski_runtime.process.command import (
+    HOST_DEFAULT,
     LogFormat,
     LogFormatOption,
     LogLevel,
@@ -24,6 +25,7 @@ from chaski_runtime.process.command import (
     service_app,
 )
 from chaski_runtime.process.command_error import ExitCode, wrong_input
+from chaski_runtime.process.http_server import EVERY_ADDRESS
 from chaski_worker.delivery.triage import Stage
 from chaski_worker.process import WorkerOptions, read_route, serve
 from chaski_worker.settings import (
@@ -96,7 +98,9 @@ class Arguments:
             help="Call loopback addresses where a rule of the route allows them: for tests on one machine.",
         ),
     ] = False
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address for health and metrics.")] = "0.0.0.0"  # noqa: S104 - Pods are scraped from outside
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address for health and metrics.", show_default=HOST_DEFAULT)
+    ] = EVERY_ADDRESS  # Pods are scraped from outside
     metrics_port: MetricsPortOption = 9090
     log_format: LogFormatOption = LogFormat.JSON
     log_level: LogLevelOption = LogLevel.INFO

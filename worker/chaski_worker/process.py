@@ -17,6 +17,7 @@ from chaski_runtime.observability.tracing import tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
+from chaski_runtime.process.http_server import base_url
 from chaski_runtime.process.lifecycle import freeze_startup_objects, stop_on_signals
 from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer, make_guard
 from chaski_worker.consumer.worker import Worker
@@ -144,7 +145,7 @@ def stale_reason(age: float | None) -> str | None:
 
 
 def _log_ready(route: str, options: WorkerOptions, port: int) -> None:
-    url = f"http://{options.host}:{port}/metrics"
+    url = f"{base_url(options.host, port)}/metrics"
     task = "first attempts" if options.stages == (Stage.FIRST,) else "retries"
     task = "expiring messages" if options.expire_only else task
     _log.info(

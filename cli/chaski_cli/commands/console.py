@@ -65,7 +65,7 @@ def console(  # noqa: PLR0913 - one parameter per option of the command
     auth_header: _AuthHeader = "X-Forwarded-User",
     prometheus: _Prometheus = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Disable replay and discard.")] = False,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; empty: every address.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port for the console; 0 picks a free one.", min=0, max=65535)] = 8081,
     metrics_port: _MetricsPort = None,
     log_format: LogFormatOption = LogFormat.console,
@@ -76,7 +76,7 @@ def console(  # noqa: PLR0913 - one parameter per option of the command
 
     [bold]Examples:[/] chaski console --route resolved.yaml --auth none
 
-    chaski console --kubernetes --auth password --password-file users --host 0.0.0.0
+    chaski console --kubernetes --auth password --password-file users --host ''
     """
     from chaski_cli.dead_letters.replay import allowed_by  # noqa: PLC0415 - keeps help quick
     from chaski_console.process.options import AuthOptions, ConsoleOptions, RouteOptions  # noqa: PLC0415 - as above

@@ -20,7 +20,7 @@ from chaski_core.route.model import Route
 from chaski_runtime.observability import logs
 from chaski_runtime.process import descriptors
 from chaski_runtime.process.command_error import ExitCode
-from chaski_runtime.process.http_server import is_loopback
+from chaski_runtime.process.http_server import is_loopback, shown_host
 from chaski_runtime.process.lifecycle import freeze_startup_objects, stop_on_signals
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def _log_ready(services: Services, routes: Sequence[Route], options: DevOptions)
         for route in routes:
             _warn_without_secrets(route)
     if not is_loopback(options.host):
-        _log.warning("%s is reachable from other machines, without authentication", options.host)
+        _log.warning("%s is reachable from other machines, without authentication", shown_host(options.host))
     if options.log_format == "console":
         _print_welcome(stdout(), services, routes, options)
 

@@ -32,7 +32,7 @@ from chaski_runtime.observability.tracing import Tracing, tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import RandomBytes, SystemClock
 from chaski_runtime.process.command_error import CommandError
-from chaski_runtime.process.http_server import HttpServer, is_loopback
+from chaski_runtime.process.http_server import HttpServer, base_url, is_loopback
 from chaski_worker.metrics import WorkerMetrics
 
 CONSOLE_PORT = 8081
@@ -117,13 +117,9 @@ async def open_services(
         # After the requested ports: a free port could be one of them.
         stack.push_async_callback((await start_control_server(broker)).close)
         workers.start()
-        base, console_base = _base(listen.host), _base(listen.console_host)
-        console_url = f"{console_base}:{console.port}/"
-        yield Services(f"{base}:{port}", f"{base}:{side.port}/metrics", console_url, workers)
-
-
-def _base(host: str) -> str:
-    return f"http://[{host}]" if ":" in host else f"http://{host}"
+        console_url = f"{base_url(listen.console_host, console.port)}/"
+        metrics_url = f"{base_url(listen.host, side.port)}/metrics"
+        yield Services(base_url(listen.host, port), metrics_url, console_url, workers)
 
 
 def _ingest(

@@ -12,7 +12,7 @@ from chaski_console.auth.passwords import InvalidPasswordFileError
 from chaski_console.process.routes import ClusterRoutes, FileRoutes, RouteSource, cluster_access
 from chaski_core.ports import Clock
 from chaski_runtime.process.command_error import wrong_input
-from chaski_runtime.process.http_server import is_loopback
+from chaski_runtime.process.http_server import is_loopback, shown_host
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class AuthOptions:
             return self._password_authenticator(clock)
         if not is_loopback(host):
             raise wrong_input(
-                f"--auth none requires a loopback address: everyone who can reach {host} could replay and discard",
+                f"--auth none requires a loopback address: everyone who can reach {shown_host(host)} could replay and discard",
                 "use --auth password with --password-file FILE, or --auth header behind a proxy that authenticates users",
             )
         return NoAuthentication(host)

@@ -23,6 +23,7 @@ from chaski_embedded.sqs_api.errors import ErrorResponse, error_response
 from chaski_embedded.sqs_api.fields import check_signing_time, parse_request
 from chaski_embedded.sqs_api.message_actions import MESSAGE_ACTIONS
 from chaski_embedded.sqs_api.queue_actions import QUEUE_ACTIONS
+from chaski_runtime.process.http_server import base_url, listening_sockets
 
 DEFAULT_HOST = "127.0.0.1"
 MAX_REQUEST_BYTES = 8_388_608  # a batch of 1 MiB with each character as a six-byte escape, and its fields
@@ -60,7 +61,7 @@ class SqsServer:
 
 
 async def start_server(broker: EmbeddedBroker, host: str = DEFAULT_HOST, port: int = 0) -> SqsServer:
-    """Serves a broker. Port 0 selects a free one. `OSError`: the address can't be used."""
+    """Serves a broker on an address, or on `EVERY_ADDRESS`. Port 0 selects a free one. `OSError`: it can't be used."""
     runner = web.AppRunner(
         make_app(broker),
         handler_cancellation=True,  # a client that disconnects ends its long poll
@@ -70,12 +71,13 @@ async def start_server(broker: EmbeddedBroker, host: str = DEFAULT_HOST, port: i
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        for each in listening_sockets(host, port):
+            await web.SockSite(runner, each).start()
     except OSError:
         await runner.cleanup()
         raise
     bound_port = runner.addresses[0][1]
-    return SqsServer(runner, f"http://{f'[{host}]' if ':' in host else host}:{bound_port}")
+    return SqsServer(runner, base_url(host, bound_port))
 
 
 def make_app(broker: EmbeddedBroker) -> web.Application:

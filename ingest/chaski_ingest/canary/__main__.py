@@ -18,6 +18,7 @@ from chaski_runtime.observability import logs
 from chaski_runtime.process import health, http_server
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.command import (
+    HOST_DEFAULT,
     LogFormat,
     LogFormatOption,
     LogLevel,
@@ -62,7 +63,9 @@ class Arguments:
             show_default="the system's authorities",
         ),
     ] = None
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "0.0.0.0"  # noqa: S104 - workers connect from outside the Pod
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.", show_default=HOST_DEFAULT)] = (
+        http_server.EVERY_ADDRESS
+    )  # workers connect from outside the Pod
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port of the sink; 0: any free port.")] = 8082
     metrics_port: MetricsPortOption = 9090
     log_format: LogFormatOption = LogFormat.JSON
@@ -103,8 +106,8 @@ async def _serve(config: CanaryConfig, given: Arguments) -> None:
         )
         stack.push_async_callback(side.close)
         urls = {
-            "chaski.sink.url": f"http://{given.host}:{sink.port}/",
-            "chaski.metrics.url": f"http://{given.host}:{side.port}/metrics",
+            "chaski.sink.url": f"{http_server.base_url(given.host, sink.port)}/",
+            "chaski.metrics.url": f"{http_server.base_url(given.host, side.port)}/metrics",
         }
         _log.info(
             "ready, the sink listens on %s", urls["chaski.sink.url"], extra={"ecs": {"event.action": "ready", **urls}}

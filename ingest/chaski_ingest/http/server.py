@@ -12,7 +12,7 @@ from chaski_ingest.http.connection_limit import ConnectionLimiter
 from chaski_ingest.http.request import Request
 from chaski_ingest.http.responses import SERVER, Response
 from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
-from chaski_runtime.process.http_server import Check
+from chaski_runtime.process.http_server import Check, listening_sockets
 
 _OTHER_DESCRIPTORS = 256  # connections to AWS and the API server, files, and a burst of accepts
 _BACKLOG = 4_096  # connections that the kernel queues while the loop is busy; beyond it clients retry after a second
@@ -35,23 +35,31 @@ class IngestServer:
         settings = ingest.settings
         limiter = ConnectionLimiter(max_open_connections(settings.max_connections), settings.max_heads_bytes)
         self._shared = Shared(self._respond if probes else ingest.respond, limiter, settings)
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []  # one for each family of addresses
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listens, with TLS where a context is given; returns the port, which is a free one for `port` 0.
+
+        Args:
+            host: an address, or `EVERY_ADDRESS`.
+            port: 0 for any free one.
+            tls: None: plain HTTP.
 
         Raises:
             OSError: it can't listen on the address.
         """
         loop, shared = asyncio.get_running_loop(), self._shared
-        self._server = await loop.create_server(lambda: Connection(shared), host, port, backlog=_BACKLOG, ssl=tls)
-        return int(self._server.sockets[0].getsockname()[1])
+        sockets = listening_sockets(host, port)
+        for each in sockets:
+            server = await loop.create_server(lambda: Connection(shared), sock=each, backlog=_BACKLOG, ssl=tls)
+            self._servers.append(server)
+        return int(sockets[0].getsockname()[1])
 
     def ready(self) -> str | None:
         """Why requests are not accepted, or None: for `/readyz`."""
         if self._ingest.draining:
             return "draining"
-        return None if self._server is not None else "not started"
+        return None if self._servers else "not started"
 
     async def drain(self) -> None:
         """Stops listening, closes idle connections, and waits for requests in progress.
@@ -59,9 +67,10 @@ class IngestServer:
         Takes at most twice the settings' `drain_seconds`; then the remaining requests are cut off without a response.
         """
         self._ingest.draining = self._shared.draining = True
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._servers:
+            for server in self._servers:
+                server.close()
+            self._servers.clear()
             await asyncio.sleep(0)  # requests that have arrived begin
             await self._stop_connections()
         await self._ingest.drain()

@@ -51,6 +51,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+HOST_DEFAULT = "every address, IPv4 and IPv6"  # shown for the default of --host, `http_server.EVERY_ADDRESS`
 _VersionOption = Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)]
 LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="Format of log lines.")]
 LogLevelOption = Annotated[LogLevel, typer.Option("--log-level", help="Minimum log level.")]

@@ -12,12 +12,14 @@ from chaski_replay.progress import progress_server, write_report
 from chaski_replay.report import ReplayReport, SampleMessage
 from chaski_replay.selection import SkipReason
 from chaski_runtime.process.command_error import CommandError
+from support.tools import need_ipv6
 
 REPORT = ReplayReport(run="run1", found=3, sent=1, skipped={SkipReason.GONE: 1, SkipReason.OWN: 2}, resume="chaski ...")
 
 
 async def test_the_endpoint_serves_current_counts_and_nothing_about_messages() -> None:
     """The port has no authentication."""
+    need_ipv6()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -25,7 +27,8 @@ async def test_the_endpoint_serves_current_counts_and_nothing_about_messages() -
     async with progress_server(port, lambda: report[0]), aiohttp.ClientSession() as session:
         for sent in (0, 7):
             report[0] = dataclasses.replace(report[0], sent=sent)
-            async with session.get(f"http://127.0.0.1:{port}/progress") as response:
+            address = "127.0.0.1" if sent == 0 else "[::1]"  # the operator asks the Pod's address, of either family
+            async with session.get(f"http://{address}:{port}/progress") as response:
                 assert await response.json() == {
                     "run": "run1",
                     "dryRun": False,

@@ -1,13 +1,16 @@
-"""Start and stop of an HTTP server, and loopback addresses."""
+"""Start and stop of an HTTP server, the addresses that it listens on, and loopback addresses."""
 
 import asyncio
+import errno
+import socket
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from chaski_runtime.process import http_server
-from chaski_runtime.process.http_server import is_loopback, probe_handler
+from chaski_runtime.process.http_server import EVERY_ADDRESS, base_url, is_loopback, listening_sockets, probe_handler
+from support.tools import need_ipv6
 
 
 async def test_a_server_listens_on_the_port_that_it_names_until_it_is_closed() -> None:
@@ -26,6 +29,82 @@ async def test_a_server_listens_on_the_port_that_it_names_until_it_is_closed() -
         await server.close()
         with pytest.raises(aiohttp.ClientConnectionError):
             await client.get("/readyz")
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        (EVERY_ADDRESS, {"127.0.0.1", "::1"}), ("127.0.0.1", {"127.0.0.1"}), ("0.0.0.0", {"127.0.0.1"}),
+        ("::1", {"::1"}), ("::", {"::1"}),
+    ],
+)  # fmt: skip
+async def test_a_server_listens_on_every_address_or_on_the_given_one(host: str, reached: set[str]) -> None:
+    """A kubelet probes the address of the Pod's family. One free port for both families."""
+    need_ipv6()
+    app = web.Application()
+    app.router.add_get("/healthz", probe_handler(lambda: None))
+    server = await http_server.start(app, host, 0, stop_seconds=1.0)
+    found = set()
+    async with aiohttp.ClientSession() as client:
+        for address in ("127.0.0.1", "::1"):
+            try:
+                async with client.get(f"{base_url(address, server.port)}/healthz") as response:
+                    assert response.status == 200
+                    found.add(address)
+            except aiohttp.ClientConnectorError:
+                continue
+    assert found == reached
+    await server.close()
+
+
+@pytest.mark.parametrize("code", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_a_machine_without_ipv6_listens_on_ipv4(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Its kernel has no such sockets, or no such address."""
+
+    class Ipv4Socket(socket.socket):
+        def __init__(self, family: int = -1, *arguments: int) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(code, "not on this machine")
+            super().__init__(family, *arguments)
+
+    monkeypatch.setattr("socket.socket", Ipv4Socket)
+    (only,) = listening_sockets(EVERY_ADDRESS, 0)
+    with only:
+        assert only.family == socket.AF_INET
+    with pytest.raises(OSError, match="can't listen on ::1, port 0: not on this machine"):
+        listening_sockets("::1", 0)
+
+
+@pytest.mark.parametrize("host", [EVERY_ADDRESS, "::1", "::"])
+def test_a_port_that_is_in_use_in_one_family_is_an_error(host: str) -> None:
+    """Half of the Pod's addresses would answer with another process."""
+    need_ipv6()
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(OSError, match=f"port {port}: address already in use") as refused:
+            listening_sockets(host, port)
+        assert refused.value.errno == errno.EADDRINUSE
+
+
+def test_a_name_is_listened_on_at_one_port_of_all_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`localhost` may have an address of each family."""
+    need_ipv6()
+    found = [(socket.AF_INET6, 0, 0, "", ("::1", 0, 0, 0)), (socket.AF_INET, 0, 0, "", ("127.0.0.1", 0))]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
+    sockets = listening_sockets("localhost", 0)
+    assert [each.family for each in sockets] == [socket.AF_INET6, socket.AF_INET]
+    assert len({each.getsockname()[1] for each in sockets}) == 1
+    for each in sockets:
+        each.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [(EVERY_ADDRESS, "http://127.0.0.1:80"), ("10.0.0.1", "http://10.0.0.1:80"), ("fd00::1", "http://[fd00::1]:80")],
+)
+def test_url_of_a_server(host: str, url: str) -> None:
+    """An IPv6 address stands in brackets (RFC 3986 §3.2.2)."""
+    assert base_url(host, 80) == url
 
 
 @pytest.mark.parametrize("cancel", [True, False])
