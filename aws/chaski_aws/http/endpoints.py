@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
@@ -27,6 +28,7 @@ class Service:
 
     name: str  # botocore's, and the last part of AWS_ENDPOINT_URL_<NAME>
     target_prefix: str  # X-Amz-Target is `<prefix>.<action>`
+    any_operation: str  # botocore's method of one without required arguments
     code_of: Callable[[str], str] = str  # maps the service's spelling of an error code to the one used here
 
 
@@ -55,8 +57,10 @@ def sqs_code(code: str) -> str:
     return _SQS_CODES.get(name, name)
 
 
-SQS = Service("sqs", "AmazonSQS", sqs_code)
-DYNAMODB = Service("dynamodb", "DynamoDB_20120810")  # codes as documented: ConditionalCheckFailedException
+SQS = Service("sqs", "AmazonSQS", "list_queues", sqs_code)
+DYNAMODB = Service(
+    "dynamodb", "DynamoDB_20120810", "list_tables"
+)  # codes as documented: ConditionalCheckFailedException
 
 
 def open_session() -> Session:
@@ -89,7 +93,10 @@ def _resolve(service: Service, open_session: SessionFactory) -> Endpoint:
     session = open_session()
     # Dummy keys: without them the client would load real ones now, which may make requests.
     client = session.create_client(service.name, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106 - not a secret
-    url = client.meta.endpoint_url
+    # Not `client.meta.endpoint_url`: it ignores the endpoint rules by which requests are sent, and names FIPS hosts of DynamoDB
+    # in GovCloud that do not exist. A presigned URL has the host of a request; making one sends none.
+    signed = urlsplit(client.generate_presigned_url(service.any_operation))
+    url = f"{signed.scheme}://{signed.netloc}"
     proxies = get_environ_proxies(url)
     return Endpoint(
         service=service,

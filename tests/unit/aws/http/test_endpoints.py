@@ -4,9 +4,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 
 from chaski_aws.http.endpoints import DYNAMODB, SQS, Service, open_session, resolve_endpoint, sqs_code
 from chaski_core.errors import BackendRejectedError
+
+GOVCLOUD = {"AWS_DEFAULT_REGION": "us-gov-west-1"}
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +40,11 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
             {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_DEFAULT_REGION": "us-east-1"},
             "https://sqs-fips.us-east-1.amazonaws.com",
         ),
+        (DYNAMODB, GOVCLOUD | {"AWS_USE_FIPS_ENDPOINT": "true"}, "https://dynamodb.us-gov-west-1.amazonaws.com"),
+        (SQS, GOVCLOUD | {"AWS_USE_FIPS_ENDPOINT": "true"}, "https://sqs.us-gov-west-1.amazonaws.com"),
+        (SQS, {"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "https://sqs.eu-central-1.api.aws"),
+        (DYNAMODB, {"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "https://dynamodb.eu-central-1.api.aws"),
+        (DYNAMODB, {"AWS_ENDPOINT_URL": "http://[fd00::1]:4566/aws"}, "http://[fd00::1]:4566"),
     ],
 )
 async def test_endpoint_follows_the_environment(
@@ -49,6 +57,31 @@ async def test_endpoint_follows_the_environment(
     assert endpoint.url == url
     assert endpoint.region == settings.get("AWS_DEFAULT_REGION", "eu-central-1")
     assert endpoint.service is service
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1", "us-gov-west-1", "cn-north-1"])
+@pytest.mark.parametrize(("fips", "dual_stack"), [("false", "true"), ("true", "false"), ("true", "true")])
+async def test_endpoint_is_the_one_that_botocore_sends_to(
+    environment: pytest.MonkeyPatch, region: str, fips: str, dual_stack: str
+) -> None:
+    """The operator makes queues by botocore, so its workers must use the same hosts."""
+    environment.setenv("AWS_DEFAULT_REGION", region)
+    environment.setenv("AWS_USE_FIPS_ENDPOINT", fips)
+    environment.setenv("AWS_USE_DUALSTACK_ENDPOINT", dual_stack)
+    for service in (SQS, DYNAMODB):
+        client = open_session().create_client(service.name, aws_access_key_id="-", aws_secret_access_key="-")
+        client.meta.events.register("before-send", _raise_url)
+        with pytest.raises(_SentError) as sent:
+            getattr(client, service.any_operation)()
+        assert f"{(await resolve_endpoint(service)).url}/" == str(sent.value)
+
+
+class _SentError(Exception):
+    """A request would be sent; the message is its URL."""
+
+
+def _raise_url(request: AWSPreparedRequest, **_: object) -> None:
+    raise _SentError(request.url)
 
 
 async def test_endpoint_follows_the_profile(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
