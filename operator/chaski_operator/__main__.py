@@ -1,6 +1,7 @@
 """The command `chaski-operator`."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 import uvloop
 
 from chaski_operator.arguments import PREFIX, Arguments, settings_of
+from chaski_operator.environment import read_ca_bundle, withheld_proxies
 from chaski_operator.kube.login import checked_access
 from chaski_operator.process import ListenAddress, serve
 from chaski_runtime.kube.config import NoKubeAccessError, kube_access
@@ -21,7 +23,10 @@ the workers.
 
 The API server is configured by KUBECONFIG or the Pod's ServiceAccount. AWS credentials, region and endpoints come from \
 AWS's usual chain (environment, profile, IRSA, Pod Identity; AWS_ENDPOINT_URL_SQS and AWS_ENDPOINT_URL_DYNAMODB for \
-emulators); workers get the same region and endpoints. Only the process that holds the Lease is active.
+emulators). Workers and replays get the same region, endpoints (AWS_ENDPOINT_URL and those of SQS, DynamoDB and STS), \
+AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT, the certificates of AWS_CA_BUNDLE, and HTTPS_PROXY, HTTP_PROXY and \
+NO_PROXY, which only calls to AWS use; a proxy with a password is not passed on. --worker-env replaces each. \
+Only the process that holds the Lease is active.
 
 Every flag can also be set by an environment variable: {PREFIX} followed by the flag in capitals, such as \
 {PREFIX}WORKER_IMAGE; lists are separated by commas. A flag takes precedence.
@@ -33,6 +38,9 @@ Examples:
 
 Exit codes: 0 stopped by a signal, 1 could not run, 2 invalid input.
 """
+
+
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,8 +55,10 @@ def _run(given: Arguments) -> ExitCode:
         access = checked_access(kube_access())
     except NoKubeAccessError as error:
         raise wrong_input(str(error)) from error
-    settings = settings_of(given, os.environ, access.namespace)
+    settings = settings_of(given, os.environ, access.namespace, read_ca_bundle(os.environ))
     log = logs.configure(given.log_format.value, given.log_level.value, service="chaski-operator")
+    for name in withheld_proxies(os.environ):
+        _log.warning("%s has a password, so workers and replays do not get it: set it with --worker-env", name)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, access, ListenAddress(given.host, given.metrics_port)))

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from chaski_operator.settings import LeaseSettings, OperatorSettings, ReconcileIntervals, ToolPods, WorkerPodTemplate
+from chaski_operator.environment import worker_environment
+from chaski_operator.settings import (
+    LeaseSettings,
+    OperatorSettings,
+    PodSettings,
+    ReconcileIntervals,
+    ToolPods,
+    WorkerPodTemplate,
+)
 from chaski_runtime.process.command import HOST_DEFAULT, LogFormat, LogLevel, comma_separated, pair
 from chaski_runtime.process.http_server import EVERY_ADDRESS
 
@@ -27,6 +35,8 @@ def _variable(flags: str) -> str:
     return PREFIX + flags.partition("/")[0].removeprefix("--").replace("-", "_").upper()
 
 
+_MOST_ID = 2_147_483_647  # of users and groups in Kubernetes
+_id: dict[str, Any] = {"metavar": "N|none"}
 _seconds: dict[str, Any] = {"min": 0, "max": 31_536_000, "metavar": "SECONDS"}
 
 
@@ -53,6 +63,25 @@ class Arguments:
             "Create a NetworkPolicy for the workers of each route.",
         ),
     ] = False
+    worker_run_as_user: Annotated[
+        str, _option("--worker-run-as-user", "User id of workers and replays; none: the cluster's choice.", **_id)
+    ] = "65532"
+    worker_run_as_group: Annotated[
+        str, _option("--worker-run-as-group", "Group id of workers and replays; none: the cluster's choice.", **_id)
+    ] = "65532"
+    worker_fs_group: Annotated[
+        str, _option("--worker-fs-group", "Group of their volumes; none: the cluster's choice.", **_id)
+    ] = "65532"
+    worker_ndots: Annotated[
+        int,
+        _option(
+            "--worker-ndots",
+            "Dots from which on workers and replays look a name up as it is before the cluster's search domains.",
+            min=1,
+            max=15,
+            metavar="N",
+        ),
+    ] = 1
     remove_additions: Annotated[
         bool,
         _option(
@@ -141,24 +170,68 @@ class Arguments:
     log_format: Annotated[LogFormat, _option("--log-format", "Format of log lines.")] = LogFormat.JSON
     log_level: Annotated[LogLevel, _option("--log-level", "Minimum log level.")] = LogLevel.INFO
 
+    def __post_init__(self) -> None:
+        """Checks user and groups. `typer.BadParameter`: no Pod can have one of them."""
+        _optional_id("--worker-run-as-user", self.worker_run_as_user, least=1)  # runAsNonRoot
+        _optional_id("--worker-run-as-group", self.worker_run_as_group)
+        _optional_id("--worker-fs-group", self.worker_fs_group)
 
-def settings_of(given: Arguments, environment: Mapping[str, str], namespace: str) -> OperatorSettings:
+
+def settings_of(
+    given: Arguments, environment: Mapping[str, str], namespace: str, ca_bundle: str | None = None
+) -> OperatorSettings:
     """The settings from the command line and the environment.
 
     Args:
         given: the parsed command line.
-        environment: of the process; AWS regions and endpoints are passed on to workers.
+        environment: of the process; the way to AWS is passed on to workers.
         namespace: of the Pod, or of the kubeconfig's context.
+        ca_bundle: the content of `AWS_CA_BUNDLE`.
     """
+    common = _pod_settings(given, ca_bundle)
     pods = WorkerPodTemplate(
         image=given.worker_image,
         pull_policy=given.worker_pull_policy,
         pull_secrets=tuple(given.worker_pull_secret),
         role_arn=given.worker_role_arn or None,
-        environment=_passed_on(environment) | dict(given.worker_env),
+        environment=worker_environment(environment, dict(given.worker_env)),
         network_policy=given.worker_network_policy,
+        common=common,
     )
-    intervals = ReconcileIntervals(
+    tools = ToolPods(
+        image=given.tools_image,
+        pull_policy=given.tools_pull_policy,
+        pull_secrets=pods.pull_secrets,
+        role_arn=given.tools_role_arn or None,
+        environment=pods.environment,
+        network_policy=pods.network_policy,
+        common=common,
+    )
+    return OperatorSettings(
+        pods,
+        _lease_settings(given, namespace),
+        tuple(given.namespace),
+        given.installation,
+        _intervals(given),
+        remove_additions=given.remove_additions,
+        tools=tools if given.tools_image else None,
+    )
+
+
+def _lease_settings(given: Arguments, namespace: str) -> LeaseSettings:
+    return LeaseSettings(
+        namespace=given.lease_namespace or namespace,
+        name=given.lease_name,
+        identity=given.identity,
+        duration_seconds=given.lease_seconds,
+        renew_seconds=given.lease_seconds * 2 / 15,
+        call_seconds=given.lease_seconds / 5,
+        deadline_seconds=given.lease_seconds * 2 / 3,
+    )
+
+
+def _intervals(given: Arguments) -> ReconcileIntervals:
+    return ReconcileIntervals(
         resync_seconds=given.resync_seconds,
         unreachable_seconds=given.unreachable_seconds,
         busy_seconds=min(given.busy_seconds, given.resync_seconds),
@@ -168,37 +241,21 @@ def settings_of(given: Arguments, environment: Mapping[str, str], namespace: str
         down_window_seconds=given.scale_down_window_seconds,
         aws_threads=given.aws_threads,
     )
-    lease = LeaseSettings(
-        namespace=given.lease_namespace or namespace,
-        name=given.lease_name,
-        identity=given.identity,
-        duration_seconds=given.lease_seconds,
-        renew_seconds=given.lease_seconds * 2 / 15,
-        call_seconds=given.lease_seconds / 5,
-        deadline_seconds=given.lease_seconds * 2 / 3,
-    )
-    tools = ToolPods(
-        image=given.tools_image,
-        pull_policy=given.tools_pull_policy,
-        pull_secrets=pods.pull_secrets,
-        role_arn=given.tools_role_arn or None,
-        environment=pods.environment,
-        network_policy=pods.network_policy,
-    )
-    return OperatorSettings(
-        pods,
-        lease,
-        tuple(given.namespace),
-        given.installation,
-        intervals,
-        remove_additions=given.remove_additions,
-        tools=tools if given.tools_image else None,
+
+
+def _pod_settings(given: Arguments, ca_bundle: str | None) -> PodSettings:
+    return PodSettings(
+        run_as_user=_optional_id("--worker-run-as-user", given.worker_run_as_user),
+        run_as_group=_optional_id("--worker-run-as-group", given.worker_run_as_group),
+        fs_group=_optional_id("--worker-fs-group", given.worker_fs_group),
+        ndots=given.worker_ndots,
+        aws_ca_bundle=ca_bundle,
     )
 
 
-def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """AWS region and endpoints for the workers. Never credentials: they have their own."""
-    names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_STS")
-    found = {name: environment[name] for name in names if environment.get(name)}
-    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
-    return found | ({"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {})
+def _optional_id(flag: str, text: str, least: int = 0) -> int | None:
+    if text == "none":
+        return None
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= _MOST_ID):
+        raise typer.BadParameter(f'{flag}: "{text}" is not a number from {least} to {_MOST_ID}, and not none')
+    return int(text)

@@ -5,6 +5,23 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class PodSettings:
+    """The part of a Pod's spec that is the same for workers and replays."""
+
+    #: User, group and fsGroup of the Pods; None: the cluster chooses, as OpenShift's restricted-v2 requires. The default is
+    #: "nonroot" of distroless images; any number but 0 would do.
+    run_as_user: int | None = 65532
+    run_as_group: int | None = 65532
+    fs_group: int | None = 65532
+
+    #: Dots in a name from which on it is looked up as it is first, and with the cluster's search domains after that.
+    ndots: int = 1
+
+    #: Certificates in PEM of the authorities of AWS's endpoints; None: the image's.
+    aws_ca_bundle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerPodTemplate:
     """The part of a worker Pod that is the same for all routes."""
 
@@ -20,13 +37,16 @@ class WorkerPodTemplate:
     #: IAM role in the annotation of the workers' ServiceAccounts (IRSA). Pod Identity needs none.
     role_arn: str | None = None
 
-    #: Environment of the workers: region, endpoints of AWS emulators, a trace collector.
+    #: Environment of the workers: region, endpoints, proxies for AWS, a trace collector.
     environment: Mapping[str, str] = field(default_factory=dict)
 
     #: Creates a NetworkPolicy for each route: ingress only for scrapes; egress only to DNS, web ports, the ports of the
     #: route's allow rules and the Pod Identity agent. Off by default: a Service may map to another port of its Pods than
     #: its own, and a policy applies to the Pods' port.
     network_policy: bool = False
+
+    #: Users, DNS and CA bundle.
+    common: PodSettings = PodSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +71,9 @@ class ToolPods:
 
     #: Creates a NetworkPolicy for the replays of each route.
     network_policy: bool = False
+
+    #: Users, DNS and CA bundle, the same as the workers'.
+    common: PodSettings = PodSettings()
 
 
 @dataclass(frozen=True, slots=True)

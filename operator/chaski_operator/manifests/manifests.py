@@ -26,6 +26,7 @@ from chaski_operator.manifests.names import (
     service_account_name,
     worker_labels,
 )
+from chaski_operator.manifests.pod_settings import ca_config_maps
 from chaski_operator.manifests.worker_pod import (
     METRICS_PORT,
     RESOLVED_KEY,
@@ -56,6 +57,7 @@ def desired_objects(
     resolved_data = {"data": {RESOLVED_KEY: resolved_yaml([resolved])}}
     objects = [
         new_object(CONFIG_MAP, config_map_name(route.name), route, resolved_data),
+        *ca_config_maps(route, pods.common),
         *_service_account(route, pods),
         *([_network_policy(route)] if pods.network_policy else []),
         *(_for_replays(route, tools) if tools else []),

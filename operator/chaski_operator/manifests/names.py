@@ -23,6 +23,7 @@ OWNED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGER}"
 
 MANIFEST_HASH = f"{GROUP}/manifest-hash"  # annotation: hash of the whole object as it was applied
 ROUTE_HASH = f"{GROUP}/route-hash"  # annotation of Pods: hash of all that a worker reads of the route
+CA_HASH = f"{GROUP}/aws-ca-hash"  # annotation of Pods: hash of the CA bundle for AWS
 RECONCILE_AT = f"{GROUP}/reconcile-requested-at"  # annotation of a route: a new value triggers a reconciliation
 PAUSED = f"{GROUP}/reconcile"  # annotation of a route: `disabled` pauses its reconciliation, except for its deletion
 
@@ -35,6 +36,11 @@ def worker_labels(route: str, more: Mapping[str, str] | None = None) -> dict[str
 def config_map_name(route: str) -> str:
     """The ConfigMap that holds the resolved route."""
     return f"chaski-{route}"
+
+
+def ca_bundle_name(route: str) -> str:
+    """The ConfigMap with the CA bundle for AWS. Route names have no dots, so it never collides with another route's."""
+    return f"chaski-{route}.aws-ca"
 
 
 def service_account_name(route: str) -> str:

@@ -25,29 +25,24 @@ from chaski_operator.manifests.names import (
     sweeper_name,
     worker_labels,
 )
+from chaski_operator.manifests.pod_settings import (
+    RESTRICTED_CONTAINER,
+    ca_annotations,
+    ca_mounts,
+    ca_volumes,
+    dns_config,
+    environment,
+    pod_security,
+)
 from chaski_operator.settings import WorkerPodTemplate
 
 METRICS_PORT = 9090
 SWEEP = "sweep"
 _COMMANDS = {"first": "consume", "retry": "retry", SWEEP: "sweep"}
-USER = 65532  # "nonroot" of distroless images; any number but 0 would do
 GRACE_SECONDS = 15  # on top of the route's timeout: for deletes and for releasing messages
 RESOLVED_KEY = "resolved.yaml"
 ROUTE_FOLDER = "/etc/chaski/route"
 _SECRETS_FOLDER = "/etc/chaski/secrets"
-#: As the restricted Pod security standard requires.
-RESTRICTED_POD: Mapping[str, Any] = {
-    "runAsNonRoot": True,
-    "runAsUser": USER,
-    "runAsGroup": USER,
-    "fsGroup": USER,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-RESTRICTED_CONTAINER: Mapping[str, Any] = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
 # Parts of the spec that no worker reads: a change of these does not roll the Pods.
 _NOT_FOR_WORKERS = ("autoscaling", "deletionPolicy", "producers", "workers")
 
@@ -113,11 +108,13 @@ def pod_template(worker: WorkerDeployment, resolved: ResolvedRoute, pods: Worker
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": route.delivery.timeout_seconds + GRACE_SECONDS,
-        "securityContext": dict(RESTRICTED_POD),
+        "securityContext": pod_security(pods.common),
+        "dnsConfig": dns_config(pods.common),
         "containers": [_container(worker, route, pods)],
         "volumes": [
             {"name": "route", "configMap": {"name": config_map_name(route.name)}},
             *({"name": _volume(name), "secret": {"secretName": name}} for name in _secrets_for(worker, route)),
+            *ca_volumes(route.name, pods.common),
         ],
         "topologySpreadConstraints": [_spread(key, worker.labels) for key in ("kubernetes.io/hostname", _ZONE)],
     }
@@ -126,24 +123,8 @@ def pod_template(worker: WorkerDeployment, resolved: ResolvedRoute, pods: Worker
     for name in ("nodeSelector", "tolerations"):
         if workers.get(name):
             spec[name] = workers[name]
-    return {
-        "metadata": {"labels": dict(worker.labels), "annotations": {ROUTE_HASH: route_hash(resolved)}},
-        "spec": spec,
-    }
-
-
-def environment(values: Mapping[str, str]) -> list[dict[str, str]]:
-    """`env` of a container that gets these values as they are."""
-    return [{"name": name, "value": literal(value)} for name, value in sorted(values.items())]
-
-
-def literal(text: str) -> str:
-    """An argument or a value of `env` that a container gets as `text`.
-
-    The kubelet replaces `$(NAME)` by the variable of that name, and `$$` by `$`: k8s.io/kubernetes,
-    third_party/forked/golang/expansion.
-    """
-    return text.replace("$", "$$")
+    annotations = {ROUTE_HASH: route_hash(resolved), **ca_annotations(pods.common)}
+    return {"metadata": {"labels": dict(worker.labels), "annotations": annotations}, "spec": spec}
 
 
 def secrets_of(route: Route) -> list[str]:
@@ -180,7 +161,7 @@ def _container(worker: WorkerDeployment, route: Route, pods: WorkerPodTemplate) 
         "image": pods.image,
         "imagePullPolicy": pods.pull_policy,
         "command": [*command, "--metrics-port", str(METRICS_PORT)],
-        "env": [*environment(pods.environment), *_OWN_ADDRESSES],
+        "env": environment(pods.environment, pods.common, *_OWN_ADDRESSES),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "securityContext": dict(RESTRICTED_CONTAINER),
         "startupProbe": _probe("/readyz", period=2, failures=30),
@@ -192,6 +173,7 @@ def _container(worker: WorkerDeployment, route: Route, pods: WorkerPodTemplate) 
                 {"name": _volume(name), "mountPath": f"{_SECRETS_FOLDER}/{name}", "readOnly": True}
                 for name in _secrets_for(worker, route)
             ),
+            *ca_mounts(pods.common),
         ],
     }
     resources = (route.document["spec"].get("workers") or {}).get("resources")

@@ -21,14 +21,19 @@ from chaski_operator.manifests.names import (
     replay_job_name,
     replay_run,
 )
+from chaski_operator.manifests.pod_settings import (
+    RESTRICTED_CONTAINER,
+    ca_mounts,
+    ca_volumes,
+    dns_config,
+    environment,
+    literal,
+    pod_security,
+)
 from chaski_operator.manifests.worker_pod import (
     METRICS_PORT,
     RESOLVED_KEY,
-    RESTRICTED_CONTAINER,
-    RESTRICTED_POD,
     ROUTE_FOLDER,
-    environment,
-    literal,
 )
 from chaski_operator.settings import ToolPods
 from chaski_replay.arguments import ReplayArguments, job_command
@@ -134,11 +139,13 @@ def _pod(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolPods) -
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30,
-        "securityContext": dict(RESTRICTED_POD),
+        "securityContext": pod_security(tools.common),
+        "dnsConfig": dns_config(tools.common),
         "containers": [_container(replay, tools)],
         "volumes": [
             {"name": "route", "configMap": {"name": config_map_name(name)}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "8Gi"}},  # the selected messages, in order
+            *ca_volumes(name, tools.common),
         ],
     }
     if tools.pull_secrets:
@@ -153,7 +160,7 @@ def _container(replay: Mapping[str, Any], tools: ToolPods) -> Object:
         "imagePullPolicy": tools.pull_policy,
         "command": job_command(f"{ROUTE_FOLDER}/{RESOLVED_KEY}"),
         "args": [literal(each) for each in arguments(replay).job_arguments(METRICS_PORT, _REPORT)],
-        "env": environment(tools.environment),
+        "env": environment(tools.environment, tools.common),
         "ports": [{"name": PROGRESS_PORT_NAME, "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": dict(RESTRICTED_CONTAINER),
@@ -162,5 +169,6 @@ def _container(replay: Mapping[str, Any], tools: ToolPods) -> Object:
         "volumeMounts": [
             {"name": "route", "mountPath": ROUTE_FOLDER, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the Pod's own
+            *ca_mounts(tools.common),
         ],
     }

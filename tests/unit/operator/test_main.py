@@ -6,7 +6,7 @@ import pytest
 
 from chaski_operator.__main__ import main
 from chaski_operator.arguments import Arguments, settings_of
-from chaski_operator.settings import OperatorSettings, ToolPods
+from chaski_operator.settings import OperatorSettings, PodSettings, ToolPods
 from chaski_runtime.process.command import add_command, run_app, service_app
 
 
@@ -82,6 +82,19 @@ def test_workers_get_region_and_endpoints_but_no_credentials() -> None:
     }
 
 
+def test_user_groups_and_dots_are_given_to_workers_and_replays() -> None:
+    """`none` leaves the choice to the cluster."""
+    made = settings("--worker-image", "i", "--tools-image", "t")
+    assert made.workers.common == PodSettings(65532, 65532, 65532, ndots=1)
+    none = {"CHASKI_OPERATOR_WORKER_RUN_AS_USER": "none", "CHASKI_OPERATOR_WORKER_FS_GROUP": "none"}
+    made = settings(
+        "--worker-image", "i", "--tools-image", "t", "--worker-run-as-group", "0", "--worker-ndots", "3", **none
+    )
+    assert made.workers.common == PodSettings(None, 0, None, ndots=3)
+    assert made.tools is not None
+    assert made.tools.common == made.workers.common
+
+
 def test_replays_share_the_workers_environment_but_not_their_role() -> None:
     """Without an image, replays are not configured."""
     assert settings("--worker-image", "i").tools is None
@@ -110,6 +123,10 @@ def test_replays_share_the_workers_environment_but_not_their_role() -> None:
         ["--worker-image", "i", "--scale-down-window-seconds", "3601"],
         ["--worker-image", "i", "--unreachable-seconds", "9"],
         ["--worker-image", "i", "--metrics-port", "x"],
+        ["--worker-image", "i", "--worker-run-as-user", "0"],
+        ["--worker-image", "i", "--worker-run-as-user", "nobody"],
+        ["--worker-image", "i", "--worker-fs-group", "2147483648"],
+        ["--worker-image", "i", "--worker-ndots", "16"],
     ],
     ids=str,
 )

@@ -8,7 +8,7 @@ from chaski_core.route.resolved import Generation
 from chaski_operator.manifests.manifests import desired_objects, oversize
 from chaski_operator.manifests.names import ROUTE_HASH, consumer_name, retry_name
 from chaski_operator.manifests.worker_pod import worker_deployments
-from chaski_operator.settings import ToolPods, WorkerPodTemplate
+from chaski_operator.settings import PodSettings, ToolPods, WorkerPodTemplate
 from support.kube.expansion import environment_of
 from unit.operator.builders import resolved_of, route_of
 
@@ -147,6 +147,53 @@ def test_secrets_are_mounted_once_by_name() -> None:
     assert set(mounts) == {each["name"] for each in pod["volumes"]}
 
 
+def test_pods_run_as_a_fixed_user_or_as_the_clusters() -> None:
+    """OpenShift's restricted-v2 admits only ids of the namespace's range, so they can be left out; never the rest."""
+
+    def made(common: PodSettings) -> dict[str, Any]:
+        (first, *_) = objects_of("Deployment", WorkerPodTemplate("i", common=common))
+        context: dict[str, Any] = first["spec"]["template"]["spec"]["securityContext"]
+        return context
+
+    fixed = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert made(PodSettings()) == fixed | {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532}
+    assert made(PodSettings(run_as_user=None, run_as_group=None, fs_group=None)) == fixed
+    assert made(PodSettings(1000, 0, None)) == fixed | {"runAsUser": 1000, "runAsGroup": 0}
+
+
+@pytest.mark.promise(14)
+def test_names_with_a_dot_are_looked_up_as_they_are_first() -> None:
+    """Otherwise a Service `com` of the namespace could answer for `stripe.com`."""
+    for each in objects_of("Deployment"):
+        assert each["spec"]["template"]["spec"]["dnsConfig"] == {"options": [{"name": "ndots", "value": "1"}]}
+    (other, *_) = objects_of("Deployment", WorkerPodTemplate("i", common=PodSettings(ndots=5)))
+    assert other["spec"]["template"]["spec"]["dnsConfig"]["options"] == [{"name": "ndots", "value": "5"}]
+
+
+def test_a_ca_bundle_reaches_the_workers_in_a_config_map() -> None:
+    """Apart from the route's, which may be long too. Another bundle rolls the Pods: they read it once."""
+
+    def template(bundle: str | None, environment: dict[str, str]) -> dict[str, Any]:
+        pods = WorkerPodTemplate("i", environment=environment, common=PodSettings(aws_ca_bundle=bundle))
+        (first, *_) = objects_of("Deployment", pods)
+        found: dict[str, Any] = first["spec"]["template"]
+        return found
+
+    pods = WorkerPodTemplate("i", common=PodSettings(aws_ca_bundle="PEM"))
+    (_, bundle) = objects_of("ConfigMap", pods)
+    assert (bundle["metadata"]["name"], bundle["data"]) == ("chaski-orders.aws-ca", {"ca.crt": "PEM"})
+    spec = template("PEM", {})["spec"]
+    (volume,) = [each for each in spec["volumes"] if each.get("configMap") == {"name": "chaski-orders.aws-ca"}]
+    (container,) = spec["containers"]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == volume["name"]]
+    assert {"name": "AWS_CA_BUNDLE", "value": f"{mount['mountPath']}/ca.crt"} in container["env"]
+    own = template("PEM", {"AWS_CA_BUNDLE": "/mine"})["spec"]["containers"][0]["env"]
+    assert [each["value"] for each in own if each["name"] == "AWS_CA_BUNDLE"] == ["/mine"]
+    assert template("PEM", {})["metadata"] != template("another", {})["metadata"]
+    assert "aws-ca" not in str(template(None, {}))
+    assert len(objects_of("ConfigMap")) == 1
+
+
 def test_workers_know_their_own_addresses() -> None:
     """So that no route makes a worker call itself; in addition to the configured environment."""
     (container,) = objects_of("Deployment", WorkerPodTemplate("image:1", environment={"A": "b"}))[0]["spec"][
@@ -154,6 +201,19 @@ def test_workers_know_their_own_addresses() -> None:
     ]["spec"]["containers"]
     assert [each["name"] for each in container["env"]] == ["A", "POD_IP", "POD_IPS"]
     assert container["env"][1]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+
+
+@pytest.mark.promise(6)
+def test_no_variable_occurs_twice_and_none_replaces_the_own_addresses() -> None:
+    """Of two with one name the last counts; server-side apply and Helm 4 refuse them."""
+    environment = {"POD_IP": "192.0.2.1", "POD_IPS": "", "A": "b"}
+    for each in objects_of("Deployment", WorkerPodTemplate("i", environment=environment)):
+        (container,) = each["spec"]["template"]["spec"]["containers"]
+        assert [(entry["name"], entry.get("value")) for entry in container["env"]] == [
+            ("A", "b"),
+            ("POD_IP", None),
+            ("POD_IPS", None),
+        ]
 
 
 def test_a_configured_value_reaches_the_container_as_it_is() -> None:
@@ -202,6 +262,25 @@ def test_network_policy_allows_egress_to_the_ports_of_the_rules() -> None:
     assert [each["port"] for each in anywhere["ports"]] == [80, 99, 443, 8082, 8443]
     blocks = [each["ipBlock"] for each in anywhere["to"] if "ipBlock" in each]
     assert {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]} in blocks
+
+
+def test_network_policy_allows_egress_to_endpoints_and_proxies() -> None:
+    """At their ports; of replays too. An invalid URL, which the SDK refuses, opens nothing."""
+    environment = {
+        "AWS_ENDPOINT_URL_SQS": "http://localstack.aws:4566",
+        "https_proxy": "http://proxy.internal:3128",
+        "HTTP_PROXY": "http://[bad",
+        "OTHER": "http://x:1",
+    }
+    pods = WorkerPodTemplate("i", environment=environment, network_policy=True)
+    tools = ToolPods("t", environment=environment, network_policy=True)
+    policies = [
+        each for each in desired_objects(resolved_of(route_of()), "uid", pods, tools) if each["kind"] == "NetworkPolicy"
+    ]
+    assert len(policies) == 2
+    for policy in policies:
+        (anywhere,) = [rule for rule in policy["spec"]["egress"] if {"namespaceSelector": {}} in rule.get("to", [])]
+        assert [each["port"] for each in anywhere["ports"]] == [80, 443, 3128, 4566]
 
 
 def test_no_two_deployments_share_a_name() -> None:

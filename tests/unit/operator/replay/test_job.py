@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chaski_operator.replay.job import arguments, replay_job, window
-from chaski_operator.settings import ToolPods
+from chaski_operator.settings import PodSettings, ToolPods
 from support.kube.expansion import environment_of, expand
 
 UID = "0e3cf89f-88e5-4fe7-9f3c-1f4d0a2b9c11"
@@ -100,6 +100,18 @@ def test_pod_is_admitted_by_restricted_namespaces_without_a_token() -> None:
     assert {"name": "route", "configMap": {"name": "chaski-orders"}} in spec["volumes"]
     assert container["env"] == [{"name": "AWS_REGION", "value": "eu-west-1"}]
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_pod_has_the_users_names_and_certificates_of_the_workers() -> None:
+    """OpenShift chooses user and groups; a name with a dot is looked up as it is first."""
+    common = PodSettings(None, None, None, ndots=2, aws_ca_bundle="PEM")
+    spec = replay_job(replay(), route(), ToolPods("t", common=common))["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert spec["dnsConfig"] == {"options": [{"name": "ndots", "value": "2"}]}
+    assert {"name": "aws-ca", "configMap": {"name": "chaski-orders.aws-ca"}} in spec["volumes"]
+    assert {"name": "aws-ca", "mountPath": "/etc/chaski/aws-ca", "readOnly": True} in container["volumeMounts"]
+    assert container["env"] == [{"name": "AWS_CA_BUNDLE", "value": "/etc/chaski/aws-ca/ca.crt"}]
 
 
 def test_pod_runs_on_the_nodes_of_the_workers() -> None:
