@@ -22,6 +22,11 @@ class SampleMessage:
     subject: str
     url: str
 
+    def without_query(self) -> Self:
+        """With the URL up to its query, which often holds a token; `?…` stands for one."""
+        path, mark, _ = self.url.partition("#")[0].partition("?")
+        return replace(self, url=f"{path}?…" if mark else path)
+
     def document(self) -> dict[str, str]:
         return {"messageId": self.message_id, "id": self.id, "subject": self.subject, "url": self.url}
 
@@ -60,9 +65,13 @@ class ReplayReport:
         """The JSON form without anything about messages: the progress port has no authentication."""
         return {**self._head(), **self._counts(), "complete": self.complete}
 
+    def without_queries(self) -> Self:
+        """For places that more people can read than dead letters: the status and the log of a Pod."""
+        return replace(self, sample=tuple(each.without_query() for each in self.sample))
+
     def termination_message(self) -> bytes:
         """The JSON form cut to what a kubelet keeps: without `resume`, and with as much of the sample as fits."""
-        report = replace(self, reason=self.reason[:_MAX_TEXT] if self.reason else None)
+        report = replace(self.without_queries(), reason=self.reason[:_MAX_TEXT] if self.reason else None)
         document = report.document()
         del document["resume"]
         while True:

@@ -196,7 +196,8 @@ class _RunState:
 def _print(state: _RunState) -> None:
     options, report = state.options, state.report()
     if options.as_json:
-        emit_json(report.document(), indented=True)
+        in_a_job = options.reporting.report is not None
+        emit_json((report.without_queries() if in_a_job else report).document(), indented=True)
         return
     console = stdout()
     if options.dry_run and report.sample:

@@ -99,4 +99,5 @@ def status_part(report: ReplayReport, *, dry_run: bool) -> dict[str, Any]:
 
 
 def _sample_item(message: SampleMessage) -> dict[str, str]:
+    message = message.without_query()  # a Job of the release before reports whole URLs
     return {"id": message.id[:_MAX_ID], "subject": message.subject[:_MAX_SUBJECT], "url": message.url[:_MAX_URL]}

@@ -55,6 +55,25 @@ def test_what_the_command_writes_is_what_the_operator_reads() -> None:
     assert progress == dataclasses.replace(REPORT, reason=None, resume=None, sample=())
 
 
+@pytest.mark.promise(14)
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://t.example/a?token=s3cret", "https://t.example/a?…"),
+        ("https://t.example/a#?s3cret", "https://t.example/a"),
+        ("https://t.example/a?s3cret#b?c", "https://t.example/a?…"),
+        ("https://t.example/a", "https://t.example/a"),
+    ],
+)
+def test_a_query_is_not_in_what_a_kubelet_keeps(url: str, shown: str) -> None:
+    """More people can read Pods than dead letters. The command itself prints it."""
+    report = dataclasses.replace(REPORT, sample=(SampleMessage("i1", "m1", "s", url),))
+    parsed = ReplayReport.parse(report.termination_message())
+    assert parsed is not None
+    assert parsed.sample[0].url == shown
+    assert report.document()["sample"][0]["url"] == url
+
+
 def test_unknown_fields_of_another_release_are_ignored() -> None:
     """One release back and one forward run side by side."""
     document = REPORT.document() | {"new": 1, "skipped": {"malformed": 1, "sentByThisRun": 1, "newReason": 4}}

@@ -143,13 +143,14 @@ def test_resumed_replay_counts_messages_sent_by_earlier_pods() -> None:
 
 
 def test_dry_run_reports_what_a_run_would_send() -> None:
-    """With a sample, truncated to the limits of the schema."""
-    sample = tuple(SampleMessage("i", str(number), "s" * 600, "u") for number in range(12))
+    """With a sample, truncated to the limits of the schema; without queries, although a Job of another release reports them."""
+    sample = tuple(SampleMessage("i", str(number), "s" * 600, "https://t.example/a?token=x") for number in range(12))
     report = replace(REPORT, sent=0, sample=sample)
     decision = decide(seen(replay(dryRun=True), job=job(), pods=[pod()], progress=report), 3.0)
     assert decision.status is not None
     assert (decision.status["counts"]["remaining"], decision.status["counts"]["replayed"]) == (6, 0)
     assert [len(each["subject"]) for each in decision.status["sample"]] == [512] * 10
+    assert {each["url"] for each in decision.status["sample"]} == {"https://t.example/a?…"}
 
 
 def test_job_without_its_pod_still_completes() -> None:
