@@ -26,7 +26,7 @@ from chaski_operator.manifests.names import (
     service_account_name,
     worker_labels,
 )
-from chaski_operator.manifests.pod_settings import ca_config_maps
+from chaski_operator.manifests.pod_settings import aws_ports, ca_config_maps
 from chaski_operator.manifests.worker_pod import (
     METRICS_PORT,
     RESOLVED_KEY,
@@ -59,7 +59,7 @@ def desired_objects(
         new_object(CONFIG_MAP, config_map_name(route.name), route, resolved_data),
         *ca_config_maps(route, pods.common),
         *_service_account(route, pods),
-        *([_network_policy(route)] if pods.network_policy else []),
+        *([_network_policy(route, pods)] if pods.network_policy else []),
         *(_for_replays(route, tools) if tools else []),
         *(_budget(worker, route) for worker in workers),
         *(deployment(each, resolved, pods) for each in [*workers, *([sweeper_of(resolved)] if sweep else [])]),
@@ -106,7 +106,8 @@ def _for_replays(route: Route, tools: ToolPods) -> list[Object]:
     if not tools.network_policy:
         return [account]
     selector = {"app.kubernetes.io/name": REPLAYS, ROUTE_OF_REPLAY_LABEL: route.name}
-    policy = new_object(NETWORK_POLICY, name, route, {"spec": _network_spec(selector)})
+    spec = _network_spec(selector, aws_ports(tools.environment))
+    policy = new_object(NETWORK_POLICY, name, route, {"spec": spec})
     return [account, policy]
 
 
@@ -117,15 +118,15 @@ def _budget(worker: WorkerDeployment, route: Route) -> Object:
     return budget
 
 
-def _network_policy(route: Route) -> Object:
+def _network_policy(route: Route, pods: WorkerPodTemplate) -> Object:
     urls = (parse_url(rule.url.replace("*.", "", 1)) for rule in route.allow)
-    ports = {url.port for url in urls if isinstance(url, TargetUrl)}
+    ports = {url.port for url in urls if isinstance(url, TargetUrl)} | aws_ports(pods.environment)
     spec = _network_spec(worker_labels(route.name), ports)
     return new_object(NETWORK_POLICY, config_map_name(route.name), route, {"spec": spec})
 
 
 def _network_spec(labels: Mapping[str, str], ports: Collection[int] = ()) -> Object:
-    """Ingress: metrics and progress only. Egress: DNS, web ports, `ports` and the Pod Identity agent."""
+    """Ingress: metrics and progress only. Egress: DNS, web ports, `ports` (of targets and of AWS) and the Pod Identity agent."""
     dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     targets = [{"protocol": "TCP", "port": port} for port in sorted({80, 443, *ports})]
     agent = [{"ipBlock": {"cidr": cidr}} for cidr in ("169.254.170.23/32", "fd00:ec2::23/128")]

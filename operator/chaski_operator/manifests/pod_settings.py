@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from chaski_core.route.model import Route
 from chaski_operator.manifests.kinds import CONFIG_MAP, Object, new_object
@@ -16,6 +17,7 @@ RESTRICTED_CONTAINER: Mapping[str, Any] = {
 }
 """The `securityContext` of a container, as the restricted Pod security standard requires."""
 
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY")
 _CA_KEY = "ca.crt"
 _CA_FOLDER = "/etc/chaski/aws-ca"
 _CA_VARIABLE = "AWS_CA_BUNDLE"
@@ -36,7 +38,7 @@ def dns_config(settings: PodSettings) -> Object:
     """`dnsConfig`: names with as many dots are looked up as they are, before the search domains of the cluster.
 
     With the kubelet's default of 5, `stripe.com` is looked up as `stripe.com.<namespace>.svc.cluster.local` first, which
-    whoever may create Services in the namespace can answer (https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/).
+    a user who may create Services in the namespace can answer (https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/).
     """
     return {"options": [{"name": "ndots", "value": str(settings.ndots)}]}
 
@@ -52,6 +54,21 @@ def environment(variables: Mapping[str, str], settings: PodSettings, *fixed: Obj
     names = {each["name"] for each in fixed}
     found = ({_CA_VARIABLE: f"{_CA_FOLDER}/{_CA_KEY}"} if settings.aws_ca_bundle else {}) | dict(variables)
     return [*({"name": name, "value": value} for name, value in sorted(found.items()) if name not in names), *fixed]
+
+
+def aws_ports(variables: Mapping[str, str]) -> set[int]:
+    """Ports of the endpoints and proxies that variables name, which may differ from those of the web."""
+    values = (
+        value for name, value in variables.items() if name.startswith("AWS_ENDPOINT_URL") or name.upper() in _PROXIES
+    )
+    return {port for value in values if (port := _port(value)) is not None}
+
+
+def _port(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        return None
 
 
 def ca_volumes(route: str, settings: PodSettings) -> list[Object]:
