@@ -5,6 +5,7 @@ Settings: URL of the route's messages, URL of the sink as workers reach it, a to
 
 import json
 import os
+import socket
 import ssl
 import sys
 import threading
@@ -36,6 +37,18 @@ class Sink(BaseHTTPRequestHandler):
             arrived.set()
 
 
+class Server(ThreadingHTTPServer):
+    """Listens on addresses of both families, where the machine has them."""
+
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def server_bind(self) -> None:
+        """Lets the IPv6 socket take IPv4 connections too."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 def accepted() -> str | None:
     """Sends the message once. Returns None if it was accepted, otherwise the reason."""
     message = {"id": f"helm-test-{MARK}", "subject": "helm-test", "body": {"url": SINK, "content": {"mark": MARK}}}
@@ -53,7 +66,7 @@ def accepted() -> str | None:
 
 def main() -> int:
     """The exit status."""
-    server = ThreadingHTTPServer(("", 8080), Sink)
+    server = Server(("", 8080), Sink)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     while (reason := accepted()) is not None:  # the route may not be ready yet
         if time.monotonic() > DEADLINE:

@@ -61,11 +61,20 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- end -}}
 
+{{/* User or group id of the values; nothing where the cluster chooses. Call with (list $ "runAsUser"). */}}
+{{- define "chaski.id" -}}
+{{- $id := index ((index . 0).Values.podSecurityContext | default dict) (index . 1) -}}
+{{- if not (kindIs "invalid" $id) }}{{ int64 $id }}{{ end -}}
+{{- end -}}
+
 {{/* Requirements of the Pod security standard "restricted" for a Pod and for each container. */}}
 {{- define "chaski.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
+{{- range $name := list "runAsUser" "runAsGroup" }}
+{{- with include "chaski.id" (list $ $name) }}
+{{ $name }}: {{ . }}
+{{- end }}
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
@@ -75,7 +84,52 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{/* Region and endpoints, for every process that calls AWS. */}}
+{{/* Names with a dot are looked up as they are first, and with the cluster's search domains after that. */}}
+{{- define "chaski.dnsConfig" -}}
+options: [{name: ndots, value: {{ .Values.dns.ndots | quote }}}]
+{{- end -}}
+
+{{/* Annotations of a component's Pods; call with (list $ "operator"). Processes read the CA bundle once, so another one rolls them. */}}
+{{- define "chaski.podAnnotations" -}}
+{{- $root := index . 0 -}}
+{{- $annotations := (index $root.Values (index . 1)).podAnnotations | default dict -}}
+{{- with $root.Values.aws.caBundle -}}
+{{- $annotations = merge (dict "checksum/aws-ca" (sha256sum .)) $annotations -}}
+{{- end -}}
+{{- if $annotations }}{{ toYaml $annotations }}{{ end -}}
+{{- end -}}
+
+{{- define "chaski.caMount" -}}
+{{- if .Values.aws.caBundle }}
+- {name: aws-ca, mountPath: /etc/chaski/aws-ca, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "chaski.caVolume" -}}
+{{- if .Values.aws.caBundle }}
+- {name: aws-ca, configMap: {name: {{ include "chaski.fullname" . }}-aws-ca}}
+{{- end }}
+{{- end -}}
+
+{{/* `env` of a component; its `extraEnv` replaces entries of the chart. Call with (list $ "operator"). */}}
+{{- define "chaski.env" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- $extra := (index $root.Values $component).extraEnv -}}
+{{- $names := list -}}
+{{- range $extra -}}
+{{- if has .name $names }}{{ fail (printf "%s.extraEnv names %s twice" $component .name) }}{{ end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- $env := list -}}
+{{- range include "chaski.awsEnv" $root | default "[]" | fromYamlArray -}}
+{{- if not (has .name $names) }}{{ $env = append $env . }}{{ end -}}
+{{- end -}}
+{{- $env = concat $env $extra -}}
+{{- if $env }}{{ toYaml $env }}{{ else }}[]{{ end -}}
+{{- end -}}
+
+{{/* Region, endpoints, authorities and proxy, for every process that calls AWS; the operator passes them on to workers and replays. */}}
 {{- define "chaski.awsEnv" -}}
 {{- with .Values.aws.region }}
 - {name: AWS_REGION, value: {{ . | quote }}}
@@ -90,6 +144,19 @@ capabilities: {drop: [ALL]}
 {{- with .Values.aws.endpoints.sts }}
 - {name: AWS_ENDPOINT_URL_STS, value: {{ . | quote }}}
 {{- end }}
+{{- if .Values.aws.useFipsEndpoint }}
+- {name: AWS_USE_FIPS_ENDPOINT, value: "true"}
+{{- end }}
+{{- if .Values.aws.useDualStackEndpoint }}
+- {name: AWS_USE_DUALSTACK_ENDPOINT, value: "true"}
+{{- end }}
+{{- if .Values.aws.caBundle }}
+- {name: AWS_CA_BUNDLE, value: /etc/chaski/aws-ca/ca.crt}
+{{- end }}
+{{- with .Values.aws.proxy.url }}
+- {name: HTTPS_PROXY, value: {{ . | quote }}}
+- {name: NO_PROXY, value: {{ prepend $.Values.aws.proxy.noProxy "169.254.169.254" | join "," | quote }}}
+{{- end }}
 {{- end -}}
 
 {{/* Egress of every process that a NetworkPolicy restricts. */}}
@@ -98,6 +165,9 @@ capabilities: {drop: [ALL]}
 - ports:
     {{- range .Values.networkPolicy.egressPorts }}
     - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+    {{- with .Values.aws.proxy.url }}
+    - {protocol: TCP, port: {{ regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" | default (ternary "443" "80" (hasPrefix "https:" .)) }}}  # the proxy
     {{- end }}
 - ports: [{protocol: TCP, port: 80}]  # the Pod Identity agent
   to: [{ipBlock: {cidr: 169.254.170.23/32}}, {ipBlock: {cidr: "fd00:ec2::23/128"}}]
