@@ -9,13 +9,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from support.resolved import resolved_text
-from support.tools import need_ipv6
+from support.tools import missing, need, need_ipv6
 
 BIN = Path(sys.executable).parent
 WITHIN = 90.0
@@ -38,8 +38,8 @@ KUBECONFIG = {
 
 
 @contextlib.contextmanager
-def running(folder: Path, *command: str) -> Iterator[dict[str, int]]:
-    """A process in a folder with a route: its ports, by the field of the log."""
+def running(folder: Path, *command: str, by: Sequence[str] = ()) -> Iterator[dict[str, int]]:
+    """A process in a folder with a route, started by a program such as setpriv: its ports, by the field of the log."""
     (folder / "resolved.yaml").write_text(resolved_text("r", f"{UNSERVED}/1/r.fifo"))
     (folder / "kubeconfig").write_text(json.dumps(KUBECONFIG))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CHASKI_"))}
@@ -47,7 +47,7 @@ def running(folder: Path, *command: str) -> Iterator[dict[str, int]]:
     environment |= {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
     log = folder / "log"
     with log.open("wb") as out, subprocess.Popen(
-        [BIN / command[0], *command[1:], "--metrics-port", "0"],
+        [*by, str(BIN / command[0]), *command[1:], "--metrics-port", "0"],
         cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
     ) as process:  # fmt: skip
         try:
@@ -82,6 +82,19 @@ def test_a_given_address_is_the_only_one(host: str, other: str, tmp_path: Path) 
         pytest.raises(urllib.error.URLError, match="refused"),
     ):
         status(f"http://{other}:{ports['metrics']}/healthz")
+
+
+@pytest.mark.landing
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_process_runs_as_any_user(name: str, tmp_path: Path) -> None:
+    """OpenShift chooses a user without an entry in /etc/passwd, of the group 0; it may read the image and write nowhere."""
+    setpriv, reads = need("setpriv"), ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    by = (setpriv, "--reuid=1000680000", "--regid=0", "--clear-groups", *reads)
+    if subprocess.run([*by, "true"], capture_output=True, check=False).returncode:
+        missing("another user can be chosen only by root")
+    tmp_path.chmod(0o755)
+    with running(tmp_path, *COMMANDS[name], by=by) as ports:
+        assert status(f"http://127.0.0.1:{ports['metrics']}/healthz") == 200
 
 
 def status(url: str) -> int:
