@@ -134,6 +134,7 @@ class Keeper:
             "--service-account-private-key-file=sa.key",
             "--root-ca-file=ca.crt",
             f"--controllers={self.controllers}",
+            "--horizontal-pod-autoscaler-sync-period=1s",
             "--kube-api-qps=200",
             "--kube-api-burst=400",
         ]
