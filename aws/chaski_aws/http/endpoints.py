@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.config import Config
@@ -92,7 +93,7 @@ async def resolve_endpoint(service: Service, open_session: SessionFactory = open
 def _resolve(service: Service, open_session: SessionFactory) -> Endpoint:
     session = open_session()
     # Dummy keys: without them the client would load real ones now, which may make requests.
-    client = session.create_client(service.name, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106 - not a secret
+    client: Any = session.create_client(service.name, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106 - not a secret
     # Not `client.meta.endpoint_url`: it ignores the endpoint rules by which requests are sent, and names FIPS hosts of DynamoDB
     # in GovCloud that do not exist. A presigned URL has the host of a request; making one sends none.
     signed = urlsplit(client.generate_presigned_url(service.any_operation))
