@@ -30,7 +30,9 @@ class Arguments:
     """The command line."""
 
     data: Annotated[str, typer.Option(metavar="DIR", help="Data folder of the queues.")] = ".chaski"
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = DEFAULT_HOST
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on; empty: every address.")] = (
+        DEFAULT_HOST
+    )
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0: any free port.")] = (
         DEFAULT_PORT
     )

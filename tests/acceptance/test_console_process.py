@@ -72,6 +72,7 @@ async def test_routes_are_required(tmp_path: Path) -> None:
 
 REJECTED = {
     "open to others": (["--auth", "none", "--host", "0.0.0.0"], "loopback"),
+    "open to others by both families": (["--auth", "none", "--host", ""], "every address of this machine"),
     "no file": (["--auth", "password"], "requires --password-file"),
     "a file that is not there": (["--auth", "password", "--password-file", "none"], "No such file"),
     "a file without users": (["--auth", "password", "--password-file", "empty"], "no users"),

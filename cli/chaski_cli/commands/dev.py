@@ -46,7 +46,7 @@ def dev(  # noqa: PLR0913 - one parameter per option of the command
     *,
     routes: Routes,
     data: Annotated[Path, typer.Option(help="Folder for messages.", metavar="DIR")] = DEFAULT_DATA,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; empty: every address.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port for messages; 0 picks a free one.", min=0, max=65535)] = 8080,
     metrics_port: Annotated[
         int, typer.Option(help="Port for /metrics, /healthz and /readyz; 0 picks a free one.", min=0, max=65535)

@@ -18,6 +18,8 @@ from chaski_embedded.__main__ import welcome
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.broker.queue import AttributedReceived
 from chaski_embedded.sqs_api.server import MAX_REQUEST_BYTES, SqsServer, start_server
+from chaski_runtime.process.http_server import EVERY_ADDRESS
+from support.tools import need_ipv6
 
 URL = "http://elsewhere.example/000000000000/orders.fifo"
 ATTRIBUTES = {
@@ -267,8 +269,19 @@ async def test_an_address_in_use_is_an_error() -> None:
             await start_server(cast("EmbeddedBroker", FakeBroker()), port=port)
 
 
+async def test_every_address_is_of_both_families() -> None:
+    """For clients in other Pods, which have addresses of either; the URL is one of this machine."""
+    need_ipv6()
+    server = await start_server(cast("EmbeddedBroker", FakeBroker()), EVERY_ADDRESS)
+    port = server.url.removeprefix("http://127.0.0.1:")
+    for address in ("127.0.0.1", "[::1]"):
+        assert "InvalidAction" in (await _post(f"http://{address}:{port}", "AmazonSQS.NoSuchAction", {}))[2]
+    await server.close()
+
+
 @pytest.mark.parametrize(
-    ("host", "warned"), [("127.0.0.1", False), ("::1", False), ("localhost", False), ("0.0.0.0", True)]
+    ("host", "warned"),
+    [("127.0.0.1", False), ("::1", False), ("localhost", False), ("0.0.0.0", True), (EVERY_ADDRESS, True)],
 )
 def test_the_welcome_warns_where_others_can_reach_the_server(host: str, warned: bool) -> None:
     """The server has no authentication, so an address that others can reach has a warning in capitals."""
