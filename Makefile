@@ -16,7 +16,7 @@ PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 # Programs for the tests against a real Kubernetes API server.
 KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager helm kubeconform
 
-.PHONY: help setup kube tools demo test test-fast test-landing test-cluster test-slow e2e lint format dev bench lock clean chart cluster-up cluster-down campaign
+.PHONY: help setup kube tools demo test test-fast test-landing test-cluster test-slow e2e lint format dev bench lock clean chart cluster-up cluster-down campaign chaos
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[36m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ SECONDS := 60
 campaign: $(STAMP) tools ## faults under load, checked against the promises: SECONDS= SEED= BACKEND=embedded|sqs MESSAGES= ORDERING= FAULTS=
 	@$(BIN)/python -m tests.campaign --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(BACKEND),--backend $(BACKEND)) \
 	  $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(ORDERING),--ordering $(ORDERING)) $(if $(FAULTS),--faults $(FAULTS))
+
+chaos: $(STAMP) kube ## the operator under faults of its API server and AWS, checked by a judge: SECONDS= SEED= ROUTES= FAULTS=
+	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(ROUTES),--routes $(ROUTES)) \
+	  $(if $(FAULTS),--faults "$(FAULTS)")
 
 lint: $(STAMP) ## style, types, import directions, words, commit messages, CRDs
 	@hack/lint "$(BIN)"

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -104,6 +105,18 @@ class KubeApi:
         lines = (self.folder / "audit.log").read_bytes().splitlines(keepends=True)
         entries = [json.loads(line) for line in lines if line.endswith(b"\n")]
         return [each for each in entries if user is None or each["user"].get("username") == user]
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running kube-apiserver."""
+        return int((self.folder / "kube-apiserver.pid").read_text())
+
+    def restart_controllers(self) -> None:
+        """Kills the controller manager, which starts again and lists all objects.
+
+        After failures the garbage collector waits for up to 1,000 s before it tries an object again.
+        """
+        os.kill(int((self.folder / f"{CONTROLLER_MANAGER}.pid").read_text()), signal.SIGKILL)
 
     def down(self, *, etcd: bool = False) -> None:
         """Kills the API server with SIGKILL until `up`, and etcd with it if asked. Not for the shared one."""

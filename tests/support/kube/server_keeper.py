@@ -100,6 +100,7 @@ class Keeper:
             self.processes[name] = subprocess.Popen(
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+        (self.folder / f"{name}.pid").write_text(str(self.processes[name].pid))
 
     def _etcd(self) -> list[str]:
         url = f"http://127.0.0.1:{self.etcd_port}"

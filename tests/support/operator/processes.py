@@ -171,14 +171,12 @@ def kubelets(kube: KubeApi, *namespaces: str) -> Iterator[None]:
         taken = 0.0
         while not stop.wait(max(0.1, 5 * taken)):  # a list of many Deployments takes long, and the machine is shared
             started = time.monotonic()
-            try:
+            with contextlib.suppress(OSError):  # a test has stopped the API server
                 listed = http.items(path)
-            except OSError:  # a test has stopped the API server
-                continue
-            taken = time.monotonic() - started
-            for each in listed:
-                if each["metadata"]["namespace"] in namespaces:
-                    _complete_rollout(http, each)
+                taken = time.monotonic() - started
+                for each in listed:
+                    if each["metadata"]["namespace"] in namespaces:
+                        _complete_rollout(http, each)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

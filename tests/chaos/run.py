@@ -1,0 +1,181 @@
+"""One run: starts all processes, runs load and faults, waits until every route is settled, and gathers the evidence."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from campaign.machine import now
+from campaign.programs import Program
+from chaos import foreign, snapshot
+from chaos.evidence import Evidence
+from chaos.faults import KINDS, Injector, possible, schedule
+from chaos.load import Load
+from chaos.plan import NAMESPACES, keys_of
+from chaos.world import OPERATORS, SYSTEM, World, route_path, world
+
+ROUTES = 50
+SETTLE_SECONDS = 300.0
+_QUIET_SECONDS = 12.0  # longer than the interval of resyncs
+_TICK = 0.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """Parameters of a run."""
+
+    seed: int
+    seconds: float
+    routes: int = ROUTES
+    faults: tuple[str, ...] = tuple(KINDS)
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether the operators serve all namespaces."""
+        return random.Random(f"{self.seed}/everywhere").random() < 0.5
+
+
+@dataclass
+class Progress:
+    """State of a run, for display."""
+
+    phase: str = "starting"
+    steps: int = 0
+    lives: int = 0
+    calls: int = 0
+    left: dict[str, str] = field(default_factory=dict)
+
+
+def plan_of(options: Options) -> list[str]:
+    """The planned faults as lines for people, by lane, until the end of the run."""
+    lines = []
+    for lane in sorted({each.lane for each in KINDS.values()}):
+        at = 0.0
+        for each in schedule(options.seed, lane, options.faults):
+            at += each.gap
+            if at > options.seconds:
+                break
+            lines.append((at, f"{at:7.1f} s  {each.name} for {each.seconds:.1f} s"))
+            at += each.seconds
+    return [text for _, text in sorted(lines)]
+
+
+async def run(options: Options, folder: Path, report: Callable[[str], None], progress: Progress) -> Evidence:
+    """Runs once.
+
+    Args:
+        options: its parameters.
+        folder: an empty folder for logs.
+        report: is called with each fault.
+        progress: is updated.
+
+    Raises:
+        RuntimeError: the load or the control could not do its part.
+    """
+    async with world(folder, options.seed, everywhere=options.everywhere) as made:
+        await foreign.create(made)
+        evidence = Evidence(made.calls, [], zero=now(), operators=OPERATORS, namespaces=(SYSTEM, *NAMESPACES))
+        evidence.others, evidence.other_names = foreign.objects(), foreign.names()
+        before = await foreign.read(made)
+        for each in made.operators:
+            await each.start()
+        watchers = [asyncio.create_task(each.watch()) for each in made.operators]
+        try:
+            load = await _under_faults(made, options, evidence, report, progress)
+            progress.phase = "settling"
+            await _settled(made, load, evidence, progress)
+            report(f"{now() - evidence.zero:8.1f} s  {len(evidence.unsettled)} routes are not settled")
+        finally:
+            for task in watchers:
+                task.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+        evidence.foreign = before, await foreign.read(made)
+        evidence.state = await snapshot.take(made)
+        await _stop(made.operators, evidence)
+        progress.phase = "control"
+        if not evidence.unsettled:
+            evidence.control = await snapshot.control(made, evidence, SETTLE_SECONDS)
+        keep(folder, evidence)
+        return evidence
+
+
+async def _under_faults(
+    made: World, options: Options, evidence: Evidence, report: Callable[[str], None], progress: Progress
+) -> Load:
+    load = Load(made, options.seed, options.seconds, options.routes)
+    evidence.lives = load.lives
+    names = [each for each in possible() if each in options.faults]
+    injector = Injector(made, options.seed, names, lambda text: report(f"{now() - evidence.zero:8.1f} s  {text}"))
+    progress.phase = "chaos"
+    async with asyncio.TaskGroup() as group:
+        group.create_task(load.run())
+        faults = group.create_task(injector.run())
+        until = now() + options.seconds
+        while now() < until:
+            progress.steps, progress.lives, progress.calls = load.steps, len(load.lives), len(made.calls)
+            await asyncio.sleep(_TICK)
+        injector.stopping.set()
+        await faults
+        load.stopping.set()
+    evidence.disturbances, evidence.faults_ended = injector.done, now()
+    report(f"{now() - evidence.zero:8.1f} s  no more faults; {load.steps} steps, {len(load.lives)} routes made")
+    return load
+
+
+async def _settled(made: World, load: Load, evidence: Evidence, progress: Progress) -> None:
+    """Waits until every route is in its final state and nothing is written for a while."""
+    deadline = now() + SETTLE_SECONDS
+    while True:
+        await load.follow_deleted()
+        progress.left = await _left(made, load)
+        if not progress.left:
+            quiet_since = max((each.at for each in made.calls if each.writes and not each.is_lease), default=0.0)
+            if now() - quiet_since > _QUIET_SECONDS:
+                break
+        if now() > deadline:
+            evidence.unsettled = progress.left or {"the operator": "keeps writing"}
+            break
+        await asyncio.sleep(2 * _TICK)
+    evidence.settled = evidence.ended = now()
+
+
+async def _left(made: World, load: Load) -> dict[str, str]:
+    routes = {}
+    for space in NAMESPACES:
+        listed = await made.admin.items(route_path((space, "")).rstrip("/"))
+        routes |= {(space, each["metadata"]["name"]): each for each in listed}
+    found = snapshot.unsettled(routes, load.last().values())
+    if not found:
+        # The garbage collector follows after its route.
+        found = dict.fromkeys((await snapshot.take(made)).strays, "its owner does not exist")
+    return found
+
+
+async def _stop(operators: list[Program], evidence: Evidence) -> None:
+    codes = await asyncio.gather(*(each.stop() for each in operators))
+    evidence.exits = [text for each in operators for text in each.exits]
+    evidence.exits += [
+        f"{each.name}: {code} after SIGTERM" for each, code in zip(operators, codes, strict=True) if code
+    ]
+
+
+def keep(folder: Path, evidence: Evidence) -> None:
+    """Writes the recordings as text, for people."""
+    lines = [f"{call.at - evidence.zero:9.3f} {call}" for call in evidence.calls]
+    (folder / "calls.txt").write_text("\n".join(lines))
+    lives = [
+        {
+            "key": "/".join(each.key), "uid": each.uid, "versions": [(at - evidence.zero, spec) for at, spec in each.versions],
+            "delete_sent": each.delete_sent and each.delete_sent - evidence.zero, "finalized": each.finalized,
+            "gone": each.gone and each.gone - evidence.zero,
+        }
+        for each in evidence.lives
+    ]  # fmt: skip
+    (folder / "lives.json").write_text(json.dumps(lives, indent=1))
+
+
+def routes_of(options: Options) -> int:
+    """The number of names of routes."""
+    return len(keys_of(options.routes))
