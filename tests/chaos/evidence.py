@@ -54,7 +54,8 @@ class Call:
     def __str__(self) -> str:
         place = "/".join(each for each in (self.namespace, self.plural, self.name, self.part) if each)
         treatment = f" [{self.treatment}]" if self.treatment else ""
-        return f"{self.by}: {self.operation or self.method} {place} -> {self.status or 'no answer'}{treatment}"
+        holder = f", held by {self.holder or 'no operator'}" if self.is_lease and self.writes and self.succeeded else ""
+        return f"{self.by}: {self.operation or self.method} {place} -> {self.status or 'no answer'}{holder}{treatment}"
 
 
 @dataclass(slots=True)

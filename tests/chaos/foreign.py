@@ -1,4 +1,4 @@
-"""Objects of others: Kubernetes objects, queues and tables that the operators must not touch, though they look like theirs."""
+"""Objects of others: Kubernetes objects, queues and tables that the operators must not touch, though names, labels and tags resemble theirs."""
 
 import json
 from collections.abc import Mapping
@@ -127,7 +127,7 @@ def _without_status(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _queues() -> dict[str, dict[str, str]]:
-    """By name, the tags: of nobody, of another installation, of ours for a route that does not exist."""
+    """By name, the tags: without Chaski's, of another installation, of ours for a route that does not exist."""
     key = blocked_keys()[1]
     blocked = load_route(route_document(key, simple_spec()))
     found = {queue_name(blocked, "messages", 1, 0): {"team": "others"}}

@@ -144,8 +144,8 @@ def _fault_of_creation(
     life = next((each for each in reversed(lives) if each.wants(call.at)), None)
     ended = next((each for each in reversed(lives) if each.gone is not None and each.gone < call.at), None)
     if life is None:
-        told = ended is not None and ended.deletes_data
-        if (told or gone is not None) and not (ended and _reads(evidence, ended, call)):
+        requested = ended is not None and ended.deletes_data
+        if (requested or gone is not None) and not (ended and _reads(evidence, ended, call)):
             return "after its route was deleted", ended
         return "", ended
     if before is None or gone is None or gone.done is None or gone.done > call.at or gone.done < life.began:
@@ -174,7 +174,7 @@ def deleted(evidence: Evidence) -> Iterator[Violation]:
             newest[key] = max(newest.get(key, 0), _generation(call))
         elif call.operation in ("DeleteQueue", "DeleteTable") and call.succeeded and call.name in made:
             key = _route_of(made[call.name])
-            if _was_told(evidence, key, call):
+            if _was_requested(evidence, key, call):
                 newest.pop(key, None)
                 continue
             text = _fault_of_deletion(evidence, key, call, made[call.name], newest.get(key, 0))
@@ -191,7 +191,7 @@ def _fault_of_deletion(evidence: Evidence, key: Key, call: Call, made: Call, new
     return "a rung that every spec had" if all(_has_rung(spec, made) for spec in specs) else ""
 
 
-def _was_told(evidence: Evidence, key: Key, call: Call) -> bool:
+def _was_requested(evidence: Evidence, key: Key, call: Call) -> bool:
     lives = evidence.by_key.get(key, ())
     return any(
         life.delete_sent is not None and life.delete_sent <= call.at and life.spec["deletionPolicy"] == "Delete"
@@ -202,19 +202,18 @@ def _was_told(evidence: Evidence, key: Key, call: Call) -> bool:
 
 def two_writers(evidence: Evidence) -> Iterator[Violation]:
     """Writes of an operator that were sent after another one held the Lease, or after its own release."""
-    answered = sorted(
-        (call.done, call.version, call.holder)
-        for call in evidence.calls
-        if call.is_lease and call.writes and call.succeeded and call.done is not None and call.by in evidence.operators
-    )
-    position, latest = 0, (0, "")
+    leases = sorted(
+        (each for each in evidence.calls if each.is_lease and each.writes and each.succeeded and each.by in evidence.operators),
+        key=lambda each: each.done or 0.0,
+    )  # fmt: skip
+    position, latest = 0, Call(by="", at=0.0)
     for call in sorted(_writes(evidence), key=lambda each: each.at):
-        while position < len(answered) and answered[position][0] < call.at:
-            latest = max(latest, answered[position][1:])
+        while position < len(leases) and (leases[position].done or 0.0) < call.at:
+            latest = max(latest, leases[position], key=lambda each: each.version)
             position += 1
-        if latest[1] != call.by:
-            holder = latest[1] or "nobody"
-            yield Violation("two writers", str(call), f"sent while {holder} held the Lease", timeline(evidence, [call]))
+        if latest.holder != call.by:
+            text = f"sent while {latest.holder or 'no operator'} held the Lease"
+            yield Violation("two writers", str(call), text, timeline(evidence, [*leases[:position][-6:], call]))
 
 
 def too_many_writes(evidence: Evidence) -> Iterator[Violation]:

@@ -76,11 +76,11 @@ async def run(options: Options, folder: Path, report: Callable[[str], None], pro
     """
     async with world(folder, options.seed, everywhere=options.everywhere) as made:
         await foreign.create(made)
-        evidence = Evidence(made.calls, [], zero=now(), operators=OPERATORS, namespaces=(SYSTEM, *NAMESPACES))
+        evidence = Evidence(made.calls, [], operators=OPERATORS, namespaces=(SYSTEM, *NAMESPACES))
         evidence.others, evidence.other_names = foreign.objects(), foreign.names()
         before = await foreign.read(made)
-        for each in made.operators:
-            await each.start()
+        await asyncio.gather(*(each.start() for each in made.operators))
+        evidence.zero = now()
         watchers = [asyncio.create_task(each.watch()) for each in made.operators]
         try:
             load = await _under_faults(made, options, evidence, report, progress)

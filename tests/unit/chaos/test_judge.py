@@ -128,8 +128,8 @@ VIOLATIONS: dict[str, tuple[Change, str, str]] = {
     "table deleted": (add(aws(9.0, "DeleteTable", TABLE)), "deleted", "a table"),
     "rung deleted": (add(aws(9.0, "DeleteQueue", RUNG)), "deleted", "every spec had"),
     "write after another took over": (add(aws(22.0, "TagQueue", QUEUE)), "two writers", "while operator-b held"),
-    "write before the Lease": (add(aws(0.2, "TagQueue", QUEUE)), "two writers", "while nobody held"),
-    "write after the release": (add(lease(25.0, 250, "", B), aws(26.0, "TagQueue", QUEUE, by=B)), "two writers", "nobody"),
+    "write before the Lease": (add(aws(0.2, "TagQueue", QUEUE)), "two writers", "while no operator held"),
+    "write after the release": (add(lease(25.0, 250, "", B), aws(26.0, "TagQueue", QUEUE, by=B)), "two writers", "no operator"),
     "hot loop": (
         add(*(applied(9.0 + n / 1000, "chaski-kept-messages", "u1", 200) for n in range(2 * WRITES_PER_VERSION + 1))),
         "too many writes", "for 2 specs",
