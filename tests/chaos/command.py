@@ -72,6 +72,7 @@ def summary(options: Options, evidence: Evidence, violations: Sequence[Violation
             "writes": sum(each.writes and not each.is_lease for each in calls),
             "most writes of a route for each spec": round(most_writes(evidence), 1),
             "changes of the holder": changes,
+            "longest stall of this machine, s": round(evidence.longest_stall, 1),
             "seconds until settled": round(evidence.settled - evidence.faults_ended, 1),
         },
         "faults": dict(Counter(name.partition(":")[0] for name, *_ in evidence.disturbances)),

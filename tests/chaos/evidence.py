@@ -120,6 +120,7 @@ class Evidence:
     settled: float = 0.0
     ended: float = 0.0  # of the quiet time after it
     zero: float = 0.0
+    longest_stall: float = 0.0  # seconds for which the recording process itself did not run
     operators: Sequence[str] = ()  # their identities
     others: Collection[tuple[str, str, str]] = ()  # namespace, plural and name of the objects of others
     other_names: Collection[str] = ()  # of the queues and tables of others

@@ -1,5 +1,6 @@
 """Objects of others: Kubernetes objects, queues and tables that the operators must not touch, though names, labels and tags resemble theirs."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -26,11 +27,7 @@ async def create(made: World) -> None:
         for each in await _objects(made, namespace):
             path = _COLLECTIONS[each["kind"]].format(namespace)
             await made.admin.apply(f"{path}/{each['metadata']['name']}", each)
-    for name, tags in _queues().items():
-        request = {"QueueName": name, "Attributes": _QUEUE, "tags": tags}
-        made.account.call("sqs", "CreateQueue", request)
-    for name, tags in _tables().items():
-        made.account.call("dynamodb", "CreateTable", _table(name, tags))
+    await asyncio.to_thread(_create_data, made)
 
 
 async def read(made: World) -> dict[str, str]:
@@ -44,8 +41,18 @@ async def read(made: World) -> dict[str, str]:
                     kept = {name: value for name, value in each.items() if name != "status"}
                     kept["metadata"] = _without_status(kept["metadata"])
                     found[f"{kind} {namespace}/{each['metadata']['name']}"] = json.dumps(kept, sort_keys=True)
-    found |= {f"queue {name}": text for name, text in queues(made).items() if name in _queues()}
-    return found | {f"table {name}": text for name, text in tables(made).items() if name in _tables()}
+    for kind, read_all in (("queue", queues), ("table", tables)):
+        data = await asyncio.to_thread(read_all, made)  # the gates run in this thread
+        found |= {f"{kind} {name}": text for name, text in data.items() if name in names()}
+    return found
+
+
+def _create_data(made: World) -> None:
+    for name, tags in _queues().items():
+        request = {"QueueName": name, "Attributes": _QUEUE, "tags": tags}
+        made.account.call("sqs", "CreateQueue", request)
+    for name, tags in _tables().items():
+        made.account.call("dynamodb", "CreateTable", _table(name, tags))
 
 
 def queues(made: World) -> dict[str, str]:

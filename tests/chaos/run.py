@@ -14,10 +14,10 @@ from chaos.evidence import Evidence
 from chaos.faults import KINDS, Injector, possible, schedule
 from chaos.load import Load
 from chaos.plan import NAMESPACES, keys_of
-from chaos.world import OPERATORS, SYSTEM, World, route_path, world
+from chaos.world import OPERATORS, SYSTEM, World, world
 
 ROUTES = 50
-SETTLE_SECONDS = 300.0
+SETTLE_SECONDS = 900.0  # on a busy machine; an idle one needs some seconds
 _QUIET_SECONDS = 12.0  # longer than the interval of resyncs
 _TICK = 0.5
 
@@ -82,6 +82,7 @@ async def run(options: Options, folder: Path, report: Callable[[str], None], pro
         await asyncio.gather(*(each.start() for each in made.operators))
         evidence.zero = now()
         watchers = [asyncio.create_task(each.watch()) for each in made.operators]
+        watchers.append(asyncio.create_task(_measure_stalls(evidence)))
         try:
             load = await _under_faults(made, options, evidence, report, progress)
             progress.phase = "settling"
@@ -124,6 +125,14 @@ async def _under_faults(
     return load
 
 
+async def _measure_stalls(evidence: Evidence) -> None:
+    """Records the longest time for which this process, with its gates, did not run: then the machine was too busy."""
+    while True:
+        began = now()
+        await asyncio.sleep(_TICK)
+        evidence.longest_stall = max(evidence.longest_stall, now() - began - _TICK)
+
+
 async def _settled(made: World, load: Load, evidence: Evidence, progress: Progress) -> None:
     """Waits until every route is in its final state and nothing is written for a while."""
     deadline = now() + SETTLE_SECONDS
@@ -142,14 +151,11 @@ async def _settled(made: World, load: Load, evidence: Evidence, progress: Progre
 
 
 async def _left(made: World, load: Load) -> dict[str, str]:
-    routes = {}
-    for space in NAMESPACES:
-        listed = await made.admin.items(route_path((space, "")).rstrip("/"))
-        routes |= {(space, each["metadata"]["name"]): each for each in listed}
+    routes = await snapshot.read_routes(made)
     found = snapshot.unsettled(routes, load.last().values())
     if not found:
         # The garbage collector follows after its route.
-        found = dict.fromkeys((await snapshot.take(made)).strays, "its owner does not exist")
+        found = dict.fromkeys(await snapshot.read_strays(made, routes), "its owner does not exist")
     return found
 
 

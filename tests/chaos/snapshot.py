@@ -35,24 +35,39 @@ _NUMBERS = (
 
 async def take(made: World, namespaces: Sequence[str] = NAMESPACES) -> EndState:
     """Reads everything that the operators made in these namespaces."""
-    state = EndState()
-    routes = [each for space in namespaces for each in await made.admin.items(route_path((space, "")).rstrip("/"))]
-    state.routes = {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in routes}
-    keys = {each["metadata"]["uid"]: key for key, each in state.routes.items()}
-    objects: dict[Key, dict[str, str]] = {key: {} for key in state.routes}
+    routes = await read_routes(made, namespaces)
+    objects, strays = await _objects(made, routes, namespaces)
+    return EndState(routes, objects, strays, await asyncio.to_thread(_aws, made, namespaces))
+
+
+async def read_routes(made: World, namespaces: Sequence[str] = NAMESPACES) -> dict[Key, Mapping[str, Any]]:
+    """The ChaskiRoutes."""
+    listed = [each for space in namespaces for each in await made.admin.items(route_path((space, "")).rstrip("/"))]
+    return {(each["metadata"]["namespace"], each["metadata"]["name"]): each for each in listed}
+
+
+async def read_strays(made: World, routes: Mapping[Key, Mapping[str, Any]]) -> list[str]:
+    """Objects whose route does not exist."""
+    return (await _objects(made, routes, NAMESPACES))[1]
+
+
+async def _objects(
+    made: World, routes: Mapping[Key, Mapping[str, Any]], namespaces: Sequence[str]
+) -> tuple[dict[Key, dict[str, str]], list[str]]:
+    """The normalised objects of each route, and those without one."""
+    keys = {each["metadata"]["uid"]: key for key, each in routes.items()}
+    objects: dict[Key, dict[str, str]] = {key: {} for key in routes}
     strays = []
     for space in namespaces:
         for kind, path in _KINDS.items():
             for each in await made.admin.items(f"{path.format(space)}?{_SELECTOR}"):
-                name = f"{kind} {each['metadata']['name']}"
+                name = each["metadata"]["name"]
                 owners = each["metadata"].get("ownerReferences") or ({"uid": ""},)
                 if (key := keys.get(owners[0]["uid"])) is not None:
-                    objects[key][name] = normalised(each, space)
-                elif (space, kind.lower() + "s", each["metadata"]["name"]) not in foreign.objects():
-                    strays.append(f"{space}: {name}")
-    state.objects, state.strays = objects, strays
-    state.aws = _aws(made, namespaces)
-    return state
+                    objects[key][f"{kind} {name}"] = normalised(each, space)
+                elif (space, path.rpartition("/")[2], name) not in foreign.objects():
+                    strays.append(f"{space}: {kind} {name}")
+    return objects, strays
 
 
 def _aws(made: World, namespaces: Sequence[str]) -> dict[Key, dict[str, str]]:
@@ -125,10 +140,7 @@ async def control(made: World, evidence: Evidence, deadline_seconds: float) -> E
         await program.start()
         deadline = now() + deadline_seconds
         while True:
-            routes = {}
-            for space in control_namespaces():
-                listed = await made.admin.items(route_path((space, "")).rstrip("/"))
-                routes |= {(space, each["metadata"]["name"]): each for each in listed}
+            routes = await read_routes(made, control_namespaces())
             copies = [Life(keys[each.key], versions=each.versions) for each in lives]
             if not (left := unsettled(routes, copies)):
                 break

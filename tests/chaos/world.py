@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from campaign.machine import now
 from campaign.programs import BIN, Program
 from chaos.evidence import Call
 from chaos.gate import Gate
@@ -38,7 +39,7 @@ FLAGS = (
 )  # fmt: skip
 _ROUTES = "/apis/chaski.dev/v1alpha1"
 _APPLY = {"Content-Type": "application/apply-patch+yaml"}
-_CALL_SECONDS = 15.0
+_CALL_SECONDS, _ANSWER_SECONDS = 15.0, 300.0  # for one attempt, and for all
 _RETRY_SECONDS = 0.5
 
 
@@ -70,7 +71,8 @@ class Admin:
         await self._call("DELETE", path)
 
     async def _call(self, method: str, path: str, data: str | None = None, headers: Mapping[str, str] = {}) -> Any:
-        while True:
+        deadline, last = now() + _ANSWER_SECONDS, ""
+        while now() < deadline:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
                 async with self._session.request(method, self._server + path, data=data, headers=headers) as answer:
                     body = await answer.read()
@@ -78,9 +80,11 @@ class Admin:
                         return None
                     if answer.status < 300:
                         return json.loads(body)
+                    last = body.decode()
                     if answer.status in (400, 403, 422):
-                        raise RuntimeError(f"{method} {path}: {body.decode()}")
+                        break
             await asyncio.sleep(_RETRY_SECONDS)
+        raise RuntimeError(f"{method} {path}: {last or 'no answer'}")
 
 
 def route_path(key: Key) -> str:
