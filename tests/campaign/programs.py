@@ -21,13 +21,14 @@ from support.aws.emulators import running_emulators
 
 BIN = Path(sys.executable).parent
 VISIBILITY_SECONDS = 15  # instead of a minute, so that messages of a killed process are soon received by others
-_START_SECONDS = 90.0
 _STOP_SECONDS = 40.0
 _RESTART_SECONDS = 1.0  # delay of a supervisor
 
 
 class Program:
     """A process. If it ends by itself, this is recorded and it is restarted."""
+
+    start_seconds = 90.0  # for a start
 
     def __init__(self, name: str, folder: Path, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
         self.name = name
@@ -66,14 +67,14 @@ class Program:
             TimeoutError: The first start did not succeed. If a later start takes too long, this is recorded and left to `watch`.
         """
         try:
-            async with asyncio.timeout(_START_SECONDS):
+            async with asyncio.timeout(self.start_seconds):
                 while not await self._try_to_start():
                     await asyncio.sleep(_RESTART_SECONDS)
         except TimeoutError:
             await self.kill()
             if not self._was_ready:
                 raise
-            self.exits.append(f"{self.name}: was not ready within {_START_SECONDS:.0f} s of its start")
+            self.exits.append(f"{self.name}: was not ready within {self.start_seconds:.0f} s of its start")
         self._was_ready = True
 
     async def kill(self) -> None:

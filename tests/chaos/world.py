@@ -41,6 +41,7 @@ _ROUTES = "/apis/chaski.dev/v1alpha1"
 _APPLY = {"Content-Type": "application/apply-patch+yaml"}
 _CALL_SECONDS, _ANSWER_SECONDS = 15.0, 300.0  # for one attempt, and for all
 _RETRY_SECONDS = 0.5
+_START_SECONDS = 300.0  # of an operator, on a busy machine
 
 
 class Admin:
@@ -208,7 +209,9 @@ def _program(made: World, gate: Gate, namespaces: Sequence[str]) -> Program:
         "AWS_ACCESS_KEY_ID": gate.by,  # by which the gate of AWS distinguishes the operators
         "AWS_SECRET_ACCESS_KEY": "any",
     }  # fmt: skip
-    return Program(gate.by, made.folder, command, environment)
+    program = Program(gate.by, made.folder, command, environment)
+    program.start_seconds = _START_SECONDS
+    return program
 
 
 async def _end(programs: Sequence[Program]) -> None:
