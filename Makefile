@@ -64,9 +64,9 @@ campaign: $(STAMP) tools ## faults under load, checked against the promises: SEC
 	@$(BIN)/python -m tests.campaign --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(BACKEND),--backend $(BACKEND)) \
 	  $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(ORDERING),--ordering $(ORDERING)) $(if $(FAULTS),--faults $(FAULTS))
 
-chaos: $(STAMP) kube ## the operator under faults of its API server and AWS, checked by a judge: SECONDS= SEED= ROUTES= FAULTS=
+chaos: $(STAMP) kube ## the operator under faults of its API server and AWS, checked by a judge: SECONDS= SEED= ROUTES= LEASE= FAULTS=
 	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(ROUTES),--routes $(ROUTES)) \
-	  $(if $(FAULTS),--faults "$(FAULTS)")
+	  $(if $(LEASE),--lease-seconds $(LEASE)) $(if $(FAULTS),--faults "$(FAULTS)")
 
 lint: $(STAMP) ## style, types, import directions, words, commit messages, CRDs
 	@hack/lint "$(BIN)"

@@ -20,7 +20,7 @@ from rich.table import Table
 from chaos.evidence import Evidence, Violation
 from chaos.faults import KINDS as FAULTS
 from chaos.judge import KINDS, judge, most_writes
-from chaos.run import ROUTES, Options, Progress, plan_of, run
+from chaos.run import LEASE_SECONDS, ROUTES, Options, Progress, plan_of, run
 
 _SHOWN = 5  # violations of each kind that are shown with their timeline
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults = (
         tuple(FAULTS) if given.faults == "all" else tuple(each for each in given.faults.split(",") if each in FAULTS)
     )
-    options = Options(seed, given.seconds, given.routes, faults)
+    options = Options(seed, given.seconds, given.routes, faults, given.lease_seconds)
     console = Console(stderr=True, highlight=False)
     folder = Path(given.folder or tempfile.mkdtemp(prefix="chaski-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,8 @@ def repeat_command(options: Options) -> str:
     """A shell command that repeats the run."""
     faults = "" if options.faults == tuple(FAULTS) else f" FAULTS='{','.join(options.faults) or 'none'}'"
     routes = "" if options.routes == ROUTES else f" ROUTES={options.routes}"
-    return f"make chaos SEED={options.seed} SECONDS={options.seconds:g}{routes}{faults}"
+    lease = "" if options.lease_seconds == LEASE_SECONDS else f" LEASE={options.lease_seconds}"
+    return f"make chaos SEED={options.seed} SECONDS={options.seconds:g}{routes}{lease}{faults}"
 
 
 async def _shown(options: Options, folder: Path, console: Console) -> Evidence:
@@ -138,6 +139,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=60, help="duration of load and faults (%(default)s)")
     parser.add_argument("--seed", type=int, help="seed of routes and faults (default: random; it is printed)")
     parser.add_argument("--routes", type=int, default=ROUTES, help="number of names of routes (%(default)s)")
+    parser.add_argument(
+        "--lease-seconds",
+        type=int,
+        default=LEASE_SECONDS,
+        help="after which an operator takes over (%(default)s); more on a busy machine",
+    )
     parser.add_argument("--faults", default="all", help=f"all, none, or some of {','.join(FAULTS)} (%(default)s)")
     parser.add_argument("--json", metavar="FILE", help="write the report, with every violation, as JSON")
     parser.add_argument("--folder", help="keep logs in this folder (default: kept only after a violation)")

@@ -14,7 +14,7 @@ from campaign.machine import clock_library, now
 from campaign.programs import Program
 from chaos.evidence import Call
 from chaos.gate import Gate, Mode, Treatment, aws_refusal, refusal
-from chaos.world import LEASE_SECONDS, World
+from chaos.world import World
 
 Injection = Callable[[World, random.Random], AbstractAsyncContextManager[str]]  # its value is what it hit
 
@@ -176,22 +176,28 @@ class Kind:
     lane: int  # faults of one lane never overlap, those of different lanes do
     seconds: tuple[float, float]
     inject: Injection
+    leases: tuple[float, float] = (0.0, 0.0)  # in addition to `seconds`, in durations of the Lease
+
+    def draw(self, chance: random.Random, lease_seconds: float) -> float:
+        """A duration in seconds."""
+        low, high = (each + part * lease_seconds for each, part in zip(self.seconds, self.leases, strict=True))
+        return chance.uniform(low, high)
 
 
 def _mode(name: str, mode: Mode, seconds: tuple[float, float], lane: int = 1) -> tuple[str, Kind]:
     return name, Kind(lane, seconds, partial(_treated, name=name, mode=mode))
 
 
-_LONGER_THAN_LEASE = (LEASE_SECONDS + 2.0, LEASE_SECONDS + 8.0)
+_SOME_LONGER, _LONGER = (0.0, 1.0), (1.0, 1.0)  # than the Lease
 KINDS: Mapping[str, Kind] = {
     "server killed": Kind(0, (0.5, 8.0), _server_killed),
-    "server hangs": Kind(0, (2.0, LEASE_SECONDS + 6.0), _server_hangs),
+    "server hangs": Kind(0, (2.0, 6.0), _server_hangs, _SOME_LONGER),
     "holder killed": Kind(0, (0.5, 3.0), partial(_operator, how="kill", holder=True)),
     "standby killed": Kind(0, (0.5, 3.0), partial(_operator, how="kill", holder=False)),
     "holder restarted": Kind(0, (0.1, 1.0), partial(_operator, how="restart", holder=True)),
-    "holder paused": Kind(0, _LONGER_THAN_LEASE, partial(_operator, how="pause", holder=True)),
-    "freeze": Kind(1, (2.0, LEASE_SECONDS + 6.0), partial(_frozen, cut=False)),
-    "freeze and cut": Kind(1, _LONGER_THAN_LEASE, partial(_frozen, cut=True)),
+    "holder paused": Kind(0, (2.0, 8.0), partial(_operator, how="pause", holder=True), _LONGER),
+    "freeze": Kind(1, (2.0, 6.0), partial(_frozen, cut=False), _SOME_LONGER),
+    "freeze and cut": Kind(1, (2.0, 8.0), partial(_frozen, cut=True), _LONGER),
     "cut watches": Kind(1, (4.0, 10.0), _cut_watches),
     **dict(
         (
@@ -223,7 +229,7 @@ class Planned:
     seconds: float
 
 
-def schedule(seed: int, lane: int, names: Sequence[str]) -> Iterator[Planned]:
+def schedule(seed: int, lane: int, names: Sequence[str], lease_seconds: float) -> Iterator[Planned]:
     """An endless sequence of a lane's faults: all kinds in random order, repeatedly."""
     chance = random.Random(f"{seed}/faults/{lane}")
     kinds = [name for name in names if KINDS[name].lane == lane]
@@ -231,7 +237,7 @@ def schedule(seed: int, lane: int, names: Sequence[str]) -> Iterator[Planned]:
         if not kinds:
             return
         for name in chance.sample(kinds, len(kinds)):
-            yield Planned(name, chance.uniform(*_GAPS[lane]), chance.uniform(*KINDS[name].seconds))
+            yield Planned(name, chance.uniform(*_GAPS[lane]), KINDS[name].draw(chance, lease_seconds))
 
 
 def possible() -> list[str]:
@@ -258,7 +264,7 @@ class Injector:
 
     async def _lane(self, lane: int) -> None:
         chance = random.Random(f"{self.seed}/injector/{lane}")
-        for planned in schedule(self.seed, lane, self.names):
+        for planned in schedule(self.seed, lane, self.names, self.world.lease_seconds):
             if await self._passes(planned.gap):
                 return
             begin = now()

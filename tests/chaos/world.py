@@ -27,7 +27,6 @@ from support.kube.api_server import KubeApi, kube_api
 from support.operator.processes import kubelets
 from support.operator.provisioning import boto
 
-LEASE_SECONDS = 15  # the default: on a busy machine a live holder must not lose it all the time
 _UNDISTURBED_LEASE_SECONDS = 600  # nothing competes for it
 OPERATORS = ("operator-a", "operator-b")
 SYSTEM = "chaos-system"  # namespace of the Lease
@@ -102,6 +101,7 @@ class World:
     admin: Admin
     aws: Gate
     account: BotoAws  # moto, without the gate
+    lease_seconds: int
     gates: list[Gate] = field(default_factory=list)  # of the operators, in their order
     operators: list[Program] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -118,12 +118,13 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, seed: int, *, everywhere: bool) -> AsyncIterator[World]:
+async def world(folder: Path, seed: int, lease_seconds: int, *, everywhere: bool) -> AsyncIterator[World]:
     """Starts all processes; ends them at the end.
 
     Args:
         folder: an empty folder for logs.
         seed: of the gates' choices.
+        lease_seconds: after which an operator takes over.
         everywhere: the operators serve all namespaces, not named ones.
     """
     async with AsyncExitStack() as stack:
@@ -139,7 +140,9 @@ async def world(folder: Path, seed: int, *, everywhere: bool) -> AsyncIterator[W
         calls: list[Call] = []
         aws = Gate("", moto.url, None, random.Random(f"{seed}/aws"), calls)
         await stack.enter_async_context(aws.running())
-        made = World(folder, kube, Admin(kube.server, session), aws, boto(moto.url, moto.url), calls=calls)
+        made = World(
+            folder, kube, Admin(kube.server, session), aws, boto(moto.url, moto.url), lease_seconds, calls=calls
+        )
         for name in OPERATORS:
             gate = await stack.enter_async_context(_gate(made, name, seed))
             made.gates.append(gate)
@@ -199,7 +202,7 @@ async def _gate(made: World, name: str, seed: int) -> AsyncIterator[Gate]:
 
 def _program(made: World, gate: Gate, namespaces: Sequence[str]) -> Program:
     served = [part for each in namespaces for part in ("--namespace", each)]
-    seconds = LEASE_SECONDS if gate.by in OPERATORS else _UNDISTURBED_LEASE_SECONDS
+    seconds = made.lease_seconds if gate.by in OPERATORS else _UNDISTURBED_LEASE_SECONDS
     lease = ("--lease-name", gate.by.partition("-")[0], "--lease-seconds", str(seconds))
     command = (BIN / "chaski-operator", "--identity", gate.by, *lease, *FLAGS, *served)
     environment = {
