@@ -20,18 +20,18 @@ VARIABLE = "CHASKI_CHAOS_SEED"
 @pytest.mark.promise(7)
 @pytest.mark.promise(10)
 @pytest.mark.parametrize(
-    ("seconds", "routes"),
+    ("seconds", "routes", "lease_seconds"),
     [
-        pytest.param(30.0, 12, id="short"),
-        *(pytest.param(600.0, 50, id=f"long-{number}", marks=pytest.mark.slow) for number in range(3)),
+        pytest.param(30.0, 12, 60, id="short"),  # among other tests a live holder must not lose the Lease
+        *(pytest.param(600.0, 50, 15, id=f"long-{number}", marks=pytest.mark.slow) for number in range(3)),
     ],
 )
 async def test_no_promise_is_broken_while_api_server_and_aws_fail(
-    seconds: float, routes: int, tmp_path: Path, report: Callable[[str], None]
+    seconds: float, routes: int, lease_seconds: int, tmp_path: Path, report: Callable[[str], None]
 ) -> None:
     """The end is an undisturbed operator's; nothing foreign is touched, nothing deleted is made again, one operator writes."""
     seed = int(os.environ.get(VARIABLE) or random.SystemRandom().randrange(1, 10**6))
-    options = Options(seed, seconds, routes)
+    options = Options(seed, seconds, routes, lease_seconds=lease_seconds)
     notes: list[str] = []
     evidence = await run(options, tmp_path, notes.append, Progress())
     violations = judge(evidence)
