@@ -41,7 +41,11 @@ class Scene:
 
     async def apply(self, image: str = "registry.example/worker:1", *, remove: bool = False) -> Applied:
         """One reconciliation."""
-        return await Applier(self.api, ObjectCache(), remove_additions=remove).apply(self.desired(image))
+
+        async def confirm() -> None:
+            """The route is the observed one."""
+
+        return await Applier(self.api, ObjectCache(), remove_additions=remove).apply(self.desired(image), confirm)
 
     def name(self) -> str:
         """Name of the first Deployment."""
@@ -97,7 +101,7 @@ async def test_additions_are_reported_or_removed(scene: Scene) -> None:
 
 
 async def test_record_of_managers_that_was_removed_is_made_again(scene: Scene) -> None:
-    """With it the additions go, which have no manager then."""
+    """With it the additions go, which are taken for defaults then."""
     scene.patch(THIEF)
     scene.patch([{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}], "json")
     assert len((await scene.apply()).corrected) == 1

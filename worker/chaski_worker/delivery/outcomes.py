@@ -42,6 +42,8 @@ def outcome_of(response: Response, body: bytes, target: str, seconds: float) -> 
     """
     error_class = class_of_status(response.status)
     detail = _status_line(response.status, response.reason or "")
+    if error_class is None:
+        return Outcome(None, response.status, detail, _excerpt_of(response, body), target, seconds)
     if error_class is ErrorClass.REDIRECT and (location := response.headers.get("Location")):
         detail += f" to {_location_text(response.url, location)}, not followed"
     elif error_class is ErrorClass.CONNECTION:
@@ -50,10 +52,14 @@ def outcome_of(response: Response, body: bytes, target: str, seconds: float) -> 
         error_class,
         status=response.status,
         detail=detail,
-        excerpt=excerpt(body, response.headers.get("Content-Encoding")) if body else "",
+        excerpt=_excerpt_of(response, body),
         target=target,
         duration_seconds=seconds,
     )
+
+
+def _excerpt_of(response: Response, body: bytes) -> str:
+    return excerpt(body, response.headers.get("Content-Encoding")) if body else ""
 
 
 @functools.lru_cache(_CACHED_STATUS_LINES)

@@ -18,6 +18,9 @@ class Stage(StrEnum):
     RETRY = "retry"  # from rung queues
 
 
+_RETRY = Stage.RETRY  # Python 3.11 finds a member by a call of its metaclass
+
+
 @message_value
 class Deliverable:
     """A message to attempt."""
@@ -69,7 +72,7 @@ def identity_of(message: ReceivedMessage, metadata: Metadata | None, stage: Stag
     On the route's own queues these are the queue's: metadata in a message there was not written by Chaski. On a rung they
     are in the metadata; a message that a release without identities put there has those of the rung's queue.
     """
-    if stage is Stage.RETRY and metadata is not None and metadata.message_id is not None:
+    if stage is _RETRY and metadata is not None and metadata.message_id is not None:
         return metadata.message_id, metadata.sequence_number or 0
     return message.message_id, message.sequence_number
 
@@ -80,7 +83,7 @@ def queued_at(message: ReceivedMessage, metadata: Metadata | None, stage: Stage)
     On a rung it is in the metadata. A message that a release without it put there has the time of its acceptance, or, if it
     is a replay, that of the rung's queue.
     """
-    if stage is not Stage.RETRY or metadata is None:
+    if stage is not _RETRY or metadata is None:
         return message.sent_at
     if metadata.queued_at is not None:
         return metadata.queued_at
@@ -111,17 +114,17 @@ def triage(message: ReceivedMessage, stage: Stage, now_ms: int, limits: AgeLimit
         return Undeliverable(message.message_id, Reason.MALFORMED, envelope.reason, None)
     metadata = envelope.metadata
     message_id, sequence_number = identity_of(message, metadata, stage)
-    ladder = metadata.ladder if metadata and stage is Stage.RETRY else None
+    ladder = metadata.ladder if metadata and stage is _RETRY else None
     if limits.expiry is not None and now_ms - message.sent_at > limits.expiry * 1000:
         days = limits.expiry / 86_400
         detail = f"older than {days:g} days; SQS would silently delete it after 14"
         return Undeliverable(message_id, Reason.EXPIRED, detail, envelope, ladder)
-    if stage is Stage.RETRY and ladder is None:
+    if stage is _RETRY and ladder is None:
         detail = "on a rung's queue without a ladder state in its metadata"
         return Undeliverable(message_id, Reason.NO_METADATA, detail, envelope)
     since = queued_at(message, metadata, stage)
     if limits.route is not None and now_ms - since > limits.route * 1000:
         detail = f"queued at {timestamp(since)}, more than delivery.maxAgeSeconds ({limits.route}) ago"
         return Undeliverable(message_id, Reason.TOO_OLD, detail, envelope, ladder)
-    due_at = metadata.due_at if metadata and stage is Stage.RETRY else None
+    due_at = metadata.due_at if metadata and stage is _RETRY else None
     return Deliverable(message_id, envelope, ladder, sequence_number, since, due_at)
