@@ -14,13 +14,6 @@ import orjson
 from chaski_operator.manifests.kinds import DEPLOYMENT, Object
 from chaski_operator.manifests.names import MANAGER
 
-_QUANTITY = re.compile(r"([0-9]+(?:[.][0-9]+)?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?")
-_POWERS = {
-    "": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
-    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", 1)},
-    **{suffix + "i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)},
-}  # fmt: skip
-
 
 def difference(desired: Any, live: Any, path: str = "") -> str | None:
     """The path of the first desired value that the live object lacks; None if it has all of them.
@@ -66,11 +59,15 @@ def _same_quantity(desired: Any, live: Any) -> bool:
 
 
 def _quantity(value: Any) -> Decimal | None:
-    found = _QUANTITY.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
-    if found is None:
+    from kubernetes.utils.quantity import parse_quantity  # noqa: PLC0415 - 36 MiB unless the client of the API server is in use
+
+    if not isinstance(value, str | int) or isinstance(value, bool):
         return None
-    number, suffix = Decimal(found.group(1)), found.group(2) or ""
-    return number * (_POWERS[suffix] if suffix in _POWERS else Decimal(10) ** int(suffix[1:]))
+    try:
+        quantity: Decimal = parse_quantity(value)
+    except ValueError:
+        return None
+    return quantity
 
 
 # ---- additions
