@@ -120,11 +120,6 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
         ("spec.delivery.maxAgeSeconds", "0 is less than 1..."),
     ),
     refused(
-        "two ladders of one class",
-        with_retry(RUNGS, ladder("404", "fast"), ladder("404", "slow")),
-        ("spec.retry.ladders[1]", 'class "404" is a duplicate...'),
-    ),
-    refused(
         "a delay of more than seven days",
         {"spec.ordering": "Strict", **with_retry([{"name": "late", "delaySeconds": 604801}])},
         ("spec.retry.rungs[0].delaySeconds", "604801 is more than 604800..."),

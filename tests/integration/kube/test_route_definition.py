@@ -1,11 +1,18 @@
 """A real API server accepts exactly the ChaskiRoutes that our own validation accepts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import yaml
+
 from chaski_core.route.loading import validate
+from chaski_core.route.validation.crd import definition_text
+from contract.crd.making import changed
 from contract.crd.odd_values import odd_documents
 from support.kube.api_server import KubeApi
 from support.kube.http import ROUTES, KubeHttp
+from support.until import until
 
 DRY_RUN = "dryRun=All&fieldValidation=Strict"
 
@@ -25,3 +32,84 @@ def test_odd_values_are_accepted_or_refused_by_both(kube: KubeApi) -> None:
         if (server is None) != (not ours):
             differing[name] = (server, [str(each) for each in ours])
     assert differing == {}
+
+
+RUNGS = [{"name": "fast", "delaySeconds": 5}, {"name": "slow", "delaySeconds": 900}]
+LADDERS = [
+    {"class": "5xx", "retriesPerRung": 1, "rungs": ["fast"]},
+    {"class": "404", "retriesPerRung": 2, "rungs": ["slow"]},
+]
+
+
+def test_server_side_apply_owns_empty_lists_of_retry(kube: KubeApi) -> None:
+    """`rungs: []` means no retries; a list of which the manager owned nothing would be dropped, and a default take its place."""
+    place = kube.make_namespace("lists")
+    for size in (2, 1, 0, 2):
+        retry = {"rungs": RUNGS[:size], "ladders": LADDERS[:size]}
+        document = changed({"metadata.namespace": place, "spec.retry": retry})
+        kube.kubectl("apply", "--server-side", "-f", "-", document=document)
+        stored = kube.get("chaskiroute", "conversations", "-n", place)["spec"]["retry"]
+        assert stored == {**retry, "maxRetryAfterSeconds": 3600}
+
+
+KIND, PLURAL, GROUP = "UpgradedRoute", "upgradedroutes", "upgrade.chaski.dev"  # beside the ChaskiRoutes of other tests
+
+
+def definition() -> dict[str, Any]:
+    """The definition of a ChaskiRoute under another name."""
+    loaded: dict[str, Any] = yaml.safe_load(definition_text())
+    loaded["metadata"]["name"] = f"{PLURAL}.{GROUP}"
+    loaded["spec"]["group"] = GROUP
+    loaded["spec"]["names"] = {"kind": KIND, "listKind": f"{KIND}List", "plural": PLURAL, "singular": KIND.lower()}
+    return loaded
+
+
+def first_definition() -> dict[str, Any]:
+    """As `definition`, with `retry` as the first definition had it: lists that merge by key, and a default."""
+    loaded = definition()
+    retry = loaded["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["retry"]
+    retry["default"] = {"rungs": RUNGS, "ladders": LADDERS}
+    for name, key in (("rungs", "name"), ("ladders", "class")):
+        retry["properties"][name] |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+    return loaded
+
+
+@contextmanager
+def installed(kube: KubeApi, first: dict[str, Any]) -> Iterator[None]:
+    """Installs a definition, and deletes it at the end."""
+    name = first["metadata"]["name"]
+    kube.kubectl("apply", "--server-side", "-f", "-", document=first)
+    try:
+        kube.kubectl("wait", "--for=create", "--timeout=60s", f"crd/{name}")
+        kube.kubectl("wait", "--for=condition=Established", "--timeout=60s", f"crd/{name}")
+        yield
+    finally:
+        kube.kubectl("delete", "crd", name)
+
+
+async def test_update_of_the_definition_keeps_what_routes_retry(kube: KubeApi) -> None:
+    """Lists that merged by key become atomic: whoever owned an entry owns the list, and no value changes."""
+    place = kube.make_namespace("upgrade")
+
+    def route(name: str, **retry: Any) -> dict[str, Any]:
+        document = changed({"metadata.name": name, "metadata.namespace": place, **retry})
+        return {**document, "apiVersion": f"{GROUP}/v1alpha1", "kind": KIND}
+
+    def stored(name: str) -> Any:
+        return kube.get(KIND, name, "-n", place)["spec"].get("retry")
+
+    def apply(document: dict[str, Any], manager: str = "gitops", *more: str) -> str:
+        arguments = ("apply", "--server-side", f"--field-manager={manager}", "-f", "-", *more)
+        return kube.try_kubectl(*arguments, document=document).stderr
+
+    own = {"rungs": RUNGS, "ladders": LADDERS, "maxRetryAfterSeconds": 60}
+    with installed(kube, first_definition()):
+        assert apply(route("own", **{"spec.retry": own})) == ""
+        kube.kubectl("apply", "--server-side", "-f", "-", document=definition())
+        assert stored("own") == own
+        # Nobody else may change a part of the list, while the manager that owned the entries changes it as a whole.
+        less = route("own", **{"spec.retry": {**own, "ladders": LADDERS[:1]}})
+        await until(lambda: ".spec.retry.ladders" in apply(less, "another", "--dry-run=server"))
+        none = {"rungs": [], "ladders": [], "maxRetryAfterSeconds": 60}
+        assert apply(route("own", **{"spec.retry": none})) == ""
+        assert stored("own") == none
