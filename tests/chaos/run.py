@@ -122,6 +122,7 @@ async def _under_faults(
         injector.stopping.set()
         await faults
         load.stopping.set()
+    made.kube.restart_controllers()
     evidence.disturbances, evidence.faults_ended = injector.done, now()
     report(f"{now() - evidence.zero:8.1f} s  no more faults; {load.steps} steps, {len(load.lives)} routes made")
     return load

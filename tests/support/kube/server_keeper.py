@@ -65,8 +65,10 @@ class Keeper:
         return f"https://127.0.0.1:{self.api_port}"
 
     def keep(self, users: IO[str]) -> None:
-        """Keeps the API server up, or down on request, until no process uses it."""
+        """Keeps all processes up, or the API server down on request, until no process uses it."""
         programs = {"etcd": self._etcd, "kube-apiserver": self._apiserver}
+        if self.controllers:
+            programs["kube-controller-manager"] = self._controller_manager
         while not _is_unused(users):
             down = self._down()
             for name, arguments in programs.items():
