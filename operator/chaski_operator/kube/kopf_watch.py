@@ -5,7 +5,7 @@ That is how its documentation has a level-triggered operator react. Not used, an
 
 - `kopf.operator` and `kopf.run`: when one ends, it cancels every task of the loop that began after it, its own or not
   (`running.run_tasks`), and it ends with its first refused watch. `spawn_tasks` is public and returns the tasks that it
-  owns; those are cancelled here, and no thread is needed.
+  owns; those, and all that they have created, are cancelled here, and no thread is needed.
 - One kopf operator for all namespaces: a watch that is refused (403, 404) ends all others (`orchestration.orchestrator`
   raises its error), so one tenant's missing RoleBinding would stop every tenant.
 - `on.create`, `on.update`, `on.resume`: they compute differences from a copy of the spec that kopf stores in an annotation
@@ -23,8 +23,11 @@ That is how its documentation has a level-triggered operator react. Not used, an
 """
 
 import asyncio
+import contextvars
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import kopf
@@ -33,6 +36,7 @@ from chaski_operator.kube.login import checked_access, connection_info
 from chaski_operator.manifests.kinds import Kind, Object
 from chaski_runtime.kube.config import KubeAccess, ReloadedAccess
 
+_STOP_SECONDS = 5.0  # for which kopf has time to end its watches by itself
 _CREDENTIALS_SECONDS = 5.0  # between two checks of the credentials' files
 
 # Whatever carries the labels is streamed, and dropped by the cache. kopf keeps the last event of an object for the idle time of
@@ -67,14 +71,21 @@ async def run_watch(
     """
     reloaded = ReloadedAccess(checked_access(access.read_again()), checked_access)
     access = reloaded.current
-    tasks = await kopf.spawn_tasks(
-        registry=_registry(access, kinds, handler),
-        settings=_settings(kinds),
-        clusterwide=namespace is None,
-        namespaces=[] if namespace is None else [namespace],
-    )
-    on_started()
+    outer = contextvars.copy_context()  # tasks that the handler creates are not kopf's
+
+    def handle(kind: Kind, type_: str | None, document: Object) -> None:
+        outer.run(handler, kind, type_, document)
+
+    tasks: Collection[asyncio.Task[None]] = ()
     try:
+        with _adopted_tasks() as adopted:
+            tasks = await kopf.spawn_tasks(
+                registry=_registry(access, kinds, handle),
+                settings=_settings(kinds),
+                clusterwide=namespace is None,
+                namespaces=[] if namespace is None else [namespace],
+            )
+        on_started()
         ended: set[asyncio.Task[None]] = set()
         while not ended:
             ended, _ = await asyncio.wait(tasks, timeout=_CREDENTIALS_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -84,9 +95,71 @@ async def run_watch(
             task.result()
         raise RuntimeError("kopf ended")
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _stop(tasks, adopted)
+
+
+# ---- the end of kopf's tasks
+
+_Tasks = dict["asyncio.Task[Any]", None]  # in the order of their creation
+_ADOPTED: contextvars.ContextVar[_Tasks | None] = contextvars.ContextVar("adopted", default=None)
+
+
+@contextmanager
+def _adopted_tasks() -> Iterator[_Tasks]:
+    """The running ones of the tasks that are created in the block, and in turn by them: they inherit the context."""
+    adopted: _Tasks = {}
+    asyncio.get_running_loop().set_task_factory(_create_task)
+    token = _ADOPTED.set(adopted)
+    try:
+        yield adopted
+    finally:
+        _ADOPTED.reset(token)
+
+
+def _create_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Task[Any]":
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+    if (adopted := _ADOPTED.get()) is not None:
+        adopted[task] = None
+        task.add_done_callback(partial(_ended, adopted))
+    return task
+
+
+def _ended(adopted: _Tasks, task: "asyncio.Task[Any]") -> None:
+    adopted.pop(task, None)
+    if not task.cancelled():
+        task.exception()  # else asyncio logs it; what ends a watch is raised by one of kopf's first tasks
+
+
+async def _stop(tasks: Iterable["asyncio.Task[Any]"], adopted: _Tasks) -> None:
+    """Cancels kopf's tasks, and waits until all have ended, however often this is cancelled meanwhile.
+
+    `tasks` end those that they have created, but not always: when one watch is refused, when they are cancelled twice, and when a
+    watch was cancelled while it closed a connection (`watching.streaming_block` suppresses that). So what is left in `adopted`
+    is cancelled too, the oldest first, one at a time: a watch takes the end of the task that it has created, the waiter for a
+    pause, for a pause, and its own cancellation for that one's (`api.stream`).
+    """
+    cancelled = await _cancel(set(tasks))
+    while adopted:
+        oldest = next(iter(adopted))
+        del adopted[oldest]
+        adopted[oldest] = None  # behind the others, in case that it goes on
+        cancelled |= await _cancel({oldest})
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+async def _cancel(running: set["asyncio.Task[Any]"]) -> bool:
+    """Cancels tasks and waits some time for their end; returns whether this was cancelled meanwhile."""
+    cancelled, loop = False, asyncio.get_running_loop()
+    for task in running:
+        task.cancel()
+    deadline = loop.time() + _STOP_SECONDS
+    while running and (seconds := deadline - loop.time()) > 0:
+        try:
+            _, running = await asyncio.wait(running, timeout=seconds)
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
 
 
 def _registry(access: KubeAccess, kinds: Sequence[Kind], handler: EventHandler) -> kopf.OperatorRegistry:

@@ -21,6 +21,7 @@ from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.lifecycle import handle_signals, stop_on_signals
 from support.faults.recording_proxy import ProxiedRequest, recording_proxy
 from support.kube.api_server import KubeApi
+from support.operator.routes import owning_route
 from support.until import until as eventually
 
 pytestmark = pytest.mark.timeout(400)
@@ -28,17 +29,10 @@ pytestmark = pytest.mark.timeout(400)
 Event = tuple[str, str | None, str]  # plural, type, name
 
 
-def config_map(namespace: str, name: str, *, owned: bool = True) -> dict[str, Any]:
+def config_map(namespace: str, name: str, owner: dict[str, Any] | None) -> dict[str, Any]:
     """A ConfigMap, with the operator's label and a route's ownership or without."""
-    labels = {"app.kubernetes.io/managed-by": "chaski-operator" if owned else "another"}
-    owner = {
-        "apiVersion": "chaski.dev/v1alpha1",
-        "kind": "ChaskiRoute",
-        "name": "orders",
-        "uid": "1",
-        "controller": True,
-    }
-    metadata = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner] if owned else []}
+    labels = {"app.kubernetes.io/managed-by": "chaski-operator" if owner else "another"}
+    metadata = {"name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner] if owner else []}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
 
 
@@ -53,6 +47,12 @@ async def admin(kube: KubeApi) -> AsyncIterator[Client]:
 async def namespace(kube: KubeApi) -> str:
     """An empty namespace."""
     return await asyncio.to_thread(kube.make_namespace, "watch")
+
+
+@pytest.fixture
+async def owner(kube: KubeApi, namespace: str) -> dict[str, Any]:
+    """The owner reference to a route in the namespace."""
+    return await asyncio.to_thread(owning_route, kube, namespace)
 
 
 @contextlib.asynccontextmanager
@@ -73,18 +73,20 @@ async def watching(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_events_of_the_selected_objects_are_reported(admin: Client, namespace: str) -> None:
+async def test_events_of_the_selected_objects_are_reported(
+    admin: Client, namespace: str, owner: dict[str, Any]
+) -> None:
     """Those that exist have no type; objects of others are filtered by the API server."""
     maps = object_path("v1", "configmaps", namespace)
-    await admin.create(maps, config_map(namespace, "known"))
+    await admin.create(maps, config_map(namespace, "known", owner))
     async with watching(admin.access, namespace, CONFIG_MAP, ROUTE) as (_, events):
         await eventually(lambda: ("configmaps", None, "known") in events)
-        await admin.create(maps, config_map(namespace, "other", owned=False))
-        await admin.create(maps, config_map(namespace, "new"))
+        await admin.create(maps, config_map(namespace, "other", None))
+        await admin.create(maps, config_map(namespace, "new", owner))
         await admin.merge_patch(f"{maps}/new", {"data": {"a": "b"}})
         await admin.delete(f"{maps}/new")
         await eventually(lambda: ("configmaps", "DELETED", "new") in events)
-    assert [each for each in events if each[2] != "kube-root-ca.crt"] == [
+    assert [each for each in events if each[0] == "configmaps" and each[2] != "kube-root-ca.crt"] == [
         ("configmaps", None, "known"),
         ("configmaps", "ADDED", "new"),
         ("configmaps", "MODIFIED", "new"),
@@ -94,7 +96,7 @@ async def test_events_of_the_selected_objects_are_reported(admin: Client, namesp
 
 @pytest.mark.promise(9)
 async def test_end_of_a_watch_leaves_other_tasks_and_other_watches_alone(
-    kube: KubeApi, admin: Client, namespace: str
+    kube: KubeApi, admin: Client, namespace: str, owner: dict[str, Any]
 ) -> None:
     """Kopf's own `run_tasks` would cancel every task of the loop that is younger than the watch."""
     unprivileged = kube_access({"KUBECONFIG": str(kube.user_kubeconfig(f"unprivileged-{namespace}"))})
@@ -110,7 +112,7 @@ async def test_end_of_a_watch_leaves_other_tasks_and_other_watches_alone(
         await asyncio.sleep(1)
         assert not younger.done()
         assert not good.done()
-        await admin.create(maps, config_map(namespace, "later"))
+        await admin.create(maps, config_map(namespace, "later", owner))
         await eventually(lambda: ("configmaps", "ADDED", "later") in events)
         younger.cancel()
 
@@ -141,7 +143,26 @@ async def test_end_of_a_watch_leaves_no_task_behind(admin: Client, namespace: st
     assert asyncio.all_tasks() <= before
 
 
-async def test_what_a_watch_does_not_report_is_found_by_listings(kube: KubeApi, admin: Client, namespace: str) -> None:
+async def test_a_refused_watch_leaves_no_task_behind(kube: KubeApi, admin: Client, namespace: str) -> None:
+    """Kopf ends with the first refused watch and leaves those of the other kinds running, which a restart would add up."""
+
+    def refuse(request: ProxiedRequest) -> web.Response | None:
+        is_refused = "watch=true" in request.path and "/configmaps" in request.path
+        return web.json_response({"message": "denied"}, status=403) if is_refused else None
+
+    with recording_proxy(kube.server, admin.access) as proxy:
+        proxy.refuse = refuse
+        before = asyncio.all_tasks()
+        async with watching(KubeAccess(proxy.url, namespace), namespace, CONFIG_MAP, ROUTE) as (refused, _):
+            await asyncio.wait([refused], timeout=60)
+            assert refused.done()
+            assert refused.exception() is not None
+        assert asyncio.all_tasks() <= before
+
+
+async def test_what_a_watch_does_not_report_is_found_by_listings(
+    kube: KubeApi, admin: Client, namespace: str, owner: dict[str, Any]
+) -> None:
     """Deletions too, though every watch is refused."""
 
     def refuse(request: ProxiedRequest) -> web.Response | None:
@@ -149,7 +170,7 @@ async def test_what_a_watch_does_not_report_is_found_by_listings(kube: KubeApi, 
 
     changed: list[str] = []
     maps = object_path("v1", "configmaps", namespace)
-    await admin.create(maps, config_map(namespace, "first"))
+    await admin.create(maps, config_map(namespace, "first", owner))
     with recording_proxy(kube.server, admin.access) as proxy:
         proxy.refuse = refuse
         async with Client(KubeAccess(proxy.url, namespace), user_agent="test") as api:
@@ -167,7 +188,7 @@ async def test_what_a_watch_does_not_report_is_found_by_listings(kube: KubeApi, 
             running = asyncio.create_task(informer.run())
             await eventually(lambda: cache.get(CONFIG_MAP, namespace, "first") is not None)
             await admin.delete(f"{maps}/first")
-            await admin.create(maps, config_map(namespace, "second"))
+            await admin.create(maps, config_map(namespace, "second", owner))
             await eventually(lambda: cache.get(CONFIG_MAP, namespace, "first") is None)
             await eventually(lambda: cache.get(CONFIG_MAP, namespace, "second") is not None)
             assert informer.listed_at is not None

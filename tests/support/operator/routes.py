@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from support.kube.api_server import KubeApi
 from support.kube.http import DEPLOYMENTS, ROUTES, KubeHttp
 from support.operator.processes import Operator, until
 
@@ -23,6 +24,15 @@ def route(namespace: str, name: str = NAME, **spec: Any) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": namespace},
         "spec": whole | spec,
     }
+
+
+def owning_route(kube: KubeApi, namespace: str) -> dict[str, Any]:
+    """Creates a route, and returns the owner reference of its objects; the garbage collector deletes those of no route."""
+    document = route(namespace)
+    kube.kubectl("apply", "-f", "-", document=document)
+    uid = kube.get("chaskiroute", NAME, "-n", namespace)["metadata"]["uid"]
+    named = {"apiVersion": document["apiVersion"], "kind": document["kind"], "name": NAME, "uid": uid}
+    return named | {"controller": True}
 
 
 class OperatedRoute:
