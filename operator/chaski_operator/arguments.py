@@ -253,16 +253,6 @@ def _pod_settings(given: Arguments, ca_bundle: str | None) -> PodSettings:
     )
 
 
-def _pod_settings(given: Arguments, ca_bundle: str | None) -> PodSettings:
-    return PodSettings(
-        run_as_user=_optional_id("--worker-run-as-user", given.worker_run_as_user),
-        run_as_group=_optional_id("--worker-run-as-group", given.worker_run_as_group),
-        fs_group=_optional_id("--worker-fs-group", given.worker_fs_group),
-        ndots=given.worker_ndots,
-        aws_ca_bundle=ca_bundle,
-    )
-
-
 def _optional_id(flag: str, text: str, least: int = 0) -> int | None:
     if text == "none":
         return None

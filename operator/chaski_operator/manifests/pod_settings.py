@@ -44,7 +44,7 @@ def dns_config(settings: PodSettings) -> Object:
 
 
 def environment(variables: Mapping[str, str], settings: PodSettings, *fixed: Object) -> list[Object]:
-    """The `env` of a container, sorted. No name occurs twice, which Helm and server-side apply refuse.
+    """The `env` of a container that gets these values as they are, sorted. No name occurs twice, which Helm and server-side apply refuse.
 
     Args:
         variables: by name.
@@ -53,7 +53,17 @@ def environment(variables: Mapping[str, str], settings: PodSettings, *fixed: Obj
     """
     names = {each["name"] for each in fixed}
     found = ({_CA_VARIABLE: f"{_CA_FOLDER}/{_CA_KEY}"} if settings.aws_ca_bundle else {}) | dict(variables)
-    return [*({"name": name, "value": value} for name, value in sorted(found.items()) if name not in names), *fixed]
+    given = ({"name": name, "value": literal(value)} for name, value in sorted(found.items()) if name not in names)
+    return [*given, *fixed]
+
+
+def literal(text: str) -> str:
+    """An argument or a value of `env` that a container gets as `text`.
+
+    The kubelet replaces `$(NAME)` by the variable of that name, and `$$` by `$`: k8s.io/kubernetes,
+    third_party/forked/golang/expansion.
+    """
+    return text.replace("$", "$$")
 
 
 def aws_ports(variables: Mapping[str, str]) -> set[int]:
