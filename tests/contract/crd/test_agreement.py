@@ -100,6 +100,8 @@ def test_kubernetes_refuses_with_the_same_message(manifest: Manifest, kubernetes
     assert faults
     assert faults[0]["message"] == manifest.faults[0][1]
     for one in faults:
+        if one["message"].startswith("Illegal regex: "):
+            continue  # the rules after the one that refuses the pattern can't be evaluated with it
         assert any(
             field.startswith(one["field"]) and message == one["message"] for field, message in manifest.faults
         ), one

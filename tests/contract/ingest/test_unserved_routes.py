@@ -66,7 +66,7 @@ class Responses:
         """Status and body."""
         async with KubeApi(KubeAccess("http://127.0.0.1:1", "default"), user_agent="test") as api:
             routes = KubeRoutes(api, [], StillClock(), lambda: 0.0)
-            for informer in routes._informers:
+            for informer in routes._informers.values():
                 informer.synced = True
             if self._document is not None:
                 routes._changed(("n", "r"), _state_of(self._document))

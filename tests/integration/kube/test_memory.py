@@ -23,8 +23,9 @@ pytestmark = [pytest.mark.promise(12), pytest.mark.promise(14)]
 
 FORGED = {"app.kubernetes.io/managed-by": "chaski-operator", "chaski.dev/route": "orders"}
 FILLING = "x" * 1_000_000
-RULES = 64
-BUNDLE = "-----BEGIN CERTIFICATE-----\n" + "x" * 14_000
+RULES = 32
+BUNDLE = "-----BEGIN CERTIFICATE-----\n" + "x" * 16_000  # 512 KiB in all rules together are admitted
+NOTE = "x" * 260_000  # annotations may have 256 KiB together
 
 
 def config_map(number: int) -> dict[str, Any]:
@@ -37,10 +38,10 @@ def config_map(number: int) -> dict[str, Any]:
 
 
 def large_route(number: int) -> dict[str, Any]:
-    """0.9 MB: 64 rules with certificates."""
+    """0.77 MB, about the largest that is admitted: 32 rules with certificates, and an annotation."""
     rules = [{"name": f"t{n}", "url": f"https://t{n}.example/", "caBundle": f"{BUNDLE}{n}"} for n in range(RULES)]
     spec = {"queues": [{"name": "messages"}], "targets": {"allow": rules}}
-    metadata = {"name": f"large-{number}"}
+    metadata = {"name": f"large-{number}", "annotations": {"note": NOTE}}
     return {"apiVersion": "chaski.dev/v1alpha1", "kind": "ChaskiRoute", "metadata": metadata, "spec": spec}
 
 
@@ -145,8 +146,8 @@ def limits() -> dict[str, int]:
 def test_flood_of_one_namespace_stays_within_the_limits(
     own_kube: KubeApi, tmp_path: Path, report: Callable[[str], None]
 ) -> None:
-    """450 ConfigMaps of 1 MB with forged labels, and 200 routes of 0.9 MB that never become ready."""
-    peaks, most = measure(own_kube, tmp_path, 450, 200, report), limits()
+    """450 ConfigMaps of 1 MB with forged labels, and routes of 200 MB together that never become ready."""
+    peaks, most = measure(own_kube, tmp_path, 450, 260, report), limits()
     assert {name: peak for name, peak in peaks.items() if peak > most[name]} == {}
 
 

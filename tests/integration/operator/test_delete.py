@@ -156,5 +156,5 @@ def routes_with_series(route: OperatedRoute) -> set[str]:
         sample.labels["route"]
         for family in text_string_to_metric_families(metrics_page(route))
         for sample in family.samples
-        if sample.labels.get("namespace") == route.namespace
+        if "route" in sample.labels and sample.labels.get("namespace") == route.namespace
     }

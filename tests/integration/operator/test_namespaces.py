@@ -23,7 +23,7 @@ from support.kube.charts import of_kind, render
 from support.kube.http import KubeHttp
 from support.metric_pages import samples_of
 from support.operator.processes import QUICK, Operator, kubelets, operator, until
-from support.operator.routes import OperatedRoute
+from support.operator.routes import OperatedRoute, owning_route
 from support.until import until as eventually
 
 pytestmark = pytest.mark.timeout(400)
@@ -140,6 +140,7 @@ def test_kind_that_is_refused_stops_no_route(own_kube: KubeApi, tmp_path: Path, 
 async def test_listings_that_hang_leave_the_listings_of_others_their_slots(kube: KubeApi) -> None:
     """Twenty namespaces fail, then hang for good; changes that no watch reports are found in another one all the same."""
     good, bad = await asyncio.to_thread(kube.make_namespace, "good"), [f"bad-{number}" for number in range(20)]
+    owner = await asyncio.to_thread(owning_route, kube, good)
     is_bad = tuple(f"/namespaces/{each}/" for each in bad)
     access = kube_access({"KUBECONFIG": str(kube.kubeconfig)})
     hanging: list[str] = []
@@ -172,6 +173,7 @@ async def test_listings_that_hang_leave_the_listings_of_others_their_slots(kube:
                         "name": f"a{number}",
                         "namespace": good,
                         "labels": {"app.kubernetes.io/managed-by": "chaski-operator"},
+                        "ownerReferences": [owner],
                     },
                 }
                 await asyncio.to_thread(kube.kubectl, "create", "-f", "-", document=body)

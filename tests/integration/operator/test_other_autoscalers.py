@@ -211,14 +211,15 @@ def worker_pod(kube: KubeApi, load: Load) -> Iterator[None]:
     http, namespace = KubeHttp(kube), load.namespace
     deployment = http.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{DEPLOYMENT}")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
-    metadata = {"name": DEPLOYMENT, "namespace": namespace, "labels": labels}
+    name = f"{DEPLOYMENT}-5d8f"
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "worker", "image": "none"}]}}
     spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
     owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": DEPLOYMENT, "uid": deployment["metadata"]["uid"]}
     replica_set = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata | _owned_by(owner), "spec": spec}
     kube.kubectl("apply", "-f", "-", document=replica_set)
-    uid = kube.get("replicaset", DEPLOYMENT, "-n", namespace)["metadata"]["uid"]
-    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": DEPLOYMENT, "uid": uid}
+    uid = kube.get("replicaset", name, "-n", namespace)["metadata"]["uid"]
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": uid}
     ports = [{"name": "metrics", "containerPort": server.server_port}]
     container = {"name": "worker", "image": "none", "ports": ports}
     pod = {
@@ -229,7 +230,7 @@ def worker_pod(kube: KubeApi, load: Load) -> Iterator[None]:
     }
     kube.kubectl("apply", "-f", "-", document=pod)
     ready = {"podIP": "127.0.0.1", "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-    http.merge_patch(f"/api/v1/namespaces/{namespace}/pods/{DEPLOYMENT}/status", {"status": ready})
+    http.merge_patch(f"/api/v1/namespaces/{namespace}/pods/{name}/status", {"status": ready})
     try:
         yield
     finally:

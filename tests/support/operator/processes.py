@@ -46,6 +46,7 @@ class Operator:
     clusterwide: bool = False  # serves all namespaces
     process: subprocess.Popen[bytes] | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    _log_start: int = 0  # where the lines of the last process begin
 
     @property
     def log(self) -> Path:
@@ -76,6 +77,7 @@ class Operator:
             "--metrics-port", "0", "--identity", self.identity, *served, *self.flags,
         ]  # fmt: skip
         with self.log.open("ab") as log:
+            self._log_start = log.tell()
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
     def kill(self) -> None:
@@ -91,9 +93,14 @@ class Operator:
         return self.process.wait(DEADLINE_SECONDS)
 
     def metrics_url(self) -> str:
-        """The metrics URL of the process that was started last."""
-        entries = [json.loads(line) for line in self.log.read_text().splitlines() if '"ready"' in line]
-        return str(entries[-1]["chaski.metrics.url"])
+        """The metrics URL of the process that was started last; waits until it listens."""
+        ready = until(lambda: self._lines_since_start('"ready"'), "the operator is not ready")
+        return str(json.loads(ready[-1])["chaski.metrics.url"])
+
+    def _lines_since_start(self, word: str) -> list[str]:
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return [line for line in log.read().decode().splitlines() if word in line and line.endswith("}")]
 
     def probe(self, name: str) -> int:
         """The status of `healthz` or `readyz`."""

@@ -252,7 +252,8 @@ async def test_served_documents_of_a_namespace_have_a_limit(
 def retained(routes: KubeRoutes) -> int:
     """Bytes of all texts that the routes refer to."""
     seen: set[int] = set()
-    waiting: list[Any] = [routes.served, routes.unserved, routes._states, [each.items for each in routes._informers]]
+    waiting: list[Any] = [routes.served, routes.unserved, routes._states]
+    waiting += [each.items for each in routes._informers.values()]
     total = 0
     while waiting:
         each = waiting.pop()
