@@ -23,7 +23,8 @@ def test_an_exact_result_is_called_exact() -> None:
     text = printed(Result(dict(EXPECTED), METRICS, first_attempts_in_order=True))
     assert "no response (timeout)" in text
     assert "800" in text
-    assert "exact: " in text
+    assert "\nexact: every figure is as expected (71 s)\n" in text
+    assert "in the order sent: yes" in text
 
 
 def test_a_wrong_figure_shows_the_expected_one() -> None:

@@ -196,9 +196,10 @@ async def test_files_of_an_earlier_release_are_closed_to_others(open_broker: Ope
 
 
 async def test_second_owner_is_refused(open_broker: Open, tmp_path: Path, clock: SteppedClock) -> None:
-    """Two processes never own one folder; the error names the other process."""
+    """Two processes never own one folder; the error names the other process and the fix."""
     broker = await open_broker()
-    with pytest.raises(BackendRejectedError, match=r"in use by process \d+") as refused:
+    message = rf"/data is in use by process {os.getpid()}: stop it, or use another data folder$"
+    with pytest.raises(BackendRejectedError, match=message) as refused:
         await EmbeddedBroker.open(tmp_path / "data", clock)
     assert refused.value.code == "DataInUse"
     await broker.close()

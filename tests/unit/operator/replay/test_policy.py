@@ -67,8 +67,8 @@ def condition_of(decision: Decision, type_: str = "Progressing") -> tuple[str, s
     ("observation", "reason", "words"),
     [
         (seen(has_tools=False), "NoImage", "tools.image"),
-        (seen(route=None), "RouteNotFound", "orders"),
-        (seen(route={"metadata": {}, "spec": {}}), "RouteNotReady", "Accepted: "),
+        (seen(route=None), "RouteNotFound", "ChaskiRoute orders not found in namespace shop"),
+        (seen(route={"metadata": {}, "spec": {}}), "RouteNotReady", "Accepted: not checked yet"),
         (seen(route=ready_route(TablesReady="False")), "RouteNotReady", "TablesReady: message of TablesReady"),
         (seen(replay(suspend=True)), "Suspended", "spec.suspend"),
     ],
@@ -139,7 +139,8 @@ def test_resumed_replay_counts_messages_sent_by_earlier_pods() -> None:
     assert decision.status is not None
     assert decision.status["counts"]["replayed"] == 10
     assert (decision.status["phase"], decision.status["completionTime"]) == ("Complete", "2026-11-24T10:01:40Z")
-    assert condition_of(decision, "Complete")[:2] == ("True", "Replayed")
+    message = "10 replayed, of 10 selected by the filter"
+    assert condition_of(decision, "Complete") == ("True", "Replayed", message)
 
 
 def test_dry_run_reports_what_a_run_would_send() -> None:
@@ -193,7 +194,7 @@ def test_failure_reports_the_remedy(observation: ReplayObservation, reason: str,
         ([], "False", "NoPod", f"kubectl describe job {JOB} -n shop"),
         ([ended(1, '{"found": 1, "ready": 1, "sent": 0, "skipped": {}, "reason": "no queue"}')], "True", "Retrying", "no queue"),
         ([ended(137, "", reason="OOMKilled")], "True", "Retrying", "killed (OOMKilled, exit code 137)"),
-        ([pod("Pending")], "True", "Starting", ""),
+        ([pod("Pending")], "True", "Starting", "waiting for the Pod to start"),
         ([ended(1, "chaski: old", "2026-11-24T10:00:30Z"), ended(1, "chaski: new")], "True", "Retrying", "new"),
     ],
     ids=["no image", "no Pod", "queue unavailable", "out of memory", "starting", "the last of two"],
