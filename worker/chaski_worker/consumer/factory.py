@@ -16,8 +16,7 @@ from chaski_core.route.model import AllowRule, Ordering, Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.observability.tracing import Tracing
 from chaski_runtime.process import descriptors
-from chaski_worker.consumer.consumer import Consumer, PollingSettings
-from chaski_worker.consumer.intake import OldestReceived, WorkloadStats
+from chaski_worker.consumer.consumer import Consumer, OldestReceived, PollingSettings, WorkloadStats
 from chaski_worker.consumer.queue_groups import QueueGroup
 from chaski_worker.delivery.attempt import Attempts, Handler, Middleware, ShortageRetry
 from chaski_worker.delivery.clients import ClientCertificate, TargetClients
@@ -26,9 +25,8 @@ from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.delivery.signing import sign_requests, watch_keys
 from chaski_worker.guard.addresses import AddressTables, own_addresses
 from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts
-from chaski_worker.lanes.base import LaneContext, LaneRunner
+from chaski_worker.lanes.base import ExpireOnlyRunner, LaneContext, LaneRunner, RelaxedRunner
 from chaski_worker.lanes.handoff import BackendRetry, Handoff
-from chaski_worker.lanes.relaxed import ExpireOnlyRunner, RelaxedRunner
 from chaski_worker.lanes.strict import StrictRunner
 from chaski_worker.lanes.visibility import VisibilityManager
 from chaski_worker.metrics import WorkerMetrics

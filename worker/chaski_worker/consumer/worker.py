@@ -10,9 +10,8 @@ from chaski_core.ports import Backend, Clock
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.observability.logs import Logs
 from chaski_runtime.process import descriptors
-from chaski_worker.consumer.consumer import Consumer
+from chaski_worker.consumer.consumer import WINDOW_SECONDS, Consumer, OldestReceived
 from chaski_worker.consumer.factory import ConsumerFactory
-from chaski_worker.consumer.intake import WINDOW_SECONDS, OldestReceived
 from chaski_worker.consumer.queue_groups import QueueObserver, first_attempt_groups, retry_group
 from chaski_worker.delivery.attempt import Handler
 from chaski_worker.delivery.triage import Stage

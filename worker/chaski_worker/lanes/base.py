@@ -1,4 +1,8 @@
-"""Delivers one lane in order: triage, attempt, decide, settle, next; the deletes run beside it."""
+"""Delivers one lane in order: triage, attempt, decide, settle, next; the deletes run beside it.
+
+Here are Relaxed ordering, in which a failing message moves to its rung's queue and the lane continues, and the lanes of a
+suspended route. Strict ordering is in `strict.py`.
+"""
 
 import asyncio
 import contextlib
@@ -9,7 +13,16 @@ from dataclasses import dataclass, replace
 
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import Clock, ReceivedMessage
-from chaski_core.retry.ladder import Delivered, GiveUp, LadderState, Retry, decide, reason_to_give_up
+from chaski_core.retry.ladder import (
+    Delivered,
+    ErrorNote,
+    GiveUp,
+    LadderState,
+    Reason,
+    Retry,
+    decide,
+    reason_to_give_up,
+)
 from chaski_core.route.model import Route
 from chaski_core.values import message_value
 from chaski_worker.delivery.attempt import AttemptResult, ParkLaneError, SaturatedError, ShortageRetry
@@ -89,7 +102,7 @@ class Stays:
 
 
 class LaneRunner(ABC):
-    """Works one lane off. The two orderings differ in `_process_head` and `_handle_failure`."""
+    """Works one lane off. The orderings differ in `_process_head` and `_handle_failure`."""
 
     def __init__(self, context: LaneContext, visibility: VisibilityManager) -> None:
         self.context = context
@@ -220,3 +233,59 @@ class LaneRunner(ABC):
         dead_letter = dead_letter_of_give_up(self.context.route.key, task, decision, target, now)
         await self.context.handoff.to_dead_letters(lane, dead_letter)
         return Disposition(task, dead_letter)
+
+
+class RelaxedRunner(LaneRunner):
+    """Moves a failing message to its rung."""
+
+    async def _process_head(self, lane: Lane, message: ReceivedMessage) -> Step:
+        task = self._triage(message)
+        due_at = task.due_at if isinstance(task, Deliverable) else None
+        if due_at is not None and (not_due := self._wait_until(due_at)) is not None:
+            return not_due
+        # A message that was first received before it was due has been hidden, not attempted.
+        if message.receive_count > 1 and (due_at is None or message.first_received_at >= due_at):
+            self.context.reporter.repeated(self.context.stage, message)
+        return task if isinstance(task, Undeliverable) else await self._attempt(lane, task)
+
+    async def _handle_failure(self, lane: Lane, _message: ReceivedMessage, made: AttemptMade) -> Disposition | Stays:
+        task, decision = made.task, made.decision
+        if isinstance(decision, Retry):
+            refused = await self.context.handoff.to_rung(lane, task, decision)
+            if refused is None:
+                return Disposition(task)
+            detail = f"rung {decision.rung.name} refused it: {refused.reason}"
+            state = replace(decision.state, errors=(*decision.state.errors[:-1], _last_error(decision.state, detail)))
+            decision = GiveUp(Reason.UNSENDABLE, state)
+        assert isinstance(decision, GiveUp)  # noqa: S101 - `_settle` handles delivered messages
+        return await self._give_up(lane, task, decision, made.result.outcome.target)
+
+
+def _last_error(state: LadderState, more: str) -> ErrorNote:
+    last = state.errors[-1]
+    return replace(last, detail=f"{last.detail}; {more}")
+
+
+class ExpireOnlyRunner(LaneRunner):
+    """Dead-letters messages that are about to expire, in order, and attempts nothing.
+
+    It runs while a route's delivery is suspended, so that no message is lost to the queue's retention. A lane whose head
+    is not about to expire stays hidden until its visibility timeout runs out, so that the same pass does not receive
+    it again.
+    """
+
+    async def run(self, lane: Lane) -> None:
+        if isinstance(self._expired(lane.held[0]), Undeliverable):
+            await super().run(lane)
+        else:
+            lane.lost = "left hidden until its visibility timeout runs out"
+
+    async def _process_head(self, _lane: Lane, message: ReceivedMessage) -> Step:
+        return self._expired(message) or NotDue(0)
+
+    async def _handle_failure(self, _lane: Lane, _message: ReceivedMessage, _made: AttemptMade) -> Disposition | Stays:
+        raise TypeError("nothing is attempted while delivery is suspended")
+
+    def _expired(self, message: ReceivedMessage) -> Undeliverable | None:
+        task = self._triage(message)
+        return task if isinstance(task, Undeliverable) and task.reason is Reason.EXPIRED else None

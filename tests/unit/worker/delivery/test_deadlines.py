@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from chaski_worker.delivery.deadlines import Deadlines
+from chaski_worker.delivery.http_deliverer import Deadlines
 
 pytestmark = pytest.mark.looptime
 

@@ -8,8 +8,18 @@ import pytest
 
 from chaski_core.route.model import AllowRule
 from chaski_worker.guard import addresses
-from chaski_worker.guard.address_tables import GLOBAL_IPV6, LOOPBACK, NEEDS_CIDRS, NEVER_DIALLED, parse_address
-from chaski_worker.guard.addresses import AddressRefusedError, AddressTables, DialRecord, own_addresses, socket_factory
+from chaski_worker.guard.addresses import (
+    GLOBAL_IPV6,
+    LOOPBACK,
+    NEEDS_CIDRS,
+    NEVER_DIALLED,
+    AddressRefusedError,
+    AddressTables,
+    DialRecord,
+    own_addresses,
+    parse_address,
+    socket_factory,
+)
 from chaski_worker.guard.guard import Refusal, RefusalReason
 
 R = RefusalReason

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from chaski_worker.consumer.intake import RECENT_SECONDS, OldestReceived, WorkloadStats
+from chaski_worker.consumer.consumer import RECENT_SECONDS, OldestReceived, WorkloadStats
 from support.clocks import StillClock
 from support.metric_pages import value
 from support.worker.harness import FakeTarget, WorkerHarness, make_route
