@@ -9,7 +9,7 @@ from chaski_runtime.observability.metrics.route_totals import RouteTotals, by_ro
 
 _ATTEMPT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _LATENCY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400)
-_ATTEMPT = (*QUEUE, "stage", "target", "outcome", "error_class")
+_ATTEMPT = (*QUEUE, "stage", "target", "outcome", "error_class")  # the class: `none` or a class, never a status
 _OUTCOME = _ATTEMPT.index("outcome")
 _SHORTAGE = (*ROUTE, "target", "reason")
 
@@ -34,7 +34,10 @@ class LaneReading:
 
 
 class WorkerMetrics:
-    """Counters and gauges of workers. A call takes about a microsecond; labels come from the route."""
+    """Counters and gauges of workers. Values of labels come from the route.
+
+    The public counters and histograms take the values of their labels in the order of their definition below.
+    """
 
     def __init__(self, registry: MetricsRegistry) -> None:
         self._registry = registry
@@ -46,64 +49,6 @@ class WorkerMetrics:
         self._define_counters(registry)
         self._define_histograms(registry)
         self._define_gauges(registry)
-
-    def attempt(  # noqa: PLR0913 - one keyword a label: a bundle would have to be made for every attempt
-        self,
-        *,
-        namespace: str,
-        route: str,
-        queue: str,
-        stage: str,
-        target: str,
-        outcome: str,
-        error_class: str,
-        duration_seconds: float,
-    ) -> None:
-        """Counts an attempt. `error_class` is `none` or a class, never a status."""
-        labels = (namespace, route, queue, stage, target, outcome, error_class)
-        self._attempts.observe(labels, duration_seconds)
-
-    def delivered(self, *, namespace: str, route: str, queue: str, target: str, subject_group: str) -> None:
-        """Counts a message that its target accepted."""
-        self._delivered.add((namespace, route, queue, target, subject_group))
-
-    def dead_letter(  # noqa: PLR0913 - one keyword a label, as above
-        self,
-        *,
-        namespace: str,
-        route: str,
-        queue: str,
-        target: str,
-        error_class: str,
-        reason: str,
-        subject_group: str,
-    ) -> None:
-        """Counts a message that was stored as a dead letter."""
-        self._dead_letters.add((namespace, route, queue, target, error_class, reason, subject_group))
-
-    def settled(self, *, namespace: str, route: str, origin: str, end: str) -> None:
-        """Counts a message that reached its end. `origin`: ingest, replay or other; `end`: delivered or dead_lettered."""
-        self._settled.add((namespace, route, origin, end))
-
-    def latency(self, *, namespace: str, route: str, queue: str, seconds: float) -> None:
-        """Observes the time from a message's acceptance to its delivery."""
-        self._latency.observe((namespace, route, queue), seconds)
-
-    def handover_failure(self, *, namespace: str, route: str, to: str) -> None:
-        """Counts a failure to store a message in its next place; it is tried again. `to`: rung, dead_letters, ..."""
-        self._handover_failures.add((namespace, route, to))
-
-    def guard_refusal(self, *, namespace: str, route: str, reason: str) -> None:
-        """Counts a target that was not dialled because the guard refused it."""
-        self._guard_refusals.add((namespace, route, reason))
-
-    def repeat(self, *, namespace: str, route: str, queue: str, stage: str) -> None:
-        """Counts a message that was received again unfinished: its attempt may be a second one."""
-        self._repeats.add((namespace, route, queue, stage))
-
-    def shortage(self, *, namespace: str, route: str, target: str, reason: str) -> None:
-        """Counts an attempt that was not made because a resource other than the target's was short."""
-        self._shortages.add((namespace, route, target, reason))
 
     def observe_queue(self, read: Callable[[], Iterable[QueueReading]]) -> None:
         """Calls `read` at each scrape, on the scraper's thread; it must return what is known without waiting."""
@@ -124,11 +69,11 @@ class WorkerMetrics:
     def totals_by_route(self) -> dict[str, RouteTotals]:
         """All main counters but `accepted`, by `namespace/name` of the route."""
         delivered, attempts, dead_letters = (
-            by_route(self._delivered),
-            by_route(self._attempts),
-            by_route(self._dead_letters),
+            by_route(self.delivered),
+            by_route(self.attempts),
+            by_route(self.dead_letters),
         )
-        failed = by_route(self._attempts, include=lambda labels: labels[_OUTCOME] != "delivered")
+        failed = by_route(self.attempts, include=lambda labels: labels[_OUTCOME] != "delivered")
         return {
             key: RouteTotals(
                 delivered=delivered.get(key, 0),
@@ -145,42 +90,42 @@ class WorkerMetrics:
     # ---- definitions
 
     def _define_counters(self, registry: MetricsRegistry) -> None:
-        self._delivered = registry.counter(
+        self.delivered = registry.counter(
             "chaski_messages_delivered",
             "Messages that a target accepted.",
             (*QUEUE, "target", "subject_group"),
             MANY_SERIES,
         )
-        self._dead_letters = registry.counter(
+        self.dead_letters = registry.counter(
             "chaski_dead_letters",
             "Messages stored as dead letters.",
             (*QUEUE, "target", "error_class", "reason", "subject_group"),
             MANY_SERIES,
         )
-        self._settled = registry.counter(
+        self.settled = registry.counter(
             "chaski_messages_settled", "Messages that reached their end.", (*ROUTE, "origin", "end")
         )
-        self._handover_failures = registry.counter(
+        self.handover_failures = registry.counter(
             "chaski_handover_failures", "Hand-overs that failed and are tried again.", (*ROUTE, "to")
         )
-        self._guard_refusals = registry.counter(
+        self.guard_refusals = registry.counter(
             "chaski_guard_refusals", "Targets not dialled because the guard refused them.", (*ROUTE, "reason")
         )
-        self._repeats = registry.counter(
+        self.repeats = registry.counter(
             "chaski_repeats",
             "Messages received again unfinished: a crash, a pause, an expired visibility timeout.",
             (*QUEUE, "stage"),
         )
-        self._shortages = registry.counter(
+        self.shortages = registry.counter(
             "chaski_shortages", "Attempts not made because a resource other than the target's was short.", _SHORTAGE
         )
 
     def _define_histograms(self, registry: MetricsRegistry) -> None:
-        self._attempts = registry.histogram(
+        self.attempts = registry.histogram(
             "chaski_attempt_duration_seconds", "How long attempts took.", _ATTEMPT, _ATTEMPT_SECONDS
         )
-        registry.observed_counter("chaski_attempts", "HTTP requests made to targets.", _ATTEMPT, self._attempts.totals)
-        self._latency = registry.histogram(
+        registry.observed_counter("chaski_attempts", "HTTP requests made to targets.", _ATTEMPT, self.attempts.totals)
+        self.latency = registry.histogram(
             "chaski_message_latency_seconds", "From acceptance to delivery.", QUEUE, _LATENCY_SECONDS
         )
 

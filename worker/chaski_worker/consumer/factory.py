@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from chaski_core import __version__
@@ -115,8 +114,7 @@ def _named(field: str, folder: Path) -> Iterator[Path]:
 
 
 def _counted(metrics: WorkerMetrics, route: Route) -> Callable[[RefusalReason], None]:
-    count = partial(metrics.guard_refusal, namespace=route.namespace, route=route.name)
-    return lambda reason: count(reason=reason.value)
+    return lambda reason: metrics.guard_refusals.add((route.namespace, route.name, reason.value))
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ class Reporter:
         content_characters: int = 0,
     ) -> None:
         self._route = route
+        self._key = (route.namespace, route.name)
         self._metrics = metrics
         self._logs = logs
         self._journal = journal
@@ -88,16 +89,9 @@ class Reporter:
         """An attempt ended with this result, and this was decided for the message."""
         report = self._report(stage, task, result, decision)
         outcome = report.outcome
-        self._metrics.attempt(
-            namespace=report.namespace,
-            route=report.route,
-            queue=report.queue,
-            stage=report.stage,
-            target=outcome.target,
-            outcome=outcome.label,
-            error_class=outcome.error_class or "none",
-            duration_seconds=outcome.duration_seconds,
-        )
+        error_class = outcome.error_class or "none"
+        labels = (*self._key, report.queue, report.stage, outcome.target, outcome.label, error_class)
+        self._metrics.attempts.observe(labels, outcome.duration_seconds)
         if self._logs is not None:
             write_line(self._logs, report)
         if self._journal is not None:
@@ -105,52 +99,33 @@ class Reporter:
 
     def delivered(self, task: Deliverable, target: str) -> None:
         """A target accepted a message, and its queue has deleted it."""
-        route, metadata = self._route, task.envelope.metadata
-        queue = route.queue_for(task.envelope.subject).name
-        self._metrics.delivered(
-            namespace=route.namespace,
-            route=route.name,
-            queue=queue,
-            target=target,
-            subject_group=self._group(task.envelope.subject, metadata),
-        )
+        metadata = task.envelope.metadata
+        queue = self._route.queue_for(task.envelope.subject).name
+        group = self._group(task.envelope.subject, metadata)
+        self._metrics.delivered.add((*self._key, queue, target, group))
         origin = origin_of(metadata)
-        self._metrics.settled(namespace=route.namespace, route=route.name, origin=origin, end="delivered")
+        self._metrics.settled.add((*self._key, origin, "delivered"))
         if metadata is not None and metadata.accepted_at is not None and origin == INGEST:
             seconds = max(0.0, (self._clock.now_ms() - metadata.accepted_at) / 1000)
-            self._metrics.latency(namespace=route.namespace, route=route.name, queue=queue, seconds=seconds)
+            self._metrics.latency.observe((*self._key, queue), seconds)
 
     def dead_lettered(self, dead_letter: DeadLetter) -> None:
         """A message is stored as a dead letter, and its queue has deleted it."""
         metadata = metadata_of(dead_letter.envelope or {})
-        self._metrics.dead_letter(
-            namespace=self._route.namespace,
-            route=self._route.name,
-            queue=self._route.queue_for(dead_letter.subject).name,
-            target=dead_letter.target,
-            error_class=class_of_key(dead_letter.error_class) or "none",
-            reason=dead_letter.reason,
-            subject_group=self._group(dead_letter.subject, metadata),
-        )
-        self._metrics.settled(
-            namespace=self._route.namespace,
-            route=self._route.name,
-            origin=origin_of(metadata),
-            end="dead_lettered",
-        )
+        queue = self._route.queue_for(dead_letter.subject).name
+        error_class = class_of_key(dead_letter.error_class) or "none"
+        group = self._group(dead_letter.subject, metadata)
+        labels = (*self._key, queue, dead_letter.target, error_class, dead_letter.reason, group)
+        self._metrics.dead_letters.add(labels)
+        self._metrics.settled.add((*self._key, origin_of(metadata), "dead_lettered"))
 
     def handover_failed(self, to: str) -> None:
         """A message could not be handed over to its next home; it will be retried."""
-        self._metrics.handover_failure(namespace=self._route.namespace, route=self._route.name, to=to)
+        self._metrics.handover_failures.add((*self._key, to))
 
     def repeated(self, stage: Stage, message: ReceivedMessage) -> None:
         """A message was redelivered that an earlier receive had not finished with."""
-        self._metrics.repeat(
-            namespace=self._route.namespace,
-            route=self._route.name,
-            queue=self._route.queue_for(message.group_id).name,
-            stage=stage,
-        )
+        self._metrics.repeats.add((*self._key, self._route.queue_for(message.group_id).name, stage))
 
     def _group(self, subject: str, metadata: Metadata | None) -> str:
         return self._groups.label(subject, metadata.producer if metadata else None, self._clock.monotonic())

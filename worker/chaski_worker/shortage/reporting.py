@@ -36,9 +36,7 @@ class Shortages:
     def observe(self, shortage: Shortage) -> float:
         """An attempt could not be made; returns seconds since the shortage began."""
         route, now = self._route, self._clock.monotonic()
-        self._metrics.shortage(
-            namespace=route.namespace, route=route.name, target=shortage.target, reason=shortage.reason
-        )
+        self._metrics.shortages.add((route.namespace, route.name, shortage.target, shortage.reason))
         key = (shortage.reason, shortage.target if shortage.of_one_target else _ALL_TARGETS)
         episode = self._episodes.get(key)
         if episode is None or now - episode.last > QUIET_SECONDS:

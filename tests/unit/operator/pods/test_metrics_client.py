@@ -60,10 +60,7 @@ async def test_only_the_metrics_that_are_read_are_asked_for() -> None:
     metrics.observe_lanes(lambda: [reading(2)])
     for number in range(2_000):
         target = f"{number:04}" * 15
-        metrics.attempt(
-            namespace="n", route="r", queue="q", stage="first", target=target, outcome="delivered", error_class="none",
-            duration_seconds=0.1,
-        )  # fmt: skip
+        metrics.attempts.observe(("n", "r", "q", "first", target, "delivered", "none"), 0.1)
     server = await health.start("127.0.0.1", 0, metrics=registry, live=lambda: None, ready=lambda: None)
     scraper = Scraper(seconds=60.0)
     try:

@@ -17,10 +17,7 @@ def page(*readings: LaneReading, attempts: int = 0) -> str:
     metrics = WorkerMetrics(registry)
     metrics.observe_lanes(lambda: readings)
     for _ in range(attempts):
-        metrics.attempt(
-            namespace="n", route="r", queue="q", stage="first", target='a"}{', outcome="delivered",
-            error_class="none", duration_seconds=0.1,
-        )  # fmt: skip
+        metrics.attempts.observe(("n", "r", "q", "first", 'a"}{', "delivered", "none"), 0.1)
     return registry.render().decode()
 
 
