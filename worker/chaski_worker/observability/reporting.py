@@ -74,7 +74,7 @@ class Reporter:
         content_characters: int = 0,
     ) -> None:
         self._route = route
-        self._key = (route.namespace, route.name)
+        self._namespace, self._name = route.namespace, route.name
         self._metrics = metrics
         self._logs = logs
         self._journal = journal
@@ -90,7 +90,7 @@ class Reporter:
         report = self._report(stage, task, result, decision)
         outcome = report.outcome
         error_class = outcome.error_class or "none"
-        labels = (*self._key, report.queue, report.stage, outcome.target, outcome.label, error_class)
+        labels = (self._namespace, self._name, report.queue, report.stage, outcome.target, outcome.label, error_class)
         self._metrics.attempts.observe(labels, outcome.duration_seconds)
         if self._logs is not None:
             write_line(self._logs, report)
@@ -102,12 +102,12 @@ class Reporter:
         metadata = task.envelope.metadata
         queue = self._route.queue_for(task.envelope.subject).name
         group = self._group(task.envelope.subject, metadata)
-        self._metrics.delivered.add((*self._key, queue, target, group))
+        self._metrics.delivered.add((self._namespace, self._name, queue, target, group))
         origin = origin_of(metadata)
-        self._metrics.settled.add((*self._key, origin, "delivered"))
+        self._metrics.settled.add((self._namespace, self._name, origin, "delivered"))
         if metadata is not None and metadata.accepted_at is not None and origin == INGEST:
             seconds = max(0.0, (self._clock.now_ms() - metadata.accepted_at) / 1000)
-            self._metrics.latency.observe((*self._key, queue), seconds)
+            self._metrics.latency.observe((self._namespace, self._name, queue), seconds)
 
     def dead_lettered(self, dead_letter: DeadLetter) -> None:
         """A message is stored as a dead letter, and its queue has deleted it."""
@@ -115,17 +115,17 @@ class Reporter:
         queue = self._route.queue_for(dead_letter.subject).name
         error_class = class_of_key(dead_letter.error_class) or "none"
         group = self._group(dead_letter.subject, metadata)
-        labels = (*self._key, queue, dead_letter.target, error_class, dead_letter.reason, group)
+        labels = (self._namespace, self._name, queue, dead_letter.target, error_class, dead_letter.reason, group)
         self._metrics.dead_letters.add(labels)
-        self._metrics.settled.add((*self._key, origin_of(metadata), "dead_lettered"))
+        self._metrics.settled.add((self._namespace, self._name, origin_of(metadata), "dead_lettered"))
 
     def handover_failed(self, to: str) -> None:
         """A message could not be handed over to its next home; it will be retried."""
-        self._metrics.handover_failures.add((*self._key, to))
+        self._metrics.handover_failures.add((self._namespace, self._name, to))
 
     def repeated(self, stage: Stage, message: ReceivedMessage) -> None:
         """A message was redelivered that an earlier receive had not finished with."""
-        self._metrics.repeats.add((*self._key, self._route.queue_for(message.group_id).name, stage))
+        self._metrics.repeats.add((self._namespace, self._name, self._route.queue_for(message.group_id).name, stage))
 
     def _group(self, subject: str, metadata: Metadata | None) -> str:
         return self._groups.label(subject, metadata.producer if metadata else None, self._clock.monotonic())
