@@ -90,11 +90,9 @@ def test_figures_are_read_from_the_real_metrics_page() -> None:
         ("retry", "failed", "4xx"),
         ("retry", "delivered", "none"),
     ):
-        worker.attempt(
-            **route, stage=stage, target="400", outcome=outcome, error_class=error_class, duration_seconds=0.1
-        )
-    worker.delivered(**route, target="400", subject_group="test_subject")
-    worker.dead_letter(**route, target="500", error_class="5xx", reason="exhausted", subject_group="test_subject")
+        worker.attempts.observe((*route.values(), stage, "400", outcome, error_class), 0.1)
+    worker.delivered.add((*route.values(), "400", "test_subject"))
+    worker.dead_letters.add((*route.values(), "500", "5xx", "exhausted", "test_subject"))
     read = read_metrics(registry.render().decode())
     assert read == Metrics({"test_subject": 1}, {"400": 1}, {"400": 1}, {"500": 1}, {"400": 3})
     assert read.settled == 2

@@ -52,11 +52,9 @@ def test_totals_are_counted_by_route() -> None:
     ingest.accepted(**names, subject_group="a")
     ingest.accepted(**names, subject_group="b")
     for outcome, error_class in (("delivered", "none"), ("failed", "5xx"), ("refused", "refused")):
-        worker.attempt(
-            **names, stage="first", target="t", outcome=outcome, error_class=error_class, duration_seconds=0.1
-        )
-    worker.delivered(**names, target="t", subject_group="a")
-    worker.dead_letter(**names, target="t", error_class="5xx", reason="exhausted", subject_group="a")
+        worker.attempts.observe((*names.values(), "first", "t", outcome, error_class), 0.1)
+    worker.delivered.add((*names.values(), "t", "a"))
+    worker.dead_letters.add((*names.values(), "t", "5xx", "exhausted", "a"))
     totals = sum_totals([ingest.totals_by_route(), worker.totals_by_route()])
     assert totals == {"n/r": RouteTotals(2, 1, 3, 2, 1)}
 
