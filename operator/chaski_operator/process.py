@@ -31,7 +31,6 @@ from chaski_runtime.observability.tracing import Tracing, tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.corrected_clock import CorrectedClock
-from chaski_runtime.process.http_server import base_url
 from chaski_runtime.process.lifecycle import handle_signals, stop_on_signals
 
 _log = logging.getLogger(__name__)
@@ -84,7 +83,7 @@ async def serve(settings: OperatorSettings, access: KubeAccess, address: ListenA
             address.host, address.port, metrics=metrics, live=operator.live, ready=operator.ready
         )
         stack.push_async_callback(server.close)
-        url = f"{base_url(address.host, server.port)}/metrics"
+        url = f"{server.url}/metrics"
         _log.info("started, metrics on %s", url, extra={"ecs": {"event.action": "ready", "chaski.metrics.url": url}})
         await operator.run(stop)
     _log.info("stopped")

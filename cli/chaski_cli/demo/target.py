@@ -12,6 +12,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from chaski_runtime.process import http_server
+
 ENDPOINTS = ("200", "400", "500", "timeout")
 
 
@@ -58,16 +60,13 @@ def make_app(counter: Counter) -> web.Application:
 
 
 async def _serve() -> None:
-    runner = web.AppRunner(make_app(Counter()), handler_cancellation=True, access_log=None, shutdown_timeout=0)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    sys.stdout.write(f'{{"port": {runner.addresses[0][1]}}}\n')
+    server = await http_server.start(make_app(Counter()), "127.0.0.1", 0, stop_seconds=0, cancel_handlers=True)
+    sys.stdout.write(f'{{"port": {server.port}}}\n')
     sys.stdout.flush()
     try:
         await asyncio.to_thread(sys.stdin.buffer.read)
     finally:
-        await runner.cleanup()
+        await server.close()
 
 
 if __name__ == "__main__":

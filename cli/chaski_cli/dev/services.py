@@ -117,8 +117,8 @@ async def open_services(
         # After the requested ports: a free port could be one of them.
         stack.push_async_callback((await start_control_server(broker)).close)
         workers.start()
-        console_url = f"{base_url(listen.console_host, console.port)}/"
-        metrics_url = f"{base_url(listen.host, side.port)}/metrics"
+        console_url = f"{console.url}/"
+        metrics_url = f"{side.url}/metrics"
         yield Services(base_url(listen.host, port), metrics_url, console_url, workers)
 
 

@@ -27,7 +27,7 @@ from chaski_runtime.process import health
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.command_error import CommandError, ExitCode
 from chaski_runtime.process.corrected_clock import CorrectedClock
-from chaski_runtime.process.http_server import base_url, shown_host
+from chaski_runtime.process.http_server import shown_host
 from chaski_runtime.process.lifecycle import stop_on_signals
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class _Service:
                     stack.push_async_callback(side.close)
             except OSError as error:
                 raise CommandError(f"can't listen on {shown_host(options.host)}: {error.strerror or error}") from error
-            url = f"{base_url(options.host, console.port)}/"
+            url = f"{console.url}/"
             urls = {"chaski.console.url": url}
             if options.metrics_port is not None:
                 urls["chaski.metrics.url"] = f"{url.rpartition(':')[0]}:{side.port}/metrics"

@@ -19,6 +19,7 @@ from chaski_core.ports import OutgoingMessage, Sent
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.control.address import SocketAddress, make_control_folder
 from chaski_embedded.store import EmbeddedDeadLetters
+from chaski_runtime.process.http_server import start_sites
 
 MAX_REQUEST_BYTES = 8_388_608
 
@@ -43,12 +44,10 @@ async def start_control_server(broker: EmbeddedBroker) -> ControlServer:
     await asyncio.to_thread(make_control_folder, folder)
     address = SocketAddress(folder)
     runner = web.AppRunner(_app(broker), access_log=None, shutdown_timeout=10.0)
-    await runner.setup()
     try:
         address.unlink()
-        await web.UnixSite(runner, address.path).start()
+        await start_sites(runner, lambda: [web.UnixSite(runner, address.path)])
     except OSError:
-        await runner.cleanup()
         address.close()
         raise
     return ControlServer(runner, address)

@@ -23,7 +23,8 @@ from chaski_embedded.sqs_api.errors import ErrorResponse, error_response
 from chaski_embedded.sqs_api.fields import check_signing_time, parse_request
 from chaski_embedded.sqs_api.message_actions import MESSAGE_ACTIONS
 from chaski_embedded.sqs_api.queue_actions import QUEUE_ACTIONS
-from chaski_runtime.process.http_server import base_url, listening_sockets
+from chaski_runtime.process import http_server
+from chaski_runtime.process.http_server import HttpServer
 
 DEFAULT_HOST = "127.0.0.1"
 MAX_REQUEST_BYTES = 8_388_608  # a batch of 1 MiB with each character as a six-byte escape, and its fields
@@ -48,40 +49,31 @@ _CLOSING = web.AppKey("closing", asyncio.Event)
 _log = logging.getLogger(__name__)
 
 
-class SqsServer:
-    """A running server."""
+async def start_server(broker: EmbeddedBroker, host: str = DEFAULT_HOST, port: int = 0) -> HttpServer:
+    """Serves a broker on an address, or on `EVERY_ADDRESS`; its URL is the value of AWS_ENDPOINT_URL_SQS.
 
-    def __init__(self, runner: web.AppRunner, url: str) -> None:
-        self._runner = runner
-        self.url = url  # the value of AWS_ENDPOINT_URL_SQS
+    `close` ends long polls with an empty response, and completes other requests. It keeps the broker.
 
-    async def close(self) -> None:
-        """Stops accepting connections, ends long polls with an empty response, completes other requests. Keeps the broker."""
-        await self._runner.cleanup()
+    Args:
+        broker: the queues.
+        host: address to listen on.
+        port: 0 for any free one.
 
-
-async def start_server(broker: EmbeddedBroker, host: str = DEFAULT_HOST, port: int = 0) -> SqsServer:
-    """Serves a broker on an address, or on `EVERY_ADDRESS`. Port 0 selects a free one. `OSError`: it can't be used."""
-    runner = web.AppRunner(
+    Raises:
+        OSError: could not listen on the address.
+    """
+    return await http_server.start(
         make_app(broker),
-        handler_cancellation=True,  # a client that disconnects ends its long poll
-        keepalive_timeout=IDLE_TIMEOUT_SECONDS,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-        access_log=None,
+        host,
+        port,
+        stop_seconds=SHUTDOWN_SECONDS,
+        idle_seconds=IDLE_TIMEOUT_SECONDS,
+        cancel_handlers=True,  # a client that disconnects ends its long poll
     )
-    await runner.setup()
-    try:
-        for each in listening_sockets(host, port):
-            await web.SockSite(runner, each).start()
-    except OSError:
-        await runner.cleanup()
-        raise
-    bound_port = runner.addresses[0][1]
-    return SqsServer(runner, base_url(host, bound_port))
 
 
 def make_app(broker: EmbeddedBroker) -> web.Application:
-    """The server's application; it must run with `handler_cancellation`, as in `start_server`."""
+    """The server's application; its handlers must be cancelled with their clients, as in `start_server`."""
     app = web.Application(client_max_size=MAX_REQUEST_BYTES)
     app[_BROKER] = broker
     app[_CLOSING] = asyncio.Event()

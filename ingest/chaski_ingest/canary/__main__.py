@@ -106,8 +106,8 @@ async def _serve(config: CanaryConfig, given: Arguments) -> None:
         )
         stack.push_async_callback(side.close)
         urls = {
-            "chaski.sink.url": f"{http_server.base_url(given.host, sink.port)}/",
-            "chaski.metrics.url": f"{http_server.base_url(given.host, side.port)}/metrics",
+            "chaski.sink.url": f"{sink.url}/",
+            "chaski.metrics.url": f"{side.url}/metrics",
         }
         _log.info(
             "ready, the sink listens on %s", urls["chaski.sink.url"], extra={"ecs": {"event.action": "ready", **urls}}

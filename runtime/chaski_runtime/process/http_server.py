@@ -4,7 +4,7 @@ import contextlib
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,28 +16,31 @@ Check = Callable[[], str | None]  # None: passed; else the reason of the failure
 EVERY_ADDRESS = ""
 _BOTH_FAMILIES = ((socket.AF_INET, ("0.0.0.0",)), (socket.AF_INET6, ("::",)))  # noqa: S104 - asked for by `EVERY_ADDRESS`
 _ABSENT_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
+_IDLE_SECONDS = 3_630.0  # as aiohttp's default: longer than proxies and scrapers keep a connection
 _PORT_TRIES = 20  # a port that is free in one family may be in use in the other
 _Address = tuple[socket.AddressFamily, tuple[Any, ...]]  # host, and for IPv6 flow and scope
 
 
 class HttpServer:
-    """A running server; `port` is the actual one where 0 was given."""
+    """A running server; `port` is the actual one where 0 was given, `url` as of `base_url`."""
 
-    def __init__(self, runner: web.AppRunner) -> None:
+    def __init__(self, runner: web.AppRunner, host: str) -> None:
         self._runner = runner
         self.port = int(runner.addresses[0][1])
+        self.url = base_url(host, self.port)
 
     async def close(self) -> None:
         """Stops listening, waits for requests under way at most `stop_seconds`, and closes all connections."""
         await self._runner.cleanup()
 
 
-async def start(
+async def start(  # noqa: PLR0913 - settings of a server, each with a reason of its own
     app: web.Application,
     host: str,
     port: int,
     *,
     stop_seconds: float,
+    idle_seconds: float = _IDLE_SECONDS,
     cancel_handlers: bool = False,
     decompress: bool = True,
 ) -> HttpServer:
@@ -48,6 +51,7 @@ async def start(
         host: address to listen on, or `EVERY_ADDRESS`.
         port: 0 for any free one.
         stop_seconds: how long `close` waits for requests under way.
+        idle_seconds: how long a connection is kept between requests.
         cancel_handlers: whether a handler is cancelled when its client disconnects.
         decompress: whether bodies with a Content-Encoding are decompressed before a handler reads them.
 
@@ -58,14 +62,20 @@ async def start(
         app,
         access_log=None,
         shutdown_timeout=stop_seconds,
+        keepalive_timeout=idle_seconds,
         handler_cancellation=cancel_handlers,
         auto_decompress=decompress,
     )
+    await start_sites(runner, lambda: [web.SockSite(runner, each) for each in listening_sockets(host, port)])
+    return HttpServer(runner, host)
+
+
+async def start_sites(runner: web.AppRunner, sites: Callable[[], Iterable[web.BaseSite]]) -> None:
+    """Starts a runner and its sites, or neither: raises what a site raises. `runner.cleanup` stops them."""
     await runner.setup()
     try:
-        for each in listening_sockets(host, port):
-            await web.SockSite(runner, each).start()
-        return HttpServer(runner)
+        for site in sites():
+            await site.start()
     except BaseException:
         await runner.cleanup()
         raise

@@ -17,8 +17,8 @@ from chaski_core.errors import BackendUnavailableError
 from chaski_embedded.__main__ import welcome
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.broker.queue import AttributedReceived
-from chaski_embedded.sqs_api.server import MAX_REQUEST_BYTES, SqsServer, start_server
-from chaski_runtime.process.http_server import EVERY_ADDRESS
+from chaski_embedded.sqs_api.server import MAX_REQUEST_BYTES, start_server
+from chaski_runtime.process.http_server import EVERY_ADDRESS, HttpServer
 from support.tools import need_ipv6
 
 URL = "http://elsewhere.example/000000000000/orders.fifo"
@@ -89,7 +89,7 @@ class FakeBroker:
 
 
 @asynccontextmanager
-async def _serving(broker: FakeBroker) -> AsyncIterator[SqsServer]:
+async def _serving(broker: FakeBroker) -> AsyncIterator[HttpServer]:
     server = await start_server(cast("EmbeddedBroker", broker))
     try:
         yield server

@@ -107,6 +107,21 @@ def test_url_of_a_server(host: str, url: str) -> None:
     assert base_url(host, 80) == url
 
 
+async def test_an_idle_connection_is_closed_after_the_given_time() -> None:
+    """A client that comes back sooner finds it open."""
+    app = web.Application()
+    app.router.add_get("/", probe_handler(lambda: None))
+    server = await http_server.start(app, "127.0.0.1", 0, stop_seconds=1.0, idle_seconds=0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    async with asyncio.timeout(30):
+        response = await reader.read()  # to the end of the connection
+    assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"connection: close" not in response.lower()
+    writer.close()
+    await server.close()
+
+
 @pytest.mark.parametrize("cancel", [True, False])
 async def test_a_handler_is_cancelled_with_its_client_only_if_asked(*, cancel: bool) -> None:
     """A long poll ends, a replay does not."""
