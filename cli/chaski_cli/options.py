@@ -29,13 +29,3 @@ class Output(StrEnum):
 
 
 OutputFormat = Annotated[Output, typer.Option("--output", help="Output format: `table` or `json`.")]
-
-
-class LogFormat(StrEnum):
-    """Format of log lines."""
-
-    console = "console"
-    json = "json"
-
-
-LogFormatOption = Annotated[LogFormat, typer.Option("--log-format", help="Format of log lines: `console` or `json`.")]

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
+from chaski_core.message.target_url import is_loopback
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.fifo.queue_attributes import REGION
 from chaski_embedded.sqs_api.server import DEFAULT_HOST, start_server
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.command import add_command, run_app, service_app
 from chaski_runtime.process.command_error import ExitCode
-from chaski_runtime.process.http_server import is_loopback
 from chaski_runtime.process.lifecycle import stop_on_signals
 
 DEFAULT_PORT = 9324

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chaski_cli.options import LogFormat, LogFormatOption
+from chaski_runtime.process.command import LogFormat, LogFormatOption
 
 
 class Auth(StrEnum):
@@ -68,7 +68,7 @@ def console(  # noqa: PLR0913 - one parameter per option of the command
     host: Annotated[str, typer.Option(help="Address to listen on; empty: every address.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port for the console; 0 picks a free one.", min=0, max=65535)] = 8081,
     metrics_port: _MetricsPort = None,
-    log_format: LogFormatOption = LogFormat.console,
+    log_format: LogFormatOption = LogFormat.CONSOLE,
 ) -> None:
     """Run the web console for routes on AWS: live queues; dead letters with search, replay and discard.
 

@@ -1,22 +1,12 @@
 """Flags of `chaski dev`."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chaski_cli.options import DEFAULT_DATA, LogFormat, LogFormatOption, Routes
-
-
-class LogLevel(StrEnum):
-    """Minimum log level."""
-
-    debug = "debug"
-    info = "info"
-    warning = "warning"
-    error = "error"
-
+from chaski_cli.options import DEFAULT_DATA, Routes
+from chaski_runtime.process.command import LogFormat, LogFormatOption, LogLevel, LogLevelOption
 
 Visibility = Annotated[
     int | None,
@@ -65,10 +55,8 @@ def dev(  # noqa: PLR0913 - one parameter per option of the command
     ] = None,
     visibility_seconds: Visibility = None,
     log_content_chars: LogContent = None,
-    log_format: LogFormatOption = LogFormat.console,
-    log_level: Annotated[
-        LogLevel, typer.Option(help="Minimum log level: `debug`, `info`, `warning` or `error`.")
-    ] = LogLevel.info,
+    log_format: LogFormatOption = LogFormat.CONSOLE,
+    log_level: LogLevelOption = LogLevel.INFO,
 ) -> None:
     """Run Chaski on this machine: ingest and workers in one process, messages in one SQLite file.
 
@@ -77,11 +65,18 @@ def dev(  # noqa: PLR0913 - one parameter per option of the command
     [bold]Example:[/] chaski dev examples/first-route.yaml
     """
     from chaski_cli.dev.process import DevOptions, run_dev  # noqa: PLC0415 - keeps help fast
-    from chaski_cli.dev.workers import WorkerFlags  # noqa: PLC0415 - keeps help fast
     from chaski_worker.settings import WorkerOverrides  # noqa: PLC0415 - keeps help fast
 
-    workers = WorkerFlags(secrets, WorkerOverrides(visibility_seconds, log_content_chars))
     options = DevOptions(
-        tuple(routes), data, host, port, metrics_port, console_port, log_format.value, log_level.value, workers
+        routes=tuple(routes),
+        data=data,
+        host=host,
+        port=port,
+        metrics_port=metrics_port,
+        console_port=console_port,
+        log_format=log_format.value,
+        log_level=log_level.value,
+        secrets=secrets,
+        overrides=WorkerOverrides(visibility_seconds, log_content_chars),
     )
     raise typer.Exit(run_dev(options))

@@ -12,16 +12,17 @@ from rich.console import Console
 from rich.text import Text
 
 from chaski_cli.dev.services import Addresses, Services, open_services
-from chaski_cli.dev.workers import NO_FLAGS, WorkerFlags
 from chaski_cli.output import stdout
 from chaski_cli.route_files import load
 from chaski_core import json_codec
+from chaski_core.message.target_url import is_loopback
 from chaski_core.route.model import Route
 from chaski_runtime.observability import logs
 from chaski_runtime.process import descriptors
 from chaski_runtime.process.command_error import ExitCode
-from chaski_runtime.process.http_server import is_loopback, shown_host
+from chaski_runtime.process.http_server import shown_host
 from chaski_runtime.process.lifecycle import freeze_startup_objects, stop_on_signals
+from chaski_worker.settings import NO_OVERRIDES, WorkerOverrides
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ class DevOptions:
     console_port: int | None  # 0: a free one; None: 8081, or a free one if it is in use
     log_format: Literal["console", "json"]
     log_level: str
-    workers: WorkerFlags = NO_FLAGS
+    secrets: Path | None = None  # folder with one folder per Secret; None: nothing is signed
+    overrides: WorkerOverrides = NO_OVERRIDES
 
 
 def run_dev(options: DevOptions) -> ExitCode:
@@ -60,7 +62,7 @@ def run_dev(options: DevOptions) -> ExitCode:
 async def _serve(routes: Sequence[Route], options: DevOptions, log: logs.Logs) -> ExitCode:
     stop = stop_on_signals()  # a second signal ends it at once; messages in flight are released at the next start
     listen = Addresses(options.host, options.port, options.metrics_port, options.console_port)
-    async with open_services(routes, options.data, listen, log, options.workers) as services:
+    async with open_services(routes, options.data, listen, log, options.overrides, options.secrets) as services:
         freeze_startup_objects()
         _log_ready(services, routes, options)
         failed = await services.workers.run_until(stop)
@@ -74,7 +76,7 @@ def _log_ready(services: Services, routes: Sequence[Route], options: DevOptions)
     addresses["chaski.console.url"] = services.console_url
     _log.info("ready on %s", services.ingest_url, extra={"ecs": {"event.action": "ready", **addresses}})
     _log.info("targets on this machine (127.0.0.0/8 and ::1) may be called if a rule allows them")
-    if options.workers.secrets is None:
+    if options.secrets is None:
         for route in routes:
             _warn_without_secrets(route)
     if not is_loopback(options.host):

@@ -6,13 +6,15 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from chaski_cli.dead_letters.replay import allowed_by
-from chaski_cli.dev.workers import NO_FLAGS, WorkerFlags, Workers
+from chaski_cli.dev.workers import Workers
 from chaski_console import server as console_server
 from chaski_console.data.views import Sources
 from chaski_console.process.dev import dev_sources
+from chaski_core.message.target_url import is_loopback
 from chaski_core.ports import Clock
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
@@ -32,8 +34,9 @@ from chaski_runtime.observability.tracing import Tracing, tracing_of
 from chaski_runtime.process import health
 from chaski_runtime.process.clock import RandomBytes, SystemClock
 from chaski_runtime.process.command_error import CommandError
-from chaski_runtime.process.http_server import HttpServer, base_url, is_loopback
+from chaski_runtime.process.http_server import HttpServer, base_url
 from chaski_worker.metrics import WorkerMetrics
+from chaski_worker.settings import NO_OVERRIDES, WorkerOverrides
 
 CONSOLE_PORT = 8081
 _log = logging.getLogger(__name__)
@@ -76,7 +79,12 @@ class FixedRoutes:
 
 @contextlib.asynccontextmanager
 async def open_services(
-    routes: Sequence[Route], data: Path, listen: Addresses, logs: Logs, flags: WorkerFlags = NO_FLAGS
+    routes: Sequence[Route],
+    data: Path,
+    listen: Addresses,
+    logs: Logs,
+    overrides: WorkerOverrides = NO_OVERRIDES,
+    secrets: Path | None = None,
 ) -> AsyncIterator[Services]:
     """Starts all services. On exit no new messages are received, and attempts in flight finish.
 
@@ -94,13 +102,12 @@ async def open_services(
         await _warn_of_other_routes(broker, resolved)
         backend = EmbeddedBackend(broker)
         tracing = await stack.enter_async_context(tracing_of("chaski"))
-        workers = Workers(resolved, backend, worker_metrics, logs, clock, flags=flags, tracing=tracing)
+        workers = Workers(
+            resolved, backend, worker_metrics, logs, clock, overrides=overrides, secrets=secrets, tracing=tracing
+        )
         ingest = _ingest(FixedRoutes(resolved), backend, ingest_metrics, clock, tracing)
         server = _ingest_server(ingest, workers, broker)
-
-        def ready() -> str | None:
-            return _ready(server, broker)
-
+        ready = partial(_ready, server, broker)
         with _port_error(listen.host, listen.metrics_port, "--metrics-port"):
             side = await health.start(listen.host, listen.metrics_port, metrics=metrics, live=workers.live, ready=ready)
         stack.push_async_callback(side.close)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from chaski_core.ports import Backend, Clock
@@ -22,17 +21,6 @@ _STALE_POLL_SECONDS = 60.0  # three long polls
 _SETTINGS = WorkerSettings(drained_polls=1, drained_over_seconds=0.0, observe_interval_seconds=2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerFlags:
-    """What the command's flags change."""
-
-    secrets: Path | None = None  # folder with one folder per Secret; None: nothing is signed
-    overrides: WorkerOverrides = NO_OVERRIDES
-
-
-NO_FLAGS = WorkerFlags()
-
-
 class Workers:
     """Delivers for several routes until they are drained."""
 
@@ -44,7 +32,8 @@ class Workers:
         logs: Logs,
         clock: Clock,
         *,
-        flags: WorkerFlags = NO_FLAGS,
+        overrides: WorkerOverrides = NO_OVERRIDES,
+        secrets: Path | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         """Creates the workers.
@@ -55,14 +44,15 @@ class Workers:
             metrics: shared by all workers.
             logs: shared by all workers.
             clock: time.
-            flags: of the command.
+            overrides: of settings, by flags of the command.
+            secrets: folder with one folder per Secret; None: nothing is signed.
             tracing: creates a span per attempt; None disables it.
 
         Raises:
             InvalidInputError: a Secret that a route names can't be used.
         """
-        settings = with_overrides(_SETTINGS, flags.overrides)
-        dependencies = DelivererDependencies(clock, permit_loopback=True, secrets=flags.secrets, tracing=tracing)
+        settings = with_overrides(_SETTINGS, overrides)
+        dependencies = DelivererDependencies(clock, permit_loopback=True, secrets=secrets, tracing=tracing)
         self._deliverers = [make_deliverer(each.route, metrics, dependencies) for each in routes]
         self._workers = {
             resolved.route.key: Worker(

@@ -5,7 +5,6 @@ Requests that a browser labels as sent by another site are denied.
 """
 
 import hashlib
-import ipaddress
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from itsdangerous import Signer
+
+from chaski_core.message.target_url import host_name, is_address
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -75,13 +76,9 @@ class NoAuthentication:
 
     def _is_own_host(self, header: str) -> bool:
         name = host_name(header)
-        if name in ("localhost", self.host):
-            return True
-        try:
-            ipaddress.ip_address(name)  # an attacker can repoint a name, but not an address
-        except ValueError:
-            return False
-        return True
+        return name in ("localhost", self.host) or is_address(
+            name
+        )  # an attacker can repoint a name, but not an address
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +137,3 @@ def is_cross_site(headers: Mapping[str, str]) -> bool:
         return urlsplit(origin).netloc != headers.get("Host", "")
     except ValueError:
         return True
-
-
-def host_name(header: str) -> str:
-    """The name in a `Host` header without its port; "" if the header is invalid."""
-    try:
-        return urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        return ""

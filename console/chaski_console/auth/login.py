@@ -12,15 +12,14 @@ from chaski_console.auth.authenticators import (
     CROSS_SITE,
     AccessDenied,
     Identity,
-    host_name,
     is_cross_site,
 )
 from chaski_console.auth.hashing import MAX_PASSWORD_CHARACTERS, verify
 from chaski_console.auth.passwords import Passwords
 from chaski_console.auth.sessions import Session, Sessions
 from chaski_console.auth.throttle import LoginThrottle
+from chaski_core.message.target_url import host_name, is_loopback
 from chaski_core.ports import Clock
-from chaski_runtime.process.http_server import is_loopback
 
 DEFAULT_SESSION_SECONDS = 43_200
 _PLAIN_COOKIE = "chaski-console"

@@ -10,9 +10,10 @@ from chaski_console.auth.authenticators import Authenticator, NoAuthentication, 
 from chaski_console.auth.login import password_authentication
 from chaski_console.auth.passwords import InvalidPasswordFileError
 from chaski_console.process.routes import ClusterRoutes, FileRoutes, RouteSource, cluster_access
+from chaski_core.message.target_url import is_loopback
 from chaski_core.ports import Clock
 from chaski_runtime.process.command_error import wrong_input
-from chaski_runtime.process.http_server import is_loopback, shown_host
+from chaski_runtime.process.http_server import shown_host
 
 _log = logging.getLogger(__name__)
 

@@ -211,6 +211,17 @@ def is_address(host: str) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host can only mean this machine."""
+    return ipaddress.ip_address(host).is_loopback if is_address(host) else host == "localhost"
+
+
+def host_name(header: str) -> str:
+    """The host in a `Host` header, without its port; "" where it is not one."""
+    url = parse_url(f"http://{header}")
+    return url.host if isinstance(url, TargetUrl) and url.path == "/" and url.query is None else ""
+
+
 def is_ambiguous_path(path: str) -> bool:
     """Whether servers may read a path as another one: dot segments, encoded slashes, backslashes or dots."""
     return _ENCODED_SEPARATOR.search(path) is not None or _DOT_SEGMENT.search(path) is not None

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import ipaddress
 import math
 import urllib.request
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from kubernetes.aio.config.exec_provider import ExecProvider
 from kubernetes.aio.config.kube_config import ConfigNode
 from multidict import CIMultiDict
 
+from chaski_core.message.target_url import is_loopback
 from chaski_runtime.kube.client import KubeUnavailableError
 from chaski_runtime.kube.config import KubeAccess
 from chaski_runtime.kube.kubeconfig import KubeconfigContext
@@ -164,13 +164,6 @@ def _before(expiry: float, now: float) -> float:
 def _proxy(server: str) -> str | None:
     """The proxy of the environment (HTTPS_PROXY, NO_PROXY), as kubectl uses it: never for this machine. None: no proxy."""
     url = urlsplit(server)
-    if _is_local(url.hostname or "") or urllib.request.proxy_bypass(url.netloc):
+    if is_loopback(url.hostname or "") or urllib.request.proxy_bypass(url.netloc):
         return None
     return urllib.request.getproxies().get(url.scheme)
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

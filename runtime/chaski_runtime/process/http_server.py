@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import ipaddress
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
@@ -170,11 +169,3 @@ def probe_response(reason: str | None) -> web.Response:
     if reason is None:
         return web.Response(text="ok\n")
     return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=reason + "\n")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

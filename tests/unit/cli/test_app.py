@@ -60,7 +60,7 @@ def test_help_imports_typer_and_the_flags_only(arguments: list[str]) -> None:
     ours = {each for each in modules if each.startswith("chaski_")}
     assert {each for each in ours if not each.startswith("chaski_cli")} <= {
         "chaski_core", "chaski_core.errors", "chaski_runtime", "chaski_runtime.process",
-        "chaski_runtime.process.command_error",
+        "chaski_runtime.process.command", "chaski_runtime.process.command_error",
     }  # fmt: skip
     assert {each.split(".")[1] for each in ours if each.startswith("chaski_cli.")} == {
         "__main__", "app", "commands", "options"

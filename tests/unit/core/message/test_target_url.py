@@ -8,6 +8,8 @@ from chaski_core.message.target_url import (
     UrlFault,
     UrlPart,
     _parse_any,
+    host_name,
+    is_loopback,
     parse_url,
     url_fault,
 )
@@ -101,3 +103,27 @@ def test_the_fast_path_gives_the_same_result(text: str) -> None:
     """The regular expression for most URLs is only a shortcut."""
     assert parse_url(text) == _parse_any(text)
     assert (url_fault(text) is None) == isinstance(parse_url(text), TargetUrl)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True), ("127.8.9.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True),
+        ("0.0.0.0", False), ("::", False), ("10.0.0.5", False), ("localhost.example", False), ("box", False), ("", False),
+    ],
+)  # fmt: skip
+def test_loopback_addresses(host: str, *, expected: bool) -> None:
+    """On other addresses the console requires authentication, and `chaski dev` warns."""
+    assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize(
+    ("header", "host"),
+    [
+        ("127.0.0.1:8081", "127.0.0.1"), ("[::1]:80", "::1"), ("[::1]", "::1"), ("LocalHost", "localhost"),
+        ("", ""), ("[", ""), ("a:b", ""), ("user@127.0.0.1", ""), ("a b", ""), ("a/b", ""), ("a?b", ""),
+    ],
+)  # fmt: skip
+def test_host_of_a_header(header: str, host: str) -> None:
+    """Empty where it is not a host with an optional port (RFC 9110 §7.2)."""
+    assert host_name(header) == host

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from chaski_runtime.process import http_server
-from chaski_runtime.process.http_server import EVERY_ADDRESS, base_url, is_loopback, listening_sockets, probe_handler
+from chaski_runtime.process.http_server import EVERY_ADDRESS, base_url, listening_sockets, probe_handler
 from support.tools import need_ipv6
 
 
@@ -145,15 +145,3 @@ async def test_a_handler_is_cancelled_with_its_client_only_if_asked(*, cancel: b
             await client.get(f"http://127.0.0.1:{server.port}/")
     assert await ended.get() == ("cancelled" if cancel else "completed")
     await server.close()
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", True), ("127.8.9.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True),
-        ("0.0.0.0", False), ("::", False), ("10.0.0.5", False), ("localhost.example", False), ("box", False), ("", False),
-    ],
-)  # fmt: skip
-def test_loopback_addresses(host: str, *, expected: bool) -> None:
-    """On other addresses the console requires authentication, and `chaski dev` warns."""
-    assert is_loopback(host) is expected
