@@ -99,9 +99,15 @@ def service_app(name: str, *, description: str = "") -> typer.Typer:
 
 
 def add_command(
-    app: typer.Typer, arguments: type[_Arguments], run: Callable[[_Arguments], int], *, name: str, description: str
+    app: typer.Typer,
+    arguments: type[_Arguments],
+    run: Callable[[_Arguments], int],
+    *,
+    name: str,
+    description: str,
+    version: bool = True,
 ) -> None:
-    """Adds a command with `--version` and with an option for each field of `arguments`.
+    """Adds a command with an option for each field of `arguments`.
 
     Args:
         app: of `service_app`.
@@ -109,18 +115,19 @@ def add_command(
         run: called with the parsed arguments; returns the exit code.
         name: the command's.
         description: for its help.
+        version: whether it has `--version`.
     """
     hints = get_type_hints(arguments, include_extras=True)
     parameters = [_parameter(field.name, hints[field.name], _default(field)) for field in fields(arguments)]
+    if version:
+        parameters.append(_parameter("version", _VersionOption, False))
 
     def command(**values: Any) -> None:
-        values.pop("version")
+        values.pop("version", None)
         raise typer.Exit(run(arguments(**values)))
 
-    command.__signature__ = inspect.Signature([*parameters, _parameter("version", _VersionOption, False)])  # type: ignore[attr-defined]
-    command.__annotations__ = {field.name: hints[field.name] for field in fields(arguments)} | {
-        "version": _VersionOption
-    }
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app.command(name, help=description)(command)
 
 
