@@ -1,4 +1,9 @@
-"""The queue port over the SQS JSON protocol, with aiohttp only, for contract tests through HTTP."""
+"""The queue port over the SQS JSON protocol, with aiohttp only, for contract tests through HTTP.
+
+It judges what the embedded SQS server sends, so it shares nothing with `chaski_aws.sqs.queue`, which resembles it: a field
+that both sides of Chaski read wrongly in the same way would pass between them. Here each field has the name that the API
+reference of SQS gives it, and a request is never retried or split.
+"""
 
 import json
 import math
