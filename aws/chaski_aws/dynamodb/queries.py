@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from heapq import heappop, heappush
-from typing import Any, Protocol
+from typing import Any
 
 from chaski_aws.dynamodb import keys, requests
 from chaski_aws.dynamodb.table import Item
-from chaski_aws.http.transport import CallLimits
+from chaski_aws.http.transport import AwsTransport, CallLimits
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.retry.backoff import Backoff
 
@@ -22,17 +22,9 @@ _MAX_UNPROCESSED_ROUNDS = 10
 _BACKOFF = Backoff(first_seconds=0.05, longest_seconds=2.0)
 
 
-class Caller(Protocol):
-    """Calls DynamoDB's API, retries temporary errors, and raises `BackendError` for others."""
-
-    async def call(self, action: str, fields: Mapping[str, Any], limits: CallLimits = ..., /) -> Any:
-        """The response to an action such as `Query`."""
-        ...
-
-
-async def read_query(caller: Caller, query: Mapping[str, Any]) -> AsyncGenerator[Item, None]:
+async def read_query(transport: AwsTransport, query: Mapping[str, Any]) -> AsyncGenerator[Item, None]:
     """The items of one query, page by page."""
-    partition = _Partition(caller, query)
+    partition = _Partition(transport, query)
     try:
         while (item := await partition.pop()) is not None:
             yield item
@@ -41,12 +33,12 @@ async def read_query(caller: Caller, query: Mapping[str, Any]) -> AsyncGenerator
 
 
 async def read_partitions(
-    caller: Caller, partitions: AsyncIterator[str], query: Callable[[str], Mapping[str, Any]]
+    transport: AwsTransport, partitions: AsyncIterator[str], query: Callable[[str], Mapping[str, Any]]
 ) -> AsyncGenerator[Item, None]:
     """The items of many partitions in the order of their sort keys.
 
     Args:
-        caller: makes the calls.
+        transport: makes the calls.
         partitions: `<hour>#<shard>`, sorted. No item of an hour is older than one of the hour before.
         query: the query for a partition.
     """
@@ -58,7 +50,7 @@ async def read_partitions(
             while more and (not opened or sum(map(len, opened)) < MAX_OPEN_PARTITIONS):
                 hour = await anext(hours, None)
                 more = hour is not None
-                opened.append([_Partition(caller, query(each)) for each in hour or ()])
+                opened.append([_Partition(transport, query(each)) for each in hour or ()])
             async with aclosing(_merged_hour(opened[0])) as items:
                 async for item in items:
                     yield item
@@ -70,25 +62,25 @@ async def read_partitions(
         await hours.aclose()
 
 
-async def fetch_items(caller: Caller, table: str, entries: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
+async def fetch_items(transport: AwsTransport, table: str, entries: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
     """The whole items of an index's entries, in the same order; those deleted meanwhile are left out."""
     group: list[Item] = []
     async for entry in entries:
         group.append(entry)
         if len(group) == requests.MAX_BATCH_KEYS:
-            for item in await _get_all(caller, table, group):
+            for item in await _get_all(transport, table, group):
                 yield item
             group = []
     if group:
-        for item in await _get_all(caller, table, group):
+        for item in await _get_all(transport, table, group):
             yield item
 
 
-async def _get_all(caller: Caller, table: str, entries: list[Item]) -> list[Item]:
+async def _get_all(transport: AwsTransport, table: str, entries: list[Item]) -> list[Item]:
     found: dict[keys.Key, Item] = {}
     request = requests.batch_get(table, entries)
     for tries in range(1, _MAX_UNPROCESSED_ROUNDS + 1):
-        response = await caller.call("BatchGetItem", request, _BATCH_LIMITS)
+        response = await transport.call("BatchGetItem", request, _BATCH_LIMITS)
         items = response.get("Responses", {}).get(table, [])
         found.update((_key(item), item) for item in items)
         unprocessed = response.get("UnprocessedKeys")
@@ -130,8 +122,8 @@ async def _merged_hour(partitions: list["_Partition"]) -> AsyncGenerator[Item, N
 class _Partition:
     """The items of one query. The first page is requested at once, later ones when they are needed."""
 
-    def __init__(self, caller: Caller, query: Mapping[str, Any]) -> None:
-        self._caller = caller
+    def __init__(self, transport: AwsTransport, query: Mapping[str, Any]) -> None:
+        self._transport = transport
         self._query = query
         self._items: deque[Item] = deque()
         self._after: Mapping[str, Any] | None = None  # where the next page begins
@@ -158,5 +150,5 @@ class _Partition:
 
     async def _request_page(self) -> Mapping[str, Any]:
         start = {"ExclusiveStartKey": self._after} if self._after else {}
-        page: Mapping[str, Any] = await self._caller.call("Query", {**self._query, **start}, _QUERY_LIMITS)
+        page: Mapping[str, Any] = await self._transport.call("Query", {**self._query, **start}, _QUERY_LIMITS)
         return page

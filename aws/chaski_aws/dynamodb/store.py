@@ -21,8 +21,9 @@ from chaski_aws.dynamodb.items import (
 )
 from chaski_aws.dynamodb.keys import dead_letter_key
 from chaski_aws.dynamodb.marks import key_of_died, label_of_died, mark_text, read_claim, read_mark
-from chaski_aws.dynamodb.queries import Caller, fetch_items, read_partitions, read_query
+from chaski_aws.dynamodb.queries import fetch_items, read_partitions, read_query
 from chaski_aws.dynamodb.table import ID_INDEX, SUBJECT_INDEX, TARGET_INDEX, Item
+from chaski_aws.http.transport import AwsTransport
 from chaski_core.dead_letter import (
     Claimed,
     DeadLetter,
@@ -51,9 +52,9 @@ class DynamoDeadLetters:
     may miss the newest dead letters; `get` of an identity finds its dead letter at once.
     """
 
-    def __init__(self, caller: Caller, table: str, retention_days: int, clock: Clock) -> None:
+    def __init__(self, transport: AwsTransport, table: str, retention_days: int, clock: Clock) -> None:
         """`retention_days`: of the route, counted from `dead_lettered_at`."""
-        self._caller = caller
+        self._transport = transport
         self._table = table
         self._retention_days = retention_days
         self._clock = clock
@@ -64,10 +65,10 @@ class DynamoDeadLetters:
         items = dead_letter_items(dead_letter, self._retention_days)
         await self._record_hour(items.hour)
         for part in items.parts:
-            await self._caller.call("PutItem", requests.put(self._table, part))
+            await self._transport.call("PutItem", requests.put(self._table, part))
         request = requests.put_once(self._table, items.died, items.dead_letter, os.urandom(_TOKEN_BYTES).hex())
         try:
-            await self._caller.call("TransactWriteItems", request)
+            await self._transport.call("TransactWriteItems", request)
         except BackendRejectedError as error:
             if error.code != _CONDITION_FAILED:
                 raise
@@ -85,9 +86,9 @@ class DynamoDeadLetters:
     async def get(self, message_id: str) -> Sequence[DeadLetter]:
         """Every dead letter of an identity, of its replays, or of a label, oldest first."""
         found = {each.key: each for each in await self._with_label(message_id) if each.id == message_id}
-        died = (await self._caller.call("GetItem", requests.get_died(self._table, message_id))).get("Item")
+        died = (await self._transport.call("GetItem", requests.get_died(self._table, message_id))).get("Item")
         if died:
-            item = (await self._caller.call("GetItem", requests.get(self._table, key_of_died(died)))).get("Item")
+            item = (await self._transport.call("GetItem", requests.get(self._table, key_of_died(died)))).get("Item")
             own = [await self._read(item)] if item and not is_expired(item, self._clock.now_ms()) else []
             found |= {each.key: each for each in (*await self._with_label(label_of_died(died)), *own)}
         related = [each for each in found.values() if message_id in (each.message_id, each.id, each.replay_of)]
@@ -96,10 +97,10 @@ class DynamoDeadLetters:
     async def _with_label(self, label: str) -> list[DeadLetter]:
         """Dead letters with a label, or with one whose key in the index is the same."""
         every = keys.dead_letters_window(DeadLetterFilter())
-        entries = read_query(self._caller, requests.query(self._table, keys.token(label), every, ID_INDEX))
+        entries = read_query(self._transport, requests.query(self._table, keys.token(label), every, ID_INDEX))
         return [
             await self._read(item)
-            async for item in fetch_items(self._caller, self._table, entries)
+            async for item in fetch_items(self._transport, self._table, entries)
             if not is_expired(item, self._clock.now_ms())
         ]
 
@@ -121,13 +122,15 @@ class DynamoDeadLetters:
         primary, replay = dead_letter_key(key), None if mark is None else mark_text(mark)
         for _ in range(_CLAIM_TRIES):
             try:
-                await self._caller.call("UpdateItem", requests.claim_dead_letter(self._table, primary, replay, claim))
+                await self._transport.call(
+                    "UpdateItem", requests.claim_dead_letter(self._table, primary, replay, claim)
+                )
             except BackendRejectedError as error:
                 if error.code != _CONDITION_FAILED:
                     raise
             else:
                 return Claimed.YES
-            item = (await self._caller.call("GetItem", requests.get_dead_letter(self._table, primary))).get("Item")
+            item = (await self._transport.call("GetItem", requests.get_dead_letter(self._table, primary))).get("Item")
             if not item:
                 return Claimed.GONE
             reason = claimable(mark, read_mark(item), read_claim(item), claim)
@@ -138,23 +141,25 @@ class DynamoDeadLetters:
     async def _mark(self, key: DeadLetterKey, mark: ReplayMark) -> None:
         request = requests.mark_dead_letter(self._table, dead_letter_key(key), mark_text(mark))
         try:
-            await self._caller.call("UpdateItem", request)
+            await self._transport.call("UpdateItem", request)
         except BackendRejectedError as error:
             if error.code != _CONDITION_FAILED:  # it was deleted
                 raise
 
     async def _discard(self, key: DeadLetterKey) -> None:
-        response = await self._caller.call("DeleteItem", requests.delete_dead_letter(self._table, dead_letter_key(key)))
+        response = await self._transport.call(
+            "DeleteItem", requests.delete_dead_letter(self._table, dead_letter_key(key))
+        )
         pk = parts_of(response["Attributes"]) if response.get("Attributes") else None
         if pk is not None:
-            async for part in read_query(self._caller, requests.parts_query(self._table, pk)):
-                await self._caller.call("DeleteItem", requests.delete_part(self._table, part))
+            async for part in read_query(self._transport, requests.parts_query(self._table, pk)):
+                await self._transport.call("DeleteItem", requests.delete_part(self._table, part))
 
     async def _record_hour(self, hour: Item) -> None:
         name = hour["sk"]["S"]
         if name in self._known_hours:
             return
-        await self._caller.call("PutItem", requests.put(self._table, hour))
+        await self._transport.call("PutItem", requests.put(self._table, hour))
         if len(self._known_hours) >= _MAX_KNOWN_HOURS:
             self._known_hours.clear()
         self._known_hours.add(name)
@@ -165,29 +170,29 @@ class DynamoDeadLetters:
             return
         if wanted.subject is not None:
             pk = keys.token(wanted.subject)
-            entries = read_query(self._caller, requests.query(self._table, pk, window, SUBJECT_INDEX))
+            entries = read_query(self._transport, requests.query(self._table, pk, window, SUBJECT_INDEX))
         elif wanted.target is not None:
             target = wanted.target
 
             def of_target(hour: str) -> Mapping[str, object]:
                 return requests.query(self._table, keys.target_pk(target, hour), window, TARGET_INDEX)
 
-            entries = read_partitions(self._caller, self._hours(wanted), of_target)
+            entries = read_partitions(self._transport, self._hours(wanted), of_target)
         else:
 
             def of_hour(hour: str) -> Mapping[str, object]:
                 return requests.query(self._table, hour, window)
 
-            entries = read_partitions(self._caller, self._hours(wanted), of_hour)
+            entries = read_partitions(self._transport, self._hours(wanted), of_hour)
         if wanted.subject is not None or wanted.target is not None:
-            entries = fetch_items(self._caller, self._table, self._filter_entries(entries, wanted))
+            entries = fetch_items(self._transport, self._table, self._filter_entries(entries, wanted))
         async with aclosing(entries):
             async for item in entries:
                 yield item
 
     async def _hours(self, wanted: DeadLetterFilter) -> AsyncGenerator[str, None]:
         window = keys.hours_window(wanted)
-        async with aclosing(read_query(self._caller, requests.query(self._table, keys.HOURS_PK, window))) as hours:
+        async with aclosing(read_query(self._transport, requests.query(self._table, keys.HOURS_PK, window))) as hours:
             async for item in hours:
                 yield item["sk"]["S"]
 
@@ -204,7 +209,7 @@ class DynamoDeadLetters:
         pk = parts_of(item)
         if pk is None:
             return read_dead_letter(item)
-        parts = read_query(self._caller, requests.parts_query(self._table, pk))
+        parts = read_query(self._transport, requests.parts_query(self._table, pk))
         return read_dead_letter(item, [part async for part in parts])
 
 
@@ -225,21 +230,21 @@ async def _gather_bounded(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 class DynamoAttemptRecords:
     """Implements `chaski_core.ports.AttemptRecords`."""
 
-    def __init__(self, caller: Caller, table: str, clock: Clock) -> None:
-        self._caller = caller
+    def __init__(self, transport: AwsTransport, table: str, clock: Clock) -> None:
+        self._transport = transport
         self._table = table
         self._clock = clock
 
     async def read(self, message_id: str) -> AttemptRecord | None:
         """The record, by a consistent read."""
-        response = await self._caller.call("GetItem", requests.get_attempt(self._table, message_id))
+        response = await self._transport.call("GetItem", requests.get_attempt(self._table, message_id))
         return read_record(response["Item"]) if response.get("Item") else None
 
     async def write(self, message_id: str, record: AttemptRecord) -> None:
         """Stores the record for 15 days, a day longer than its message can exist."""
         item = record_item(message_id, record, self._clock.now_ms())
-        await self._caller.call("PutItem", requests.put(self._table, item))
+        await self._transport.call("PutItem", requests.put(self._table, item))
 
     async def delete(self, message_id: str) -> None:
         """Deletes the record, if there is one."""
-        await self._caller.call("DeleteItem", requests.delete_attempt(self._table, message_id))
+        await self._transport.call("DeleteItem", requests.delete_attempt(self._table, message_id))

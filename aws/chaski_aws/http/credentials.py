@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import NoCredentialsError
@@ -22,18 +21,6 @@ from chaski_core.errors import BackendUnavailableError
 RENEW_AHEAD_SECONDS = 900  # botocore's advisory window: below it, get_frozen_credentials renews
 RETRY_SECONDS = 5.0  # minimum interval between two loads
 _log = logging.getLogger(__name__)
-
-
-class CredentialSource(Protocol):
-    """Source of the credentials that a transport signs with."""
-
-    async def current(self) -> ReadOnlyCredentials:
-        """Valid credentials, without waiting where some are loaded. `BackendUnavailableError`: none can be loaded now."""
-        ...
-
-    async def replace(self, refused: ReadOnlyCredentials) -> ReadOnlyCredentials:
-        """Other credentials than these, which AWS refused; the same where there are no others. Errors as `current`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +35,7 @@ class _Loaded:
 
 
 class CredentialChain:
-    """Implements `CredentialSource` with botocore's default chain. One per process."""
+    """The credentials that a transport signs with, from botocore's default chain. One per process."""
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from botocore.credentials import ReadOnlyCredentials
 from yarl import URL
 
 import chaski_core
-from chaski_aws.http.credentials import CredentialSource
+from chaski_aws.http.credentials import CredentialChain
 from chaski_aws.http.endpoints import Endpoint
 from chaski_aws.http.responses import CANCELLED, OK, CallFailure, FailureKind, Response, parse_response
 from chaski_aws.http.retry import RetryBudget
@@ -61,7 +61,7 @@ class AwsTransport:
     def __init__(
         self,
         endpoint: Endpoint,
-        credentials: CredentialSource,
+        credentials: CredentialChain,
         *,
         on_request: OnRequest = ignore_request,
         chance: Callable[[], float] = random.random,

@@ -69,15 +69,12 @@ def dynamodb_local() -> Iterator[str]:
     server.stop()
 
 
-class Brief:
+class Brief(AwsTransport):
     """Calls with a short timeout for each try."""
 
-    def __init__(self, transport: AwsTransport) -> None:
-        self._transport = transport
-
     async def call(self, action: str, fields: Mapping[str, Any], limits: CallLimits = DEFAULT_LIMITS) -> Any:
-        """Implements `Caller.call`."""
-        return await self._transport.call(action, fields, CallLimits(RESPONSE_SECONDS, limits.response_bytes))
+        """As `AwsTransport.call`, with the limit on bytes only."""
+        return await super().call(action, fields, CallLimits(RESPONSE_SECONDS, limits.response_bytes))
 
 
 @dataclass
@@ -100,7 +97,7 @@ async def faulty_store(url: str) -> AsyncIterator[Store]:
     async with AsyncExitStack() as stack:
         await proxy.start()
         stack.push_async_callback(proxy.close)
-        through = AwsTransport(
+        through = Brief(
             Endpoint(DYNAMODB, proxy.url, "us-east-1"),
             FixedCredentials(),
             on_request=lambda action, result: requests.append((action, result)),
@@ -112,8 +109,8 @@ async def faulty_store(url: str) -> AsyncIterator[Store]:
         await behind.call("CreateTable", table_definition(table))
         yield Store(
             proxy,
-            DynamoDeadLetters(Brief(through), table, 30, clock),
-            DynamoAttemptRecords(Brief(through), table, clock),
+            DynamoDeadLetters(through, table, 30, clock),
+            DynamoAttemptRecords(through, table, clock),
             DynamoDeadLetters(behind, table, 30, clock),
             DynamoAttemptRecords(behind, table, clock),
             requests,

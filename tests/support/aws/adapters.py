@@ -2,11 +2,14 @@
 
 from botocore.credentials import ReadOnlyCredentials
 
+from chaski_aws.http.credentials import CredentialChain
 
-class FixedCredentials:
+
+class FixedCredentials(CredentialChain):
     """Credentials that never change, for emulators that check none."""
 
     def __init__(self, credentials: ReadOnlyCredentials | None = None) -> None:
+        super().__init__()
         self._credentials = credentials or ReadOnlyCredentials("AKIAANY", "any-secret", None)
 
     async def current(self) -> ReadOnlyCredentials:

@@ -6,22 +6,22 @@ from itertools import islice
 from typing import Any
 
 from chaski_aws.dynamodb.items import dead_letter_items
-from chaski_aws.dynamodb.queries import Caller
 from chaski_aws.dynamodb.table import Item
+from chaski_aws.http.transport import AwsTransport
 from chaski_core.dead_letter import DeadLetter
 
 _BATCH_ITEMS = 25  # limit of BatchWriteItem
 _CONCURRENT_CALLS = 4
 
 
-async def fill(caller: Caller, table: str, dead_letters: Iterable[DeadLetter], retention_days: int) -> None:
+async def fill(transport: AwsTransport, table: str, dead_letters: Iterable[DeadLetter], retention_days: int) -> None:
     """Writes dead letters to a table that has none of them. Most of the time is the emulator's."""
     items = _items(dead_letters, retention_days)
 
     async def write() -> None:
         while chunk := list(islice(items, _BATCH_ITEMS)):
             request: dict[str, Any] = {"RequestItems": {table: [{"PutRequest": {"Item": item}} for item in chunk]}}
-            response = await caller.call("BatchWriteItem", request)
+            response = await transport.call("BatchWriteItem", request)
             assert not response.get("UnprocessedItems"), response
 
     await asyncio.gather(*(write() for _ in range(_CONCURRENT_CALLS)))
