@@ -16,7 +16,7 @@ from chaski_runtime.process.clock import SystemClock
 from chaski_worker.delivery.attempt import Middleware
 from chaski_worker.delivery.clients import ClientCertificate, TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
-from chaski_worker.guard.addresses import AddressPolicy, AddressTables, MakeSocket, plain_socket
+from chaski_worker.guard.addresses import AddressTables, MakeSocket, plain_socket
 from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts
 from contract.delivery.targets import (
     TIMEOUT_SECONDS,
@@ -78,7 +78,7 @@ async def make_setup() -> AsyncIterator[Callable[..., DelivererSetup]]:
 
     def make(
         *rules: AllowRule | str,
-        policy: AddressPolicy | None = None,
+        policy: AddressTables | None = None,
         resolver: AbstractResolver | None = None,
         timeout: float = TIMEOUT_SECONDS,
         make_socket: MakeSocket = plain_socket,

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import pytest
 
 from chaski_core.message.envelope import HttpRequest
 from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import AllowRule
-from chaski_worker.guard.addresses import AddressPolicy, AddressTables
+from chaski_worker.guard.addresses import AddressTables
 from chaski_worker.guard.guard import Refusal, RefusalReason
 from contract.delivery.targets import OK, DelivererSetup, FakeResolver, Target, post, responding
 
@@ -89,11 +88,12 @@ async def test_a_name_that_does_not_exist_is_a_connection_error(make_setup: Make
     assert (outcome.key, outcome.detail) == ("connection", "no address for nowhere.test: Name or service not known")
 
 
-@dataclass(frozen=True)
-class RefuseListed(AddressPolicy):
-    """Refuses the given addresses, as (rule, address); a rule of "" means any."""
+class RefuseListed(AddressTables):
+    """Refuses the given addresses only, as (rule, address); a rule of "" means any."""
 
-    listed: frozenset[tuple[str, str]]
+    def __init__(self, listed: frozenset[tuple[str, str]]) -> None:
+        super().__init__()
+        self.listed = listed
 
     def refusal(self, address: str, rule: AllowRule) -> Refusal | None:
         """Refused where it is listed."""

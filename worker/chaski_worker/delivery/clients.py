@@ -22,7 +22,7 @@ from chaski_runtime.http.pool import MAX_AGE_SECONDS
 from chaski_runtime.process import descriptors
 from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
 from chaski_worker.guard import addresses
-from chaski_worker.guard.addresses import AddressPolicy, MakeSocket, plain_socket, socket_factory
+from chaski_worker.guard.addresses import AddressTables, MakeSocket, plain_socket, socket_factory
 from chaski_worker.shortage.detection import (
     BY_ERRNO,
     Shortage,
@@ -125,7 +125,7 @@ class TargetClients:
 
     def __init__(  # noqa: PLR0913 - settings, each with a reason of its own
         self,
-        policy: AddressPolicy,
+        policy: AddressTables,
         *,
         user_agent: str,
         resolver: AbstractResolver | None = None,

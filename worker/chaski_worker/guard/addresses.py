@@ -22,9 +22,9 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from aiohttp.connector import AddrInfoType
+from aiohttp import AddrInfoType
 
 from chaski_core.route.model import AllowRule
 from chaski_worker.guard.guard import Refusal, RefusalReason
@@ -131,16 +131,8 @@ def first_range(ranges: tuple[Range, ...], ip: IPAddress) -> Range | None:
     return next((each for each in ranges if ip.version == each.network.version and ip in each.network), None)
 
 
-class AddressPolicy(Protocol):
-    """Judges the addresses of the hosts that the allow-list permits."""
-
-    def refusal(self, address: str, rule: AllowRule) -> Refusal | None:
-        """Why an IP address must not be dialled under a rule; None if it may."""
-        ...
-
-
 class AddressTables:
-    """Judges by the tables: some ranges are never dialled, some only where the rule's `cidrs` cover the address.
+    """Judges the addresses of the hosts that the allow-list permits: some ranges are never dialled, some only where the rule's `cidrs` cover the address.
 
     Args:
         permit_loopback: 127.0.0.0/8 and ::1 may be dialled, for hosts that a rule allows. The unspecified addresses
@@ -252,7 +244,7 @@ def _has_source_for(family: int, address: Any) -> bool:
 
 
 def socket_factory(
-    rule: AllowRule, policy: AddressPolicy, make_socket: MakeSocket = plain_socket, ceiling: int | None = None
+    rule: AllowRule, policy: AddressTables, make_socket: MakeSocket = plain_socket, ceiling: int | None = None
 ) -> MakeSocket:
     """Makes the factory of all sockets for a rule's deliveries.
 
