@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import IO, Any
 
 from rich.console import Console
@@ -66,8 +65,3 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
 def error_lines(errors: Iterable[FieldError]) -> str:
     """The errors as indented lines."""
     return "\n".join(f"  {printable(str(error))}" for error in errors)
-
-
-def short_time(moment_ms: int) -> str:
-    """Epoch milliseconds as `2026-11-24 10:00:00Z`, for tables."""
-    return f"{datetime.fromtimestamp(moment_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,14 +1,7 @@
 """Numbers and times for people."""
 
-from datetime import UTC, datetime
-
 UNKNOWN = "\u2013"
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-
-
-def timestamp(epoch_ms: int) -> str:
-    """`2026-11-24 10:00:00Z`."""
-    return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def ago(epoch_ms: int, now_ms: int) -> str:

@@ -18,6 +18,11 @@ def timestamp(milliseconds: int) -> str:
     return f"{moment.isoformat()}.{milliseconds % 1000:03d}Z"
 
 
+def short_time(milliseconds: int) -> str:
+    """Epoch milliseconds as `2026-11-24 10:00:00Z`, for people."""
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
 def milliseconds(text: object) -> int | None:
     """Epoch milliseconds of an RFC 3339 text; None for anything that `timestamp` could not write again."""
     if not isinstance(text, str):

@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from chaski_cli.output import cell, printable, short_time, table
+from chaski_cli.output import cell, printable, table
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
-from chaski_core.timestamps import timestamp
+from chaski_core.timestamps import short_time, timestamp
 
 _CSV_COLUMNS = (
     "messageId",

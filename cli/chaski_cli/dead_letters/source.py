@@ -36,16 +36,12 @@ def open_source(location: BackendLocation) -> Iterator[DeadLetterSource]:
             yield reader
         return
     with asyncio.Runner() as runner:
-        opening = open_location(location)
-        backend = runner.run(opening.__aenter__())
+        opened = contextlib.AsyncExitStack()
+        backend = runner.run(opened.enter_async_context(open_location(location)))
         try:
             yield _BackendSource(runner, backend)
         finally:
-            runner.run(_close(opening))
-
-
-async def _close(opening: contextlib.AbstractAsyncContextManager[OpenBackend]) -> None:
-    await opening.__aexit__(None, None, None)
+            runner.run(opened.aclose())
 
 
 class _BackendSource:

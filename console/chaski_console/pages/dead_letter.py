@@ -9,6 +9,7 @@ from chaski_console.pages.layout import Chip, CurrentUser, Frame, class_chip
 from chaski_console.pages.rendering import Html, render
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.retry.ladder import ErrorNote, Reason
+from chaski_core.timestamps import short_time
 
 _MAX_DOCUMENT_CHARACTERS = 200_000
 REASONS = {
@@ -109,7 +110,7 @@ def dead_letter_view(dead_letter: DeadLetter, context: PageContext) -> DeadLette
     """The view of one dead letter."""
     at, replay = dead_letter.dead_lettered_at, dead_letter.replay
     return DeadLetterView(
-        at=formatting.timestamp(at),
+        at=short_time(at),
         ago=formatting.ago(at, context.now_ms),
         reason=dead_letter.reason.value,
         explanation=REASONS[dead_letter.reason],
@@ -123,7 +124,7 @@ def dead_letter_view(dead_letter: DeadLetter, context: PageContext) -> DeadLette
         target=dead_letter.target,
         url=dead_letter.url,
         attempts=dead_letter.attempts,
-        replayed=f"{formatting.timestamp(replay.at)} by {replay.run}" if replay else "",
+        replayed=f"{short_time(replay.at)} by {replay.run}" if replay else "",
         errors=tuple(map(_error, dead_letter.errors)),
         document=document_text(dead_letter),
         form=action_form([dead_letter], dead_letter_path(dead_letter), context) if context.may_act else None,
@@ -152,4 +153,4 @@ def dead_letter_path(dead_letter: DeadLetter) -> str:
 
 
 def _error(note: ErrorNote) -> ErrorView:
-    return ErrorView(class_chip(note.key), formatting.timestamp(note.at), note.detail, note.excerpt)
+    return ErrorView(class_chip(note.key), short_time(note.at), note.detail, note.excerpt)

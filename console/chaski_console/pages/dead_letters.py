@@ -12,6 +12,7 @@ from chaski_console.pages.layout import Chip, Frame, class_chip
 from chaski_console.pages.rendering import Html, render
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.route.validation.crd import GROUP_VERSION
+from chaski_core.timestamps import short_time
 
 _CLASSES = ("connection", "timeout", "tls", "refused", "3xx", "4xx", "5xx")
 _MAX_UNREADABLE = 10
@@ -152,7 +153,7 @@ def _select(name: str, label: str, value: str, options: list[tuple[str, str]]) -
 
 
 def _row(dead_letter: DeadLetter, now_ms: int) -> RowView:
-    timestamp = formatting.timestamp(dead_letter.dead_lettered_at)
+    timestamp = short_time(dead_letter.dead_lettered_at)
     return RowView(
         selection=selection_value(dead_letter),
         path=dead_letter_path(dead_letter),

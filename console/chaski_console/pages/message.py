@@ -5,11 +5,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from chaski_console import formatting
 from chaski_console.data.views import History
 from chaski_console.pages.layout import Chip, CurrentUser, Frame, class_colour
 from chaski_console.pages.rendering import Html, render
 from chaski_core.ports import AttemptEntry
+from chaski_core.timestamps import short_time
 
 _STATE_COLOURS = {"pending": "warn", "delivered": "good", "dead-lettered": "bad"}
 
@@ -79,7 +79,7 @@ def _attempt(entry: AttemptEntry, longest: float) -> AttemptView:
         result=Chip(result, "good" if delivered else class_colour(entry.error_class)),
         outcome=entry.outcome,
         kind="first attempt" if entry.stage == "first" else "retry",
-        at=formatting.timestamp(entry.at),
+        at=short_time(entry.at),
         milliseconds=f"{entry.duration_ms:.0f}",
         longest=f"{longest or 1:.0f}",
         took=f"{entry.duration_ms:,.0f} ms",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.timestamps import milliseconds, parse_time, timestamp
+from chaski_core.timestamps import milliseconds, parse_time, short_time, timestamp
 
 OLDEST, NEWEST = -62_135_596_800_000, 253_402_300_799_999
 
@@ -70,7 +70,11 @@ NOW = 1_764_000_000_000
     ("text", "expected"),
     [
         pytest.param("90s", NOW - 90_000, id="seconds ago"),
+        pytest.param("15m", NOW - 900_000, id="minutes ago"),
+        pytest.param("2h", NOW - 7_200_000, id="hours ago"),
+        pytest.param("7d", NOW - 604_800_000, id="days ago"),
         pytest.param("1w", NOW - 604_800_000, id="weeks ago"),
+        pytest.param("2025-11-24T16:00:00Z", NOW, id="RFC 3339"),
         pytest.param("2025-11-24T17:00:00+01:00", NOW, id="RFC 3339 with an offset"),
         pytest.param("2025-11-24", NOW - 57_600_000, id="a date is its first moment in UTC"),
     ],
@@ -85,3 +89,8 @@ def test_another_text_is_not_a_time(text: str) -> None:
     """The error has an example."""
     with pytest.raises(ValueError, match="2026-11-24T10:00:00Z"):
         parse_time(text, NOW)
+
+
+def test_people_see_times_to_the_second_in_utc() -> None:
+    """The short form names its zone."""
+    assert short_time(NOW + 999) == "2025-11-24 16:00:00Z"
