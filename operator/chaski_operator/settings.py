@@ -22,10 +22,10 @@ class PodSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerPodTemplate:
-    """The part of a worker Pod that is the same for all routes."""
+class PodTemplate:
+    """The part of a Pod of one kind that is the same for all routes."""
 
-    #: Image with `chaski-worker`.
+    #: Image with the command.
     image: str
 
     #: The kubelet's pull policy for it.
@@ -34,15 +34,13 @@ class WorkerPodTemplate:
     #: Secrets for a private registry; they must exist in the route's namespace.
     pull_secrets: tuple[str, ...] = ()
 
-    #: IAM role in the annotation of the workers' ServiceAccounts (IRSA). Pod Identity needs none.
+    #: IAM role in the annotation of the Pods' ServiceAccounts (IRSA). Pod Identity needs none.
     role_arn: str | None = None
 
-    #: Environment of the workers: region, endpoints, proxies for AWS, a trace collector.
+    #: Environment: region, endpoints, proxies for AWS, a trace collector.
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    #: Creates a NetworkPolicy for each route: ingress only for scrapes; egress only to DNS, web ports, the ports of the
-    #: route's allow rules and the Pod Identity agent. Off by default: a Service may map to another port of its Pods than
-    #: its own, and a policy applies to the Pods' port.
+    #: Creates a NetworkPolicy for the Pods of each route.
     network_policy: bool = False
 
     #: Users, DNS and CA bundle.
@@ -50,30 +48,18 @@ class WorkerPodTemplate:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolPods:
-    """The part of a replay's Pod that is the same for all replays."""
+class WorkerPodTemplate(PodTemplate):
+    """Of workers, with `chaski-worker`.
 
-    #: Image with the command `chaski`.
-    image: str
+    Their NetworkPolicy permits ingress only for scrapes; egress only to DNS, web ports, the ports of the route's allow rules
+    and the Pod Identity agent. Off by default: a Service may map to another port of its Pods than its own, and a policy
+    applies to the Pods' port.
+    """
 
-    #: The kubelet's pull policy for it.
-    pull_policy: str = "IfNotPresent"
 
-    #: Secrets for a private registry; they must exist in the route's namespace.
-    pull_secrets: tuple[str, ...] = ()
-
-    #: IAM role in the annotation of the replays' ServiceAccounts (IRSA): replays read and mark dead letters and send,
-    #: which workers may not do. Pod Identity needs none.
-    role_arn: str | None = None
-
-    #: Environment, the same as the workers'.
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-    #: Creates a NetworkPolicy for the replays of each route.
-    network_policy: bool = False
-
-    #: Users, DNS and CA bundle, the same as the workers'.
-    common: PodSettings = PodSettings()
+@dataclass(frozen=True, slots=True)
+class ToolPods(PodTemplate):
+    """Of replays, with `chaski`. Their role may read and mark dead letters and send, which workers may not do."""
 
 
 @dataclass(frozen=True, slots=True)
