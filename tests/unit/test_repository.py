@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOT_FOLDERS = ("aws", "cli", "console", "core", "embedded", "ingest", "operator", "replay", "runtime", "worker")
 PACKAGES = sorted(path for folder in ROOT_FOLDERS for path in (ROOT / folder).glob("chaski_*") if path.is_dir())
 SOURCES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
+MAX_MODULES = 9  # of a package, beside each other
 MAX_FILE_LINES = 330
 MAX_FUNCTION_LINES = 50
 MAX_PARAMETERS = 6
@@ -134,6 +136,13 @@ def test_every_package_is_in_every_list_of_packages(table: str) -> None:
         "importlinter": (names, tool["importlinter"]["root_packages"]),
     }[table]
     assert sorted(expected - set(listed)) == []
+
+
+def test_no_package_has_too_many_modules_side_by_side() -> None:
+    """At most nine; a package with more is divided into sub-packages. `__init__` is not counted."""
+    counts = Counter(relative(file.parent) for file in SOURCES if file.stem != "__init__")
+    assert {"core/chaski_core", "worker/chaski_worker", "cli/chaski_cli"} <= set(counts)  # the sources are found
+    assert {package: count for package, count in counts.items() if count > MAX_MODULES} == {}
 
 
 def test_no_file_is_too_long_to_read() -> None:
