@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import random
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -12,18 +11,15 @@ from pathlib import Path
 
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
-from rich.table import Table
 
 from campaign.evidence import Evidence
 from campaign.faults import NAMES
 from campaign.judge import duplicated, judge, not_judged
+from campaign.report import print_report, with_progress
 from campaign.run import Options, Progress, keep, run
 from campaign.violations import KINDS, Violation
 
 PER_SECOND = 120  # default number of messages
-_SHOWN = 5  # number of violations of each kind that are shown with their timeline
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,15 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(given.folder or tempfile.mkdtemp(prefix="chaski-campaign-"))
     folder.mkdir(parents=True, exist_ok=True)
     console.print(f"seed {options.seed}: {options.backend}, {options.ordering}, {options.messages} messages; {folder}")
+    progress = Progress()
     try:
-        evidence = asyncio.run(_shown(options, folder, console))
+        work = run(options, folder, console.print, progress)
+        evidence = asyncio.run(with_progress(work, console, options.messages, lambda: _state(progress)))
     except (OSError, RuntimeError, TimeoutError, ExceptionGroup) as error:
         console.print(f"[red]could not run:[/red] {error!r}; logs are in {folder}")
         return 2
     violations = judge(evidence)
     keep(folder, evidence)
     report = summary(options, evidence, violations)
-    _show(Console(), report, violations)
+    title = f"campaign {options.seed} on {options.backend}, {options.ordering}"
+    print_report(Console(), title, report, ("counts", "faults", "repeated deliveries", "ledger"), slice(40))
     if given.json:
         Path(given.json).write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     if not violations and not given.folder:
@@ -96,38 +95,9 @@ def repeat_command(options: Options) -> str:
     )
 
 
-async def _shown(options: Options, folder: Path, console: Console) -> Evidence:
-    progress = Progress()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn())
-    with Bar(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("starting", total=options.messages, detail="")
-        running = asyncio.create_task(run(options, folder, console.print, progress))
-        while not running.done():
-            detail = f"{progress.accepted} accepted, {progress.requests} requests, {progress.left} left"
-            bar.update(task, description=progress.phase, completed=progress.given, detail=detail)
-            await asyncio.wait({running}, timeout=0.5)
-        return running.result()
-
-
-def _show(console: Console, report: dict[str, object], violations: Sequence[Violation]) -> None:
-    table = Table("what", "number", title=f"campaign {report['seed']} on {report['backend']}, {report['ordering']}")
-    table.columns[1].justify = "right"
-    for name in ("counts", "faults", "repeated deliveries", "ledger", "found"):
-        table.add_section()
-        values = report[name]
-        assert isinstance(values, dict)
-        for what, number in values.items():
-            style = "bold red" if name == "found" and number else ""
-            table.add_row(f"{name}: {what}", str(number), style=style)
-    console.print(table)
-    shown: Counter[str] = Counter()
-    for each in violations:
-        shown[each.kind] += 1
-        if shown[each.kind] <= _SHOWN:
-            console.print(f"[bold red]{each.kind}[/bold red] {each.token}: {each.text}", highlight=False)
-            for line in each.lines[:40]:
-                console.print(f"    {line}", highlight=False, markup=False)
-    console.print(f"repeat: {report['repeat']}", highlight=False)
+def _state(progress: Progress) -> tuple[str, float, str]:
+    detail = f"{progress.accepted} accepted, {progress.requests} requests, {progress.left} left"
+    return progress.phase, progress.given, detail
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from campaign.evidence import Disturbance
-from campaign.machine import clock_library, fill, free_space, now
+from campaign.machine import clock_library, fill, free_space, now, set_within
 from campaign.programs import VISIBILITY_SECONDS, Program, World
 
 HOUR, DAY = 3600, 86400
@@ -227,14 +227,14 @@ class Injector:
 
     async def _lane(self, lane: int) -> None:
         for planned in schedule(self.seed, lane, self.names, self.world.programs):
-            if await self._passes(planned.gap):
+            if await set_within(self.stopping, planned.gap):
                 return
             async with self._held(planned.fault):
                 begin = now()
                 self.report(f"{planned.fault} for {planned.seconds:.1f} s")
                 await planned.fault.begin(self.world)
                 try:
-                    await self._passes(planned.seconds)
+                    await set_within(self.stopping, planned.seconds)
                 finally:
                     await planned.fault.end(self.world)
                 self.done.append(Disturbance(str(planned.fault), begin, now() + 1.0, planned.fault.offset))
@@ -246,12 +246,3 @@ class Injector:
             return
         async with fault.program.control:
             yield
-
-    async def _passes(self, seconds: float) -> bool:
-        """Waits; returns whether the faults are to stop."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.stopping.wait()
-        except TimeoutError:
-            return False
-        return True

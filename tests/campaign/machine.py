@@ -1,5 +1,6 @@
 """Helpers of the campaign for this machine: ports, clocks, a file system that can be filled."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -67,3 +68,13 @@ def free_space(folder: Path) -> None:
 def now() -> float:
     """Monotonic seconds, the same in all processes of this machine."""
     return time.monotonic()
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Waits until an event is set, at most these seconds; returns whether it is."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -6,23 +6,18 @@ import itertools
 import json
 import random
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
-from rich.table import Table
 
+from campaign.report import print_report, with_progress
 from chaos.evidence import Evidence, Violation
 from chaos.faults import KINDS as FAULTS
 from chaos.judge import KINDS, judge, most_writes
 from chaos.run import LEASE_SECONDS, ROUTES, Options, Progress, plan_of, run
-
-_SHOWN = 5  # violations of each kind that are shown with their timeline
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,14 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(f"seed {seed}: {options.routes} routes in {scope}, {options.seconds:g} s; {folder}")
     for line in plan_of(options):
         console.print(f"planned {line}")
+    progress = Progress()
     try:
-        evidence = asyncio.run(_shown(options, folder, console))
+        work = run(options, folder, console.print, progress)
+        evidence = asyncio.run(with_progress(work, console, None, lambda: _state(progress)))
     except (OSError, RuntimeError, TimeoutError, AssertionError, ExceptionGroup) as error:
         console.print(f"[red]could not run:[/red] {error!r}; logs are in {folder}")
         return 2
     violations = judge(evidence)
     report = summary(options, evidence, violations)
-    _show(Console(), report, violations)
+    print_report(Console(), f"chaos {seed}", report, ("counts", "faults", "requests hit"), slice(-40, None))
     if given.json:
         Path(given.json).write_text(json.dumps(report, indent=2))
     if not violations and not given.folder:
@@ -93,40 +90,10 @@ def repeat_command(options: Options) -> str:
     return f"make chaos SEED={options.seed} SECONDS={options.seconds:g}{routes}{lease}{faults}"
 
 
-async def _shown(options: Options, folder: Path, console: Console) -> Evidence:
-    progress = Progress()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn())
-    with Bar(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("starting", total=None, detail="")
-        running = asyncio.create_task(run(options, folder, console.print, progress))
-        while not running.done():
-            detail = (
-                f"{progress.lives} routes, {progress.steps} steps, {progress.calls} requests, {len(progress.left)} left"
-            )
-            bar.update(task, description=progress.phase, detail=detail)
-            await asyncio.wait({running}, timeout=0.5)
-        return running.result()
-
-
-def _show(console: Console, report: dict[str, object], violations: Sequence[Violation]) -> None:
-    table = Table("what", "number", title=f"chaos {report['seed']}")
-    table.columns[1].justify = "right"
-    for name in ("counts", "faults", "requests hit", "found"):
-        table.add_section()
-        values = report[name]
-        assert isinstance(values, dict)
-        for what, number in values.items():
-            style = "bold red" if name == "found" and number else ""
-            table.add_row(f"{name}: {what}", str(number), style=style)
-    console.print(table)
-    shown: Counter[str] = Counter()
-    for each in violations:
-        shown[each.kind] += 1
-        if shown[each.kind] <= _SHOWN:
-            console.print(f"[bold red]{each.kind}[/bold red] {each.what}: {each.text}", highlight=False)
-            for line in each.lines[-40:]:
-                console.print(f"    {line}", highlight=False, markup=False)
-    console.print(f"repeat: {report['repeat']}", highlight=False)
+def _state(progress: Progress) -> tuple[str, float, str]:
+    left = len(progress.left)
+    detail = f"{progress.lives} routes, {progress.steps} steps, {progress.calls} requests, {left} left"
+    return progress.phase, 0, detail
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from campaign.machine import clock_library, now
+from campaign.machine import clock_library, now, set_within
 from campaign.programs import Program
 from chaos.evidence import Call
 from chaos.gate import Gate, Mode, Treatment, aws_refusal, refusal
@@ -265,19 +265,10 @@ class Injector:
     async def _lane(self, lane: int) -> None:
         chance = random.Random(f"{self.seed}/injector/{lane}")
         for planned in schedule(self.seed, lane, self.names, self.world.lease_seconds):
-            if await self._passes(planned.gap):
+            if await set_within(self.stopping, planned.gap):
                 return
             begin = now()
             async with KINDS[planned.name].inject(self.world, chance) as hit:
                 self.report(f"{planned.name} for {planned.seconds:.1f} s: {hit}")
-                await self._passes(planned.seconds)
+                await set_within(self.stopping, planned.seconds)
             self.done.append((f"{planned.name}: {hit}", begin, now()))
-
-    async def _passes(self, seconds: float) -> bool:
-        """Waits; returns whether the faults are to stop."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.stopping.wait()
-        except TimeoutError:
-            return False
-        return True
