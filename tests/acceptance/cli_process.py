@@ -15,6 +15,8 @@ import orjson
 import pytest
 from aiohttp import web
 
+from support.serving import served_app
+
 T = TypeVar("T")
 CHASKI = Path(sys.executable).with_name("chaski")
 START_SECONDS = 90.0
@@ -167,14 +169,9 @@ async def target() -> AsyncIterator[Target]:
     made = Target()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", made._answer)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    try:
+    async with served_app(app, cancel_handlers=True) as url:
+        made.url = f"{url}/"
         yield made
-    finally:
-        await runner.cleanup()
 
 
 def write_route(folder: Path, target_url: str, **spec: Any) -> Path:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from support.processes.collector import Seen, collector
 from support.processes.dev import dev_server, route, wait_until
+from support.serving import served_app
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 RETRY = {
@@ -39,14 +40,9 @@ async def target() -> AsyncIterator[Target]:
     made = Target()
     app = web.Application()
     app.router.add_post("/{any:.*}", made.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    try:
+    async with served_app(app) as url:
+        made.url = f"{url}/"
         yield made
-    finally:
-        await runner.cleanup()
 
 
 async def send(base: str, url: str, **headers: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from chaski_aws.http.credentials import CredentialChain
+from support.serving import served_app
 
 _STS_ANSWER = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
 <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>AKWEB{count}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>
@@ -60,12 +61,8 @@ async def credential_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     app = web.Application()
     app.router.add_post("/", served.sts)
     app.router.add_get("/v1/credentials", served.container)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    served.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield served
-    await runner.cleanup()
+    async with served_app(app) as served.url:
+        yield served
 
 
 async def test_web_identity_of_a_service_account(

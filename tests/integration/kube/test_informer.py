@@ -15,6 +15,7 @@ from chaski_runtime.kube.informer import Informer, Key
 from chaski_runtime.process.clock import SystemClock
 from support.kube.api_server import KubeApi as Server
 from support.kube.fake_server import TRANSPORTS, TransportType
+from support.serving import served_app
 from support.until import until
 
 LABEL = {"watched": "yes"}
@@ -213,10 +214,5 @@ async def served(server: ScriptedServer) -> AsyncIterator[KubeAccess]:
     """Serves it, and returns the access to it."""
     app = web.Application()
     app.router.add_get("/things", server.respond)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield KubeAccess(f"http://127.0.0.1:{runner.addresses[0][1]}", "default")
-    finally:
-        await runner.cleanup()
+    async with served_app(app) as url:
+        yield KubeAccess(url, "default")

@@ -14,6 +14,7 @@ from aiohttp import web
 from chaski_runtime.kube.config import KubeAccess, kube_access
 from chaski_runtime.kube.official import OfficialTransport
 from chaski_runtime.kube.transport import AiohttpTransport, Transport
+from support.serving import served_app
 
 EXEC_API = "client.authentication.k8s.io/v1"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -26,13 +27,8 @@ async def serving(handler: Handler, context: ssl.SSLContext | None = None, port:
     """Serves one handler for all paths; returns the server's URL."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context, reuse_address=True).start()
-    try:
-        yield f"{'https' if context else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with served_app(app, context, port=port) as url:
+        yield url
 
 
 def tls(certificate: Path, key: Path) -> ssl.SSLContext:

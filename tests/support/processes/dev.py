@@ -23,6 +23,15 @@ CHASKI = Path(sys.executable).with_name("chaski")
 START_SECONDS = 90.0
 
 
+def ready_entry(log: bytes) -> dict[str, Any] | None:
+    """The log line with which a process says that it is ready; None while there is none."""
+    for line in log.splitlines():
+        if b'"ready"' in line and line.endswith(b"}"):
+            entry: dict[str, Any] = orjson.loads(line)
+            return entry
+    return None
+
+
 class DevServer:
     """`chaski dev` on one data folder. Its ports stay the same over restarts, so that producers find it again."""
 
@@ -100,11 +109,7 @@ class DevServer:
         assert self._process is not None
         text = self.log.read_bytes()[begin:]
         assert self._process.returncode is None, text.decode()
-        for line in text.splitlines():
-            if b'"ready"' in line and line.endswith(b"}"):
-                entry: dict[str, Any] = orjson.loads(line)
-                return entry
-        return None
+        return ready_entry(text)
 
 
 @contextlib.asynccontextmanager

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import orjson
-
 from chaski_aws.dynamodb.store import DynamoDeadLetters
 from chaski_aws.http.endpoints import DYNAMODB, SQS, Endpoint
 from chaski_aws.http.transport import AwsTransport
@@ -24,6 +22,7 @@ from chaski_core.route.resolved_document import resolved_yaml
 from chaski_runtime.process.clock import SystemClock
 from support.aws.adapters import FixedCredentials
 from support.operator.provisioning import boto, provision
+from support.processes.dev import ready_entry
 
 BIN = Path(sys.executable).parent
 START_SECONDS = 90.0  # seven processes start at once on two busy cores
@@ -144,11 +143,7 @@ class Service:
         assert self._process is not None
         text = self.log.read_bytes()[begin:]
         assert self._process.returncode is None, text.decode()
-        for line in text.splitlines():
-            if b'"ready"' in line and line.endswith(b"}"):
-                entry: dict[str, Any] = orjson.loads(line)
-                return entry
-        return None
+        return ready_entry(text)
 
 
 @dataclass(frozen=True)

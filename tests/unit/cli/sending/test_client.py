@@ -13,6 +13,7 @@ from aiohttp import web
 from chaski_cli.sending.client import Destination, IngestClient
 from chaski_cli.sending.lines import Line
 from chaski_runtime.process.command_error import CommandError, ExitCode
+from support.serving import served_app
 
 PATH = "/v1/routes/default/first/messages"
 ACCEPTED = {"status": 202}
@@ -58,15 +59,8 @@ async def client(
     app = web.Application()
     app.router.add_post(PATH, fake.respond)
     app.router.add_post(PATH + ":batch", fake.respond)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with aiohttp.ClientSession() as http:
-            base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            yield IngestClient(http, Destination(base, "default/first", retry_seconds), lambda _: None), fake
-    finally:
-        await runner.cleanup()
+    async with served_app(app) as base, aiohttp.ClientSession() as http:
+        yield IngestClient(http, Destination(base, "default/first", retry_seconds), lambda _: None), fake
 
 
 def lines(*subjects: str) -> list[Line]:

@@ -16,14 +16,16 @@ from chaski_cli.sending.file import FileOptions, Tally, _send_lines
 from chaski_cli.sending.input import open_input
 from chaski_cli.sending.lines import MAX_CHUNK_LINES, Selection
 from chaski_runtime.process.command_error import CommandError
+from support.serving import served_app
 
 LINE = b'{"id":"m","subject":"s","body":{"url":"http://127.0.0.1:9/"}}\n'
 
 ALL = FileOptions(Selection("r"))
 
 
-async def ingest_that_ends_after(accepted_requests: int) -> tuple[web.AppRunner, str]:
-    """An ingest that accepts that number of requests, then returns 404; with its URL."""
+@contextlib.asynccontextmanager
+async def ingest_that_ends_after(accepted_requests: int) -> AsyncIterator[str]:
+    """The URL of an ingest that accepts that number of requests, then returns 404."""
     seen = 0
 
     async def answer(request: web.Request) -> web.Response:
@@ -36,10 +38,8 @@ async def ingest_that_ends_after(accepted_requests: int) -> tuple[web.AppRunner,
 
     app = web.Application(client_max_size=2**24)
     app.router.add_post("/v1/routes/default/first/messages:batch", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with served_app(app) as url:
+        yield url
 
 
 async def sent(
@@ -61,13 +61,8 @@ async def ingest(answer: Callable[[list[bytes]], Awaitable[bytes]]) -> AsyncIter
 
     app = web.Application(client_max_size=2**24)
     app.router.add_post("/v1/routes/default/first/messages:batch", handle)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with served_app(app, cancel_handlers=True) as url:
+        yield url
 
 
 def text(*subjects: str) -> bytes:
@@ -137,12 +132,9 @@ async def test_a_pipe_is_read_to_its_end_only_if_rejected_lines_are_written(tmp_
 
 async def test_lines_accepted_before_a_rejection_are_reported(tmp_path: Path) -> None:
     """The first request's lines count as accepted, all others are rejected with the reason."""
-    runner, url = await ingest_that_ends_after(1)
     (tmp_path / "messages.ndjson").write_bytes(LINE * (2 * MAX_CHUNK_LINES + 1))
-    try:
+    async with ingest_that_ends_after(1) as url:
         tally = await sent(url, tmp_path / "messages.ndjson")
-    finally:
-        await runner.cleanup()
     assert tally.accepted == MAX_CHUNK_LINES
     assert [entry.number for entry in tally.rejected] == list(range(MAX_CHUNK_LINES + 1, 2 * MAX_CHUNK_LINES + 2))
     assert all("route not found" in entry.reason for entry in tally.rejected)
@@ -151,10 +143,7 @@ async def test_lines_accepted_before_a_rejection_are_reported(tmp_path: Path) ->
 
 async def test_a_rejection_of_the_first_request_is_an_error(tmp_path: Path) -> None:
     """Nothing was accepted."""
-    runner, url = await ingest_that_ends_after(0)
     (tmp_path / "messages.ndjson").write_bytes(LINE)
-    try:
+    async with ingest_that_ends_after(0) as url:
         with pytest.raises(CommandError, match="route not found"):
             await sent(url, tmp_path / "messages.ndjson")
-    finally:
-        await runner.cleanup()

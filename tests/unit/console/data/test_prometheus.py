@@ -9,6 +9,7 @@ from aiohttp import web
 
 from chaski_console.data.prometheus import PrometheusRates
 from chaski_console.data.views import RouteRates
+from support.serving import served_app
 from unit.console.fakes import FixedClock
 
 FIGURES = {
@@ -54,13 +55,8 @@ async def served(server: FakePrometheus) -> AsyncIterator[str]:
     """Yields its URL."""
     app = web.Application()
     app.router.add_get("/api/v1/query", server.respond)
-    runner = web.AppRunner(app, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    finally:
-        await runner.cleanup()
+    async with served_app(app) as url:
+        yield f"{url}/"
 
 
 async def test_rates_are_queried_by_route_and_cached() -> None:

@@ -245,9 +245,8 @@ async def test_journal_entries_of_a_failed_commit_are_written_later(
     await broker.close()
 
 
-@pytest.mark.promise(1)
-async def test_write_error_lasts_until_the_largest_message_can_be_stored(tmp_path: Path, clock: SteppedClock) -> None:
-    """A little free space is not enough; the probe detects enough space without traffic."""
+async def limited_queue(folder: Path, clock: SteppedClock) -> tuple[EmbeddedBroker, EmbeddedQueue, dict[str, int]]:
+    """A broker whose next connections take `limit["pages"]` pages of the disk at most, and one of its queues."""
     limit = {"pages": 10_000}
 
     def connect(file: Path) -> sqlite3.Connection:
@@ -255,8 +254,14 @@ async def test_write_error_lasts_until_the_largest_message_can_be_stored(tmp_pat
         connection.execute(f"PRAGMA max_page_count = {limit['pages']}")
         return connection
 
-    broker = await EmbeddedBroker.open(tmp_path, clock, connect=connect)
-    queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
+    broker = await EmbeddedBroker.open(folder, clock, connect=connect)
+    return broker, broker.queue(await broker.create_queue("q.fifo", FIFO)), limit
+
+
+@pytest.mark.promise(1)
+async def test_write_error_lasts_until_the_largest_message_can_be_stored(tmp_path: Path, clock: SteppedClock) -> None:
+    """A little free space is not enough; the probe detects enough space without traffic."""
+    broker, queue, limit = await limited_queue(tmp_path, clock)
     assert broker.write_error() is None
     used = (await broker.run(lambda work: work.read("PRAGMA page_count")))[0][0]
     limit["pages"] = used + 10
@@ -278,15 +283,7 @@ async def test_write_error_lasts_until_the_largest_message_can_be_stored(tmp_pat
 @pytest.mark.promise(2)
 async def test_late_journal_entries_do_not_block_deletes(tmp_path: Path, clock: SteppedClock) -> None:
     """Deletes free space: they do not fail with the late entries, which are stored afterwards."""
-    limit = {"pages": 10_000}
-
-    def connect(file: Path) -> sqlite3.Connection:
-        connection = schema.connect(file)
-        connection.execute(f"PRAGMA max_page_count = {limit['pages']}")
-        return connection
-
-    broker = await EmbeddedBroker.open(tmp_path, clock, connect=connect)
-    queue = broker.queue(await broker.create_queue("q.fifo", FIFO))
+    broker, queue, limit = await limited_queue(tmp_path, clock)
     journal = EmbeddedBackend(broker).journal
     for n in range(20):
         await queue.send([OutgoingMessage(b"x" * 60_000, "g", f"m{n}")])

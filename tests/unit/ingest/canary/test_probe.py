@@ -13,6 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from chaski_ingest.canary.probe import SUBJECT, Canary, CanaryConfig, parse_routes
 from support.metric_pages import value
+from support.serving import served_app
 from unit.console.fakes import FixedClock
 
 ROUTE = ("n", "r")
@@ -45,13 +46,8 @@ async def served(ingest: Ingest, tls: ssl.SSLContext | None = None) -> AsyncIter
     """Serves an ingest and yields its URL."""
     app = web.Application()
     app.router.add_post("/{any:.*}", ingest.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    try:
-        yield f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with served_app(app, tls) as url:
+        yield url
 
 
 async def run_until(canary: Canary, name: str, wanted: float, **labels: str) -> None:

@@ -11,6 +11,7 @@ from chaski_operator.pods.metrics_client import Scraper, pod_endpoint
 from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_runtime.process import health
 from chaski_worker.metrics import WorkerMetrics
+from support.serving import served_app
 from unit.operator.pods.test_worker_metrics import page, reading
 
 
@@ -35,11 +36,8 @@ async def pods() -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_get("/{kind}", respond)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    async with served_app(app) as url:
+        yield url
 
 
 async def test_pods_without_a_valid_response_are_unresponsive(pods: str) -> None:
