@@ -21,6 +21,7 @@ from chaski_runtime.http.framing import ReceivedResponse
 from chaski_runtime.http.pool import MAX_AGE_SECONDS, Pool, PooledConnection
 from chaski_runtime.http.request import Headers, Origin, origin_of, request_head
 
+_AGENT, _AGENT_CHARACTERS = "user-agent", len("user-agent")
 _NOT_COMPRESSED = ("Accept-Encoding", "identity")
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})  # without a body they send no Content-Length; other methods send 0
 _REMEMBERED_ORIGINS = 256  # of one client; it has several only where a rule covers many hosts
@@ -101,7 +102,7 @@ class Client:
         origin = self._origin(url.scheme, url.host, url.port)
         method = method.upper()
         head = self._head(method, url, origin, headers, body)
-        connection = await self._pool.take(origin)
+        connection = self._pool.take_idle(origin) or await self._pool.connect(origin)
         try:
             received = await connection.http.send(head + body if body else head, without_body=method == "HEAD")
         except BaseException:
@@ -118,7 +119,8 @@ class Client:
         if (proxy := origin.forwarding) is not None:
             target = str(url)
             headers = [*proxy.headers, *headers]
-        named = "user-agent" in [name.lower() for name, _ in headers]
+        # The length is compared first: this runs for each header of each request.
+        named = [name for name, _ in headers if len(name) == _AGENT_CHARACTERS and name.lower() == _AGENT]
         own = (_NOT_COMPRESSED,) if named else (self._user_agent, _NOT_COMPRESSED)
         return request_head(f"{method} {target}", (("Host", origin.authority), *own, *headers), _length(method, body))
 

@@ -87,8 +87,8 @@ class HttpConnection(asyncio.Protocol):
                     raise response.error
                 return
             self._resume()
-            self._arrival = self._loop.create_future()
-            await self._arrival
+            arrival = self._arrival = self._loop.create_future()
+            await arrival
 
     @property
     def reusable(self) -> bool:
@@ -151,32 +151,34 @@ class HttpConnection(asyncio.Protocol):
         phase = self._reader.phase
         if phase is _HEAD_PHASE:
             return
-        self._answer()
+        if self._state is _HEAD:
+            self._answer()
         if phase is not _COMPLETE_PHASE:
             self._wake()
             if len(self._response.body) > _BUFFERED_BYTES and self._transport is not None and not self._paused:
                 self._paused = True
                 self._transport.pause_reading()
         elif self._reader.keep_alive:
-            self._resume()
+            if self._paused:
+                self._resume()
             self._response.ended = True
             self._state = _IDLE
-            self._wake()
+            if self._arrival is not None:
+                self._wake()
         else:
             self._end(None)
 
     def _answer(self) -> None:
         """The headers are complete: they count whatever the body is."""
-        if self._state is _HEAD:
-            self._state = _BODY
-            if self._head is not None and not self._head.done():
-                self._head.set_result(self._response)
+        self._state = _BODY
+        if self._head is not None and not self._head.done():
+            self._head.set_result(self._response)
 
     def _end(self, error: Exception | None) -> None:
         """Closes the connection; `error` is that of the response under way, unless it is complete."""
         if self._state is _CLOSED:
             return
-        if self._reader.phase is not _HEAD_PHASE:
+        if self._state is _HEAD and self._reader.phase is not _HEAD_PHASE:
             self._answer()
         state, self._state = self._state, _CLOSED
         if state is _HEAD and self._head is not None and not self._head.done():
@@ -189,8 +191,9 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
     def _wake(self) -> None:
-        if self._arrival is not None and not self._arrival.done():
-            self._arrival.set_result(None)
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None and not arrival.done():
+            arrival.set_result(None)
 
     def _resume(self) -> None:
         if self._paused and self._transport is not None:

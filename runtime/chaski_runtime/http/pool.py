@@ -74,15 +74,8 @@ class Pool:
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def take(self, origin: Origin) -> PooledConnection:
-        """A connection to an origin: an idle or a new one.
-
-        Args:
-            origin: only connections to it are taken.
-
-        Raises:
-            HttpError, OSError: the connection could not be opened.
-        """
+    def take_idle(self, origin: Origin) -> PooledConnection | None:
+        """An idle connection to an origin; None where there is none."""
         idle = self._idle.get(origin)
         now = self._loop.time()
         while idle:
@@ -94,8 +87,12 @@ class Pool:
             ):
                 return connection
             connection.close()
+        return None
+
+    async def connect(self, origin: Origin) -> PooledConnection:
+        """A new connection to an origin. Raises HttpError or OSError where it can't be opened."""
         # Counted from before the lookup of the name.
-        retires_at = now + self._max_age_seconds * (1 - _AGE_SPREAD * self._random())
+        retires_at = self._loop.time() + self._max_age_seconds * (1 - _AGE_SPREAD * self._random())
         return PooledConnection(self, origin, await self._connector.connect(origin, self._connect_seconds), retires_at)
 
     def release(self, connection: PooledConnection) -> None:

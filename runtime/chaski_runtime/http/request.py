@@ -72,8 +72,7 @@ def request_head(start: str, headers: Headers, length: int | None) -> bytes:
     lines = [f"{start} HTTP/1.1", *[f"{name}: {value}" for name, value in headers]]
     if length is not None:
         lines.append(f"Content-Length: {length}")
-    text = "\r\n".join(lines)
-    breaks = len(lines) - 1
-    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
+    text = "".join(lines)
+    if "\n" in text or "\r" in text or "\0" in text:
         raise ValueError("a line of the request contains a line break or a NUL")
-    return f"{text}\r\n\r\n".encode("ascii")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")

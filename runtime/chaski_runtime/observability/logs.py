@@ -29,7 +29,25 @@ LEVELS = {
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 Format = Literal["json", "console"]
-Render = Callable[[dict[str, Any]], bytes]  # fields -> line, newline included
+
+
+class CommonFields:
+    """Fields that many lines share, written as JSON only once. Don't change them."""
+
+    __slots__ = ("fields", "json")
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.fields = fields
+        #: After a comma and without braces; None where UTF-8 can't represent a text.
+        self.json: bytes | None
+        try:
+            self.json = b"," + orjson.dumps(fields)[1:-1] if fields else b""
+        except orjson.JSONEncodeError:
+            self.json = None
+
+
+NO_COMMON_FIELDS = CommonFields({})
+Render = Callable[[dict[str, Any], CommonFields], bytes]  # a line's own fields, its others -> line, newline included
 
 
 class Logs:
@@ -94,7 +112,7 @@ def configure(
         raise ValueError(f'"{level}" is not a log level; use debug, info, warning or error')
     out = sys.stdout.fileno() if descriptor is None else descriptor
     render = json_renderer(service) if format == "json" else console_renderer(colour=os.isatty(out))
-    writer = LineWriter(out, drop_line=lambda dropped: render(_drop_fields(dropped)))
+    writer = LineWriter(out, drop_line=lambda dropped: render(_drop_fields(dropped), NO_COMMON_FIELDS))
     logs = Logs(writer, render, number)
     logs.take_over_logging()
     return logs
@@ -103,14 +121,17 @@ def configure(
 def json_renderer(service: str) -> Render:
     """Lines of JSON that name the service."""
     fixed = {"service.name": service, "service.version": __version__}
+    end = b"," + orjson.dumps(fixed, option=orjson.OPT_APPEND_NEWLINE)[1:]
 
-    def render(fields: dict[str, Any]) -> bytes:
-        fields |= fixed
+    def render(fields: dict[str, Any], common: CommonFields) -> bytes:
         try:
-            return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+            if common.json is not None:
+                return b"".join((orjson.dumps(fields)[:-1], common.json, end))
         except orjson.JSONEncodeError:  # an unusual value in an event's own fields; a lone surrogate in a text
-            safe = {name: str(value).encode("utf-8", "backslashreplace").decode() for name, value in fields.items()}
-            return orjson.dumps(safe, option=orjson.OPT_APPEND_NEWLINE)
+            pass
+        every = {**fields, **common.fields, **fixed}
+        safe = {name: str(value).encode("utf-8", "backslashreplace").decode() for name, value in every.items()}
+        return orjson.dumps(safe, option=orjson.OPT_APPEND_NEWLINE)
 
     return render
 
@@ -119,7 +140,8 @@ def console_renderer(*, colour: bool) -> Render:
     """Lines for people: time, level, event, message."""
     marks = {"warn": "\x1b[33m", "error": "\x1b[31m", "fatal": "\x1b[31m", "debug": "\x1b[2m"} if colour else {}
 
-    def render(fields: dict[str, Any]) -> bytes:
+    def render(fields: dict[str, Any], common: CommonFields) -> bytes:
+        fields = {**common.fields, **fields}
         level = fields["log.level"]
         mark = marks.get(level, "")
         event = _event_text(fields).translate(_CONTROLS)
@@ -180,6 +202,6 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._writer.write(self._render(record_fields(record)))
+            self._writer.write(self._render(record_fields(record), NO_COMMON_FIELDS))
         except Exception:  # noqa: BLE001 - a line that can't be made must not stop the work that it describes
             self.handleError(record)

@@ -3,8 +3,12 @@
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 
 _RESERVE_BYTES = 4_096
+# CLOCK_BOOTTIME where the system has it: CLOCK_MONOTONIC stands still during a suspend (clock_gettime(2)), and a worker that
+# slept must not assume that it still holds its messages.
+_monotonic = partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 
 
 class SystemClock:
@@ -15,12 +19,8 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        """Seconds that count on while the process is stopped or the machine sleeps.
-
-        CLOCK_BOOTTIME where the system has it: CLOCK_MONOTONIC stands still during a suspend (clock_gettime(2)), and a
-        worker that slept must not assume that it still holds its messages.
-        """
-        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+        """Seconds that count on while the process is stopped or the machine sleeps."""
+        return _monotonic()
 
 
 class RandomBytes:

@@ -97,6 +97,9 @@ class CorrectedClock:
     def __init__(self, clock: Clock) -> None:
         """`clock`: this machine's."""
         self._clock = clock
+        self.monotonic = (
+            clock.monotonic
+        )  # seconds of the machine's monotonic clock; read several times for each message
         self._anchor: Anchor | None = None
         self._last_date = ""
         self._warned = False
@@ -106,7 +109,7 @@ class CorrectedClock:
         wall = self._clock.now_ms()
         if self._anchor is None:
             return wall
-        now = time_at(self._anchor, wall, self._clock.monotonic())
+        now = time_at(self._anchor, wall, self.monotonic())
         if (now != wall) is not self._warned:
             self._warn(now - wall)
         return now
@@ -114,10 +117,6 @@ class CorrectedClock:
     def seconds(self) -> float:
         """As `now_ms`, epoch seconds."""
         return self.now_ms() / 1000
-
-    def monotonic(self) -> float:
-        """Seconds of the machine's monotonic clock."""
-        return self._clock.monotonic()
 
     def offset_seconds(self) -> float | None:
         """Seconds that are added to the wall clock now; 0 while it is right; None before the first response."""
@@ -138,7 +137,7 @@ class CorrectedClock:
         if parsed is None:
             return
         self._last_date = date
-        monotonic = self._clock.monotonic()
+        monotonic = self.monotonic()
         round_trip = max(0.0, monotonic - sent) * 1000
         self._anchor = learn(self._anchor, Sample(parsed, round_trip, self._clock.now_ms(), monotonic, decisive))
         self.now_ms()  # logs a change even if the time is not read

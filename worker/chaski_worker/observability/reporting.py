@@ -18,7 +18,8 @@ from chaski_core.retry.outcome import Outcome, class_of_key
 from chaski_core.route.model import Route
 from chaski_core.timestamps import timestamp
 from chaski_core.values import message_value
-from chaski_runtime.observability.logs import ECS_VERSION, LEVELS, Logs
+from chaski_runtime.observability.logs import ECS_VERSION, CommonFields, Logs
+from chaski_runtime.observability.metrics.subject_groups import NONE as NO_GROUP
 from chaski_runtime.observability.metrics.subject_groups import SubjectGroups
 from chaski_worker.delivery.attempt import AttemptResult
 from chaski_worker.delivery.triage import Deliverable, Stage
@@ -128,6 +129,8 @@ class Reporter:
         self._metrics.repeats.add((self._namespace, self._name, self._route.queue_for(message.group_id).name, stage))
 
     def _group(self, subject: str, metadata: Metadata | None) -> str:
+        if self._route.subject_group is None:
+            return NO_GROUP
         return self._groups.label(subject, metadata.producer if metadata else None, self._clock.monotonic())
 
     def _report(
@@ -149,7 +152,7 @@ class Reporter:
             method=method if isinstance(method, str) else "POST",
             url=url if isinstance(url, str) else "",
             outcome=result.outcome,
-            next="" if result.outcome.delivered else describe(decision, self._clock.now_ms()),
+            next="" if result.outcome.error_class is None else describe(decision, self._clock.now_ms()),
             traceparent=envelope.metadata.traceparent if envelope.metadata else None,
             content=redacted_content(envelope.body, self._content_characters) if self._content_characters else "",
         )
@@ -174,13 +177,9 @@ def describe(decision: Delivered | Retry | GiveUp, now_ms: int) -> str:
 
 
 def write_line(logs: Logs, report: AttemptReport) -> None:
-    """Logs an attempt that has just ended: as info where it was delivered, else as a warning.
-
-    A line takes 2.8 µs of the 140 to 155 µs of CPU of a delivered message. It is rendered as every other line is: filling a
-    prepared template saved 0.7 µs (loops of 100,000 lines, Python 3.11).
-    """
-    if logs.is_enabled(logging.INFO if report.outcome.delivered else logging.WARNING):
-        logs.write(logs.render(attempt_fields(report, time.time_ns() // 1_000_000)))
+    """Logs an attempt that has just ended: as info where it was delivered, else as a warning."""
+    if logs.is_enabled(logging.WARNING if report.outcome.error_class else logging.INFO):
+        logs.write(logs.render(_own_fields(report, time.time_ns() // 1_000_000), _common_fields(report)))
 
 
 def journal_entry(report: AttemptReport) -> AttemptEntry:
@@ -209,30 +208,22 @@ def attempt_fields(report: AttemptReport, now_ms: int) -> dict[str, Any]:
         report: the attempt.
         now_ms: epoch milliseconds at its end.
     """
+    return _own_fields(report, now_ms) | _common_fields(report).fields
+
+
+def _own_fields(report: AttemptReport, now_ms: int) -> dict[str, Any]:
     outcome = report.outcome
-    delivered = outcome.delivered
+    delivered = outcome.error_class is None
     fields: dict[str, Any] = {
         "@timestamp": timestamp(now_ms),
-        "log.level": LEVELS[logging.INFO if delivered else logging.WARNING],
-        "message": attempt_message(report),
-        "ecs.version": ECS_VERSION,
-        "event.action": "delivery",
-        "event.category": ["web"],
-        "event.outcome": "success" if delivered else "failure",
+        "log.level": "info" if delivered else "warn",
+        "message": "delivered" if delivered else attempt_message(report),
         "event.duration": round(outcome.duration_seconds * 1e9),
-        "http.request.method": report.method,
-        "labels.namespace": report.namespace,
-        "labels.route": report.route,
-        "labels.queue": report.queue,
-        "labels.target": outcome.target,
         "chaski.message.id": report.message_id,
         "chaski.id": report.id,
         "chaski.subject": report.subject,
         "chaski.attempt.number": report.number,
-        "chaski.attempt.stage": report.stage,
-        "chaski.attempt.outcome": outcome.label,
     }
-    add_url(fields, report.url)
     if outcome.status is not None:
         fields["http.response.status_code"] = outcome.status
     if not delivered:
@@ -247,20 +238,53 @@ def attempt_fields(report: AttemptReport, now_ms: int) -> dict[str, Any]:
     return fields
 
 
-def attempt_message(report: AttemptReport) -> str:
-    """One attempt as a text."""
+def _common_fields(report: AttemptReport) -> CommonFields:
     outcome = report.outcome
-    if outcome.delivered:
-        return "delivered"
+    return _remembered_fields(
+        report.namespace,
+        report.route,
+        report.queue,
+        report.stage,
+        report.method,
+        report.url,
+        outcome.target,
+        outcome.label,
+    )
+
+
+@functools.lru_cache(_REMEMBERED_URLS)
+def _remembered_fields(  # noqa: PLR0913, PLR0917 - the key of the cache: a bundle would have to be made each time
+    namespace: str, route: str, queue: str, stage: str, method: str, url: str, target: str, outcome: str
+) -> CommonFields:
+    """What the lines of attempts to one URL share."""
+    fields: dict[str, Any] = {
+        "ecs.version": ECS_VERSION,
+        "event.action": "delivery",
+        "event.category": ["web"],
+        "event.outcome": "success" if outcome == "delivered" else "failure",
+        "http.request.method": method,
+        "labels.namespace": namespace,
+        "labels.route": route,
+        "labels.queue": queue,
+        "labels.target": target,
+        "chaski.attempt.stage": stage,
+        "chaski.attempt.outcome": outcome,
+    }
+    add_url(fields, url)
+    return CommonFields(fields)
+
+
+def attempt_message(report: AttemptReport) -> str:
+    """A failed attempt as a text."""
+    outcome = report.outcome
     text = outcome.label if outcome.label == outcome.key else f"{outcome.label} with {outcome.key}"
     if outcome.detail:
         text += f": {outcome.detail}"
     return f"{text}; {report.next}" if report.next else text
 
 
-@functools.lru_cache(_REMEMBERED_URLS)
-def _url_parts(url: str) -> tuple[str, str, int, str] | None:
-    """Scheme, host, port and path; None where the URL can't be parsed.
+def add_url(fields: dict[str, Any], url: str) -> None:
+    """Adds the fields of a URL: scheme, host, port and path; nothing where it can't be parsed.
 
     A URL that the guard refused is logged too, so this accepts more than the parser that the guard uses.
     """
@@ -268,12 +292,8 @@ def _url_parts(url: str) -> tuple[str, str, int, str] | None:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return None
-    return parts.scheme, parts.hostname or "", _PORTS.get(parts.scheme, 0) if port is None else port, parts.path
-
-
-def add_url(fields: dict[str, Any], url: str) -> None:
-    """Adds the fields of a URL; nothing where it can't be parsed."""
-    parts = _url_parts(url)
-    if parts is not None:
-        fields["url.scheme"], fields["url.domain"], fields["url.port"], fields["url.path"] = parts
+        return
+    fields["url.scheme"] = parts.scheme
+    fields["url.domain"] = parts.hostname or ""
+    fields["url.port"] = _PORTS.get(parts.scheme, 0) if port is None else port
+    fields["url.path"] = parts.path

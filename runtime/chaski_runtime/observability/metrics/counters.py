@@ -34,10 +34,14 @@ class CounterTally:
         """Counts `n` more for these label values, in the order of `labels`."""
         with self._lock:
             totals = self._totals
-            if values not in totals and len(totals) - (self._overflow_values in totals) >= self._limit:
-                values = self._overflow_values
-                self.overflowed += n
-            totals[values] = totals.get(values, 0) + n
+            total = totals.get(values)
+            if total is None:
+                total = 0
+                if len(totals) - (self._overflow_values in totals) >= self._limit:
+                    values = self._overflow_values
+                    total = totals.get(values, 0)
+                    self.overflowed += n
+            totals[values] = total + n
 
     def totals(self) -> dict[tuple[str, ...], int]:
         """A copy of all totals since the start."""

@@ -72,7 +72,7 @@ def pool_of(connector: MovingName, chance: Callable[[], float] = lambda: 0.0) ->
 
 async def take(pool: Pool) -> PooledConnection:
     """A connection for one request."""
-    return await pool.take(ORIGIN)
+    return pool.take_idle(ORIGIN) or await pool.connect(ORIGIN)
 
 
 def address(connection: PooledConnection) -> str:

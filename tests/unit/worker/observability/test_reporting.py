@@ -165,6 +165,26 @@ def test_an_attempt_is_one_json_line_that_names_the_service(descriptor: int) -> 
     assert all(line["@timestamp"] > "2026" for line in lines)
 
 
+@pytest.mark.promise(13)
+def test_a_line_has_the_fields_of_its_attempt_and_the_service(descriptor: int) -> None:
+    """Also those that many attempts share, which are written as JSON once; whatever a producer put into its URL."""
+    attempts = [
+        *(replace(DELIVERED, url=url) for url in ("https://h/a", 'http://h:8080/"b\\?x', "http://[", "https://h/a")),
+        replace(DELIVERED, url="https://h/\ud800"),
+        replace(FAILED, content="{}"),
+    ]
+    for attempt, line in zip(attempts, written(descriptor, *attempts), strict=True):
+        fields = orjson.loads(line)
+        time, version = fields.pop("@timestamp"), fields.pop("service.version")
+        expected = attempt_fields(attempt, 0) | {"@timestamp": time, "service.name": "chaski-worker"}
+        if "\ud800" in attempt.url:  # every value as a text, in ASCII
+            expected = {
+                name: str(value).encode("utf-8", "backslashreplace").decode() for name, value in expected.items()
+            }
+        assert fields | {"@timestamp": time} == expected
+        assert version
+
+
 def test_a_level_above_info_excludes_delivered_attempts(descriptor: int) -> None:
     """Failed ones are warnings."""
     (line,) = written(descriptor, DELIVERED, FAILED, level=logging.WARNING)
