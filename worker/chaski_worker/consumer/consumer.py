@@ -265,17 +265,12 @@ class Consumer:
 
     def _start_lane(self, runner: LaneRunner, lane: Lane) -> None:
         self.intake.acquire(lane.size)
-        task = asyncio.create_task(self._run_lane(runner, lane, self._latest.get(lane.key)))
+        before = self._latest.get(lane.key)
+        running = runner.run(lane) if before is None or before.done() else _run_after(before, runner, lane)
+        task = asyncio.create_task(running)
         self._lanes[lane] = task
         self._latest[lane.key] = task
-        task.add_done_callback(lambda _: self._end_lane(lane, task))
-
-    async def _run_lane(self, runner: LaneRunner, lane: Lane, before: asyncio.Task[None] | None) -> None:
-        if before is not None and not before.done():
-            # The group was received again while its lane is still under way: either that lane is just finishing, or its
-            # visibility timeout ran out and these are the same messages. Never two lanes of one group side by side.
-            await asyncio.wait([before])
-        await runner.run(lane)
+        task.add_done_callback(partial(self._end_lane, lane))
 
     def _end_lane(self, lane: Lane, task: asyncio.Task[None]) -> None:
         del self._lanes[lane]
@@ -287,3 +282,10 @@ class Consumer:
 
     def _visibility_of(self, lane: Lane) -> VisibilityManager:
         return next(runner.visibility for runner in self._runners if runner.visibility.queue.url == lane.key[0])
+
+
+async def _run_after(before: asyncio.Task[None], runner: LaneRunner, lane: Lane) -> None:
+    # The group was received again while its lane is still under way: either that lane is just finishing, or its
+    # visibility timeout ran out and these are the same messages. Never two lanes of one group side by side.
+    await asyncio.wait([before])
+    await runner.run(lane)

@@ -89,7 +89,9 @@ class HttpDeliverer:
         refusal = _validate(request.method, request.headers) or _validate_own(own)
         if refusal is not None:
             return self._refused(refusal, target.rule.name)
-        return await self._send(target, request, _merged(request.headers, own))
+        # A message can't have a header that `own_headers` itself adds; one that a middleware adds, it can.
+        headers = _merged(request.headers, own) if attempt.headers else (*request.headers, *own)
+        return await self._send(target, request, headers)
 
     def _refused(self, refusal: Refusal, target: str) -> Outcome:
         self._on_refusal(refusal.reason)

@@ -35,6 +35,7 @@ from chaski_worker.observability.reporting import Reporter
 from chaski_worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
+_DELIVERED = Delivered()
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,12 @@ class LaneRunner(ABC):
         """Works until a message stays in its queue; for how many seconds that one is to be hidden, None: not at all."""
         try:
             for message in tuple(lane.held):
-                await lane.may_continue.wait()
+                if not lane.may_continue.is_set():
+                    await lane.may_continue.wait()
                 step = await self._process_head(lane, message)
+                if isinstance(step, AttemptMade) and isinstance(step.decision, Delivered):
+                    deletes.add(message, Disposition(step.task, delivered_to=step.result.outcome.target))
+                    continue
                 settled = await self._settle(lane, message, step)
                 if isinstance(settled, Stays):
                     return settled.hidden_seconds
@@ -183,28 +188,32 @@ class LaneRunner(ABC):
         while not context.stopping.is_set():
             result = await context.attempts.make(task, may_dial)
             if result is not None:
-                outcome = context.route.retry.judge(result.outcome)
-                if outcome is not result.outcome:
-                    result = replace(result, outcome=outcome)
-                max_age = context.route.delivery.max_age_seconds
-                too_old_at = None if max_age is None else task.queued_at + max_age * 1000
-                decision = decide(
-                    context.route.retry,
-                    result.outcome,
-                    task.ladder,
-                    context.clock.now_ms(),
-                    subject=task.envelope.subject,
-                    too_old_at_ms=too_old_at,
-                )
+                decision: Delivered | Retry | GiveUp = _DELIVERED
+                if not result.outcome.delivered:
+                    result, decision = self._judge(task, result)
                 context.reporter.attempted(context.stage, task, result, decision)
                 return AttemptMade(task, result, decision)
             await lane.may_continue.wait()  # a delete failed while the attempt waited for its turn; no slot is taken
         return Stopping()
 
+    def _judge(self, task: Deliverable, result: AttemptResult) -> tuple[AttemptResult, Delivered | Retry | GiveUp]:
+        """An attempt that the target did not accept, as the route takes it, and where its message goes."""
+        route = self.context.route
+        outcome = route.retry.judge(result.outcome)
+        max_age = route.delivery.max_age_seconds
+        too_old_at = None if max_age is None else task.queued_at + max_age * 1000
+        decision = decide(
+            route.retry,
+            outcome,
+            task.ladder,
+            self.context.clock.now_ms(),
+            subject=task.envelope.subject,
+            too_old_at_ms=too_old_at,
+        )
+        return replace(result, outcome=outcome), decision
+
     async def _settle(self, lane: Lane, message: ReceivedMessage, step: Step) -> Disposition | Stays:
         match step:
-            case AttemptMade(task=task, result=result, decision=Delivered()):
-                return Disposition(task, delivered_to=result.outcome.target)
             case AttemptMade():
                 return await self._handle_failure(lane, message, step)
             case NotDue(seconds=seconds):

@@ -28,7 +28,8 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         self._call = call
         self._linger = linger_seconds
-        self._waiting: deque[Entry[Item, Result]] = deque()
+        self._waiting: deque[Sequence[Item]] = deque()
+        self._futures: deque[asyncio.Future[Sequence[Result]]] = deque()  # of the results of what is waiting
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._flush_at = 0.0  # loop seconds, of the timer
         self._under_way: set[asyncio.Task[None]] = set()
@@ -43,26 +44,25 @@ class Batcher(Generic[Item, Result]):
         """
         loop = asyncio.get_running_loop()
         results: asyncio.Future[Sequence[Result]] = loop.create_future()
-        self._waiting.append((items, results))
-        self._flush_within(min(self._linger, FLUSH_SOON_SECONDS) if soon else self._linger)
+        self._waiting.append(items)
+        self._futures.append(results)
+        self._flush_within(loop, min(self._linger, FLUSH_SOON_SECONDS) if soon else self._linger)
         self.flush_if_full()
         return await results
 
     def flush_soon(self) -> None:
         """A caller is blocked: sends what is waiting within `FLUSH_SOON_SECONDS`."""
         if self._waiting:
-            self._flush_within(min(self._linger, FLUSH_SOON_SECONDS))
+            self._flush_within(asyncio.get_running_loop(), min(self._linger, FLUSH_SOON_SECONDS))
 
     def flush_if_full(self) -> None:
         """Sends as many full calls as are waiting."""
-        # Run for each message: a list takes half the time of a generator here.
-        while sum([len(items) for items, _ in self._waiting]) >= MAX_BATCH_ENTRIES:
+        while sum(map(len, self._waiting)) >= MAX_BATCH_ENTRIES:
             self._send_next()
         if not self._waiting:
             self._cancel_timer()
 
-    def _flush_within(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
+    def _flush_within(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         at = loop.time() + seconds
         if self._timer is not None and self._flush_at <= at:
             return
@@ -81,13 +81,14 @@ class Batcher(Generic[Item, Result]):
             self._send_next()
 
     def _send_next(self) -> None:
-        batch, size = [self._waiting.popleft()], 0
-        size = len(batch[0][0])
-        while self._waiting and size + len(self._waiting[0][0]) <= MAX_BATCH_ENTRIES:
-            batch.append(self._waiting.popleft())
-            size += len(batch[-1][0])
-        # The items are copied here: what is added to a list from now on belongs to its next call.
-        task = asyncio.get_running_loop().create_task(self._run([(tuple(items), future) for items, future in batch]))
+        batch: list[Entry[Item, Result]] = []
+        size = 0
+        while self._waiting and (not batch or size + len(self._waiting[0]) <= MAX_BATCH_ENTRIES):
+            # The items are copied here: what is added to a list from now on belongs to its next call.
+            items = tuple(self._waiting.popleft())
+            batch.append((items, self._futures.popleft()))
+            size += len(items)
+        task = asyncio.get_running_loop().create_task(self._run(batch))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 

@@ -28,6 +28,8 @@ End = TypeVar("End")
 class LaneDeletes(Generic[End]):
     """Deletes the settled messages of one lane, in a task that exists while there are any.
 
+    A lane's last message needs no task where no delete is under way: `finish` deletes it. So a lane of one message has none.
+
     Args:
         lane: the lane.
         visibility: makes the calls.
@@ -52,22 +54,25 @@ class LaneDeletes(Generic[End]):
 
     def add(self, message: ReceivedMessage, end: End) -> None:
         """The lane's next message is settled: it is deleted beside what follows."""
+        lane = self._lane
         self._ends[message.receipt_handle] = end
-        self._lane.settled.append(message)
-        if self._task is None:
-            self._task = asyncio.create_task(self._delete_all())
-        else:
+        lane.settled.append(message)
+        if self._task is not None:
             self._visibility.deletes_added()
+        elif len(lane.settled) < len(lane.held):
+            self._task = asyncio.create_task(self._delete_all())
 
     async def finish(self) -> None:
         """Returns once every settled message is deleted. Raises LaneLostError where one can't be deleted any more."""
+        # Further messages of the subject may wait for these. Those of a single message are rare enough to linger
+        # and to share a call with other lanes' deletes.
+        self._soon = len(self._lane.ids) > 1
         if self._task is not None:
-            # Further messages of the subject may wait for these. Those of a single message are rare enough to linger
-            # and to share a call with other lanes' deletes.
-            self._soon = len(self._lane.ids) > 1
             if self._soon:
                 self._visibility.flush_deletes_soon()
             await self._task
+        elif self._lane.settled:
+            await self._delete_all()
 
     def cancel(self) -> None:
         """Does not wait. A cancelled delete may or may not have taken effect; if not, the message is redelivered."""
@@ -84,8 +89,9 @@ class LaneDeletes(Generic[End]):
                 for message in deleted:
                     await self._on_deleted(message, self._ends.pop(message.receipt_handle))
                 if failure is None:
-                    failures = 0
-                    lane.may_continue.set()
+                    if failures:
+                        failures = 0
+                        lane.may_continue.set()
                     continue
                 if failure.sender_fault:  # its receipt handle is no longer valid: another worker may have the message
                     raise lane.lose(f"the queue refused a delete: {failure.reason}")

@@ -27,10 +27,10 @@ class Lane:
         self, queue_url: str, messages: Sequence[ReceivedMessage], received_at: float, deadline: float
     ) -> None:
         self.key: LaneKey = (queue_url, messages[0].group_id)
-        self.ids = tuple(message.message_id for message in messages)  # the queue's ids of all messages received
+        self.ids = tuple([message.message_id for message in messages])  # the queue's ids of all messages received
         self.held = deque(messages)
         self.settled: list[ReceivedMessage] = []  # to be deleted, in order
-        self.size = sum(len(message.body) for message in messages)  # bytes
+        self.size = sum([len(message.body) for message in messages])  # bytes
         self.received_at = received_at  # monotonic seconds, before the receive was sent
         self.deadline = deadline  # monotonic seconds
         self.lock = asyncio.Lock()

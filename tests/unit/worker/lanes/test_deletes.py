@@ -70,6 +70,21 @@ async def test_a_lane_is_delivered_back_to_back(ordering: Ordering) -> None:
     assert deletes(harness) == 4  # one message, and three times three
 
 
+@BOTH
+@pytest.mark.parametrize("messages", [1, 2])
+async def test_only_a_lane_with_further_messages_has_a_task_for_its_deletes(ordering: Ordering, messages: int) -> None:
+    """A task costs as much as a tenth of a delivery, and many lanes have one message."""
+    harness = await harness_of(ordering, after(1), messages)
+    harness.backend.faults.seconds = lambda action: 0.5 if action == "delete" else 0.0
+    harness.start()
+    await asyncio.sleep(0.5)
+    tasks = len(asyncio.all_tasks())
+    await asyncio.sleep(0.7)  # the first message's delete is under way: the task of its call, and that of its lane
+    assert len(asyncio.all_tasks()) - tasks == messages
+    await harness.wait_until_empty(within=20)
+    await harness.stop()
+
+
 async def test_the_deletes_of_a_quick_lane_share_one_call() -> None:
     """On SQS they linger: ten messages of 5 ms each take one call, which is made when the last one is delivered."""
     harness = await harness_of(Ordering.RELAXED, after(0.005), 30, LINGERING)
