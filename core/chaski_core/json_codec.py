@@ -171,7 +171,7 @@ def _shown_key(key: str) -> str:
 
 def _may_exceed(levels: int, data: bytes) -> bool:
     """Whether a text has more brackets than that: an upper bound of its depth."""
-    # Searching goes by 32 bytes, `bytes.count` by one: 6,600 instructions for the 1.4 KB of a common message, this 900.
+    # Searching goes by 32 bytes, `bytes.count` by one: 6,600 instructions for a common message of 1.4 KB, this takes 2,200.
     for bracket in (b"{", b"["):
         position = data.find(bracket)
         while position >= 0:

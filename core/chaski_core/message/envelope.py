@@ -7,7 +7,7 @@ release, or by the predecessor (which wrote no metadata), stay readable.
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from chaski_core import json_codec
@@ -226,30 +226,30 @@ def _new_metadata(metadata: Metadata) -> dict[str, Any]:
     return written
 
 
-#: What workers add for the queues of rungs.
 _OF_HOPS = frozenset({"ladder", "messageId", "sequenceNumber", "queuedAt", "dueAt", "hops"})
 
 
 def _read_metadata(raw: Mapping[str, Any]) -> Metadata:
-    metadata = Metadata(
+    accepted = (
         _text(raw.get("id")),
         _text(raw.get("route")),
         milliseconds(raw.get("acceptedAt")),
         _text(raw.get("producer")),
         valid_traceparent(raw.get("traceparent")),  # the content of a queue is not trusted
         _count(raw["epoch"]) if "epoch" in raw else 0,
-        replay_of=read_message_id(raw["replayOf"]) if "replayOf" in raw else None,
     )
+    replay_of = read_message_id(raw["replayOf"]) if "replayOf" in raw else None
     if _OF_HOPS.isdisjoint(raw):  # most messages are attempted once
-        return metadata
-    return replace(
-        metadata,
+        return Metadata(*accepted, replay_of=replay_of)
+    return Metadata(
+        *accepted,
         ladder=read_ladder(raw.get("ladder")),
         message_id=read_message_id(raw.get("messageId")),
         sequence_number=read_sequence_number(raw.get("sequenceNumber")),
         queued_at=milliseconds(raw.get("queuedAt")),
         due_at=milliseconds(raw.get("dueAt")),
         hops=_count(raw.get("hops")),
+        replay_of=replay_of,
     )
 
 

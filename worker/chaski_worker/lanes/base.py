@@ -210,7 +210,7 @@ class LaneRunner(ABC):
             subject=task.envelope.subject,
             too_old_at_ms=too_old_at,
         )
-        return replace(result, outcome=outcome), decision
+        return result if outcome is result.outcome else replace(result, outcome=outcome), decision
 
     async def _settle(self, lane: Lane, message: ReceivedMessage, step: Step) -> Disposition | Stays:
         match step:
