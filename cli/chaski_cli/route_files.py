@@ -9,6 +9,7 @@ from rich.text import Text
 
 from chaski_cli.output import emit_json, error_lines, printable, stdout
 from chaski_core.errors import FieldError, InvalidRouteError
+from chaski_core.retry.policy import Ladder, RetryPolicy
 from chaski_core.route.loading import load_routes
 from chaski_core.route.model import Route
 from chaski_runtime.process.command_error import ExitCode, wrong_input
@@ -23,11 +24,12 @@ class RouteFile:
     errors: tuple[FieldError, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """`{file, valid, routes: [namespace/name], faults: [{field, message}]}`."""
+        """`{file, valid, routes: [namespace/name], retry: {namespace/name: spec.retry in force}, faults: [{field, message}]}`."""
         return {
             "file": str(self.path),
             "valid": not self.errors,
             "routes": [route.key for route in self.routes],
+            "retry": {route.key: route.document["spec"]["retry"] for route in self.routes},
             "faults": [{"field": error.field, "message": error.message} for error in self.errors],
         }
 
@@ -87,6 +89,32 @@ def _check_file(path: Path) -> RouteFile:
 def _summary(file: RouteFile) -> Text:
     name = printable(str(file.path))
     if not file.errors:
-        return Text.assemble(f"{name}: ", ("valid", "green"), f" ({', '.join(route.key for route in file.routes)})")
+        keys = ", ".join(route.key for route in file.routes)
+        retries = "".join(f"\n  {line}" for route in file.routes for line in retry_lines(route))
+        return Text.assemble(f"{name}: ", ("valid", "green"), f" ({keys}){retries}")
     count = "1 error" if len(file.errors) == 1 else f"{len(file.errors)} errors"
     return Text.assemble(f"{name}: ", (count, "red"), f"\n{error_lines(file.errors)}")
+
+
+def retry_lines(route: Route) -> list[str]:
+    """The ladders in force, those with the same rungs together: `a/b: 4xx: retried after 1 min, 15 min`."""
+    classes: dict[str, list[str]] = {}
+    for ladder in route.retry.ladders:
+        classes.setdefault(_schedule(route.retry, ladder), []).append(ladder.error_class)
+    lines = [f"{route.key}: {', '.join(names)}: {schedule}" for schedule, names in classes.items()]
+    return lines or [f"{route.key}: not retried"]
+
+
+def _schedule(policy: RetryPolicy, ladder: Ladder) -> str:
+    if not ladder.retries:
+        return "not retried"
+    times = "" if ladder.retries_per_rung == 1 else f"{ladder.retries_per_rung} x "
+    delays = (policy.rung(name).delay_seconds for name in ladder.rungs)
+    return "retried after " + ", ".join(f"{times}{_delay(seconds)}" for seconds in delays)
+
+
+def _delay(seconds: int) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -10,6 +10,7 @@ QUICK = {
     "rungs": [{"name": name, "delaySeconds": 5} for name in ("fast", "medium", "slow")],
     "ladders": [{"class": "4xx", "retriesPerRung": 1, "rungs": ["quick"]}],
 }
+NONE = {"rungs": [], "ladders": []}
 
 
 async def test_a_valid_route_passes(tmp_path: Path) -> None:
@@ -17,6 +18,8 @@ async def test_a_valid_route_passes(tmp_path: Path) -> None:
     ended = await chaski("validate", write_route(tmp_path, "http://127.0.0.1:9000/"))
     assert ended.code == 0, ended.err
     assert "default/first" in ended.out
+    listed = await chaski("validate", write_route(tmp_path, "http://127.0.0.1:9000/", retry=NONE), "--output", "json")
+    assert listed.json()[0]["retry"] == {"default/first": {**NONE, "maxRetryAfterSeconds": 3600}}
 
 
 async def test_every_error_is_named_with_its_path(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.retry.policy import Ladder, Result, RetryPolicy, Rung, StatusRule
+from chaski_core.route.default_retry import default_retry
 from chaski_core.route.model import (
     AllowRule,
     Delivery,
@@ -63,10 +64,12 @@ def load_route(document: Mapping[str, Any]) -> Route:
     full = with_defaults(document)
     metadata, spec = full["metadata"], full["spec"]
     metadata.setdefault("namespace", _DEFAULT_NAMESPACE)
+    ordering = Ordering(spec["ordering"])
+    spec.setdefault("retry", default_retry(ordering))
     return Route(
         namespace=metadata["namespace"],
         name=metadata["name"],
-        ordering=Ordering(spec["ordering"]),
+        ordering=ordering,
         queues=tuple(_queue(raw) for raw in spec["queues"]),
         allow=tuple(_allow_rule(raw) for raw in spec["targets"]["allow"]),
         delivery=_delivery(spec["delivery"]),

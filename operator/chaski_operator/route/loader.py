@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chaski_core.errors import FieldError, InvalidRouteError
+from chaski_core.route.default_retry import with_kept_retry
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.validation.crd import known_part
@@ -21,7 +22,7 @@ class RouteLoader:
         self._loaded: dict[Key, tuple[_Version, Route | Sequence[FieldError]]] = {}
 
     def load(self, document: Mapping[str, Any]) -> Route:
-        """The route that a document declares.
+        """The route that a document declares; without `retry`, with what was resolved for this generation.
 
         Raises:
             InvalidRouteError: with all errors of the spec.
@@ -41,6 +42,15 @@ class RouteLoader:
 
 
 def _loaded(document: Mapping[str, Any]) -> Route | Sequence[FieldError]:
+    kept = with_kept_retry(document)
+    if kept is not None:
+        route = _declared(kept)
+        if isinstance(route, Route):
+            return route  # otherwise another release wrote what this one can't read
+    return _declared(document)
+
+
+def _declared(document: Mapping[str, Any]) -> Route | Sequence[FieldError]:
     declared = {name: value for name, value in document.items() if name != "status"}
     try:
         return load_route(known_part(declared))

@@ -76,7 +76,8 @@ def _row(name: str, role: str, state: str, partitions: int, message: str = "") -
 
 
 def _resolved(provisioned: ProvisionResult, resolved: ResolvedRoute, generation: int) -> Status:
-    values = resolved_values(resolved) | {"observedGeneration": generation}
+    retry = resolved.route.document["spec"]["retry"]  # the default of this release if the spec has none
+    values = resolved_values(resolved) | {"observedGeneration": generation, "retry": retry}
     fenced = provisioned.fenced_at([each.number for each in resolved.generations[:-1]])
     for each in values["generations"]:
         if each["number"] in fenced:

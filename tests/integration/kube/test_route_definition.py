@@ -52,6 +52,7 @@ def test_server_side_apply_owns_empty_lists_of_retry(kube: KubeApi) -> None:
         assert stored == {**retry, "maxRetryAfterSeconds": 3600}
 
 
+REMOVE_RETRY = '[{"op": "remove", "path": "/spec/retry"}]'
 KIND, PLURAL, GROUP = "UpgradedRoute", "upgradedroutes", "upgrade.chaski.dev"  # beside the ChaskiRoutes of other tests
 
 
@@ -88,7 +89,7 @@ def installed(kube: KubeApi, first: dict[str, Any]) -> Iterator[None]:
 
 
 async def test_update_of_the_definition_keeps_what_routes_retry(kube: KubeApi) -> None:
-    """Lists that merged by key become atomic: whoever owned an entry owns the list, and no value changes."""
+    """Lists that merged by key become atomic: the owner of an entry owns the list, and no value changes."""
     place = kube.make_namespace("upgrade")
 
     def route(name: str, **retry: Any) -> dict[str, Any]:
@@ -103,13 +104,21 @@ async def test_update_of_the_definition_keeps_what_routes_retry(kube: KubeApi) -
         return kube.try_kubectl(*arguments, document=document).stderr
 
     own = {"rungs": RUNGS, "ladders": LADDERS, "maxRetryAfterSeconds": 60}
+    first_default = {"rungs": RUNGS, "ladders": LADDERS, "maxRetryAfterSeconds": 3600}
     with installed(kube, first_definition()):
         assert apply(route("own", **{"spec.retry": own})) == ""
+        assert apply(route("default")) == ""
         kube.kubectl("apply", "--server-side", "-f", "-", document=definition())
         assert stored("own") == own
-        # Nobody else may change a part of the list, while the manager that owned the entries changes it as a whole.
+        # Another manager may not change a part of the list, while the one that owned the entries changes it as a whole.
         less = route("own", **{"spec.retry": {**own, "ladders": LADDERS[:1]}})
         await until(lambda: ".spec.retry.ladders" in apply(less, "another", "--dry-run=server"))
         none = {"rungs": [], "ladders": [], "maxRetryAfterSeconds": 60}
         assert apply(route("own", **{"spec.retry": none})) == ""
         assert stored("own") == none
+        # The first default was stored with the route; to apply the same manifest again does not remove it.
+        assert stored("default") == first_default
+        assert apply(route("default")) == ""
+        assert stored("default") == first_default
+        kube.kubectl("patch", KIND, "default", "-n", place, "--type=json", "-p", REMOVE_RETRY)
+        assert stored("default") is None

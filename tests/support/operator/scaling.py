@@ -27,6 +27,10 @@ from support.worker.memory_backend import LoopClock
 
 DENIED = BackendRejectedError("AccessDenied", "not allowed")
 UNAVAILABLE = BackendUnavailableError("unavailable")
+RETRY = {
+    "rungs": [{"name": "fast", "delaySeconds": 5}, {"name": "slow", "delaySeconds": 900}],
+    "ladders": [{"class": "any", "rungs": ["fast", "slow"]}],
+}
 
 
 def route_document(name: str, *, ready: bool = True, ordering: str = "Relaxed", **spec: Any) -> dict[str, Any]:
@@ -39,6 +43,7 @@ def route_document(name: str, *, ready: bool = True, ordering: str = "Relaxed", 
             "ordering": ordering,
             "queues": [{"name": "messages"}],
             "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
+            "retry": RETRY,
             **spec,
         },
     }

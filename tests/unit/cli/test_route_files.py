@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from chaski_cli.route_files import check, load
+from chaski_cli.route_files import check, load, retry_lines
 from chaski_runtime.process.command_error import CommandError, ExitCode
 
 
@@ -53,3 +53,27 @@ def test_every_error_of_every_file_is_reported(tmp_path: Path) -> None:
     for part in ("missing.yaml", "latin.yaml", "UTF-8", "wrong.yaml", "metadata.name"):
         assert part in str(caught.value)
     assert "right.yaml" not in str(caught.value)
+
+
+def test_the_ladders_in_force_are_listed(tmp_path: Path) -> None:
+    """Those of the release where the file has no `retry`; ladders with the same rungs together."""
+    (default,) = load([route(tmp_path, "1.yaml", "a")])
+    assert retry_lines(default) == [
+        "default/a: 5xx, 408, 425, 429, timeout, connection, tls: retried after 5 s, 1 min, 15 min, 1 h, 6 h, 24 h",
+        "default/a: 4xx: retried after 1 min, 15 min",
+        "default/a: 410: not retried",
+    ]
+    text = route(tmp_path, "2.yaml", "b").read_bytes()
+    own = {
+        "rungs": [{"name": "r", "delaySeconds": 90}],
+        "ladders": [{"class": "any", "retriesPerRung": 3, "rungs": ["r"]}],
+    }
+    for retry, lines in (
+        (own, ["default/b: any: retried after 3 x 90 s"]),
+        ({"rungs": [], "ladders": []}, ["default/b: not retried"]),
+    ):
+        document = orjson.loads(text)
+        document["spec"]["retry"] = retry
+        (tmp_path / "2.yaml").write_bytes(orjson.dumps(document))
+        (declared,) = load([tmp_path / "2.yaml"])
+        assert retry_lines(declared) == lines

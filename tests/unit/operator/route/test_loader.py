@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from chaski_core.errors import InvalidRouteError
+from chaski_core.route.default_retry import default_retry
+from chaski_core.route.model import Ordering
 from chaski_operator.route.loader import RouteLoader
 
 
@@ -54,3 +56,24 @@ def test_deleted_route_is_forgotten() -> None:
     first = loader.load(document())
     loader.forget(("shop", "orders"))
     assert loader.load(document()) is not first
+
+
+KEPT = {"rungs": [{"name": "r", "delaySeconds": 9}], "ladders": [{"class": "any", "rungs": ["r"]}]}
+
+
+def resolved(generation: int, retry: dict[str, Any]) -> dict[str, Any]:
+    """A route without `retry` and with a status that another release wrote for generation 3."""
+    return document(generation) | {"status": {"resolved": {"observedGeneration": 3, "retry": retry}}}
+
+
+def test_upgraded_operator_keeps_the_default_ladders_until_the_spec_changes() -> None:
+    """Then those of this release apply."""
+    assert [each.name for each in RouteLoader().load(resolved(3, KEPT)).retry.rungs] == ["r"]
+    own = default_retry(Ordering.RELAXED)["rungs"]
+    assert [each.name for each in RouteLoader().load(resolved(4, KEPT)).retry.rungs] == [each["name"] for each in own]
+
+
+def test_ladders_of_another_release_that_this_one_can_not_read_are_replaced() -> None:
+    """After a downgrade, for example; the route is served with the defaults of this release."""
+    retry = {**KEPT, "ladders": [{"class": "a new class", "rungs": ["r"]}]}
+    assert RouteLoader().load(resolved(3, retry)).retry == RouteLoader().load(document(3)).retry

@@ -7,6 +7,8 @@ import pytest
 
 from chaski_aws.provision.desired import ProvisionSettings, desired
 from chaski_aws.provision.state import Observed
+from chaski_core.route.default_retry import default_retry
+from chaski_core.route.model import Ordering
 from chaski_core.route.resolved import Generation
 from chaski_operator.route.aws_resources import ProvisionResult
 from chaski_operator.route.observation import RouteObservation
@@ -67,6 +69,7 @@ def test_status_is_of_the_observation() -> None:
     assert [each["type"] for each in made["conditions"]][:2] == ["Ready", "Accepted"]
     assert made["conditions"][0]["status"] == "True"
     assert made["resolved"]["observedGeneration"] == 7
+    assert made["resolved"]["retry"] == default_retry(Ordering.RELAXED)
 
 
 def test_unknown_values_are_kept() -> None:

@@ -31,20 +31,9 @@ def test_defaults_are_filled_in_at_every_depth() -> None:
     }
 
 
-def test_the_default_ladders_are_those_of_the_design() -> None:
-    """4xx twice on two rungs, 5xx five times on one, timeout and connection once on three."""
-    retry = with_defaults(base())["spec"]["retry"]
-    assert [(rung["name"], rung["delaySeconds"]) for rung in retry["rungs"]] == [
-        ("fast", 5),
-        ("medium", 60),
-        ("slow", 900),
-    ]
-    assert {one["class"]: (one["retriesPerRung"], one["rungs"]) for one in retry["ladders"]} == {
-        "4xx": (2, ["fast", "medium"]),
-        "5xx": (5, ["fast"]),
-        "timeout": (1, ["fast", "medium", "slow"]),
-        "connection": (1, ["fast", "medium", "slow"]),
-    }
+def test_retry_has_no_default() -> None:
+    """It depends on the ordering: `default_retry` has it."""
+    assert "retry" not in with_defaults(base())["spec"]
 
 
 def test_a_given_retry_gets_no_default_ladders() -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from chaski_core.route.default_retry import default_retry
 from chaski_core.route.loading import validate
-from chaski_core.route.validation.crd import route_schema, with_defaults
+from chaski_core.route.model import Ordering
+from chaski_core.route.validation.crd import route_schema
 from chaski_core.route.yaml_documents import read_documents
 from contract.crd.making import base
 
@@ -41,7 +43,8 @@ def test_every_example_is_valid(block: str) -> None:
     assert validate(document) == []
 
 
-def test_the_documented_default_ladders_are_the_schemas() -> None:
-    """The block after `Without retry` is the schema's own default."""
-    (shown,) = (read_documents(block)[0] for block in _BLOCKS if block.startswith("retry:"))
-    assert shown["retry"] == with_defaults(base())["spec"]["retry"]
+@pytest.mark.parametrize("ordering", Ordering)
+def test_the_documented_default_ladders_are_the_products(ordering: Ordering) -> None:
+    """One block for each ordering, with its name in a comment above."""
+    (shown,) = (read_documents(block)[0] for block in _BLOCKS if block.startswith(f"# {ordering}, without `retry`"))
+    assert shown["retry"] == default_retry(ordering)
