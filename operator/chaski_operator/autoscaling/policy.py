@@ -6,6 +6,9 @@ A subject is delivered by one lane at a time, so Pods beyond the second term wou
 counts nothing is scaled down, and from zero one Pod is started. Scaling down goes by steps, and the last Pod is removed
 only after several checks over `scaleToZeroAfterSeconds` found no work. The state is not persisted: a new operator holds
 the current number until it has observed a whole window itself.
+
+A message in flight that no Pod holds is hidden until it is due (for at most the 12 hours of SQS), or its Pod was killed. It
+needs no Pod while it waits: once it becomes visible it counts as work.
 """
 
 import math
@@ -142,8 +145,9 @@ def decide(
     """
     if seen.counts is None:
         return _when_unknown(spec, seen, state, now, limits)
-    state = _with_observation(state, seen, seen.counts, now)
-    size = _size(spec, seen, seen.counts, state, limits)
+    counts = replace(seen.counts, in_flight=0) if _holds_none(spec, seen) else seen.counts
+    state = _with_observation(state, seen, counts, now)
+    size = _size(spec, seen, counts, state, limits)
     size = _hold_last_replica(spec, seen, size, state, now, limits)
     window = tuple(each for each in state.wanted if each[0] > now - limits.down_window_seconds)
     state = replace(state, wanted=(*window, (now, size.wanted)))
@@ -165,6 +169,14 @@ def _when_unknown(
     state = _with_step(state, seen.replicas, target, now)
     changed = None if target == seen.replicas else target
     return Decision(changed, wanted, state, unknown=seen.unknown or UnknownReason.UNAVAILABLE)
+
+
+def _holds_none(spec: ScalingSpec, seen: Observation) -> bool:
+    """Whether certainly no Pod holds a message. Of a suspended route the messages in flight count: its Pod hides them."""
+    if spec.suspended or not seen.replicas:
+        return not spec.suspended
+    pods = seen.pods
+    return pods is not None and pods.reporting >= seen.replicas and not pods.unresponsive and not pods.lanes
 
 
 def _with_observation(state: ScalerState, seen: Observation, counts: QueueCounts, now: float) -> ScalerState:

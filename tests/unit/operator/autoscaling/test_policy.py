@@ -181,15 +181,57 @@ def test_delivery_between_empty_checks_keeps_the_last_pod() -> None:
     assert sim.replicas == 0
 
 
-@pytest.mark.parametrize(
-    "counts", [QueueCounts(1, 0, 0), QueueCounts(0, 1, 0), QueueCounts(0, 0, 1)], ids=["visible", "in flight", "due"]
-)
+@pytest.mark.parametrize("counts", [QueueCounts(1, 0, 0), QueueCounts(0, 0, 1)], ids=["visible", "due"])
 def test_any_message_starts_a_pod_and_keeps_it(counts: QueueCounts) -> None:
     """Messages of a rung that are due soon, too."""
     sim = Simulation(replicas=0)
     sim.check(counts)
     assert sim.replicas == 1
     sim.checks(3_600, counts)
+    assert sim.replicas == 1
+
+
+HIDDEN = QueueCounts(0, 1, 0)  # the head of a subject that waits for its retry, or a message in an attempt
+IDLE = Pods(1, attempts=7)
+
+
+def test_message_that_waits_for_a_day_keeps_no_pod_and_gets_one_in_time() -> None:
+    """It is hidden for the 12 hours of SQS at a time; each time it becomes visible a Pod starts with the next check."""
+    sim = Simulation(replicas=1)
+    for _ in range(2):
+        for _ in range(round(300 / CHECK_SECONDS)):
+            sim.check(HIDDEN, IDLE)
+            assert sim.replicas == 1
+        for _ in range(round(12 * 3_600 / CHECK_SECONDS)):
+            sim.check(HIDDEN, IDLE if sim.replicas else None)
+        assert sim.replicas == 0
+        sim.check(QueueCounts(1, 0, 0))
+        assert sim.replicas == 1
+
+
+@pytest.mark.parametrize(
+    ("replicas", "pods", "wanted"),
+    [
+        (1, IDLE, 0),
+        (1, Pods(1, lanes=1), 1),
+        (3, Pods(2, attempts=7), 1),
+        (3, Pods(2, unresponsive=1, attempts=7), 3),
+        (1, Pods(0), 1),
+        (1, None, 1),
+    ],
+    ids=["idle", "held", "a Pod is not ready", "a Pod does not respond", "no Pod responds", "no Pod is ready"],
+)
+def test_message_in_flight_needs_a_pod_while_one_may_hold_it(replicas: int, pods: Pods | None, wanted: int) -> None:
+    """Even if no message was delivered for an hour."""
+    quiet = ScalerState(0.0, empty_since=0.0, empty_checks=360, attempts=7)
+    assert decide(ScalingSpec(), Observation(replicas, HIDDEN, pods), quiet, 3_600.0).wanted == wanted
+
+
+def test_suspended_route_keeps_the_pod_that_hides_its_messages() -> None:
+    """It holds no lane between two passes."""
+    sim = Simulation(ScalingSpec(suspended=True), replicas=1)
+    for _ in range(360):
+        sim.check(HIDDEN, IDLE)
     assert sim.replicas == 1
 
 
@@ -302,7 +344,7 @@ OBSERVATIONS = st.lists(st.tuples(COUNTS, PODS, st.sampled_from([1.0, 10.0, 60.0
 def test_rules_hold_for_every_observation(
     spec: ScalingSpec, replicas: int, seen: list[tuple[QueueCounts | None, Pods | None, float]]
 ) -> None:
-    """Steps, bounds, unknown is not zero, and zero only after three empty checks."""
+    """Steps, bounds, unknown is not zero, and zero only after three checks without work; from zero at once if there is some."""
     state, now, empty = ScalerState(0.0), 0.0, 0
     for counts, pods, seconds in seen:
         now += seconds
@@ -310,7 +352,9 @@ def test_rules_hold_for_every_observation(
             spec, Observation(replicas, counts, pods, UnknownReason.DENIED if counts is None else None), state, now
         )
         state = decision.state
-        empty = empty + 1 if counts == NOTHING else 0
+        held = pods is None or pods.reporting < replicas or pods.unresponsive > 0 or pods.lanes > 0 or spec.suspended
+        idle = counts is not None and not counts.visible and not counts.delayed and not (counts.in_flight and held)
+        empty = empty + 1 if idle else 0
         target = replicas if decision.replicas is None else decision.replicas
         if counts is None:
             assert target >= replicas
@@ -323,8 +367,10 @@ def test_rules_hold_for_every_observation(
             assert target <= max(spec.min_replicas, 2 * replicas, replicas + 4)
         if decision.replicas is not None:
             assert max(spec.min_replicas, 0) <= target <= spec.max_replicas
-        if counts is not None and counts.total and not replicas:
+        if counts is not None and not replicas and (counts.visible or counts.delayed):
             assert target >= 1
+        if counts is not None and not replicas and not counts.visible and not counts.delayed and not spec.suspended:
+            assert target == spec.min_replicas
         assert len(state.wanted) <= len(seen)
         replicas = target
 
