@@ -91,6 +91,25 @@ async def test_one_id_on_two_subjects_is_two_messages(tmp_path: Path) -> None:
         assert len({each["messageId"] for each in traced}) == 2
 
 
+@pytest.mark.promise(2)
+async def test_a_discarded_message_that_is_not_kept_is_accounted_for(tmp_path: Path) -> None:
+    """The route drops what the target answers with 410: no dead letter, the account is balanced, its trace says so."""
+    data = tmp_path / "data"
+    retry = {**NONE, "outcomes": [{"statuses": ["410"], "result": "Discard", "keep": False}]}
+    async with target() as there, dev(write_route(tmp_path, there.url, retry=retry), data) as running:
+        there.status = 410
+        await sent(running.ingest, tmp_path, there.url, 0, 3)
+
+        async def settled() -> bool | None:
+            return (await ledger(data)).json()["discarded"] == 3 or None
+
+        await eventually(settled)
+        account = await ledger(data)
+        assert (account.code, account.json()["unaccounted"], account.json()["deadLettered"]) == (0, 0, 0)
+        (traced,) = (await chaski("trace", "m0", "--data", data, "--output", "json")).json()["messages"]
+        assert (traced["state"], [each["outcome"] for each in traced["attempts"]]) == ("discarded", ["discarded"])
+
+
 async def test_a_removed_message_is_found_missing(tmp_path: Path) -> None:
     """If rows of the file are deleted by hand; a discarded dead letter is noted and accounted for."""
     data = tmp_path / "data"

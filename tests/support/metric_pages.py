@@ -65,6 +65,7 @@ def take_worker_metrics(registry: MetricsRegistry) -> WorkerMetrics:
     metrics = WorkerMetrics(registry)
     metrics.attempts.observe(("n", "r", "q", "first", "t", "failed", "4xx"), 0.3)
     metrics.delivered.add(("n", "r", "q", "t", "88"))
+    metrics.discarded.add(("n", "r", "q", "t"))
     metrics.dead_letters.add(("n", "r", "q", "t", "4xx", "exhausted", "88"))
     metrics.guard_refusals.add(("n", "r", "address"))
     metrics.repeats.add(("n", "r", "q", "first"))

@@ -102,6 +102,11 @@ class WorkerMetrics:
             (*QUEUE, "target", "error_class", "reason", "subject_group"),
             MANY_SERIES,
         )
+        self.discarded = registry.counter(
+            "chaski_messages_discarded",
+            "Messages deleted without a dead letter, by an outcome of the route.",
+            (*QUEUE, "target"),
+        )
         self.settled = registry.counter(
             "chaski_messages_settled", "Messages that reached their end.", (*ROUTE, "origin", "end")
         )

@@ -26,7 +26,7 @@ def ledger(
     ] = None,
     output: OutputFormat = Output.table,
 ) -> None:
-    """Check that every accepted message was delivered, is a dead letter, or is pending.
+    """Check that every accepted message was delivered, is a dead letter, was discarded, or is pending.
 
     On a data folder the result is exact, also after crashes. On AWS messages are matched by id with --accepted and --logs,
     exact after crashes too; or counted from the /metrics of all processes, where a killed process's counts are lost. Exit

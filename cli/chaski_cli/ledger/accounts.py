@@ -1,4 +1,4 @@
-"""Runs `chaski ledger`: checks that accepted = delivered + dead-lettered + pending."""
+"""Runs `chaski ledger`: checks that accepted = delivered + dead-lettered + discarded + pending."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.command_error import CommandError, ExitCode
 from chaski_runtime.process.corrected_clock import CorrectedClock
 
-COLUMNS = ("route", "accepted", "delivered", "dead-lettered", "pending", "unaccounted")
+COLUMNS = ("route", "accepted", "delivered", "dead-lettered", "discarded", "pending", "unaccounted")
 _TIMEOUT = aiohttp.ClientTimeout(total=20)
 
 
@@ -32,21 +32,23 @@ class Account:
     accepted: int
     delivered: int
     dead_lettered: int
+    discarded: int  # deleted without a dead letter, by an outcome of the route
     pending: int
 
     @property
     def unaccounted(self) -> int:
         """Accepted messages that are in none of the other counts."""
-        return self.accepted - self.delivered - self.dead_lettered - self.pending
+        return self.accepted - self.delivered - self.dead_lettered - self.discarded - self.pending
 
     @property
     def row(self) -> tuple[object, ...]:
         """Values for `COLUMNS`."""
-        return self.route, self.accepted, self.delivered, self.dead_lettered, self.pending, self.unaccounted
+        ends = (self.delivered, self.dead_lettered, self.discarded)
+        return self.route, self.accepted, *ends, self.pending, self.unaccounted
 
     def as_json(self) -> dict[str, Any]:
-        """`{route, accepted, delivered, deadLettered, pending, unaccounted}`."""
-        names = ("route", "accepted", "delivered", "deadLettered", "pending", "unaccounted")
+        """`{route, accepted, delivered, deadLettered, discarded, pending, unaccounted}`."""
+        names = ("route", "accepted", "delivered", "deadLettered", "discarded", "pending", "unaccounted")
         return dict(zip(names, self.row, strict=True))
 
 
@@ -57,8 +59,9 @@ def run_folder(location: BackendLocation, *, as_json: bool) -> ExitCode:
     if as_json:
         emit_json(found.as_json())
     else:
-        values = (found.accepted, found.delivered, found.dead_lettered, found.pending, found.unaccounted)
-        stdout().print(table(COLUMNS, [(location.name, *values)], right=COLUMNS[1:]))
+        ends = (found.delivered, found.dead_lettered, found.discarded)
+        account = Account(location.name, found.accepted, *ends, found.pending)
+        stdout().print(table(COLUMNS, [account.row], right=COLUMNS[1:]))
         if found.dropped:
             note = f"{found.dropped} records were removed (retention, discard), so up to {found.dropped} messages may be unaccounted for"
             stderr().print(Text(note, style="yellow"), soft_wrap=True)
@@ -113,7 +116,8 @@ def accounts(pages: Iterable[str], pending: dict[str, int]) -> list[Account]:
             route,
             accepted[route],
             settled[route, "delivered"],
-            sum(value for (of, end), value in settled.items() if of == route and end != "delivered"),
+            settled[route, "dead_lettered"],
+            settled[route, "discarded"],
             pending.get(route, waiting[route]),
         )
         for route in routes

@@ -37,8 +37,9 @@ class IdAccount:
     accepted: int
     delivered: int
     dead_lettered: int
+    discarded: int
     on_queues: int  # messages of any origin
-    not_found: tuple[str, ...]  # accepted, but neither delivered nor dead letters; sorted
+    not_found: tuple[str, ...]  # accepted, but neither delivered nor dead letters nor discarded; sorted
 
     @property
     def pending(self) -> int:
@@ -48,7 +49,7 @@ class IdAccount:
     @property
     def counts(self) -> Account:
         """The account in numbers."""
-        return Account(self.route, self.accepted, self.delivered, self.dead_lettered, self.pending)
+        return Account(self.route, self.accepted, self.delivered, self.dead_lettered, self.discarded, self.pending)
 
     @property
     def unaccounted(self) -> int:
@@ -56,7 +57,7 @@ class IdAccount:
         return self.counts.unaccounted
 
     def as_json(self) -> dict[str, Any]:
-        """`{route, accepted, delivered, deadLettered, pending, unaccounted, onQueues, notFound}`."""
+        """`{route, accepted, delivered, deadLettered, discarded, pending, unaccounted, onQueues, notFound}`."""
         return self.counts.as_json() | {"onQueues": self.on_queues, "notFound": list(self.not_found)}
 
 
@@ -80,9 +81,11 @@ def run_ids(location: BackendLocation, accepted: Sequence[str], logs: Sequence[s
     route, on_queues, dead = asyncio.run(_read_stored(location, ids))
     with ExitStack() as stack:
         lines = chain.from_iterable(stack.enter_context(open_lines("--logs", each)) for each in logs)
-        delivered = delivered_ids(lines, route, ids, dead.roots)
+        delivered, discarded = ended_ids(lines, route, ids, dead.roots)
+    discarded -= delivered | dead.ids
+    not_found = tuple(sorted(ids - delivered - dead.ids - discarded))
     account = IdAccount(
-        route, len(ids), len(delivered), len(dead.ids - delivered), on_queues, tuple(sorted(ids - delivered - dead.ids))
+        route, len(ids), len(delivered), len(dead.ids - delivered), len(discarded), on_queues, not_found
     )
     if as_json:
         emit_json(account.as_json())
@@ -108,24 +111,24 @@ def accepted_ids(lines: Iterable[bytes]) -> set[str]:
     return found
 
 
-def delivered_ids(lines: Iterable[bytes], route: str, accepted: AbstractSet[str], roots: Mapping[str, str]) -> set[str]:
-    """The accepted ids that were delivered, by lines of a route's attempts or lines that are ids.
+def ended_ids(
+    lines: Iterable[bytes], route: str, accepted: AbstractSet[str], roots: Mapping[str, str]
+) -> tuple[set[str], set[str]]:
+    """The accepted ids that were delivered, by lines of a route's attempts or lines that are ids; and those discarded.
 
     `roots`: the identity of each replay's original message.
     """
-    found: set[str] = set()
+    found: dict[object, set[str]] = {"delivered": set(), "discarded": set()}
     for line in lines:
-        if b'"delivered"' in line:
+        if b'"delivered"' in line or b'"discarded"' in line:
             fields = fields_of(line)
-            if (
-                fields.get("chaski.attempt.outcome") == "delivered"
-                and f"{fields.get('labels.namespace')}/{fields.get('labels.route')}" == route
-            ):
+            ended = found.get(fields.get("chaski.attempt.outcome"))
+            if ended is not None and f"{fields.get('labels.namespace')}/{fields.get('labels.route')}" == route:
                 identity = str(fields.get("chaski.message.id"))
-                found.add(_counted(roots.get(identity, identity), str(fields.get("chaski.id")), accepted))
+                ended.add(_counted(roots.get(identity, identity), str(fields.get("chaski.id")), accepted))
         elif b"{" not in line:
-            found.update(roots.get(each, each) for each in _plain_id(line))
-    return found & accepted
+            found["delivered"].update(roots.get(each, each) for each in _plain_id(line))
+    return found["delivered"] & accepted, found["discarded"] & accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,5 +179,5 @@ def _show(account: IdAccount) -> None:
     if account.unaccounted:
         shown = ", ".join(map(printable, account.not_found[:_SHOWN]))
         more = f" and {len(account.not_found) - _SHOWN} more" if len(account.not_found) > _SHOWN else ""
-        note = f"no delivery or dead letter found for {shown}{more}; {account.on_queues} messages are on the queues"
+        note = f"no delivery, discard or dead letter found for {shown}{more}; {account.on_queues} messages are on the queues"
         stderr().print(Text(note, style="yellow"), soft_wrap=True)

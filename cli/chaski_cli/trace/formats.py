@@ -47,7 +47,7 @@ def _attempt_json(entry: AttemptEntry) -> dict[str, Any]:
     return values
 
 
-_COLORS = {State.PENDING: "yellow", State.DELIVERED: "green", State.DEAD_LETTERED: "red"}
+_COLORS = {State.PENDING: "yellow", State.DELIVERED: "green", State.DEAD_LETTERED: "red", State.DISCARDED: "yellow"}
 
 
 def trace_view(trace: Trace) -> RenderableType:

@@ -18,6 +18,7 @@ from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import AttemptEntry
 from chaski_core.timestamps import milliseconds
 from chaski_embedded.storage.reader import State, Trace
+from chaski_embedded.storage.traces import end_of
 from chaski_replay.backends import BackendLocation
 from chaski_runtime.process.command_error import wrong_input
 
@@ -118,13 +119,13 @@ def build_trace(
     attempts.sort(key=lambda entry: (entry.at, entry.number))
     replay_of = None if source is None else source.replay_of or source.message_id
     replay_of = dead_letters[-1].replay_of or replay_of if dead_letters else replay_of
-    delivered_at = max((entry.at for entry in entries if entry.outcome == "delivered"), default=None)
-    if dead_letters and (delivered_at is None or delivered_at < dead_letters[-1].dead_lettered_at):
+    ended = end_of(entries)
+    if dead_letters and (ended is None or ended[0] < dead_letters[-1].dead_lettered_at):
         last = dead_letters[-1]
         state = State.PENDING if _is_replayed_without_identity(last, attempts) else State.DEAD_LETTERED
         return Trace(message_id, last.id, last.subject, state, tuple(attempts), replay_of)
     if attempts:
-        state = State.PENDING if delivered_at is None else State.DELIVERED
+        state = State.PENDING if ended is None else ended[1]
         return Trace(message_id, attempts[-1].id, attempts[-1].subject, state, tuple(attempts), replay_of)
     if source is not None:
         return Trace(message_id, source.id, source.subject, State.PENDING, (), replay_of)

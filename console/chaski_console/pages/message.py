@@ -11,7 +11,7 @@ from chaski_console.pages.rendering import Html, render
 from chaski_core.ports import AttemptEntry
 from chaski_core.timestamps import short_time
 
-_STATE_COLOURS = {"pending": "warn", "delivered": "good", "dead-lettered": "bad"}
+_STATE_COLOURS = {"pending": "warn", "delivered": "good", "dead-lettered": "bad", "discarded": "warn"}
 
 
 @dataclass(frozen=True, slots=True)

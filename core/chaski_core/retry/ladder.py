@@ -69,6 +69,11 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Discarded:
+    """Delete the message: the route keeps none for which the target answered this."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """Attempt again on a rung."""
 
@@ -86,6 +91,9 @@ class GiveUp:
     state: LadderState
 
 
+Decision = Delivered | Discarded | Retry | GiveUp
+
+
 def decide(
     policy: RetryPolicy,
     outcome: Outcome,
@@ -94,7 +102,7 @@ def decide(
     *,
     subject: str = "",
     too_old_at_ms: int | None = None,
-) -> Delivered | Retry | GiveUp:
+) -> Decision:
     """Where a message goes after an attempt.
 
     Args:
@@ -108,6 +116,8 @@ def decide(
     """
     if outcome.delivered:
         return Delivered()
+    if outcome.discarded:
+        return Discarded()
     note = ErrorNote(outcome.key, now_ms, outcome.detail, outcome.excerpt)
     if before is None:
         state = LadderState(outcome.key, 0, (note,))

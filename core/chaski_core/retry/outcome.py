@@ -31,6 +31,7 @@ class Outcome:
     target: str = "none"  # name of the first allow rule that matched
     duration_seconds: float = 0.0
     retry_after_seconds: float = 0.0  # what the target asks to wait, by a header; 0: nothing
+    discarded: bool = False  # the route keeps no message for which the target answered this
 
     @property
     def delivered(self) -> bool:
@@ -51,6 +52,8 @@ class Outcome:
         """The value of the metric label `outcome`."""
         if self.error_class is None:
             return "delivered"
+        if self.discarded:
+            return "discarded"
         return "refused" if self.error_class is ErrorClass.REFUSED else "failed"
 
 

@@ -60,7 +60,7 @@ class Result(StrEnum):
     """What a route makes of a status that is not a success."""
 
     DELIVERED = "Delivered"  # as a 2xx
-    DISCARD = "Discard"  # no further attempt
+    DISCARD = "Discard"  # no further attempt: a dead letter, or not even that
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class StatusRule:
 
     statuses: tuple[str, ...]
     result: Result
+    keep: bool = True  # whether a discarded message becomes a dead letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,17 @@ class RetryPolicy:
 
     def result_of(self, key: str) -> Result | None:
         """The declared result of a status; None where its ladder decides."""
-        return next((rule.result for rule in self.outcomes if key in rule.statuses), None)
+        rule = self._rule_of(key)
+        return rule.result if rule else None
 
     def judge(self, outcome: Outcome) -> Outcome:
-        """The outcome, delivered where the route takes its status as that."""
-        if outcome.delivered or self.result_of(outcome.key) is not Result.DELIVERED:
+        """The outcome, delivered or discarded where the route takes its status as that."""
+        rule = None if outcome.delivered else self._rule_of(outcome.key)
+        if rule is None or (rule.result is Result.DISCARD and rule.keep):
             return outcome
+        if rule.result is Result.DISCARD:
+            return replace(outcome, discarded=True)
         return replace(outcome, error_class=None, detail=f"{outcome.detail}: counts as delivered")
+
+    def _rule_of(self, key: str) -> StatusRule | None:
+        return next((rule for rule in self.outcomes if key in rule.statuses), None)

@@ -137,7 +137,10 @@ def _retry(raw: Mapping[str, Any]) -> RetryPolicy:
         ladders=tuple(
             Ladder(ladder["class"], ladder["retriesPerRung"], tuple(ladder["rungs"])) for ladder in raw["ladders"]
         ),
-        outcomes=tuple(StatusRule(tuple(rule["statuses"]), Result(rule["result"])) for rule in raw.get("outcomes", ())),
+        outcomes=tuple(
+            StatusRule(tuple(rule["statuses"]), Result(rule["result"]), rule["keep"])
+            for rule in raw.get("outcomes", ())
+        ),
         max_retry_after_seconds=raw["maxRetryAfterSeconds"],
     )
 

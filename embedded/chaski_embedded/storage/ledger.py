@@ -1,11 +1,11 @@
-"""The ledger of a data folder: every message that ingest accepted is delivered, a dead letter, or pending.
+"""The ledger of a data folder: every message that ingest accepted is delivered, a dead letter, discarded, or pending.
 
 Accepted messages are counted in the transaction that stores them. The other side is identities, found independently: on
 the queues, in the journal (an attempt is stored no later than its message is deleted), among the dead letters. So both
 sides agree after any crash, as long as no record was dropped by its retention or by `discard`.
 
 A replay is a message of its own that ingest did not accept. It counts for its original, which counts once: as pending
-while it or a replay of it is on a queue, else as delivered if any of them was, else as a dead letter.
+while it or a replay of it is on a queue, else as delivered if any of them was, else as a dead letter, else as discarded.
 """
 
 import sqlite3
@@ -26,13 +26,14 @@ class Ledger:
     accepted: int
     delivered: int
     dead_lettered: int
+    discarded: int  # deleted without a dead letter, by an outcome of the route
     pending: int
     dropped: int  # records of attempts and dead letters that were deleted: by retention, by discard
 
     @property
     def unaccounted(self) -> int:
         """Accepted messages that were not found; below 0: other senders than ingest sent messages, too."""
-        return self.accepted - self.delivered - self.dead_lettered - self.pending
+        return self.accepted - self.delivered - self.dead_lettered - self.discarded - self.pending
 
     @property
     def balanced(self) -> bool:
@@ -40,11 +41,12 @@ class Ledger:
         return 0 <= self.unaccounted <= self.dropped
 
     def as_json(self) -> dict[str, Any]:
-        """`{accepted, delivered, deadLettered, pending, unaccounted, dropped, balanced}`."""
+        """`{accepted, delivered, deadLettered, discarded, pending, unaccounted, dropped, balanced}`."""
         return {
             "accepted": self.accepted,
             "delivered": self.delivered,
             "deadLettered": self.dead_lettered,
+            "discarded": self.discarded,
             "pending": self.pending,
             "unaccounted": self.unaccounted,
             "dropped": self.dropped,
@@ -87,9 +89,12 @@ def _read(connection: sqlite3.Connection) -> Ledger:
         ), dead AS (
           SELECT DISTINCT coalesce(replay_of, root(message_id)) AS id FROM dead_letters
           EXCEPT SELECT id FROM pending EXCEPT SELECT id FROM delivered EXCEPT SELECT id FROM waiting_before
+        ), discarded AS (
+          SELECT DISTINCT root(message_id) AS id FROM journal WHERE outcome = 'discarded'
+          EXCEPT SELECT id FROM pending EXCEPT SELECT id FROM delivered EXCEPT SELECT id FROM dead
         )
-        SELECT accepted, (SELECT count(*) FROM delivered), (SELECT count(*) FROM dead), (SELECT count(*) FROM pending),
-          dropped FROM state
+        SELECT accepted, (SELECT count(*) FROM delivered), (SELECT count(*) FROM dead),
+          (SELECT count(*) FROM discarded), (SELECT count(*) FROM pending), dropped FROM state
         """  # noqa: S608 - constants
     ).fetchone()
     return Ledger(*row)

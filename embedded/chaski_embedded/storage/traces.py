@@ -12,8 +12,6 @@ from chaski_embedded.fifo.sequence import time_of
 from chaski_embedded.storage import attempts, dead_letters
 from chaski_embedded.storage.lineage import Lineage
 
-_DELIVERED = "delivered"  # AttemptEntry.outcome
-
 
 class State(StrEnum):
     """The state of a message."""
@@ -21,6 +19,10 @@ class State(StrEnum):
     PENDING = "pending"  # on a queue
     DELIVERED = "delivered"
     DEAD_LETTERED = "dead-lettered"
+    DISCARDED = "discarded"  # deleted without a dead letter
+
+
+_ENDS = {"delivered": State.DELIVERED, "discarded": State.DISCARDED}  # by AttemptEntry.outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +83,18 @@ def _trace(
 ) -> Trace | None:
     if waiting is not None:
         return Trace(identity, waiting.id, waiting.subject, State.PENDING, tuple(entries))
-    delivered_at = max((entry.at for entry in entries if entry.outcome == _DELIVERED), default=None)
-    if dead and (delivered_at is None or delivered_at < dead[-1].dead_lettered_at):
+    ended = end_of(entries)
+    if dead and (ended is None or ended[0] < dead[-1].dead_lettered_at):
         return Trace(identity, dead[-1].id, dead[-1].subject, State.DEAD_LETTERED, tuple(entries))
-    if delivered_at is not None:
-        return Trace(identity, entries[-1].id, entries[-1].subject, State.DELIVERED, tuple(entries))
+    if ended is not None:
+        return Trace(identity, entries[-1].id, entries[-1].subject, ended[1], tuple(entries))
     return None
+
+
+def end_of(entries: Sequence[AttemptEntry]) -> tuple[int, State] | None:
+    """The last attempt that ended its message, delivered or discarded: its start in epoch milliseconds, and which."""
+    ends = [(entry.at, _ENDS[entry.outcome]) for entry in entries if entry.outcome in _ENDS]
+    return max(ends, default=None)
 
 
 def _first_time(entries: Sequence[AttemptEntry], dead: Sequence[DeadLetter], waiting: _Waiting | None) -> int:

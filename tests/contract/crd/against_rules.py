@@ -54,6 +54,14 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         ("spec.retry.ladders[2].rungs[2]", 'no rung is called "late"; there are fast, medium, slow'),
     ),
     refused(
+        "a delivered status that is not kept",
+        with_outcomes({**outcome("Delivered", "409"), "keep": False}),
+        (
+            "spec.retry.outcomes[0].keep",
+            "only with the result Discard a message may be dropped without a dead letter",
+        ),
+    ),
+    refused(
         "two rungs of one name",
         with_retry([*RUNGS, {"name": "slow", "delaySeconds": 900}], ladder("404", "slow")),
         ("spec.retry.rungs[3]", 'more than one rung is called "slow"'),

@@ -40,6 +40,10 @@ VALID: tuple[Manifest, ...] = tuple(
                 outcome("Delivered", "409", "304"), outcome("Discard", "410"), ladders=(ladder("429", "slow"),)
             ),
         ),
+        (
+            "a status whose messages are dropped",
+            with_outcomes({**outcome("Discard", "410"), "keep": False}, {**outcome("Delivered", "409"), "keep": True}),
+        ),
         ("the longest age", {"spec.delivery.maxAgeSeconds": 31536000}),
         ("no retries at all", {"spec.retry": {"rungs": [], "ladders": []}}),
         (

@@ -25,6 +25,7 @@ def registry() -> MetricsRegistry:
         ("chaski_attempt_duration_seconds_count", ATTEMPT, 1),
         ("chaski_attempt_duration_seconds_sum", ATTEMPT, 0.3),
         ("chaski_messages_delivered_total", QUEUE | {"target": "t", "subject_group": "88"}, 1),
+        ("chaski_messages_discarded_total", QUEUE | {"target": "t"}, 1),
         (
             "chaski_dead_letters_total",
             QUEUE | {"target": "t", "error_class": "4xx", "reason": "exhausted", "subject_group": "88"},

@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.ports import Clock, ReceivedMessage
 from chaski_core.retry.ladder import (
+    Decision,
     Delivered,
+    Discarded,
     ErrorNote,
     GiveUp,
     LadderState,
@@ -60,7 +62,7 @@ class AttemptMade:
 
     task: Deliverable
     result: AttemptResult
-    decision: Delivered | Retry | GiveUp
+    decision: Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,12 @@ Step = AttemptMade | NotDue | AlreadyExhausted | Stopping | Undeliverable
 
 @message_value
 class Disposition:
-    """The message has reached its next home and is to be deleted from its queue."""
+    """The message has reached its next home, or needs none, and is to be deleted from its queue."""
 
     task: Deliverable | None
     dead_letter: DeadLetter | None = None
-    delivered_to: str | None = None  # target; None unless delivered
+    target: str | None = None  # that ended the message; None unless delivered or discarded without a dead letter
+    discarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ class LaneRunner(ABC):
                     await lane.may_continue.wait()
                 step = await self._process_head(lane, message)
                 if isinstance(step, AttemptMade) and isinstance(step.decision, Delivered):
-                    deletes.add(message, Disposition(step.task, delivered_to=step.result.outcome.target))
+                    deletes.add(message, Disposition(step.task, target=step.result.outcome.target))
                     continue
                 settled = await self._settle(lane, message, step)
                 if isinstance(settled, Stays):
@@ -162,8 +165,10 @@ class LaneRunner(ABC):
         """Reports a message that its queue has deleted."""
         if settled.dead_letter is not None:
             self.context.reporter.dead_lettered(settled.dead_letter)
-        elif settled.delivered_to is not None and settled.task is not None:
-            self.context.reporter.delivered(settled.task, settled.delivered_to)
+        elif settled.target is not None and settled.task is not None:
+            reporter = self.context.reporter
+            report = reporter.discarded if settled.discarded else reporter.delivered
+            report(settled.task, settled.target)
 
     def _wait_until(self, due_at: int) -> NotDue | None:
         """How long a head that is due at a time, in epoch milliseconds, is to stay hidden; None where it is due.
@@ -188,7 +193,7 @@ class LaneRunner(ABC):
         while not context.stopping.is_set():
             result = await context.attempts.make(task, may_dial)
             if result is not None:
-                decision: Delivered | Retry | GiveUp = _DELIVERED
+                decision: Decision = _DELIVERED
                 if not result.outcome.delivered:
                     result, decision = self._judge(task, result)
                 context.reporter.attempted(context.stage, task, result, decision)
@@ -196,7 +201,7 @@ class LaneRunner(ABC):
             await lane.may_continue.wait()  # a delete failed while the attempt waited for its turn; no slot is taken
         return Stopping()
 
-    def _judge(self, task: Deliverable, result: AttemptResult) -> tuple[AttemptResult, Delivered | Retry | GiveUp]:
+    def _judge(self, task: Deliverable, result: AttemptResult) -> tuple[AttemptResult, Decision]:
         """An attempt that the target did not accept, as the route takes it, and where its message goes."""
         route = self.context.route
         outcome = route.retry.judge(result.outcome)
@@ -214,6 +219,8 @@ class LaneRunner(ABC):
 
     async def _settle(self, lane: Lane, message: ReceivedMessage, step: Step) -> Disposition | Stays:
         match step:
+            case AttemptMade(task=task, result=result, decision=Discarded()):
+                return Disposition(task, target=result.outcome.target, discarded=True)
             case AttemptMade():
                 return await self._handle_failure(lane, message, step)
             case NotDue(seconds=seconds):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.envelope import Metadata, metadata_of
 from chaski_core.ports import AttemptEntry, AttemptJournal, Clock, ReceivedMessage
-from chaski_core.retry.ladder import Delivered, GiveUp, Retry
+from chaski_core.retry.ladder import Decision, GiveUp, Retry
 from chaski_core.retry.outcome import Outcome, class_of_key
 from chaski_core.route.model import Route
 from chaski_core.timestamps import timestamp
@@ -84,9 +84,7 @@ class Reporter:
         end_series = functools.partial(metrics.end_subject_groups, route.namespace, route.name)
         self._groups = SubjectGroups(route.subject_group, end_series)
 
-    def attempted(
-        self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Delivered | Retry | GiveUp
-    ) -> None:
+    def attempted(self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Decision) -> None:
         """An attempt ended with this result, and this was decided for the message."""
         report = self._report(stage, task, result, decision)
         outcome = report.outcome
@@ -109,6 +107,13 @@ class Reporter:
         if metadata is not None and metadata.accepted_at is not None and origin == INGEST:
             seconds = max(0.0, (self._clock.now_ms() - metadata.accepted_at) / 1000)
             self._metrics.latency.observe((self._namespace, self._name, queue), seconds)
+
+    def discarded(self, task: Deliverable, target: str) -> None:
+        """The route keeps no message for which its target answered this, and its queue has deleted it."""
+        queue = self._route.queue_for(task.envelope.subject).name
+        self._metrics.discarded.add((self._namespace, self._name, queue, target))
+        origin = origin_of(task.envelope.metadata)
+        self._metrics.settled.add((self._namespace, self._name, origin, "discarded"))
 
     def dead_lettered(self, dead_letter: DeadLetter) -> None:
         """A message is stored as a dead letter, and its queue has deleted it."""
@@ -133,9 +138,7 @@ class Reporter:
             return NO_GROUP
         return self._groups.label(subject, metadata.producer if metadata else None, self._clock.monotonic())
 
-    def _report(
-        self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Delivered | Retry | GiveUp
-    ) -> AttemptReport:
+    def _report(self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Decision) -> AttemptReport:
         envelope, route = task.envelope, self._route
         url, method = envelope.body.get("url"), envelope.body.get("method")
         return AttemptReport(
@@ -165,8 +168,8 @@ def origin_of(metadata: Metadata | None) -> str:
     return "replay" if metadata.replay_of is not None or metadata.epoch else INGEST
 
 
-def describe(decision: Delivered | Retry | GiveUp, now_ms: int) -> str:
-    """A decision, made at a time in epoch milliseconds, as text for a log line; "" for delivered."""
+def describe(decision: Decision, now_ms: int) -> str:
+    """A decision, made at a time in epoch milliseconds, as text for a log line; "" for delivered or discarded."""
     match decision:
         case Retry(rung=rung, due_at=due_at):
             return f"rung {rung.name} in {max(0, round((due_at - now_ms) / 1000))} s"

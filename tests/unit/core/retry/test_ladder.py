@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from chaski_core import json_codec
 from chaski_core.retry.ladder import (
     Delivered,
+    Discarded,
     ErrorNote,
     GiveUp,
     LadderState,
@@ -374,6 +375,10 @@ def test_a_declared_result_decides_whatever_the_ladder_says(before: LadderState 
     assert discarded.reason is Reason.DISCARDED
     assert discarded.state.errors[-1].key == "410"
     assert policy.judge(failed("500")) == failed("500")
+    dropping = replace(policy, outcomes=(StatusRule(("410",), Result.DISCARD, keep=False),))
+    dropped = dropping.judge(failed("410"))
+    assert (dropped.delivered, dropped.key, dropped.label) == (False, "410", "discarded")
+    assert decide(dropping, dropped, before, NOW) == Discarded()
     delivered = Outcome(None, 200)
     assert policy.judge(delivered) is delivered
 

@@ -131,6 +131,22 @@ async def test_message_is_traced_from_queue_to_target(
     assert reader.traces("m10") == []
 
 
+@pytest.mark.promise(2)
+async def test_message_discarded_without_a_dead_letter_is_accounted_for(
+    broker: EmbeddedBroker, queue: EmbeddedQueue, reader: Reader
+) -> None:
+    """By its attempt, once it is on no queue any more."""
+    identity, _ = await put(queue, outgoing("m1"), outgoing("m2"))
+    discarded = attempt(identity, "discarded", 1, NOON, "m1")
+    await noted(broker, discarded)
+    found = reader.ledger()
+    assert (found.pending, found.discarded, found.unaccounted) == (2, 0, 0)
+    await take_and_delete(queue)
+    found = reader.ledger()
+    assert (found.accepted, found.discarded, found.pending, found.unaccounted) == (2, 1, 0, 1)
+    assert [(each.state, each.attempts) for each in reader.traces("m1")] == [(State.DISCARDED, (discarded,))]
+
+
 @pytest.mark.promise(13)
 async def test_messages_that_share_a_label_are_traced_and_counted_apart(
     broker: EmbeddedBroker, queue: EmbeddedQueue, reader: Reader

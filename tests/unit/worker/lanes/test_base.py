@@ -10,6 +10,7 @@ import pytest
 from chaski_core.retry.ladder import Reason
 from chaski_core.retry.policy import Ladder, Result, RetryPolicy, Rung, StatusRule
 from chaski_core.route.model import Ordering
+from support.metric_pages import value
 from support.worker.harness import FAST, MEDIUM, POLICY, FakeTarget, WorkerHarness, first_attempts, make_route
 from support.worker.memory_backend import EPOCH_MS, unavailable
 
@@ -258,6 +259,35 @@ async def test_declared_results_end_a_message_at_any_attempt(ordering: Ordering)
     assert outcomes["s-1", 2] == "failed"
     assert outcomes["s-2", 1] == "delivered"
     assert len(harness.target.calls) == 5
+
+
+@BOTH
+@pytest.mark.promise(2)
+async def test_a_discarded_message_that_is_not_kept_is_counted_and_deleted(ordering: Ordering) -> None:
+    """At the first attempt and at a retry; it leaves no dead letter and no attempt record, and its subject continues."""
+    policy = replace(POLICY, outcomes=(StatusRule(("410",), Result.DISCARD, keep=False),))
+    answers = {(0, 1): 410, (1, 1): 500, (1, 2): 410}
+    harness = WorkerHarness(
+        make_route(ordering, policy=policy), FakeTarget(lambda _s, number, attempt: answers.get((number, attempt), 200))
+    )
+    for number in range(3):
+        await harness.send("s", number)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    assert harness.backend.dead_letters.kept == {}
+    assert harness.backend.attempt_records.kept == {}
+    outcomes = {(entry.id, entry.number): entry.outcome for entry in harness.backend.journal.entries}
+    assert outcomes == {
+        ("s-0", 1): "discarded",
+        ("s-1", 1): "failed",
+        ("s-1", 2): "discarded",
+        ("s-2", 1): "delivered",
+    }
+    assert value(harness.metrics, "chaski_messages_discarded_total") == 2
+    assert value(harness.metrics, "chaski_messages_settled_total", end="discarded") == 2
+    assert value(harness.metrics, "chaski_messages_settled_total", end="dead_lettered") == 0
 
 
 @pytest.mark.promise(4)
