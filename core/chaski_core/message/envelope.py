@@ -33,6 +33,7 @@ class Metadata:
     ladder: LadderState | None = None
     message_id: str | None = None  # the identity; None on the first queue, where it is the queue's MessageId
     sequence_number: int | None = None  # given by the first queue
+    generation: int = 0  # of the first queue, on which sequence_number counts; 0: unknown, and on that queue
     queued_at: int | None = None  # epoch milliseconds: when the first queue accepted it; None on that queue
     hops: int = 0  # times that it was sent to a rung
     due_at: int | None = None  # epoch milliseconds; on a rung, where it waits for longer than its queue's delay
@@ -176,6 +177,7 @@ def _values(metadata: Metadata) -> dict[str, Any]:
         "epoch": metadata.epoch or None,
         "messageId": metadata.message_id,
         "sequenceNumber": None if metadata.sequence_number is None else str(metadata.sequence_number),
+        "generation": metadata.generation or None,
         "queuedAt": metadata.queued_at,
         "dueAt": metadata.due_at,
         "hops": metadata.hops or None,
@@ -246,6 +248,7 @@ def _read_metadata(raw: Mapping[str, Any]) -> Metadata:
         ladder=read_ladder(raw.get("ladder")),
         message_id=read_message_id(raw.get("messageId")),
         sequence_number=read_sequence_number(raw.get("sequenceNumber")),
+        generation=_count(raw.get("generation")),
         queued_at=milliseconds(raw.get("queuedAt")),
         due_at=milliseconds(raw.get("dueAt")),
         hops=_count(raw.get("hops")),

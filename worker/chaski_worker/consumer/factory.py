@@ -145,6 +145,7 @@ class ConsumerFactory:
         context = LaneContext(
             route=route,
             stage=group.stage,
+            generation=group.generation,
             attempts=ShortageRetry(attempts, self.shortages, intake, self.stopping, self.random),
             handoff=self._handoff(),
             reporter=self.reporter,

@@ -22,13 +22,14 @@ class QueueGroup:
     name: str
     stage: Stage
     urls: tuple[str, ...]
+    generation: int = 0  # of the queues; 0 for rungs
 
 
 def first_attempt_groups(resolved: ResolvedRoute, only: str | None = None) -> list[list[QueueGroup]]:
     """The groups of first attempts, generation by generation, oldest first. `only`: one queue's name."""
     return [
         [
-            QueueGroup(name, Stage.FIRST, tuple(urls))
+            QueueGroup(name, Stage.FIRST, tuple(urls), generation.number)
             for name, urls in generation.queues.items()
             if only is None or name == only
         ]

@@ -14,12 +14,16 @@ instead: its head stays hidden for a while, which keeps its subject in order, an
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import quote
 
 from chaski_core.message.envelope import HttpRequest, http_request
 from chaski_core.message.identity import is_label
+from chaski_core.message.subject import MAX_SUBJECT_CHARACTERS
 from chaski_core.ports import Clock
 from chaski_core.retry.outcome import ErrorClass, Outcome
+from chaski_core.timestamps import timestamp
 from chaski_core.values import message_value
 from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.delivery.triage import Deliverable
@@ -35,6 +39,9 @@ LABEL = "Chaski-Id"
 REPLAY_OF = "Chaski-Replay-Of"
 """Header of a replay: the identity of the message that was accepted first."""
 TRACEPARENT = "traceparent"
+_PLAIN = re.compile(r"[!-$&-~]+\Z")  # characters of a subject that stay as they are in a header; not the percent sign
+_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
+_KEY = re.compile(r"[a-z0-9]{1,16}\Z")  # a status or an error class
 
 _MAX_WAIT_SECONDS = 5.0  # between two tries of a lane that waits in place
 _MIN_HIDDEN_SECONDS = 5
@@ -53,7 +60,7 @@ class AttemptContext:
     traceparent: str | None  # Chaski's own for the target; a producer's header takes precedence
     request: HttpRequest  # as the message asks for it
     target: Target | Refusal  # the guard's judgement of its URL
-    headers: Sequence[tuple[str, str]] = ()  # of middlewares
+    headers: Sequence[tuple[str, str]] = ()  # about the message, and of middlewares
 
 
 Handler = Callable[[AttemptContext], Awaitable[Outcome]]
@@ -77,6 +84,28 @@ def own_headers(attempt: AttemptContext) -> list[tuple[str, str]]:
     if attempt.traceparent and not any(name.lower() == TRACEPARENT for name, _ in attempt.request.headers):
         headers.append((TRACEPARENT, attempt.traceparent))
     return [*headers, *attempt.headers] if attempt.headers else headers
+
+
+def message_headers(task: Deliverable) -> list[tuple[str, str]]:
+    """The headers of a request about its message: what is unknown is left out.
+
+    `Chaski-Subject` is the subject in ASCII: spaces, the percent sign and what is not visible ASCII are percent-encoded UTF-8
+    (RFC 3986 §2.1). `Chaski-Sequence` is `<generation>.<sequence number of the first queue>`, both increasing: of two messages of
+    one subject the later one has the greater pair. `Chaski-Accepted-At` is RFC 3339. `Chaski-Last-Status` is what the attempt
+    before this one ended with, a status or an error class.
+    """
+    headers = []
+    subject, metadata = task.envelope.subject, task.envelope.metadata
+    if len(subject) <= MAX_SUBJECT_CHARACTERS:  # queue content is not trusted
+        encoded = subject if _PLAIN.match(subject) else quote(subject, safe=_SAFE, errors="replace")
+        headers.append(("Chaski-Subject", encoded))
+    if task.generation and task.sequence_number:
+        headers.append(("Chaski-Sequence", f"{task.generation}.{task.sequence_number}"))
+    accepted_at = task.queued_at if metadata is None or metadata.accepted_at is None else metadata.accepted_at
+    headers.append(("Chaski-Accepted-At", timestamp(accepted_at)))
+    if task.ladder is not None and task.ladder.errors and _KEY.match(key := task.ladder.errors[-1].key):
+        headers.append(("Chaski-Last-Status", key))
+    return headers
 
 
 class SaturatedError(Exception):
@@ -171,7 +200,10 @@ class Attempts:
             if metadata.id is not None and is_label(metadata.id):  # queue content is not trusted
                 label = metadata.id
         target = self._guard.check(request.url)
-        return AttemptContext(self._route, task.message_id, label, replay_of, number, traceparent, request, target)
+        headers = message_headers(task)
+        return AttemptContext(
+            self._route, task.message_id, label, replay_of, number, traceparent, request, target, headers
+        )
 
 
 class ShortageRetry:

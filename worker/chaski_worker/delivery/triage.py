@@ -31,6 +31,7 @@ class Deliverable:
     sequence_number: int = 0  # from its first queue
     queued_at: int = 0  # epoch milliseconds, by its first queue
     due_at: int | None = None  # epoch milliseconds; of a message on a rung that may not be attempted before
+    generation: int = 0  # of its first queue; 0: unknown, since a release before put it on its rung
 
     @property
     def id(self) -> str:
@@ -100,7 +101,9 @@ class AgeLimits:
     route: int | None = None  # since its first queue accepted it: `delivery.maxAgeSeconds`
 
 
-def triage(message: ReceivedMessage, stage: Stage, now_ms: int, limits: AgeLimits) -> Deliverable | Undeliverable:
+def triage(
+    message: ReceivedMessage, stage: Stage, now_ms: int, limits: AgeLimits, generation: int = 0
+) -> Deliverable | Undeliverable:
     """Judges one received message.
 
     Args:
@@ -108,6 +111,7 @@ def triage(message: ReceivedMessage, stage: Stage, now_ms: int, limits: AgeLimit
         stage: of the consumer that received it.
         now_ms: epoch milliseconds.
         limits: on its age.
+        generation: of the queue that it was received from, unless that is a rung's.
     """
     envelope = read_envelope(message.body)
     if isinstance(envelope, Malformed):
@@ -126,5 +130,7 @@ def triage(message: ReceivedMessage, stage: Stage, now_ms: int, limits: AgeLimit
     if limits.route is not None and now_ms - since > limits.route * 1000:
         detail = f"queued at {timestamp(since)}, more than delivery.maxAgeSeconds ({limits.route}) ago"
         return Undeliverable(message_id, Reason.TOO_OLD, detail, envelope, ladder)
-    due_at = metadata.due_at if metadata and stage is _RETRY else None
-    return Deliverable(message_id, envelope, ladder, sequence_number, since, due_at)
+    due_at = None
+    if metadata and stage is _RETRY:
+        due_at, generation = metadata.due_at, metadata.generation
+    return Deliverable(message_id, envelope, ladder, sequence_number, since, due_at, generation)

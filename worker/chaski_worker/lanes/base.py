@@ -46,6 +46,7 @@ class LaneContext:
 
     route: Route
     stage: Stage
+    generation: int  # of the queues; 0 for rungs
     attempts: ShortageRetry
     handoff: Handoff
     reporter: Reporter
@@ -180,7 +181,8 @@ class LaneRunner(ABC):
         return NotDue(-(-wait_ms // 1000)) if 0 < wait_ms <= self._longest_wait_ms else None
 
     def _triage(self, message: ReceivedMessage) -> Deliverable | Undeliverable:
-        return triage(message, self.context.stage, self.context.clock.now_ms(), self._age_limits)
+        context = self.context
+        return triage(message, context.stage, context.clock.now_ms(), self._age_limits, context.generation)
 
     async def _attempt(self, lane: Lane, task: Deliverable) -> AttemptMade | Stopping:
         context = self.context

@@ -136,6 +136,7 @@ def rung_message(route: str, task: Deliverable, retry: Retry, now_ms: int) -> Ou
         known,
         message_id=task.message_id,
         sequence_number=task.sequence_number,
+        generation=task.generation,
         queued_at=task.queued_at,
         due_at=due_at,
         hops=known.hops + 1,

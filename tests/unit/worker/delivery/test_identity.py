@@ -1,8 +1,10 @@
 """The identity of a message: attempts, retries and dead letters are counted by it, whatever its label is."""
 
 import asyncio
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from urllib.parse import unquote
 
 import pytest
 
@@ -13,7 +15,8 @@ from chaski_core.retry.ladder import ErrorNote, LadderState, Retry
 from chaski_core.retry.outcome import Outcome, class_of_status
 from chaski_core.retry.policy import Ladder, RetryPolicy, Rung
 from chaski_core.route.model import Ordering
-from chaski_worker.delivery.attempt import AttemptContext, Attempts, own_headers
+from chaski_core.timestamps import timestamp
+from chaski_worker.delivery.attempt import AttemptContext, Attempts, message_headers, own_headers
 from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.delivery.triage import AgeLimits, Deliverable, Stage, triage
 from chaski_worker.guard.guard import Guard
@@ -25,6 +28,7 @@ BOTH = pytest.mark.parametrize("ordering", list(Ordering))
 FAST = Rung("fast", 2)
 LADDER = RetryPolicy((FAST,), (Ladder("any", 1, ("fast",)),))
 FIVE_MINUTES = 301
+SUBJECT = "Chaski-Subject"
 STATE = LadderState("500", 0, (ErrorNote("500", 1),))
 
 
@@ -131,6 +135,62 @@ async def test_every_attempt_shows_the_same_identity_and_the_label(ordering: Ord
     assert {(entry.message_id, entry.id) for entry in harness.backend.journal.entries} == {(identity, "order-7")}
 
 
+@BOTH
+@pytest.mark.looptime
+async def test_every_attempt_shows_its_place_in_the_subject_and_the_last_status(ordering: Ordering) -> None:
+    """The same sequence and time at each attempt, also from a rung; a later message of the subject has a greater sequence."""
+    harness = WorkerHarness(make_route(ordering, policy=LADDER), target := recorder())
+    accepted_at = timestamp(harness.clock.now_ms())
+    for content in ("x", "y"):
+        await accept(harness, "käse 100%", f"order-{content}", content, content)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+
+    sequences: dict[str, list[str]] = {"http://t0.example/x": [], "http://t0.example/y": []}
+    for seen in target.headers:
+        assert seen["Chaski-Subject"] == "k%C3%A4se%20100%25"
+        assert seen["Chaski-Accepted-At"] == accepted_at
+        assert seen.get("Chaski-Last-Status") == (None if seen["Chaski-Attempt"] == "1" else "400")
+        sequences[seen["url"]].append(seen["Chaski-Sequence"])
+    (first,), (second,) = (set(each) for each in sequences.values())
+    assert [len(each) for each in sequences.values()] == [2, 2]
+    assert first.split(".")[0] == second.split(".")[0] == "1"
+    assert int(first.split(".")[1]) < int(second.split(".")[1])
+
+
+def test_headers_about_a_message_leave_out_what_is_unknown_or_not_trusted() -> None:
+    """A message put on the queue directly, and one that a release before put on its rung; any of their values may be forged."""
+    direct = judged(received(None), Stage.FIRST)
+    assert dict(message_headers(direct)) == {"Chaski-Subject": "s", "Chaski-Accepted-At": timestamp(0)}
+    hopped = judged(received(Metadata(message_id="i", sequence_number=5, ladder=STATE, accepted_at=9)), Stage.RETRY)
+    assert dict(message_headers(hopped)) == {
+        "Chaski-Subject": "s",
+        "Chaski-Accepted-At": timestamp(9),
+        "Chaski-Last-Status": "500",
+    }
+    forged = LadderState("500", 0, (ErrorNote("a\r\nb: c", 1),))
+    envelope = Envelope("s" * 513, {}, Metadata(ladder=forged), {})
+    assert message_headers(Deliverable("i", envelope, forged, 5, 9, None, 3)) == [
+        ("Chaski-Sequence", "3.5"),
+        ("Chaski-Accepted-At", timestamp(9)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "subject", ["order_7", "a%b", " a ", "käse", "\r\nX: y", "\x7f", "~!#$&'()*+,/:;=?@[]", "日本"]
+)
+def test_a_subject_travels_in_ascii_and_is_read_by_percent_decoding(subject: str) -> None:
+    """Nothing in it can end the header."""
+    (sent,) = (
+        text
+        for name, text in message_headers(Deliverable("i", Envelope(subject, {}, None, {}), None))
+        if name == SUBJECT
+    )
+    assert re.fullmatch("[!-~]+", sent)
+    assert unquote(sent) == subject
+
+
 def test_the_first_queue_gives_the_identity() -> None:
     """Metadata of a message on that queue is not trusted: no producer can take over the identity of another message."""
     forged = Metadata(id="order-7", message_id="somebody-elses", sequence_number=1)
@@ -191,4 +251,5 @@ async def test_a_target_receives_identity_label_and_origin_of_a_replay(
     guard, limits = Guard(make_route().allow), (Slots(1, targets=1), IntakeLimiter(1, 1))
     attempts = Attempts("ns/r", guard, target.deliver, *limits, StillClock())
     await attempts.make(judged(received(metadata), Stage.FIRST), may_dial)
-    assert target.headers == [expected | {"url": "http://t0.example/"}]
+    about = {"Chaski-Subject": "s", "Chaski-Accepted-At": timestamp(0)}
+    assert target.headers == [expected | about | {"url": "http://t0.example/"}]
