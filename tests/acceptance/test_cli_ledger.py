@@ -103,7 +103,7 @@ async def test_a_discarded_message_that_is_not_kept_is_accounted_for(tmp_path: P
         async def settled() -> bool | None:
             return (await ledger(data)).json()["discarded"] == 3 or None
 
-        await eventually(settled)
+        await eventually(settled, 120)
         account = await ledger(data)
         assert (account.code, account.json()["unaccounted"], account.json()["deadLettered"]) == (0, 0, 0)
         (traced,) = (await chaski("trace", "m0", "--data", data, "--output", "json")).json()["messages"]

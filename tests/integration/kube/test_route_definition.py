@@ -6,7 +6,9 @@ from typing import Any
 
 import yaml
 
+from chaski_core.route.default_retry import default_retry, with_kept_retry
 from chaski_core.route.loading import validate
+from chaski_core.route.model import Ordering
 from chaski_core.route.validation.crd import definition_text
 from contract.crd.making import changed
 from contract.crd.odd_values import odd_documents
@@ -50,6 +52,30 @@ def test_server_side_apply_owns_empty_lists_of_retry(kube: KubeApi) -> None:
         kube.kubectl("apply", "--server-side", "-f", "-", document=document)
         stored = kube.get("chaskiroute", "conversations", "-n", place)["spec"]["retry"]
         assert stored == {**retry, "maxRetryAfterSeconds": 3600}
+
+
+def test_status_keeps_the_retry_in_force(kube: KubeApi) -> None:
+    """Nothing of it is pruned, so that the operator finds what it has resolved, and does not write the status again."""
+    place, http = kube.make_namespace("resolved"), KubeHttp(kube)
+    declared = {"outcomes": [{"statuses": ["410"], "result": "Discard", "keep": False}], "maxRetryAfterSeconds": 0}
+    for name, retry in (
+        ("relaxed", default_retry(Ordering.RELAXED)),
+        ("strict", default_retry(Ordering.STRICT)),
+        ("own", {"rungs": RUNGS, "ladders": LADDERS, **declared}),
+    ):
+        document = changed({"metadata.name": name, "metadata.namespace": place, "spec.ordering": "Strict"})
+        kube.kubectl("create", "-f", "-", document=document)
+        queues = [{"name": "messages", "urls": ["https://q/1"]}]
+        resolved = {"generation": 1, "generations": [{"number": 1, "queues": queues}], "observedGeneration": 1}
+        status = {"status": {"resolved": {**resolved, "retry": retry}}}
+        path = f"{ROUTES}/namespaces/{place}/chaskiroutes/{name}"
+        stored = http.merge_patch(f"{path}/status", status)
+        assert stored["status"]["resolved"]["retry"] == retry
+        kept = with_kept_retry(stored)
+        assert kept is not None
+        assert kept["spec"]["retry"] == retry
+        suspended = http.merge_patch(path, {"spec": {"suspend": {"delivery": True}}})
+        assert with_kept_retry(suspended) is None
 
 
 REMOVE_RETRY = '[{"op": "remove", "path": "/spec/retry"}]'
