@@ -118,7 +118,7 @@ class KubeApi:
 
         Args:
             timeout_seconds: of each call.
-            admit: called immediately before each write is sent; raises to prevent that.
+            admit: called before each write, and again immediately before its bytes are sent; raises to prevent it.
         """
         made = copy.copy(self)
         if timeout_seconds is not None:

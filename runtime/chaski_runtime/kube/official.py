@@ -15,7 +15,15 @@ from kubernetes.aio.client import ApiClient
 from chaski_runtime.kube.client import KubeUnavailableError
 from chaski_runtime.kube.config import KubeAccess, ReloadedAccess
 from chaski_runtime.kube.credentials import LoadedCredentials, load
-from chaski_runtime.kube.transport import APPLY, JSON, ApiRequest, ConnectionPools, encoded
+from chaski_runtime.kube.transport import (
+    APPLY,
+    JSON,
+    ApiRequest,
+    ConnectionPools,
+    admission,
+    admission_traces,
+    encoded,
+)
 
 _LOAD_SECONDS = 60.0  # until a credential plugin must have answered
 _SHORTEST_RELOAD_SECONDS = 10.0  # between two reloads because of a 401
@@ -51,9 +59,9 @@ class OfficialTransport:
             header_params={"Accept": JSON, "Content-Type": content_type},
             auth_settings=["BearerToken"],
         )
-        request.admit()
-        # The body passes by `param_serialize`, which copies it to replace models: there are none.
-        response = await api.call_api(method, url, headers, body, _request_timeout=timeouts)
+        with admission(request):
+            # The body passes by `param_serialize`, which copies it to replace models: there are none.
+            response = await api.call_api(method, url, headers, body, _request_timeout=timeouts)
         if response.status == _UNAUTHORIZED and self._may_reload():
             self._credentials = None
         answer: aiohttp.ClientResponse = response.response
@@ -81,6 +89,7 @@ class OfficialTransport:
             loaded = self._credentials = await self._load(access)
         api = self._pools.current
         if api is None or api.configuration is not loaded.configuration:
+            loaded.configuration.trace_configs = admission_traces()
             api = ApiClient(loaded.configuration)
             api.user_agent = self._user_agent
             await self._pools.replace(api)

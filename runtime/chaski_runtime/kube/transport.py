@@ -5,8 +5,11 @@ official client, and each of its Pods would pay for it (docs/processes.md).
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, Generic, Protocol, TypeVar
 
 import aiohttp
@@ -22,6 +25,64 @@ def admit_all() -> None:
     """Admits every request."""
 
 
+class _Admission:
+    """Asks for the admission of one request, and keeps the reason against it."""
+
+    def __init__(self, admit: Callable[[], None]) -> None:
+        self._admit = admit
+        self.refusal: Exception | None = None
+
+    def ask(self) -> None:
+        """Raises what `admit` raises."""
+        try:
+            self._admit()
+        except Exception as error:
+            self.refusal = error
+            raise
+
+
+_ADMISSION: ContextVar[_Admission | None] = ContextVar("admission", default=None)
+
+
+@contextmanager
+def admission(request: "ApiRequest") -> Iterator[None]:
+    """Asks for the admission of a request, and again, by `admission_traces`, immediately before it is written.
+
+    In between it waits for a connection and for its turn in the event loop, and the process may be paused.
+
+    Raises:
+        Exception: of `request.admit`; nothing was written.
+    """
+    asked = _Admission(request.admit)
+    asked.ask()
+    token = _ADMISSION.set(asked)
+    try:
+        yield
+    except aiohttp.ClientError as error:
+        if asked.refusal is not None:  # aiohttp reports it as a failure to send
+            raise asked.refusal from error
+        raise
+    finally:
+        _ADMISSION.reset(token)
+
+
+def admission_traces() -> list[aiohttp.TraceConfig]:
+    """What a session needs for `admission`.
+
+    aiohttp calls these hooks before it writes (`http_writer.StreamWriter`): headers wait for the first part of the body, and
+    what a hook raises ends the request.
+    """
+
+    async def ask(_session: aiohttp.ClientSession, _context: SimpleNamespace, _parameters: object) -> None:
+        if (asked := _ADMISSION.get()) is not None:
+            asked.ask()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(ask)
+    trace.on_request_chunk_sent.append(ask)
+    return [trace]
+
+
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
     """One request to an API server."""
@@ -31,7 +92,7 @@ class ApiRequest:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None  # a JSON value; None: no body
     content_type: str = JSON  # of the body
-    admit: Callable[[], None] = admit_all  # called immediately before it is sent; raises to prevent that
+    admit: Callable[[], None] = admit_all  # called first, and again before it is written; raises to prevent it
 
 
 class Transport(Protocol):
@@ -103,15 +164,15 @@ class AiohttpTransport:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
-        request.admit()
-        return await session.request(
-            request.method,
-            access.server + request.path,
-            params=request.query,
-            data=None if request.body is None else encoded(request),
-            headers=headers,
-            timeout=timeouts,
-        )
+        with admission(request):
+            return await session.request(
+                request.method,
+                access.server + request.path,
+                params=request.query,
+                data=None if request.body is None else encoded(request),
+                headers=headers,
+                timeout=timeouts,
+            )
 
     async def close(self) -> None:
         await self._pools.close()
@@ -124,6 +185,7 @@ class AiohttpTransport:
                 connector=aiohttp.TCPConnector(ssl=access.ssl_context() or True, limit=0),
                 headers=self._headers,
                 read_bufsize=2**20,
+                trace_configs=admission_traces(),
             )
             self._connected = access
             await self._pools.replace(session)

@@ -1,5 +1,6 @@
 """Both transports follow the files of an access: tokens, CAs, client certificates, kubeconfigs."""
 
+import asyncio
 import ssl
 from pathlib import Path
 
@@ -150,3 +151,40 @@ async def test_write_that_is_not_admitted_is_not_sent(transport: TransportType) 
         await guarded.get("/x")
         await api.replace("/x", {})
     assert seen == ["POST", "GET", "PUT"]
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize("asked", [2, 3])
+@pytest.mark.parametrize("connection", ["new", "reused"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_write_whose_admission_ends_before_its_bytes_are_sent_is_not_sent(
+    transport: TransportType, connection: str, asked: int
+) -> None:
+    """As if the process was paused while the request waited for a connection, or its body for the event loop."""
+    received = bytearray()
+    answers: list[bool] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            received.extend(data)
+            if data.endswith((b"\r\n\r\n", b"}")):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    def admit() -> None:
+        if not answers.pop(0):
+            raise LookupError("not now")
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, KubeApi(KubeAccess(url, "default"), user_agent="test", transport=transport) as api:
+        if connection == "reused":
+            await api.get("/x")
+        received.clear()
+        answers += [True] * (asked - 1) + [False]
+        with pytest.raises(LookupError):
+            await api.variant(admit=admit).create("/x", {"a": 1})
+        assert (bytes(received), answers) == (b"", [])
+        answers += [True] * 3
+        await api.variant(admit=admit).replace("/x", {"a": 1})
+        assert (received.startswith(b"PUT /x"), answers) == (True, [])
