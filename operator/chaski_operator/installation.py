@@ -138,17 +138,15 @@ class Installation:
         Raises:
             KubeApiError: the claim could not be written.
         """
-        key, tagged, known = key_of(route), frozenset[str](), serving_installation(route)
+        key = key_of(route)
         since = self._unclaimed.setdefault(key, self._clock.monotonic())
-        if known is None:
+        tagged: frozenset[str] | None = frozenset()
+        if serving_installation(route) is None:
             try:
                 tagged = await owners(route)
             except ProvisionError:
-                claim = claim_of(route, self.name, None, 0.0)
-            else:
-                claim = claim_of(route, self.name, tagged, self._clock.monotonic() - since)
-        else:
-            claim = claim_of(route, self.name, tagged, 0.0)
+                tagged = None
+        claim = claim_of(route, self.name, tagged, self._clock.monotonic() - since)
         if claim is Claim.TAKE:
             route = await self._take(key, route)
             claim = Claim.ANOTHERS if self.leaves(route) else Claim.OURS

@@ -184,8 +184,8 @@ def used_part(kind: Kind, document: Object) -> Object:
     """The part of an object that is cached and compared: at most a few KB, whatever its author put into it.
 
     Returns:
-        Routes and replays without field managers and annotations of others; others with `metadata`, `spec`, `data` as hashes, and for live Deployments
-        `status` and `fields`, the owned fields of the spec.
+        Routes and replays without field managers and annotations of others; other kinds with `metadata`, `spec`, `data` as
+        hashes, and for live Deployments `status` and `fields`, the owned fields of the spec.
     """
     head = {"apiVersion": kind.api_version, "kind": kind.kind}  # which the items of a listing lack
     metadata = document["metadata"]
@@ -199,9 +199,8 @@ def used_part(kind: Kind, document: Object) -> Object:
         used["data"] = {name: _digest(value) for name, value in (document.get("data") or {}).items()}
         return used
     used |= {name: document[name] for name in ("spec", "automountServiceAccountToken") if name in document}
-    if (
-        len(orjson.dumps(used.get("spec"))) > _MAX_SPEC_BYTES
-    ):  # then it differs from the manifest, which is applied again
+    if len(orjson.dumps(used.get("spec"))) > _MAX_SPEC_BYTES:
+        # Then it differs from the manifest, which is applied again.
         used["spec"] = {name: value for name, value in used["spec"].items() if name == "replicas"}
     if kind == DEPLOYMENT and "resourceVersion" in metadata:  # which no manifest has
         used |= {"status": document.get("status") or {}, "fields": owned_fields(document)}
