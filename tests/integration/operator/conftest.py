@@ -7,6 +7,7 @@ import pytest
 from support.aws.moto_server import MotoServer
 from support.kube.api_server import KubeApi
 from support.operator.processes import Operator, kubelets, operator
+from support.operator.routes import OperatedRoute
 
 _NAMESPACES = 12  # more than a file has tests
 
@@ -47,3 +48,12 @@ def op(shared: Operator) -> Operator:
     if shared.process is None or shared.process.poll() is not None:
         shared.start()
     return shared
+
+
+@pytest.fixture
+def route(op: Operator, namespace: str) -> OperatedRoute:
+    """A route of one queue with one partition, ready."""
+    made = OperatedRoute(op, namespace)
+    made.apply()
+    made.ready()
+    return made

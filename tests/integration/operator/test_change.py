@@ -8,7 +8,7 @@ import pytest
 from chaski_aws.provision.state import is_blocked
 from support.kube.api_server import KubeApi
 from support.metric_pages import value
-from support.operator.processes import Operator, until
+from support.operator.processes import until
 from support.operator.routes import OperatedRoute
 
 pytestmark = pytest.mark.timeout(400)  # many waits, each with its own deadline, on a shared machine
@@ -19,15 +19,6 @@ RUNGS = [{"name": "fast", "delaySeconds": 5}, {"name": "slow", "delaySeconds": 6
 def with_rungs(*rungs: dict[str, Any]) -> dict[str, Any]:
     """`spec.retry` with these rungs."""
     return {"rungs": list(rungs), "ladders": [{"class": "5xx", "rungs": [each["name"] for each in rungs]}]}
-
-
-@pytest.fixture
-def route(op: Operator, namespace: str) -> OperatedRoute:
-    """A route of one queue with one partition, Ready."""
-    made = OperatedRoute(op, namespace)
-    made.apply()
-    made.ready()
-    return made
 
 
 def hashes(route: OperatedRoute) -> dict[str, str]:

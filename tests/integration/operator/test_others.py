@@ -39,15 +39,6 @@ DISOWNED = '[{"op":"remove","path":"/metadata/ownerReferences"}]'
 
 
 @pytest.fixture
-def route(op: Operator, namespace: str) -> OperatedRoute:
-    """A route that is ready, of an operator that reports additions."""
-    made = OperatedRoute(op, namespace)
-    made.apply()
-    made.ready()
-    return made
-
-
-@pytest.fixture
 def removing(kube: KubeApi, tmp_path: Path, moto: str) -> Iterator[OperatedRoute]:
     """A route that is ready, of an operator that removes additions."""
     namespace = kube.make_namespace("removing")
