@@ -65,17 +65,32 @@ class Applier:
         is_confirmed = False
         for document in desired:
             live = await self._live(document)
-            if live is None and not is_confirmed:
+            if live is not None and await self._correct(document, live, applied):
+                continue
+            if not is_confirmed:
                 await confirm()
                 is_confirmed = True
-            if live is None:
-                self._store(document, await self._api.apply(_path(document), document, manager=MANAGER))
-            elif _is_orphan(live, document):
-                await self._take_over(document, live)
-                applied.corrected.append(f"{_title(document)} (metadata.ownerReferences)")
-            else:
-                await self._update(document, live, applied)
+            self._store(document, await self._api.apply(_path(document), document, manager=MANAGER))
         return applied
+
+    async def _correct(self, document: Object, live: Object, applied: Applied) -> bool:
+        """Brings an object into the desired state; False if it turns out to be deleted."""
+        try:
+            if _is_orphan(live, document):
+                is_kept = await self._take_over(document, live)
+                applied.corrected.append(f"{_title(document)} (metadata.ownerReferences)")
+                return is_kept
+            await self._update(document, live, applied)
+        except KubeRefusedError as error:
+            if error.status not in (404, 409, 422):  # 422: another has its name, and another uid
+                raise
+            kind, found = kind_of(document), await self._api.find(_path(document))
+            if found is not None:
+                self._objects.put(kind, found)
+                raise
+            self._objects.remove(kind, live)
+            return False
+        return True
 
     async def _update(self, document: Object, live: Object, applied: Applied) -> None:
         """Corrects an object of the route; adds to `applied` what was corrected and what others have added."""
@@ -83,17 +98,23 @@ class Applier:
         place = "metadata.managedFields" if unmanaged else difference(used_part(kind_of(document), document), live)
         was = live
         if place is not None and not self._is_overridden(document, live):
-            answer = await self._api.apply(_path(document), document, manager=MANAGER)
+            answer = await self._apply_to(live, document)
             live = self._store(document, answer)
         added = additions(document, live["fields"]) if "fields" in live else []
         if unmanaged or (added and self._remove_additions):
-            await self._overwrite(document, keep_metadata=True)
+            await self._overwrite(document, live, keep_metadata=True)
             applied.corrected.append(f"{_title(document)} ({added[0].field if added else place})")
             return
         applied.added.extend(f"{_title(document)}: {each.field} by {each.manager}" for each in added[:_MAX_ADDITIONS])
         same_manifest = _manifest_hash(was) == _manifest_hash(document)
         if place is not None and same_manifest and not self._is_overridden(document, live):
             applied.corrected.append(f"{_title(document)} ({place})")
+
+    async def _apply_to(self, live: Object, document: Object) -> Object:
+        """Applies to an object that exists. A server-side apply without its uid would make one that was deleted meanwhile again."""
+        body = {**document, "metadata": document["metadata"] | {"uid": live["metadata"]["uid"]}}
+        answer: Object = await self._api.apply(_path(document), body, manager=MANAGER)
+        return answer
 
     def _store(self, document: Object, answer: Object) -> Object:
         """Stores the API server's answer to an apply; remembers it if the object still differs; returns its used part."""
@@ -113,33 +134,38 @@ class Applier:
 
     # ---- objects with more than the manifest
 
-    async def _take_over(self, document: Object, live: Object) -> None:
-        """Makes an orphan of an earlier route of the same name the route's own, without anything that it had besides."""
+    async def _take_over(self, document: Object, live: Object) -> bool:
+        """Makes an orphan of an earlier route of the same name the route's own, without anything that it had besides.
+
+        Returns False where it had to be deleted, and is to be created.
+        """
         try:
-            await self._overwrite(document, keep_metadata=False)
+            await self._overwrite(document, live, keep_metadata=False)
         except KubeRefusedError as error:
             if error.status != 422:  # an immutable field: the selector of a Deployment
                 raise
             await self._api.delete(_path(document), uid=live["metadata"]["uid"])
-            self._store(document, await self._api.apply(_path(document), document, manager=MANAGER))
+            self._objects.remove(kind_of(document), live)
+            return False
+        return True
 
-    async def _overwrite(self, document: Object, *, keep_metadata: bool) -> None:
+    async def _overwrite(self, document: Object, live: Object, *, keep_metadata: bool) -> None:
         """Applies an object, then replaces it by its manifest: apply alone leaves what others have added.
 
         The number of Pods and the marks of known tools stay; with `keep_metadata` labels and annotations of others too.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await self._replace(document, keep_metadata=keep_metadata)
+                await self._replace(document, live, keep_metadata=keep_metadata)
             except KubeRefusedError as error:
                 if error.status != 409 or attempt == _ATTEMPTS:  # a controller has written its status meanwhile
                     raise
             else:
                 return
 
-    async def _replace(self, document: Object, *, keep_metadata: bool) -> None:
+    async def _replace(self, document: Object, live: Object, *, keep_metadata: bool) -> None:
         path = _path(document)
-        answer = await self._api.apply(path, document, manager=MANAGER)
+        answer = await self._apply_to(live, document)
         whole = with_expected(document, answer) if document["kind"] == DEPLOYMENT.kind else {**document}
         names = ("uid", "resourceVersion", *(("labels", "annotations", "finalizers") if keep_metadata else ()))
         kept = {name: answer["metadata"][name] for name in names if name in answer["metadata"]}

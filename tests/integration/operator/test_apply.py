@@ -10,10 +10,11 @@ import pytest
 from chaski_core.route.loading import load_route
 from chaski_operator.kube.apply import Applied, Applier, ForeignObjectError
 from chaski_operator.kube.cache import ObjectCache
-from chaski_operator.manifests.kinds import Object
+from chaski_operator.manifests.kinds import Object, kind_of
 from chaski_operator.manifests.manifests import desired_objects
 from chaski_operator.settings import WorkerPodTemplate
 from chaski_runtime.kube.client import KubeApi as Client
+from chaski_runtime.kube.client import KubeRefusedError, object_path
 from chaski_runtime.kube.config import kube_access
 from support.kube.api_server import KubeApi
 from support.operator.routes import route
@@ -22,6 +23,10 @@ from unit.operator.builders import resolved_of
 pytestmark = pytest.mark.timeout(600)
 
 THIEF = {"spec": {"template": {"spec": {"hostNetwork": True, "containers": [{"name": "thief", "image": "evil"}]}}}}
+
+
+class RouteDeletedError(Exception):
+    """What the reconciler raises where the route is not the observed one any more."""
 
 
 class Scene:
@@ -39,13 +44,35 @@ class Scene:
         resolved = resolved_of(load_route(route(self.namespace)))
         return desired_objects(resolved, self.uid, WorkerPodTemplate(image=image))
 
-    async def apply(self, image: str = "registry.example/worker:1", *, remove: bool = False) -> Applied:
-        """One reconciliation."""
+    async def apply(
+        self,
+        image: str = "registry.example/worker:1",
+        *,
+        remove: bool = False,
+        cache: ObjectCache | None = None,
+        deleted: bool = False,
+    ) -> Applied:
+        """One reconciliation. `cache`: what was observed before; `deleted`: the route does not exist when it is read again."""
 
         async def confirm() -> None:
-            """The route is the observed one."""
+            if deleted:
+                raise RouteDeletedError
 
-        return await Applier(self.api, ObjectCache(), remove_additions=remove).apply(self.desired(image), confirm)
+        applier = Applier(self.api, cache or ObjectCache(), remove_additions=remove)
+        return await applier.apply(self.desired(image), confirm)
+
+    async def observed(self) -> ObjectCache:
+        """A cache with the objects of the route as they are now."""
+        cache = ObjectCache()
+        for document in self.desired():
+            kind, metadata = kind_of(document), document["metadata"]
+            path = object_path(kind.api_version, kind.plural, metadata["namespace"], metadata["name"])
+            cache.put(kind, await self.api.get(path))
+        return cache
+
+    def delete(self, what: str, name: str) -> None:
+        """`kubectl delete`, until it is gone."""
+        self.kube.kubectl("delete", what, name, "-n", self.namespace)
 
     def name(self) -> str:
         """Name of the first Deployment."""
@@ -136,3 +163,36 @@ async def test_foreign_controller_is_never_touched(scene: Scene) -> None:
     with pytest.raises(ForeignObjectError):
         await scene.apply()
     assert scene.live()["metadata"]["resourceVersion"] == version
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize("case", ["change", "addition", "orphan"])
+async def test_object_that_was_deleted_since_it_was_observed_is_not_made_again(scene: Scene, case: str) -> None:
+    """Its route was deleted with it; a server-side apply alone would create it."""
+    if case == "addition":
+        scene.patch(THIEF)
+    if case == "orphan":
+        scene.patch([{"op": "remove", "path": "/metadata/ownerReferences"}], "json")
+    cache = await scene.observed()
+    await asyncio.to_thread(scene.delete, "deployment", scene.name())
+    image = "registry.example/worker:2" if case == "change" else "registry.example/worker:1"
+    with pytest.raises(RouteDeletedError):
+        await scene.apply(image, cache=cache, remove=True, deleted=True)
+    assert scene.kube.try_kubectl("get", "deployment", scene.name(), "-n", scene.namespace).returncode == 1
+    assert await scene.apply(image, cache=cache, remove=True) == Applied()  # the route exists after all
+    assert scene.live()["metadata"]["ownerReferences"][0]["uid"] == scene.uid
+
+
+@pytest.mark.promise(7)
+async def test_object_of_another_that_has_taken_the_place_of_a_deleted_one_is_not_touched(scene: Scene) -> None:
+    """The cache still has the route's own, which differed from its manifest."""
+    name = f"chaski-{scene.desired()[0]['metadata']['labels']['chaski.dev/route']}"
+    scene.patch({"data": {"resolved.yaml": "changed"}}, "merge", "configmap", name)
+    cache = await scene.observed()
+    await asyncio.to_thread(scene.delete, "configmap", name)
+    scene.kube.kubectl("create", "configmap", name, "-n", scene.namespace, "--from-literal=resolved.yaml=another")
+    with pytest.raises(KubeRefusedError):
+        await scene.apply(cache=cache)
+    with pytest.raises(ForeignObjectError):
+        await scene.apply(cache=cache)
+    assert scene.live("configmap", name)["data"] == {"resolved.yaml": "another"}
