@@ -11,11 +11,14 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _AGO = re.compile(r"(\d{1,9})([smhdw])\Z")
 
 
-@lru_cache(256)  # under load many messages share a millisecond, and this takes 2 µs
 def timestamp(milliseconds: int) -> str:
     """RFC 3339 in UTC with milliseconds. Raises ValueError outside the years 1 to 9999."""
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC).replace(tzinfo=None)
-    return f"{moment.isoformat()}.{milliseconds % 1000:03d}Z"
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(256)  # under load many messages share a second, and this takes 2 µs
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
 def short_time(milliseconds: int) -> str:

@@ -60,7 +60,8 @@ class AttemptContext:
     traceparent: str | None  # Chaski's own for the target; a producer's header takes precedence
     request: HttpRequest  # as the message asks for it
     target: Target | Refusal  # the guard's judgement of its URL
-    headers: Sequence[tuple[str, str]] = ()  # about the message, and of middlewares
+    headers: Sequence[tuple[str, str]] = ()  # of middlewares
+    message_headers: Sequence[tuple[str, str]] = ()  # see `message_headers`
 
 
 Handler = Callable[[AttemptContext], Awaitable[Outcome]]
@@ -71,7 +72,7 @@ Middleware = Callable[[AttemptContext, Handler], Awaitable[Outcome]]
 
 
 def own_headers(attempt: AttemptContext) -> list[tuple[str, str]]:
-    """The headers of a request that are Chaski's own, sent beside the producer's.
+    """The headers of a request that are Chaski's own, sent beside the producer's and those of `message_headers`.
 
     `Chaski-Message-Id` is the identity: the same for every attempt of a message and for no other message, so that a target
     can drop repeats. `Chaski-Id` is the label, `Chaski-Replay-Of` the identity of the message that a replay comes from.
@@ -87,7 +88,7 @@ def own_headers(attempt: AttemptContext) -> list[tuple[str, str]]:
 
 
 def message_headers(task: Deliverable) -> list[tuple[str, str]]:
-    """The headers of a request about its message: what is unknown is left out.
+    """The headers of a request about its message: what is unknown is left out. Their syntax is valid whatever a queue contains.
 
     `Chaski-Subject` is the subject in ASCII: spaces, the percent sign and what is not visible ASCII are percent-encoded UTF-8
     (RFC 3986 §2.1). `Chaski-Sequence` is `<generation>.<sequence number of the first queue>`, both increasing: of two messages of
@@ -200,9 +201,9 @@ class Attempts:
             if metadata.id is not None and is_label(metadata.id):  # queue content is not trusted
                 label = metadata.id
         target = self._guard.check(request.url)
-        headers = message_headers(task)
+        about = message_headers(task)
         return AttemptContext(
-            self._route, task.message_id, label, replay_of, number, traceparent, request, target, headers
+            self._route, task.message_id, label, replay_of, number, traceparent, request, target, message_headers=about
         )
 
 

@@ -89,9 +89,9 @@ class HttpDeliverer:
         refusal = _validate(request.method, request.headers) or _validate_own(own)
         if refusal is not None:
             return self._refused(refusal, target.rule.name)
-        # A message can't have a header that `own_headers` itself adds; one that a middleware adds, it can.
-        headers = _merged(request.headers, own) if attempt.headers else (*request.headers, *own)
-        return await self._send(target, request, headers)
+        # A message can't have a header that is Chaski's; one that a middleware adds, it can.
+        given = _without(own, request.headers) if attempt.headers else request.headers
+        return await self._send(target, request, [*given, *own, *attempt.message_headers])
 
     def _refused(self, refusal: Refusal, target: str) -> Outcome:
         self._on_refusal(refusal.reason)
@@ -182,9 +182,9 @@ def _validate_own(headers: Headers) -> Refusal | None:
     return Refusal(RefusalReason.HEADER, str(errors[0])) if errors else None
 
 
-def _merged(given: Headers, own: Headers) -> Headers:
+def _without(own: Headers, given: Headers) -> Headers:
     taken = [name.lower() for name, _ in own]
-    return [*[header for header in given if header[0].lower() not in taken], *own]
+    return [header for header in given if header[0].lower() not in taken]
 
 
 class Deadline:

@@ -40,7 +40,8 @@ class Recorder(FakeTarget):
 
     async def deliver(self, attempt: AttemptContext) -> Outcome:
         """Records one call."""
-        self.headers.append(dict(own_headers(attempt)) | {"url": attempt.request.url})
+        headers = dict(own_headers(attempt)) | dict(attempt.message_headers)
+        self.headers.append(headers | {"url": attempt.request.url})
         await asyncio.sleep(0.01)
         return Outcome(class_of_status(400), status=400, detail="HTTP 400", target="t0")
 
