@@ -16,7 +16,7 @@ PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 # Programs for the tests against a real Kubernetes API server.
 KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager helm kubeconform
 
-.PHONY: help setup kube tools demo test test-fast test-landing test-cluster test-slow e2e lint format dev bench lock clean chart cluster-up cluster-down campaign chaos
+.PHONY: help setup kube tools demo test test-fast test-landing test-cluster test-slow e2e lint format dev bench lock clean chart cluster-up cluster-down campaign chaos first-message
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[36m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ campaign: $(STAMP) tools ## faults under load, checked against the promises: SEC
 chaos: $(STAMP) kube ## the operator under faults of its API server and AWS, checked by a judge: SECONDS= SEED= ROUTES= LEASE= FAULTS=
 	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(ROUTES),--routes $(ROUTES)) \
 	  $(if $(LEASE),--lease-seconds $(LEASE)) $(if $(FAULTS),--faults "$(FAULTS)")
+
+first-message: $(STAMP) ## install the wheel into an empty environment, run chaski dev, send a message; prints times and size
+	@hack/first-message "$(BIN)" "$(PYTHON)"
 
 lint: $(STAMP) ## style, types, import directions, words, commit messages, CRDs
 	@hack/lint "$(BIN)"

@@ -31,10 +31,11 @@ def main() -> None:
 
 
 def _run() -> str | int | None:
-    from chaski_cli.app import make_app  # noqa: PLC0415 - errors of an import are reported like others
+    from chaski_cli.app import make_app, with_help_option  # noqa: PLC0415 - errors of an import are reported like others
 
     try:
-        make_app(sys.argv[1:])()
+        arguments = with_help_option(sys.argv[1:])
+        make_app(arguments)(arguments)
     except SystemExit as exit_:
         return exit_.code
     except ChaskiError as error:

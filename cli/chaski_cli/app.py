@@ -8,7 +8,7 @@ import typer
 from chaski_cli.commands.console import console, hash_password
 from chaski_cli.commands.dead_letters import dead_letters
 from chaski_cli.commands.demo import demo
-from chaski_cli.commands.dev import dev
+from chaski_cli.commands.dev import dev, listen
 from chaski_cli.commands.ledger import ledger
 from chaski_cli.commands.provision import deprovision, provision
 from chaski_cli.commands.send import send
@@ -16,7 +16,31 @@ from chaski_cli.commands.trace import trace
 from chaski_cli.commands.validate import validate
 from chaski_core import __version__
 
-_COMMANDS = (send, console, hash_password, provision, deprovision, dev, demo, validate, ledger, trace)
+
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"chaski {__version__}")
+
+
+_COMMANDS = (
+    dev,
+    listen,
+    send,
+    trace,
+    ledger,
+    validate,
+    console,
+    hash_password,
+    provision,
+    deprovision,
+    demo,
+    version,
+)
+
+
+def with_help_option(arguments: Sequence[str]) -> list[str]:
+    """`chaski help` and `chaski help dev`, as `chaski --help` and `chaski dev --help`."""
+    return [*arguments[1:], "--help"] if arguments[:1] == ["help"] else list(arguments)
 
 
 def make_app(arguments: Sequence[str]) -> typer.Typer:
@@ -30,12 +54,13 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         name="chaski",
         help="Ordered, durable delivery of messages as HTTP requests.",
-        epilog="Start with: chaski demo",
+        epilog="Start with: chaski dev",
         no_args_is_help=True,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
         add_completion=own_options,
         add_help_option=own_options,
+        context_settings={"help_option_names": ["--help", "-h"]},  # of every command
     )
     app.callback()(_chaski)
     subcommands = {command.name for command in dead_letters.registered_commands}
@@ -47,7 +72,7 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"chaski {__version__}")
+        version()
         raise typer.Exit
 
 

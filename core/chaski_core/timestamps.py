@@ -8,6 +8,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OLDEST = -62_135_596_800_000  # 0001-01-01T00:00:00.000Z; times outside these two can't be written again
 _NEWEST = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h)\Z")
 _AGO = re.compile(r"(\d{1,9})([smhdw])\Z")
 
 
@@ -39,6 +40,19 @@ def milliseconds(text: object) -> int | None:
     since = moment - _EPOCH
     value = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
     return value if _OLDEST <= value <= _NEWEST else None
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as `300ms`, `1.5s`, `2m` or `1h`.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    match = _DURATION.match(text)
+    if match is None:
+        raise ValueError(f'"{text}" is not a duration: write a number with its unit, such as 300ms, 2s, 1m or 1h')
+    number, unit = match.groups()
+    return float(number) / 1000 if unit == "ms" else float(number) * _SECONDS[unit]
 
 
 def parse_time(text: str, now_ms: int) -> int:

@@ -32,13 +32,23 @@ from chaski_embedded.broker.unit_of_work import UnitOfWork
 VISIBILITY_SECONDS = 120
 
 
-async def resolve(broker: EmbeddedBroker, route: Route) -> ResolvedRoute:
+async def resolve(broker: EmbeddedBroker, route: Route, *, in_use: bool = False) -> ResolvedRoute:
     """Creates missing queues of the route, and deletes empty queues that it no longer needs. Idempotent.
+
+    Args:
+        broker: of the data folder.
+        route: as it is to be.
+        in_use: a worker of an earlier form of the route is running, and may still send to any of its queues: none is deleted.
 
     Raises:
         RouteConflictError: the folder has this route with another `ordering`.
     """
-    return await broker.run(lambda work: _resolve(work, route, str(broker.file.parent)))
+
+    def run(work: UnitOfWork) -> ResolvedRoute:
+        resolved = _resolve(work, route, str(broker.file.parent))
+        return resolved if in_use else _drop_drained(work, resolved)
+
+    return await broker.run(run)
 
 
 def resolved_routes(connection: sqlite3.Connection) -> list[ResolvedRoute]:
@@ -85,7 +95,7 @@ def _resolve(work: UnitOfWork, route: Route, folder: str) -> ResolvedRoute:
             route.retention_days,
         ),
     )
-    return _drop_drained(work, ResolvedRoute(route, generations, rungs, retired))
+    return ResolvedRoute(route, generations, rungs, retired)
 
 
 def _check_ordering(work: UnitOfWork, route: Route, folder: str) -> None:

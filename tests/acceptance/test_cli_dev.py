@@ -118,7 +118,7 @@ async def test_the_terminal_shows_how_to_send(tmp_path: Path) -> None:
     try:
         text = ""
         async with asyncio.timeout(START_SECONDS):  # the log is written by another thread: the order varies
-            while not ("127.0.0.0/8" in text and "no authentication" in text):
+            while not ("127.0.0.0/8" in text and "no authentication" in text and "curl -i" in text):
                 text += (await process.stdout.readline()).decode()
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), START_SECONDS) == 0

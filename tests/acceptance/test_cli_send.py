@@ -226,7 +226,6 @@ async def test_an_unavailable_ingest_is_retried_for_a_limited_time(tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        pytest.param(("--subject", "s", "--url", "x"), "--route", id="no route"),
         pytest.param(
             ("--route", "first", "--subject", "s", "--url", "x"), "NAMESPACE/NAME", id="a route without namespace"
         ),

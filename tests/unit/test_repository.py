@@ -47,7 +47,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert built.returncode == 0, built.stderr
-    (file,) = folder.glob("chaski-*.whl")
+    (file,) = folder.glob("chaski_delivery-*.whl")
     return zipfile.ZipFile(file).namelist()
 
 

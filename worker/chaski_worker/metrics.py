@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from chaski_runtime.observability.metrics.queue_gauges import QueueGauges, QueueReading, readings
+from chaski_runtime.observability.metrics.queue_gauges import Observers, QueueGauges, QueueReading, readings
 from chaski_runtime.observability.metrics.registry import MANY_SERIES, QUEUE, ROUTE, MetricsRegistry, Values
 from chaski_runtime.observability.metrics.route_totals import RouteTotals, by_route
 
@@ -41,8 +41,8 @@ class WorkerMetrics:
 
     def __init__(self, registry: MetricsRegistry) -> None:
         self._registry = registry
-        self._lane_sources: list[Callable[[], Iterable[LaneReading]]] = []
-        self._shortage_sources: list[Callable[[], Values]] = []
+        self._lane_sources: Observers[Iterable[LaneReading]] = Observers()
+        self._shortage_sources: Observers[Values] = Observers()
         self._lanes: tuple[LaneReading, ...] = ()
         self._queue_gauges = QueueGauges(registry)
         registry.before_scrape(self._take_readings)
@@ -50,17 +50,20 @@ class WorkerMetrics:
         self._define_histograms(registry)
         self._define_gauges(registry)
 
-    def observe_queue(self, read: Callable[[], Iterable[QueueReading]]) -> None:
-        """Calls `read` at each scrape, on the scraper's thread; it must return what is known without waiting."""
-        self._queue_gauges.observe(read)
+    def observe_queue(self, read: Callable[[], Iterable[QueueReading]]) -> Callable[[], None]:
+        """Calls `read` at each scrape, on the scraper's thread; it must return what is known without waiting.
 
-    def observe_lanes(self, read: Callable[[], Iterable[LaneReading]]) -> None:
+        Returns a function that ends this.
+        """
+        return self._queue_gauges.observe(read)
+
+    def observe_lanes(self, read: Callable[[], Iterable[LaneReading]]) -> Callable[[], None]:
         """As `observe_queue`, for the lanes that a worker holds."""
-        self._lane_sources.append(read)
+        return self._lane_sources.add(read)
 
-    def observe_shortages(self, read: Callable[[], Values]) -> None:
+    def observe_shortages(self, read: Callable[[], Values]) -> Callable[[], None]:
         """As `observe_queue`, for shortages: 1 by namespace, route, target and reason; 0 once it is over."""
-        self._shortage_sources.append(read)
+        return self._shortage_sources.add(read)
 
     def end_subject_groups(self, namespace: str, route: str, groups: Collection[str]) -> None:
         """Ends the series of subject groups of a route."""

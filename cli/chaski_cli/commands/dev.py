@@ -1,13 +1,24 @@
-"""Flags of `chaski dev`."""
+"""Flags of `chaski dev`, and of its target `chaski listen`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chaski_cli.options import DEFAULT_DATA, Routes
+from chaski_cli.options import DEFAULT_DATA, Output, OutputFormat
 from chaski_runtime.process.command import LogFormat, LogFormatOption, LogLevel, LogLevelOption
 
+_Routes = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        help="ChaskiRoute files; each may hold several documents. Default: a built-in route to this machine.",
+        show_default=False,
+    ),
+]
+_Allow = Annotated[
+    list[str] | None,
+    typer.Option(help="Without route files: another target that the built-in route allows; repeatable.", metavar="URL"),
+]
 Visibility = Annotated[
     int | None,
     typer.Option(
@@ -32,27 +43,30 @@ LogContent = Annotated[
 ]
 
 
+def _port(purpose: str, usual: int) -> typer.models.OptionInfo:
+    option = typer.Option(
+        help=f"Port {purpose}; 0 picks a free one. Default: {usual}, or a free one if it is in use.",
+        min=0,
+        max=65535,
+        show_default=False,
+        metavar="N",
+    )
+    assert isinstance(option, typer.models.OptionInfo)  # noqa: S101 - typer declares it as Any
+    return option
+
+
 def dev(  # noqa: PLR0913 - one parameter per option of the command
     *,
-    routes: Routes,
+    routes: _Routes = None,
+    allow: _Allow = None,
     data: Annotated[Path, typer.Option(help="Folder for messages.", metavar="DIR")] = DEFAULT_DATA,
     host: Annotated[str, typer.Option(help="Address to listen on; empty: every address.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port for messages; 0 picks a free one.", min=0, max=65535)] = 8080,
-    metrics_port: Annotated[
-        int, typer.Option(help="Port for /metrics, /healthz and /readyz; 0 picks a free one.", min=0, max=65535)
-    ] = 9090,
+    port: Annotated[int | None, _port("for messages", 8080)] = None,
+    metrics_port: Annotated[int | None, _port("for /metrics, /healthz and /readyz", 9090)] = None,
     secrets: Annotated[
         Path | None, typer.Option(help="Folder with one folder per Secret that a route names.", metavar="DIR")
     ] = None,
-    console_port: Annotated[
-        int | None,
-        typer.Option(
-            help="Port for the console; 0 picks a free one. Default: 8081, or a free one if it is in use.",
-            min=0,
-            max=65535,
-            show_default=False,
-        ),
-    ] = None,
+    console_port: Annotated[int | None, _port("for the console", 8081)] = None,
     visibility_seconds: Visibility = None,
     log_content_chars: LogContent = None,
     log_format: LogFormatOption = LogFormat.CONSOLE,
@@ -62,13 +76,20 @@ def dev(  # noqa: PLR0913 - one parameter per option of the command
 
     Accepted messages survive a crash of the process: start it again with the same --data.
 
-    [bold]Example:[/] chaski dev examples/first-route.yaml
+    A route file that changes is used at once. Without files, messages may go to http://127.0.0.1:9000/ (where `chaski dev` responds with 200 itself, unless another server does), to `chaski listen`, and to every --allow.
+
+    [bold]Examples:[/] chaski dev
+
+    chaski dev --allow http://127.0.0.1:3000/
+
+    chaski dev examples/first-route.yaml
     """
     from chaski_cli.dev.process import DevOptions, run_dev  # noqa: PLC0415 - keeps help fast
     from chaski_worker.settings import WorkerOverrides  # noqa: PLC0415 - keeps help fast
 
     options = DevOptions(
-        routes=tuple(routes),
+        routes=tuple(routes or ()),
+        allow=tuple(allow or ()),
         data=data,
         host=host,
         port=port,
@@ -80,3 +101,26 @@ def dev(  # noqa: PLR0913 - one parameter per option of the command
         overrides=WorkerOverrides(visibility_seconds, log_content_chars),
     )
     raise typer.Exit(run_dev(options))
+
+
+def listen(
+    *,
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535, metavar="N")
+    ] = 9001,
+    host: Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")] = "127.0.0.1",
+    status: Annotated[int, typer.Option(help="Status of every response.", min=200, max=599, metavar="STATUS")] = 200,
+    delay: Annotated[
+        str, typer.Option(help="Time before each response, such as 300ms, 2s or 1m.", metavar="TIME")
+    ] = "0s",
+    output: OutputFormat = Output.table,
+) -> None:
+    """Be a target: respond to every request, and print it.
+
+    It shows what Chaski sends, and with --status and --delay what Chaski does when a target fails or is slow. A `chaski dev` without route files allows it at http://127.0.0.1:9001/.
+
+    [bold]Example:[/] chaski listen --status 503 --delay 2s
+    """
+    from chaski_cli.dev.listen import ListenOptions, run_listen  # noqa: PLC0415 - keeps help fast
+
+    raise typer.Exit(run_listen(ListenOptions(host, port, status, delay, as_json=output is Output.json)))

@@ -34,7 +34,9 @@ _SkipLines = Annotated[
 
 def send(  # noqa: PLR0913 - one parameter per option of the command
     *,
-    route: Annotated[str, typer.Option(help="Route to send to, as NAMESPACE/NAME.")],
+    route: Annotated[
+        str, typer.Option(help="Route to send to. Default: the built-in one of `chaski dev`.", metavar="NAMESPACE/NAME")
+    ] = "default/dev",
     messages: _Messages = None,
     to: _To = "http://127.0.0.1:8080",
     subject: Annotated[str | None, typer.Option(help="Ordering key of the message.")] = None,
@@ -60,7 +62,7 @@ def send(  # noqa: PLR0913 - one parameter per option of the command
     Lines that ingest can't accept now are retried; every line has an id, so that a retry is not a second message. A file is
     checked first: if a line can't be read, nothing is sent. After Ctrl-C the command to resume is printed.
 
-    [bold]Example:[/] chaski send --route default/first --subject order-1 --url http://127.0.0.1:9000/ --json '{"hi": 1}'
+    [bold]Example:[/] chaski send --subject order-1 --url http://127.0.0.1:9000/ --json '{"hi": 1}'
 
     [bold]Example:[/] chaski send --route default/first messages.ndjson
     """

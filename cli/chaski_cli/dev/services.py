@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from chaski_cli.dead_letters.replay import allowed_by
+from chaski_cli.dev.live_routes import LiveRoutes
 from chaski_cli.dev.workers import Workers
 from chaski_console import server as console_server
 from chaski_console.data.views import Sources
@@ -21,7 +23,6 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.control.server import start_control_server
-from chaski_embedded.provision import drop_drained, resolve
 from chaski_ingest.auth.authenticators import NoAuthentication
 from chaski_ingest.http.app import Ingest
 from chaski_ingest.http.server import IngestServer
@@ -38,18 +39,19 @@ from chaski_runtime.process.http_server import HttpServer, base_url
 from chaski_worker.metrics import WorkerMetrics
 from chaski_worker.settings import NO_OVERRIDES, WorkerOverrides
 
-CONSOLE_PORT = 8081
+PORT, METRICS_PORT, CONSOLE_PORT = 8080, 9090, 8081  # the usual ones
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Addresses to listen on; port 0 picks a free one."""
+    """Addresses to listen on. Port 0 is a free one; None is the usual one, or a free one if that is in use."""
 
     host: str
-    port: int
-    metrics_port: int
-    console_port: int | None = None  # None: CONSOLE_PORT, or a free one if it is in use
+    port: int | None = None
+    metrics_port: int | None = None
+    console_port: int | None = None
 
     @property
     def console_host(self) -> str:
@@ -65,16 +67,7 @@ class Services:
     metrics_url: str
     console_url: str
     workers: Workers
-
-
-class FixedRoutes:
-    """The routes of ingest; they change by a restart only."""
-
-    def __init__(self, routes: Sequence[ResolvedRoute]) -> None:
-        self._routes = {(each.route.namespace, each.route.name): each for each in routes}
-
-    def find(self, namespace: str, name: str) -> ResolvedRoute | None:
-        return self._routes.get((namespace, name))
+    routes: LiveRoutes
 
 
 @contextlib.asynccontextmanager
@@ -98,27 +91,26 @@ async def open_services(
         broker = await _open_broker(data, clock)
         stack.push_async_callback(broker.close)
         await _release_in_flight(broker)
-        resolved = [await drop_drained(broker, await resolve(broker, route)) for route in routes]
-        await _warn_of_other_routes(broker, resolved)
         backend = EmbeddedBackend(broker)
         tracing = await stack.enter_async_context(tracing_of("chaski"))
-        workers = Workers(
-            resolved, backend, worker_metrics, logs, clock, overrides=overrides, secrets=secrets, tracing=tracing
-        )
-        ingest = _ingest(FixedRoutes(resolved), backend, ingest_metrics, clock, tracing)
+        workers = Workers(backend, worker_metrics, logs, clock, overrides=overrides, secrets=secrets, tracing=tracing)
+        live = await _open_routes(routes, broker, workers)
+        ingest = _ingest(live, backend, ingest_metrics, clock, tracing)
         server = _ingest_server(ingest, workers, broker)
         ready = partial(_ready, server, broker)
-        with _port_error(listen.host, listen.metrics_port, "--metrics-port"):
-            side = await health.start(listen.host, listen.metrics_port, metrics=metrics, live=workers.live, ready=ready)
+
+        def start_side(port: int) -> Awaitable[HttpServer]:
+            return health.start(listen.host, port, metrics=metrics, live=workers.live, ready=ready)
+
+        side = await _listen(start_side, _Port(listen.host, listen.metrics_port, METRICS_PORT, "--metrics-port"))
         stack.push_async_callback(side.close)
-        with _port_error(listen.host, listen.port, "--port"):
-            port = await server.start(listen.host, listen.port)
+        port = await _listen(partial(server.start, listen.host), _Port(listen.host, listen.port, PORT, "--port"))
         stack.push_async_callback(_drain, server, workers)
 
         def totals() -> dict[str, RouteTotals]:
             return sum_totals([ingest_metrics.totals_by_route(), worker_metrics.totals_by_route()])
 
-        sources = dev_sources(resolved, backend, totals, data, clock, allowed_by)
+        sources = dev_sources(live.resolved, backend, totals, data, clock, allowed_by)
         console = await _open_console(listen, sources, clock, tracing)
         stack.push_async_callback(console.close)
         # After the requested ports: a free port could be one of them.
@@ -126,11 +118,27 @@ async def open_services(
         workers.start()
         console_url = f"{console.url}/"
         metrics_url = f"{side.url}/metrics"
-        yield Services(base_url(listen.host, port), metrics_url, console_url, workers)
+        yield Services(base_url(listen.host, port), metrics_url, console_url, workers, live)
+
+
+async def _open_routes(routes: Sequence[Route], broker: EmbeddedBroker, workers: Workers) -> LiveRoutes:
+    live = LiveRoutes(broker, workers)
+    for route in routes:
+        await live.open(route)
+    await _warn_of_other_routes(broker, live.resolved.values())
+    return live
+
+
+async def _open_console(listen: Addresses, sources: Sources, clock: Clock, tracing: Tracing | None) -> HttpServer:
+    start = partial(console_server.start, listen.console_host)
+    return await _listen(
+        lambda port: start(port, sources, clock, tracing=tracing),
+        _Port(listen.console_host, listen.console_port, CONSOLE_PORT, "--console-port"),
+    )
 
 
 def _ingest(
-    routes: FixedRoutes, backend: EmbeddedBackend, metrics: IngestMetrics, clock: Clock, tracing: Tracing | None
+    routes: LiveRoutes, backend: EmbeddedBackend, metrics: IngestMetrics, clock: Clock, tracing: Tracing | None
 ) -> Ingest:
     return Ingest(
         routes,
@@ -157,13 +165,26 @@ def _ready(server: IngestServer, broker: EmbeddedBroker) -> str | None:
     return server.ready() or broker.write_error()
 
 
-async def _open_console(listen: Addresses, sources: Sources, clock: Clock, tracing: Tracing | None) -> HttpServer:
-    if listen.console_port is None:
+@dataclass(frozen=True, slots=True)
+class _Port:
+    host: str
+    wanted: int | None  # as in `Addresses`
+    usual: int
+    flag: str
+
+
+async def _listen(start: Callable[[int], Awaitable[T]], port: _Port) -> T:
+    if port.wanted is None:
         with contextlib.suppress(OSError):
-            return await console_server.start(listen.console_host, CONSOLE_PORT, sources, clock, tracing=tracing)
-    port = listen.console_port or 0
-    with _port_error(listen.console_host, port, "--console-port"):
-        return await console_server.start(listen.console_host, port, sources, clock, tracing=tracing)
+            return await start(port.usual)
+    wanted = port.wanted or 0
+    try:
+        return await start(wanted)
+    except OSError as error:
+        raise CommandError(
+            f"can't listen on {port.host}:{wanted}: {error.strerror or error}",
+            next_step=f"choose another port with {port.flag}, or leave {port.flag} out",
+        ) from error
 
 
 async def _open_broker(data: Path, clock: Clock) -> EmbeddedBroker:
@@ -179,7 +200,7 @@ async def _release_in_flight(broker: EmbeddedBroker) -> None:
         _log.info("%d messages were in flight when the last run ended; they will be attempted again", released)
 
 
-async def _warn_of_other_routes(broker: EmbeddedBroker, resolved: Sequence[ResolvedRoute]) -> None:
+async def _warn_of_other_routes(broker: EmbeddedBroker, resolved: Iterable[ResolvedRoute]) -> None:
     used = {url for each in resolved for url in _urls(each)}
     others = [url for url in await broker.list_queues() if url not in used]
     waiting = sum([(await broker.queue(url).counts()).total for url in others])
@@ -199,14 +220,3 @@ def _urls(resolved: ResolvedRoute) -> Iterator[str]:
 
 async def _drain(server: IngestServer, workers: Workers) -> None:
     await asyncio.gather(server.drain(), workers.close())
-
-
-@contextlib.contextmanager
-def _port_error(host: str, port: int, flag: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CommandError(
-            f"can't listen on {host}:{port}: {error.strerror or error}",
-            next_step=f"choose another port with {flag}, or {flag} 0 for a free one",
-        ) from error

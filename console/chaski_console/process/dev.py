@@ -1,7 +1,7 @@
 """Sources of the console in `chaski dev`: the queues of its process, and its data folder."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from chaski_console.data.dead_letter_index import SingleStore
@@ -18,21 +18,39 @@ from chaski_runtime.observability.metrics.route_totals import RouteTotals
 
 
 def dev_sources(
-    routes: Sequence[ResolvedRoute],
+    routes: Mapping[str, ResolvedRoute],
     backend: EmbeddedBackend,
     totals: Callable[[], Mapping[str, RouteTotals]],
     data: Path,
     clock: Clock,
     allowed_by: AllowedBy,
 ) -> Sources:
-    """The sources of one `chaski dev`."""
+    """The sources of one `chaski dev`. `routes`: by namespace/name; they may change meanwhile."""
     rates = CounterRates(totals, clock)
-    status = RouteStatusReader(lambda: RouteSnapshot(routes), backend, rates, clock)
-    opened = OpenBackend(backend.dead_letters, backend.queue, {each.route.key: each for each in routes})
-    actions = BackendActions(dict.fromkeys(opened.routes, opened), clock, allowed_by)
+    status = RouteStatusReader(lambda: RouteSnapshot(tuple(routes.values())), backend, rates, clock)
+    opened = OpenBackend(backend.dead_letters, backend.queue, routes)
+    actions = BackendActions(_OneBackend(opened), clock, allowed_by)
     command = ("chaski", "dead-letters", "replay", "--data", str(data))
     dead_letters = SingleStore(backend.dead_letters)
     return Sources(status, dead_letters, FolderHistories(data), actions, replay_command=command)
+
+
+class _OneBackend(Mapping[str, OpenBackend]):
+    """The backend of every route that it has now."""
+
+    def __init__(self, backend: OpenBackend) -> None:
+        self._backend = backend
+
+    def __getitem__(self, key: str) -> OpenBackend:
+        if key not in self._backend.routes:
+            raise KeyError(key)
+        return self._backend
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._backend.routes)
+
+    def __len__(self) -> int:
+        return len(self._backend.routes)
 
 
 class FolderHistories:

@@ -79,11 +79,11 @@ def test_help_takes_little_cpu_time() -> None:
     ("arguments", "hint"),
     [
         (["sned"], "chaski_cli --help"),
-        (["send"], "chaski_cli send --help"),
+        (["send", "--retry-for", "soon"], "chaski_cli send --help"),
         (["dead-letters", "lsit"], "chaski_cli dead-letters --help"),
         (["dead-letters", "show"], "chaski_cli dead-letters show --help"),
     ],
-    ids=["unknown command", "missing option", "unknown subcommand", "missing argument"],
+    ids=["unknown command", "invalid option", "unknown subcommand", "missing argument"],
 )
 def test_a_usage_error_names_the_help_to_read(arguments: list[str], hint: str) -> None:
     """Of the group where the command is unknown, else of the command."""

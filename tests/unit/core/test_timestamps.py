@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_core.timestamps import milliseconds, parse_time, short_time, timestamp
+from chaski_core.timestamps import milliseconds, parse_duration, parse_time, short_time, timestamp
 
 OLDEST, NEWEST = -62_135_596_800_000, 253_402_300_799_999
 
@@ -89,6 +89,19 @@ def test_another_text_is_not_a_time(text: str) -> None:
     """The error has an example."""
     with pytest.raises(ValueError, match="2026-11-24T10:00:00Z"):
         parse_time(text, NOW)
+
+
+def test_durations_have_a_unit() -> None:
+    """Each unit of `chaski listen --delay`."""
+    found = [parse_duration(text) for text in ("300ms", "0s", "1.5s", "2m", "1h")]
+    assert found == [0.3, 0.0, 1.5, 120.0, 3600.0]
+
+
+@pytest.mark.parametrize("text", ["", "2", "s", "-1s", "2 s", "1e3s", "2d", "2s\n"])
+def test_a_duration_without_one_is_refused(text: str) -> None:
+    """The error lists the forms."""
+    with pytest.raises(ValueError, match="300ms, 2s, 1m or 1h"):
+        parse_duration(text)
 
 
 def test_people_see_times_to_the_second_in_utc() -> None:

@@ -80,7 +80,7 @@ class QueueObserver:
         self._held = held
         self._waiting = waiting
         self._readings: tuple[QueueReading, ...] = ()
-        metrics.observe_queue(lambda: self._readings)
+        self.end_observation = metrics.observe_queue(lambda: self._readings)  # of the gauges
 
     async def run(self, interval_seconds: float) -> None:
         """Reads until cancelled."""

@@ -65,14 +65,19 @@ class Worker:
         characters = settings.log_content_characters
         reporter = Reporter(resolved.route, metrics, logs, backend.journal, clock, content_characters=characters)
         self._observer = QueueObserver(resolved, backend, clock, metrics, self._held, self._oldest_waiting)
-        metrics.observe_lanes(self._lane_readings)
+        shortages = Shortages(resolved.route, metrics, clock)
+        self._end_observations = (
+            self._observer.end_observation,
+            shortages.end_observation,
+            metrics.observe_lanes(self._lane_readings),
+        )
         self._factory = ConsumerFactory(
             resolved=resolved,
             backend=backend,
             guard=guard,
             deliver=deliver,
             reporter=reporter,
-            shortages=Shortages(resolved.route, metrics, clock),
+            shortages=shortages,
             backend_retry=BackendRetry(clock, random, reporter.handover_failed),
             oldest_received=self._oldest_received,
             clock=clock,
@@ -103,6 +108,8 @@ class Worker:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for end in self._end_observations:
+                end()
 
     def stop(self) -> None:
         """No receive from now on; `run` returns when the lanes in flight have finished."""

@@ -31,7 +31,7 @@ class Shortages:
         self._metrics = metrics
         self._clock = clock
         self._episodes: dict[tuple[ShortageReason, str], _Episode] = {}  # at most one for each reason and rule
-        metrics.observe_shortages(self._active)
+        self.end_observation = metrics.observe_shortages(self._active)  # of the gauge
 
     def observe(self, shortage: Shortage) -> float:
         """An attempt could not be made; returns seconds since the shortage began."""

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 from chaski_core.ports import QueueCounts
 from chaski_runtime.observability.metrics.registry import QUEUE, MetricsRegistry, Values
@@ -23,11 +24,29 @@ class QueueReading:
     oldest_message_age_seconds: float | None
 
 
+class Observers(Generic[T]):
+    """Functions that are called at each scrape, on the scraper's thread."""
+
+    def __init__(self) -> None:
+        self._reads: tuple[Callable[[], T], ...] = ()  # replaced as a whole, since another thread goes through it
+
+    def add(self, read: Callable[[], T]) -> Callable[[], None]:
+        """Adds one; returns a function that removes it."""
+        self._reads = (*self._reads, read)
+        return partial(self._remove, read)
+
+    def __iter__(self) -> Iterator[Callable[[], T]]:
+        return iter(self._reads)
+
+    def _remove(self, read: Callable[[], T]) -> None:
+        self._reads = tuple(each for each in self._reads if each is not read)
+
+
 class QueueGauges:
     """Messages by state, and the age of the oldest."""
 
     def __init__(self, registry: MetricsRegistry) -> None:
-        self._sources: list[Callable[[], Iterable[QueueReading]]] = []
+        self._sources: Observers[Iterable[QueueReading]] = Observers()
         self._queues: tuple[QueueReading, ...] = ()
         registry.before_scrape(self._take)
         registry.gauge("chaski_queue_messages", "Messages by state.", (*QUEUE, "state"), self._messages)
@@ -42,9 +61,12 @@ class QueueGauges:
             },
         )
 
-    def observe(self, read: Callable[[], Iterable[QueueReading]]) -> None:
-        """Calls `read` at each scrape, on the scraper's thread; it must return what is known without waiting."""
-        self._sources.append(read)
+    def observe(self, read: Callable[[], Iterable[QueueReading]]) -> Callable[[], None]:
+        """Calls `read` at each scrape, on the scraper's thread; it must return what is known without waiting.
+
+        Returns a function that ends this.
+        """
+        return self._sources.add(read)
 
     def _take(self) -> None:
         self._queues = tuple(readings(self._sources))
