@@ -41,14 +41,15 @@ def make_route(
     targets: int = 1,
     suspended: bool = False,
     max_age_seconds: int | None = None,
+    allow: Sequence[AllowRule] = (),
 ) -> Route:
-    """A route with one queue and `targets` allow rules."""
+    """A route with one queue and `targets` allow rules, or those of `allow`."""
     return Route(
         namespace="ns",
         name="r",
         ordering=ordering,
         queues=(QueueSpec("messages", partitions),),
-        allow=tuple(AllowRule(f"t{index}", f"http://t{index}.example/") for index in range(targets)),
+        allow=tuple(allow) or tuple(AllowRule(f"t{index}", f"http://t{index}.example/") for index in range(targets)),
         delivery=Delivery(30, concurrency, max_age_seconds),
         retry=policy,
         retention_days=30,
@@ -196,11 +197,11 @@ class WorkerHarness:
         await asyncio.gather(*(task for _, task in self.running))
         self.running.clear()
 
-    async def send(self, subject: str, number: int, target: int = 0) -> str:
-        """Sends message `number` of a subject to its queue as ingest would; returns its id."""
+    async def send(self, subject: str, number: int, target: int = 0, *, host: str | None = None) -> str:
+        """Sends message `number` of a subject to its queue as ingest would, for `host` or that of rule `target`; returns its id."""
         message_id = f"{subject}-{number}"
         url = self.resolved.place(subject)[2]
-        document = {"subject": subject, "body": {"url": f"http://t{target}.example/"}}
+        document = {"subject": subject, "body": {"url": f"http://{host or f't{target}.example'}/"}}
         metadata = Metadata(id=message_id, route=self.route.key, accepted_at=self.clock.now_ms())
         message = OutgoingMessage(
             write_envelope(document, metadata), group_id(subject), first_deduplication_id(message_id)

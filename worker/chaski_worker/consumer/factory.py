@@ -23,7 +23,7 @@ from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.delivery.signing import sign_requests, watch_keys
 from chaski_worker.guard.addresses import AddressTables, own_addresses
-from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts
+from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts, may_have_several_hosts
 from chaski_worker.lanes.base import ExpireOnlyRunner, LaneContext, LaneRunner, RelaxedRunner
 from chaski_worker.lanes.handoff import BackendRetry, Handoff
 from chaski_worker.lanes.strict import StrictRunner
@@ -139,7 +139,7 @@ class ConsumerFactory:
         route, settings = self.resolved.route, self.settings
         concurrency = route.delivery.concurrency_per_pod
         intake = IntakeLimiter(concurrency * settings.lanes_per_slot, settings.max_held_bytes)
-        slots = Slots(concurrency, len(route.allow))
+        slots = Slots(concurrency, several=may_have_several_hosts(route.allow), monotonic=self.clock.monotonic)
         attempts = Attempts(route.key, self.guard, self.deliver, slots, intake, self.clock)
         visibility = visibility_for(route.delivery.timeout_seconds, settings)
         context = LaneContext(

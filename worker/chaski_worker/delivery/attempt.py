@@ -46,6 +46,7 @@ _KEY = re.compile(r"[a-z0-9]{1,16}\Z")  # a status or an error class
 _MAX_WAIT_SECONDS = 5.0  # between two tries of a lane that waits in place
 _MIN_HIDDEN_SECONDS = 5
 _MAX_HIDDEN_SECONDS = 60
+_SILENT = frozenset((ErrorClass.TIMEOUT, ErrorClass.CONNECTION, ErrorClass.TLS))  # no response
 
 
 @message_value
@@ -110,7 +111,7 @@ def message_headers(task: Deliverable) -> list[tuple[str, str]]:
 
 
 class SaturatedError(Exception):
-    """The target's share of the slots is taken, and no lane is free to wait for it."""
+    """The host's share of the slots is taken, and no lane is free to wait for it."""
 
 
 class ParkLaneError(Exception):
@@ -174,19 +175,20 @@ class Attempts:
             return AttemptResult(number, self._clock.now_ms(), Outcome(ErrorClass.REFUSED, detail=str(error)))
         attempt = self._context(task, number, request)
         judged = attempt.target
-        target = judged.rule.name if isinstance(judged, Target) else NO_TARGET
-        if self._slots.crowds_out(target) and self._intake.full:
-            raise SaturatedError(target)
-        if not self._slots.take_free(target):
-            await self._slots.acquire(target)
+        slots, host, answered = self._slots, judged.host if isinstance(judged, Target) else NO_TARGET, None
+        if not slots.take_free(host):
+            if slots.crowds_out(host) and self._intake.full:
+                raise SaturatedError(host)
+            await slots.acquire(host)
         try:
             if not await before_dialling():
                 return None
             started_at = self._clock.now_ms()
             outcome = await self._deliver(attempt)
-            self._slots.observe(outcome.duration_seconds)
+            answered = outcome.error_class not in _SILENT
+            slots.observe(outcome.duration_seconds)
         finally:
-            self._slots.release(target)
+            slots.release(host, answered=answered)
         return AttemptResult(number, started_at, outcome)
 
     def target_of(self, url: str) -> str:

@@ -1,8 +1,10 @@
-"""The limits of one consumer: the lanes that it holds, and the attempts at once, in all and for each target."""
+"""The limits of one consumer: the lanes that it holds, and the attempts at once, in all and for each host."""
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
+from collections.abc import Callable
 
+from chaski_worker.hosts.shares import HostShares
 from chaski_worker.shortage.detection import Shortage
 
 _WEIGHT = 0.05  # of the newest attempt in the mean: the last few dozen count
@@ -68,73 +70,72 @@ class IntakeLimiter:
 
 
 class Slots:
-    """A route's attempts at once (`concurrencyPerPod`), with a share that no single target can exceed.
+    """A route's attempts at once (`concurrencyPerPod`), shared out by host (`hosts/shares.py`).
 
-    A route's only target may take all slots. With more targets each gets less than the whole, so that a target that
-    hangs never takes the last slots from the others.
+    Args:
+        total: attempts at once.
+        several: whether the route may have more than one host.
+        monotonic: seconds.
     """
 
-    def __init__(self, total: int, targets: int) -> None:
-        self._free = total
-        self._shared = targets > 1 and total > 1
-        self._share = total - max(1, total // 4) if self._shared else total
-        self._taken: Counter[str] = Counter()
-        self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
+    def __init__(self, total: int, *, several: bool, monotonic: Callable[[], float]) -> None:
+        self._shares = HostShares(total, several=several)
+        self._monotonic = monotonic
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # by host, the one that waits longest first
+        self.crowds_out = self._shares.crowds_out
         self.mean_seconds: float | None = None  # moving mean of an attempt; None before the first one
-
-    def saturated(self, target: str) -> bool:
-        """Whether a target holds its whole share."""
-        return self._taken[target] >= self._share
-
-    def crowds_out(self, target: str) -> bool:
-        """Whether a target holds its whole share while its waiting lanes would block other targets."""
-        return self._shared and self.saturated(target)
 
     @property
     def taken(self) -> int:
         """Attempts running now."""
-        return self._taken.total()
+        return self._shares.taken
 
-    def take_free(self, target: str) -> bool:
-        """Takes a slot if one is free for the target; whether it did."""
-        if self._free and not self.saturated(target):
-            self._take(target)
-            return True
-        return False
+    def take_free(self, host: str) -> bool:
+        """Takes a slot if one is free for the host; whether it did."""
+        shares = self._shares
+        if shares.free <= shares.reserve:
+            shares.check(self._monotonic())
+        return shares.take(host)
 
-    async def acquire(self, target: str) -> None:
-        """Waits for a slot: first come, first served among the waiters whose target is below its share."""
-        if self.take_free(target):
+    async def acquire(self, host: str) -> None:
+        """Waits for a slot: the hosts that hold the fewest go first, and of a host the attempts that wait longest."""
+        if self.take_free(host):
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((target, turn))
+        self._waiting.setdefault(host, deque()).append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.release(target)
+                self.release(host)
             else:
-                self._waiting.remove((target, turn))
+                self._forget(host, turn)
             raise
 
-    def release(self, target: str) -> None:
-        """Returns a slot and passes it to the next waiter."""
-        self._taken[target] -= 1
-        if not self._taken[target]:
-            del self._taken[target]
-        self._free += 1
-        for position, (waiting, turn) in enumerate(self._waiting):
-            if not self.saturated(waiting):
-                del self._waiting[position]
-                self._take(waiting)
+    def release(self, host: str, *, answered: bool | None = None) -> None:
+        """Returns a slot and passes it on. `answered`: whether the host responded; None: it was not attempted."""
+        self._shares.end(host, answered=answered)
+        if not self._waiting:
+            return
+        self._shares.check(self._monotonic())
+        # A host that has just answered may have slots that were kept free.
+        while (chosen := self._shares.choose(self._waiting)) is not None:
+            turns = self._waiting.pop(chosen)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[chosen] = turns  # behind the other hosts
+            if not turn.done():  # else it was cancelled just now
+                self._shares.take(chosen)
                 turn.set_result(None)
-                return
+
+    def _forget(self, host: str, turn: asyncio.Future[None]) -> None:
+        turns = self._waiting.get(host, deque())
+        if turn in turns:
+            turns.remove(turn)
+            if not turns:
+                del self._waiting[host]
 
     def observe(self, seconds: float) -> None:
         """An attempt took `seconds`."""
         mean = self.mean_seconds
         self.mean_seconds = seconds if mean is None else mean + _WEIGHT * (seconds - mean)
-
-    def _take(self, target: str) -> None:
-        self._free -= 1
-        self._taken[target] += 1

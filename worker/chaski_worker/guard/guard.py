@@ -6,7 +6,7 @@ name is judged at connect time (`addresses.py`).
 
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
@@ -56,6 +56,11 @@ class Target:
 
     rule: AllowRule
     url: TargetUrl
+    host: str = field(init=False)  # `name:port`, as dialled: the same for all paths and for both spellings of a name
+
+    def __post_init__(self) -> None:
+        name = f"[{self.url.name}]" if ":" in self.url.name else self.url.name
+        object.__setattr__(self, "host", f"{name}:{self.url.port}")  # computed once, since judgements are cached
 
 
 class Guard:
@@ -90,6 +95,12 @@ class Guard:
                 return Target(rule.rule, url)
             mismatches.append(mismatch)
         return _closest(mismatches, url)
+
+
+def may_have_several_hosts(rules: Sequence[AllowRule]) -> bool:
+    """Whether rules allow more than one host: by a suffix, or since they name different hosts or ports."""
+    compiled = [_CompiledRule.of(rule) for rule in rules]
+    return any(rule.any_label_before for rule in compiled) or len({(rule.host, rule.port) for rule in compiled}) > 1
 
 
 def api_server_hosts(environment: Mapping[str, str]) -> frozenset[str]:

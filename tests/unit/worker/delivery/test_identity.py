@@ -249,7 +249,10 @@ async def test_a_target_receives_identity_label_and_origin_of_a_replay(
 ) -> None:
     """An invalid label is not sent: queue content is not trusted."""
     target = recorder()
-    guard, limits = Guard(make_route().allow), (Slots(1, targets=1), IntakeLimiter(1, 1))
+    guard, limits = (
+        Guard(make_route().allow),
+        (Slots(1, several=False, monotonic=StillClock().monotonic), IntakeLimiter(1, 1)),
+    )
     attempts = Attempts("ns/r", guard, target.deliver, *limits, StillClock())
     await attempts.make(judged(received(metadata), Stage.FIRST), may_dial)
     about = {"Chaski-Subject": "s", "Chaski-Accepted-At": timestamp(0)}

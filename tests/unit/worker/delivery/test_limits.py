@@ -1,4 +1,4 @@
-"""Limits of the lanes held, and of the attempts at once, in all and for each target."""
+"""Limits of the lanes held, and of the attempts at once, in all and for each host."""
 
 import asyncio
 
@@ -8,48 +8,72 @@ from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.shortage.detection import Shortage, ShortageReason
 
 
-async def test_one_target_never_takes_the_last_slots() -> None:
-    """Of eight slots with two targets, one target gets six; the other gets its turn at once."""
-    slots = Slots(8, targets=2)
+def make_slots(total: int, *, several: bool) -> Slots:
+    """Slots whose clock stands still: no host is noticed as silent."""
+    return Slots(total, several=several, monotonic=lambda: 0.0)
+
+
+async def test_one_host_never_takes_the_last_slots() -> None:
+    """Of eight slots six go to a host that answers; another host gets its turn at once."""
+    slots = make_slots(8, several=True)
+    assert slots.take_free("slow")
+    slots.release("slow", answered=True)
     for _ in range(6):
         await slots.acquire("slow")
-    assert slots.saturated("slow")
+    assert slots.crowds_out("slow") is False, "there is no other host"
     waiting = asyncio.create_task(slots.acquire("slow"))
     await asyncio.sleep(0)
     await asyncio.wait_for(slots.acquire("other"), 1)
 
     assert not waiting.done()
-    slots.release("slow")
+    assert slots.crowds_out("slow")
+    slots.release("slow", answered=True)
     await asyncio.wait_for(waiting, 1)
     assert slots.taken == 7
 
 
-async def test_a_lone_target_takes_all_slots() -> None:
-    """A single target needs no reserved slots."""
-    slots = Slots(3, targets=1)
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_lone_host_takes_all_slots(*, answered: bool) -> None:
+    """A single host needs no reserved slots, so its lanes wait for a slot and are not parked."""
+    slots = make_slots(3, several=False)
     for _ in range(3):
         await asyncio.wait_for(slots.acquire("only"), 1)
     assert slots.taken == 3
+    assert slots.crowds_out("only") is False
+    waiting = asyncio.create_task(slots.acquire("only"))
+    await asyncio.sleep(0)
+    slots.release("only", answered=answered)
+    await asyncio.wait_for(waiting, 1)
 
 
-@pytest.mark.parametrize(("targets", "crowds_out"), [(1, False), (2, True)], ids=["alone", "beside another"])
-async def test_a_target_crowds_out_only_where_there_is_another(targets: int, *, crowds_out: bool) -> None:
-    """A lone target that holds every slot blocks no other one, so its lanes wait for a slot and are not parked."""
-    slots = Slots(4, targets)
-    for _ in range(4 if targets == 1 else 3):
-        await asyncio.wait_for(slots.acquire("busy"), 1)
-    assert slots.saturated("busy")
-    assert slots.crowds_out("busy") is crowds_out
+async def test_hosts_take_turns() -> None:
+    """The slot goes to the host that holds the fewest, and of equal ones to the one that waits longest."""
+    slots = make_slots(1, several=True)
+    await slots.acquire("a")
+    order: list[str] = []
+
+    async def wait(host: str) -> None:
+        await slots.acquire(host)
+        order.append(host)
+        slots.release(host, answered=True)
+
+    waiting = [asyncio.create_task(wait(host)) for host in ("a", "a", "a", "b", "c", "b")]
+    await asyncio.sleep(0)
+    slots.release("a", answered=True)
+    await asyncio.gather(*waiting)
+    assert order == ["a", "b", "c", "a", "b", "a"]
 
 
-async def test_a_cancelled_wait_takes_no_slot() -> None:
-    """Cancelled before or just after its turn came, a waiter leaves the slot to the next."""
-    slots = Slots(1, targets=1)
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_cancelled_wait_takes_no_slot(*, at_once: bool) -> None:
+    """Cancelled before, in the same moment as, or just after its turn came, a waiter leaves the slot to the next."""
+    slots = make_slots(1, several=False)
     await slots.acquire("t")
     early, late = asyncio.create_task(slots.acquire("t")), asyncio.create_task(slots.acquire("t"))
     await asyncio.sleep(0)
     early.cancel()
-    await asyncio.sleep(0)
+    if not at_once:
+        await asyncio.sleep(0)
     slots.release("t")
     late.cancel()
     await asyncio.gather(early, late, return_exceptions=True)
@@ -92,7 +116,7 @@ def test_lanes_that_a_shortage_blocks_are_parked_for_the_sake_of_others() -> Non
 
 def test_the_mean_follows_the_last_dozens_of_attempts() -> None:
     """It is unknown before the first."""
-    slots = Slots(1, targets=1)
+    slots = make_slots(1, several=False)
     assert slots.mean_seconds is None
     slots.observe(1.0)
     assert slots.mean_seconds == 1.0
