@@ -124,7 +124,8 @@ def _queue(raw: Mapping[str, Any]) -> QueueSpec:
 
 def _allow_rule(raw: Mapping[str, Any]) -> AllowRule:
     cidrs = tuple(raw.get("cidrs", ()))
-    return AllowRule(raw["name"], raw["url"], cidrs, raw.get("caBundle"), raw.get("clientCertSecretName"))
+    certificates = raw.get("caBundle"), raw.get("clientCertSecretName")
+    return AllowRule(raw["name"], raw["url"], cidrs, *certificates, suspend=raw["suspend"])
 
 
 def _delivery(raw: Mapping[str, Any]) -> Delivery:

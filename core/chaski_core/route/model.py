@@ -38,6 +38,7 @@ class AllowRule:
     cidrs: tuple[str, ...] = ()
     ca_bundle: str | None = None
     client_cert_secret_name: str | None = None
+    suspend: bool = False  # nothing is attempted; its messages wait
 
     def __hash__(self) -> int:
         """Hash of the name, which is unique in a route: every attempt needs it."""

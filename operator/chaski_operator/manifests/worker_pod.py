@@ -91,10 +91,18 @@ def deployment(worker: WorkerDeployment, resolved: ResolvedRoute, pods: WorkerPo
 
 
 def route_hash(resolved: ResolvedRoute) -> str:
-    """A hash of everything that a worker reads of the route, and of nothing else."""
+    """A hash of everything that a worker reads of the route at its start, and of nothing else.
+
+    Workers read `targets.allow[].suspend` again while they run.
+    """
     document = resolved_document(resolved)
     spec = {name: value for name, value in document["route"]["spec"].items() if name not in _NOT_FOR_WORKERS}
     spec["suspend"] = spec.get("suspend", {}).get("delivery", False)
+    rules = spec["targets"]["allow"]
+    spec["targets"] = {
+        **spec["targets"],
+        "allow": [{k: v for k, v in rule.items() if k != "suspend"} for rule in rules],
+    }
     content = orjson.dumps([spec, document["resolved"]], option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(content).hexdigest()[:16]
 

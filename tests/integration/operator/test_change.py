@@ -133,6 +133,25 @@ def test_suspend_is_shown_and_a_paused_route_is_not_reconciled(route: OperatedRo
     until(lambda: route.names() == ["chaski-orders-messages"], "the route was not reconciled")
 
 
+def test_a_suspended_target_is_in_the_workers_file_without_a_roll(route: OperatedRoute, kube: KubeApi) -> None:
+    """The mounted ConfigMap changes, back and forth; the Deployment does not, so its Pods stay."""
+
+    def generations() -> dict[str, int]:
+        items = kube.get("deployments", "-n", route.namespace)["items"]
+        return {each["metadata"]["name"]: each["metadata"]["generation"] for each in items}
+
+    def is_suspended() -> bool:
+        data: dict[str, str] = kube.get("configmap", "chaski-orders", "-n", route.namespace)["data"]
+        return "suspend: true" in data["resolved.yaml"]
+
+    before = generations(), hashes(route)
+    for suspended in (True, False):
+        route.apply(targets={"allow": [{"name": "t", "url": "https://t.example/", "suspend": suspended}]})
+        until(lambda wanted=suspended: is_suspended() is wanted, "the ConfigMap does not follow the route")
+        route.ready()
+        assert (generations(), hashes(route)) == before
+
+
 def test_restarted_operator_catches_up(route: OperatedRoute, namespace: str) -> None:
     """With changed, new and deleted routes."""
     deleted = OperatedRoute(route.op, namespace, "deleted")

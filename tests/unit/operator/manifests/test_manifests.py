@@ -60,12 +60,27 @@ def test_no_object_sets_replicas() -> None:
         {"deletionPolicy": "Delete"},
         {"producers": [{"apiKeySha256": ["0" * 64]}]},
         {"suspend": {"ingest": True}},
+        {"targets": {"allow": [{**rule, "suspend": True} for rule in route_of().document["spec"]["targets"]["allow"]]}},
     ],
     ids=str,
 )
 def test_change_that_no_worker_reads_keeps_the_hash(spec: dict[str, Any]) -> None:
-    """So the Pods are not rolled."""
+    """Nor one that a running worker reads again: so the Pods are not rolled."""
     assert hash_of(**spec) == hash_of()
+
+
+def test_a_suspended_target_reaches_running_workers_in_their_config_map() -> None:
+    """It is in the mounted file, and nothing else of the route's objects changes but the hash of that ConfigMap."""
+    rules = route_of().document["spec"]["targets"]["allow"]
+    before, after = (
+        desired_objects(
+            resolved_of(route_of(targets={"allow": [{**rule, "suspend": on} for rule in rules]})), "uid", PODS
+        )
+        for on in (False, True)
+    )
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert [each["kind"] for each in changed] == ["ConfigMap"]
+    assert "suspend: true" in changed[0]["data"]["resolved.yaml"]
 
 
 @pytest.mark.parametrize(
