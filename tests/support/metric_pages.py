@@ -71,6 +71,7 @@ def take_worker_metrics(registry: MetricsRegistry) -> WorkerMetrics:
     metrics.repeats.add(("n", "r", "q", "first"))
     metrics.shortages.add(("n", "r", "t", "descriptors"))
     metrics.observe_shortages(lambda: {("n", "r", "all", "descriptors"): 1})
+    metrics.observe_holds(lambda: {("n", "r", "t", "Suspended"): 1})
     metrics.settled.add(("n", "r", "ingest", "delivered"))
     metrics.latency.observe(("n", "r", "q"), 1.5)
     metrics.handover_failures.add(("n", "r", "dead_letters"))

@@ -43,6 +43,7 @@ class WorkerMetrics:
         self._registry = registry
         self._lane_sources: Observers[Iterable[LaneReading]] = Observers()
         self._shortage_sources: Observers[Values] = Observers()
+        self._hold_sources: Observers[Values] = Observers()
         self._lanes: tuple[LaneReading, ...] = ()
         self._queue_gauges = QueueGauges(registry)
         registry.before_scrape(self._take_readings)
@@ -64,6 +65,10 @@ class WorkerMetrics:
     def observe_shortages(self, read: Callable[[], Values]) -> Callable[[], None]:
         """As `observe_queue`, for shortages: 1 by namespace, route, target and reason; 0 once it is over."""
         return self._shortage_sources.add(read)
+
+    def observe_holds(self, read: Callable[[], Values]) -> Callable[[], None]:
+        """As `observe_queue`, for holds: 1 by namespace, route, target and reason; 0 once they have ended."""
+        return self._hold_sources.add(read)
 
     def end_subject_groups(self, namespace: str, route: str, groups: Collection[str]) -> None:
         """Ends the series of subject groups of a route."""
@@ -169,6 +174,12 @@ class WorkerMetrics:
             "1 while attempts can't be made because a resource other than the target's is short.",
             _SHORTAGE,
             lambda: {key: value for read in self._shortage_sources for key, value in read().items()},
+        )
+        registry.gauge(
+            "chaski_target_held",
+            "1 while a host of the target is held: nothing is attempted there, and its messages wait.",
+            (*ROUTE, "target", "reason"),
+            lambda: {key: value for read in self._hold_sources for key, value in read().items()},
         )
 
     def _oldest_received(self) -> Values:

@@ -59,6 +59,10 @@ class WorkerSettings:
     #: Seconds that a lane is parked when its target's share of the slots is taken and no lane is free.
     park_seconds: int = 5
 
+    #: Longest time in seconds that a head is hidden that waits for a held host; then it is received and judged again. Longer
+    #: steps cost fewer calls, and let it wait for longer after the hold has ended.
+    hold_step_seconds: int = 300
+
     #: A message older than this on receive becomes a dead letter without an attempt: a day before the queue deletes it.
     #: Queues without a retention (the embedded backend) delete no message by age.
     expire_after_seconds: int = 13 * _DAY

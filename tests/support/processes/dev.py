@@ -171,6 +171,7 @@ class RecordingTarget:
     keep_bodies: bool = False
     count_arrivals: bool = False
     arrived: list[Seen] = field(default_factory=list)  # if counted: at their start, with status 0
+    headers_of_failures: dict[str, str] = field(default_factory=dict)  # of responses from status 400 on
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Responds to one request."""
@@ -187,7 +188,7 @@ class RecordingTarget:
         if seconds:
             await asyncio.sleep(seconds)
         self.seen.append(Seen(at, time.monotonic(), request.path, label, identity, attempt, status))
-        return web.Response(status=status)
+        return web.Response(status=status, headers=self.headers_of_failures if status >= 400 else None)
 
     def by_message(self) -> dict[str, list[Seen]]:
         """Requests by label, in order of their start."""

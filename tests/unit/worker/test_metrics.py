@@ -35,6 +35,7 @@ def registry() -> MetricsRegistry:
         ("chaski_repeats_total", QUEUE | {"stage": "first"}, 1),
         ("chaski_shortages_total", ROUTE | {"target": "t", "reason": "descriptors"}, 1),
         ("chaski_shortage", ROUTE | {"target": "all", "reason": "descriptors"}, 1),
+        ("chaski_target_held", ROUTE | {"target": "t", "reason": "Suspended"}, 1),
         ("chaski_queue_oldest_message_age_seconds", QUEUE, 4.5),
         ("chaski_held_messages", QUEUE, 8),
         ("chaski_held_bytes", QUEUE, 9),

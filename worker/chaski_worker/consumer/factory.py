@@ -24,6 +24,7 @@ from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.delivery.signing import sign_requests, watch_keys
 from chaski_worker.guard.addresses import AddressTables, own_addresses
 from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts, may_have_several_hosts
+from chaski_worker.hosts.holds import Holds
 from chaski_worker.lanes.base import ExpireOnlyRunner, LaneContext, LaneRunner, RelaxedRunner
 from chaski_worker.lanes.handoff import BackendRetry, Handoff
 from chaski_worker.lanes.strict import StrictRunner
@@ -129,6 +130,7 @@ class ConsumerFactory:
     shortages: Shortages
     backend_retry: BackendRetry
     oldest_received: OldestReceived
+    holds: Holds
     clock: Clock
     settings: WorkerSettings
     stopping: asyncio.Event
@@ -140,7 +142,9 @@ class ConsumerFactory:
         concurrency = route.delivery.concurrency_per_pod
         intake = IntakeLimiter(concurrency * settings.lanes_per_slot, settings.max_held_bytes)
         slots = Slots(concurrency, several=may_have_several_hosts(route.allow), monotonic=self.clock.monotonic)
-        attempts = Attempts(route.key, self.guard, self.deliver, slots, intake, self.clock)
+        attempts = Attempts(
+            route.key, self.guard, self.deliver, slots=slots, intake=intake, holds=self.holds, clock=self.clock
+        )
         visibility = visibility_for(route.delivery.timeout_seconds, settings)
         context = LaneContext(
             route=route,

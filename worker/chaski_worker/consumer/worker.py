@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random as randomness
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from chaski_core.errors import BackendError, BackendRejectedError
 from chaski_core.ports import Backend, Clock
@@ -16,6 +16,8 @@ from chaski_worker.consumer.queue_groups import QueueObserver, first_attempt_gro
 from chaski_worker.delivery.attempt import Handler
 from chaski_worker.delivery.triage import Stage
 from chaski_worker.guard.guard import Guard
+from chaski_worker.hosts.holds import Holds
+from chaski_worker.lanes.controls import SubjectControls
 from chaski_worker.lanes.handoff import BackendRetry
 from chaski_worker.lanes.lane import Lane
 from chaski_worker.metrics import LaneReading, WorkerMetrics
@@ -51,35 +53,34 @@ class Worker:
         expire_only: bool = False,
         random: Callable[[], float] = randomness.random,
     ) -> None:
-        self._resolved = resolved
-        self._backend = backend
-        self._clock = clock
+        self._resolved, self._backend, self._clock = resolved, backend, clock
         self._settings = settings = settings or WorkerSettings()
         self._stages = tuple(stages)
-        self._only_queue = only_queue
-        self._expire_only = expire_only or resolved.route.suspend.delivery
+        self._only_queue, self._expire_only = only_queue, expire_only or resolved.route.suspend.delivery
         window = 1.5 * settings.expiry_interval_seconds if self._expire_only else WINDOW_SECONDS
         self._oldest_received = OldestReceived(clock, window)
         self._stopping = asyncio.Event()
         self._consumers: list[Consumer] = []
-        characters = settings.log_content_characters
-        reporter = Reporter(resolved.route, metrics, logs, backend.journal, clock, content_characters=characters)
-        self._observer = QueueObserver(resolved, backend, clock, metrics, self._held, self._oldest_waiting)
-        shortages = Shortages(resolved.route, metrics, clock)
-        self._end_observations = (
-            self._observer.end_observation,
-            shortages.end_observation,
-            metrics.observe_lanes(self._lane_readings),
+        reporter = Reporter(
+            resolved.route, metrics, logs, backend.journal, clock, content_characters=settings.log_content_characters
         )
+        self._observer = QueueObserver(resolved, backend, clock, metrics, self._held, self._oldest_waiting)
+        self._end_lane_observation = metrics.observe_lanes(self._lane_readings)
+        self._shortages = Shortages(resolved.route, metrics, clock)
+        self._holds = Holds(resolved.route, metrics, clock, step_seconds=settings.hold_step_seconds)
+        self._controls = _controls(resolved.route.key, backend, clock, settings)
         self._factory = ConsumerFactory(
             resolved=resolved,
             backend=backend,
             guard=guard,
             deliver=deliver,
             reporter=reporter,
-            shortages=shortages,
+            shortages=self._shortages,
             backend_retry=BackendRetry(clock, random, reporter.handover_failed),
             oldest_received=self._oldest_received,
+            holds=self._holds,
+            controls=self._controls,
+            overflowing=self._observer.overflowing,
             clock=clock,
             settings=settings,
             stopping=self._stopping,
@@ -108,8 +109,13 @@ class Worker:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for end in self._end_observations:
-                end()
+            self._holds.close()
+            self._controls.close()
+            self._end_observations()
+
+    def suspend_targets(self, targets: Collection[str]) -> None:
+        """Suspends the allow rules of these names, and no others: their messages wait, uncharged and in order."""
+        self._holds.suspend(targets)
 
     def stop(self) -> None:
         """No receive from now on; `run` returns when the lanes in flight have finished."""
@@ -127,6 +133,11 @@ class Worker:
     def _oldest_age(self, urls: Iterable[str]) -> float | None:
         oldest = self._oldest_received.oldest(urls)
         return None if oldest is None else max(0.0, (self._clock.now_ms() - oldest) / 1000)
+
+    def _end_observations(self) -> None:
+        self._end_lane_observation()
+        for each in (self._observer, self._shortages, self._holds):
+            each.end_observation()
 
     def _held(self) -> list[Lane]:
         return [lane for consumer in self._consumers for lane in consumer.lanes]
@@ -238,6 +249,11 @@ class Worker:
         concurrency = self._resolved.route.delivery.concurrency_per_pod
         if fault := too_few_descriptors(concurrency, groups, descriptors.limit()):
             _log.warning("%s: %s", self._resolved.route.key, fault)
+
+
+def _controls(route: str, backend: Backend, clock: Clock, settings: WorkerSettings) -> SubjectControls:
+    interval, step = settings.control_interval_seconds, settings.subject_step_seconds
+    return SubjectControls(route, backend.control_records, clock, interval_seconds=interval, step_seconds=step)
 
 
 async def _run_once(consumer: Consumer) -> bool:

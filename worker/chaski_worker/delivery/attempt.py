@@ -2,14 +2,15 @@
 
 One attempt crosses these parts in this order; each gets the same `AttemptContext`:
 
-1. `Attempts.make` reads the request from the message and lets the guard judge its URL: once, also for the slot and for
-   the names of targets in logs and metrics.
+1. `Attempts.make` reads the request from the message and lets the guard judge its URL: once, also for the slot, for holds and
+   for the names of targets in logs and metrics.
 2. The middlewares, outermost first: tracing (`observability/tracing.py`), signing (`delivery/signing.py`).
 3. `HttpDeliverer` writes the headers, and sends what the guard has judged.
 
 An attempt that a shortage of our own prevents is not charged to the message. Its lane waits in place, with its visibility
 extended by the heartbeat and without a slot. Where waiting lanes would keep others from being received, it is parked
-instead: its head stays hidden for a while, which keeps its subject in order, and the rest is released.
+instead: its head stays hidden for a while, which keeps its subject in order, and the rest is released. So is a lane whose next
+message goes to a host that is held (`hosts/hold_table.py`).
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from chaski_core.values import message_value
 from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.delivery.triage import Deliverable
 from chaski_worker.guard.guard import NO_TARGET, Guard, Refusal, Target
+from chaski_worker.hosts.holds import Holds
 from chaski_worker.settings import BACKEND_BACKOFF
 from chaski_worker.shortage.detection import ShortageError
 from chaski_worker.shortage.reporting import Shortages
@@ -140,17 +142,28 @@ class Attempts:
         deliver: makes the requests.
         slots: limit the attempts at once.
         intake: whether the consumer can't receive because of the lanes that it holds.
+        holds: the hosts that may not be attempted now; hosts that ask for it are added.
         clock: when an attempt started.
     """
 
-    def __init__(
-        self, route: str, guard: Guard, deliver: Handler, slots: Slots, intake: IntakeLimiter, clock: Clock
+    def __init__(  # noqa: PLR0913 - the parts of an attempt, each injected
+        self,
+        route: str,
+        guard: Guard,
+        deliver: Handler,
+        *,
+        slots: Slots,
+        intake: IntakeLimiter,
+        holds: Holds,
+        clock: Clock,
     ) -> None:
         self._route = route
         self._guard = guard
         self._deliver = deliver
         self._slots = slots
         self._intake = intake
+        self._holds = holds
+        self._held = holds.held  # empty nearly always
         self._clock = clock
 
     async def make(self, task: Deliverable, before_dialling: Callable[[], Awaitable[bool]]) -> AttemptResult | None:
@@ -166,6 +179,7 @@ class Attempts:
 
         Raises:
             SaturatedError: the lane should be parked instead of waiting for a slot.
+            ParkLaneError: the lane should be parked, because the host is held.
             ShortageError: no attempt was made, because something of our own was short.
         """
         number = 1 if task.ladder is None else task.ladder.attempts + 1
@@ -176,20 +190,43 @@ class Attempts:
         attempt = self._context(task, number, request)
         judged = attempt.target
         slots, host, answered = self._slots, judged.host if isinstance(judged, Target) else NO_TARGET, None
+        if self._held:
+            self._check_hold(judged)
         if not slots.take_free(host):
-            if slots.crowds_out(host) and self._intake.full:
-                raise SaturatedError(host)
-            await slots.acquire(host)
+            await self._wait_for_slot(judged, host)
         try:
             if not await before_dialling():
                 return None
             started_at = self._clock.now_ms()
             outcome = await self._deliver(attempt)
-            answered = outcome.error_class not in _SILENT
+            answered = outcome.error_class is None or self._has_answered(outcome, judged)
             slots.observe(outcome.duration_seconds)
         finally:
             slots.release(host, answered=answered)
         return AttemptResult(number, started_at, outcome)
+
+    async def _wait_for_slot(self, judged: Target | Refusal, host: str) -> None:
+        slots = self._slots
+        if slots.crowds_out(host) and self._intake.full:
+            raise SaturatedError(host)
+        await slots.acquire(host)
+        try:
+            self._check_hold(judged)
+        except ParkLaneError:
+            slots.release(host)
+            raise
+
+    def _check_hold(self, judged: Target | Refusal) -> None:
+        if isinstance(judged, Target):
+            seconds = self._holds.hidden_seconds(judged.rule.name, judged.host)
+            if seconds is not None:
+                raise ParkLaneError(seconds)
+
+    def _has_answered(self, outcome: Outcome, judged: Target | Refusal) -> bool:
+        """Whether the host responded to a failed attempt; it is held where it asks for it."""
+        if outcome.retry_after_seconds and isinstance(judged, Target):
+            self._holds.retry_after(judged.rule.name, judged.host, judged.url.origin, outcome.retry_after_seconds)
+        return outcome.error_class not in _SILENT
 
     def target_of(self, url: str) -> str:
         """Name of the first allow rule that covers the URL of a message that is not attempted, or "none"."""
@@ -243,7 +280,7 @@ class ShortageRetry:
 
         Raises:
             SaturatedError: the lane should be parked instead of waiting for a slot.
-            ParkLaneError: the lane should be parked instead of waiting for a shortage to end.
+            ParkLaneError: the lane should be parked instead of waiting for a shortage to end, or for a held host.
             LaneLostError: the lane was lost meanwhile.
         """
         failures = 0

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from chaski_core.dead_letter import DeadLetter
@@ -38,6 +38,7 @@ from chaski_worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
 _DELIVERED = Delivered()
+_MAX_PARKED = 10_000  # messages
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,9 @@ class LaneRunner(ABC):
         expiry = None if keeps else context.settings.expire_after_seconds
         self._age_limits = AgeLimits(expiry, context.route.delivery.max_age_seconds)
         self._longest_wait_ms = context.route.retry.longest_wait_seconds * 1000
+        self._parked: dict[
+            str, int
+        ] = {}  # the queue's id -> receives, of messages that were received and not attempted
 
     async def run(self, lane: Lane) -> None:
         """Delivers until the lane is empty, lost or parked, or the worker stops; then releases the rest."""
@@ -136,8 +140,9 @@ class LaneRunner(ABC):
 
     async def _work_off(self, lane: Lane, deletes: LaneDeletes[Disposition]) -> int | None:
         """Works until a message stays in its queue; for how many seconds that one is to be hidden, None: not at all."""
+        messages = tuple(lane.held)
         try:
-            for message in tuple(lane.held):
+            for message in messages:
                 if not lane.may_continue.is_set():
                     await lane.may_continue.wait()
                 step = await self._process_head(lane, message)
@@ -148,11 +153,22 @@ class LaneRunner(ABC):
                 if isinstance(settled, Stays):
                     return settled.hidden_seconds
                 deletes.add(message, settled)
-        except SaturatedError:
-            return self.context.settings.park_seconds
-        except ParkLaneError as error:
-            return error.seconds
+        except (SaturatedError, ParkLaneError) as error:
+            self._note_parked(messages[messages.index(message) :])
+            return error.seconds if isinstance(error, ParkLaneError) else self.context.settings.park_seconds
         return None
+
+    def _note_parked(self, messages: Sequence[ReceivedMessage]) -> None:
+        for message in messages:
+            self._parked.pop(message.message_id, None)
+            self._parked[message.message_id] = message.receive_count
+        while len(self._parked) > _MAX_PARKED:
+            del self._parked[next(iter(self._parked))]
+
+    def _report_repeat(self, message: ReceivedMessage) -> None:
+        """Reports a message that was received before, unless that ended here without an attempt."""
+        if self._parked.pop(message.message_id, None) != message.receive_count - 1:
+            self.context.reporter.repeated(self.context.stage, message)
 
     @abstractmethod
     async def _process_head(self, lane: Lane, message: ReceivedMessage) -> Step:
@@ -261,10 +277,11 @@ class RelaxedRunner(LaneRunner):
         due_at = task.due_at if isinstance(task, Deliverable) else None
         if due_at is not None and (not_due := self._wait_until(due_at)) is not None:
             return not_due
+        step = task if isinstance(task, Undeliverable) else await self._attempt(lane, task)
         # A message that was first received before it was due has been hidden, not attempted.
         if message.receive_count > 1 and (due_at is None or message.first_received_at >= due_at):
-            self.context.reporter.repeated(self.context.stage, message)
-        return task if isinstance(task, Undeliverable) else await self._attempt(lane, task)
+            self._report_repeat(message)
+        return step
 
     async def _handle_failure(self, lane: Lane, _message: ReceivedMessage, made: AttemptMade) -> Disposition | Stays:
         task, decision = made.task, made.decision

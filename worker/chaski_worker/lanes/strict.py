@@ -56,9 +56,10 @@ class StrictRunner(LaneRunner):
         # than its record expects, and of each message behind it, because up to ten are attempted before the delete of the
         # first is acknowledged. Behind a head that only came back for its retry, a message was received as often as the
         # head, but not attempted.
+        step = await self._attempt(lane, task)
         if lane.repeats and message.receive_count > _expected_receives(record):
-            self.context.reporter.repeated(self.context.stage, message)
-        return await self._attempt(lane, task)
+            self._report_repeat(message)
+        return step
 
     async def _handle_failure(self, lane: Lane, message: ReceivedMessage, made: AttemptMade) -> Disposition | Stays:
         now = self.context.clock.now_ms()

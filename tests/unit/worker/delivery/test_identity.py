@@ -16,11 +16,14 @@ from chaski_core.retry.outcome import Outcome, class_of_status
 from chaski_core.retry.policy import Ladder, RetryPolicy, Rung
 from chaski_core.route.model import Ordering
 from chaski_core.timestamps import timestamp
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_worker.delivery.attempt import AttemptContext, Attempts, message_headers, own_headers
 from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.delivery.triage import AgeLimits, Deliverable, Stage, triage
 from chaski_worker.guard.guard import Guard
+from chaski_worker.hosts.holds import Holds
 from chaski_worker.lanes.handoff import rung_message
+from chaski_worker.metrics import WorkerMetrics
 from support.clocks import StillClock
 from support.worker.harness import FakeTarget, WorkerHarness, make_route
 
@@ -249,11 +252,16 @@ async def test_a_target_receives_identity_label_and_origin_of_a_replay(
 ) -> None:
     """An invalid label is not sent: queue content is not trusted."""
     target = recorder()
-    guard, limits = (
-        Guard(make_route().allow),
-        (Slots(1, several=False, monotonic=StillClock().monotonic), IntakeLimiter(1, 1)),
+    route, clock = make_route(), StillClock()
+    attempts = Attempts(
+        "ns/r",
+        Guard(route.allow),
+        target.deliver,
+        slots=Slots(1, several=False, monotonic=clock.monotonic),
+        intake=IntakeLimiter(1, 1),
+        holds=Holds(route, WorkerMetrics(MetricsRegistry()), clock, step_seconds=300),
+        clock=clock,
     )
-    attempts = Attempts("ns/r", guard, target.deliver, *limits, StillClock())
     await attempts.make(judged(received(metadata), Stage.FIRST), may_dial)
     about = {"Chaski-Subject": "s", "Chaski-Accepted-At": timestamp(0)}
     assert target.headers == [expected | about | {"url": "http://t0.example/"}]

@@ -377,13 +377,16 @@ async def test_waits_of_many_hours_end_when_they_are_due(ordering: Ordering) -> 
 @BOTH
 @pytest.mark.promise(3)
 async def test_a_target_that_asks_for_time_gets_it(ordering: Ordering) -> None:
-    """Retry-After of ten minutes on a rung of five seconds: messages behind it on the rung wait with it, and no retry is used up."""
+    """Retry-After of ten minutes on a rung of five seconds: messages behind it on the rung wait with it, and no retry is used up.
+
+    They go to another host, because the one that asked is held.
+    """
     harness = WorkerHarness(
-        make_route(ordering),
+        make_route(ordering, targets=2),
         FakeTarget(lambda _s, _n, attempt: 503 if attempt == 1 else 200, retry_after_seconds={0: 600.0}),
     )
     for number in range(2):
-        await harness.send("s", number)
+        await harness.send("s", number, target=number)
     harness.start()
     await harness.wait_until_empty(within=5_000)
     await harness.stop()
