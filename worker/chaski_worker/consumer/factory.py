@@ -25,7 +25,8 @@ from chaski_worker.delivery.signing import sign_requests, watch_keys
 from chaski_worker.guard.addresses import AddressTables, own_addresses
 from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts, may_have_several_hosts
 from chaski_worker.hosts.holds import Holds
-from chaski_worker.lanes.base import ExpireOnlyRunner, LaneContext, LaneRunner, RelaxedRunner
+from chaski_worker.lanes.base import LaneContext, LaneRunner, RelaxedRunner
+from chaski_worker.lanes.expiry import ExpireOnlyRunner
 from chaski_worker.lanes.handoff import BackendRetry, Handoff
 from chaski_worker.lanes.strict import StrictRunner
 from chaski_worker.lanes.visibility import VisibilityManager

@@ -1,14 +1,14 @@
 """Delivers one lane in order: triage, attempt, decide, settle, next; the deletes run beside it.
 
-Here are Relaxed ordering, in which a failing message moves to its rung's queue and the lane continues, and the lanes of a
-suspended route. Strict ordering is in `strict.py`.
+Here is Relaxed ordering, in which a failing message moves to its rung's queue and the lane continues. Strict ordering is in
+`strict.py`, and the lanes of a suspended route are in `expiry.py`.
 """
 
 import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chaski_core.dead_letter import DeadLetter
@@ -31,14 +31,13 @@ from chaski_worker.delivery.attempt import AttemptResult, ParkLaneError, Saturat
 from chaski_worker.delivery.triage import AgeLimits, Deliverable, Stage, Undeliverable, triage, url_of
 from chaski_worker.lanes.deletes import LaneDeletes
 from chaski_worker.lanes.handoff import Handoff, dead_letter_of_give_up, dead_letter_of_undeliverable
-from chaski_worker.lanes.lane import Lane, LaneLostError
+from chaski_worker.lanes.lane import Lane, LaneLostError, ParkedMessages
 from chaski_worker.lanes.visibility import VisibilityManager
 from chaski_worker.observability.reporting import Reporter
 from chaski_worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
 _DELIVERED = Delivered()
-_MAX_PARKED = 10_000  # messages
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,7 @@ class LaneRunner(ABC):
         expiry = None if keeps else context.settings.expire_after_seconds
         self._age_limits = AgeLimits(expiry, context.route.delivery.max_age_seconds)
         self._longest_wait_ms = context.route.retry.longest_wait_seconds * 1000
-        self._parked: dict[
-            str, int
-        ] = {}  # the queue's id -> receives, of messages that were received and not attempted
+        self._parked = ParkedMessages()
 
     async def run(self, lane: Lane) -> None:
         """Delivers until the lane is empty, lost or parked, or the worker stops; then releases the rest."""
@@ -154,20 +151,13 @@ class LaneRunner(ABC):
                     return settled.hidden_seconds
                 deletes.add(message, settled)
         except (SaturatedError, ParkLaneError) as error:
-            self._note_parked(messages[messages.index(message) :])
+            self._parked.add(messages[messages.index(message) :])
             return error.seconds if isinstance(error, ParkLaneError) else self.context.settings.park_seconds
         return None
 
-    def _note_parked(self, messages: Sequence[ReceivedMessage]) -> None:
-        for message in messages:
-            self._parked.pop(message.message_id, None)
-            self._parked[message.message_id] = message.receive_count
-        while len(self._parked) > _MAX_PARKED:
-            del self._parked[next(iter(self._parked))]
-
     def _report_repeat(self, message: ReceivedMessage) -> None:
         """Reports a message that was received before, unless that ended here without an attempt."""
-        if self._parked.pop(message.message_id, None) != message.receive_count - 1:
+        if not self._parked.remove(message):
             self.context.reporter.repeated(self.context.stage, message)
 
     @abstractmethod
@@ -299,28 +289,3 @@ class RelaxedRunner(LaneRunner):
 def _last_error(state: LadderState, more: str) -> ErrorNote:
     last = state.errors[-1]
     return replace(last, detail=f"{last.detail}; {more}")
-
-
-class ExpireOnlyRunner(LaneRunner):
-    """Dead-letters messages that are about to expire, in order, and attempts nothing.
-
-    It runs while a route's delivery is suspended, so that no message is lost to the queue's retention. A lane whose head
-    is not about to expire stays hidden until its visibility timeout runs out, so that the same pass does not receive
-    it again.
-    """
-
-    async def run(self, lane: Lane) -> None:
-        if isinstance(self._expired(lane.held[0]), Undeliverable):
-            await super().run(lane)
-        else:
-            lane.lost = "left hidden until its visibility timeout runs out"
-
-    async def _process_head(self, _lane: Lane, message: ReceivedMessage) -> Step:
-        return self._expired(message) or NotDue(0)
-
-    async def _handle_failure(self, _lane: Lane, _message: ReceivedMessage, _made: AttemptMade) -> Disposition | Stays:
-        raise TypeError("nothing is attempted while delivery is suspended")
-
-    def _expired(self, message: ReceivedMessage) -> Undeliverable | None:
-        task = self._triage(message)
-        return task if isinstance(task, Undeliverable) and task.reason is Reason.EXPIRED else None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from chaski_core.ports import ReceivedMessage
 
 LaneKey = tuple[str, str]  # queue URL, group id
+_MAX_PARKED = 10_000  # messages
 
 
 class LaneLostError(Exception):
@@ -65,6 +66,25 @@ class Lane:
     def oldest_sent_at(self) -> int | None:
         """Epoch milliseconds of the oldest held message; None for an empty lane."""
         return self.held[0].sent_at if self.held else None
+
+
+class ParkedMessages:
+    """The messages that were received and parked without an attempt, at most 10,000: their next receive is no repeat."""
+
+    def __init__(self) -> None:
+        self._receives: dict[str, int] = {}  # the queue's id -> how often it had been received, oldest first
+
+    def add(self, messages: Iterable[ReceivedMessage]) -> None:
+        """These messages are parked."""
+        for message in messages:
+            self._receives.pop(message.message_id, None)
+            self._receives[message.message_id] = message.receive_count
+        while len(self._receives) > _MAX_PARKED:
+            del self._receives[next(iter(self._receives))]
+
+    def remove(self, message: ReceivedMessage) -> bool:
+        """Forgets a message; whether its last receive before this one had ended here without an attempt."""
+        return self._receives.pop(message.message_id, None) == message.receive_count - 1
 
 
 def split_by_group(messages: Iterable[ReceivedMessage]) -> list[list[ReceivedMessage]]:

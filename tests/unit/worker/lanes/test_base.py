@@ -10,6 +10,7 @@ import pytest
 from chaski_core.retry.ladder import Reason
 from chaski_core.retry.policy import Ladder, Result, RetryPolicy, Rung, StatusRule
 from chaski_core.route.model import Ordering
+from chaski_worker.settings import WorkerSettings
 from support.metric_pages import value
 from support.worker.harness import FAST, MEDIUM, POLICY, FakeTarget, WorkerHarness, first_attempts, make_route
 from support.worker.memory_backend import EPOCH_MS, unavailable
@@ -347,6 +348,8 @@ async def test_waits_of_many_hours_end_when_they_are_due(ordering: Ordering) -> 
     harness = WorkerHarness(
         make_route(ordering, policy=LONG),
         FakeTarget(lambda _s, number, attempt: 500 if attempt < 2 and number < 2 else 200),
+        # Twelve hours of polls of 20 s and heartbeats of 5 s take so much CPU that the test timed out on a busy machine.
+        WorkerSettings(observe_interval_seconds=0, visibility_seconds=600, wait_seconds=200),
     )
     for number in range(3):
         await harness.send("s", number)

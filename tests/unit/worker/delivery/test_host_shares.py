@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaski_core.route.model import AllowRule, Ordering
-from chaski_worker.hosts.shares import MAX_HOSTS, HostShares
+from chaski_worker.delivery.limits import MAX_HOSTS, HostShares
 from support.worker.harness import FakeTarget, WorkerHarness, make_route
 
 TOTALS = st.integers(min_value=1, max_value=80)
