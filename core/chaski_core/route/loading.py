@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaski_core.errors import FieldError, InvalidRouteError
+from chaski_core.retry.breaker import BreakerRule, FailureShare
 from chaski_core.retry.policy import Ladder, Result, RetryPolicy, Rung, StatusRule
 from chaski_core.route.default_retry import default_retry
 from chaski_core.route.model import (
@@ -71,7 +72,7 @@ def load_route(document: Mapping[str, Any]) -> Route:
         name=metadata["name"],
         ordering=ordering,
         queues=tuple(_queue(raw) for raw in spec["queues"]),
-        allow=tuple(_allow_rule(raw) for raw in spec["targets"]["allow"]),
+        allow=tuple(_allow_rule(raw, spec["delivery"].get("breaker")) for raw in spec["targets"]["allow"]),
         delivery=_delivery(spec["delivery"]),
         retry=_retry(spec["retry"]),
         retention_days=spec["deadLetters"]["retentionDays"],
@@ -122,10 +123,24 @@ def _queue(raw: Mapping[str, Any]) -> QueueSpec:
     return QueueSpec(raw["name"], raw["partitions"], tuple(raw.get("subjects", ())))
 
 
-def _allow_rule(raw: Mapping[str, Any]) -> AllowRule:
+def _allow_rule(raw: Mapping[str, Any], breaker: Mapping[str, Any] | None) -> AllowRule:
     cidrs = tuple(raw.get("cidrs", ()))
     certificates = raw.get("caBundle"), raw.get("clientCertSecretName")
-    return AllowRule(raw["name"], raw["url"], cidrs, *certificates, suspend=raw["suspend"])
+    own = _breaker(raw.get("breaker", breaker))
+    return AllowRule(raw["name"], raw["url"], cidrs, *certificates, suspend=raw["suspend"], breaker=own)
+
+
+def _breaker(raw: Mapping[str, Any] | None) -> BreakerRule | None:
+    if raw is None or not raw["enabled"]:
+        return None
+    share = raw.get("failureShare")
+    return BreakerRule(
+        raw["consecutiveFailures"],
+        FailureShare(share["percent"], share["windowSeconds"], share["minimumAttempts"]) if share else None,
+        raw["probeSeconds"],
+        raw["maxProbeSeconds"],
+        raw["maxHoldSeconds"],
+    )
 
 
 def _delivery(raw: Mapping[str, Any]) -> Delivery:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from chaski_core.message.subject import matches_pattern
+from chaski_core.retry.breaker import BreakerRule
 from chaski_core.retry.policy import RetryPolicy
 
 
@@ -39,6 +40,7 @@ class AllowRule:
     ca_bundle: str | None = None
     client_cert_secret_name: str | None = None
     suspend: bool = False  # nothing is attempted; its messages wait
+    breaker: BreakerRule | None = None  # of its hosts; the route's where the rule has none of its own
 
     def __hash__(self) -> int:
         """Hash of the name, which is unique in a route: every attempt needs it."""
@@ -106,6 +108,11 @@ class Route:
     def key(self) -> str:
         """`namespace/name`."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def breakers(self) -> dict[str, BreakerRule]:
+        """The breakers by name of the allow rule; others have none."""
+        return {rule.name: rule.breaker for rule in self.allow if rule.breaker is not None}
 
     def queue_for(self, subject: str) -> QueueSpec:
         """The first queue with a matching pattern, else the default queue (the one without patterns)."""

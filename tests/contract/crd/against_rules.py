@@ -141,6 +141,24 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         ),
     ),
     refused(
+        "a breaker that holds for longer than a ladder leaves",
+        with_retry([{"name": "week", "delaySeconds": 604800}], ladder("4xx", "week"))
+        | {"spec.delivery": {"breaker": {"maxHoldSeconds": 432001}}},
+        (
+            "spec.delivery.breaker",
+            "maxHoldSeconds and the delays of a ladder add up to more than 1036800 s (12 days), and SQS deletes a message after 14",
+        ),
+    ),
+    refused(
+        "a breaker of a rule that does so",
+        with_retry([{"name": "week", "delaySeconds": 604800}], ladder("4xx", "week"))
+        | {"spec.targets.allow.0.breaker": {"maxHoldSeconds": 864000}},
+        (
+            "spec.targets.allow[0]",
+            "maxHoldSeconds of a breaker and the delays of a ladder add up to more than 1036800 s (12 days), and SQS deletes a message after 14",
+        ),
+    ),
+    refused(
         "rungs in disorder",
         with_retry(
             [{"name": "a", "delaySeconds": 5}, {"name": "b", "delaySeconds": 60}, {"name": "c", "delaySeconds": 30}]

@@ -93,6 +93,17 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
         {"spec.suspend.delivery": "true"},
         ("spec.suspend.delivery", 'must be true or false, not "true"...'),
     ),
+    refused(
+        "a breaker with numbers out of range",
+        {"spec.delivery": {"breaker": {"consecutiveFailures": 0, "failureShare": {"percent": 101}}}},
+        ("spec.delivery.breaker.consecutiveFailures", "0 is less than 1..."),
+        ("spec.delivery.breaker.failureShare.percent", "101 is more than 100..."),
+    ),
+    refused(
+        "a share of failures without its percentage",
+        {"spec.targets.allow.0.breaker": {"failureShare": {"windowSeconds": 5}}},
+        ("spec.targets.allow[0].breaker.failureShare.percent", "is missing..."),
+    ),
     refused("retry without ladders", {"spec.retry": {"rungs": []}}, ("spec.retry.ladders", "is missing...")),
     refused(
         "a negative number of retries",

@@ -149,6 +149,13 @@ VALID: tuple[Manifest, ...] = tuple(
             {"metadata.labels": {"a": None}, "metadata.annotations": {"b": None}},
         ),
         (
+            "breakers",
+            {
+                "spec.delivery": {"breaker": {"failureShare": {"percent": 50}, "maxHoldSeconds": 864000}},
+                "spec.targets.allow.0.breaker": {"enabled": False},
+            },
+        ),
+        (
             "everything else",
             {
                 "spec.signing": {"secretName": "keys"},

@@ -50,6 +50,10 @@ class WorkloadStats:
         if len(self._received_at) > _MAX_KEYS:
             del self._received_at[next(iter(self._received_at))]
 
+    def forget_subject(self, key: LaneKey) -> None:
+        """Its messages wait for a held host: more Pods would not deliver them."""
+        self._received_at.pop(key, None)
+
     def active_subjects(self, held: set[LaneKey]) -> int:
         """Number of subjects that are held now or were received within the last minute."""
         since = self._clock.monotonic() - RECENT_SECONDS
@@ -277,6 +281,8 @@ class Consumer:
         if self._latest.get(lane.key) is task:
             del self._latest[lane.key]
         self.intake.release(lane.size)
+        if lane.waits_for_host:
+            self.workload.forget_subject(lane.key)
         if not task.cancelled() and (error := task.exception()):
             _log.error("lane task crashed; its messages will be redelivered", exc_info=error)
 

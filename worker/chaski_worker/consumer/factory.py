@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from chaski_runtime.observability.tracing import Tracing
 from chaski_runtime.process import descriptors
 from chaski_worker.consumer.consumer import Consumer, OldestReceived, PollingSettings, WorkloadStats
 from chaski_worker.consumer.queue_groups import QueueGroup
+from chaski_worker.delivery.admission import Admission
 from chaski_worker.delivery.attempt import Attempts, Handler, Middleware, ShortageRetry
 from chaski_worker.delivery.clients import ClientCertificate, TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
@@ -132,6 +134,7 @@ class ConsumerFactory:
     backend_retry: BackendRetry
     oldest_received: OldestReceived
     holds: Holds
+    overflowing: AbstractSet[str]  # URLs of the queues that have reached the backlog limit
     clock: Clock
     settings: WorkerSettings
     stopping: asyncio.Event
@@ -143,9 +146,8 @@ class ConsumerFactory:
         concurrency = route.delivery.concurrency_per_pod
         intake = IntakeLimiter(concurrency * settings.lanes_per_slot, settings.max_held_bytes)
         slots = Slots(concurrency, several=may_have_several_hosts(route.allow), monotonic=self.clock.monotonic)
-        attempts = Attempts(
-            route.key, self.guard, self.deliver, slots=slots, intake=intake, holds=self.holds, clock=self.clock
-        )
+        admission = Admission(slots, intake, self.holds, overflows=lambda: not self.overflowing.isdisjoint(group.urls))
+        attempts = Attempts(route.key, self.guard, self.deliver, admission=admission, clock=self.clock)
         visibility = visibility_for(route.delivery.timeout_seconds, settings)
         context = LaneContext(
             route=route,

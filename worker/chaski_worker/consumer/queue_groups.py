@@ -13,6 +13,8 @@ from chaski_worker.lanes.lane import Lane
 from chaski_worker.metrics import WorkerMetrics
 
 RETRY_GROUP = "rungs"
+BACKLOG_LIMIT = 96_000  # messages in one queue: 80 % of those among which SQS finds deliverable message groups
+_BELOW_LIMIT = BACKLOG_LIMIT * 3 // 4  # from which on it counts as reached no longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class QueueObserver:
         self._held = held
         self._waiting = waiting
         self._readings: tuple[QueueReading, ...] = ()
+        self.overflowing: set[str] = set()  # URLs of the queues that have reached the backlog limit
         self.end_observation = metrics.observe_queue(lambda: self._readings)  # of the gauges
 
     async def run(self, interval_seconds: float) -> None:
@@ -89,12 +92,21 @@ class QueueObserver:
             await asyncio.sleep(interval_seconds)
 
     async def _read(self, name: str, urls: Iterable[str]) -> QueueReading:
+        parts = []
         try:
-            parts = [await self._backend.queue(url).counts() for url in urls]
+            for url in urls:
+                parts.append(counts := await self._backend.queue(url).counts())
+                self._note_overflow(url, counts.total)
         except BackendError:
             return QueueReading(self._route.namespace, self._route.name, name, None, None)
         counts = QueueCounts.of(parts)
         return QueueReading(self._route.namespace, self._route.name, name, counts, self._age(counts, set(urls)))
+
+    def _note_overflow(self, url: str, messages: int) -> None:
+        if messages >= BACKLOG_LIMIT:
+            self.overflowing.add(url)
+        elif messages < _BELOW_LIMIT:
+            self.overflowing.discard(url)
 
     def _age(self, counts: QueueCounts, urls: set[str]) -> float | None:
         known = [lane.oldest_sent_at for lane in self._held() if lane.key[0] in urls]

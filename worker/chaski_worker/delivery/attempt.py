@@ -15,6 +15,7 @@ message goes to a host that is held (`hosts/hold_table.py`).
 
 import asyncio
 import contextlib
+import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import quote
@@ -26,10 +27,10 @@ from chaski_core.ports import Clock
 from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_core.timestamps import timestamp
 from chaski_core.values import message_value
-from chaski_worker.delivery.limits import IntakeLimiter, Slots
+from chaski_worker.delivery.admission import Admission, HostHeldError, ParkLaneError, ProbeDueError
+from chaski_worker.delivery.limits import IntakeLimiter
 from chaski_worker.delivery.triage import Deliverable
 from chaski_worker.guard.guard import NO_TARGET, Guard, Refusal, Target
-from chaski_worker.hosts.holds import Holds
 from chaski_worker.settings import BACKEND_BACKOFF
 from chaski_worker.shortage.detection import ShortageError
 from chaski_worker.shortage.reporting import Shortages
@@ -112,18 +113,6 @@ def message_headers(task: Deliverable) -> list[tuple[str, str]]:
     return headers
 
 
-class SaturatedError(Exception):
-    """The host's share of the slots is taken, and no lane is free to wait for it."""
-
-
-class ParkLaneError(Exception):
-    """The lane must end: its head hidden for `seconds`, the rest released."""
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"parked for {seconds} s")
-        self.seconds = seconds
-
-
 @message_value
 class AttemptResult:
     """An attempt that was made."""
@@ -131,6 +120,7 @@ class AttemptResult:
     number: int  # from 1
     started_at: int  # epoch milliseconds
     outcome: Outcome
+    counts: bool = True  # False: a failed attempt to a held host, which uses up no retry
 
 
 class Attempts:
@@ -140,30 +130,26 @@ class Attempts:
         route: namespace/name.
         guard: judges the URLs.
         deliver: makes the requests.
-        slots: limit the attempts at once.
-        intake: whether the consumer can't receive because of the lanes that it holds.
-        holds: the hosts that may not be attempted now; hosts that ask for it are added.
+        admission: decides when.
         clock: when an attempt started.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of an attempt, each injected
+    def __init__(
         self,
         route: str,
         guard: Guard,
         deliver: Handler,
         *,
-        slots: Slots,
-        intake: IntakeLimiter,
-        holds: Holds,
+        admission: Admission,
         clock: Clock,
     ) -> None:
         self._route = route
         self._guard = guard
         self._deliver = deliver
-        self._slots = slots
-        self._intake = intake
-        self._holds = holds
-        self._held = holds.held  # empty nearly always
+        self._admission = admission
+        self._slots = admission.slots
+        self._held = admission.holds.held  # empty nearly always
+        self._failing = admission.holds.failing  # empty while no host with a breaker fails
         self._clock = clock
 
     async def make(self, task: Deliverable, before_dialling: Callable[[], Awaitable[bool]]) -> AttemptResult | None:
@@ -179,7 +165,8 @@ class Attempts:
 
         Raises:
             SaturatedError: the lane should be parked instead of waiting for a slot.
-            ParkLaneError: the lane should be parked, because the host is held.
+            HostHeldError: the lane should be parked, because the host is held.
+            ProbeDueError: the lane should wait until a probe of a held host is due, and then try again.
             ShortageError: no attempt was made, because something of our own was short.
         """
         number = 1 if task.ladder is None else task.ladder.attempts + 1
@@ -190,43 +177,22 @@ class Attempts:
         attempt = self._context(task, number, request)
         judged = attempt.target
         slots, host, answered = self._slots, judged.host if isinstance(judged, Target) else NO_TARGET, None
-        if self._held:
-            self._check_hold(judged)
-        if not slots.take_free(host):
-            await self._wait_for_slot(judged, host)
+        counts = True
+        permit = None if not self._held and slots.take_free(host) else await self._admission.take_turn(judged, host)
         try:
             if not await before_dialling():
                 return None
             started_at = self._clock.now_ms()
             outcome = await self._deliver(attempt)
-            answered = outcome.error_class is None or self._has_answered(outcome, judged)
+            answered = outcome.error_class not in _SILENT
+            if outcome.error_class is not None or self._failing:
+                counts = self._admission.observe(outcome, judged, permit)
             slots.observe(outcome.duration_seconds)
         finally:
             slots.release(host, answered=answered)
-        return AttemptResult(number, started_at, outcome)
-
-    async def _wait_for_slot(self, judged: Target | Refusal, host: str) -> None:
-        slots = self._slots
-        if slots.crowds_out(host) and self._intake.full:
-            raise SaturatedError(host)
-        await slots.acquire(host)
-        try:
-            self._check_hold(judged)
-        except ParkLaneError:
-            slots.release(host)
-            raise
-
-    def _check_hold(self, judged: Target | Refusal) -> None:
-        if isinstance(judged, Target):
-            seconds = self._holds.hidden_seconds(judged.rule.name, judged.host)
-            if seconds is not None:
-                raise ParkLaneError(seconds)
-
-    def _has_answered(self, outcome: Outcome, judged: Target | Refusal) -> bool:
-        """Whether the host responded to a failed attempt; it is held where it asks for it."""
-        if outcome.retry_after_seconds and isinstance(judged, Target):
-            self._holds.retry_after(judged.rule.name, judged.host, judged.url.origin, outcome.retry_after_seconds)
-        return outcome.error_class not in _SILENT
+            if permit is not None:
+                self._admission.give_back(permit)
+        return AttemptResult(number, started_at, outcome, counts)
 
     def target_of(self, url: str) -> str:
         """Name of the first allow rule that covers the URL of a message that is not attempted, or "none"."""
@@ -270,6 +236,7 @@ class ShortageRetry:
         self._intake = intake
         self._stopping = stopping
         self._random = random
+        self._waiting = 0  # lanes that wait for the probe of a held host
         self.target_of = attempts.target_of
 
     async def make(self, task: Deliverable, before_dialling: Callable[[], Awaitable[bool]]) -> AttemptResult | None:
@@ -287,6 +254,10 @@ class ShortageRetry:
         while True:
             try:
                 return await self._attempts.make(task, before_dialling)
+            except ProbeDueError as error:
+                if await self._wait_for_probe(error.seconds):
+                    continue
+                return None
             except ShortageError as error:
                 shortage = error.shortage
             failures += 1
@@ -296,6 +267,17 @@ class ShortageRetry:
             await self._pause(min(_MAX_WAIT_SECONDS, BACKEND_BACKOFF.equal_jitter(failures, self._random())))
             if self._stopping.is_set():
                 return None
+
+    async def _wait_for_probe(self, seconds: float) -> bool:
+        """Waits in place; whether the worker goes on. Lanes that do so may take a quarter of the lanes at most."""
+        if self._intake.full or self._waiting * 4 >= self._intake.max_lanes:
+            raise HostHeldError(max(1, math.ceil(seconds)))
+        self._waiting += 1
+        try:
+            await self._pause(seconds)
+        finally:
+            self._waiting -= 1
+        return not self._stopping.is_set()
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -20,6 +20,7 @@ class HoldReason(StrEnum):
 
     SUSPENDED = "Suspended"  # `targets.allow[].suspend`
     RETRY_AFTER = "RetryAfter"  # the target asked to wait, by a header
+    BREAKER = "Breaker"  # too many attempts failed; a probe may end it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Hold:
     host: str  # name:port; `ALL_HOSTS`: every host of the rule
     reason: HoldReason
     since: float
-    until: float | None  # None: until it is released
+    until: float | None  # None: until it is released; of a breaker, the latest end
     origin: str = ""  # of the host, for people; "" for all hosts
 
 
@@ -62,7 +63,9 @@ class HoldTable:
             self.held[key] = replace(known, until=max(known.until, until))
             return None
         if len(self.held) >= MAX_HOLDS:
-            ends = {each: hold.until for each, hold in self.held.items() if hold.until is not None}
+            ends = {
+                each: hold.until for each, hold in self.held.items() if hold.until is not None and each[2] is key[2]
+            }
             if not ends:
                 return None
             del self.held[min(ends, key=lambda each: ends[each])]
@@ -76,6 +79,14 @@ class HoldTable:
         self.held.update({(hold.target, hold.host, hold.reason): hold for hold in began})
         ended = [self.held.pop((each, ALL_HOSTS, HoldReason.SUSPENDED)) for each in sorted(known - set(targets))]
         return began, ended
+
+    def hold_for_breaker(self, hold: Hold) -> None:
+        """Holds a host whose breaker is open or closing."""
+        self.held[hold.target, hold.host, HoldReason.BREAKER] = hold
+
+    def end_of_breaker(self, target: str, host: str) -> Hold | None:
+        """Ends such a hold and returns it; None where there is none."""
+        return self.held.pop((target, host, HoldReason.BREAKER), None)
 
     def expire(self, now: float) -> list[Hold]:
         """Removes the holds that have ended, and returns them."""
@@ -100,6 +111,6 @@ def hidden_seconds(hold: Hold, now: float, longest: int) -> int:
         now: monotonic seconds.
         longest: seconds.
     """
-    if hold.until is not None:
+    if hold.until is not None and hold.reason is HoldReason.RETRY_AFTER:
         return max(1, min(longest, math.ceil(hold.until - now)))
     return min(longest, max(_MIN_STEP_SECONDS, round((now - hold.since) * _STEP_SHARE)))

@@ -27,7 +27,8 @@ from chaski_core.retry.ladder import (
 )
 from chaski_core.route.model import Route
 from chaski_core.values import message_value
-from chaski_worker.delivery.attempt import AttemptResult, ParkLaneError, SaturatedError, ShortageRetry
+from chaski_worker.delivery.admission import HostHeldError, ParkLaneError, SaturatedError
+from chaski_worker.delivery.attempt import AttemptResult, ShortageRetry
 from chaski_worker.delivery.triage import AgeLimits, Deliverable, Stage, Undeliverable, triage, url_of
 from chaski_worker.lanes.deletes import LaneDeletes
 from chaski_worker.lanes.handoff import Handoff, dead_letter_of_give_up, dead_letter_of_undeliverable
@@ -152,6 +153,9 @@ class LaneRunner(ABC):
                 deletes.add(message, settled)
         except (SaturatedError, ParkLaneError) as error:
             self._parked.add(messages[messages.index(message) :])
+            lane.waits_for_host = (
+                isinstance(error, HostHeldError) and not lane.settled and len(lane.held) == len(messages)
+            )
             return error.seconds if isinstance(error, ParkLaneError) else self.context.settings.park_seconds
         return None
 
@@ -201,6 +205,9 @@ class LaneRunner(ABC):
         while not context.stopping.is_set():
             result = await context.attempts.make(task, may_dial)
             if result is not None:
+                if not result.counts:
+                    context.reporter.attempted(context.stage, task, result, None)
+                    continue  # the host is held still: the lane waits
                 decision: Decision = _DELIVERED
                 if not result.outcome.delivered:
                     result, decision = self._judge(task, result)

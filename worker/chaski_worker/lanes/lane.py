@@ -38,6 +38,7 @@ class Lane:
         self.may_continue = asyncio.Event()  # cleared while a delete has failed: nothing further of the lane starts
         self.may_continue.set()
         self.lost: str | None = None  # the reason, once the lane is lost
+        self.waits_for_host = False  # it ended without an attempt, because the host of its head is held
         self.repeats = (
             False  # Strict: an earlier receive of its head ended unfinished, so others may have been attempted
         )
@@ -69,7 +70,7 @@ class Lane:
 
 
 class ParkedMessages:
-    """The messages that were received and parked without an attempt, at most 10,000: their next receive is no repeat."""
+    """The messages that were received and parked without an attempt, at most 10,000: their next receive does not count as a repeat."""
 
     def __init__(self) -> None:
         self._receives: dict[str, int] = {}  # the queue's id -> how often it had been received, oldest first

@@ -84,8 +84,8 @@ class Reporter:
         end_series = functools.partial(metrics.end_subject_groups, route.namespace, route.name)
         self._groups = SubjectGroups(route.subject_group, end_series)
 
-    def attempted(self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Decision) -> None:
-        """An attempt ended with this result, and this was decided for the message."""
+    def attempted(self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Decision | None) -> None:
+        """An attempt ended with this result, and this was decided for the message; None: it is attempted again, uncounted."""
         report = self._report(stage, task, result, decision)
         outcome = report.outcome
         error_class = outcome.error_class or "none"
@@ -138,7 +138,9 @@ class Reporter:
             return NO_GROUP
         return self._groups.label(subject, metadata.producer if metadata else None, self._clock.monotonic())
 
-    def _report(self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Decision) -> AttemptReport:
+    def _report(
+        self, stage: Stage, task: Deliverable, result: AttemptResult, decision: Decision | None
+    ) -> AttemptReport:
         envelope, route = task.envelope, self._route
         url, method = envelope.body.get("url"), envelope.body.get("method")
         return AttemptReport(
@@ -168,9 +170,11 @@ def origin_of(metadata: Metadata | None) -> str:
     return "replay" if metadata.replay_of is not None or metadata.epoch else INGEST
 
 
-def describe(decision: Decision, now_ms: int) -> str:
+def describe(decision: Decision | None, now_ms: int) -> str:
     """A decision, made at a time in epoch milliseconds, as text for a log line; "" for delivered or discarded."""
     match decision:
+        case None:
+            return "waits: its host is held, and this attempt does not count"
         case Retry(rung=rung, due_at=due_at):
             return f"rung {rung.name} in {max(0, round((due_at - now_ms) / 1000))} s"
         case GiveUp(reason=reason):

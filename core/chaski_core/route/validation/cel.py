@@ -102,6 +102,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "format": _format,
     "isSorted": _is_sorted,
     "sum": sum,
+    "max": max,
     "find": _find,
     "findAll": _find_all,
     "isCIDR": _is_cidr,

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from chaski_core.errors import InvalidRouteError
+from chaski_core.retry.breaker import BreakerRule, FailureShare
 from chaski_core.retry.policy import Ladder
 from chaski_core.route.loading import load_route, load_routes
 from chaski_core.route.model import AllowRule, Delivery, Ordering, Producer, QueueSpec, SubjectGroup, Suspend
@@ -38,6 +39,25 @@ def test_a_full_route_becomes_values() -> None:
     assert route.producers == (Producer("helpdesk", "channels"),)
     assert route.subject_group == SubjectGroup(r"^pc_[a-z]+_(\d+)", 200)
     assert route.suspend == Suspend()
+
+
+def test_a_breaker_of_a_rule_takes_the_place_of_that_of_the_route() -> None:
+    """As a whole, with the defaults; `enabled: false` switches it off for the rule. Without any there is none."""
+    document = changed(
+        {
+            "spec.delivery": {"breaker": {"consecutiveFailures": 3, "failureShare": {"percent": 40}}},
+            "spec.targets.allow": [
+                {"name": "usual", "url": "https://a.example/"},
+                {"name": "own", "url": "https://b.example/", "breaker": {"maxHoldSeconds": 60, "maxProbeSeconds": 30}},
+                {"name": "off", "url": "https://c.example/", "breaker": {"enabled": False}},
+            ],
+        }
+    )
+    assert load_route(document).breakers == {
+        "usual": BreakerRule(3, FailureShare(40, 60, 20)),
+        "own": BreakerRule(max_hold_seconds=60, max_probe_seconds=30),
+    }
+    assert load_route(base()).breakers == {}
 
 
 def test_a_route_without_a_namespace_is_in_default() -> None:

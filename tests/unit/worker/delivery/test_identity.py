@@ -17,6 +17,7 @@ from chaski_core.retry.policy import Ladder, RetryPolicy, Rung
 from chaski_core.route.model import Ordering
 from chaski_core.timestamps import timestamp
 from chaski_runtime.observability.metrics.registry import MetricsRegistry
+from chaski_worker.delivery.admission import Admission
 from chaski_worker.delivery.attempt import AttemptContext, Attempts, message_headers, own_headers
 from chaski_worker.delivery.limits import IntakeLimiter, Slots
 from chaski_worker.delivery.triage import AgeLimits, Deliverable, Stage, triage
@@ -257,9 +258,11 @@ async def test_a_target_receives_identity_label_and_origin_of_a_replay(
         "ns/r",
         Guard(route.allow),
         target.deliver,
-        slots=Slots(1, several=False, monotonic=clock.monotonic),
-        intake=IntakeLimiter(1, 1),
-        holds=Holds(route, WorkerMetrics(MetricsRegistry()), clock, step_seconds=300),
+        admission=Admission(
+            Slots(1, several=False, monotonic=clock.monotonic),
+            IntakeLimiter(1, 1),
+            Holds(route, WorkerMetrics(MetricsRegistry()), clock, step_seconds=300),
+        ),
         clock=clock,
     )
     await attempts.make(judged(received(metadata), Stage.FIRST), may_dial)

@@ -1,0 +1,111 @@
+"""When an attempt may be made: its host is not held, or its breaker lets it pass, and a slot is free for it.
+
+An attempt that finds its host free and a slot free asks neither (`Attempts.make`).
+"""
+
+import math
+from collections.abc import Callable
+
+from chaski_core.retry.outcome import Outcome
+from chaski_worker.delivery.limits import IntakeLimiter, Slots
+from chaski_worker.guard.guard import Refusal, Target
+from chaski_worker.hosts.breakers import Permit
+from chaski_worker.hosts.holds import Holds, HostWait
+
+
+class SaturatedError(Exception):
+    """The host's share of the slots is taken, and no lane is free to wait for it."""
+
+
+class ParkLaneError(Exception):
+    """The lane must end: its head hidden for `seconds`, the rest released."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"parked for {seconds} s")
+        self.seconds = seconds
+
+
+class HostHeldError(ParkLaneError):
+    """As ParkLaneError, because the host of the lane's next message is held."""
+
+
+class ProbeDueError(Exception):
+    """The host is held, and the lane makes the next probe, in `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"a probe is due in {seconds} s")
+        self.seconds = seconds
+
+
+class Admission:
+    """Lets the attempts of one consumer start.
+
+    Args:
+        slots: limit the attempts at once.
+        intake: whether the consumer can't receive because of the lanes that it holds.
+        holds: the hosts that may not be attempted now; hosts that ask for it, and that fail, are added.
+        overflows: whether a queue of the consumer has reached its backlog limit: messages of failing hosts must not stay in it.
+    """
+
+    def __init__(
+        self, slots: Slots, intake: IntakeLimiter, holds: Holds, overflows: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.slots = slots
+        self.holds = holds
+        self._intake = intake
+        self._overflows = overflows
+
+    async def take_turn(self, judged: Target | Refusal, host: str) -> Permit | None:
+        """Takes a slot; returns the permit of an attempt to a held host, to be ended by `observe` or `give_back`.
+
+        Raises:
+            SaturatedError: the lane should be parked instead of waiting for a slot.
+            HostHeldError: the lane should be parked, because the host is held.
+            ProbeDueError: the lane should wait until a probe of the held host is due, and then try again.
+        """
+        permit = self._permit(judged)
+        if self.slots.take_free(host):
+            return permit
+        has_turn = False
+        try:
+            await self._wait_for_slot(host)
+            has_turn = True
+        finally:
+            if permit is not None and not has_turn:
+                self.give_back(permit)
+        if permit is not None:
+            return permit
+        try:
+            return self._permit(judged)  # it may be held since
+        except (ParkLaneError, ProbeDueError):
+            self.slots.release(host)
+            raise
+
+    def give_back(self, permit: Permit) -> None:
+        """Ends a permit whose attempt was not made; it has no effect on one that has ended."""
+        if permit.breaker is not None:
+            self.holds.observe(permit.key, "", None, permit)
+
+    def observe(self, outcome: Outcome, judged: Target | Refusal, permit: Permit | None) -> bool:
+        """An attempt has failed, or was made while hosts with a breaker fail; whether it counts for its message."""
+        if not isinstance(judged, Target):
+            return True
+        key, origin = (judged.rule.name, judged.host), judged.url.origin
+        if outcome.retry_after_seconds:
+            self.holds.retry_after(*key, origin, outcome.retry_after_seconds)
+        return not self.holds.observe(key, origin, outcome, permit) or permit is None
+
+    async def _wait_for_slot(self, host: str) -> None:
+        if self.slots.crowds_out(host) and self._intake.full:
+            raise SaturatedError(host)
+        await self.slots.acquire(host)
+
+    def _permit(self, judged: Target | Refusal) -> Permit | None:
+        if not self.holds.held or not isinstance(judged, Target):
+            return None
+        admission = self.holds.admit(judged.rule.name, judged.host, overflows=self._overflows())
+        if not isinstance(admission, HostWait):
+            return admission
+        if admission.in_place:
+            raise ProbeDueError(admission.seconds)
+        raise HostHeldError(math.ceil(admission.seconds))
