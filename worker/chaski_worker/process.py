@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,23 +117,21 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
         stack.push_async_callback(health_server.close)
         freeze_startup_objects()
         _log_ready(route.key, options, health_server.port)
-        following = asyncio.create_task(
-            follow_suspension(options.route, suspended_rules(route), worker.suspend_targets)
-        )
-        try:
-            await _run_until(stop, worker)
-        finally:
-            following.cancel()
+        await _run_until(stop, worker, follow_suspension(options.route, suspended_rules(route), worker.suspend_targets))
     _log.info("stopped")
 
 
-async def _run_until(stop: asyncio.Event, worker: Worker) -> None:
-    running = asyncio.create_task(worker.run())
+async def _run_until(stop: asyncio.Event, worker: Worker, following: Coroutine[None, None, None]) -> None:
+    """Runs a worker, and follows its route file, until `stop` is set; then drains it."""
+    running, follower = asyncio.create_task(worker.run()), asyncio.create_task(following)
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    worker.stop()
-    await running
+    try:
+        await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+        worker.stop()
+        await running
+    finally:
+        stopping.cancel()
+        follower.cancel()
 
 
 async def _open(resolved: ResolvedRoute, clock: Clock, metrics: BackendMetrics) -> AwsBackend:
