@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 from chaski_cli.commands.console import console, hash_password
+from chaski_cli.commands.control.subjects import subjects
+from chaski_cli.commands.control.targets import targets
 from chaski_cli.commands.dead_letters import dead_letters
-from chaski_cli.commands.demo import demo
-from chaski_cli.commands.dev import dev, listen
-from chaski_cli.commands.ledger import ledger
-from chaski_cli.commands.provision import deprovision, provision
+from chaski_cli.commands.dev import demo, dev, listen
+from chaski_cli.commands.provision import deprovision, iam, provision
 from chaski_cli.commands.send import send
-from chaski_cli.commands.trace import trace
+from chaski_cli.commands.trace import ledger, trace
 from chaski_cli.commands.validate import validate
 from chaski_core import __version__
 
@@ -36,6 +36,7 @@ _COMMANDS = (
     demo,
     version,
 )
+_GROUPS = {"dead-letters": dead_letters, "subjects": subjects, "targets": targets, "iam": iam}
 
 
 def with_help_option(arguments: Sequence[str]) -> list[str]:
@@ -49,7 +50,7 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
     A group whose command is given has no options of its own (--help, --install-completion): typer would check their values
     with pydantic, whose import takes 80 ms of CPU, also for the help of the command.
     """
-    names = {command.__name__.replace("_", "-") for command in _COMMANDS} | {"dead-letters"}
+    names = {command.__name__.replace("_", "-") for command in _COMMANDS} | set(_GROUPS)
     own_options = not names.intersection(arguments[:1])
     app = typer.Typer(
         name="chaski",
@@ -63,8 +64,9 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"]},  # of every command
     )
     app.callback()(_chaski)
-    subcommands = {command.name for command in dead_letters.registered_commands}
-    app.add_typer(dead_letters, name="dead-letters", add_help_option=not subcommands.intersection(arguments[1:2]))
+    for name, group in _GROUPS.items():
+        subcommands = {each.name or getattr(each.callback, "__name__", "") for each in group.registered_commands}
+        app.add_typer(group, name=name, add_help_option=not subcommands.intersection(arguments[1:2]))
     for command in _COMMANDS:
         app.command()(command)
     return app

@@ -11,6 +11,8 @@ HELPS = [
     ["--help"],
     ["dead-letters", "--help"],
     *(["dead-letters", each, "--help"] for each in ("list", "show", "export", "replay", "discard")),
+    ["targets", "--help"],
+    *(["targets", each, "--help"] for each in ("list", "hold", "release")),
     *(
         [each, "--help"]
         for each in (
