@@ -303,6 +303,16 @@ BY_ROUTE = [
             Panel("Attempts by target", [(per_second(ATTEMPTS, ROUTE, "target"), "{{target}}")], "reqps"),
             Panel("Failed attempts by target", [(failing(ROUTE, "target"), "{{target}}")], "percentunit"),
             Panel(
+                "Held targets",
+                [
+                    (
+                        f"max by (target, reason) (chaski_target_held{{{ROUTE}}}) > 0",
+                        "{{target}} {{reason}}",
+                    )
+                ],
+                about="1 while a host of the target is held: it is suspended, fails, or asked to wait. Its messages wait in order.",
+            ),
+            Panel(
                 "Duration by target, 95th percentile",
                 [quantiles("chaski_attempt_duration_seconds", ROUTE, "target")[1]],
                 "s",

@@ -172,11 +172,17 @@ def _when_unknown(
 
 
 def _holds_none(spec: ScalingSpec, seen: Observation) -> bool:
-    """Whether certainly no Pod holds a message. Of a suspended route the messages in flight count: its Pod hides them."""
+    """Whether certainly no Pod holds a message.
+
+    Of a suspended route the messages in flight count: its Pod hides them. So do those of a route with held targets, which its Pods
+    hide: a Pod that was started for them later would not know what is held.
+    """
     if spec.suspended or not seen.replicas:
         return not spec.suspended
     pods = seen.pods
-    return pods is not None and pods.reporting >= seen.replicas and not pods.unresponsive and not pods.lanes
+    if pods is None or pods.holds:
+        return False
+    return pods.reporting >= seen.replicas and not pods.unresponsive and not pods.lanes
 
 
 def _with_observation(state: ScalerState, seen: Observation, counts: QueueCounts, now: float) -> ScalerState:

@@ -13,6 +13,7 @@ from chaski_core.ports import QueueCounts
 from chaski_core.route.resolved_document import read_resolved_values
 from chaski_core.timestamps import milliseconds
 from chaski_operator.autoscaling.dependencies import ScalerDependencies
+from chaski_operator.autoscaling.held_targets import held_condition, held_events, held_targets, target_rows
 from chaski_operator.autoscaling.policy import (
     Decision,
     Mode,
@@ -64,6 +65,7 @@ class RouteScaler:
         self._loaded: tuple[Any, ...] = ()  # generation and `status.resolved` of the targets
         self._targets: list[ScaleTarget] = []
         self._spec = ScalingSpec()
+        self._suspended: list[str] = []  # allow rules
         self._states: dict[str, ScalerState] = {}  # by Deployment
         self._queue_settings: dict[str, tuple[tuple[str, str], ...]] = {}  # by URL, as last seen
         self._written_at: float | None = None  # monotonic: when the figures were last written
@@ -104,6 +106,7 @@ class RouteScaler:
         except InvalidRouteError:
             return False
         self._spec = scaling_spec(route)
+        self._suspended = [rule.name for rule in route.allow if rule.suspend]
         self._targets = targets_of(resolved, worker_deployments(resolved))
         self._sweeper = sweeper_of(resolved)
         rows = {source.row: target.deployment for target in self._targets for source in target.sources}
@@ -195,7 +198,10 @@ class RouteScaler:
         self._states[target.deployment] = decision.state
         after = await self._set_replicas(target, replicas, decision)
         shortages: frozenset[tuple[str, str]] = pods.shortages if pods else frozenset()
-        self.results[target.deployment] = TargetResult(target.queue, after, decision, shortages)
+        holds: frozenset[tuple[str, str]] = pods.holds if pods else frozenset()
+        if pods is not None and not pods.reporting and (before := self.results.get(target.deployment)) is not None:
+            holds = before.holds  # none of them answered: unknown is not the end of a hold
+        self.results[target.deployment] = TargetResult(target.queue, after, decision, shortages, holds)
 
     async def _set_replicas(self, target: ScaleTarget, replicas: int, decision: Decision) -> int:
         """Applies a decision; returns the number of replicas after it."""
@@ -229,16 +235,17 @@ class RouteScaler:
         now_ms = self._deps.clock.now_ms()
         now = rfc3339(now_ms / 1000)
         expiry = expiry_condition(self.ages.rows(), now_ms, sweeping=is_sweeping(status))
-        conditions = [*conditions_for(self._spec, list(self.results.values())), expiry]
+        results = list(self.results.values())
+        held = held_targets(self._suspended, (each for result in results for each in result.holds))
+        conditions = [*conditions_for(self._spec, results), held_condition(held), expiry]
         known = status.get("conditions") or ()
         wanted = status_conditions(conditions, known, document["metadata"]["generation"], now)
-        replicas = {
-            each.queue: (each.replicas, each.decision.wanted) for each in self.results.values() if each.queue != RETRIES
-        }
-        numbers = figures(self.counts, replicas, self.ages.since(), now)
+        replicas = {each.queue: (each.replicas, each.decision.wanted) for each in results if each.queue != RETRIES}
+        rows = status.get("targets") or ()
+        numbers = figures(self.counts, replicas, self.ages.since(), now) | {"targets": target_rows(held, rows, now)}
         intervals, age = self._deps.intervals, self._figures_age(status)
         changed = age >= intervals.same_figures_seconds or figures_differ(numbers, status)
-        events = events_for(known, conditions)
+        events = [*events_for(known, conditions), *held_events(held, rows)]
         if conditions_differ(wanted, status) or (age >= intervals.figures_seconds and changed):
             await self._deps.cluster.write_status(self.key, {"conditions": wanted, **numbers})
             self._written_at = self._deps.clock.monotonic()

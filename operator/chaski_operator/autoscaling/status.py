@@ -40,6 +40,7 @@ class TargetResult:
     replicas: int  # after the decision
     decision: Decision
     shortages: frozenset[tuple[str, str]] = field(default=frozenset())  # reason and allow rule of what its Pods lack
+    holds: frozenset[tuple[str, str]] = field(default=frozenset())  # reason and allow rule of what its Pods hold
 
 
 def conditions_for(spec: ScalingSpec, results: Sequence[TargetResult]) -> list[Condition]:
@@ -160,7 +161,8 @@ def figures_differ(wanted: Mapping[str, Any], status: Mapping[str, Any]) -> bool
     rows, live = _figures_of(wanted["queues"]), _figures_of(status.get("queues") or ())
     removed = any(each for row, each in live.items() if row not in rows)
     changed = any(each != live.get(row) for row, each in rows.items())
-    return removed or changed or any(wanted[name] != status.get(name) for name in ("backlog", "retrying"))
+    names = ("backlog", "retrying", "targets")
+    return removed or changed or any((wanted.get(name) or 0) != (status.get(name) or 0) for name in names)
 
 
 def _figures_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -17,8 +17,8 @@ _SUMMED = {
     "chaski_attempts_total": "attempts",
 }
 _MAXIMA = {"chaski_attempt_mean_seconds": "mean", "chaski_queue_oldest_received_age_seconds": "oldest"}
-_SHORTAGE = "chaski_shortage"
-METRICS = (*_SUMMED, *_MAXIMA, _SHORTAGE)  # those that are read
+_REASONS = {"chaski_shortage": "shortages", "chaski_target_held": "holds"}  # by reason and allow rule
+METRICS = (*_SUMMED, *_MAXIMA, *_REASONS)  # those that are read
 _READ = frozenset(METRICS)
 
 # A line with a sample: https://prometheus.io/docs/instrumenting/exposition_formats/#text-format-details. The parser of
@@ -42,6 +42,7 @@ class PodFigures:
     attempt_seconds: float | None
     oldest_received_age: float | None = None
     shortages: frozenset[tuple[str, str]] = frozenset()  # reason and allow rule
+    holds: frozenset[tuple[str, str]] = frozenset()  # reason and allow rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Pods:
     attempt_seconds: float | None = None  # mean duration of an attempt
     oldest_received_age: float | None = None  # seconds, of the oldest message that any of them received recently
     shortages: frozenset[tuple[str, str]] = frozenset()  # reason and allow rule (`all`: any) of what they lack now
+    holds: frozenset[tuple[str, str]] = frozenset()  # reason and allow rule of the targets that some of them hold
 
 
 def figures(page: str) -> PodFigures | None:
@@ -67,12 +69,12 @@ def figures(page: str) -> PodFigures | None:
     """
     sums: dict[str, float] = {}
     maxima: dict[str, float] = {}
-    shortages: set[tuple[str, str]] = set()
+    found: dict[str, set[tuple[str, str]]] = {name: set() for name in _REASONS.values()}
     try:
         for name, labels, value in _samples(page):
-            if name == _SHORTAGE:
+            if name in _REASONS:
                 if value > 0:
-                    shortages.add((labels.get("reason", ""), labels.get("target", "")))
+                    found[_REASONS[name]].add((labels.get("reason", ""), labels.get("target", "")))
             elif name in _SUMMED:
                 sums[_SUMMED[name]] = sums.get(_SUMMED[name], 0.0) + _count(value)
             elif math.isfinite(value):
@@ -89,7 +91,8 @@ def figures(page: str) -> PodFigures | None:
         attempts=int(sums.get("attempts", 0)),
         attempt_seconds=maxima.get("mean"),
         oldest_received_age=maxima.get("oldest"),
-        shortages=frozenset(shortages),
+        shortages=frozenset(found["shortages"]),
+        holds=frozenset(found["holds"]),
     )
 
 
@@ -111,6 +114,7 @@ def combine(answers: Sequence[PodFigures | None]) -> Pods:
         attempt_seconds=sum(seconds * lanes for seconds, lanes in known) / weight if weight else None,
         oldest_received_age=max((age for each in pods if (age := each.oldest_received_age) is not None), default=None),
         shortages=frozenset().union(*(each.shortages for each in pods)),
+        holds=frozenset().union(*(each.holds for each in pods)),
     )
 
 
@@ -131,7 +135,7 @@ def _samples(page: str) -> Iterator[tuple[str, dict[str, str], float]]:
         if series in seen or len(seen) >= _MAX_SAMPLES:
             raise ValueError("a sample is there twice, or there are too many")
         seen.add(series)
-        labels = {name: _unescaped(value) for name, value in _LABEL.findall(found[2])} if found[1] == _SHORTAGE else {}
+        labels = {name: _unescaped(value) for name, value in _LABEL.findall(found[2])} if found[1] in _REASONS else {}
         yield found[1], labels, float(found[3])
 
 

@@ -40,6 +40,7 @@ async def test_backlog_scales_and_is_reported(harness: ScalingHarness) -> None:
         "Autoscaling": ("True", "Scaling"),
         "ScalingLimited": ("False", "NotLimited"),
         "Shortage": ("False", "NoShortage"),
+        "TargetsHeld": ("False", "NotHeld"),
         "NearExpiry": ("False", "NotNear"),
     }
     status = harness.cluster.documents[key]["status"]
@@ -70,6 +71,55 @@ async def test_one_subject_stays_at_one_pod_with_the_reason_in_the_status(harnes
         '"messages": a subject is delivered by one lane at a time, and the subjects with messages fill 1 Pod of 64 lanes; '
         "more Pods would not help"
     )
+
+
+async def test_held_targets_are_a_condition_rows_and_events(harness: ScalingHarness) -> None:
+    """As the Pods report them and the spec suspends them; waits that a target asks for are in the rows only."""
+    document = route_document("a", targets={"allow": [{"name": "crm", "url": "https://crm.example/", "suspend": True}]})
+    key = harness.cluster.add(document)
+    harness.queues.counts[URL] = QueueCounts(10, 0, 0)
+    held = frozenset({("Breaker", "partners"), ("RetryAfter", "busy")})
+    harness.cluster.pods["chaski-a-messages"] = replace(BUSY, holds=held)
+    async with harness.running():
+        await asyncio.sleep(35)
+        status = harness.cluster.documents[key]["status"]
+        assert harness.cluster.conditions(key)["TargetsHeld"] == ("True", "Several")
+        rows = {row["name"]: row["reasons"] for row in status["targets"]}
+        assert rows == {"busy": ["RetryAfter"], "crm": ["Suspended"], "partners": ["Breaker"]}
+        assert harness.cluster.events == [("Normal", "TargetHeld"), ("Warning", "TargetHeld")]
+        since = {row["name"]: row["heldSince"] for row in status["targets"]}
+        harness.cluster.pods["chaski-a-messages"] = Pods(0, unresponsive=1)
+        await asyncio.sleep(65)
+        assert harness.cluster.conditions(key)["TargetsHeld"] == ("True", "Several"), "unknown is not the end of a hold"
+        harness.cluster.pods["chaski-a-messages"] = replace(BUSY, holds=frozenset({("RetryAfter", "partners")}))
+        await asyncio.sleep(130)
+        status = harness.cluster.documents[key]["status"]
+        assert harness.cluster.conditions(key)["TargetsHeld"] == ("True", "Suspended")
+        assert {row["name"]: row["reasons"] for row in status["targets"]} == {
+            "crm": ["Suspended"],
+            "partners": ["RetryAfter"],
+        }
+        assert {row["heldSince"] for row in status["targets"]} == {since["crm"]}
+        assert [each for each in harness.cluster.events if each[1].startswith("Target")] == [
+            ("Normal", "TargetHeld"),
+            ("Warning", "TargetHeld"),
+            ("Normal", "TargetReleased"),
+        ]
+
+
+async def test_a_backlog_that_is_held_starts_no_pods_and_keeps_one(harness: ScalingHarness) -> None:
+    """Workers count no subject that waits for a held host; the last Pod stays, because it knows what is held."""
+    harness.cluster.add(route_document("a"))
+    harness.queues.counts[URL] = QueueCounts(100_000, 5_000, 0)
+    pods = Pods(1, lanes=1, subjects=1, attempt_seconds=30.0, holds=frozenset({("Breaker", "crm")}))
+    harness.cluster.pods["chaski-a-messages"] = pods
+    async with harness.running():
+        await asyncio.sleep(600)
+        harness.queues.counts[URL] = QueueCounts(0, 5_000, 0)
+        harness.cluster.pods["chaski-a-messages"] = replace(pods, lanes=0, subjects=0)
+        await asyncio.sleep(1_200)
+    assert harness.cluster.replicas["chaski-a-messages"] == 1
+    assert all(name != "chaski-a-messages" for name, _ in harness.cluster.scaled)
 
 
 async def test_shortage_is_a_condition_while_it_lasts(harness: ScalingHarness) -> None:

@@ -50,6 +50,19 @@ def test_shortages_are_parsed_and_combined() -> None:
     assert combine([pod, None, other]).shortages == pod.shortages | {("ports", "crm")}
 
 
+def test_held_targets_are_parsed_and_combined() -> None:
+    """As shortages, apart from them."""
+    lines = (
+        'chaski_target_held{namespace="n",reason="Breaker",route="r",target="crm"} 1.0\n'
+        'chaski_target_held{namespace="n",reason="RetryAfter",route="r",target="crm"} 0.0\n'
+    )
+    pod = figures(page(reading(1)) + lines)
+    assert pod is not None
+    assert (pod.holds, pod.shortages) == ({("Breaker", "crm")}, frozenset())
+    other = replace(pod, holds=frozenset({("Suspended", "crm")}))
+    assert combine([pod, None, other]).holds == {("Breaker", "crm"), ("Suspended", "crm")}
+
+
 LANES = 'chaski_lanes{queue="q"} 3\nchaski_lanes_limit{queue="q"} 10\n'
 
 
