@@ -18,6 +18,8 @@ from enum import Enum
 
 from chaski_core.retry.outcome import ErrorClass
 
+_MARGIN_SECONDS = 0.01  # after the time of a probe, since two clocks never agree exactly
+
 FAILURES = frozenset((ErrorClass.CONNECTION, ErrorClass.TIMEOUT, ErrorClass.TLS, ErrorClass.SERVER_ERROR))
 """The error classes that a breaker counts."""
 
@@ -66,6 +68,7 @@ class Breaker:
         self.state = BreakerState.CLOSED
         self.opened_at = 0.0  # of this outage
         self.probe_at = 0.0  # open: when the next probe is due
+        self.asked_at = 0.0  # when an attempt was to be made last, while it holds the host
         self._lanes = lanes
         self._consecutive = 0
         self._window_since = float("-inf")
@@ -92,6 +95,7 @@ class Breaker:
 
     def start(self, now: float) -> bool:
         """Whether one attempt may be made now, although the breaker holds the host. If so, `end` has to follow."""
+        self.asked_at = now
         self.expire(now)
         if self.state is BreakerState.OPEN and (now < self.probe_at or self._running):
             return False
@@ -106,7 +110,7 @@ class Breaker:
         if self.state is not BreakerState.OPEN or self._running or now < self._awaited_until:
             return None
         self._awaited_until = self.probe_at
-        return self.probe_at - now
+        return self.probe_at - now + _MARGIN_SECONDS
 
     def end(self, now: float, *, failed: bool | None, started: bool) -> None:
         """An attempt has ended.

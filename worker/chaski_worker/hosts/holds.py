@@ -17,6 +17,7 @@ from chaski_worker.hosts.suspension import suspended_rules
 from chaski_worker.metrics import WorkerMetrics
 
 _log = logging.getLogger(__name__)
+_FORGOTTEN_SECONDS = 3_600.0  # after which a hold ends that no message waits for; each would ask within five minutes
 _CLOSING_SECONDS = 1  # for which a head is hidden that finds all attempts of a closing breaker taken
 
 
@@ -147,7 +148,7 @@ class Holds:
         self.close()
         end = self._table.next_end()
         if end is not None:
-            seconds = max(0.0, end - self._clock.monotonic())
+            seconds = min(_FORGOTTEN_SECONDS, max(0.0, end - self._clock.monotonic()))
             self._timer = asyncio.get_running_loop().call_later(seconds, self._wake)
 
     def _wake(self) -> None:
@@ -164,6 +165,11 @@ class Holds:
             elif (breaker := self._breakers.get_or_make(key)) is not None:
                 breaker.begin_closing(now)  # it is not to be overrun by all that has waited
                 self._follow(key, hold.origin, breaker, now)
+        for key, breaker in tuple(self.failing.items()):
+            if breaker.holds and now - max(breaker.asked_at, breaker.opened_at) >= _FORGOTTEN_SECONDS:
+                del self.failing[key]
+                if (forgotten := self._table.end_of_breaker(*key)) is not None:
+                    self._log_end(forgotten)
 
     def _values(self) -> Values:
         # Called at a scrape, on another thread: the table is copied at once.

@@ -39,6 +39,9 @@ from chaski_worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
 _DELIVERED = Delivered()
+_MAX_PROBING_SECONDS = (
+    300  # then a lane makes way: its head may be too old by now, and can't be hidden for more than 12 hours
+)
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,8 @@ class LaneRunner(ABC):
             if result is not None:
                 if not result.counts:
                     context.reporter.attempted(context.stage, task, result, None)
+                    if context.clock.monotonic() - lane.received_at > _MAX_PROBING_SECONDS:
+                        raise HostHeldError(1)
                     continue  # the host is held still: the lane waits
                 decision: Decision = _DELIVERED
                 if not result.outcome.delivered:

@@ -13,7 +13,7 @@ from chaski_core.retry.breaker import BreakerRule
 from chaski_core.retry.ladder import Reason
 from chaski_core.retry.outcome import Outcome
 from chaski_core.retry.policy import Ladder, RetryPolicy, Rung
-from chaski_core.route.model import AllowRule, Ordering, Route
+from chaski_core.route.model import AllowRule, Delivery, Ordering, Route
 from chaski_worker.consumer import queue_groups
 from chaski_worker.delivery.attempt import AttemptContext
 from chaski_worker.guard.guard import Target
@@ -237,6 +237,43 @@ async def test_a_wait_that_a_host_asked_for_ends_with_one_lane(ordering: Orderin
     assert later[0].at >= 60
     assert sum(call.at < later[0].done for call in later) == 1
     assert len(of_host(target, "b")) == 5
+
+
+@BOTH
+@pytest.mark.promise(2)
+@pytest.mark.promise(4)
+async def test_one_subject_waits_for_most_of_a_day(ordering: Ordering) -> None:
+    """Longer than a message can be hidden without being received again: nothing is repeated, and no retry is used up."""
+    end = 46_800.0
+    target = Hosts(lambda *_: 200, down=lambda _host: 503 if loop_time() < end else 200)
+    settings = WorkerSettings(observe_interval_seconds=0, visibility_seconds=600, wait_seconds=200)
+    rule = replace(BREAKER, consecutive_failures=1, max_probe_seconds=300)
+    harness = WorkerHarness(route(ordering, rule), target, settings)
+    await send(harness, "a", 1)
+    harness.start()
+    await asyncio.sleep(end)
+    assert (end - 2_000) / 301 <= len(target.calls) <= end / 300 + 8
+    await harness.wait_until_empty(within=2 * 300 + 60, poll_every=5)
+    await harness.stop()
+    assert harness.backend.dead_letters.kept == {}
+    assert_delivered_in_order(target, "a", 1)
+    assert harness.repeats() == 0
+    assert {entry.number for entry in harness.backend.journal.entries} == {1, 2}
+
+
+async def test_a_hold_that_no_message_waits_for_ends() -> None:
+    """Its messages have got too old: the metric does not report it for days."""
+    target = Hosts(lambda *_: 200, down=lambda _host: 503)
+    harness = WorkerHarness(replace(route(Ordering.STRICT), delivery=Delivery(30, 16, 600)), target)
+    await send(harness, "a", 10, range(1))
+    worker = harness.start()
+    await asyncio.sleep(1_300)
+    assert len(harness.backend.dead_letters.kept) == 10, "also the one that makes the probes"
+    assert value(harness.metrics, "chaski_target_held", target="wild", reason="Breaker") == 1
+    await asyncio.sleep(2 * 3_600)
+    assert value(harness.metrics, "chaski_target_held", target="wild", reason="Breaker") == 0
+    assert worker._holds.failing == {}
+    await harness.stop()
 
 
 async def test_a_rule_without_a_breaker_remembers_nothing() -> None:
