@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from chaski_aws.dynamodb.controls import DynamoControlRecords
 from chaski_aws.dynamodb.store import DynamoAttemptRecords, DynamoDeadLetters
 from chaski_aws.http.credentials import CredentialChain
 from chaski_aws.http.endpoints import DYNAMODB, SQS, SessionFactory, open_session, resolve_endpoint
@@ -28,6 +29,7 @@ class AwsStores:
     transport: AwsTransport
     dead_letters: DynamoDeadLetters
     attempt_records: DynamoAttemptRecords
+    control_records: DynamoControlRecords
 
 
 class AwsBackend:
@@ -48,6 +50,11 @@ class AwsBackend:
     def attempt_records(self) -> DynamoAttemptRecords:
         """Attempt records of Strict routes. `LookupError`: the backend was opened without a table."""
         return self._opened_stores().attempt_records
+
+    @property
+    def control_records(self) -> DynamoControlRecords:
+        """What people decided about waiting subjects. `LookupError`: the backend was opened without a table."""
+        return self._opened_stores().control_records
 
     @property
     def journal(self) -> None:
@@ -111,6 +118,7 @@ async def open_backend(
             transport,
             DynamoDeadLetters(transport, table.name, table.retention_days, clock),
             DynamoAttemptRecords(transport, table.name, clock),
+            DynamoControlRecords(transport, table.name, clock),
         )
     sqs = AwsTransport(sqs_endpoint, credentials, on_request=on_sqs_request, clock=corrected)
     return AwsBackend(credentials, sqs, stores)

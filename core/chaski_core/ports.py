@@ -1,4 +1,4 @@
-"""The interfaces of a backend: a queue with SQS FIFO's rules, a store of dead letters, and a journal of attempts.
+"""The interfaces of a backend: a queue with SQS FIFO's rules, a store of dead letters, records, and a journal of attempts.
 
 `aws` and `embedded` implement these and pass the same contract tests. All times on the wire are epoch milliseconds.
 """
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, DeadLetterKey, ReplayClaim, ReplayMark
+from chaski_core.retry.control import ControlRecord
 from chaski_core.retry.ladder import LadderState
 from chaski_core.values import message_value
 
@@ -17,6 +18,7 @@ RETENTION_SECONDS = 1_209_600  # 14 days
 MAX_MESSAGE_BYTES = 262_144  # of a message as its producer sends it: docs/http-api.md
 MAX_QUEUED_BYTES = 327_680  # MaximumMessageSize of every queue that Chaski creates: a message with its metadata
 MAX_BATCH_BYTES = 1_048_576  # API_SendMessageBatch: the sum of all entries
+MAX_CONTROL_RECORDS = 1_000  # of a route, at which no more are accepted: workers read all of them every few seconds
 
 
 @message_value
@@ -183,6 +185,17 @@ class DeadLetterStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class HiddenHead:
+    """Where the message at the head of a subject is hidden: by this it is found, and can be made visible early."""
+
+    route: str  # namespace/name
+    subject: str
+    queue_url: str
+    receipt_handle: str  # of its last receive; the queue refuses it once the message was received again
+    until: int  # epoch milliseconds
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptRecord:
     """Strict: the progress of the message at the head of its subject, which stays in its queue."""
 
@@ -191,6 +204,10 @@ class AttemptRecord:
     exhausted_at: int | None = None  # epoch milliseconds; the ladder has ended, only the dead letter has to be stored
     receives: int = (
         0  # receive count of the message when this was written; the next receive is expected, further ones are repeats
+    )
+    head: HiddenHead | None = None  # None: written by a release before, or not hidden
+    held_at: int | None = (
+        None  # epoch milliseconds; the ladder has ended, and people decide (`retry.onExhausted: Hold`)
     )
 
 
@@ -207,6 +224,32 @@ class AttemptRecords(Protocol):
 
     async def delete(self, message_id: str) -> None:
         """Deletes the record, if it exists."""
+        ...
+
+    def hidden(self, route: str) -> AsyncIterator[tuple[str, AttemptRecord]]:
+        """The MessageId and the record of each message of a route that waits at its head, in no order.
+
+        A store may need a moment to list the newest ones. A record may outlive its message.
+        """
+        ...
+
+
+class ControlRecords(Protocol):
+    """What people decided about waiting subjects: at most one record for each message, and one hold for each subject."""
+
+    async def read(self, route: str) -> Sequence[ControlRecord]:
+        """All records of a route, by a consistent read."""
+        ...
+
+    async def write(self, record: ControlRecord) -> None:
+        """Stores a record durably, instead of an earlier one about the same message, or of an earlier hold of the subject.
+
+        A record about a message is kept for as long as the message can exist, a hold until it is removed.
+        """
+        ...
+
+    async def remove(self, record: ControlRecord) -> None:
+        """Removes a record, unless another one has replaced it."""
         ...
 
 
@@ -247,6 +290,11 @@ class Backend(Protocol):
     @property
     def attempt_records(self) -> AttemptRecords:
         """The attempt records of Strict."""
+        ...
+
+    @property
+    def control_records(self) -> ControlRecords:
+        """What people decided about waiting subjects."""
         ...
 
     @property

@@ -2,7 +2,7 @@
 
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.broker.queue import EmbeddedQueue
-from chaski_embedded.store import EmbeddedAttemptRecords, EmbeddedDeadLetters, EmbeddedJournal
+from chaski_embedded.store import EmbeddedAttemptRecords, EmbeddedControlRecords, EmbeddedDeadLetters, EmbeddedJournal
 
 
 class EmbeddedBackend:
@@ -12,6 +12,7 @@ class EmbeddedBackend:
         self._broker = broker
         self._dead_letters = EmbeddedDeadLetters(broker)
         self._attempt_records = EmbeddedAttemptRecords(broker)
+        self._control_records = EmbeddedControlRecords(broker)
         self._journal = EmbeddedJournal(broker)
 
     @property
@@ -22,6 +23,11 @@ class EmbeddedBackend:
     def attempt_records(self) -> EmbeddedAttemptRecords:
         """Attempt records of Strict routes."""
         return self._attempt_records
+
+    @property
+    def control_records(self) -> EmbeddedControlRecords:
+        """What people decided about waiting subjects."""
+        return self._control_records
 
     @property
     def journal(self) -> EmbeddedJournal:

@@ -1,4 +1,4 @@
-"""Dead letters, attempt records and the journal of the embedded broker."""
+"""Dead letters, records and the journal of the embedded broker."""
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ from typing import TypeVar
 from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, DeadLetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendUnavailableError
 from chaski_core.ports import AttemptEntry, AttemptRecord
+from chaski_core.retry.control import ControlRecord
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.broker.unit_of_work import UnitOfWork
 from chaski_embedded.storage import attempts, dead_letters, schema
@@ -18,11 +19,25 @@ from chaski_embedded.storage import attempts, dead_letters, schema
 T = TypeVar("T")
 
 
-class DeadLetterReader:
-    """Searches dead letters on connections of its own, beside the writer: delays no message and needs no owner."""
+class _FileReader:
+    """Reads on connections of its own, beside the writer: delays no message and needs no owner."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
+
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        def connect_and_read() -> T:
+            with contextlib.closing(schema.connect_reader(self._file)) as connection:
+                return read(connection)
+
+        try:
+            return await asyncio.to_thread(connect_and_read)
+        except sqlite3.Error as error:
+            raise BackendUnavailableError(f"{self._file}: {error}") from error
+
+
+class DeadLetterReader(_FileReader):
+    """Searches dead letters beside the writer."""
 
     async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
         """Dead letters that pass the filter, oldest first, read page by page."""
@@ -36,15 +51,18 @@ class DeadLetterReader:
         """Every dead letter of an identity, of its replays, or of a label, oldest first."""
         return await self._read(partial(dead_letters.of_message, message_id=message_id))
 
-    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        def connect_and_read() -> T:
-            with contextlib.closing(schema.connect_reader(self._file)) as connection:
-                return read(connection)
 
-        try:
-            return await asyncio.to_thread(connect_and_read)
-        except sqlite3.Error as error:
-            raise BackendUnavailableError(f"{self._file}: {error}") from error
+class RecordReader(_FileReader):
+    """Reads records beside the writer."""
+
+    async def hidden(self, route: str) -> AsyncIterator[tuple[str, AttemptRecord]]:
+        """As `chaski_core.ports.AttemptRecords.hidden`."""
+        for each in await self._read(lambda connection: list(attempts.hidden_heads(connection, route))):
+            yield each
+
+    async def controls(self, route: str) -> Sequence[ControlRecord]:
+        """The control records of a route."""
+        return await self._read(lambda connection: attempts.read_controls(connection, route))
 
 
 class EmbeddedDeadLetters(DeadLetterReader):
@@ -73,10 +91,11 @@ class EmbeddedDeadLetters(DeadLetterReader):
         await self._broker.run(lambda work: dead_letters.discard(work.sql(), keys))
 
 
-class EmbeddedAttemptRecords:
+class EmbeddedAttemptRecords(RecordReader):
     """Implements `chaski_core.ports.AttemptRecords`."""
 
     def __init__(self, broker: EmbeddedBroker) -> None:
+        super().__init__(broker.file)
         self._broker = broker
 
     async def read(self, message_id: str) -> AttemptRecord | None:
@@ -87,6 +106,22 @@ class EmbeddedAttemptRecords:
 
     async def delete(self, message_id: str) -> None:
         await self._broker.run(lambda work: attempts.delete_record(work.sql(), message_id))
+
+
+class EmbeddedControlRecords:
+    """Implements `chaski_core.ports.ControlRecords`."""
+
+    def __init__(self, broker: EmbeddedBroker) -> None:
+        self._broker = broker
+
+    async def read(self, route: str) -> Sequence[ControlRecord]:
+        return await self._broker.run(lambda work: attempts.read_controls(work.connection, route))
+
+    async def write(self, record: ControlRecord) -> None:
+        await self._broker.run(lambda work: attempts.write_control(work.sql(), record))
+
+    async def remove(self, record: ControlRecord) -> None:
+        await self._broker.run(lambda work: attempts.remove_control(work.sql(), record))
 
 
 class EmbeddedJournal:

@@ -11,12 +11,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from chaski_aws.dynamodb.controls import DynamoControlRecords
 from chaski_aws.dynamodb.store import DynamoAttemptRecords, DynamoDeadLetters
 from chaski_aws.dynamodb.table import table_definition
 from chaski_aws.http.endpoints import DYNAMODB, SQS, Endpoint
 from chaski_aws.http.transport import AwsTransport
 from chaski_aws.sqs.queue import SqsQueue
-from chaski_core.ports import AttemptRecords, DeadLetterStore, OutgoingMessage, Queue, Sent
+from chaski_core.ports import AttemptRecords, ControlRecords, DeadLetterStore, OutgoingMessage, Queue, Sent
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.sqs_api.server import start_server
@@ -72,6 +73,7 @@ class StoreWorld:
 
     dead_letters: DeadLetterStore
     attempt_records: AttemptRecords
+    control_records: ControlRecords
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ async def stores(
     """A store for each backend."""
     if request.param == "embedded":
         backend = EmbeddedBackend(broker)
-        yield StoreWorld(backend.dead_letters, backend.attempt_records)
+        yield StoreWorld(backend.dead_letters, backend.attempt_records, backend.control_records)
         return
     async with _dynamodb_world(request.getfixturevalue("dynamodb_local"), clock) as made:
         yield made
@@ -215,7 +217,9 @@ async def _dynamodb_world(url: str, clock: SteppedClock) -> AsyncIterator[StoreW
     table = f"table{next(_names)}"
     await transport.call("CreateTable", table_definition(table))
     yield StoreWorld(
-        DynamoDeadLetters(transport, table, RETENTION_DAYS, clock), DynamoAttemptRecords(transport, table, clock)
+        DynamoDeadLetters(transport, table, RETENTION_DAYS, clock),
+        DynamoAttemptRecords(transport, table, clock),
+        DynamoControlRecords(transport, table, clock),
     )
     await transport.call("DeleteTable", {"TableName": table})
     await transport.close()

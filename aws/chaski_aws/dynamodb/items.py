@@ -16,7 +16,7 @@ from chaski_aws.dynamodb.table import TTL_ATTRIBUTE, Item, b, n, read_number, re
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.identity import read_sequence_number
-from chaski_core.ports import RETENTION_SECONDS, AttemptRecord
+from chaski_core.ports import RETENTION_SECONDS, AttemptRecord, HiddenHead
 from chaski_core.retry.ladder import ErrorNote, LadderState, Reason, note_values, notes_of
 
 MAX_ITEM_BYTES = 400_000
@@ -136,6 +136,11 @@ def read_dead_letter(item: Item, parts: Sequence[Item] = ()) -> DeadLetter:
     )
 
 
+def is_dead_letter(item: Item) -> bool:
+    """Whether an item of the index by id is a dead letter, not the attempt record of a hidden head."""
+    return "deadLetteredAt" in item
+
+
 def is_expired(item: Item, now_ms: int) -> bool:
     """Whether its retention is over. DynamoDB returns expired items for days."""
     return TTL_ATTRIBUTE in item and read_number(item, TTL_ATTRIBUTE) * 1000 <= now_ms
@@ -239,11 +244,16 @@ def _utf8(text: str) -> str:
 
 
 def record_item(message_id: str, record: AttemptRecord, now_ms: int) -> Item:
-    """The item of an attempt record."""
+    """The item of an attempt record.
+
+    That of a hidden head has an entry in the index by id. It expires at the end of a day, because DynamoDB writes an index
+    entry again, at the price of another write, only where one of its attributes has changed.
+    """
+    expires_at = now_ms // 1000 + _RECORD_SECONDS
     item: Item = {
         "pk": s(keys.attempt_pk(message_id)),
         "sk": s(keys.ATTEMPT_SK),
-        TTL_ATTRIBUTE: n(now_ms // 1000 + _RECORD_SECONDS),
+        TTL_ATTRIBUTE: n(-(-expires_at // _DAY_SECONDS) * _DAY_SECONDS),
         "key": s(record.state.key),
         "retries": n(record.state.retries),
         "dueAt": n(record.due_at),
@@ -251,18 +261,46 @@ def record_item(message_id: str, record: AttemptRecord, now_ms: int) -> Item:
     }
     if record.exhausted_at is not None:
         item["exhaustedAt"] = n(record.exhausted_at)
+    if record.held_at is not None:
+        item["heldAt"] = n(record.held_at)
+    if record.head is not None:
+        item |= _head_of(message_id, record.head)
     notes = [replace(note, detail=_utf8(note.detail), excerpt=_utf8(note.excerpt)) for note in record.state.errors]
     candidates = (item | {"errors": s(_notes(notes, truncation))} for truncation in (None, *_TRUNCATIONS[:-1]))
     last = item | {"errors": s(_notes(notes, _TRUNCATIONS[-1]))}
     return next((each for each in candidates if item_bytes(each) < MAX_ITEM_BYTES), last)
 
 
+def _head_of(message_id: str, head: HiddenHead) -> Item:
+    return {
+        "idKey": s(keys.head_token(message_id)),
+        "messageId": s(message_id),
+        "route": s(head.route),
+        "subject": s(head.subject),
+        "queue": s(head.queue_url),
+        "handle": s(head.receipt_handle),
+        "hiddenUntil": n(head.until),
+    }
+
+
 def read_record(item: Item) -> AttemptRecord:
     """The attempt record of an item."""
-    state = LadderState(read_text(item, "key"), read_number(item, "retries"), _read_notes(item))
-    exhausted_at = read_number(item, "exhaustedAt") if "exhaustedAt" in item else None
+    head = None
+    if "handle" in item:
+        head = HiddenHead(
+            read_text(item, "route"),
+            read_text(item, "subject"),
+            read_text(item, "queue"),
+            read_text(item, "handle"),
+            read_number(item, "hiddenUntil"),
+        )
     return AttemptRecord(
-        state, read_number(item, "dueAt"), exhausted_at, read_number(item, "receives") if "receives" in item else 0
+        LadderState(read_text(item, "key"), read_number(item, "retries"), _read_notes(item)),
+        read_number(item, "dueAt"),
+        read_number(item, "exhaustedAt") if "exhaustedAt" in item else None,
+        read_number(item, "receives") if "receives" in item else 0,
+        head,
+        read_number(item, "heldAt") if "heldAt" in item else None,
     )
 
 

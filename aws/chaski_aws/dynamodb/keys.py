@@ -6,6 +6,10 @@
     part#<pk>#<sk>#<digest>     <number>                  a part of a message that is too large for its dead letter's item
     hour                        <UTC hour>#<shard>        records that this partition was written to
     attempt#<SQS MessageId>     attempt                   Strict: attempt record of the head of a subject
+    control#subjects            message#<identity>        what people decided about a message
+    control#subjects            hold#<subject>            what people decided about a subject
+
+An attempt record of a hidden head is in the index by id as well, under `head#<shard>`, which is the id of no message.
 
 Hour and milliseconds are those at which the message became a dead letter; its `died` item, written in the same
 transaction, allows that once per identity. Releases before identities used the producer's id and the time at which the
@@ -13,7 +17,7 @@ message was sent instead, and wrote no `died` item; their dead letters are read 
 
 `<other>` is a hash of subject and route. Keys are ASCII only, so that DynamoDB's byte order is the order of the text.
 
-Reserved prefixes of partition keys: `control#` (control records of a subject), `lease#` (shares of a target's limits),
+Reserved prefixes of partition keys: `lease#` (shares of a target's limits),
 `history#` (ends of messages), `outbox#` (events), `climb#` (attempt records in several items).
 
 Limits: partition key 2,048 bytes, sort key 1,024 bytes, neither empty, the same for indexes:
@@ -33,6 +37,7 @@ SHARDS = 8
 HOURS_PK = "hour"
 ATTEMPT_SK = "attempt"
 DIED_SK = "died"
+CONTROLS_PK = "control#subjects"
 _MS_DIGITS = 15
 _NEWEST_MS = 253_402_300_799_999  # the end of the year 9999
 _HOUR_CHARACTERS = len("2026-11-24T05")
@@ -79,6 +84,20 @@ def died_pk(message_id: str) -> str:
 def attempt_pk(message_id: str) -> str:
     """Partition of an attempt record; `message_id` is SQS's."""
     return f"attempt#{token(message_id)}"
+
+
+def head_token(message_id: str) -> str:
+    """Partition, in the index by id, of the attempt record of a hidden head; `message_id` is SQS's."""
+    return f"head#{partition(message_id, SHARDS)}"
+
+
+HEAD_TOKENS = tuple(f"head#{shard}" for shard in range(SHARDS))
+
+
+def control_sk(message_id: str, subject: str) -> str:
+    """Sort key of a control record: about a message, or where that is "", about a subject."""
+    text = f"message#{message_id}" if message_id else f"hold#{subject}"
+    return text if len(text.encode()) <= _MAX_TOKEN_BYTES else f"{text.partition('#')[0]}#sha256:{_digest(text)}"
 
 
 def target_pk(target: str, hour_and_shard: str) -> str:

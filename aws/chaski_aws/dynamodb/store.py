@@ -1,7 +1,6 @@
 """Dead letters and attempt records on DynamoDB: one table per route for both.
 
-One table, since DynamoDB creates tables with indexes one after another, and since attempt records, which are in no
-index, cost nothing extra in it. `keys.py` describes the keys.
+One table, since DynamoDB creates tables with indexes one after another. `keys.py` describes the keys.
 """
 
 import asyncio
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from chaski_aws.dynamodb import keys, requests
 from chaski_aws.dynamodb.items import (
     dead_letter_items,
+    is_dead_letter,
     is_expired,
     parts_of,
     read_dead_letter,
@@ -22,7 +22,7 @@ from chaski_aws.dynamodb.items import (
 from chaski_aws.dynamodb.keys import dead_letter_key
 from chaski_aws.dynamodb.marks import key_of_died, label_of_died, mark_text, read_claim, read_mark
 from chaski_aws.dynamodb.queries import fetch_items, read_partitions, read_query
-from chaski_aws.dynamodb.table import ID_INDEX, SUBJECT_INDEX, TARGET_INDEX, Item
+from chaski_aws.dynamodb.table import ID_INDEX, SUBJECT_INDEX, TARGET_INDEX, Item, read_text
 from chaski_aws.http.transport import AwsTransport
 from chaski_core.dead_letter import (
     Claimed,
@@ -101,7 +101,7 @@ class DynamoDeadLetters:
         return [
             await self._read(item)
             async for item in fetch_items(self._transport, self._table, entries)
-            if not is_expired(item, self._clock.now_ms())
+            if is_dead_letter(item) and not is_expired(item, self._clock.now_ms())
         ]
 
     async def claim(
@@ -248,3 +248,14 @@ class DynamoAttemptRecords:
     async def delete(self, message_id: str) -> None:
         """Deletes the record, if there is one."""
         await self._transport.call("DeleteItem", requests.delete_attempt(self._table, message_id))
+
+    async def hidden(self, route: str) -> AsyncIterator[tuple[str, AttemptRecord]]:
+        """The records of hidden heads. The index lags behind the table by about a second."""
+        every = keys.Window(keys.ATTEMPT_SK, keys.ATTEMPT_SK)
+        for token in keys.HEAD_TOKENS:
+            entries = read_query(self._transport, requests.query(self._table, token, every, ID_INDEX))
+            async with aclosing(fetch_items(self._transport, self._table, entries)) as items:
+                async for item in items:
+                    record = read_record(item)
+                    if record.head is not None and record.head.route == route:
+                        yield read_text(item, "messageId"), record

@@ -1,7 +1,8 @@
 """The schema of a route's table: keys, indexes, expiry, and the encoding of attribute values. Pure.
 
 On-demand, since failures come in bursts and are rare in between. An index holds keys and the attributes needed to filter
-an entry; each index costs one more write per dead letter, and none for attempt records, which are in no index.
+an entry; each index costs one more write per dead letter. An attempt record has one entry while its message is hidden at the head
+of its subject; other items are in no index.
 
 Attribute values: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html
 """

@@ -28,7 +28,7 @@ class Cursor:
         may_expire = work.may_expire()
         if may_expire:
             more += [_drop_dead_letters(work), _drop_records(work)]
-            more.append(_drop(work, "died", "expires_at <= ?", work.wall))
+            more += [_drop(work, table, "expires_at <= ?", work.wall) for table in ("died", "control_records")]
         more.append(_drop_journal(work, self._journal_rows, may_expire))
         return any(more)
 

@@ -1,6 +1,9 @@
 """The contract of every store of attempt records, through the port."""
 
-from chaski_core.ports import AttemptRecord
+from dataclasses import replace
+
+from chaski_core.dead_letter import DeadLetterFilter
+from chaski_core.ports import AttemptRecord, HiddenHead
 from chaski_core.retry.ladder import ErrorNote, LadderState
 from contract.conftest import StoreWorld
 
@@ -29,3 +32,28 @@ async def test_deleted_record_is_none(stores: StoreWorld) -> None:
     await stores.attempt_records.delete("m1")
     await stores.attempt_records.delete("m1")
     assert await stores.attempt_records.read("m1") is None
+
+
+async def test_hidden_heads_of_a_route_are_listed(stores: StoreWorld) -> None:
+    """With subject and receipt handle; not those of another route, those without a place, and deleted ones."""
+    records = stores.attempt_records
+    head = HiddenHead("ns/r", "s\u00fc #1", "https://queue", "h" * 400, 88)
+    hidden = AttemptRecord(CLIMB, due_at=77, receives=3, head=head, held_at=5)
+    for number in range(30):
+        await records.write(f"m{number}", hidden)
+    await records.write("other", replace(hidden, head=replace(head, route="ns/other")))
+    await records.write("before", replace(hidden, head=None))
+    await records.delete("m0")
+    await records.write("m1", replace(hidden, due_at=78))
+    listed = {message_id: record async for message_id, record in records.hidden("ns/r")}
+    assert listed == {f"m{number}": hidden for number in range(2, 30)} | {"m1": replace(hidden, due_at=78)}
+    assert await records.read("m1") == replace(hidden, due_at=78)
+
+
+async def test_a_hidden_head_is_found_as_no_dead_letter(stores: StoreWorld) -> None:
+    """On DynamoDB it is in the index by id, under a text that no message has as its id."""
+    head = HiddenHead("ns/r", "s", "https://queue", "h", 88)
+    await stores.attempt_records.write("m1", AttemptRecord(CLIMB, due_at=77, head=head))
+    for wanted in ("m1", *(f"head#{shard}" for shard in range(8))):
+        assert list(await stores.dead_letters.get(wanted)) == []
+    assert [each async for each in stores.dead_letters.find(DeadLetterFilter(subject="s"))] == []

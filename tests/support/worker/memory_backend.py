@@ -32,6 +32,7 @@ from chaski_core.ports import (
     Sent,
     VisibilityChange,
 )
+from chaski_core.retry.control import ControlRecord
 from chaski_embedded.fifo.model import HandleFailure, Settings
 from chaski_embedded.fifo.queue import FifoQueue
 from chaski_embedded.fifo.sequence import next_sequence, time_of
@@ -273,6 +274,36 @@ class MemoryRecords:
         self.faults.before("drop")
         self.kept.pop(message_id, None)
 
+    async def hidden(self, route: str) -> AsyncIterator[tuple[str, AttemptRecord]]:
+        """As in `chaski_core.ports`."""
+        for message_id, record in list(self.kept.items()):
+            if record.head is not None and record.head.route == route:
+                yield message_id, record
+
+
+@dataclass
+class MemoryControls:
+    """Control records in memory."""
+
+    faults: Faults
+    kept: dict[tuple[str, str], ControlRecord] = field(default_factory=dict)
+    reads: int = 0
+
+    async def read(self, route: str) -> Sequence[ControlRecord]:
+        """As in `chaski_core.ports`."""
+        self.reads += 1
+        self.faults.before("controls")
+        return [each for each in self.kept.values() if each.route == route]
+
+    async def write(self, record: ControlRecord) -> None:
+        """As in `chaski_core.ports`."""
+        self.kept[record.message_id, "" if record.message_id else record.subject] = record
+
+    async def remove(self, record: ControlRecord) -> None:
+        """As in `chaski_core.ports`."""
+        self.faults.before("uncontrol")
+        self.kept = {key: each for key, each in self.kept.items() if each != record}
+
 
 @dataclass
 class MemoryJournal:
@@ -294,6 +325,7 @@ class MemoryBackend:
         self.faults = Faults()
         self.dead_letters = MemoryStore(self.faults)
         self.attempt_records = MemoryRecords(self.faults)
+        self.control_records = MemoryControls(self.faults)
         self.journal = MemoryJournal()
         self.queues: dict[str, MemoryQueue] = {}
 

@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 
 from chaski_core.ports import AttemptEntry, AttemptRecord, OutgoingMessage
+from chaski_core.retry.control import ControlAction, ControlRecord
 from chaski_core.retry.ladder import LadderState
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker import housekeeping
@@ -130,3 +131,17 @@ async def test_nothing_is_written_when_nothing_expires(broker: EmbeddedBroker, q
     before = await broker.run(written)
     await sweep(broker, housekeeping.Cursor())
     assert await broker.run(written) == before
+
+
+async def test_decisions_about_messages_expire_and_holds_do_not(broker: EmbeddedBroker, clock: SteppedClock) -> None:
+    """A record whose message was delivered before a worker read it is kept for 15 days; a hold until it is released."""
+    controls = EmbeddedBackend(broker).control_records
+    hold = ControlRecord("ns/r", "s", ControlAction.HOLD, clock.now_ms())
+    await controls.write(hold)
+    await controls.write(ControlRecord("ns/r", "s", ControlAction.SKIP, clock.now_ms(), "m1"))
+    clock.pass_time(14 * DAY)
+    await sweep(broker, housekeeping.Cursor())
+    assert await rows(broker, "control_records") == 2
+    clock.pass_time(3 * DAY)
+    await sweep(broker, housekeeping.Cursor())
+    assert await controls.read("ns/r") == [hold]
