@@ -63,6 +63,13 @@ class WorkerSettings:
     #: steps cost fewer calls, and let it wait for longer after the hold has ended.
     hold_step_seconds: int = 300
 
+    #: Seconds between two reads of what people decided about subjects, while messages are received. On DynamoDB a read costs
+    #: one read unit: 17,280 a day for a process that is busy all the time.
+    control_interval_seconds: float = 5.0
+
+    #: Longest time in seconds that the head of a held subject is hidden before it is received and judged again.
+    subject_step_seconds: int = 300
+
     #: A message older than this on receive becomes a dead letter without an attempt: a day before the queue deletes it.
     #: Queues without a retention (the embedded backend) delete no message by age.
     expire_after_seconds: int = 13 * _DAY

@@ -19,8 +19,14 @@ _log = logging.getLogger(__name__)
 
 _STALE_POLL_SECONDS = 60.0  # three long polls
 # The embedded broker's counts are exact, so one poll shows that an older generation is empty, unless ingest has still to send
-# a message that it began to read before the route changed.
-_SETTINGS = WorkerSettings(drained_polls=1, drained_over_seconds=0.0, observe_interval_seconds=2.0)
+# a message that it began to read before the route changed. Its calls cost little.
+_SETTINGS = WorkerSettings(
+    drained_polls=1,
+    drained_over_seconds=0.0,
+    observe_interval_seconds=2.0,
+    control_interval_seconds=0.5,
+    subject_step_seconds=1,
+)
 _SENDING_SECONDS = 30.0  # a request may take: 15 to read its body, 10 to send it
 
 

@@ -15,6 +15,7 @@ _MAX_DOCUMENT_CHARACTERS = 200_000
 REASONS = {
     Reason.EXHAUSTED: "no retry is left",
     Reason.DISCARDED: "the route discards messages with this status",
+    Reason.SKIPPED: "a person decided that it is not attempted any more",
     Reason.TOO_OLD: "older than the route allows",
     Reason.NO_LADDER: "the route declares no retries for this error class",
     Reason.REFUSED: "the route does not allow the target",

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     """Why a message is a dead letter."""
 
     EXHAUSTED = "exhausted"  # the ladder has no retry left
+    SKIPPED = "skipped"  # people decided that it is not attempted any more
     DISCARDED = "discarded"  # the route discards messages with the status that the target answered
     NO_LADDER = "no-ladder"  # the route has no ladder for the class of the first error
     REFUSED = "refused"  # the route does not allow the target
@@ -61,6 +62,9 @@ class Reason(StrEnum):
     EXPIRED = "expired"  # about to be deleted by the queue's retention
     TOO_OLD = "too-old"  # older than the route's `delivery.maxAgeSeconds`
     UNSENDABLE = "unsendable"  # the next rung's queue refuses it permanently, for example because it is too large
+
+
+_LADDER_ENDED = (Reason.EXHAUSTED, Reason.NO_LADDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,14 @@ class GiveUp:
     state: LadderState
 
 
-Decision = Delivered | Discarded | Retry | GiveUp
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """No retry is left, and people decide what becomes of the message."""
+
+    state: LadderState
+
+
+Decision = Delivered | Discarded | Retry | GiveUp | Hold
 
 
 def decide(
@@ -125,7 +136,8 @@ def decide(
         state = replace(before, retries=before.retries + 1, errors=(*before.errors, note))
     ladder = policy.ladder_for(state.key)
     if ladder is None or state.retries >= ladder.retries or policy.result_of(outcome.key) is Result.DISCARD:
-        return GiveUp(reason_to_give_up(policy, state), state)
+        reason = reason_to_give_up(policy, state)
+        return Hold(state) if policy.hold_exhausted and reason in _LADDER_ENDED else GiveUp(reason, state)
     rung = policy.rung(ladder.rungs[state.retries // ladder.retries_per_rung])
     wait_seconds = max(rung.wait_seconds(subject), min(outcome.retry_after_seconds, policy.max_retry_after_seconds))
     due_at = now_ms + math.ceil(wait_seconds * 1000)

@@ -80,6 +80,7 @@ class RetryPolicy:
     ladders: tuple[Ladder, ...]
     outcomes: tuple[StatusRule, ...] = ()
     max_retry_after_seconds: int = 3600  # of what a target asks for by a header
+    hold_exhausted: bool = False  # Strict: people decide about a message whose ladder has ended
 
     @property
     def longest_wait_seconds(self) -> float:

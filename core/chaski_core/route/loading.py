@@ -158,6 +158,7 @@ def _retry(raw: Mapping[str, Any]) -> RetryPolicy:
             for rule in raw.get("outcomes", ())
         ),
         max_retry_after_seconds=raw["maxRetryAfterSeconds"],
+        hold_exhausted=raw.get("onExhausted") == "Hold",
     )
 
 

@@ -45,6 +45,14 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         ),
     ),
     refused(
+        "a hold in Relaxed",
+        {"spec.retry": {"rungs": [], "ladders": [], "onExhausted": "Hold"}},
+        (
+            "spec.retry.onExhausted",
+            "only in Strict a message can hold its subject; set spec.ordering to Strict, or leave it out",
+        ),
+    ),
+    refused(
         "rungs that are not there",
         with_retry(
             RUNGS, ladder("404", "slow"), ladder("5xx", "fast", "quick"), ladder("any", "never", "slow", "late")

@@ -136,6 +136,11 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
         ("spec.retry.rungs[0].delaySeconds", "604801 is more than 604800..."),
     ),
     refused(
+        "an unknown end of ladders",
+        {"spec.retry": {"rungs": [], "ladders": [], "onExhausted": "hold"}},
+        ("spec.retry.onExhausted", '"hold" is not one of DeadLetter, Hold...'),
+    ),
+    refused(
         "a longest wait of more than seven days",
         {"spec.retry": {"rungs": [], "ladders": [], "maxRetryAfterSeconds": 604801}},
         ("spec.retry.maxRetryAfterSeconds", "604801 is more than 604800..."),

@@ -44,6 +44,11 @@ VALID: tuple[Manifest, ...] = tuple(
             "a status whose messages are dropped",
             with_outcomes({**outcome("Discard", "410"), "keep": False}, {**outcome("Delivered", "409"), "keep": True}),
         ),
+        (
+            "Strict with subjects that people decide about",
+            {"spec.ordering": "Strict", "spec.retry": {"rungs": [], "ladders": [], "onExhausted": "Hold"}},
+        ),
+        ("Relaxed with the default end", {"spec.retry": {"rungs": [], "ladders": [], "onExhausted": "DeadLetter"}}),
         ("the longest age", {"spec.delivery.maxAgeSeconds": 31536000}),
         ("no retries at all", {"spec.retry": {"rungs": [], "ladders": []}}),
         (

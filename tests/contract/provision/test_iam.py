@@ -34,6 +34,11 @@ def test_policies_of_other_components_allow_their_calls_only() -> None:
         for each in allowed("reader")
         if not each.startswith(("dynamodb:Get", "dynamodb:BatchGet", "dynamodb:Query"))
     }
+    changes = {"dynamodb:PutItem", "dynamodb:DeleteItem", "sqs:ChangeMessageVisibility"}
+    assert allowed("subjects") == allowed("reader") | changes
+    assert {each for each in allowed("worker") if each.startswith("dynamodb:")} == {
+        f"dynamodb:{action}Item" for action in ("Delete", "Get", "Put")
+    } | {"dynamodb:Query"}
     assert allowed("console") == allowed("replayer") | {"sqs:GetQueueAttributes"}
     assert allowed("replayer") == allowed("reader") | {"sqs:SendMessage", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
 

@@ -16,18 +16,22 @@ from chaski_core.route.model import AllowRule, Ordering, Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.observability.tracing import Tracing
 from chaski_runtime.process import descriptors
+from chaski_runtime.process.file_reloader import ReloadedFiles
 from chaski_worker.consumer.consumer import Consumer, OldestReceived, PollingSettings, WorkloadStats
 from chaski_worker.consumer.queue_groups import QueueGroup
+from chaski_worker.credentials.factory import credential_sources
+from chaski_worker.credentials.source import CredentialSource, authenticate
 from chaski_worker.delivery.admission import Admission
 from chaski_worker.delivery.attempt import Attempts, Handler, Middleware, ShortageRetry
 from chaski_worker.delivery.clients import ClientCertificate, TargetClients
 from chaski_worker.delivery.http_deliverer import HttpDeliverer
 from chaski_worker.delivery.limits import IntakeLimiter, Slots
-from chaski_worker.delivery.signing import sign_requests, watch_keys
+from chaski_worker.delivery.signing import Keys, RuleKeys, sign_requests, watch_keys
 from chaski_worker.guard.addresses import AddressTables, own_addresses
 from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts, may_have_several_hosts
 from chaski_worker.hosts.holds import Holds
 from chaski_worker.lanes.base import LaneContext, LaneRunner, RelaxedRunner
+from chaski_worker.lanes.controls import SubjectControls
 from chaski_worker.lanes.expiry import ExpireOnlyRunner
 from chaski_worker.lanes.handoff import BackendRetry, Handoff
 from chaski_worker.lanes.strict import StrictRunner
@@ -36,10 +40,12 @@ from chaski_worker.metrics import WorkerMetrics
 from chaski_worker.observability.reporting import Reporter
 from chaski_worker.observability.tracing import trace_attempts
 from chaski_worker.settings import WorkerSettings, needed_visibility, poll_seconds_for, visibility_for
+from chaski_worker.shortage.detection import ShortageError
 from chaski_worker.shortage.reporting import Shortages
 
 _log = logging.getLogger(__name__)
 _UNUSABLE = {"ecs": {"event.action": "certificate-unusable"}}
+_KEYS_UNUSABLE = {"ecs": {"event.action": "credentials-unusable"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +70,61 @@ def make_deliverer(route: Route, metrics: WorkerMetrics, dependencies: Deliverer
         InvalidInputError: the route's signing Secret can't be used.
     """
     policy = AddressTables(permit_loopback=dependencies.permit_loopback, own=own_addresses(os.environ))
+    clients = TargetClients(
+        policy,
+        user_agent=f"chaski/{__version__}",
+        certificates=_certificates(route, dependencies),
+        ceiling=descriptors.ceiling(descriptors.limit()),
+    )
+    sources: dict[AllowRule, CredentialSource] = {}
+    if dependencies.secrets is not None:
+        sources = credential_sources(route, dependencies.secrets, clients, dependencies.clock)
     return HttpDeliverer(
-        TargetClients(
-            policy,
-            user_agent=f"chaski/{__version__}",
-            certificates=_certificates(route, dependencies),
-            ceiling=descriptors.ceiling(descriptors.limit()),
-        ),
+        clients,
         timeout_seconds=route.delivery.timeout_seconds,
         clock=dependencies.clock,
-        middlewares=_middlewares(route, dependencies),
+        middlewares=[*_middlewares(route, dependencies), *([authenticate(sources)] if sources else [])],
         on_refusal=_counted(metrics, route),
+        on_close=[source.close for source in sources.values()],
     )
 
 
 def _middlewares(route: Route, dependencies: DelivererDependencies) -> list[Middleware]:
-    """What runs around each request, outermost first."""
+    """What runs around each request before its credentials are added, outermost first."""
     middlewares: list[Middleware] = []
     if dependencies.tracing is not None:
         middlewares.append(trace_attempts(dependencies.tracing))
-    if route.signing_secret is not None and dependencies.secrets is not None:
-        with _named("spec.signing.secretName", dependencies.secrets / route.signing_secret) as folder:
-            keys = watch_keys(folder, dependencies.clock.monotonic)
+    keys = _signing_keys(route, dependencies)
+    if keys:
         middlewares.append(sign_requests(keys, dependencies.clock))
     return middlewares
+
+
+def _signing_keys(route: Route, dependencies: DelivererDependencies) -> dict[AllowRule, ReloadedFiles[Keys] | RuleKeys]:
+    """The keys that sign each rule's requests; a rule without keys is left out."""
+    if dependencies.secrets is None:
+        return {}
+    found: dict[AllowRule, ReloadedFiles[Keys] | RuleKeys] = {}
+    shared: ReloadedFiles[Keys] | None = None
+    for number, rule in enumerate(route.allow):
+        if rule.signing is not None:
+            folder = dependencies.secrets / rule.signing.secret_name
+            found[rule] = RuleKeys(rule, folder, rule.signing.scheme, dependencies.clock.monotonic)
+            try:
+                found[rule].value()
+            except ShortageError as error:  # affects this rule only
+                _log.error(
+                    "spec.targets.allow[%d].signing: %s; the rule's messages wait until they can be used",
+                    number,
+                    error,
+                    extra=_KEYS_UNUSABLE,
+                )
+        elif route.signing is not None:
+            if shared is None:
+                with _named("spec.signing.secretName", dependencies.secrets / route.signing.secret_name) as folder:
+                    shared = watch_keys(folder, route.signing.scheme, dependencies.clock.monotonic)
+            found[rule] = shared
+    return found
 
 
 def _certificates(route: Route, dependencies: DelivererDependencies) -> dict[AllowRule, ClientCertificate]:
@@ -134,6 +171,7 @@ class ConsumerFactory:
     backend_retry: BackendRetry
     oldest_received: OldestReceived
     holds: Holds
+    controls: SubjectControls
     overflowing: AbstractSet[str]  # URLs of the queues that have reached the backlog limit
     clock: Clock
     settings: WorkerSettings
@@ -155,6 +193,7 @@ class ConsumerFactory:
             generation=group.generation,
             attempts=ShortageRetry(attempts, self.shortages, intake, self.stopping, self.random),
             handoff=self._handoff(),
+            controls=self.controls,
             reporter=self.reporter,
             clock=self.clock,
             settings=settings,
@@ -186,6 +225,7 @@ class ConsumerFactory:
             self.backend_retry,
             self.clock,
             linger_seconds=self.settings.handover_linger_seconds,
+            redaction=self.resolved.route.redaction,
         )
 
     def _runner(self, context: LaneContext, queue: Queue, visibility_seconds: int, *, expire_only: bool) -> LaneRunner:

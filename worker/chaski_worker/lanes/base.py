@@ -1,7 +1,7 @@
 """Delivers one lane in order: triage, attempt, decide, settle, next; the deletes run beside it.
 
 Here is Relaxed ordering, in which a failing message moves to its rung's queue and the lane continues. Strict ordering is in
-`strict.py`, and the lanes of a suspended route are in `expiry.py`.
+`strict.py`, the lanes of a suspended route in `expiry.py`, and what people decided about subjects in `controls.py`.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from chaski_core.values import message_value
 from chaski_worker.delivery.admission import HostHeldError, ParkLaneError, SaturatedError
 from chaski_worker.delivery.attempt import AttemptResult, ShortageRetry
 from chaski_worker.delivery.triage import AgeLimits, Deliverable, Stage, Undeliverable, triage, url_of
+from chaski_worker.lanes.controls import SubjectControls
 from chaski_worker.lanes.deletes import LaneDeletes
 from chaski_worker.lanes.handoff import Handoff, dead_letter_of_give_up, dead_letter_of_undeliverable
 from chaski_worker.lanes.lane import Lane, LaneLostError, ParkedMessages
@@ -53,6 +54,7 @@ class LaneContext:
     generation: int  # of the queues; 0 for rungs
     attempts: ShortageRetry
     handoff: Handoff
+    controls: SubjectControls
     reporter: Reporter
     clock: Clock
     settings: WorkerSettings
@@ -183,6 +185,11 @@ class LaneRunner(ABC):
             reporter = self.context.reporter
             report = reporter.discarded if settled.discarded else reporter.delivered
             report(settled.task, settled.target)
+        if self.context.controls.may_apply:
+            end = settled.dead_letter or settled.task
+            if end is not None:
+                ended = settled.dead_letter is not None or settled.target is not None
+                await self.context.controls.settled(end.message_id, ended=ended)
 
     def _wait_until(self, due_at: int) -> NotDue | None:
         """How long a head that is due at a time, in epoch milliseconds, is to stay hidden; None where it is due.
@@ -277,7 +284,9 @@ class RelaxedRunner(LaneRunner):
     async def _process_head(self, lane: Lane, message: ReceivedMessage) -> Step:
         task = self._triage(message)
         due_at = task.due_at if isinstance(task, Deliverable) else None
-        if due_at is not None and (not_due := self._wait_until(due_at)) is not None:
+        if self.context.controls.may_apply and isinstance(task, Deliverable):
+            task = await self.context.controls.apply(task)
+        if isinstance(task, Deliverable) and task.due_at is not None and (not_due := self._wait_until(task.due_at)):
             return not_due
         step = task if isinstance(task, Undeliverable) else await self._attempt(lane, task)
         # A message that was first received before it was due has been hidden, not attempted.

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.envelope import Metadata, metadata_of
 from chaski_core.ports import AttemptEntry, AttemptJournal, Clock, ReceivedMessage
-from chaski_core.retry.ladder import Decision, GiveUp, Retry
+from chaski_core.retry.ladder import Decision, GiveUp, Hold, Retry
 from chaski_core.retry.outcome import Outcome, class_of_key
 from chaski_core.route.model import Route
 from chaski_core.timestamps import timestamp
@@ -179,6 +179,8 @@ def describe(decision: Decision | None, now_ms: int) -> str:
             return f"rung {rung.name} in {max(0, round((due_at - now_ms) / 1000))} s"
         case GiveUp(reason=reason):
             return f"dead letter: {reason}"
+        case Hold():
+            return "held: no retry is left"
         case _:
             return ""
 

@@ -12,6 +12,7 @@ from chaski_core.retry.ladder import (
     Discarded,
     ErrorNote,
     GiveUp,
+    Hold,
     LadderState,
     Reason,
     Retry,
@@ -439,3 +440,25 @@ def test_a_ladder_that_was_lengthened_after_a_message_ended_makes_it_no_older() 
     """Strict: the record says that the ladder had ended; the route, which limits no age, declares more retries since."""
     ended = LadderState("500", 2, (ErrorNote("500", NOW),) * 3)
     assert reason_to_give_up(DEFAULT, ended) is Reason.EXHAUSTED
+
+
+@pytest.mark.parametrize(
+    ("key", "retries", "held"),
+    [
+        ("404", 3, True),  # the last retry failed
+        ("404", 40, True),  # one more that people asked for
+        ("301", 0, True),  # no ladder
+        ("404", 2, False),  # a retry is left
+        ("refused", 0, False),  # never attempted
+        ("410", 0, False),  # the route discards it
+    ],
+)
+def test_people_decide_about_a_message_whose_ladder_has_ended(key: str, retries: int, *, held: bool) -> None:
+    """With `onExhausted: Hold`; what was never attempted, discarded or is too old becomes a dead letter as before."""
+    policy = replace(DEFAULT, hold_exhausted=True, outcomes=(StatusRule(("410",), Result.DISCARD),))
+    before = LadderState(key, retries, ()) if retries else None
+    decision = decide(policy, failed(key), before, NOW)
+    assert isinstance(decision, Hold) is held
+    assert not isinstance(decide(replace(policy, hold_exhausted=False), failed(key), before, NOW), Hold)
+    if not held and retries:
+        assert isinstance(decide(policy, failed(key), before, NOW, too_old_at_ms=NOW + 1), GiveUp)
