@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from chaski_aws.backend import RouteTable, open_backend
+from chaski_aws.backend import AwsBackend, RouteTable, open_backend
 from chaski_core.errors import BackendRejectedError, InvalidRouteError
 from chaski_core.ports import DeadLetterStore, Failed, OutgoingMessage, Sent
 from chaski_core.route.resolved import ResolvedRoute
@@ -81,15 +81,20 @@ async def open_location(location: BackendLocation) -> AsyncIterator[OpenBackend]
 @contextlib.asynccontextmanager
 async def _open_aws(file: Path) -> AsyncIterator[OpenBackend]:
     resolved = read_resolved_file(file)
-    route = resolved.route
+    async with open_aws(resolved) as backend:
+        yield OpenBackend(backend.dead_letters, backend.queue, {resolved.route.key: resolved})
+
+
+@contextlib.asynccontextmanager
+async def open_aws(resolved: ResolvedRoute) -> AsyncIterator[AwsBackend]:
+    """Opens queues and table of a route on AWS. Raises CommandError where region or credentials are missing."""
+    table = RouteTable(str(resolved.dead_letter_table), resolved.route.retention_days)
     try:
-        backend = await open_backend(
-            RouteTable(str(resolved.dead_letter_table), route.retention_days), CorrectedClock(SystemClock())
-        )
+        backend = await open_backend(table, CorrectedClock(SystemClock()))
     except BackendRejectedError as error:
         raise CommandError(str(error), next_step="set AWS_DEFAULT_REGION and credentials") from error
     try:
-        yield OpenBackend(backend.dead_letters, backend.queue, {route.key: resolved})
+        yield backend
     finally:
         await backend.close()
 
@@ -98,7 +103,7 @@ async def _open_aws(file: Path) -> AsyncIterator[OpenBackend]:
 async def _open_folder(folder: Path) -> AsyncIterator[OpenBackend]:
     with open_folder_reader(folder):
         pass  # checks that it is a data folder of this release
-    routes = _routes(folder)
+    routes = folder_routes(folder)
     owner = await find_owner(folder)
     if owner is not None:
         async with owner:
@@ -143,7 +148,8 @@ def open_folder_reader(data: Path) -> Reader:
     return open_reader(data)
 
 
-def _routes(folder: Path) -> dict[str, ResolvedRoute]:
+def folder_routes(folder: Path) -> dict[str, ResolvedRoute]:
+    """The routes of a data folder, by namespace/name. Raises CommandError if it can't be read."""
     try:
         with contextlib.closing(schema.connect_reader(folder / schema.FILE_NAME)) as connection:
             return {resolved.route.key: resolved for resolved in resolved_routes(connection)}

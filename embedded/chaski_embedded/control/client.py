@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,10 +11,11 @@ import orjson
 
 from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
-from chaski_core.ports import Failed, OutgoingMessage, Sent
+from chaski_core.ports import Failed, OutgoingMessage, Sent, VisibilityChange
+from chaski_core.retry.control import ControlRecord
 from chaski_embedded.control.address import SocketAddress
 from chaski_embedded.storage import schema
-from chaski_embedded.store import DeadLetterReader
+from chaski_embedded.store import DeadLetterReader, RecordReader
 
 _TIMEOUT_SECONDS = 60.0
 _URL = "http://localhost/"  # the connector dials the socket whatever the host is
@@ -25,13 +27,16 @@ class RemoteOwner:
 
     def __init__(self, folder: Path) -> None:
         """Prepares connections. `OSError`: there is no control folder, or its path is too long for a socket."""
-        self.dead_letters = RemoteDeadLetters(self, folder / schema.FILE_NAME)
+        file = folder / schema.FILE_NAME
+        self.dead_letters = RemoteDeadLetters(self, file)
+        self.attempt_records = RecordReader(file)
+        self.control_records = RemoteControlRecords(self)
         self._address = SocketAddress(folder)
         connector = aiohttp.UnixConnector(path=self._address.path)
         self._http = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS))
 
     def queue(self, url: str) -> "RemoteQueue":
-        """The queue with a URL, for sending. Makes no call."""
+        """The queue with a URL, for sending and for changes of visibility. Makes no call."""
         return RemoteQueue(self, url)
 
     async def request(self, command: Mapping[str, Any]) -> Any:
@@ -95,8 +100,27 @@ class RemoteDeadLetters(DeadLetterReader):
         await self._owner.request({"action": "discard", "keys": [_values(key) for key in keys]})
 
 
+class RemoteControlRecords:
+    """Implements `chaski_core.ports.ControlRecords`."""
+
+    def __init__(self, owner: RemoteOwner) -> None:
+        self._owner = owner
+
+    async def read(self, route: str) -> Sequence[ControlRecord]:
+        """All records of a route."""
+        return await self._owner.attempt_records.controls(route)
+
+    async def write(self, record: ControlRecord) -> None:
+        """Stores a record."""
+        await self._owner.request({"action": "write-control", "record": astuple(record)})
+
+    async def remove(self, record: ControlRecord) -> None:
+        """Deletes a record, unless another one has replaced it."""
+        await self._owner.request({"action": "remove-control", "record": astuple(record)})
+
+
 class RemoteQueue:
-    """Sends to one queue of the owner."""
+    """Sends to one queue of the owner, and changes the visibility of its messages."""
 
     def __init__(self, owner: RemoteOwner, url: str) -> None:
         self._owner = owner
@@ -108,6 +132,12 @@ class RemoteQueue:
         encoded = [[base64.b64encode(each.body).decode(), each.group_id, each.deduplication_id] for each in messages]
         results = await self._owner.request({"action": "send", "url": self.url, "messages": encoded})
         return [Sent(*each) if len(each) == _SENT_FIELDS else Failed(*each) for each in results]
+
+    async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
+        """Extends or ends the visibility timeout of messages."""
+        command = {"action": "change-visibility", "url": self.url, "changes": [astuple(each) for each in changes]}
+        results = await self._owner.request(command)
+        return [None if each is None else Failed(*each) for each in results]
 
 
 async def find_owner(folder: Path) -> RemoteOwner | None:

@@ -15,10 +15,11 @@ from aiohttp import web
 
 from chaski_core.dead_letter import DeadLetterKey, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendError, BackendRejectedError
-from chaski_core.ports import OutgoingMessage, Sent
+from chaski_core.ports import OutgoingMessage, Sent, VisibilityChange
+from chaski_core.retry.control import ControlAction, ControlRecord
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.control.address import SocketAddress, make_control_folder
-from chaski_embedded.store import EmbeddedDeadLetters
+from chaski_embedded.store import EmbeddedControlRecords, EmbeddedDeadLetters
 from chaski_runtime.process.http_server import start_sites
 
 MAX_REQUEST_BYTES = 8_388_608
@@ -64,6 +65,7 @@ class _Handler:
     def __init__(self, broker: EmbeddedBroker) -> None:
         self._broker = broker
         self._store = EmbeddedDeadLetters(broker)
+        self._controls = EmbeddedControlRecords(broker)
 
     async def handle(self, request: web.Request) -> web.Response:
         """Handles a request `{action, ...}` with a response `{result}` or `{error: {code, reason}}`."""
@@ -90,6 +92,21 @@ class _Handler:
             return None
         if command["action"] == "discard":
             await self._store.discard([DeadLetterKey(*key) for key in command["keys"]])
+            return None
+        return await self._control(command)
+
+    async def _control(self, command: Mapping[str, Any]) -> Any:
+        """The commands about subjects."""
+        if command["action"] == "change-visibility":
+            changes = [VisibilityChange(*each) for each in command["changes"]]
+            results = await self._broker.queue(command["url"]).change_visibility(changes)
+            return [None if each is None else [each.code, each.reason, each.sender_fault] for each in results]
+        route, subject, action, *rest = command.get("record", ("", "", ""))
+        if command["action"] == "write-control":
+            await self._controls.write(ControlRecord(route, subject, ControlAction(action), *rest))
+            return None
+        if command["action"] == "remove-control":
+            await self._controls.remove(ControlRecord(route, subject, ControlAction(action), *rest))
             return None
         raise ValueError("no such action")
 

@@ -13,6 +13,9 @@ HELPS = [
     *(["dead-letters", each, "--help"] for each in ("list", "show", "export", "replay", "discard")),
     ["targets", "--help"],
     *(["targets", each, "--help"] for each in ("list", "hold", "release")),
+    *(["iam", each, "--help"] for each in ("policy", "trust")),
+    ["subjects", "--help"],
+    *(["subjects", each, "--help"] for each in ("list", "retry-now", "skip", "hold", "release")),
     *(
         [each, "--help"]
         for each in (

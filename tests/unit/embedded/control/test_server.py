@@ -11,7 +11,9 @@ import pytest
 
 from chaski_core.dead_letter import Claimed, DeadLetterFilter, ReplayClaim, ReplayMark
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
-from chaski_core.ports import OutgoingMessage, QueueCounts, Sent
+from chaski_core.ports import AttemptRecord, HiddenHead, OutgoingMessage, QueueCounts, Sent, VisibilityChange
+from chaski_core.retry.control import ControlAction, ControlRecord
+from chaski_core.retry.ladder import LadderState
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.control.address import FOLDER_NAME, MAX_PATH_BYTES, SOCKET_NAME
@@ -127,5 +129,39 @@ async def test_the_socket_of_a_killed_process_is_replaced(tmp_path: Path) -> Non
     owner = await find_owner(tmp_path)
     assert owner is not None
     await owner.close()
+    await control.close()
+    await broker.close()
+
+
+async def test_a_client_decides_about_subjects(tmp_path: Path) -> None:
+    """It writes, reads and removes records as the owner would, and makes a hidden head visible once."""
+    broker = await EmbeddedBroker.open(tmp_path, SteppedClock())
+    control = await start_control_server(broker)
+    queue = broker.queue(await broker.create_queue("q.fifo", {"FifoQueue": "true"}))
+    await queue.send([OutgoingMessage(b"x", "g", "d")])
+    (message,) = await queue.receive(max_messages=1, wait_seconds=0, visibility_seconds=900, attempt_id="a")
+    records = EmbeddedBackend(broker)
+    head = HiddenHead("ns/r", "s", queue.url, message.receipt_handle, 1)
+    attempted = AttemptRecord(LadderState("5xx", 0, ()), 5, head=head)
+    await records.attempt_records.write(message.message_id, attempted)
+    hold = ControlRecord("ns/r", "s", ControlAction.HOLD, 5)
+    retry = ControlRecord("ns/r", "s", ControlAction.RETRY_NOW, 6, message.message_id, 1)
+    owner = await find_owner(tmp_path)
+    assert owner is not None
+    async with owner:
+        assert [each async for each in owner.attempt_records.hidden("ns/r")] == [(message.message_id, attempted)]
+        for record in (hold, retry):
+            await owner.control_records.write(record)
+        assert set(await owner.control_records.read("ns/r")) == {hold, retry}
+        assert set(await records.control_records.read("ns/r")) == {hold, retry}
+        await owner.control_records.remove(hold)
+        assert await records.control_records.read("ns/r") == [retry]
+        shown = [VisibilityChange(message.receipt_handle, 0)]
+        assert await owner.queue(queue.url).change_visibility(shown) == [None]
+        assert (await queue.counts()).visible == 1
+        await queue.receive(max_messages=1, wait_seconds=0, visibility_seconds=900, attempt_id="b")
+        (refused,) = await owner.queue(queue.url).change_visibility(shown)
+        assert refused is not None
+        assert refused.sender_fault
     await control.close()
     await broker.close()

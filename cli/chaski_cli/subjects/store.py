@@ -1,0 +1,69 @@
+"""Opens the records about waiting subjects of a data folder, also one in use, or of a resolved route on AWS."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chaski_core.ports import AttemptRecord, ControlRecords, Failed, VisibilityChange
+from chaski_core.route.resolved import ResolvedRoute
+from chaski_embedded.backend import EmbeddedBackend
+from chaski_embedded.broker.broker import EmbeddedBroker
+from chaski_embedded.control.client import find_owner
+from chaski_replay.backends import BackendLocation, folder_routes, open_aws, open_folder_reader, read_resolved_file
+from chaski_runtime.process.clock import SystemClock
+
+
+class Heads(Protocol):
+    """The listing half of `ports.AttemptRecords`."""
+
+    def hidden(self, route: str) -> AsyncIterator[tuple[str, AttemptRecord]]:
+        """See `ports.AttemptRecords.hidden`."""
+        ...
+
+
+class HidingQueue(Protocol):
+    """The part of `ports.Queue` that makes a head visible."""
+
+    async def change_visibility(self, changes: Sequence[VisibilityChange]) -> Sequence[Failed | None]:
+        """See `ports.Queue.change_visibility`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectStore:
+    """Records and queues."""
+
+    heads: Heads
+    controls: ControlRecords
+    queue: Callable[[str], HidingQueue]  # by its URL
+    routes: Mapping[str, ResolvedRoute]  # by namespace/name
+
+
+@contextlib.asynccontextmanager
+async def open_store(location: BackendLocation) -> AsyncIterator[SubjectStore]:
+    """Opens a location; a `chaski dev` may be running on the folder.
+
+    Raises:
+        CommandError: it does not exist, or can't be used as given.
+        BackendError: it is unavailable.
+    """
+    if location.route is not None:
+        resolved = read_resolved_file(location.route)
+        async with open_aws(resolved) as aws:
+            yield SubjectStore(aws.attempt_records, aws.control_records, aws.queue, {resolved.route.key: resolved})
+        return
+    with open_folder_reader(location.data):
+        pass  # checks that it is a data folder of this release
+    routes = folder_routes(location.data)
+    owner = await find_owner(location.data)
+    if owner is not None:
+        async with owner:
+            yield SubjectStore(owner.attempt_records, owner.control_records, owner.queue, routes)
+        return
+    broker = await EmbeddedBroker.open(location.data, SystemClock())
+    try:
+        backend = EmbeddedBackend(broker)
+        yield SubjectStore(backend.attempt_records, backend.control_records, backend.queue, routes)
+    finally:
+        await broker.close()
