@@ -1,15 +1,15 @@
 """The methods and headers that a message may use: checked at ingest, and again at the worker.
 
 The content of a queue is not trusted, so both check by the same lists. Header syntax: RFC 9110 §5.1 and §5.5, in visible
-ASCII only. Refused are headers by which a producer could change the destination, the end or the apparent sender of a
-request (RFC 9110 §7.6.1; the headers of cloud metadata services), and those that Chaski writes itself.
+ASCII only. Which headers are refused, and why: `refused_headers.py`.
 """
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from chaski_core.errors import FieldError
+from chaski_core.message.refused_headers import refusal_reason
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
 MAX_HEADERS = 64
@@ -18,40 +18,6 @@ MAX_HEADER_BYTES = 8_192  # sum of names and values
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
-
-_TARGET = "it sets the destination of the request, which the URL does"
-_FRAMING = "it sets the end of the request, which the content does"
-_HOP = "it is hop-by-hop, not for the target"
-_ORIGIN = "it names the sender, which only a proxy may"
-_METADATA = "it gives access to cloud metadata services"
-_OWN = "Chaski writes it itself"
-_FORBIDDEN: Mapping[str, str] = {
-    "host": _TARGET,
-    "content-length": _FRAMING,
-    "transfer-encoding": _FRAMING,
-    "trailer": _FRAMING,
-    "expect": _FRAMING,
-    "te": _HOP,
-    "connection": _HOP,
-    "keep-alive": _HOP,
-    "upgrade": _HOP,
-    "http2-settings": _HOP,
-    "forwarded": _ORIGIN,
-    "via": _ORIGIN,
-    "x-real-ip": _ORIGIN,
-    "metadata": _METADATA,
-    "metadata-flavor": _METADATA,
-    "accept-encoding": _OWN,
-    "cookie": "requests have no session",
-}
-_FORBIDDEN_PREFIXES: Mapping[str, str] = {
-    "proxy-": _HOP,
-    "x-forwarded-": _ORIGIN,
-    "x-aws-ec2-metadata-token": _METADATA,
-    "webhook-": _OWN,
-    "chaski-": _OWN,
-}
-_SUSPECTS = re.compile("|".join(re.escape(start) for start in _FORBIDDEN_PREFIXES))
 
 
 def method_errors(method: str) -> list[FieldError]:
@@ -99,21 +65,12 @@ def _is_token(name: str) -> bool:
 
 @functools.lru_cache(1_024)
 def _may_be_set(name: str) -> bool:
-    return _is_token(name) and _forbidden(name) is None
-
-
-def _forbidden(name: str) -> str | None:
-    """Why a producer may not set a header; None if it may."""
-    lowered = name.lower()
-    why = _FORBIDDEN.get(lowered)
-    if why is None and (start := _SUSPECTS.match(lowered)):
-        why = _FORBIDDEN_PREFIXES[start.group()]
-    return why
+    return _is_token(name) and refusal_reason(name) is None
 
 
 def _errors_of(name: str, value: str) -> list[FieldError]:
     errors = _syntax_errors_of(name, value)
-    why = _forbidden(name)
+    why = refusal_reason(name)
     if why is not None:
         errors.append(FieldError(f"body.headers.{name}", f"can't be set: {why}"))
     return errors

@@ -29,8 +29,6 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _NUMBER = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\.?")  # the URL Standard, "ends in a number checker"
 _FOREIGN = re.compile(r"[^!$%&'()*+,/:;=?@\[\]A-Za-z0-9._~-]+")  # RFC 3986 §2: characters that a URL must encode
-_ENCODED_SEPARATOR = re.compile(r"%(?:25)*(?:2e|2f|5c)", re.IGNORECASE)
-_DOT_SEGMENT = re.compile(r"/\.\.?(?:[/;]|$)")
 
 
 class UrlPart(StrEnum):
@@ -220,8 +218,3 @@ def host_name(header: str) -> str:
     """The host in a `Host` header, without its port; "" where it is not one."""
     url = parse_url(f"http://{header}")
     return url.host if isinstance(url, TargetUrl) and url.path == "/" and url.query is None else ""
-
-
-def is_ambiguous_path(path: str) -> bool:
-    """Whether servers may read a path as another one: dot segments, encoded slashes, backslashes or dots."""
-    return _ENCODED_SEPARATOR.search(path) is not None or _DOT_SEGMENT.search(path) is not None

@@ -233,6 +233,14 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         "https://a.example/a/%2e%2E/b",
         '"https://a.example/a/%2e%2E/b" must not hold the path segments . and ..',
     ),
+    *(
+        with_url(
+            f"a path with the escape {escape}",
+            f"https://a.example/a{escape}b",
+            f'"https://a.example/a{escape}b" must not hold an escape that servers read in different ways, such as %2F, %3B or %00',
+        )
+        for escape in ("%2F", "%2e", "%5c", "%3b", "%00", "%7F", "%252e", "%c0%ae", "%ff")
+    ),
     with_url(
         "a line break in the URL", "https://a.example/a\nb", "the path holds a character that must be written as %XX"
     ),

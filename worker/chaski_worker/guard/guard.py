@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import unquote_to_bytes
 
-from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, is_ambiguous_path, parse_url
+from chaski_core.message.path_ambiguity import ambiguity
+from chaski_core.message.target_url import TargetUrl, UrlFault, is_address, parse_url
 from chaski_core.route.model import AllowRule
 
 NO_TARGET = "none"  # the name of the target of a URL that no rule covers, in metrics and logs
@@ -130,7 +131,7 @@ class _CompiledRule:
         url = parse_url(scheme + sep + rest.removeprefix("*."))
         if isinstance(url, UrlFault):
             raise ValueError(f'targets.allow "{rule.name}": the URL {url.detail}')  # noqa: TRY004 - a value, not a type
-        if url.query is not None or is_ambiguous_path(url.path):
+        if url.query is not None or ambiguity(url.path) is not None:
             raise ValueError(f'targets.allow "{rule.name}": a rule has a plain path prefix and no query')
         if suffix and is_address(url.host):
             raise ValueError(f'targets.allow "{rule.name}": an address has no subdomains')
@@ -155,7 +156,7 @@ class _CompiledRule:
         if not self.segments:
             return True
         # Where the prefix matters, a path that servers interpret differently could lead out of it.
-        return not is_ambiguous_path(path) and _segments(path)[: len(self.segments)] == self.segments
+        return ambiguity(path) is None and _segments(path)[: len(self.segments)] == self.segments
 
 
 def _segments(path: str) -> tuple[bytes, ...]:
@@ -168,6 +169,12 @@ _ORDER = (RefusalReason.PATH, RefusalReason.PORT, RefusalReason.SCHEME, RefusalR
 def _closest(mismatches: Sequence[RefusalReason], url: TargetUrl) -> Refusal:
     reason = next((reason for reason in _ORDER if reason in mismatches), RefusalReason.HOST)
     host = url.name
+    ambiguous = ambiguity(url.path) if reason is RefusalReason.PATH else None
+    if ambiguous is not None:
+        detail = (
+            f"the path has {ambiguous}, which servers read in different ways; no rule with a path of {host} covers it"
+        )
+        return Refusal(reason, detail)
     details = {
         RefusalReason.HOST: f"no allow rule covers the host {host}",
         RefusalReason.SCHEME: f"no allow rule covers {url.scheme}:// on {host}",

@@ -107,6 +107,14 @@ REFUSED = [
     ("https://prefix.example/ok/%252e%252e/admin", R.PATH),
     ("https://prefix.example/ok%2Fx", R.PATH),
     ("https://prefix.example/ok/%5C..", R.PATH),
+    ("https://prefix.example/ok/..%3b/admin", R.PATH),
+    ("https://prefix.example/ok/..%00/admin", R.PATH),
+    ("https://prefix.example/ok/%u002e%u002e/admin", R.PATH),
+    ("https://prefix.example/ok/%%32%65%%32%65/admin", R.PATH),
+    ("https://prefix.example/ok/%c0%ae%c0%ae/admin", R.PATH),
+    ("https://prefix.example/ok/\uff0e\uff0e/admin", R.PATH),
+    ("https://prefix.example/ok/..%20/admin", R.PATH),
+    ("https://prefix.example/ok/.%0a./admin", R.PATH),
     ("https://allowed.example/" + "a" * 2_048, R.MALFORMED),
     ("http://prefix.example/ok/", R.SCHEME),
     ("http://2130706433/", R.HOST),
@@ -134,6 +142,16 @@ def test_an_uncovered_url_is_refused_with_its_reason(url: str, reason: RefusalRe
     assert verdict.reason is reason
     assert "admin" not in verdict.detail
     assert "passwd" not in verdict.detail
+
+
+def test_the_refusal_of_a_path_names_what_is_wrong_with_it() -> None:
+    """And the host; a rule without a path covers the same path."""
+    verdict = Guard(RULES).check("https://prefix.example/ok/..%3b/x")
+    assert isinstance(verdict, Refusal)
+    assert verdict.detail == (
+        "the path has an encoded semicolon, which servers read in different ways; no rule with a path of prefix.example covers it"
+    )
+    assert isinstance(Guard(RULES).check("https://allowed.example/ok/..%3b/x"), Target)
 
 
 def test_without_rules_no_url_may_be_called() -> None:
