@@ -7,16 +7,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaski_core.errors import FieldError, InvalidRouteError
+from chaski_core.redaction import Redaction
 from chaski_core.retry.breaker import BreakerRule, FailureShare
 from chaski_core.retry.policy import Ladder, Result, RetryPolicy, Rung, StatusRule
 from chaski_core.route.default_retry import default_retry
 from chaski_core.route.model import (
     AllowRule,
+    Auth,
+    AwsSigV4,
+    ClientAuthentication,
     Delivery,
+    HeaderSecret,
+    OAuth2,
     Ordering,
     Producer,
     QueueSpec,
     Route,
+    ServiceAccountToken,
+    Signing,
+    SigningScheme,
     SubjectGroup,
     Suspend,
 )
@@ -80,7 +89,8 @@ def load_route(document: Mapping[str, Any]) -> Route:
         subject_group=_subject_group(spec.get("subjectGroup")),
         suspend=Suspend(spec["suspend"]["delivery"], spec["suspend"]["ingest"]),
         document=full,
-        signing_secret=spec["signing"]["secretName"] if "signing" in spec else None,
+        signing=_signing(spec.get("signing")),
+        redaction=_redaction(spec.get("redact") or {}),
     )
 
 
@@ -125,9 +135,39 @@ def _queue(raw: Mapping[str, Any]) -> QueueSpec:
 
 def _allow_rule(raw: Mapping[str, Any], breaker: Mapping[str, Any] | None) -> AllowRule:
     cidrs = tuple(raw.get("cidrs", ()))
-    certificates = raw.get("caBundle"), raw.get("clientCertSecretName")
     own = _breaker(raw.get("breaker", breaker))
-    return AllowRule(raw["name"], raw["url"], cidrs, *certificates, suspend=raw["suspend"], breaker=own)
+    return AllowRule(
+        raw["name"],
+        raw["url"],
+        cidrs,
+        raw.get("caBundle"),
+        raw.get("clientCertSecretName"),
+        _signing(raw.get("signing")),
+        _auth(raw["auth"]) if "auth" in raw else None,
+        suspend=raw["suspend"],
+        breaker=own,
+    )
+
+
+def _auth(raw: Mapping[str, Any]) -> Auth:
+    if "headers" in raw:
+        return tuple(HeaderSecret(each["name"], each["secretName"], each["key"]) for each in raw["headers"])
+    if (oauth2 := raw.get("oauth2")) is not None:
+        return OAuth2(
+            oauth2["tokenURL"],
+            oauth2["secretName"],
+            tuple(oauth2.get("scopes", ())),
+            oauth2.get("audience"),
+            ClientAuthentication(oauth2.get("clientAuthentication", "Basic")),
+            tuple(oauth2.get("cidrs", ())),
+        )
+    if (token := raw.get("serviceAccountToken")) is not None:
+        return ServiceAccountToken(token["audience"], token.get("expirationSeconds", 3_600))
+    return AwsSigV4(raw["awsSigV4"]["service"], raw["awsSigV4"]["region"])
+
+
+def _signing(raw: Mapping[str, Any] | None) -> Signing | None:
+    return None if raw is None else Signing(raw["secretName"], SigningScheme(raw.get("scheme", "v1")))
 
 
 def _breaker(raw: Mapping[str, Any] | None) -> BreakerRule | None:
@@ -164,7 +204,12 @@ def _retry(raw: Mapping[str, Any]) -> RetryPolicy:
 
 def _producer(raw: Mapping[str, Any]) -> Producer:
     keys = tuple(raw.get("apiKeySha256", ()))
-    return Producer(raw.get("namespace"), raw.get("serviceAccount"), keys, raw.get("ratePerSecond"))
+    subjects = tuple(raw.get("subjects", ()))
+    return Producer(raw.get("namespace"), raw.get("serviceAccount"), keys, raw.get("ratePerSecond"), subjects)
+
+
+def _redaction(raw: Mapping[str, Any]) -> Redaction:
+    return Redaction(tuple(raw.get("content", ())), tuple(raw.get("headers", ())))
 
 
 def _subject_group(raw: Mapping[str, Any] | None) -> SubjectGroup | None:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from chaski_core.message.subject import matches_pattern
+from chaski_core.message.subject import matches_any
+from chaski_core.message.target_url import TargetUrl, parse_url
+from chaski_core.redaction import NOTHING, Redaction
 from chaski_core.retry.breaker import BreakerRule
 from chaski_core.retry.policy import RetryPolicy
 
@@ -27,7 +29,70 @@ class QueueSpec:
 
     def accepts(self, subject: str) -> bool:
         """Whether a subject matches this queue, regardless of other queues."""
-        return not self.subjects or any(matches_pattern(pattern, subject) for pattern in self.subjects)
+        return not self.subjects or matches_any(self.subjects, subject)
+
+
+class SigningScheme(StrEnum):
+    """The signatures of Standard Webhooks 1.0.0, by their identifiers."""
+
+    V1 = "v1"  # HMAC-SHA256: target and sender have the same key
+    V1A = "v1a"  # ed25519: the target has only the public key
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """Signs requests with the keys of a Secret."""
+
+    secret_name: str
+    scheme: SigningScheme = SigningScheme.V1
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderSecret:
+    """A header whose value is in a Secret."""
+
+    name: str
+    secret_name: str
+    key: str
+
+
+class ClientAuthentication(StrEnum):
+    """How a client authenticates itself at a token endpoint (RFC 6749 §2.3.1)."""
+
+    BASIC = "Basic"  # in the Authorization header
+    POST = "Post"  # in the body
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth2:
+    """Client credentials (RFC 6749 §4.4)."""
+
+    token_url: str
+    secret_name: str  # keys `client-id` and `client-secret`
+    scopes: tuple[str, ...] = ()
+    audience: str | None = None
+    client_authentication: ClientAuthentication = ClientAuthentication.BASIC
+    cidrs: tuple[str, ...] = ()  # private ranges that the token endpoint may be in
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccountToken:
+    """A token of the workers' ServiceAccount, which the kubelet renews."""
+
+    audience: str
+    expiration_seconds: int = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class AwsSigV4:
+    """AWS Signature Version 4 with the credentials of the worker's Pod."""
+
+    service: str
+    region: str
+
+
+Auth = tuple[HeaderSecret, ...] | OAuth2 | ServiceAccountToken | AwsSigV4
+"""The credentials of the requests under a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +104,21 @@ class AllowRule:
     cidrs: tuple[str, ...] = ()
     ca_bundle: str | None = None
     client_cert_secret_name: str | None = None
+    signing: Signing | None = None  # None: the route's
+    auth: Auth | None = None
     suspend: bool = False  # nothing is attempted; its messages wait
     breaker: BreakerRule | None = None  # of its hosts; the route's where the rule has none of its own
 
     def __hash__(self) -> int:
         """Hash of the name, which is unique in a route: every attempt needs it."""
         return hash(self.name)
+
+
+def rule_host(url: str) -> str:
+    """The host of an allow rule in lower case: a name, an address without brackets, or `*.suffix`; "" if it can't be read."""
+    wildcard = "*." if "://*." in url else ""
+    parsed = parse_url(url.replace("://*.", "://", 1))
+    return wildcard + parsed.name if isinstance(parsed, TargetUrl) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +138,7 @@ class Producer:
     service_account: str | None = None
     api_key_sha256: tuple[str, ...] = ()
     rate_per_second: int | None = None
+    subjects: tuple[str, ...] = ()  # patterns of the subjects that it may send; empty: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +173,8 @@ class Route:
     subject_group: SubjectGroup | None
     suspend: Suspend
     document: Mapping[str, Any]  # the whole ChaskiRoute with defaults filled in
-    signing_secret: str | None = None  # name of the Secret whose keys sign every request
+    signing: Signing | None = None  # of the rules without their own
+    redaction: Redaction = NOTHING  # of dead letters and logs
     _default_queue: QueueSpec = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +189,10 @@ class Route:
     def breakers(self) -> dict[str, BreakerRule]:
         """The breakers by name of the allow rule; others have none."""
         return {rule.name: rule.breaker for rule in self.allow if rule.breaker is not None}
+
+    def signing_of(self, rule: AllowRule) -> Signing | None:
+        """What signs the requests under a rule; None: nothing."""
+        return rule.signing or self.signing
 
     def queue_for(self, subject: str) -> QueueSpec:
         """The first queue with a matching pattern, else the default queue (the one without patterns)."""

@@ -121,7 +121,7 @@ def pod_template(worker: WorkerDeployment, resolved: ResolvedRoute, pods: Worker
         "containers": [_container(worker, route, pods)],
         "volumes": [
             {"name": "route", "configMap": {"name": config_map_name(route.name)}},
-            *({"name": _volume(name), "secret": {"secretName": name}} for name in _secrets_for(worker, route)),
+            *(_secret_volume(name, optional) for name, optional in _secrets_for(worker, route).items()),
             *ca_volumes(route.name, pods.common),
         ],
         "topologySpreadConstraints": [_spread(key, worker.labels) for key in ("kubernetes.io/hostname", _ZONE)],
@@ -135,16 +135,26 @@ def pod_template(worker: WorkerDeployment, resolved: ResolvedRoute, pods: Worker
     return {"metadata": {"labels": dict(worker.labels), "annotations": annotations}, "spec": spec}
 
 
-def secrets_of(route: Route) -> list[str]:
-    """Names of the Secrets that the route's workers mount. The kubelet reads them; the operator never does."""
-    signing = (route.document["spec"].get("signing") or {}).get("secretName")
-    clients = [rule.client_cert_secret_name for rule in route.allow]
-    return list(dict.fromkeys(name for name in (signing, *clients) if name))
+def secrets_of(route: Route) -> dict[str, bool]:
+    """The Secrets that the route's workers mount, and whether Pods start without them.
+
+    The kubelet reads them; the operator never does. A Secret that is used by rules only is optional: without it the messages
+    of these rules wait, and a mounted volume gets it once it exists
+    (https://kubernetes.io/docs/concepts/configuration/secret/#restriction-secret-must-exist).
+    """
+    shared = [route.signing.secret_name] if route.signing and any(rule.signing is None for rule in route.allow) else []
+    required = [*shared, *(rule.client_cert_secret_name for rule in route.allow)]
+    optional = [rule.signing.secret_name for rule in route.allow if rule.signing is not None]
+    return {**dict.fromkeys(optional, True), **{name: False for name in required if name}}
 
 
-def _secrets_for(worker: WorkerDeployment, route: Route) -> list[str]:
+def _secrets_for(worker: WorkerDeployment, route: Route) -> dict[str, bool]:
     # The sweeper calls no target, and must run even where a Secret is missing.
-    return [] if worker.stage == SWEEP else secrets_of(route)
+    return {} if worker.stage == SWEEP else secrets_of(route)
+
+
+def _secret_volume(name: str, optional: bool) -> Object:
+    return {"name": _volume(name), "secret": {"secretName": name, **({"optional": True} if optional else {})}}
 
 
 # A worker never calls its own Pod, whatever a route says.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chaski_aws.provision.errors import NotOursError, ProvisionError
-from chaski_core.route.model import Route
+from chaski_core.route.model import Route, SigningScheme, rule_host
 from chaski_operator.kube.apply import ForeignObjectError
 from chaski_operator.kube.status import Condition, condition_false, condition_true, condition_unknown, reason_text
 from chaski_operator.pods.failures import first_failure
@@ -20,9 +20,10 @@ WORKERS_AVAILABLE = "WorkersAvailable"
 SUSPENDED = "Suspended"
 DRIFTED = "Drifted"
 BACKLOG_LIMIT = "BacklogLimit"
+SIGNING_SHARED = "SigningShared"
 # What delivery requires, in the order of dependence: Ready takes its reason from the first that is not True.
 NEEDED = (ACCEPTED, QUEUES_READY, TABLES_READY, WORKERS_AVAILABLE)
-OWN = (READY, *NEEDED, SUSPENDED, DRIFTED, BACKLOG_LIMIT)  # the autoscaler writes its own conditions
+OWN = (READY, *NEEDED, SUSPENDED, DRIFTED, BACKLOG_LIMIT, SIGNING_SHARED)  # the autoscaler writes its own conditions
 
 NEAR_LIMIT = 96_000  # messages in one queue: 80 % of those among which SQS finds deliverable message groups
 _REASONS = {
@@ -46,6 +47,7 @@ def conditions_for(observation: RouteObservation) -> list[Condition]:
         _suspended(observation.route),
         _drifted(observation),
         _backlog(observation.provisioned),
+        _signing_shared(observation.route),
     ]
 
 
@@ -178,6 +180,26 @@ def _unavailable(deployment: Mapping[str, Any], replicas: int) -> Condition | No
 
 
 # ---- spec and drift
+
+
+def _signing_shared(route: Route) -> Condition:
+    """SigningShared: whether a target has the key by which another one recognizes its requests.
+
+    Standard Webhooks 1.0.0, "Additional considerations": keys should be unique per endpoint.
+    """
+    hosts: dict[str, set[str]] = {}
+    for rule in route.allow:
+        signing = route.signing_of(rule)
+        if signing is not None and signing.scheme is SigningScheme.V1:
+            hosts.setdefault(signing.secret_name, set()).add(rule_host(rule.url))
+    shared = {name: found for name, found in hosts.items() if len(found) > 1 or any("*" in host for host in found)}
+    if not shared:
+        return condition_false(SIGNING_SHARED, "KeyPerHost")
+    named = "; ".join(f"{name} signs for {', '.join(sorted(found))}" for name, found in sorted(shared.items()))
+    remedy = "give each rule a `signing` with a Secret of its own, or use the scheme v1a"
+    return condition_true(
+        SIGNING_SHARED, "KeyOfSeveralHosts", f"each can forge requests to the others: {named}. {remedy}"
+    )
 
 
 def _suspended(route: Route) -> Condition:

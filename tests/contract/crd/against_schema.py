@@ -59,6 +59,19 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
         {"spec.queues": [{"name": "a"}, {"name": "a", "subjects": ["x"]}]},
         ("spec.queues[1]", 'name "a" is a duplicate...'),
     ),
+    *(
+        refused(
+            f"signing keys of the Secret {name!r}",
+            {"spec.targets.allow.0": {"name": "a", "url": "https://a.example/", "signing": {"secretName": name}}},
+            ("spec.targets.allow[0].signing.secretName", f'"{name}" does not match the pattern...'),
+        )
+        for name in ("../other", "a/b", "..", ".keys", "Keys")
+    ),
+    refused(
+        "a signing scheme that does not exist",
+        {"spec.signing": {"secretName": "keys", "scheme": "v2"}},
+        ("spec.signing.scheme", '"v2" is not one of v1, v1a...'),
+    ),
     refused(
         "a pattern twice",
         {"spec.queues": [{"name": "a"}, {"name": "b", "subjects": ["x", "x"]}]},

@@ -22,6 +22,15 @@ VALID: tuple[Manifest, ...] = tuple(
             "Relaxed with delays of ten days",
             with_retry([{"name": "long", "delaySeconds": 288000}], ladder("any", "long", retriesPerRung=3)),
         ),
+        (
+            "a KMS key",
+            {
+                "spec.encryption": {
+                    "kmsKeyArn": "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd12ab34cd"
+                }
+            },
+        ),
+        ("AWS's own keys", {"spec.encryption": {"kmsKeyArn": ""}}),
         ("headers of targets ignored", {"spec.retry": {"rungs": [], "ladders": [], "maxRetryAfterSeconds": 0}}),
         (
             "statuses with ladders of their own, and without retries",
@@ -109,6 +118,15 @@ VALID: tuple[Manifest, ...] = tuple(
             },
         ),
         (
+            "producers of as many subjects as fit",
+            {
+                "spec.producers": [
+                    {"apiKeySha256": [f"{n:064x}"], "subjects": [f"{m:03}" + "*a" * 126 for m in range(32)]}
+                    for n in range(64)
+                ]
+            },
+        ),
+        (
             "a subject group with a class that holds a parenthesis",
             {"spec.subjectGroup": {"pattern": r"^\(?(?:a|b)[(\]](\d+)"}},
         ),
@@ -158,6 +176,50 @@ VALID: tuple[Manifest, ...] = tuple(
             {
                 "spec.delivery": {"breaker": {"failureShare": {"percent": 50}, "maxHoldSeconds": 864000}},
                 "spec.targets.allow.0.breaker": {"enabled": False},
+            },
+        ),
+        (
+            "signing of the route and of rules",
+            {
+                "spec.signing": {"secretName": "keys", "scheme": "v1a"},
+                "spec.targets.allow": [
+                    {"name": "a", "url": "https://a.example/", "signing": {"secretName": "a.keys"}},
+                    {"name": "b", "url": "http://b.example/", "signing": {"secretName": "b", "scheme": "v1a"}},
+                ],
+            },
+        ),
+        *(
+            (
+                f"credentials by {kind}, {len(settings)} settings",
+                {"spec.targets.allow.0": {"name": "a", "url": "https://a.example/", "auth": {kind: settings}}},
+            )
+            for kind, settings in (
+                ("headers", [{"name": "Authorization", "secretName": "a.keys", "key": "token"}]),
+                ("oauth2", {"tokenURL": "https://id.example/token", "secretName": "client"}),
+                (
+                    "oauth2",
+                    {
+                        "tokenURL": "http://id.team.svc:8080/realms/a/token",
+                        "secretName": "client",
+                        "scopes": ["a:b", "c"],
+                        "audience": "https://api.example",
+                        "clientAuthentication": "Post",
+                        "cidrs": ["10.0.0.0/8"],
+                    },
+                ),
+                ("serviceAccountToken", {"audience": "https://a.example", "expirationSeconds": 600}),
+                ("awsSigV4", {"service": "execute-api", "region": "eu-central-1"}),
+            )
+        ),
+        (
+            "credentials for a private target without TLS",
+            {
+                "spec.targets.allow.0": {
+                    "name": "a",
+                    "url": "http://a.team.svc/",
+                    "cidrs": ["10.0.0.0/8"],
+                    "auth": {"serviceAccountToken": {"audience": "a"}},
+                }
             },
         ),
         (

@@ -8,6 +8,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from chaski_core.message.envelope import HttpRequest
+from chaski_core.route.model import AllowRule, SigningScheme
 from chaski_worker.delivery.signing import sign_requests, watch_keys
 from contract.delivery.targets import DelivererSetup, Target, responding
 from support.clocks import StillClock
@@ -32,8 +33,9 @@ async def test_every_attempt_has_its_own_signature_and_the_same_id(
     (folder / "current").write_text(KEY)
     clock = StillClock(round(time.time() * 1_000))
     target = await serve(responding(FAILS, WORKS))
-    sign = sign_requests(watch_keys(folder, time.monotonic), clock)
-    deliverer = make_setup(target.url(), timeout=30, middlewares=[sign]).deliverer
+    rule = AllowRule("signed", target.url())
+    sign = sign_requests({rule: watch_keys(folder, SigningScheme.V1, time.monotonic)}, clock)
+    deliverer = make_setup(rule, timeout=30, middlewares=[sign]).deliverer
     request = HttpRequest("POST", target.url(), (("Content-Type", "text/plain"),), body)
     assert (await deliverer.deliver(request, number=1)).key == "500"
     clock.pass_time(5)

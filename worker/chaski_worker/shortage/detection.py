@@ -22,6 +22,7 @@ class ShortageReason(StrEnum):
     PORTS = "ports"  # of this machine, to one address
     RESOLVER = "resolver"  # the system's: it failed, or has no name server
     CERTIFICATE = "certificate"  # the rule's own CA bundle or client certificate can't be used
+    CREDENTIALS = "credentials"  # the rule's own signing keys can't be used
 
 
 #: Errors that arise before anything is sent, so the target has no part in them. EADDRNOTAVAIL has two meanings, and is
@@ -39,6 +40,9 @@ _NO_THREAD = "can't start new thread"  # CPython's text; the error is a plain Ru
 _NO_MEMORY = ("malloc failure", "MALLOC_FAILURE")  # OpenSSL's
 
 
+_OF_ONE_TARGET = (ShortageReason.CERTIFICATE, ShortageReason.CREDENTIALS, ShortageReason.PORTS)
+
+
 @dataclass(frozen=True, slots=True)
 class Shortage:
     """A resource that is short."""
@@ -50,7 +54,7 @@ class Shortage:
     @property
     def of_one_target(self) -> bool:
         """Whether requests under other rules are not affected."""
-        return self.reason in (ShortageReason.CERTIFICATE, ShortageReason.PORTS)
+        return self.reason in _OF_ONE_TARGET
 
 
 class ShortageError(Exception):

@@ -162,6 +162,24 @@ def test_secrets_are_mounted_once_by_name() -> None:
     assert set(mounts) == {each["name"] for each in pod["volumes"]}
 
 
+@pytest.mark.promise(9)
+def test_a_rules_signing_keys_are_mounted_where_needed_and_their_lack_stops_no_other_rule() -> None:
+    """The route's Secret only where a rule needs it."""
+
+    def mounted(*own: str, **spec: Any) -> dict[str, bool]:
+        allow = [
+            {"name": f"r{n}", "url": "https://a.example/", "signing": {"secretName": s}} for n, s in enumerate(own)
+        ]
+        (first, *_) = objects_of("Deployment", targets={"allow": [*allow, *spec.pop("others", [])]}, **spec)
+        volumes = first["spec"]["template"]["spec"]["volumes"]
+        return {v["secret"]["secretName"]: v["secret"].get("optional", False) for v in volumes if "secret" in v}
+
+    other = {"name": "other", "url": "https://b.example/"}
+    assert mounted("x", "y", signing={"secretName": "keys"}) == {"x": True, "y": True}
+    assert mounted("x", "keys", others=[other], signing={"secretName": "keys"}) == {"x": True, "keys": False}
+    assert mounted("x", others=[other]) == {"x": True}
+
+
 def test_pods_run_as_a_fixed_user_or_as_the_clusters() -> None:
     """OpenShift's restricted-v2 admits only ids of the namespace's range, so they can be left out; never the rest."""
 

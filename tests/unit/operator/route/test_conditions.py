@@ -163,3 +163,39 @@ def test_drift_names_what_was_corrected_and_what_is_still_there(
     (drifted,) = [each for each in conditions if each.type == "Drifted"]
     assert (drifted.status, drifted.reason) == (status, reason)
     assert all(text in drifted.message for text in texts)
+
+
+def _rule(name: str, host: str, signing: Any = None) -> dict[str, Any]:
+    return {"name": name, "url": f"https://{host}/x", **({"signing": signing} if signing else {})}
+
+
+@pytest.mark.promise(14)
+@pytest.mark.parametrize(
+    ("allow", "signing", "named"),
+    [
+        ([_rule("a", "a.example"), _rule("b", "b.example")], None, None),
+        ([_rule("a", "a.example"), _rule("b", "A.example:8443")], {"secretName": "keys"}, None),
+        (
+            [_rule("a", "a.example"), _rule("b", "b.example")],
+            {"secretName": "keys"},
+            "keys signs for a.example, b.example",
+        ),
+        ([_rule("a", "*.a.example")], {"secretName": "keys"}, "keys signs for *.a.example"),
+        ([_rule("a", "a.example"), _rule("b", "b.example")], {"secretName": "keys", "scheme": "v1a"}, None),
+        ([_rule("a", "a.example"), _rule("b", "b.example", {"secretName": "b"})], {"secretName": "keys"}, None),
+        (
+            [_rule("a", "a.example", {"secretName": "s"}), _rule("b", "b.example", {"secretName": "s"})],
+            None,
+            "s signs for a.example, b.example",
+        ),
+    ],
+)
+def test_a_shared_key_of_several_hosts_is_reported(
+    allow: list[dict[str, Any]], signing: dict[str, Any] | None, named: str | None
+) -> None:
+    """Since each of them can forge requests to the others; not with public keys, nor within one host."""
+    spec = {"targets": {"allow": allow}, **({"signing": signing} if signing else {})}
+    conditions = conditions_for(RouteObservation(route=route_of(**spec)))
+    (shared,) = (each for each in conditions if each.type == "SigningShared")
+    assert shared.status == ("False" if named is None else "True")
+    assert named is None or named in shared.message

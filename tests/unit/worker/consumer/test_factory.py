@@ -9,7 +9,7 @@ import pytest
 
 from chaski_core.errors import InvalidInputError
 from chaski_core.message.envelope import HttpRequest
-from chaski_core.route.model import AllowRule, Route
+from chaski_core.route.model import AllowRule, Route, Signing, SigningScheme
 from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_runtime.process.clock import SystemClock
 from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer, make_guard
@@ -50,7 +50,7 @@ async def test_requests_of_a_route_with_a_signing_secret_are_signed(tmp_path: Pa
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "current").write_bytes(base64.b64encode(b"k" * 32))
     with_secrets, without = DelivererDependencies(SystemClock(), secrets=tmp_path), DelivererDependencies(SystemClock())
-    signing = replace(make_route(), signing_secret="keys")
+    signing = replace(make_route(), signing=Signing("keys"))
     assert "webhook-signature" in await sent_headers(signing, with_secrets)
     assert "webhook-signature" not in await sent_headers(make_route(), with_secrets)
     assert "webhook-signature" not in await sent_headers(signing, without)
@@ -58,7 +58,7 @@ async def test_requests_of_a_route_with_a_signing_secret_are_signed(tmp_path: Pa
 
 def test_a_signing_secret_that_can_not_be_used_is_named_with_its_field(tmp_path: Path) -> None:
     """Before anything is delivered: the Secret applies to the whole route."""
-    route = replace(make_route(), signing_secret="keys")
+    route = replace(make_route(), signing=Signing("keys"))
     with pytest.raises(InvalidInputError) as raised:
         make_deliverer(route, worker_metrics(), DelivererDependencies(SystemClock(), secrets=tmp_path))
     assert [fault.field for fault in raised.value.errors] == ["spec.signing.secretName"]
@@ -76,3 +76,19 @@ def test_a_client_certificate_that_can_not_be_used_stops_no_other_rule(
     (record,) = caplog.records
     assert record.getMessage().startswith("spec.targets.allow[1].clientCertSecretName: ")
     assert "there is no tls.crt" in record.getMessage()
+
+
+@pytest.mark.promise(9)
+async def test_a_rules_own_signing_replaces_the_routes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And the route's Secret is not needed where every rule has its own; one that is missing affects its rule only."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "current").write_bytes(b"whsk_" + base64.b64encode(b"k" * 32))
+    own = AllowRule("own", "http://own.example/", signing=Signing("own", SigningScheme.V1A))
+    missing = AllowRule("missing", "http://missing.example/", signing=Signing("missing"))
+    route = replace(make_route(), signing=Signing("not-there"), allow=(own, missing))
+    dependencies = DelivererDependencies(SystemClock(), secrets=tmp_path)
+    await make_deliverer(route, worker_metrics(), dependencies).close()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("spec.targets.allow[1].signing: ")
+    with pytest.raises(InvalidInputError):
+        make_deliverer(replace(route, allow=(own, AllowRule("c", "http://c.example/"))), worker_metrics(), dependencies)
