@@ -124,6 +124,10 @@ def _log_ready(services: Services, routes: Sequence[Route], options: DevOptions)
 def _warn_without_secrets(route: Route) -> None:
     if any(route.signing_of(rule) for rule in route.allow):
         _log.warning("requests of %s are not signed: give the folder of its Secrets with --secrets", route.key)
+    if any(rule.auth for rule in route.allow):
+        _log.warning(
+            "requests of %s are sent without credentials: give the folder of its Secrets with --secrets", route.key
+        )
     if any(rule.client_cert_secret_name for rule in route.allow):
         _log.warning("%s uses no client certificates: give the folder of its Secrets with --secrets", route.key)
 

@@ -29,7 +29,7 @@ _LACKS = {  # by the label `reason` of chaski_shortage
     "ports": "local ports towards the target: spread the load over more Pods",
     "resolver": "a working name server: check dnsPolicy and the cluster's DNS",
     "certificate": "a usable certificate: check caBundle and clientCertSecretName",
-    "credentials": "usable credentials: check the Secrets of the rule's signing",
+    "credentials": "usable credentials: check the Secrets of the rule's signing and auth, and its token endpoint",
 }
 
 

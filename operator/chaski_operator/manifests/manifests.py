@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from chaski_core.errors import FieldError
 from chaski_core.message.target_url import TargetUrl, parse_url
-from chaski_core.route.model import Route
+from chaski_core.route.model import OAuth2, Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import resolved_yaml
 from chaski_operator.manifests.kinds import (
@@ -119,7 +119,9 @@ def _budget(worker: WorkerDeployment, route: Route) -> Object:
 
 
 def _network_policy(route: Route, pods: WorkerPodTemplate) -> Object:
-    urls = (parse_url(rule.url.replace("*.", "", 1)) for rule in route.allow)
+    called = [rule.url.replace("*.", "", 1) for rule in route.allow]
+    called += [rule.auth.token_url for rule in route.allow if isinstance(rule.auth, OAuth2)]
+    urls = map(parse_url, called)
     ports = {url.port for url in urls if isinstance(url, TargetUrl)} | aws_ports(pods.environment)
     spec = _network_spec(worker_labels(route.name), ports)
     return new_object(NETWORK_POLICY, config_map_name(route.name), route, {"spec": spec})

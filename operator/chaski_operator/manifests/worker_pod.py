@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from chaski_core.route.model import Ordering, Route
+from chaski_core.route.model import AllowRule, OAuth2, Ordering, Route, ServiceAccountToken
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import resolved_document
 from chaski_operator.manifests.kinds import DEPLOYMENT, Object, new_object
@@ -43,6 +43,7 @@ GRACE_SECONDS = 15  # on top of the route's timeout: for deletes and for releasi
 RESOLVED_KEY = "resolved.yaml"
 ROUTE_FOLDER = "/etc/chaski/route"
 _SECRETS_FOLDER = "/etc/chaski/secrets"
+_TOKENS_FOLDER = f"{_SECRETS_FOLDER}/_tokens"  # a Secret's name has no underscore
 # Parts of the spec that no worker reads: a change of these does not roll the Pods.
 _NOT_FOR_WORKERS = ("autoscaling", "deletionPolicy", "producers", "workers")
 
@@ -122,6 +123,7 @@ def pod_template(worker: WorkerDeployment, resolved: ResolvedRoute, pods: Worker
         "volumes": [
             {"name": "route", "configMap": {"name": config_map_name(route.name)}},
             *(_secret_volume(name, optional) for name, optional in _secrets_for(worker, route).items()),
+            *(_token_volume(rule, token) for rule, token in _tokens_for(worker, route)),
             *ca_volumes(route.name, pods.common),
         ],
         "topologySpreadConstraints": [_spread(key, worker.labels) for key in ("kubernetes.io/hostname", _ZONE)],
@@ -145,12 +147,33 @@ def secrets_of(route: Route) -> dict[str, bool]:
     shared = [route.signing.secret_name] if route.signing and any(rule.signing is None for rule in route.allow) else []
     required = [*shared, *(rule.client_cert_secret_name for rule in route.allow)]
     optional = [rule.signing.secret_name for rule in route.allow if rule.signing is not None]
+    for rule in route.allow:
+        match rule.auth:
+            case OAuth2():
+                optional.append(rule.auth.secret_name)
+            case tuple():
+                optional += [header.secret_name for header in rule.auth]
     return {**dict.fromkeys(optional, True), **{name: False for name in required if name}}
 
 
 def _secrets_for(worker: WorkerDeployment, route: Route) -> dict[str, bool]:
     # The sweeper calls no target, and must run even where a Secret is missing.
     return {} if worker.stage == SWEEP else secrets_of(route)
+
+
+def _token_volume(rule: AllowRule, token: ServiceAccountToken) -> Object:
+    source = {"audience": token.audience, "expirationSeconds": token.expiration_seconds, "path": "token"}
+    return {"name": _token_name(rule), "projected": {"sources": [{"serviceAccountToken": source}]}}
+
+
+def _token_name(rule: AllowRule) -> str:
+    return "token-" + hashlib.sha256(rule.name.encode()).hexdigest()[:10]
+
+
+def _tokens_for(worker: WorkerDeployment, route: Route) -> list[tuple[AllowRule, ServiceAccountToken]]:
+    """The rules with a token of the workers' ServiceAccount, which the kubelet writes and renews."""
+    pairs = [(rule, rule.auth) for rule in route.allow if isinstance(rule.auth, ServiceAccountToken)]
+    return [] if worker.stage == SWEEP else pairs
 
 
 def _secret_volume(name: str, optional: bool) -> Object:
@@ -190,6 +213,10 @@ def _container(worker: WorkerDeployment, route: Route, pods: WorkerPodTemplate) 
             *(
                 {"name": _volume(name), "mountPath": f"{_SECRETS_FOLDER}/{name}", "readOnly": True}
                 for name in _secrets_for(worker, route)
+            ),
+            *(
+                {"name": _token_name(rule), "mountPath": f"{_TOKENS_FOLDER}/{rule.name}", "readOnly": True}
+                for rule, _ in _tokens_for(worker, route)
             ),
             *ca_mounts(pods.common),
         ],

@@ -244,6 +244,71 @@ AGAINST_RULES: tuple[Manifest, ...] = (
     with_url(
         "a line break in the URL", "https://a.example/a\nb", "the path holds a character that must be written as %XX"
     ),
+    *(
+        refused(
+            f"credentials: {name}",
+            {"spec.targets.allow.0": {"name": "a", "url": url, "auth": auth}},
+            (f"spec.targets.allow[0].auth{field}", message),
+        )
+        for name, url, auth, field, message in (
+            ("none", "https://a.example/", {}, "", "auth must have exactly one of headers, oauth2, ..."),
+            (
+                "two kinds",
+                "https://a.example/",
+                {"serviceAccountToken": {"audience": "a"}, "awsSigV4": {"service": "s3", "region": "eu-west-1"}},
+                "",
+                "auth must have exactly one of headers, oauth2, ...",
+            ),
+            (
+                "in the clear",
+                "http://a.example/",
+                {"serviceAccountToken": {"audience": "a"}},
+                "",
+                "credentials are not sent to http://a.example/ in the clear: use https, ...",
+            ),
+            (
+                "a token that ingest accepts",
+                "https://a.example/",
+                {"serviceAccountToken": {"audience": "chaski"}},
+                ".serviceAccountToken.audience",
+                "the target could use a token with this audience at ...",
+            ),
+            (
+                "a token that the API server accepts",
+                "https://a.example/",
+                {"serviceAccountToken": {"audience": "https://kubernetes.default.svc.cluster.local"}},
+                ".serviceAccountToken.audience",
+                "the target could use a token with this audience at ...",
+            ),
+            (
+                "a client secret in the clear",
+                "https://a.example/",
+                {"oauth2": {"tokenURL": "http://id.example/token", "secretName": "client"}},
+                ".oauth2.tokenURL",
+                "the token endpoint must be https; ...",
+            ),
+        )
+    ),
+    *(
+        refused(
+            f"the header {name} by a rule",
+            {
+                "spec.targets.allow.0": {
+                    "name": "a",
+                    "url": "https://a.example/",
+                    "auth": {"headers": [{"name": name, "secretName": "s", "key": "k"}]},
+                }
+            },
+            (
+                "spec.targets.allow[0].auth.headers[0].name",
+                f'"{name}" belongs to the connection or to Chaski, and can\'t be set',
+            ),
+        )
+        for name in (
+            *("Host", "content-length", "Transfer_Encoding", "TE", "Connection", "Keep-Alive", "Upgrade", "Expect"),
+            *("Trailer", "HTTP2-Settings", "Proxy-Authorization", "Accept-Encoding", "webhook_id", "Chaski-Id"),
+        )
+    ),
     refused(
         "certificates for plain HTTP",
         {"spec.targets.allow.0": {"name": "a", "url": "http://a.example/", "clientCertSecretName": "x"}},

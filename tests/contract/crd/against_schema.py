@@ -67,6 +67,26 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
         )
         for name in ("../other", "a/b", "..", ".keys", "Keys")
     ),
+    *(
+        refused(
+            f"a header from {secret!r}, key {key!r}",
+            {
+                "spec.targets.allow.0": {
+                    "name": "a",
+                    "url": "https://a.example/",
+                    "auth": {"headers": [{"name": "X-Key", "secretName": secret, "key": key}]},
+                }
+            },
+            (f"spec.targets.allow[0].auth.headers[0].{field}", f'"{wrong}" does not match the pattern...'),
+        )
+        for secret, key, field, wrong in (
+            ("../other", "k", "secretName", "../other"),
+            ("_tokens", "k", "secretName", "_tokens"),
+            ("s", "../k", "key", "../k"),
+            ("s", "a/b", "key", "a/b"),
+            ("s", "..data", "key", "..data"),
+        )
+    ),
     refused(
         "a signing scheme that does not exist",
         {"spec.signing": {"secretName": "keys", "scheme": "v2"}},

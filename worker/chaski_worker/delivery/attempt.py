@@ -4,7 +4,8 @@ One attempt crosses these parts in this order; each gets the same `AttemptContex
 
 1. `Attempts.make` reads the request from the message and lets the guard judge its URL: once, also for the slot, for holds and
    for the names of targets in logs and metrics.
-2. The middlewares, outermost first: tracing (`observability/tracing.py`), signing (`delivery/signing.py`).
+2. The middlewares, outermost first: tracing (`observability/tracing.py`), signing (`delivery/signing.py`),
+   credentials (`credentials/source.py`).
 3. `HttpDeliverer` writes the headers, and sends what the guard has judged.
 
 An attempt that a shortage of our own prevents is not charged to the message. Its lane waits in place, with its visibility
@@ -72,7 +73,9 @@ Handler = Callable[[AttemptContext], Awaitable[Outcome]]
 """Makes one HTTP request; its result is a value. Raises ShortageError where something of our own was short: not an attempt."""
 
 Middleware = Callable[[AttemptContext, Handler], Awaitable[Outcome]]
-"""Runs around each attempt: awaits the handler once, with the context or a copy that it has added to."""
+"""Runs around each attempt: awaits the handler once, with the context or a copy that it has added to.
+
+One that has renewed a credential awaits it a second time."""
 
 
 def own_headers(attempt: AttemptContext) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 
@@ -54,6 +54,7 @@ class HttpDeliverer:
         middlewares: run around each request, outermost first.
         on_refusal: called with the reason of every refused request, and of every refused address of a name that had
             another one.
+        on_close: awaited when the deliverer is closed.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class HttpDeliverer:
         clock: Clock,
         middlewares: Sequence[Middleware] = (),
         on_refusal: Callable[[RefusalReason], None] = _ignore,
+        on_close: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         self.deliver: Handler = self._deliver
         for middleware in reversed(middlewares):
@@ -72,9 +74,12 @@ class HttpDeliverer:
         self._deadlines = Deadlines(timeout_seconds)
         self._clock = clock
         self._on_refusal = on_refusal
+        self._on_close = on_close
 
     async def close(self) -> None:
         self._deadlines.close()
+        for close in self._on_close:
+            await close()
         await self._clients.close()
 
     async def _deliver(self, attempt: AttemptContext) -> Outcome:

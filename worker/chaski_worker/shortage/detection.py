@@ -22,7 +22,7 @@ class ShortageReason(StrEnum):
     PORTS = "ports"  # of this machine, to one address
     RESOLVER = "resolver"  # the system's: it failed, or has no name server
     CERTIFICATE = "certificate"  # the rule's own CA bundle or client certificate can't be used
-    CREDENTIALS = "credentials"  # the rule's own signing keys can't be used
+    CREDENTIALS = "credentials"  # the rule's own signing keys or credentials can't be used
 
 
 #: Errors that arise before anything is sent, so the target has no part in them. EADDRNOTAVAIL has two meanings, and is

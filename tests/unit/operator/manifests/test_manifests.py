@@ -7,7 +7,7 @@ import pytest
 from chaski_core.route.resolved import Generation
 from chaski_operator.manifests.manifests import desired_objects, oversize
 from chaski_operator.manifests.names import ROUTE_HASH, consumer_name, retry_name
-from chaski_operator.manifests.worker_pod import worker_deployments
+from chaski_operator.manifests.worker_pod import pod_template, sweeper_of, worker_deployments
 from chaski_operator.settings import PodSettings, ToolPods, WorkerPodTemplate
 from support.kube.expansion import environment_of
 from unit.operator.builders import resolved_of, route_of
@@ -180,6 +180,44 @@ def test_a_rules_signing_keys_are_mounted_where_needed_and_their_lack_stops_no_o
     assert mounted("x", others=[other]) == {"x": True}
 
 
+def _with_auth(name: str, **auth: Any) -> dict[str, Any]:
+    return {"name": name, "url": "https://a.example/", "auth": auth}
+
+
+@pytest.mark.promise(14)
+def test_the_secrets_and_tokens_of_credentials_are_mounted_into_workers_only() -> None:
+    """A missing one stops no other rule; the sweeper, which calls no target, has none."""
+    allow = [
+        _with_auth("headers", headers=[{"name": "X-Key", "secretName": "keys.crm", "key": "k"}]),
+        _with_auth("oauth2", oauth2={"tokenURL": "https://id.example/token", "secretName": "client"}),
+        _with_auth("token", serviceAccountToken={"audience": "crm"}),
+        _with_auth("longer", serviceAccountToken={"audience": "erp", "expirationSeconds": 7200}),
+        _with_auth("aws", awsSigV4={"service": "lambda", "region": "eu-central-1"}),
+    ]
+    (first, *_) = objects_of("Deployment", targets={"allow": allow})
+    pod = first["spec"]["template"]["spec"]
+    secrets = {v["secret"]["secretName"]: v["secret"].get("optional") for v in pod["volumes"] if "secret" in v}
+    assert secrets == {"keys.crm": True, "client": True}
+    tokens = [v["projected"]["sources"] for v in pod["volumes"] if "projected" in v]
+    assert tokens == [
+        [{"serviceAccountToken": {"audience": "crm", "expirationSeconds": 3600, "path": "token"}}],
+        [{"serviceAccountToken": {"audience": "erp", "expirationSeconds": 7200, "path": "token"}}],
+    ]
+    mounts = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+    assert sorted(mounts.values()) == [
+        "/etc/chaski/route",
+        "/etc/chaski/secrets/_tokens/longer",
+        "/etc/chaski/secrets/_tokens/token",
+        "/etc/chaski/secrets/client",
+        "/etc/chaski/secrets/keys.crm",
+    ]
+    assert set(mounts) == {each["name"] for each in pod["volumes"]}
+    assert pod["automountServiceAccountToken"] is False
+    resolved = resolved_of(route_of(targets={"allow": allow}))
+    swept = pod_template(sweeper_of(resolved), resolved, WorkerPodTemplate("i"))["spec"]
+    assert [each for each in swept["volumes"] if "secret" in each or "projected" in each] == []
+
+
 def test_pods_run_as_a_fixed_user_or_as_the_clusters() -> None:
     """OpenShift's restricted-v2 admits only ids of the namespace's range, so they can be left out; never the rest."""
 
@@ -282,7 +320,7 @@ def test_network_policy_is_created_on_request() -> None:
 
 
 def test_network_policy_allows_egress_to_the_ports_of_the_rules() -> None:
-    """Web ports always, for AWS; a canary's sink is an ordinary target."""
+    """And of their token endpoints. Web ports always, for AWS; a canary's sink is an ordinary target."""
     urls = [
         "http://chaski-canary.chaski-system.svc:8082/",
         "https://*.shop.example:8443/a/",
@@ -290,9 +328,11 @@ def test_network_policy_allows_egress_to_the_ports_of_the_rules() -> None:
         "https://a.example/",
     ]
     allow = [{"name": f"t{number}", "url": url} for number, url in enumerate(urls)]
+    oauth2 = {"tokenURL": "http://id.team.svc:9443/token", "secretName": "client", "cidrs": ["10.0.0.0/8"]}
+    allow.append(_with_auth("oauth2", oauth2=oauth2))
     (policy,) = objects_of("NetworkPolicy", WorkerPodTemplate("i", network_policy=True), targets={"allow": allow})
     (anywhere,) = [rule for rule in policy["spec"]["egress"] if {"namespaceSelector": {}} in rule.get("to", [])]
-    assert [each["port"] for each in anywhere["ports"]] == [80, 99, 443, 8082, 8443]
+    assert [each["port"] for each in anywhere["ports"]] == [80, 99, 443, 8082, 8443, 9443]
     blocks = [each["ipBlock"] for each in anywhere["to"] if "ipBlock" in each]
     assert {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]} in blocks
 
