@@ -8,11 +8,19 @@ from typing import Any
 
 from chaski_core.dead_letter import DeadLetter, DeadLetterKey, ReplayMark
 from chaski_core.message.envelope import Metadata, metadata_of, write_envelope
+from chaski_core.message.refused_headers import normalized
 from chaski_core.message.subject import group_id, replay_deduplication_id
+from chaski_core.message.target_url import TargetUrl, parse_url
 from chaski_core.ports import MAX_QUEUED_BYTES, OutgoingMessage
 from chaski_core.route.resolved import ResolvedRoute
 
 _ORIGIN = re.compile(r"[^:/?#]+://[^/?#]*")  # RFC 3986 appendix B; the rest is kept as written
+# Headers by which a client authenticates itself, as `normalized` writes them; they are not for another origin (as Fetch has it
+# for redirects: https://fetch.spec.whatwg.org/#http-redirect-fetch).
+_CREDENTIAL = re.compile(
+    r"authori[sz]ation|cookie|credential|passw(or)?d|secret|signature|assertion|(^|-)(auth|dpop|jwt|session)(-|$)"
+    r"|token|(api|access|subscription|functions|private|auth|shared)-?key|(^|-)key$|^x-amz-(date|security|content)"
+)
 REPLAY_FIELD = "replay"  # metadata field: the run that sent the message
 
 
@@ -154,8 +162,19 @@ def _rewritten(envelope: Mapping[str, Any], run: Run) -> dict[str, Any]:
     document = {**envelope, "metadata": {**(metadata if isinstance(metadata, dict) else {}), REPLAY_FIELD: run.id}}
     if run.to_url is not None:
         body = document["body"]
-        document["body"] = {**body, "url": rewritten_url(str(body.get("url", "")), run.to_url)}
+        before = str(body.get("url", ""))
+        document["body"] = {**body, "url": rewritten_url(before, run.to_url)}
+        headers = body.get("headers")
+        if isinstance(headers, dict) and not _is_same_origin(before, document["body"]["url"]):
+            document["body"]["headers"] = {
+                name: value for name, value in headers.items() if not _CREDENTIAL.search(normalized(name))
+            }
     return document
+
+
+def _is_same_origin(one: str, other: str) -> bool:
+    first, second = parse_url(one), parse_url(other)
+    return isinstance(first, TargetUrl) and isinstance(second, TargetUrl) and first.origin == second.origin
 
 
 def _order(dead_letter: DeadLetter, metadata: Metadata) -> int:

@@ -171,3 +171,50 @@ def test_a_message_can_be_sent_elsewhere(to_url: str, expected: str) -> None:
     """To one URL, or to another host with its own path and query; the dead letter keeps what it was."""
     assert rewritten_url("http://t0.example/a?b=1", to_url) == expected
     assert sent(dead_letter(), Run("run1", to_url=to_url)).body["url"] == expected
+
+
+CREDENTIALS = [
+    *("Authorization", "authorization", "Cookie", "Proxy-Authorization", "X-Api-Key", "X_API_KEY", "Api-Key", "apikey"),
+    *("X-Auth-Token", "Private-Token", "Ocp-Apim-Subscription-Key", "x-functions-key", "X-Hub-Signature-256", "DPoP"),
+    *(
+        "X-Amz-Security-Token",
+        "X-Amz-Date",
+        "X-Goog-Api-Key",
+        "X-Shared-Secret",
+        "CF-Access-Client-Secret",
+        "X-CSRF-Token",
+    ),
+]
+OTHERS = ["Content-Type", "Idempotency-Keyed", "X-Author", "X-Key-Figures", "X-Tenant", "traceparent", "Accept"]
+
+
+@pytest.mark.promise(14)
+@pytest.mark.parametrize(
+    ("to_url", "kept"),
+    [
+        ("http://t0.example", True),
+        ("http://T0.EXAMPLE:80/other", True),
+        ("https://t0.example", False),
+        ("http://t0.example:8080", False),
+        ("http://t1.example/x", False),
+    ],
+)
+def test_another_origin_gets_no_credentials_of_the_former_one(to_url: str, kept: bool) -> None:
+    """As browsers and curl do when a redirect leads to another origin; all other headers are sent."""
+    given = dead_letter()
+    assert given.envelope is not None
+    headers = dict.fromkeys((*CREDENTIALS, *OTHERS), "v")
+    document = {**given.envelope, "body": {"url": "http://t0.example/a?b=1", "headers": headers}}
+    envelope = sent(replace(given, envelope=document), Run("run1", to_url=to_url))
+    assert sorted(envelope.body["headers"]) == sorted([*OTHERS, *(CREDENTIALS if kept else ())])
+
+
+def test_without_another_url_a_replay_keeps_all_headers() -> None:
+    """The message is sent as it was accepted, also one whose headers are not an object."""
+    given = dead_letter()
+    assert given.envelope is not None
+    for headers in ({"Authorization": "v"}, ["x"], None):
+        document = {**given.envelope, "body": {"url": "http://t0.example/a", "headers": headers}}
+        assert sent(replace(given, envelope=document)).body["headers"] == headers
+        moved = sent(replace(given, envelope=document), Run("run1", to_url="http://t1.example"))
+        assert moved.body["headers"] == ({} if isinstance(headers, dict) else headers)
