@@ -11,7 +11,23 @@ from chaski_core.errors import InvalidRouteError
 from chaski_core.retry.breaker import BreakerRule, FailureShare
 from chaski_core.retry.policy import Ladder
 from chaski_core.route.loading import load_route, load_routes
-from chaski_core.route.model import AllowRule, Delivery, Ordering, Producer, QueueSpec, SubjectGroup, Suspend
+from chaski_core.route.model import (
+    AllowRule,
+    Auth,
+    AwsSigV4,
+    ClientAuthentication,
+    Delivery,
+    HeaderSecret,
+    OAuth2,
+    Ordering,
+    Producer,
+    QueueSpec,
+    ServiceAccountToken,
+    Signing,
+    SigningScheme,
+    SubjectGroup,
+    Suspend,
+)
 from contract.crd.making import base, changed
 
 _FOLDER = Path(__file__).parents[4] / "examples"
@@ -111,3 +127,46 @@ def test_using_a_route_does_not_load_the_validators() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("raw", "auth"),
+    [
+        (
+            {"headers": [{"name": "A", "secretName": "s", "key": "k"}, {"name": "B", "secretName": "t", "key": "l"}]},
+            (HeaderSecret("A", "s", "k"), HeaderSecret("B", "t", "l")),
+        ),
+        ({"oauth2": {"tokenURL": "https://i.example/t", "secretName": "s"}}, OAuth2("https://i.example/t", "s")),
+        (
+            {
+                "oauth2": {
+                    "tokenURL": "http://i.example/t",
+                    "secretName": "s",
+                    "scopes": ["a", "b"],
+                    "audience": "c",
+                    "clientAuthentication": "Post",
+                    "cidrs": ["10.0.0.0/8"],
+                }
+            },
+            OAuth2("http://i.example/t", "s", ("a", "b"), "c", ClientAuthentication.POST, ("10.0.0.0/8",)),
+        ),
+        ({"serviceAccountToken": {"audience": "a"}}, ServiceAccountToken("a", 3600)),
+        ({"serviceAccountToken": {"audience": "a", "expirationSeconds": 600}}, ServiceAccountToken("a", 600)),
+        ({"awsSigV4": {"service": "lambda", "region": "eu-west-1"}}, AwsSigV4("lambda", "eu-west-1")),
+    ],
+)
+def test_the_credentials_of_a_rule_become_values(raw: dict[str, object], auth: Auth) -> None:
+    """Of the kind that is given, with its defaults."""
+    rule = {"name": "a", "url": "https://a.example/", "auth": raw}
+    assert load_route(changed({"spec.targets.allow.0": rule})).allow[0].auth == auth
+
+
+def test_a_rule_has_its_own_signing_or_the_routes() -> None:
+    """The scheme is HMAC unless another one is given."""
+    rules = [
+        {"name": "a", "url": "https://a.example/", "signing": {"secretName": "own", "scheme": "v1a"}},
+        {"name": "b", "url": "https://b.example/"},
+    ]
+    route = load_route(changed({"spec.targets.allow": rules, "spec.signing": {"secretName": "keys"}}))
+    own, shared = Signing("own", SigningScheme.V1A), Signing("keys", SigningScheme.V1)
+    assert [route.signing_of(rule) for rule in route.allow] == [own, shared]
