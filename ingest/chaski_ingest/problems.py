@@ -91,6 +91,18 @@ def denied(status: int, detail: str, retry_after_seconds: int | None) -> Problem
     return Problem(status, *reasons[status], detail, retry_after_seconds=retry_after_seconds)
 
 
+def subject_denied(producer: str | None, route: str) -> Problem:
+    """The producer may not send messages of this subject."""
+    detail = f'{producer} may not send this subject: no pattern of its `subjects` in spec.producers of route "{route}" matches it'
+    return Problem(
+        403,
+        "subject-denied",
+        "Subject not allowed",
+        detail,
+        (FieldError("subject", "is not allowed for this producer"),),
+    )
+
+
 def suspended(key: str, retry_after_seconds: int) -> Problem:
     """The route's `suspend.ingest` is set."""
     detail = f'ingest of route "{key}" is suspended'

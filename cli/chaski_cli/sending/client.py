@@ -23,7 +23,7 @@ _STOP_SECONDS = 5.0  # how long a response is awaited after a signal to stop
 _WRONG_INPUT = frozenset({400, 404, 413, 415})
 _NEXT_STEPS = {
     401: "this route requires a token of a Kubernetes service account, or an API key: pass it with --ingest-header",
-    403: "add this producer to spec.producers of the route",
+    403: "add this producer, or a pattern of this subject, to spec.producers of the route",
     404: "check --route NAMESPACE/NAME against the routes that the ingest at --to serves",
 }
 _ROUTE = re.compile(r"[a-z0-9.-]+/[a-z0-9.-]+\Z")

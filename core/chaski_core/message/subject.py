@@ -6,6 +6,7 @@ Limits: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/AP
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 import mmh3
 
@@ -72,8 +73,16 @@ def partition(subject: str, partitions: int) -> int:
     return mmh3.hash(subject.encode(), signed=False) % partitions
 
 
+def matches_any(patterns: Iterable[str], subject: str) -> bool:
+    """Whether a subject matches one of the patterns."""
+    return any(matches_pattern(pattern, subject) for pattern in patterns)
+
+
 def matches_pattern(pattern: str, subject: str) -> bool:
-    """Whether a subject matches a queue's pattern, in which `*` matches any characters, or none."""
+    """Whether a subject matches a pattern of a queue or a producer, in which `*` matches any characters, or none.
+
+    Each part between two `*` is searched once, from the end of the part before: no choice is ever tried again.
+    """
     head, *rest = pattern.split("*")
     if not rest:
         return subject == pattern

@@ -35,6 +35,7 @@ class Authenticated:
 
     producer: str | None
     debit: Callable[[int], None] | None = None  # debits messages after the first; None: no rate limit
+    subjects: tuple[str, ...] = ()  # patterns of the subjects that the producer may send; empty: all
 
 
 class Authenticator(Protocol):
@@ -134,13 +135,13 @@ class ProducerAuthenticator:
 
     def _limited(self, route: Route, producer: Producer, name: str) -> Authenticated | Denied:
         if producer.rate_per_second is None:
-            return Authenticated(name)
+            return Authenticated(name, subjects=producer.subjects)
         bucket = self._limits.bucket(route.key, producer, producer.rate_per_second)
         wait = bucket.take(1)
         if wait > 0:
             detail = f"{name} is limited to {producer.rate_per_second} messages per second on this route"
             return Denied(429, detail, retry_after(wait))
-        return Authenticated(name, bucket.debit)
+        return Authenticated(name, bucket.debit, producer.subjects)
 
 
 def _credential(headers: Mapping[str, str]) -> str | Denied:
@@ -156,13 +157,13 @@ def _credential(headers: Mapping[str, str]) -> str | Denied:
 
 
 def _by_key(credential: str, route: Route) -> tuple[Producer, str] | None:
-    """The producer with that API key, and its name. Every key is compared, in constant time, also after a match."""
+    """The first producer with that API key, and its name. Every key is compared, in constant time, also after a match."""
     digest = hashlib.sha256(credential.encode("utf-8", "surrogatepass")).hexdigest()
     found = None
     for producer in route.producers:
         for key in producer.api_key_sha256:
             if hmac.compare_digest(key, digest):
-                found = producer
+                found = found or producer
     if found is None:
         return None
     if found.service_account is not None:

@@ -48,7 +48,9 @@ class RequestGate:
         if key is not None and (error := key_error(key)):
             return problems.invalid((FieldError("Idempotency-Key", error),))
         traceparent = valid_traceparent(headers.get("traceparent"))
-        origin = Origin(route.key, self._clock.now_ms(), authenticated.producer, traceparent, key)
+        origin = Origin(
+            route.key, self._clock.now_ms(), authenticated.producer, traceparent, key, authenticated.subjects
+        )
         return RequestContext(resolved, origin, authenticated.debit)
 
     async def not_ready(self, unserved: Unserved, headers: Mapping[str, str]) -> Problem:

@@ -29,7 +29,7 @@ _CHALLENGE = {"WWW-Authenticate": {"required": True, "description": "`Bearer`.",
 _PROBLEMS: dict[str, tuple[str, Document]] = {
     "400": ("The request or the message is not valid; `errors` lists every error.", {}),
     "401": ("Credentials are missing or not valid.", _CHALLENGE),
-    "403": ("The producer is not listed in the route; `detail` gives the reason.", {}),
+    "403": ("The producer is not listed in the route, or may not send this subject; `detail` gives the reason.", {}),
     "404": ("The route does not exist.", {}),
     "408": ("The body did not arrive in time.", {}),
     "413": ("The message, the body or the number of lines is above its limit.", {}),

@@ -12,12 +12,12 @@ from chaski_core.errors import FieldError
 from chaski_core.message.envelope import Metadata, add_metadata
 from chaski_core.message.http_rules import header_errors, method_errors
 from chaski_core.message.identity import deduplication_key, generate_label, is_label, label_from_key
-from chaski_core.message.subject import MAX_SUBJECT_CHARACTERS, first_deduplication_id, group_id
+from chaski_core.message.subject import MAX_SUBJECT_CHARACTERS, first_deduplication_id, group_id, matches_any
 from chaski_core.message.target_url import url_fault
 from chaski_core.ports import OutgoingMessage
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.values import message_value
-from chaski_ingest.problems import Problem, invalid, too_large
+from chaski_ingest.problems import Problem, invalid, subject_denied, too_large
 from chaski_ingest.settings import IngestSettings
 
 MAX_KEY_CHARACTERS = 255
@@ -34,6 +34,7 @@ class Origin:
     producer: str | None = None
     traceparent: str | None = None  # a valid one
     idempotency_key: str | None = None  # a valid one, see `key_error`
+    subjects: tuple[str, ...] = ()  # patterns of the subjects that the producer may send; empty: all
 
 
 @message_value
@@ -88,7 +89,13 @@ def validate(data: bytes, origin: Origin, random: bytes, settings: IngestSetting
     if oversize := _oversize(data, settings):
         return Rejection(oversize, subject)
     if errors := [*duplicates, *_subject_errors(document), *_id_errors(document), *_body_errors(document.get("body"))]:
-        return Rejection(invalid(tuple(errors)), subject)
+        problem: Problem | None = invalid(tuple(errors))
+    elif origin.subjects and not matches_any(origin.subjects, subject):
+        problem = subject_denied(origin.producer, origin.route)
+    else:
+        problem = None
+    if problem is not None:
+        return Rejection(problem, subject)
     label, key = _label_and_key(document, origin, random)
     queued = add_metadata(compact, Metadata(label, origin.route, origin.now_ms, origin.producer, origin.traceparent))
     if len(queued) > settings.max_queue_bytes:

@@ -194,6 +194,21 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
         ("spec.producers[0].apiKeySha256", "3 entries are more than 2..."),
     ),
     refused(
+        "a producer of no subjects",
+        {"spec.producers": [{"apiKeySha256": ["0" * 64], "subjects": []}]},
+        ("spec.producers[0].subjects", "0 entries are fewer than 1..."),
+    ),
+    refused(
+        "a producer of too many patterns",
+        {"spec.producers": [{"apiKeySha256": ["0" * 64], "subjects": [f"{n}_*" for n in range(33)]}]},
+        ("spec.producers[0].subjects", "33 entries are more than 32..."),
+    ),
+    refused(
+        "a producer's pattern that is too long",
+        {"spec.producers": [{"apiKeySha256": ["0" * 64], "subjects": ["*a" * 128 + "*"]}]},
+        ("spec.producers[0].subjects[0]", f'"{("*a" * 60)[:119]}… is longer than 256 characters'),
+    ),
+    refused(
         "a CA bundle that is none",
         {"spec.targets.allow.0.caBundle": "abc"},
         ("spec.targets.allow[0].caBundle", '"abc" does not match the pattern...'),

@@ -14,19 +14,21 @@ from chaski_ingest.auth.rate_limit import RateLimits
 from chaski_ingest.http.server import IngestServer
 from unit.ingest.fakes import Directory, FakeBackend, FakeClock, make_ingest, resolved
 
-KEY = "a key of thirty-two random bytes"
+KEY, BOUND_KEY = "a key of thirty-two random bytes", "the key of a producer of some subjects"
 LINE = b'{"subject":"s","body":{"url":"https://api.example/"}}'
 PATH = "/v1/routes/helpdesk/conversations/messages"
 
 
 class Scene:
-    """An ingest whose one producer may send two messages a second."""
+    """An ingest with two producers of two messages a second each, of which one may send some subjects only."""
 
     def __init__(self) -> None:
         self.clock, self.backend = FakeClock(), FakeBackend()
         digest = hashlib.sha256(KEY.encode()).hexdigest()
         made = resolved()
-        route = replace(made, route=replace(made.route, producers=(Producer(None, None, (digest,), 2),)))
+        bound = hashlib.sha256(BOUND_KEY.encode()).hexdigest()
+        producers = (Producer(None, None, (digest,), 2), Producer(None, None, (bound,), 2, ("a_*",)))
+        route = replace(made, route=replace(made.route, producers=producers))
         authenticator = ProducerAuthenticator(None, RateLimits(self.clock.monotonic))
         self.server = IngestServer(make_ingest(self.backend, routes=Directory(route), authenticator=authenticator))
         self.port = 0
@@ -59,6 +61,17 @@ async def test_an_unknown_producer_is_challenged(scene: Scene, key: str | None) 
         assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="chaski"')
         assert orjson.loads(body)["type"] == "urn:chaski:problem:unauthorized"
     assert scene.backend.queues == {}
+
+
+@pytest.mark.promise(14)
+async def test_a_producer_sends_only_the_subjects_that_are_its_own(scene: Scene) -> None:
+    """Another subject is answered 403 with a type of its own, and the message is not sent."""
+    status, headers, body = await scene.post(LINE, key=BOUND_KEY)
+    assert (status, headers["Content-Type"]) == (403, "application/problem+json")
+    problem = orjson.loads(body)
+    assert (problem["type"], problem["errors"][0]["field"]) == ("urn:chaski:problem:subject-denied", "subject")
+    assert scene.backend.queues == {}
+    assert (await scene.post(LINE.replace(b'"s"', b'"a_1"'), key=BOUND_KEY))[0] == 202
 
 
 async def test_a_batch_is_accepted_as_a_whole_and_debited_afterwards(scene: Scene) -> None:

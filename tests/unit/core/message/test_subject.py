@@ -133,6 +133,42 @@ def test_examples_of_patterns(pattern: str, subject: str, expected: bool) -> Non
     assert matches_pattern(pattern, subject) == expected
 
 
+class CountedText(str):
+    """A subject that counts the searches in it, and where each began."""
+
+    __slots__ = ("starts",)
+
+    def __init__(self, _: str) -> None:
+        self.starts: list[int] = []
+
+    def find(self, part: str, start: int = 0, /) -> int:  # type: ignore[override]  # the matcher's use only
+        self.starts.append(start)
+        return str.find(self, part, start)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "subject"),
+    [
+        ("*a" * 128, "a" * 512),
+        ("*a" * 127 + "*b", "a" * 512),
+        ("a*" * 127 + "a", "a" * 511 + "b"),
+        ("*" + "a*" * 127, "a" * 127),
+        ("*aab" * 64, "a" * 512),
+        ("*" * 256, "a" * 512),
+        ("*ab*ba" * 42, "ab" * 256),
+    ],
+    ids=["many matches", "no last part", "no tail", "few characters", "no part", "stars only", "overlaps"],
+)
+def test_a_pattern_takes_no_more_searches_than_it_has_parts(pattern: str, subject: str) -> None:
+    """Each begins behind the end of the one before, so no subject makes the matcher try a choice again (ReDoS)."""
+    counted = CountedText(subject)
+    matches_pattern(pattern, counted)
+    parts = pattern.split("*")[1:-1]
+    assert len(counted.starts) <= len(parts)
+    steps = zip(counted.starts, counted.starts[1:], parts, strict=False)
+    assert all(later >= start + len(part) for start, later, part in steps)
+
+
 HOPS = st.tuples(
     st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True),
     st.from_regex(r"[a-z][a-z0-9-]{0,44}", fullmatch=True),

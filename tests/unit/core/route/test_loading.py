@@ -86,6 +86,13 @@ def test_a_route_without_a_namespace_is_in_default() -> None:
     assert "namespace" not in document["metadata"]
 
 
+def test_a_producer_has_the_patterns_of_its_subjects() -> None:
+    """In the order in which they are declared; without the field every subject is its own."""
+    entry = {"namespace": "helpdesk", "serviceAccount": "channels"}
+    route = load_route(changed({"spec.producers": [{**entry, "subjects": ["b_*", "a"]}, entry]}))
+    assert [each.subjects for each in route.producers] == [("b_*", "a"), ()]
+
+
 def test_nulls_in_metadata_are_absent_fields() -> None:
     """Generators write them (`creationTimestamp: null`); a label without a value is empty text, as in Go's decoder."""
     text = """

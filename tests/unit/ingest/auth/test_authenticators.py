@@ -56,6 +56,19 @@ async def test_a_producer_of_the_route_is_admitted(credential: str, producer: st
     assert admitted.producer == producer
 
 
+@pytest.mark.parametrize("credential", [token(), "a key"])
+async def test_the_first_entry_of_a_producer_decides_its_subjects(credential: str) -> None:
+    """By token and by key alike; a later entry of the same producer widens nothing."""
+    key = (_sha256("a key"),)
+    entries = (
+        Producer("helpdesk", "channels", key, subjects=("a_*",)),
+        Producer("helpdesk", "channels", key, subjects=("*",)),
+    )
+    admitted = await authenticator().authenticate(bearer(credential), route(*entries))
+    assert isinstance(admitted, Authenticated)
+    assert admitted.subjects == ("a_*",)
+
+
 @pytest.mark.parametrize(
     ("headers", "status", "part"),
     [

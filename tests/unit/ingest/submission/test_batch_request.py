@@ -34,13 +34,19 @@ def line(subject: str, **more: object) -> bytes:
 
 
 async def submit(
-    body: bytes, backend: FakeBackend | None = None, metrics: MetricsRegistry | None = None, key: str | None = None
+    body: bytes,
+    backend: FakeBackend | None = None,
+    metrics: MetricsRegistry | None = None,
+    key: str | None = None,
+    subjects: tuple[str, ...] = (),
 ) -> list[dict[str, Any]]:
     """The results of a batch."""
     settings = IngestSettings()
     counted = IngestMetrics(metrics or MetricsRegistry())
     service = SubmissionService(backend or FakeBackend(), counted, settings, lambda n: b"z" * n, lambda: 0.0)  # type: ignore[arg-type]  # the fake has the methods that ingest calls
-    context = RequestContext(resolved(), Origin("helpdesk/conversations", NOW, idempotency_key=key))
+    context = RequestContext(
+        resolved(), Origin("helpdesk/conversations", NOW, "p", idempotency_key=key, subjects=subjects)
+    )
     answer = await BatchRequest(service, context, settings, lambda: False).run(body)
     assert isinstance(answer, bytes)
     assert answer.endswith(b"\n")
@@ -69,6 +75,18 @@ async def test_an_invalid_line_lists_all_its_errors_and_others_are_accepted() ->
     assert [result["status"] for result in results] == [400, 202, 400]
     assert set(results[0]) == {"line", "status", "title", "detail", "errors"}
     assert [error["field"] for error in results[0]["errors"]] == ["id", "body"]
+
+
+@pytest.mark.promise(14)
+async def test_each_line_is_judged_by_its_own_subject() -> None:
+    """A producer's denied lines are answered 403 and block no line of another subject."""
+    backend = FakeBackend()
+    body = b"\n".join([line("a_1"), line("b_1"), line("a_2"), line("b_1"), line("a_1")])
+    results = await submit(body, backend, subjects=("a_*",))
+    assert [result["status"] for result in results] == [202, 403, 202, 403, 202]
+    assert results[1]["title"] == "Subject not allowed"
+    taken = [message for queue in backend.queues.values() for message in queue.taken]
+    assert sorted(subject_of(message) for message in taken) == ["a_1", "a_1", "a_2"]
 
 
 async def test_blank_lines_get_no_result_but_count() -> None:

@@ -55,6 +55,29 @@ def deduplication(document: dict[str, Any], origin: Origin = ORIGIN) -> str:
     return accepted(document, origin).message.deduplication_id
 
 
+SOME_SUBJECTS = Origin("helpdesk/conversations", NOW, "shop/orders", subjects=("order_*", "exact"))
+
+
+@pytest.mark.parametrize("subject", ["order_", "order_7", "exact"])
+def test_a_producer_may_send_the_subjects_of_its_patterns(subject: str) -> None:
+    """One match is enough."""
+    assert accepted(MESSAGE | {"subject": subject}, SOME_SUBJECTS).subject == subject
+
+
+@pytest.mark.promise(14)
+@pytest.mark.parametrize("subject", ["pc_send_88_519", "Order_7", "xorder_7", "exactly", "\uff4frder_7", "órder_7"])
+def test_a_producer_may_send_no_other_subject(subject: str) -> None:
+    """Subjects are compared by code points, without folding; the response names the route, not its patterns."""
+    result = validate(json_codec.dumps(MESSAGE | {"subject": subject}), SOME_SUBJECTS, RANDOM, LIMITS)
+    assert isinstance(result, Rejection)
+    assert result.subject == subject
+    assert (result.problem.status, result.problem.reason) == (403, "subject-denied")
+    assert [each.field for each in result.problem.errors] == ["subject"]
+    for part in ("shop/orders", '"helpdesk/conversations"', "spec.producers"):
+        assert part in result.problem.detail
+    assert "order_*" not in str(result.problem)
+
+
 IDENTIFIED = MESSAGE | {"id": "invoice-4711"}
 BILLING = Origin("helpdesk/conversations", NOW, "billing")
 OTHER = Origin("helpdesk/conversations", NOW, "other")
