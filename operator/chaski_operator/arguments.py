@@ -89,6 +89,13 @@ class Arguments:
             "Remove what others add to the workers' Deployments, such as containers; otherwise it is only reported.",
         ),
     ] = False
+    producers_required: Annotated[
+        bool,
+        _option(
+            "--producers-required/--no-producers-required",
+            "A route without spec.producers is not ready. Not required where ingest runs with --auth none, or not at all.",
+        ),
+    ] = True
     tools_image: Annotated[
         str,
         _option("--tools-image", "Image with the command chaski, for replays; without it ChaskiReplays stay pending."),
@@ -214,6 +221,7 @@ def settings_of(
         given.installation,
         _intervals(given),
         remove_additions=given.remove_additions,
+        producers_required=given.producers_required,
         tools=tools if given.tools_image else None,
     )
 

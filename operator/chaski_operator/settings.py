@@ -146,5 +146,8 @@ class OperatorSettings:
     #: Removes what others add to the workers' Deployments; otherwise it is reported. The marks of known tools stay.
     remove_additions: bool = False
 
+    #: Ingest admits only the producers that a route declares, so a route without any is not ready.
+    producers_required: bool = True
+
     #: Pods of replays; None: ChaskiReplays stay pending, with the reason in their status.
     tools: ToolPods | None = None

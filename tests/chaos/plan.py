@@ -63,6 +63,7 @@ def simple_spec(policy: str = "Delete") -> dict[str, Any]:
         "queues": [{"name": "messages"}],
         "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
         "retry": {"rungs": [], "ladders": []},
+        "producers": [{"namespace": "shop", "serviceAccount": "orders"}],
         "deletionPolicy": policy,
     }
 

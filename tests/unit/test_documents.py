@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from chaski_operator.manifests.names import config_map_name
 from chaski_operator.manifests.worker_pod import RESOLVED_KEY
@@ -44,6 +45,20 @@ def test_the_runbooks_describe_how_to_get_the_route_that_their_commands_read() -
     commands = re.findall(r"chaski (?:dead-letters (?:list|replay|discard)|ledger|trace) [^`\n]*", text)
     assert len(commands) >= 4
     assert [command for command in commands if "--route resolved.yaml" not in command] == []
+
+
+def test_every_route_that_a_document_shows_has_producers() -> None:
+    """Applied to a cluster as it is, a route without any is not ready."""
+    chart = yaml.safe_load((ROOT / "charts" / "chaski" / "Chart.yaml").read_text(encoding="utf-8"))
+    texts = [(path.name, path.read_text(encoding="utf-8")) for path in sorted((ROOT / "examples").glob("*.yaml"))]
+    texts += [("crdsExamples", yaml.safe_dump_all(yaml.safe_load(chart["annotations"]["artifacthub.io/crdsExamples"])))]
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+        texts += [(page.name, block) for block in blocks if "kind: ChaskiRoute" in block]
+    shown = [(name, document) for name, text in texts for document in yaml.safe_load_all(text)]
+    routes = [(name, document["spec"]) for name, document in shown if document["kind"] == "ChaskiRoute"]
+    assert len(routes) >= 8
+    assert [name for name, spec in routes if not spec.get("producers")] == []
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)

@@ -34,6 +34,9 @@
 {{- if .Values.operator.removeAdditions }}
 - --remove-additions
 {{- end }}
+{{- if or (not .Values.ingest.enabled) (eq .Values.ingest.auth "none") }}
+- --no-producers-required
+{{- end }}
 - --lease-name={{ include "chaski.fullname" . }}-operator
 - --log-level={{ .Values.operator.logLevel }}
 {{- end -}}

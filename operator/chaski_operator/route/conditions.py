@@ -8,21 +8,22 @@ from chaski_core.route.model import Route, SigningScheme, rule_host
 from chaski_operator.kube.apply import ForeignObjectError
 from chaski_operator.kube.status import Condition, condition_false, condition_true, condition_unknown, reason_text
 from chaski_operator.pods.failures import first_failure
+from chaski_operator.policies.hold import ACCEPTED, POLICIES_UNKNOWN, POLICY_DENIED
 from chaski_operator.route.aws_resources import ProvisionResult
 from chaski_operator.route.observation import RouteObservation
 from chaski_runtime.kube.client import KubeRefusedError
 
 READY = "Ready"
-ACCEPTED = "Accepted"
 QUEUES_READY = "QueuesReady"
 TABLES_READY = "TablesReady"
 WORKERS_AVAILABLE = "WorkersAvailable"
+PRODUCERS_DECLARED = "ProducersDeclared"
 SUSPENDED = "Suspended"
 DRIFTED = "Drifted"
 BACKLOG_LIMIT = "BacklogLimit"
 SIGNING_SHARED = "SigningShared"
-# What delivery requires, in the order of dependence: Ready takes its reason from the first that is not True.
-NEEDED = (ACCEPTED, QUEUES_READY, TABLES_READY, WORKERS_AVAILABLE)
+# What a route requires, in the order of dependence: Ready takes its reason from the first that is not True.
+NEEDED = (ACCEPTED, QUEUES_READY, TABLES_READY, WORKERS_AVAILABLE, PRODUCERS_DECLARED)
 OWN = (READY, *NEEDED, SUSPENDED, DRIFTED, BACKLOG_LIMIT, SIGNING_SHARED)  # the autoscaler writes its own conditions
 
 NEAR_LIMIT = 96_000  # messages in one queue: 80 % of those among which SQS finds deliverable message groups
@@ -34,16 +35,22 @@ _REASONS = {
 _NEEDS_A_HUMAN_SECONDS = 60.0  # a retry-after this long means that the failure needs a human
 
 
-def conditions_for(observation: RouteObservation) -> list[Condition]:
-    """All of the reconciler's conditions except Ready, which `ready` derives from them."""
+def conditions_for(observation: RouteObservation, *, producers_required: bool = True) -> list[Condition]:
+    """All of the reconciler's conditions except Ready, which `ready` derives from them.
+
+    `producers_required`: ingest admits only the producers that a route declares.
+    """
     if observation.route is None:
         errors = "; ".join(str(error) for error in observation.errors)
         others = (condition_unknown(each) for each in OWN if each not in (READY, ACCEPTED))
         return [condition_false(ACCEPTED, "InvalidSpec", errors), *others]
+    if observation.denied or observation.undecided:
+        return _by_policies(observation)
     return [
         condition_true(ACCEPTED, "Valid"),
         *aws_conditions(observation.provisioned, observation.aws_error),
         _workers(observation),
+        _producers(observation.route, required=producers_required),
         _suspended(observation.route),
         _drifted(observation),
         _backlog(observation.provisioned),
@@ -51,8 +58,23 @@ def conditions_for(observation: RouteObservation) -> list[Condition]:
     ]
 
 
+def _by_policies(observation: RouteObservation) -> list[Condition]:
+    """Of a route that policies deny, or that can't be judged: its queues and table are not checked."""
+    if observation.denied:
+        accepted = condition_false(ACCEPTED, POLICY_DENIED, "; ".join(map(str, observation.denied)))
+    else:
+        reason = "the policies can't be read, and this spec was not accepted before; see the operator's log"
+        accepted = condition_unknown(ACCEPTED, POLICIES_UNKNOWN, reason)
+    found = {ACCEPTED: accepted}
+    if observation.held is not None:
+        message = "a policy denies the route: no messages are accepted or attempted; they stay in their queues"
+        found[SUSPENDED] = condition_true(SUSPENDED, "SuspendedByPolicy", message)
+        found[WORKERS_AVAILABLE] = _workers(observation)
+    return [found.get(each, condition_unknown(each)) for each in OWN if each != READY]
+
+
 def ready(conditions: Sequence[Condition]) -> Condition:
-    """Ready: True if everything that delivery requires is; else with the reason of the first that is not."""
+    """Ready: True if everything that the route requires is; else with the reason of the first that is not."""
     by_type = {each.type: each for each in conditions}
     for type_ in NEEDED:
         condition = by_type.get(type_, condition_unknown(type_))
@@ -200,6 +222,20 @@ def _signing_shared(route: Route) -> Condition:
     return condition_true(
         SIGNING_SHARED, "KeyOfSeveralHosts", f"each can forge requests to the others: {named}. {remedy}"
     )
+
+
+def _producers(route: Route, *, required: bool) -> Condition:
+    if route.producers:
+        return condition_true(PRODUCERS_DECLARED, "Declared")
+    if not required:
+        return condition_true(PRODUCERS_DECLARED, "NotRequired", "ingest accepts messages of every client")
+    if route.suspend.ingest:
+        return condition_true(PRODUCERS_DECLARED, "IngestSuspended", "spec.suspend.ingest: no producer is needed")
+    message = (
+        "spec.producers is empty, so ingest denies every request; list the clients that may send, or set"
+        " spec.suspend.ingest if messages are put on SQS directly"
+    )
+    return condition_false(PRODUCERS_DECLARED, "NoProducers", message)
 
 
 def _suspended(route: Route) -> Condition:

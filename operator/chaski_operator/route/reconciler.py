@@ -285,7 +285,8 @@ class Reconciler:
         """Writes the status if it differs, logs and posts the events."""
         known: dict[str, Any] = document.get("status") or {}
         now = rfc3339(self._clock.now_ms() / 1000)
-        status = status_of(observation, document["metadata"]["generation"], known, now)
+        required = self._settings.producers_required
+        status = status_of(observation, document["metadata"]["generation"], known, now, producers_required=required)
         events = events_for(known.get("conditions") or (), status["conditions"], observation)
         if not is_current(status, known):
             await self._write_status(key, document["metadata"]["uid"], status)

@@ -14,7 +14,14 @@ from chaski_operator.route.observation import RouteObservation
 ACTIVE, DRAINING = "Active", "Draining"
 
 
-def status_of(observation: RouteObservation, generation: int, known: Mapping[str, Any], now: str) -> Status:
+def status_of(
+    observation: RouteObservation,
+    generation: int,
+    known: Mapping[str, Any],
+    now: str,
+    *,
+    producers_required: bool = True,
+) -> Status:
     """The status; the autoscaler applies its own fields beside it.
 
     Args:
@@ -22,8 +29,9 @@ def status_of(observation: RouteObservation, generation: int, known: Mapping[str
         generation: `metadata.generation` of the route.
         known: the status so far; what is unknown now stays as it was.
         now: RFC 3339, seconds.
+        producers_required: ingest admits only the producers that a route declares.
     """
-    conditions = conditions_for(observation)
+    conditions = conditions_for(observation, producers_required=producers_required)
     status: Status = {
         "observedGeneration": generation,
         "conditions": status_conditions(

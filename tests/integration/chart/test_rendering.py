@@ -400,17 +400,27 @@ def test_an_argument_is_passed_on_as_it_is() -> None:
     assert "--worker-env=TOKEN=a$$b$(HOSTNAME)$" in [expand(each, {"HOSTNAME": "h"}) for each in container["args"]]
 
 
+def operator_arguments(values: dict[str, Any]) -> list[str]:
+    """The command line of the operator."""
+    deployments = of_kind(render(values), "Deployment")
+    operator = next(each for each in deployments if each["metadata"]["name"] == "chaski-operator")
+    args: list[str] = operator["spec"]["template"]["spec"]["containers"][0]["args"]
+    return args
+
+
+@pytest.mark.parametrize(
+    ("ingest", "required"),
+    [({}, True), ({"auth": "keys"}, True), ({"auth": "none"}, False), ({"enabled": False}, False)],
+)
+def test_producers_are_required_where_ingest_authenticates_them(ingest: dict[str, Any], required: bool) -> None:
+    """Elsewhere a route without producers is ready: any client may send, or none by this release."""
+    assert ("--no-producers-required" not in operator_arguments({"ingest": ingest})) == required
+
+
 def test_additions_to_workers_are_removed_only_on_request() -> None:
     """The operator has the right to either way, for orphans."""
-
-    def arguments(values: dict[str, Any]) -> list[str]:
-        deployments = of_kind(render(values), "Deployment")
-        operator = next(each for each in deployments if each["metadata"]["name"] == "chaski-operator")
-        args: list[str] = operator["spec"]["template"]["spec"]["containers"][0]["args"]
-        return args
-
-    assert "--remove-additions" not in arguments({})
-    assert "--remove-additions" in arguments({"operator": {"removeAdditions": True}})
+    assert "--remove-additions" not in operator_arguments({})
+    assert "--remove-additions" in operator_arguments({"operator": {"removeAdditions": True}})
     (rule,) = [each for each in rules(render()) if each["resources"] == ["deployments"]]
     assert "update" in rule["verbs"]
 

@@ -168,3 +168,15 @@ def test_restarted_operator_catches_up(route: OperatedRoute, namespace: str) -> 
     deployment = route.op.kube.get("deployment", "chaski-orders-messages", "-n", namespace)
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 92
     assert len(deleted.queues()) == 1  # Retain
+
+
+def test_a_route_without_producers_is_not_ready_until_it_has_some(route: OperatedRoute) -> None:
+    """With a message and an event that name the field; its Pods and queues are not touched."""
+    before = hashes(route)
+    route.apply(producers=[])
+    assert "spec.producers is empty" in route.await_condition("Ready", "False", "NoProducers")["message"]
+    assert route.condition("QueuesReady")["status"] == route.condition("WorkersAvailable")["status"] == "True"
+    until(lambda: "NoProducers" in route.events(), "no event")
+    assert hashes(route) == before
+    route.apply()
+    route.ready()

@@ -30,6 +30,7 @@ def route(name: str, namespace: str) -> dict[str, Any]:
             "ordering": "Strict",
             "queues": [{"name": "messages"}],
             "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
+            "producers": [{"namespace": "shop", "serviceAccount": "orders"}],
         },
     }
 

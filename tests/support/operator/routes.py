@@ -17,6 +17,7 @@ def route(namespace: str, name: str = NAME, **spec: Any) -> dict[str, Any]:
         "queues": [{"name": "messages"}],
         "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
         "retry": {"rungs": [], "ladders": []},
+        "producers": [{"namespace": "shop", "serviceAccount": "orders"}],
     }
     return {
         "apiVersion": "chaski.dev/v1alpha1",

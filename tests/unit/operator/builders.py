@@ -21,6 +21,7 @@ def route_of(name: str = "orders", **spec: Any) -> Route:
     whole: dict[str, Any] = {
         "queues": [{"name": "messages", "partitions": 2}],
         "targets": {"allow": [{"name": "t", "url": "https://t.example/"}]},
+        "producers": [{"namespace": "shop", "serviceAccount": "orders"}],
     }
     return load_route(
         {

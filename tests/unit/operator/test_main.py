@@ -36,6 +36,7 @@ def test_defaults_match_the_documentation() -> None:
     assert (made.lease.renew_seconds, made.lease.call_seconds, made.lease.deadline_seconds) == (2, 3, 10)
     assert made.workers.environment == {}
     assert not made.remove_additions
+    assert made.producers_required
 
 
 def test_a_shorter_lease_is_given_up_and_renewed_sooner() -> None:
@@ -54,6 +55,7 @@ def test_environment_sets_flags_and_a_flag_takes_precedence() -> None:
         "CHASKI_OPERATOR_SCALE_DOWN_WINDOW_SECONDS": "20",
         "CHASKI_OPERATOR_WORKER_NETWORK_POLICY": "true",
         "CHASKI_OPERATOR_REMOVE_ADDITIONS": "true",
+        "CHASKI_OPERATOR_PRODUCERS_REQUIRED": "false",
     }
     made = settings(**environment)
     assert (made.workers.image, made.namespaces, made.intervals.resync_seconds) == ("i:1", ("a", "b"), 60)
@@ -61,6 +63,7 @@ def test_environment_sets_flags_and_a_flag_takes_precedence() -> None:
     assert made.intervals.down_window_seconds == 20
     assert made.workers.network_policy
     assert made.remove_additions
+    assert not made.producers_required
     made = settings("--namespace", "c", "--namespace", "d", "--worker-image", "i:2", **environment)
     assert (made.workers.image, made.namespaces) == ("i:2", ("c", "d"))
 

@@ -22,9 +22,9 @@ ALL = [condition_true(each, "Good") for each in NEEDED]
     [
         (ALL, "True", "Ready"),
         ([*ALL[:1], condition_false("QueuesReady", "AccessDenied", "no"), *ALL[2:]], "False", "AccessDenied"),
-        ([*ALL[:2], condition_unknown("TablesReady", "Throttled"), ALL[3]], "Unknown", "Throttled"),
+        ([*ALL[:2], condition_unknown("TablesReady", "Throttled"), *ALL[3:]], "Unknown", "Throttled"),
         (
-            [ALL[0], condition_false("QueuesReady", "1st"), condition_false("TablesReady", "2nd"), ALL[3]],
+            [ALL[0], condition_false("QueuesReady", "1st"), condition_false("TablesReady", "2nd"), *ALL[3:]],
             "False",
             "1st",
         ),
@@ -104,6 +104,30 @@ def test_invalid_route_has_all_other_conditions_unknown() -> None:
     assert {each.status for each in others} == {"Unknown"}
     assert (accepted.type, accepted.status, accepted.reason) == ("Accepted", "False", "InvalidSpec")
     assert "spec.queues: is missing" in accepted.message
+
+
+@pytest.mark.parametrize(
+    ("spec", "required", "status", "reason"),
+    [
+        ({"producers": []}, True, "False", "NoProducers"),
+        ({}, True, "True", "Declared"),
+        ({"producers": []}, False, "True", "NotRequired"),
+        ({"producers": [], "suspend": {"ingest": True}}, True, "True", "IngestSuspended"),
+        ({"producers": [], "suspend": {"delivery": True}}, True, "False", "NoProducers"),
+    ],
+)
+def test_route_that_no_client_may_send_to_is_not_ready(
+    spec: dict[str, Any], required: bool, status: str, reason: str
+) -> None:
+    """Its message names the field; where clients need no credentials, or ingest is suspended, none is needed."""
+    observation = RouteObservation(route=route_of(**spec))
+    conditions = conditions_for(observation, producers_required=required)
+    (found,) = (each for each in conditions if each.type == "ProducersDeclared")
+    assert (found.status, found.reason) == (status, reason)
+    others = [condition_true(each, "Good") for each in NEEDED if each != found.type]
+    summary = ready([*others, found])
+    assert (summary.status, summary.reason) == (status, "Ready" if found.is_true else reason)
+    assert found.is_true or "spec.producers is empty" in summary.message
 
 
 def test_reasons_are_valid_for_a_condition() -> None:

@@ -1,6 +1,7 @@
 """The reconciler's part of a route's status."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from chaski_core.route.default_retry import default_retry
 from chaski_core.route.model import Ordering
 from chaski_core.route.resolved import Generation
 from chaski_operator.route.aws_resources import ProvisionResult
+from chaski_operator.route.events import events_for
 from chaski_operator.route.observation import RouteObservation
 from chaski_operator.route.status import is_current, rows_of, status_of
 from unit.operator.builders import deployment, provision_error, resolved_of, route_of
@@ -70,6 +72,17 @@ def test_status_is_of_the_observation() -> None:
     assert made["conditions"][0]["status"] == "True"
     assert made["resolved"]["observedGeneration"] == 7
     assert made["resolved"]["retry"] == default_retry(Ordering.RELAXED)
+
+
+def test_missing_producers_are_reported_once_by_an_event() -> None:
+    """As a warning with the reason of the condition; messages are delivered all the same, so the rest of the status stays."""
+    observation = replace(OBSERVATION, route=route_of(producers=[]))
+    closed = status(observation=observation)
+    assert (closed["conditions"][0]["status"], closed["conditions"][0]["reason"]) == ("False", "NoProducers")
+    assert closed["resolved"]["observedGeneration"] == 7
+    (event,) = (each for each in events_for((), closed["conditions"], observation) if each.reason == "NoProducers")
+    assert (event.type, "spec.producers is empty" in event.message) == ("Warning", True)
+    assert events_for(closed["conditions"], closed["conditions"], observation) == []
 
 
 def test_unknown_values_are_kept() -> None:
