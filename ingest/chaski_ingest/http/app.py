@@ -15,6 +15,7 @@ from chaski_core.values import message_value
 from chaski_ingest import problems
 from chaski_ingest.auth.authenticators import Authenticator
 from chaski_ingest.http import openapi
+from chaski_ingest.http.connection_limit import max_open_connections
 from chaski_ingest.http.gate import RequestGate
 from chaski_ingest.http.request import CONTINUE, JSON, NDJSON, Request, bodies_full
 from chaski_ingest.http.responses import SERVER, Response, problem_response
@@ -33,7 +34,6 @@ BATCH = "batch"
 
 _PREFIX = ["", "v1", "routes"]
 _KINDS = {"messages": SINGLE, "messages:batch": BATCH}
-_UNLIMITED = 1_000_000_000  # bodies are limited by their bytes
 _JSON_HEADERS = (("Content-Type", JSON), SERVER)
 _NDJSON_HEADERS = (("Content-Type", NDJSON), SERVER)
 _OTHER = "other"
@@ -96,7 +96,7 @@ class Ingest:
         self._tracing = tracing
         self._metrics = metrics
         self._clock = clock
-        self._bodies = Capacity(_UNLIMITED, settings.max_body_bytes)
+        self._bodies = Capacity(max_open_connections(settings.max_connections), settings.max_body_bytes)
 
     async def respond(self, request: Request) -> Response:
         """Responds to a request to a route's endpoint, and with 404 to any other; never raises."""

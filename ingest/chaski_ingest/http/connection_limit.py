@@ -1,6 +1,9 @@
 """The limit of open connections, the choice of the one to close, and the limit of bytes of incomplete heads."""
 
+import resource
 from typing import Protocol
+
+_OTHER_DESCRIPTORS = 256  # connections to AWS and the API server, files, and a burst of accepts
 
 
 class Closable(Protocol):
@@ -13,6 +16,12 @@ class Closable(Protocol):
     def force_close(self) -> None:
         """Closes it now."""
         ...
+
+
+def max_open_connections(most: int) -> int:
+    """The limit of open connections: `most`, or fewer where the process may not have as many descriptors."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if soft == resource.RLIM_INFINITY else max(1, min(most, soft - _OTHER_DESCRIPTORS))
 
 
 class ConnectionLimiter:

@@ -152,7 +152,7 @@ class Request:
         if self.complete:
             data = self._take()
             return data if len(data) <= limit else problems.body_too_large(limit)
-        if not reservation.fits(declared or 0):
+        if not reservation.fits(declared or 0) or not reservation.grow(0):  # counted while its body arrives
             return bodies_full(settings)
         if self.awaits_continue:
             self.expectation = ""
@@ -240,9 +240,10 @@ def _shown(value: str) -> str:
 
 
 def bodies_full(settings: IngestSettings) -> Problem:
-    """The problem of a body beyond the limit of all bodies held, or beyond its producer's share of it."""
+    """The problem of a body beyond a limit of all bodies, or beyond the share of its producer or namespace."""
     return problems.overloaded(
-        "this server holds too many bytes of request bodies, of this producer or of all", settings.retry_after_seconds
+        "this server holds too many incomplete requests or bytes of bodies, of this producer, its namespace, or all",
+        settings.retry_after_seconds,
     )
 
 

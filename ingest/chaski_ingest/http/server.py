@@ -1,20 +1,18 @@
 """The HTTP server of ingest, from start to drain, and its TLS certificate."""
 
 import asyncio
-import resource
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from chaski_ingest.http.app import Ingest
 from chaski_ingest.http.connection import Connection, Shared
-from chaski_ingest.http.connection_limit import ConnectionLimiter
+from chaski_ingest.http.connection_limit import ConnectionLimiter, max_open_connections
 from chaski_ingest.http.request import Request
 from chaski_ingest.http.responses import SERVER, Response
 from chaski_runtime.process.file_reloader import Contents, ReloadedFiles
 from chaski_runtime.process.http_server import Check, listening_sockets
 
-_OTHER_DESCRIPTORS = 256  # connections to AWS and the API server, files, and a burst of accepts
 _BACKLOG = 4_096  # connections that the kernel queues while the loop is busy; beyond it clients retry after a second
 _CERTIFICATE_CHECK_SECONDS = 5.0
 _TEXT_HEADERS = (("Content-Type", "text/plain; charset=utf-8"), SERVER)
@@ -90,12 +88,6 @@ class IngestServer:
             return await self._ingest.respond(request)
         reason = probe()
         return Response(200 if reason is None else 503, f"{reason or 'ok'}\n".encode(), _TEXT_HEADERS)
-
-
-def max_open_connections(most: int) -> int:
-    """The limit of open connections: `most`, or fewer where the process may not have as many descriptors."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return most if soft == resource.RLIM_INFINITY else max(1, min(most, soft - _OTHER_DESCRIPTORS))
 
 
 class ServerCertificate:

@@ -9,7 +9,7 @@ line in flight, and the next is sent only after the acknowledgement. Subjects ar
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from chaski_core import json_codec
@@ -17,6 +17,7 @@ from chaski_core.ports import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, OutgoingMessag
 from chaski_ingest import problems
 from chaski_ingest.problems import Problem
 from chaski_ingest.settings import IngestSettings
+from chaski_ingest.submission.capacity import UNNAMED, Holder
 from chaski_ingest.submission.queue_batching import Batcher, NotSent, Result, entry_size
 from chaski_ingest.submission.service import AcceptedMessage, SubmissionService
 from chaski_ingest.submission.submission import BYTE_ORDER_MARK, Rejection, RequestContext
@@ -174,7 +175,7 @@ class OrderedSend:
     """The sending of one batch request's lines, in the order of each subject."""
 
     def __init__(
-        self, batcher: Batcher, lines: Iterable[Line], expired: Callable[[], bool], holder: Hashable = None
+        self, batcher: Batcher, lines: Iterable[Line], expired: Callable[[], bool], holder: Holder = UNNAMED
     ) -> None:
         """Groups the lines by subject.
 

@@ -8,7 +8,7 @@ queue may have accepted a later message of the same subject in the meantime.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
@@ -16,7 +16,7 @@ from chaski_core.ports import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, Backend, Faile
 from chaski_core.values import message_value
 from chaski_ingest.metrics import BufferReading
 from chaski_ingest.settings import SendingSettings
-from chaski_ingest.submission.capacity import Capacity
+from chaski_ingest.submission.capacity import UNNAMED, Capacity, Holder
 
 _ENTRY_OVERHEAD_BYTES = 256  # group and deduplication id, at most 128 characters each
 
@@ -76,19 +76,17 @@ class Batcher:
         """Whether that queue accepts a batch as a whole or not at all."""
         return self._sender(url).queue.atomic_batches
 
-    async def send(self, url: str, message: OutgoingMessage, holder: Hashable = None) -> Result:
+    async def send(self, url: str, message: OutgoingMessage, holder: Holder = UNNAMED) -> Result:
         """Sends one message; returns once the queue has acknowledged it, or with the reason why it has not."""
         return (await self._send(url, (message,), entry_size(message), holder))[0]
 
     async def send_batch(
-        self, url: str, messages: Sequence[OutgoingMessage], holder: Hashable = None
+        self, url: str, messages: Sequence[OutgoingMessage], holder: Holder = UNNAMED
     ) -> Sequence[Result]:
         """Sends 1 to 10 messages, at most 1 MiB, in one call and in order; results in that order."""
         return await self._send(url, messages, sum(map(entry_size, messages)), holder)
 
-    async def _send(
-        self, url: str, messages: Sequence[OutgoingMessage], size: int, holder: Hashable
-    ) -> Sequence[Result]:
+    async def _send(self, url: str, messages: Sequence[OutgoingMessage], size: int, holder: Holder) -> Sequence[Result]:
         if not self._capacity.reserve(holder, size, len(messages)):
             full = NotSent("too many messages are waiting for the queue", overloaded=True)
             return [full] * len(messages)

@@ -19,6 +19,7 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.values import message_value
 from chaski_ingest.problems import Problem, invalid, subject_denied, too_large
 from chaski_ingest.settings import IngestSettings
+from chaski_ingest.submission.capacity import Holder
 
 MAX_KEY_CHARACTERS = 255
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # a parser may leave it out: RFC 8259 §8.1
@@ -46,9 +47,9 @@ class RequestContext:
     debit: Callable[[int], None] | None = None  # debits the messages after the first; None: no rate limit
 
     @property
-    def holder(self) -> tuple[str, str | None]:
-        """The holder of a share of this process's memory: one producer of one route."""
-        return self.origin.route, self.origin.producer
+    def holder(self) -> Holder:
+        """The holder of a share of this process's memory: one producer of one route, in the route's namespace."""
+        return self.resolved.route.namespace, self.origin.route, self.origin.producer
 
 
 @message_value

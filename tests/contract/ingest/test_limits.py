@@ -118,6 +118,25 @@ async def test_a_producer_leaves_as_many_bytes_as_it_holds() -> None:
             writer.close()
 
 
+@pytest.mark.promise(14)
+async def test_a_producer_leaves_as_many_connections_as_it_holds_with_slow_bodies() -> None:
+    """A connection with a request in progress is never closed for another, so their number has shares too."""
+    settings = IngestSettings(max_connections=8, body_pace_seconds=60.0, body_timeout_seconds=60.0)
+    async with running(settings) as made:
+        slow = [await made.open(head(2_000, "a") + b" ") for _ in range(8)]
+        answers = [asyncio.create_task(answer(reader)) for reader, _ in slow]
+        async with asyncio.timeout(20):
+            while sum(each.done() for each in answers) < 4:
+                await asyncio.sleep(0.01)
+        assert made.ingest._bodies.items_held == 4
+        for producer in ("b", "c", "d"):
+            assert await made.ask(head(len(BODY), producer) + BODY) == 202
+        assert [each.result() for each in answers if each.done()] == [503] * 4
+        for each, (_, writer) in zip(answers, slow, strict=True):
+            each.cancel()
+            writer.close()
+
+
 @pytest.mark.promise(9)
 async def test_a_producer_leaves_as_many_waiting_messages_as_it_holds() -> None:
     """One producer's flood leaves space for another's message."""
