@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ import uvloop
 from chaski_core import __version__
 from chaski_core.errors import InvalidInputError
 from chaski_ingest.auth.authenticators import AuthMode, authenticator_for
+from chaski_ingest.auth.peers import PeerPods
 from chaski_ingest.http.server import ServerCertificate
-from chaski_ingest.process import Listen, RouteSource, serve
+from chaski_ingest.process import Listen, Openers, RouteSource, serve
 from chaski_ingest.routes import RouteFiles
 from chaski_runtime.kube.client import KubeApi
 from chaski_runtime.kube.config import NoKubeAccessError, kube_access, plain_access
@@ -58,6 +60,9 @@ Exit codes: 0 stopped on request, 1 could not run, 2 invalid input.
 """
 
 
+_SERVICE = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
     """The command line."""
@@ -84,6 +89,15 @@ class Arguments:
             show_default="kubernetes with --kubernetes, else keys",
         ),
     ] = None
+    peers: Annotated[
+        str,
+        typer.Option(
+            envvar="CHASKI_INGEST_PEERS",
+            metavar="NS/SERVICE",
+            help="With --kubernetes: the Service whose ready Pods share each producer's rate.",
+            show_default="each Pod has the whole rate",
+        ),
+    ] = ""
     tls_cert: Annotated[
         Path | None,
         typer.Option(
@@ -122,6 +136,10 @@ class Arguments:
             raise typer.BadParameter("give either --routes or --kubernetes")
         if self.namespace and not self.kubernetes:
             raise typer.BadParameter("--namespace requires --kubernetes")
+        if self.peers and not self.kubernetes:
+            raise typer.BadParameter("--peers requires --kubernetes")
+        if self.peers and not _SERVICE.match(self.peers):
+            raise typer.BadParameter(f'--peers: "{self.peers}" is not NAMESPACE/SERVICE')
         if (self.tls_cert is None) != (self.tls_key is None):
             raise typer.BadParameter("--tls-cert and --tls-key require each other")
 
@@ -150,12 +168,13 @@ def _run(given: Arguments) -> ExitCode:
         certificate = _certificate(given.tls_cert, given.tls_key)
     except (OSError, ValueError) as error:
         raise wrong_input(f"--tls-cert {given.tls_cert}: {error}") from error
+    openers = Openers(open_routes, open_authenticator, _peers(given.peers))
     listen = Listen(given.host, given.port, given.metrics_port, certificate)
     descriptors.raise_limit()
     log = logs.configure(given.log_format.value, given.log_level.value, service="chaski-ingest")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(open_routes, open_authenticator, listen, log))
+            runner.run(serve(openers, listen, log))
     finally:
         log.close()
     return ExitCode.OK
@@ -170,6 +189,15 @@ def _kube_routes(namespaces: Sequence[str]) -> Callable[[], RouteSource]:
     access = plain_access(kube_access())
     agent = f"chaski-ingest/{__version__}"
     return lambda: KubeRoutes(KubeApi(access, user_agent=agent), namespaces, SystemClock(), random.random)
+
+
+def _peers(service: str) -> Callable[[], PeerPods] | None:
+    if not service:
+        return None
+    namespace, _, name = service.partition("/")
+    access = plain_access(kube_access())
+    agent = f"chaski-ingest/{__version__}"
+    return lambda: PeerPods(KubeApi(access, user_agent=agent), (namespace, name), SystemClock(), random.random)
 
 
 def _certificate(certificate: Path | None, key: Path | None) -> ServerCertificate | None:

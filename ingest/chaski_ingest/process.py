@@ -10,6 +10,7 @@ from typing import Protocol
 
 from chaski_aws.backend import open_backend
 from chaski_ingest.auth.authenticators import AuthenticatorFactory
+from chaski_ingest.auth.peers import PeerPods, alone
 from chaski_ingest.http.app import Ingest, RouteDirectory
 from chaski_ingest.http.server import IngestServer, ServerCertificate
 from chaski_ingest.metrics import IngestMetrics
@@ -52,14 +53,20 @@ class Listen:
     certificate: ServerCertificate | None = None  # of the API's port; None: plain HTTP
 
 
-async def serve(
-    open_routes: Callable[[], RouteSource], open_authenticator: AuthenticatorFactory, listen: Listen, logs: Logs
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Openers:
+    """What opens the parts of the process that need its event loop."""
+
+    routes: Callable[[], RouteSource]
+    authenticator: AuthenticatorFactory
+    peers: Callable[[], PeerPods] | None = None  # None: this process has the producers' whole rates
+
+
+async def serve(openers: Openers, listen: Listen, logs: Logs) -> None:
     """Serves the API until SIGTERM or SIGINT, then drains.
 
     Args:
-        open_routes: called inside the event loop.
-        open_authenticator: called inside the event loop.
+        openers: called inside the event loop.
         listen: where to listen.
         logs: their dropped lines are a metric.
 
@@ -74,8 +81,10 @@ async def serve(
         backend = await open_backend(None, clock, on_sqs_request=BackendMetrics(metrics).sqs_request)
         stack.push_async_callback(backend.close)
         await backend.measure_clock()
-        routes = open_routes()
-        authenticator = await stack.enter_async_context(open_authenticator(clock))
+        routes = openers.routes()
+        peers = openers.peers() if openers.peers is not None else None
+        pods = peers.count if peers is not None else alone
+        authenticator = await stack.enter_async_context(openers.authenticator(clock, pods))
         tracing = await stack.enter_async_context(tracing_of("chaski-ingest"))
         ingest_metrics = _ingest_metrics(metrics, routes)
         ingest = Ingest(
@@ -89,7 +98,7 @@ async def serve(
             tracing=tracing,
         )
         server = IngestServer(ingest)
-        ready = partial(_ready, server, routes)
+        ready = partial(_ready, server, routes, peers)
         side = await health.start(listen.host, listen.metrics_port, metrics=metrics, live=_live, ready=ready)
         stack.push_async_callback(side.close)
         certificate = listen.certificate
@@ -97,8 +106,8 @@ async def serve(
         stack.push_async_callback(server.drain)
         freeze_startup_objects()
         _log_ready(listen, port, side.port)
-        for following in (routes.follow(), *([certificate.follow()] if certificate else [])):
-            stack.push_async_callback(_cancel, asyncio.create_task(following))
+        for each in (part for part in (routes, certificate, peers) if part is not None):
+            stack.push_async_callback(_cancel, asyncio.create_task(each.follow()))
         await stop.wait()
         _log.info("stopping: new requests are refused, requests in progress are completed")
     _log.info("stopped")
@@ -116,8 +125,8 @@ def _live() -> str | None:
     return None
 
 
-def _ready(server: IngestServer, routes: RouteSource) -> str | None:
-    return server.ready() or routes.unready_reason()
+def _ready(server: IngestServer, routes: RouteSource, peers: PeerPods | None) -> str | None:
+    return server.ready() or routes.unready_reason() or (peers.unready_reason() if peers is not None else None)
 
 
 def _log_ready(listen: Listen, port: int, metrics_port: int) -> None:

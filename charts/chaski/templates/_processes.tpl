@@ -47,6 +47,7 @@
 - --namespace={{ . }}
 {{- end }}
 - --auth={{ .Values.ingest.auth }}
+- --peers={{ .Release.Namespace }}/{{ include "chaski.fullname" . }}-ingest
 {{- if .Values.ingest.tls.secretName }}
 - --tls-cert=/tls/tls.crt
 - --tls-key=/tls/tls.key

@@ -51,6 +51,13 @@ class TokenBucket:
         self._fill()
         self._level = min(self._size, self._level + tokens)
 
+    def change(self, size: float, per_second: float) -> None:
+        """Changes size and rate; the tokens stay, as far as they fit, and a debt stays."""
+        self._fill()
+        self._size = float(size)
+        self._per_second = per_second
+        self._level = min(self._level, self._size)
+
     def _fill(self) -> None:
         now = self._monotonic()
         self._level = min(self._size, self._level + (now - self._filled_at) * self._per_second)

@@ -13,6 +13,7 @@ from typing import Protocol
 from chaski_core import __version__
 from chaski_core.ports import Clock
 from chaski_core.route.model import Producer, Route
+from chaski_ingest.auth.peers import PodCount
 from chaski_ingest.auth.rate_limit import RateLimits, retry_after
 from chaski_ingest.auth.token_review import REVIEW_PATH, Denied, Identity, TokenReviewer, is_jwt_shaped
 from chaski_runtime.kube.client import KubeApi
@@ -46,7 +47,7 @@ class Authenticator(Protocol):
         ...
 
 
-AuthenticatorFactory = Callable[[Clock], AbstractAsyncContextManager[Authenticator]]
+AuthenticatorFactory = Callable[[Clock, PodCount], AbstractAsyncContextManager[Authenticator]]
 
 
 class AuthMode(StrEnum):
@@ -69,20 +70,20 @@ def authenticator_for(mode: AuthMode) -> AuthenticatorFactory:
 
 
 @asynccontextmanager
-async def _tokens_and_keys(access: KubeAccess, clock: Clock) -> AsyncIterator[Authenticator]:
+async def _tokens_and_keys(access: KubeAccess, clock: Clock, pods: PodCount) -> AsyncIterator[Authenticator]:
     async with KubeApi(access, user_agent=f"chaski-ingest/{__version__}", timeout_seconds=_REVIEW_SECONDS) as api:
         reviewer = TokenReviewer(lambda review: api.create(REVIEW_PATH, dict(review)), clock)
-        yield ProducerAuthenticator(reviewer, RateLimits(clock.monotonic))
+        yield ProducerAuthenticator(reviewer, RateLimits(clock.monotonic, pods))
 
 
 @asynccontextmanager
-async def _keys(clock: Clock) -> AsyncIterator[Authenticator]:
-    yield ProducerAuthenticator(None, RateLimits(clock.monotonic))
+async def _keys(clock: Clock, pods: PodCount) -> AsyncIterator[Authenticator]:
+    yield ProducerAuthenticator(None, RateLimits(clock.monotonic, pods))
 
 
 @asynccontextmanager
-async def _none(clock: Clock) -> AsyncIterator[Authenticator]:
-    del clock
+async def _none(clock: Clock, pods: PodCount) -> AsyncIterator[Authenticator]:
+    del clock, pods
     _log.warning("authentication is off: any client that reaches the port may send")
     yield NoAuthentication()
 
@@ -140,6 +141,8 @@ class ProducerAuthenticator:
         wait = bucket.take(1)
         if wait > 0:
             detail = f"{name} is limited to {producer.rate_per_second} messages per second on this route"
+            if (pods := self._limits.pods) > 1:
+                detail += f", shared by {pods} ingest Pods: spread requests over several connections"
             return Denied(429, detail, retry_after(wait))
         return Authenticated(name, bucket.debit, producer.subjects)
 

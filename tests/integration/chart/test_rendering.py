@@ -346,7 +346,8 @@ def test_a_namespaced_installation_has_permissions_in_its_namespaces_only() -> N
     assert {each["metadata"]["name"] for each in of_kind(without, "ClusterRoleBinding")} == few
     where = {(each["metadata"]["name"], each["metadata"]["namespace"]) for each in of_kind(objects, "Role")}
     served = {(name, namespace) for name in ("chaski-operator", "chaski-ingest") for namespace in ("team-a", "team-b")}
-    assert where == served | {("chaski-operator-lease", "chaski-system")}
+    own = {(name, "chaski-system") for name in ("chaski-operator-lease", "chaski-ingest-peers")}
+    assert where == served | own
 
 
 @pytest.mark.promise(7)
@@ -415,6 +416,22 @@ def operator_arguments(values: dict[str, Any]) -> list[str]:
 def test_producers_are_required_where_ingest_authenticates_them(ingest: dict[str, Any], required: bool) -> None:
     """Elsewhere a route without producers is ready: any client may send, or none by this release."""
     assert ("--no-producers-required" not in operator_arguments({"ingest": ingest})) == required
+
+
+def test_ingest_follows_its_own_pods_only() -> None:
+    """They share the producers' rates: by a Role in the release's namespace, with no right to write."""
+    objects = render({"watchNamespaces": ["team"]})
+    ingest = next(each for each in of_kind(objects, "Deployment") if each["metadata"]["name"] == "chaski-ingest")
+    (argument,) = [each for each in ingest["spec"]["template"]["spec"]["containers"][0]["args"] if "--peers" in each]
+    (role,) = [each for each in of_kind(objects, "Role") if each["metadata"]["name"] == "chaski-ingest-peers"]
+    namespace, _, service = argument.removeprefix("--peers=").partition("/")
+    assert role["metadata"]["namespace"] == namespace
+    assert service in [each["metadata"]["name"] for each in of_kind(objects, "Service")]
+    assert role["rules"] == [
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}
+    ]
+    found = [each for each in rules(objects) if "endpointslices" in each["resources"]]
+    assert found == role["rules"]
 
 
 def test_additions_to_workers_are_removed_only_on_request() -> None:

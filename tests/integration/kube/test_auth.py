@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from chaski_core.route.model import Producer
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_ingest.auth.authenticators import AuthMode, authenticator_for
+from chaski_ingest.auth.peers import alone
 from chaski_ingest.http.server import IngestServer
 from chaski_ingest.metrics import IngestMetrics
 from chaski_runtime.observability.metrics.registry import MetricsRegistry
@@ -81,7 +82,7 @@ async def scene(kube: KubeApi, monkeypatch: pytest.MonkeyPatch, user: str, clock
     ours = _route(namespace, "ours", Producer(namespace, "channels"), Producer(None, None, (digest,)))
     theirs = _route(namespace, "theirs", Producer(namespace, "other"))
     async with AsyncExitStack() as stack:
-        authenticator = await stack.enter_async_context(authenticator_for(AuthMode.KUBERNETES)(clock))
+        authenticator = await stack.enter_async_context(authenticator_for(AuthMode.KUBERNETES)(clock, alone))
         client = await stack.enter_async_context(aiohttp.ClientSession())
         made = Scene(kube, namespace, 0, client)
         ingest = make_ingest(

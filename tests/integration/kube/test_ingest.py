@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import pytest
 
 from support.aws.embedded_sqs import ServerProcess, connect
 from support.kube.api_server import KubeApi
+from support.kube.endpoints import endpoint_slice
 from support.processes.services import BIN, Service
 from support.until import until
 
@@ -233,3 +235,23 @@ async def test_producers_are_authenticated_by_default(kube: KubeApi, sqs: str, t
     assert scene.messages(queue) == 1
     assert b"request denied with 401" in (tmp_path / "ingest.log").read_bytes()
     assert token.encode() not in (tmp_path / "ingest.log").read_bytes()
+
+
+@pytest.mark.promise(14)
+async def test_the_ready_pods_of_the_service_share_a_rate(kube: KubeApi, sqs: str, tmp_path: Path) -> None:
+    """One of two gets a message each second of two; it is ready once it knows their number."""
+    scene = Scene(kube, kube.make_namespace("ingest"), sqs, tmp_path)
+    namespace, user, queue = scene.namespace, f"ingest-{scene.namespace}", scene.make_queue("one")
+    right = ("--verb=list,watch", "--resource=endpointslices.discovery.k8s.io", "-n", namespace)
+    kube.kubectl("create", "role", "peers", *right)
+    kube.kubectl("create", "rolebinding", "peers", "--role=peers", f"--user={user}", "-n", namespace)
+    kube.kubectl("apply", "-n", namespace, "-f", "-", document=endpoint_slice("s", "IPv4", ("a", True), ("b", True)))
+    producer = {"apiKeySha256": [hashlib.sha256(b"a key").hexdigest()], "ratePerSecond": 2}
+    scene.resolve("orders", scene.apply_route("orders", producers=[producer]), 1, queue)
+    where = ("--namespace", namespace, "--peers", f"{namespace}/chaski-ingest")
+    command = ("chaski-ingest", "--kubernetes", "--auth", "keys", *where, "--port", "0")
+    async with running(Service(scene, tmp_path / "ingest.log", *command)) as client:
+        await until(client.ready)
+        client.http.headers["Authorization"] = "Bearer a key"
+        await until(lambda: client.answers(f"{namespace}/orders", 429, "shared by 2 ingest Pods"))
+    assert scene.messages(queue) >= 1

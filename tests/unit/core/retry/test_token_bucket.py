@@ -36,6 +36,19 @@ def test_a_debit_may_go_into_debt() -> None:
     assert parts.bucket.take(1) == 0
 
 
+def test_a_change_of_size_and_rate_keeps_what_fits_and_a_debt() -> None:
+    """What was gained until then counts at the old rate."""
+    parts = Bucket()
+    parts.bucket.debit(10)
+    parts.now += 0.4
+    parts.bucket.change(2, 1)
+    assert parts.bucket.wait_seconds(0) == pytest.approx(3.0)
+    parts.now += 100
+    assert [parts.bucket.take(1) for _ in range(3)] == [0, 0, pytest.approx(1.0)]
+    parts.bucket.change(5, 5)
+    assert parts.bucket.take(1) == pytest.approx(0.2)
+
+
 def test_drain_takes_what_is_left() -> None:
     """But neither makes a debt nor forgives one."""
     parts = Bucket()

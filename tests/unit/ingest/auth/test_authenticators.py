@@ -115,6 +115,17 @@ async def test_a_route_without_producers_admits_no_request() -> None:
         assert denied.status == status
 
 
+async def test_a_shared_rate_is_explained_to_its_producer() -> None:
+    """A client of one connection reaches one Pod, and gets its share only."""
+    auth = ProducerAuthenticator(None, RateLimits(lambda: 0.0, lambda: 2))
+    assert isinstance(await auth.authenticate(bearer("shop key"), route()), Authenticated)
+    denied = await auth.authenticate(bearer("shop key"), route())
+    assert isinstance(denied, Denied)
+    assert denied.status == 429
+    for part in ("limited to 2 messages per second", "shared by 2 ingest Pods", "several connections"):
+        assert part in denied.detail
+
+
 async def test_without_an_api_server_only_keys_are_accepted() -> None:
     """`--auth keys`."""
     keys = ProducerAuthenticator(None, RateLimits(lambda: 0.0))
