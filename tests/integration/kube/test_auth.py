@@ -127,6 +127,12 @@ def _text(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def _header(**changes: str) -> str:
+    """The header of a token that names another key or algorithm."""
+    header = {"alg": "RS256", "kid": "another"} | changes
+    return base64.urlsafe_b64encode(orjson.dumps(header)).rstrip(b"=").decode()
+
+
 async def test_each_producer_gets_its_own_response(
     kube: KubeApi, reviewer: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,6 +152,9 @@ async def test_each_producer_gets_its_own_response(
             (kube.token(made.namespace, "channels", "other"), "ours", 401, 'not for audience "chaski"'),
             (deleted, "ours", 401, "not valid"),
             (f"{header}.{payload}.{signature[::-1]}", "ours", 401, "not valid"),
+            (f"{_header(kid='../../etc/passwd')}.{payload}.{signature}", "ours", 401, "not valid"),
+            (f"{_header(alg='HS256')}.{payload}.{signature}", "ours", 401, "not valid"),
+            (f"{_header(alg='none')}.{payload}.", "ours", 401, "neither an API key of this route nor"),
             ("a key that was revoked", "ours", 401, "API key of this route"),
             (kube.token(made.namespace, "other", "chaski"), "ours", 403, "other is not listed in spec.producers"),
             (kube.token(elsewhere, "channels", "chaski"), "ours", 403, f"{elsewhere}/channels is not listed"),
@@ -161,7 +170,7 @@ async def test_each_producer_gets_its_own_response(
         assert any("other is not listed" in record.getMessage() for record in lines)
         assert not any(part and part in caplog.text for part in (KEY, signature, payload))
         page = made.metrics.render().decode()
-        for reason, count in (("unauthorized", 6), ("forbidden", 2)):
+        for reason, count in (("unauthorized", 9), ("forbidden", 2)):
             labels = f'namespace="{made.namespace}",reason="{reason}",route="ours"'
             assert f"chaski_ingest_rejections_total{{{labels}}} {count}.0\n" in page
 

@@ -1,8 +1,10 @@
 """Logging in and out over HTTP, on fakes."""
 
 import asyncio
+import gzip
 import re
 import threading
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ from support.console_users import users_text
 from unit.console.fakes import FakeActions, FakeSources, dead_letter
 
 PASSWORD = "correct horse battery"
+FORM = b"name=ada&password=correct+horse+battery&next="
 
 
 @dataclass
@@ -268,6 +271,27 @@ async def test_anything_but_a_form_is_refused_before_the_login(console: Console)
     response = await console.request("POST", "/login", files)
     assert response.status == 415
     assert "Unsupported media type" in response.text
+
+
+@pytest.mark.promise(12)
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(FORM)),
+        ("gzip", gzip.compress(FORM + b"a" * 20_000_000)),
+        ("gzip, gzip", gzip.compress(gzip.compress(FORM))),
+        ("deflate", zlib.compress(FORM)),
+        ("gzip", b"not compressed"),
+        ("identity", FORM),
+    ],
+    ids=["gzip", "bomb", "twice", "deflate", "broken", "identity"],
+)
+async def test_an_encoded_login_is_refused_and_never_expanded(console: Console, encoding: str, body: bytes) -> None:
+    """Although name and password are right: no parser of compressed bodies runs before the user is known."""
+    headers = {"Content-Encoding": encoding, "Content-Type": "application/x-www-form-urlencoded"}
+    response = await console.request("POST", "/login", body, **headers)
+    assert response.status == 415
+    assert "Set-Cookie" not in response.headers
 
 
 async def test_a_session_ends(console: Console) -> None:

@@ -135,6 +135,67 @@ async def test_while_the_api_server_is_unavailable_tokens_get_503(error: Excepti
     assert isinstance(await reviewer.identity(shown), Identity)
 
 
+class ExactApi(FakeApi):
+    """An API server that knows one token, character by character."""
+
+    def __init__(self, known: str) -> None:
+        super().__init__()
+        self._known = known
+
+    async def review(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """One TokenReview."""
+        self.status = YES if body["spec"]["token"] == self._known else {"authenticated": False}
+        return await super().review(body)
+
+
+def _encoded(document: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.promise(14)
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (0, _encoded({"alg": "RS256", "kid": "another"})),
+        (0, _encoded({"alg": "RS256", "kid": "../../dev/null"})),
+        (0, _encoded({"alg": "HS256"})),
+        (0, _encoded({"alg": "none"})),
+        (1, token(aud=["chaski", "other"]).split(".")[1]),
+        (1, token(exp=SECONDS + 7_200).split(".")[1]),
+        (1, token(sub="system:serviceaccount:kube-system:admin").split(".")[1]),
+        (1, token().split(".")[1] + "A"),
+        (2, "c2lnbmF0dXJm"),
+        (2, "c2lnbmF0dXJlAA"),
+    ],
+)
+async def test_a_changed_token_is_not_served_from_the_cache_of_another(part: int, text: str) -> None:
+    """Key, algorithm, claims and signature are all of what is cached, so each change is reviewed, or refused, by itself."""
+    good = token()
+    api = ExactApi(good)
+    reviewer = TokenReviewer(api.review, FakeClock())
+    assert await reviewer.identity(good) == Identity("helpdesk", "channels")
+    parts = good.split(".")
+    parts[part] = text
+    denied = await reviewer.identity(".".join(parts))
+    assert isinstance(denied, Denied)
+    assert denied.status == 401
+    asked = len(api.reviews)
+    assert await reviewer.identity(good) == Identity("helpdesk", "channels")
+    assert len(api.reviews) == asked
+
+
+async def test_a_token_of_another_audience_is_refused_while_it_is_valid_for_its_own() -> None:
+    """The API server's word counts, not the token's claim; the refusal evicts no valid token."""
+    api = FakeApi()
+    reviewer, good, claimed = TokenReviewer(api.review, FakeClock()), token(), token(aud=["chaski"], n=1)
+    await reviewer.identity(good)
+    api.status = {**YES, "audiences": ["https://kubernetes.default.svc"]}
+    denied = await reviewer.identity(claimed)
+    assert isinstance(denied, Denied)
+    assert (denied.status, "audience" in denied.detail) == (401, True)
+    assert await reviewer.identity(good) == Identity("helpdesk", "channels")
+
+
 async def test_concurrent_requests_with_a_token_share_one_review() -> None:
     """Also when the first of them is cancelled."""
     api = FakeApi()
