@@ -14,6 +14,8 @@ MAX_SUBJECT_CHARACTERS = 512
 _ACCEPTED = ":first"
 _REPLAY = ":replay:"
 _SQS_TOKEN = re.compile(r"[!-~]{1,128}\Z")
+_HASH_PREFIX = "sha256:"
+_HASH = re.compile(_HASH_PREFIX + r"[0-9a-f]{64}\Z")
 
 
 def group_id(subject: str) -> str:
@@ -65,12 +67,23 @@ def replayed_message(deduplication_id: str) -> str | None:
 
 
 def _token(text: str) -> str:
-    return text if _SQS_TOKEN.match(text) else "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return text if _SQS_TOKEN.match(text) else _HASH_PREFIX + hashlib.sha256(text.encode()).hexdigest()
 
 
 def partition(subject: str, partitions: int) -> int:
     """Index of the queue partition, 0 to partitions - 1: murmur3_32 of the UTF-8 subject, seed 0, unsigned."""
     return mmh3.hash(subject.encode(), signed=False) % partitions
+
+
+def may_send(patterns: Iterable[str], subject: str) -> bool:
+    """Whether a producer with these patterns may send a subject.
+
+    A subject that is written like the hash of another one shares that one's message group, and so its order. It needs a
+    pattern that is meant for such subjects: one that begins with `sha256:`.
+    """
+    if _HASH.match(subject):
+        patterns = (pattern for pattern in patterns if pattern.startswith(_HASH_PREFIX))
+    return matches_any(patterns, subject)
 
 
 def matches_any(patterns: Iterable[str], subject: str) -> bool:

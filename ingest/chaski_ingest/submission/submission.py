@@ -12,7 +12,7 @@ from chaski_core.errors import FieldError
 from chaski_core.message.envelope import Metadata, add_metadata
 from chaski_core.message.http_rules import header_errors, method_errors
 from chaski_core.message.identity import deduplication_key, generate_label, is_label, label_from_key
-from chaski_core.message.subject import MAX_SUBJECT_CHARACTERS, first_deduplication_id, group_id, matches_any
+from chaski_core.message.subject import MAX_SUBJECT_CHARACTERS, first_deduplication_id, group_id, may_send
 from chaski_core.message.target_url import url_fault
 from chaski_core.ports import OutgoingMessage
 from chaski_core.route.resolved import ResolvedRoute
@@ -91,7 +91,7 @@ def validate(data: bytes, origin: Origin, random: bytes, settings: IngestSetting
         return Rejection(oversize, subject)
     if errors := [*duplicates, *_subject_errors(document), *_id_errors(document), *_body_errors(document.get("body"))]:
         problem: Problem | None = invalid(tuple(errors))
-    elif origin.subjects and not matches_any(origin.subjects, subject):
+    elif origin.subjects and not may_send(origin.subjects, subject):
         problem = subject_denied(origin.producer, origin.route)
     else:
         problem = None

@@ -12,6 +12,7 @@ from chaski_core.message.subject import (
     hop_deduplication_id,
     is_accepted,
     matches_pattern,
+    may_send,
     partition,
     replay_deduplication_id,
     replayed_message,
@@ -167,6 +168,21 @@ def test_a_pattern_takes_no_more_searches_than_it_has_parts(pattern: str, subjec
     assert len(counted.starts) <= len(parts)
     steps = zip(counted.starts, counted.starts[1:], parts, strict=False)
     assert all(later >= start + len(part) for start, later, part in steps)
+
+
+@pytest.mark.promise(14)
+@pytest.mark.parametrize(
+    ("patterns", "allowed"),
+    [(("*",), False), (("s*", "*6"), False), (("*", "sha256:*"), True), (("sha256:0*",), False)],
+)
+def test_a_subject_in_the_group_of_another_needs_a_pattern_of_its_own(patterns: tuple[str, ...], allowed: bool) -> None:
+    """Otherwise a failing message of it would hold the other subject, whose producer another one is."""
+    victim = "zwei Wörter"
+    subject = group_id(victim)
+    assert group_id(subject) == subject
+    assert may_send(patterns, subject) is allowed
+    assert may_send(("*",), subject.upper())
+    assert may_send(("*",), victim)
 
 
 HOPS = st.tuples(
