@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from acceptance.cli_process import Finished, chaski
+from chaski_aws.names import queue_name
 from chaski_aws.provision.clients import BotoAws
 from chaski_core.route.model import Route
-from chaski_core.route.resolved import queue_name
 from chaski_core.route.resolved_document import load_resolved
 from support.aws.moto_server import MotoServer
 from support.operator.provisioning import boto, route_of
@@ -78,7 +78,7 @@ async def test_a_route_file_becomes_a_resolved_route(aws: BotoAws, tmp_path: Pat
 
 async def test_a_route_that_fails_does_not_block_another(aws: BotoAws, tmp_path: Path) -> None:
     """The error has a next step; the other route is created and written; exit code 1."""
-    name = queue_name(route_of(), "urgent", 1, 0)
+    name = queue_name(route_of(), "tests", "urgent", 1, 0)
     aws.call("sqs", "CreateQueue", {"QueueName": name, "Attributes": {"FifoQueue": "true"}})
     file = tmp_path / "route.yaml"
     file.write_text(yaml.safe_dump_all([dict(route_of().document), dict(route_of(name="fine").document)]))

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chaski_aws import names
 from chaski_aws.dynamodb.table import table_definition
 from chaski_aws.provision.state import (
     GENERATION_TAG,
@@ -19,16 +20,9 @@ from chaski_aws.provision.state import (
 )
 from chaski_core.ports import MAX_QUEUED_BYTES, RETENTION_SECONDS
 from chaski_core.retry.policy import Rung
+from chaski_core.route import resolved as earlier
 from chaski_core.route.model import Ordering, Route
-from chaski_core.route.resolved import (
-    Generation,
-    ResolvedRoute,
-    RungQueue,
-    map_fingerprint,
-    queue_name,
-    rung_queue_name,
-    table_name,
-)
+from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue, map_fingerprint
 
 # Below the five minutes of SQS's deduplication, so that a hop that is repeated after a crash is still deduplicated.
 VISIBILITY_SECONDS = 120
@@ -52,6 +46,7 @@ class DesiredQueue:
     name: str
     attributes: Mapping[str, str]  # all that Chaski sets; "" means absent
     tags: Mapping[str, str]
+    earlier_name: str  # in releases that did not begin names with a hash of the namespace
     queue: str | None = None  # of a partition: the name of the route's queue
     rung: Rung | None = None
 
@@ -89,19 +84,25 @@ class Desired:
         return frozenset(queue.name for queue in self.queues)
 
 
-def desired(route: Route, known: Sequence[KnownGeneration], settings: ProvisionSettings) -> Desired:
-    """The desired state of a route. `known`: the generations that exist already, oldest first."""
+def desired(route: Route, observed: Observed, settings: ProvisionSettings) -> Desired:
+    """The desired state of a route, given what exists of it already.
+
+    What exists keeps its name, also one of an earlier release, or of the installation that it was taken over from. What
+    is created gets a name that begins with a hash of installation and namespace.
+    """
+    known = observed.generations
     number = number_for(route, known)
+    current = known[-1] if known and known[-1].number == number else KnownGeneration(number, _map_tags(route)[1], {})
     rungs = route.retry.rungs if route.ordering is Ordering.RELAXED else ()
     queues = (
         *(
-            _partition(route, settings, number, queue.name, index)
+            _partition(route, settings, current, queue.name, index)
             for queue in route.queues
             for index in range(queue.partitions)
         ),
-        *(_rung(route, settings, rung) for rung in rungs),
+        *(_rung(route, settings, rung, observed) for rung in rungs),
     )
-    return Desired(route, settings, number, queues, _table(route, settings))
+    return Desired(route, settings, number, queues, _table(route, settings, observed))
 
 
 def number_for(route: Route, known: Sequence[KnownGeneration]) -> int:
@@ -109,29 +110,50 @@ def number_for(route: Route, known: Sequence[KnownGeneration]) -> int:
     if not known:
         return 1
     newest = known[-1]
-    return newest.number if newest.map == map_fingerprint(route) else newest.number + 1
+    return newest.number if newest.map in _map_tags(route) else newest.number + 1
 
 
-def _partition(route: Route, settings: ProvisionSettings, number: int, queue: str, index: int) -> DesiredQueue:
+def _map_tags(route: Route) -> tuple[str, str]:
+    """The tag of a generation with the route's map: of one that an earlier release created, and of one that this one does.
+
+    They differ, so that an earlier release, which would create queues with other names, creates them as another
+    generation, and drains this one.
+    """
+    fingerprint = map_fingerprint(route)
+    return fingerprint, f"{fingerprint}.2"
+
+
+def _partition(
+    route: Route, settings: ProvisionSettings, current: KnownGeneration, queue: str, index: int
+) -> DesiredQueue:
     tags = {
         QUEUE_TAG: queue,
         PARTITION_TAG: str(index),
-        GENERATION_TAG: str(number),
-        MAP_TAG: map_fingerprint(route),
+        GENERATION_TAG: str(current.number),
+        MAP_TAG: current.map,
     }
-    desired_queue = _queue(queue_name(route, queue, number, index), route, settings, 0, tags)
-    return replace(desired_queue, queue=queue)
+    url = current.queues.get(queue, {}).get(index)
+    name = names.queue_name(route, settings.owner, queue, current.number, index) if url is None else _name_of(url)
+    earlier_name = earlier.queue_name(route, queue, current.number, index)
+    return replace(_queue((name, earlier_name), route, settings, 0, tags), queue=queue)
 
 
-def _rung(route: Route, settings: ProvisionSettings, rung: Rung) -> DesiredQueue:
-    desired_queue = _queue(
-        rung_queue_name(route, rung.name), route, settings, rung.queue_delay_seconds, {RUNG_TAG: rung.name}
-    )
-    return replace(desired_queue, rung=rung)
+def _rung(route: Route, settings: ProvisionSettings, rung: Rung, observed: Observed) -> DesiredQueue:
+    # It keeps its queue in a new generation too: messages of one subject on two queues would lose their order.
+    name = names.rung_queue_name(route, settings.owner, rung.name)
+    found = sorted(each.name for each in observed.own_queues if each.tags.get(RUNG_TAG) == rung.name)
+    if found and name not in found:
+        name = found[0]
+    named = (name, earlier.rung_queue_name(route, rung.name))
+    return replace(_queue(named, route, settings, rung.queue_delay_seconds, {RUNG_TAG: rung.name}), rung=rung)
+
+
+def _name_of(url: str) -> str:
+    return url.rpartition("/")[2]
 
 
 def _queue(
-    name: str, route: Route, settings: ProvisionSettings, delay_seconds: int, tags: Mapping[str, str]
+    named: tuple[str, str], route: Route, settings: ProvisionSettings, delay_seconds: int, tags: Mapping[str, str]
 ) -> DesiredQueue:
     attributes = {
         "FifoQueue": "true",
@@ -144,7 +166,8 @@ def _queue(
         "DelaySeconds": str(delay_seconds),
         "RedrivePolicy": "",  # SQS would move a message out of its order
     } | _encryption(settings)
-    return DesiredQueue(name, attributes, {**_common_tags(route, settings), **tags})
+    name, earlier_name = named
+    return DesiredQueue(name, attributes, {**_common_tags(route, settings), **tags}, earlier_name)
 
 
 def _common_tags(route: Route, settings: ProvisionSettings) -> dict[str, str]:
@@ -157,8 +180,9 @@ def _encryption(settings: ProvisionSettings) -> dict[str, str]:
     return {"KmsMasterKeyId": settings.kms_key_id, "SqsManagedSseEnabled": "false"}
 
 
-def _table(route: Route, settings: ProvisionSettings) -> DesiredTable:
-    name = table_name(route)
+def _table(route: Route, settings: ProvisionSettings, observed: Observed) -> DesiredTable:
+    # An existing table keeps its name, in a new generation too: its dead letters can't move.
+    name = observed.table.name if observed.table is not None else names.table_name(route, settings.owner)
     return DesiredTable(
         name=name,
         definition=table_definition(name),

@@ -4,14 +4,25 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from chaski_aws import names
 from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.desired import ProvisionSettings, desired
 from chaski_aws.provision.errors import ProvisionError
-from chaski_aws.provision.state import Observed, ObservedQueue, ObservedTable, generations_of, is_ours, owner_of
+from chaski_aws.provision.state import (
+    MANAGED_BY,
+    MANAGED_BY_TAG,
+    ROUTE_TAG,
+    Observed,
+    ObservedQueue,
+    ObservedTable,
+    is_ours,
+    owner_of,
+)
 from chaski_aws.sqs.queue import counts_of
 from chaski_core.ports import QueueCounts
+from chaski_core.route import resolved as earlier
 from chaski_core.route.model import Route
-from chaski_core.route.resolved import ResolvedRoute, queue_name_prefix, table_name
+from chaski_core.route.resolved import ResolvedRoute
 
 _Value = TypeVar("_Value")
 _CONCURRENCY = 8
@@ -22,56 +33,107 @@ _NO_TABLE = ("ResourceNotFoundException", "TableNotFoundException")
 
 
 def observe(aws: Aws, route: Route, settings: ProvisionSettings, previous: ResolvedRoute | None = None) -> Observed:
-    """The queues that carry a route's tags, other queues with names that it needs, and its table.
+    """The queues that carry a route's tags, other queues that stand in its way, and its table.
 
-    Queues are found by name; `previous`, the last resolved route, adds those that ListQueues does not return yet.
+    Queues are found by name: those of this installation, and those of earlier releases. `previous`, the last resolved
+    route, adds those that ListQueues does not return yet, and those that another installation named.
 
     Raises:
         ProvisionError: a read failed. Unknown is not absent.
     """
-    names = {*list_queue_names(aws, route), *(url.rpartition("/")[2] for url in _urls(previous))}
-    found = observe_queues(aws, names)
-    ours = {name for name, queue in found.items() if is_ours(queue.tags, route, settings.owner)}
-    known = generations_of({found[name].url: found[name].tags for name in ours})
-    wanted = desired(route, known, settings).names
-    found |= observe_queues(aws, wanted - names)  # ListQueues may lag
-    ours = {name for name, queue in found.items() if is_ours(queue.tags, route, settings.owner)}
-    queues = {name: queue for name, queue in found.items() if name in ours | wanted}
-    return Observed(queues, observe_table(aws, table_name(route)), frozenset(ours))
+    known = [url.rpartition("/")[2] for url in _urls(previous)]
+    listed = {*list_queue_names(aws, route, settings.owner, known), *known}
+    table = _find_table(aws, route, settings.owner, previous)
+    found = observe_queues(aws, listed)
+    wanted = desired(route, _own(found, table, route, settings), settings).queues
+    missing = [each for each in wanted if each.name not in found]  # ListQueues may lag
+    found |= observe_queues(aws, {name for each in missing for name in (each.name, each.earlier_name)} - listed)
+    own = _own(found, table, route, settings)
+    wanted = desired(route, own, settings).queues
+    names_of_ours = own.ours | {each.name for each in wanted}
+    # Such a queue is the route's, of another installation or without its tags, unless it has another route's tags.
+    names_of_earlier = {each.earlier_name for each in wanted}
+    queues = {
+        name: queue
+        for name, queue in found.items()
+        if name in names_of_ours
+        or (name in names_of_earlier and not _belongs_to_another(queue.tags, route))
+        or (name in known and owner_of(queue.tags, route) is not None)
+    }
+    return Observed(queues, table, own.ours)
 
 
-def observe_owners(aws: Aws, route: Route) -> frozenset[str]:
+def _own(
+    found: Mapping[str, ObservedQueue], table: ObservedTable | None, route: Route, settings: ProvisionSettings
+) -> Observed:
+    ours = frozenset(name for name, queue in found.items() if is_ours(queue.tags, route, settings.owner))
+    return Observed({name: found[name] for name in ours}, table, ours)
+
+
+def _find_table(aws: Aws, route: Route, owner: str, previous: ResolvedRoute | None) -> ObservedTable | None:
+    """The route's table: under its name in this installation, in the last resolved route, or in earlier releases."""
+    remembered = previous.dead_letter_table if previous is not None else None
+    for name in dict.fromkeys([names.table_name(route, owner), remembered, earlier.table_name(route)]):
+        table = observe_table(aws, name) if name is not None else None
+        if table is not None and not _belongs_to_another(table.tags or {}, route):
+            return table
+    return None
+
+
+def _belongs_to_another(tags: Mapping[str, str], route: Route) -> bool:
+    return tags.get(MANAGED_BY_TAG) == MANAGED_BY and tags.get(ROUTE_TAG, route.key) != route.key
+
+
+def observe_owners(aws: Aws, route: Route, owner: str) -> frozenset[str]:
     """The installations whose tags for this route its queues and its table carry; empty where none of them exists.
+
+    Args:
+        aws: makes the calls.
+        route: the route.
+        owner: this installation. Another one's are found only under the names of earlier releases, which contain no
+            installation.
 
     Raises:
         ProvisionError: a read failed.
     """
-    tags = [queue.tags for queue in observe_queues(aws, list_queue_names(aws, route)).values()]
-    table = observe_table(aws, table_name(route))
-    if table is not None and table.tags:
-        tags.append(table.tags)
-    return frozenset(owner for each in tags if (owner := owner_of(each, route)) is not None)
+    tags = [queue.tags for queue in observe_queues(aws, list_queue_names(aws, route, owner)).values()]
+    tables = (observe_table(aws, name) for name in (names.table_name(route, owner), earlier.table_name(route)))
+    tags += [table.tags for table in tables if table is not None and table.tags]
+    return frozenset(found for each in tags if (found := owner_of(each, route)) is not None)
 
 
-def list_queue_names(aws: Aws, route: Route) -> list[str]:
-    """Names of all queues that may be the route's: those with its prefix."""
-    request: dict[str, Any] = {"QueueNamePrefix": queue_name_prefix(route), "MaxResults": _PAGE_SIZE}
-    names: list[str] = []
+def list_queue_names(aws: Aws, route: Route, owner: str, known: Iterable[str] = ()) -> set[str]:
+    """Names of all queues that may be the route's: those with one of its prefixes.
+
+    Args:
+        aws: makes the calls.
+        route: the route.
+        owner: this installation.
+        known: names of queues of the route, of which another installation may have named the first.
+    """
+    prefixes = {earlier.queue_name_prefix(route), names.queue_name_prefix(route, owner)}
+    prefixes |= {prefix for name in known if (prefix := names.prefix_of(name, route)) is not None}
+    return {name for prefix in sorted(prefixes) for name in _list_queues(aws, prefix)}
+
+
+def _list_queues(aws: Aws, prefix: str) -> list[str]:
+    request: dict[str, Any] = {"QueueNamePrefix": prefix, "MaxResults": _PAGE_SIZE}
+    found: list[str] = []
     while True:
         response = aws.call("sqs", "ListQueues", request)
-        names.extend(url.rpartition("/")[2] for url in response.get("QueueUrls", ()))
+        found.extend(url.rpartition("/")[2] for url in response.get("QueueUrls", ()))
         if not response.get("NextToken"):
-            return names
+            return found
         request = {**request, "NextToken": response["NextToken"]}
 
 
-def observe_queues(aws: Aws, names: Iterable[str]) -> dict[str, ObservedQueue]:
+def observe_queues(aws: Aws, wanted: Iterable[str]) -> dict[str, ObservedQueue]:
     """Those of the named queues that exist, read concurrently."""
-    wanted = sorted(names)
-    if not wanted:
+    ordered = sorted(wanted)
+    if not ordered:
         return {}
-    with ThreadPoolExecutor(min(_CONCURRENCY, len(wanted)), "observe") as threads:
-        found = list(threads.map(lambda name: observe_queue(aws, name), wanted))
+    with ThreadPoolExecutor(min(_CONCURRENCY, len(ordered)), "observe") as threads:
+        found = list(threads.map(lambda name: observe_queue(aws, name), ordered))
     return {queue.name: queue for queue in found if queue is not None}
 
 
@@ -90,8 +152,10 @@ def observe_queue(aws: Aws, name: str) -> ObservedQueue | None:
 
 def counts(aws: Aws, url: str) -> QueueCounts:
     """The message counts of a queue, in one call. Approximate, and up to a minute old."""
-    names = [f"ApproximateNumberOfMessages{state}" for state in ("", "NotVisible", "Delayed")]
-    return counts_of(aws.call("sqs", "GetQueueAttributes", {"QueueUrl": url, "AttributeNames": names})["Attributes"])
+    attributes = [f"ApproximateNumberOfMessages{state}" for state in ("", "NotVisible", "Delayed")]
+    return counts_of(
+        aws.call("sqs", "GetQueueAttributes", {"QueueUrl": url, "AttributeNames": attributes})["Attributes"]
+    )
 
 
 def observe_table(aws: Aws, name: str) -> ObservedTable | None:

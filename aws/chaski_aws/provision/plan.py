@@ -90,12 +90,8 @@ def plan_drop(
 
 
 def refuse_foreign(wanted: Desired, observed: Observed) -> None:
-    """Raises NotOursError where a resource of a desired name exists that does not carry our tags."""
-    queues = {
-        name: observed.queues[name].tags
-        for name in sorted(wanted.names)
-        if name in observed.queues and name not in observed.ours
-    }
+    """Raises NotOursError where a resource of a desired name, or of this route, exists that does not carry our tags."""
+    queues = {name: observed.queues[name].tags for name in sorted(observed.queues) if name not in observed.ours}
     if queues:
         raise _foreign("sqs", "CreateQueue", wanted.route, queues)
     table = observed.table

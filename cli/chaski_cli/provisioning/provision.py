@@ -99,7 +99,7 @@ def _provision(
     done: list[Action] = []
     try:
         observed = observe(aws, route, settings, former)
-        wanted = desired(route, observed.generations, settings)
+        wanted = desired(route, observed, settings)
         actions = plan(wanted, observed)
         draining = _draining(wanted, observed)
         if options.dry_run:

@@ -81,29 +81,33 @@ def map_fingerprint(route: Route) -> str:
     return hashlib.sha256(json_codec.dumps(lines)).hexdigest()
 
 
+# ---- names, of the embedded queues and of releases that did not yet begin those on AWS with a hash of the namespace
+
+
 def queue_name(route: Route, queue: str, generation: int, index: int) -> str:
-    """Name of the SQS queue of one partition: readable, at most 80 characters, unique."""
+    """Name of the queue of one partition: readable, at most 80 characters, unique."""
     return _truncate_with_hash(f"chaski-{route.namespace}-{route.name}-{queue}-g{generation}-p{index}", route, queue)
 
 
 def rung_queue_name(route: Route, rung: str) -> str:
-    """Name of the SQS queue of one rung."""
+    """Name of the queue of one rung."""
     return _truncate_with_hash(f"chaski-{route.namespace}-{route.name}-rung-{rung}", route, rung)
 
 
 def queue_name_prefix(route: Route) -> str:
     """A prefix of the names of all queues of the route; queues of other routes may have the same prefix."""
-    return _sanitize(f"chaski-{route.namespace}-{route.name}-")[:_COMMON_CHARACTERS]
+    return sanitize(f"chaski-{route.namespace}-{route.name}-")[:_COMMON_CHARACTERS]
 
 
 def table_name(route: Route) -> str:
     """Name of the route's DynamoDB table: readable, at most 255 characters, unique."""
-    readable = _sanitize(f"chaski-{route.namespace}-{route.name}")
+    readable = sanitize(f"chaski-{route.namespace}-{route.name}")
     suffix = "-" + hashlib.sha256(f"{route.namespace}\0{route.name}".encode()).hexdigest()[:8]
     return readable[: MAX_TABLE_NAME_CHARACTERS - len(suffix)] + suffix
 
 
-def _sanitize(readable: str) -> str:
+def sanitize(readable: str) -> str:
+    """The text in the characters that names of queues and tables may have: API_CreateQueue, QueueName."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", readable)
 
 
@@ -112,7 +116,7 @@ def _truncate_with_hash(readable: str, route: Route, last: str) -> str:
     # exact parts always follows.
     parts = f"{route.namespace}\0{route.name}\0{last}\0{readable}"
     suffix = "-" + hashlib.sha256(parts.encode()).hexdigest()[:8] + ".fifo"
-    readable = _sanitize(readable)
+    readable = sanitize(readable)
     tail = re.search(r"(-g\d+-p\d+)?\Z", readable)
     kept = tail.group() if tail else ""
     limit = MAX_QUEUE_NAME_CHARACTERS - len(suffix) - len(kept)

@@ -203,7 +203,8 @@ class AwsResources:
         Raises:
             ProvisionError: they could not be read.
         """
-        return await self._in_thread(lambda: observe_owners(self._aws, route))
+        owner = self._require_settings().owner
+        return await self._in_thread(lambda: observe_owners(self._aws, route, owner))
 
     def invalidate(self, key: str) -> None:
         """Has the next `ensure` of a route read AWS again, also if one is in progress."""
@@ -247,7 +248,7 @@ class AwsResources:
     def _plan(self, route: Route, remembered: ResolvedRoute | None, now: float, may_drop: bool) -> _Plan:
         settings = self._require_settings()
         observed = observe(self._aws, route, settings, remembered)
-        wanted = desired(route, observed.generations, settings)
+        wanted = desired(route, observed, settings)
         drained = self._drained(route.key, wanted, observed, now) if may_drop else set()
         try:
             actions = (*plan(wanted, observed), *plan_drained(wanted, observed, drained))
@@ -307,16 +308,17 @@ class MeteredAws:
 
 
 def _remembered_route(route: Route, status: Mapping[str, Any]) -> ResolvedRoute | None:
-    """The generations in `status.resolved`, even if the route has changed since; None if they can't be read."""
+    """The queues and the table in `status.resolved`, even if the route has changed since; None if they can't be read."""
     try:
         resolved = status["resolved"]
         generations = tuple(
             Generation(int(each["number"]), {queue["name"]: tuple(queue["urls"]) for queue in each["queues"]})
             for each in resolved["generations"]
         )
-    except (KeyError, TypeError, ValueError):
+        table = resolved.get("deadLetterTable")
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    return ResolvedRoute(route, generations, ())
+    return ResolvedRoute(route, generations, (), dead_letter_table=table)
 
 
 def _row_of(tags: Mapping[str, str]) -> str | None:

@@ -36,7 +36,7 @@ class PassingTime:
 def delete_drained(aws: Counted, time: PassingTime) -> frozenset[str]:
     """Deletes drained queues as `chaski provision` does; their names."""
     observed = observe(aws, CHANGED, SETTINGS)
-    wanted = desired(CHANGED, observed.generations, SETTINGS)
+    wanted = desired(CHANGED, observed, SETTINGS)
     drained = find_drained(aws, OlderQueues(wanted, observed), wait=True, sleep=time.sleep, now=time.now)
     apply(aws, plan_drained(wanted, observed, drained))
     return drained
@@ -102,7 +102,7 @@ def test_a_retired_rung_is_deleted_once_drained(aws: Counted) -> None:
     )
     provision(aws, fewer)
     observed = observe(aws, fewer, SETTINGS)
-    wanted = desired(fewer, observed.generations, SETTINGS)
+    wanted = desired(fewer, observed, SETTINGS)
     time = PassingTime(max(queue.modified_at for queue in observed.own_queues if queue.is_blocked) + 1_000)
     drained = find_drained(aws, OlderQueues(wanted, observed), wait=True, sleep=time.sleep, now=time.now)
     assert len(drained) == 1

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from chaski_aws.names import queue_name, table_name
 from chaski_aws.provision.apply import apply
 from chaski_aws.provision.desired import ProvisionSettings, desired
 from chaski_aws.provision.errors import NotOursError, ProvisionError
 from chaski_aws.provision.observe import observe, observe_queue, observe_table
 from chaski_aws.provision.plan import plan, plan_drop
-from chaski_core.route.resolved import queue_name, table_name
 from support.aws.embedded_sqs import ServerProcess
 from support.operator.provisioning import Counted, boto, provision, route_of
 
@@ -49,7 +49,7 @@ def test_a_route_is_created_once_changed_and_dropped(aws: Counted) -> None:
     slow = observe_queue(aws, first.resolved.rungs[1].url.rpartition("/")[2])
     assert slow is not None
     assert slow.attributes["DelaySeconds"] == "900"
-    table = observe_table(aws, table_name(route))
+    table = observe_table(aws, table_name(route, "chaski"))
     assert table is not None
     assert (table.tags, table.point_in_time_recovery, table.protected) == (None, None, True)
 
@@ -57,7 +57,7 @@ def test_a_route_is_created_once_changed_and_dropped(aws: Counted) -> None:
     assert [each.number for each in provision(aws, changed).resolved.generations] == [1, 2]
     apply(aws, plan_drop(changed, SETTINGS, observe(aws, changed, SETTINGS)))
     assert observe(aws, changed, SETTINGS).queues == {}
-    assert observe_table(aws, table_name(route)) is None
+    assert observe_table(aws, table_name(route, "chaski")) is None
 
 
 @pytest.mark.promise(7)
@@ -66,8 +66,8 @@ def test_a_queue_created_between_observe_and_apply_is_not_adopted(aws: Counted) 
     """CreateQueue returns the URL of any queue with the same attributes (moto also gives it our tags)."""
     route = route_of(name="raced")
     observed = observe(aws, route, SETTINGS)
-    actions = plan(desired(route, observed.generations, SETTINGS), observed)
-    name = queue_name(route, "urgent", 1, 0)
+    actions = plan(desired(route, observed, SETTINGS), observed)
+    name = queue_name(route, "chaski", "urgent", 1, 0)
     made = next(action for action in actions if action.resource == name)
     aws.aws.call("sqs", "CreateQueue", {**made.request, "tags": {"team": "payments"}})
     with pytest.raises(NotOursError, match=name):

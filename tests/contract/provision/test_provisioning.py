@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chaski_aws.names import queue_name, table_name
 from chaski_aws.provision.apply import apply
 from chaski_aws.provision.desired import ProvisionSettings, desired
 from chaski_aws.provision.errors import NotOursError, ProvisionError
@@ -15,12 +16,11 @@ from chaski_aws.provision.state import ObservedQueue, generations_of
 from chaski_core.errors import RouteConflictError
 from chaski_core.ports import QueueCounts
 from chaski_core.route.model import Route
-from chaski_core.route.resolved import queue_name, table_name
 from chaski_core.route.resolved_document import load_resolved, resolved_yaml
 from support.operator.provisioning import Counted, Killed, provision, route_of
 
 SETTINGS = ProvisionSettings("chaski")
-FIRST = queue_name(route_of(), "urgent", 1, 0)
+FIRST = queue_name(route_of(), "chaski", "urgent", 1, 0)
 STRICT = route_of(ordering="Strict")
 MORE_PARTITIONS = route_of(queues=[{"name": "urgent", "subjects": ["u_*"]}, {"name": "messages", "partitions": 3}])
 
@@ -75,7 +75,7 @@ def test_a_route_gets_its_queues_and_its_table(aws: Counted) -> None:
     }
     assert delays == {"fast": "5", "slow": "900"}
 
-    table = observe_table(aws, table_name(route_of()))
+    table = observe_table(aws, table_name(route_of(), "chaski"))
     assert table is not None
     assert table.protected
     assert table.point_in_time_recovery is True
@@ -89,7 +89,7 @@ def test_a_route_gets_its_queues_and_its_table(aws: Counted) -> None:
     assert read == made.resolved
     assert {name: len(urls) for name, urls in read.current.queues.items()} == {"urgent": 1, "messages": 2}
     assert [each.rung.name for each in read.rungs] == ["fast", "slow"]
-    assert read.dead_letter_table == table_name(route_of())
+    assert read.dead_letter_table == table_name(route_of(), "chaski")
 
 
 def test_strict_needs_no_rungs(aws: Counted) -> None:
@@ -147,20 +147,23 @@ DRIFTS: dict[str, Callable[[Counted], object]] = {
         "sqs", "UntagQueue", {"QueueUrl": url_of(aws, FIRST), "TagKeys": ["chaski.dev/map", "chaski.dev/generation"]}
     ),
     "protection": lambda aws: aws.aws.call(
-        "dynamodb", "UpdateTable", {"TableName": table_name(route_of()), "DeletionProtectionEnabled": False}
+        "dynamodb", "UpdateTable", {"TableName": table_name(route_of(), "chaski"), "DeletionProtectionEnabled": False}
     ),
     "backups": lambda aws: aws.aws.call(
         "dynamodb",
         "UpdateContinuousBackups",
         {
-            "TableName": table_name(route_of()),
+            "TableName": table_name(route_of(), "chaski"),
             "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": False},
         },
     ),
     "index": lambda aws: aws.aws.call(
         "dynamodb",
         "UpdateTable",
-        {"TableName": table_name(route_of()), "GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "by-id"}}]},
+        {
+            "TableName": table_name(route_of(), "chaski"),
+            "GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "by-id"}}],
+        },
     ),
 }
 
@@ -195,7 +198,7 @@ def test_drift_lists_each_attribute(aws: Counted) -> None:
     provision(aws, route_of())
     DRIFTS["attributes"](aws)
     observed = observe(aws, route_of(), SETTINGS)
-    (action,) = plan(desired(route_of(), observed.generations, SETTINGS), observed)
+    (action,) = plan(desired(route_of(), observed, SETTINGS), observed)
     assert action.operation == "SetQueueAttributes"
     assert {(each.attribute, each.was, each.wanted) for each in action.drift} == {
         ("VisibilityTimeout", "30", "120"),
@@ -233,14 +236,22 @@ def test_a_queue_of_another_owner_is_reported_and_not_changed(aws: Counted, tags
 def test_another_installation_neither_uses_nor_blocks_existing_queues(aws: Counted) -> None:
     """Two clusters in one account, the same route, then another map in the second: the first is not affected."""
     first, second = ProvisionSettings("11111111-aaaa"), ProvisionSettings("22222222-bbbb")
-    provision(aws, route_of(), first)
+    made = provision(aws, route_of(), first).resolved
     before, written = all_queues(aws), len(aws.writes)
     for wanted in (route_of(), route_of(queues=[{"name": "messages", "partitions": 5}])):
+        provision(aws, wanted, second)
+        apply(aws, plan_drop(wanted, second, observe(aws, wanted, second)))
+    assert all_queues(aws) == before
+    assert provision(aws, route_of(), first).applied.done == ()
+
+    # Where the second one knows them, from the last resolved route, it refuses to leave them behind.
+    written = len(aws.writes)
+    for wanted in (route_of(), route_of(queues=[{"name": "messages", "partitions": 5}])):
         with pytest.raises(NotOursError) as caught:
-            provision(aws, wanted, second)
+            provision(aws, wanted, second, made)
         assert 'installation: set it to "11111111-aaaa" to keep using these' in caught.value.fix
         with pytest.raises(NotOursError):
-            apply(aws, plan_drop(wanted, second, observe(aws, wanted, second)))
+            apply(aws, plan_drop(wanted, second, observe(aws, wanted, second, made)))
     assert all_queues(aws) == before
     assert len(aws.writes) == written
     assert provision(aws, route_of(), first).applied.done == ()
@@ -249,7 +260,7 @@ def test_another_installation_neither_uses_nor_blocks_existing_queues(aws: Count
 @pytest.mark.promise(7)
 def test_a_table_of_another_owner_is_reported_and_not_changed(aws: Counted) -> None:
     """Neither by provisioning nor by dropping."""
-    name = table_name(route_of())
+    name = table_name(route_of(), "chaski")
     request = {
         "TableName": name,
         "BillingMode": "PAY_PER_REQUEST",
@@ -378,8 +389,8 @@ def test_a_drop_deletes_only_our_resources_and_can_be_repeated(aws: Counted) -> 
     apply(aws, plan_drop(route_of(), SETTINGS, observe(aws, route_of(), SETTINGS)))
     assert set(all_queues(aws)) == kept
     assert foreign.rpartition("/")[2] in kept
-    assert observe_table(aws, table_name(route_of())) is None
-    assert observe_table(aws, table_name(route_of(name="conversations-too"))) is not None
+    assert observe_table(aws, table_name(route_of(), "chaski")) is None
+    assert observe_table(aws, table_name(route_of(name="conversations-too"), "chaski")) is not None
     assert plan_drop(route_of(), SETTINGS, observe(aws, route_of(), SETTINGS)) == ()
 
 
@@ -403,7 +414,7 @@ def test_counts_are_one_call(aws: Counted) -> None:
 
 def test_a_table_with_another_key_is_refused(aws: Counted) -> None:
     """Keys can't be changed, and the table is not deleted."""
-    name = table_name(route_of())
+    name = table_name(route_of(), "chaski")
     request = {
         "TableName": name,
         "BillingMode": "PAY_PER_REQUEST",

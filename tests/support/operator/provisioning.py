@@ -1,7 +1,7 @@
 """Provisioning against emulators, with calls recorded and interrupted at a given write."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.config import Config
@@ -12,7 +12,9 @@ from chaski_aws.provision.clients import Aws, BotoAws
 from chaski_aws.provision.desired import Desired, ProvisionSettings, desired, resolved_route
 from chaski_aws.provision.observe import observe
 from chaski_aws.provision.plan import plan
-from chaski_aws.provision.state import Observed
+from chaski_aws.provision.state import MAP_TAG, Observed
+from chaski_aws.provision.table_plan import plan_active_table, plan_table
+from chaski_core.route import resolved as earlier
 from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
@@ -85,6 +87,18 @@ def route_of(name: str = "conversations", namespace: str = "helpdesk", **spec: A
     )
 
 
+def provision_as_earlier(aws: Aws, route: Route, owner: str = "chaski") -> None:
+    """Creates the queues and the table as releases did whose names on AWS did not contain a hash of the namespace."""
+    wanted = desired(route, Observed(), ProvisionSettings(owner))
+    for queue in wanted.queues:
+        attributes = {name: value for name, value in queue.attributes.items() if value != ""}
+        tags = {name: value.removesuffix(".2") if name == MAP_TAG else value for name, value in queue.tags.items()}
+        aws.call("sqs", "CreateQueue", {"QueueName": queue.earlier_name, "Attributes": attributes, "tags": tags})
+    name = earlier.table_name(route)
+    table = replace(wanted.table, name=name, definition={**wanted.table.definition, "TableName": name})
+    apply(aws, [*plan_table(table, None), *plan_active_table(table, None)])
+
+
 @dataclass(frozen=True)
 class Provisioned:
     """The result of one run."""
@@ -95,10 +109,12 @@ class Provisioned:
     resolved: ResolvedRoute
 
 
-def provision(aws: Aws, route: Route, settings: ProvisionSettings | None = None) -> Provisioned:
+def provision(
+    aws: Aws, route: Route, settings: ProvisionSettings | None = None, previous: ResolvedRoute | None = None
+) -> Provisioned:
     """Runs once, as `chaski provision` does."""
     settings = settings or ProvisionSettings("chaski")
-    observed = observe(aws, route, settings)
-    wanted = desired(route, observed.generations, settings)
+    observed = observe(aws, route, settings, previous)
+    wanted = desired(route, observed, settings)
     applied = apply(aws, plan(wanted, observed))
     return Provisioned(wanted, observed, applied, resolved_route(wanted, observed, applied.urls))

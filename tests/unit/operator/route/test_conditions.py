@@ -153,7 +153,7 @@ def test_queue_near_the_limit_of_sqs_is_reported(visible: int, in_flight: int, d
 
     queues = {each.name: each for each in (queue("deep", visible), queue("small", 5), queue("others", 200_000))}
     observed = Observed(queues, ours=frozenset({"deep", "small"}))
-    provisioned = ProvisionResult(observed, desired(route_of(), (), ProvisionSettings("chaski")), (), None, None)
+    provisioned = ProvisionResult(observed, desired(route_of(), observed, ProvisionSettings("chaski")), (), None, None)
     (condition,) = [
         each
         for each in conditions_for(RouteObservation(route=route_of(), provisioned=provisioned))

@@ -21,7 +21,7 @@ ROUTE = route_of()
 OBSERVATION = RouteObservation(
     route=ROUTE,
     provisioned=ProvisionResult(
-        Observed({}), desired(ROUTE, (), ProvisionSettings("chaski")), (), None, resolved_of(ROUTE)
+        Observed({}), desired(ROUTE, Observed({}), ProvisionSettings("chaski")), (), None, resolved_of(ROUTE)
     ),
     deployments=[deployment(replicas=2)],
     wanted_deployments=1,
