@@ -50,8 +50,17 @@ class Arguments:
         list[str], _list_option("--worker-pull-secret", "Secret for a private registry; repeatable.", metavar="NAME")
     ] = field(default_factory=comma_separated("CHASKI_OPERATOR_WORKER_PULL_SECRET"))
     worker_role_arn: Annotated[
-        str, _option("--worker-role-arn", "IAM role on the workers' ServiceAccounts (IRSA).", metavar="ARN")
+        str,
+        _option(
+            "--worker-role-arn",
+            "IAM role on the workers' ServiceAccounts (IRSA); {namespace} stands for theirs.",
+            metavar="ARN",
+        ),
     ] = ""
+    worker_role: Annotated[
+        list[tuple],  # type: ignore[type-arg]  # of two texts
+        _list_option("--worker-role", "The role in one namespace; repeatable.", metavar="NS=ARN", parser=pair),
+    ] = field(default_factory=comma_separated("CHASKI_OPERATOR_WORKER_ROLE"))
     worker_env: Annotated[
         list[tuple],  # type: ignore[type-arg]  # of two texts; typer would take an option of two values
         _list_option("--worker-env", "Environment of the workers; repeatable.", metavar="NAME=VALUE", parser=pair),
@@ -102,8 +111,17 @@ class Arguments:
     ] = ""
     tools_pull_policy: Annotated[str, _option("--tools-pull-policy", "Pull policy of that image.")] = "IfNotPresent"
     tools_role_arn: Annotated[
-        str, _option("--tools-role-arn", "IAM role on the ServiceAccounts of replays (IRSA).", metavar="ARN")
+        str,
+        _option(
+            "--tools-role-arn",
+            "IAM role on the ServiceAccounts of replays (IRSA); {namespace} stands for theirs.",
+            metavar="ARN",
+        ),
     ] = ""
+    tools_role: Annotated[
+        list[tuple],  # type: ignore[type-arg]  # of two texts
+        _list_option("--tools-role", "The role in one namespace; repeatable.", metavar="NS=ARN", parser=pair),
+    ] = field(default_factory=comma_separated("CHASKI_OPERATOR_TOOLS_ROLE"))
     namespace: Annotated[
         list[str], _list_option("--namespace", "Serve only this namespace; repeatable; default: all.", metavar="NS")
     ] = field(default_factory=comma_separated("CHASKI_OPERATOR_NAMESPACE"))
@@ -201,6 +219,7 @@ def settings_of(
         pull_policy=given.worker_pull_policy,
         pull_secrets=tuple(given.worker_pull_secret),
         role_arn=given.worker_role_arn or None,
+        role_arns=dict(given.worker_role),
         environment=worker_environment(environment, dict(given.worker_env)),
         network_policy=given.worker_network_policy,
         common=common,
@@ -210,6 +229,7 @@ def settings_of(
         pull_policy=given.tools_pull_policy,
         pull_secrets=pods.pull_secrets,
         role_arn=given.tools_role_arn or None,
+        role_arns=dict(given.tools_role),
         environment=pods.environment,
         network_policy=pods.network_policy,
         common=common,

@@ -34,8 +34,11 @@ class PodTemplate:
     #: Secrets for a private registry; they must exist in the route's namespace.
     pull_secrets: tuple[str, ...] = ()
 
-    #: IAM role in the annotation of the Pods' ServiceAccounts (IRSA). Pod Identity needs none.
+    #: IAM role in the annotation of the Pods' ServiceAccounts (IRSA); `{namespace}` stands for theirs. Pod Identity needs none.
     role_arn: str | None = None
+
+    #: Roles of some namespaces, which take precedence.
+    role_arns: Mapping[str, str] = field(default_factory=dict)
 
     #: Environment: region, endpoints, proxies for AWS, a trace collector.
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +48,12 @@ class PodTemplate:
 
     #: Users, DNS and CA bundle.
     common: PodSettings = PodSettings()
+
+    def role_in(self, namespace: str) -> str | None:
+        """The IAM role of the Pods in a namespace; None: none is named."""
+        if namespace in self.role_arns:
+            return self.role_arns[namespace]
+        return None if self.role_arn is None else self.role_arn.replace("{namespace}", namespace)
 
 
 @dataclass(frozen=True, slots=True)

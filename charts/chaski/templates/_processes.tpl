@@ -6,7 +6,10 @@
 - --worker-pull-secret={{ .name }}
 {{- end }}
 {{- with .Values.workers.roleArn }}
-- --worker-role-arn={{ . }}
+- {{ printf "--worker-role-arn=%s" . | quote }}
+{{- end }}
+{{- range $namespace, $role := .Values.workers.roleArns }}
+- {{ printf "--worker-role=%s=%s" $namespace $role | quote }}
 {{- end }}
 {{- range $name, $value := .Values.workers.env }}{{/* $$: the kubelet expands $(NAME) in arguments */}}
 - {{ printf "--worker-env=%s=%s" $name $value | replace "$" "$$" | quote }}
@@ -21,7 +24,10 @@
 - --tools-image={{ include "chaski.image" (list . "tools" "tools") }}
 - --tools-pull-policy={{ .Values.tools.image.pullPolicy }}
 {{- with .Values.tools.roleArn }}
-- --tools-role-arn={{ . }}
+- {{ printf "--tools-role-arn=%s" . | quote }}
+{{- end }}
+{{- range $namespace, $role := .Values.tools.roleArns }}
+- {{ printf "--tools-role=%s=%s" $namespace $role | quote }}
 {{- end }}
 {{- range .Values.watchNamespaces }}
 - --namespace={{ . }}

@@ -35,7 +35,7 @@ from chaski_operator.manifests.worker_pod import (
     sweeper_of,
     worker_deployments,
 )
-from chaski_operator.settings import ToolPods, WorkerPodTemplate
+from chaski_operator.settings import PodTemplate, ToolPods, WorkerPodTemplate
 
 _MAX_CONFIG_MAP_BYTES = 1_048_576
 
@@ -88,10 +88,15 @@ def oversize(objects: Iterable[Object]) -> FieldError | None:
 def _service_account(route: Route, pods: WorkerPodTemplate) -> list[Object]:
     if (route.document["spec"].get("workers") or {}).get("serviceAccountName"):
         return []  # the user's own account: neither created nor changed
-    account = new_object(SERVICE_ACCOUNT, service_account_name(route.name), route, _NO_TOKEN)
-    if pods.role_arn:
-        account["metadata"]["annotations"] = {ROLE_ANNOTATION: pods.role_arn}
-    return [account]
+    return [_account(service_account_name(route.name), route, pods)]
+
+
+def _account(name: str, route: Route, pods: PodTemplate) -> Object:
+    account = new_object(SERVICE_ACCOUNT, name, route, _NO_TOKEN)
+    role = pods.role_in(route.namespace)
+    if role:
+        account["metadata"]["annotations"] = {ROLE_ANNOTATION: role}
+    return account
 
 
 _NO_TOKEN = {"automountServiceAccountToken": False}
@@ -100,9 +105,7 @@ _NO_TOKEN = {"automountServiceAccountToken": False}
 def _for_replays(route: Route, tools: ToolPods) -> list[Object]:
     """ServiceAccount and NetworkPolicy of the route's replay Jobs; created with the route, before any replay needs them."""
     name = replay_account_name(route.name)
-    account = new_object(SERVICE_ACCOUNT, name, route, _NO_TOKEN)
-    if tools.role_arn:
-        account["metadata"]["annotations"] = {ROLE_ANNOTATION: tools.role_arn}
+    account = _account(name, route, tools)
     if not tools.network_policy:
         return [account]
     selector = {"app.kubernetes.io/name": REPLAYS, ROUTE_OF_REPLAY_LABEL: route.name}

@@ -24,6 +24,7 @@ OWNED_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGER}"
 MANIFEST_HASH = f"{GROUP}/manifest-hash"  # annotation: hash of the whole object as it was applied
 ROUTE_HASH = f"{GROUP}/route-hash"  # annotation of Pods: hash of all that a worker reads of the route
 CA_HASH = f"{GROUP}/aws-ca-hash"  # annotation of Pods: hash of the CA bundle for AWS
+ROLE_HASH = f"{GROUP}/aws-role-hash"  # annotation of Pods: hash of the IAM role of their ServiceAccount
 RECONCILE_AT = f"{GROUP}/reconcile-requested-at"  # annotation of a route: a new value triggers a reconciliation
 PAUSED = f"{GROUP}/reconcile"  # annotation of a route: `disabled` pauses its reconciliation, except for its deletion
 

@@ -16,6 +16,7 @@ from chaski_core.route.resolved_document import resolved_document
 from chaski_operator.manifests.kinds import DEPLOYMENT, Object, new_object
 from chaski_operator.manifests.names import (
     QUEUE_LABEL,
+    ROLE_HASH,
     ROUTE_HASH,
     STAGE_LABEL,
     config_map_name,
@@ -134,6 +135,9 @@ def pod_template(worker: WorkerDeployment, resolved: ResolvedRoute, pods: Worker
         if workers.get(name):
             spec[name] = workers[name]
     annotations = {ROUTE_HASH: route_hash(resolved), **ca_annotations(pods.common)}
+    role = pods.role_in(route.namespace)
+    if role:  # IRSA hands it to new Pods only
+        annotations[ROLE_HASH] = hashlib.sha256(role.encode()).hexdigest()[:16]
     return {"metadata": {"labels": dict(worker.labels), "annotations": annotations}, "spec": spec}
 
 

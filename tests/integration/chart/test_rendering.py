@@ -94,7 +94,12 @@ MATRIX: dict[str, dict[str, Any]] = {
         },
         "operator": {"serviceAccount": {"annotations": _ROLE}, "extraEnv": [{"name": "A", "value": "b"}]},
         "ingest": {"serviceAccount": {"create": False, "name": "mine"}, "extraEnv": [{"name": "A", "value": "b"}]},
-        "workers": {"roleArn": "arn:aws:iam::111122223333:role/chaski-worker", "env": {"A": "b"}},
+        "workers": {
+            "roleArn": "arn:aws:iam::111122223333:role/chaski-worker-{namespace}",
+            "roleArns": {"team-b": "arn:aws:iam::111122223333:role/other"},
+            "env": {"A": "b"},
+        },
+        "tools": {"roleArns": {"team-b": "arn:aws:iam::111122223333:role/other-replay"}},
     },
     "scheduling": {
         "imagePullSecrets": [{"name": "registry"}],

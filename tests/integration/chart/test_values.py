@@ -22,6 +22,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an invalid port": ({"ingest": {"service": {"port": 70000}}}, "port"),
     "a tag where a digest belongs": ({"operator": {"image": {"digest": "v1.0.0"}}}, "digest"),
     "an invalid role": ({"workers": {"roleArn": "chaski-worker"}}, "roleArn"),
+    "an invalid role of a namespace": ({"tools": {"roleArns": {"team-a": "chaski-worker"}}}, "team-a"),
+    "a pattern of namespaces": ({"workers": {"roleArns": {"*": "arn:aws:iam::111122223333:role/w"}}}, "propertyName"),
     "an invalid region": ({"aws": {"region": "Frankfurt"}}, "region"),
     "an endpoint without a scheme": ({"aws": {"endpoints": {"sqs": "sqs:9324"}}}, "sqs"),
     "an invalid log level": ({"operator": {"logLevel": "verbose"}}, "logLevel"),

@@ -115,6 +115,15 @@ def test_replays_share_the_workers_environment_but_not_their_role() -> None:
     assert tools == ToolPods("t:1", pull_secrets=("s",), role_arn="arn:replay", environment={"A": "b"})
 
 
+def test_namespaces_have_roles() -> None:
+    """By flags, and by an environment variable."""
+    given = ("--worker-image", "i", "--tools-image", "t", "--worker-role", "a=arn:a", "--worker-role", "b=arn:b")
+    made = settings(*given, CHASKI_OPERATOR_TOOLS_ROLE="a=arn:ra,b=arn:rb")
+    assert made.workers.role_arns == {"a": "arn:a", "b": "arn:b"}
+    assert made.tools is not None
+    assert made.tools.role_arns == {"a": "arn:ra", "b": "arn:rb"}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

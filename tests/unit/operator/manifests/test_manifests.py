@@ -1,5 +1,6 @@
 """The Kubernetes objects of a route."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,6 +127,31 @@ def test_named_service_account_is_not_created() -> None:
     assert objects_of("Deployment", **named)[0]["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
     (made,) = objects_of("ServiceAccount", WorkerPodTemplate("i", role_arn="arn:x"))
     assert made["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == "arn:x"
+
+
+@pytest.mark.promise(14)
+def test_each_namespace_has_a_role_of_its_own() -> None:
+    """For workers and replays; a role that changes rolls the worker Pods, since IRSA gives it to new Pods only."""
+    named = WorkerPodTemplate("i", role_arn="arn:worker-{namespace}", role_arns={"team-b": "arn:other"})
+    replays = ToolPods("t", role_arn="arn:replay-{namespace}", role_arns={"team-b": "arn:other-replay"})
+
+    def made(namespace: str) -> tuple[list[str], str]:
+        route = replace(route_of("x"), namespace=namespace)
+        objects = desired_objects(resolved_of(route), "uid", named, replays)
+        accounts = [each["metadata"] for each in objects if each["kind"] == "ServiceAccount"]
+        pods = next(each["spec"]["template"] for each in objects if each["kind"] == "Deployment")
+        roles = [account["annotations"]["eks.amazonaws.com/role-arn"] for account in accounts]
+        return roles, pods["metadata"]["annotations"]["chaski.dev/aws-role-hash"]
+
+    roles, first = made("team-a")
+    assert roles == ["arn:worker-team-a", "arn:replay-team-a"]
+    roles, second = made("team-b")
+    assert roles == ["arn:other", "arn:other-replay"]
+    assert first != second
+    (plain,) = objects_of("ServiceAccount", WorkerPodTemplate("i", role_arns={"team-b": "arn:other"}))
+    assert (
+        "annotations" not in plain["metadata"] or "eks.amazonaws.com/role-arn" not in plain["metadata"]["annotations"]
+    )
 
 
 def test_replays_have_their_own_account() -> None:
