@@ -1,5 +1,6 @@
-"""Flags of `chaski provision` and `chaski deprovision`."""
+"""Flags of the commands for AWS: `chaski provision`, `chaski deprovision`, `chaski iam`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,33 @@ _Owner = Annotated[
         show_default=False,
     ),
 ]
+
+iam = typer.Typer(
+    help="Print IAM policies for the roles of Chaski's processes.", no_args_is_help=True, rich_markup_mode="rich"
+)
+
+
+class RoleOption(StrEnum):
+    """Whose role; the same names as `chaski_aws.iam.permissions.Role`, whose import would slow down help."""
+
+    worker = "worker"
+    replayer = "replayer"
+    reader = "reader"
+    ingest = "ingest"
+    console = "console"
+    operator = "operator"
+
+
+class By(StrEnum):
+    """What binds a role to namespaces."""
+
+    name = "name"
+    tags = "tags"
+
+
+_Role = Annotated[RoleOption, typer.Option("--role", help="Whose role it is.")]
+_Account = Annotated[str, typer.Option(help="AWS account.", metavar="ACCOUNT")]
+_Partition = Annotated[str, typer.Option(help="aws, aws-cn or aws-us-gov.", metavar="NAME")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
 
 
@@ -73,3 +101,71 @@ def deprovision(  # noqa: PLR0913 - one parameter per option of the command
 
     options = ProvisionOptions(owner, (), None, dry_run, as_json=output is Output.json)
     raise typer.Exit(run_deprovision(routes, options, Consent(yes, force), keep_dead_letters=keep_dead_letters))
+
+
+@iam.command()
+def policy(  # noqa: PLR0913 - one parameter per option of the command
+    *,
+    role: _Role = RoleOption.worker,
+    namespace: Annotated[
+        list[str] | None, typer.Option(help="Namespace of the routes; repeatable.", metavar="NS", show_default=False)
+    ] = None,
+    installation: Annotated[
+        str,
+        typer.Option(
+            "--installation",
+            help="Name of the installation: --owner of chaski provision, installation of the chart, by default the UID of "
+            "kube-system.",
+            envvar="CHASKI_OWNER",
+            show_default=False,
+        ),
+    ] = "",
+    by: Annotated[
+        By, typer.Option(help="name: by prefix, for the namespaces given. tags: for Pod Identity, any namespace.")
+    ] = By.name,
+    resolved: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Resolved routes: adds queues and tables that an earlier release named; repeatable.", metavar="FILE"
+        ),
+    ] = None,
+    account: _Account = "*",
+    region: Annotated[str, typer.Option(help="AWS region.", metavar="REGION")] = "*",
+    partition: _Partition = "aws",
+) -> None:
+    """Print the policy of a role: what it may do with the queues and tables of its namespaces, and with no others.
+
+    Ingest, console and operator serve all namespaces of the installation unless --namespace limits them.
+
+    [bold]Example:[/] chaski iam policy --namespace helpdesk --installation production
+    """
+    from chaski_cli.provisioning.iam import PolicyOptions, run_policy  # noqa: PLC0415 - keeps help fast
+
+    options = PolicyOptions(role.value, tuple(namespace or ()), installation, by is By.tags, tuple(resolved or ()))
+    raise typer.Exit(run_policy(options, partition, account, region))
+
+
+@iam.command()
+def trust(
+    *,
+    role: _Role = RoleOption.worker,
+    namespace: Annotated[
+        str,
+        typer.Option(
+            help="Namespace of the ServiceAccounts. Required with --oidc-provider.", metavar="NS", show_default=False
+        ),
+    ] = "",
+    cluster: Annotated[str, typer.Option(help="EKS cluster: trust by Pod Identity.", metavar="NAME")] = "",
+    oidc_provider: Annotated[
+        str, typer.Option(help="OIDC provider of the cluster: trust by IRSA.", metavar="URL")
+    ] = "",
+    account: _Account = "",
+    partition: _Partition = "aws",
+) -> None:
+    """Print the trust policy of a role: which ServiceAccounts may take it.
+
+    [bold]Example:[/] chaski iam trust --namespace helpdesk --cluster production --account 111122223333
+    """
+    from chaski_cli.provisioning.iam import TrustOptions, run_trust  # noqa: PLC0415 - keeps help fast
+
+    raise typer.Exit(run_trust(TrustOptions(role.value, namespace, cluster, oidc_provider, account, partition)))
