@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chaos.evidence import Call, Evidence, Life, Violation, timeline
-from chaos.plan import Key, blocked_keys
+from chaos.plan import INSTALLATION, Key, blocked_keys
+from chaski_aws.names import namespace_prefix
 
 KINDS = (
     "not settled",
@@ -264,8 +265,8 @@ def _reads(evidence: Evidence, life: Life | None, write: Call) -> list[Call]:
 
 def _of_data(evidence: Evidence, key: Key, life: Life | None) -> Sequence[str]:
     """The last writes to a route's queues and table."""
-    prefix = f"chaski-{key[0]}-{key[1]}-"
-    calls = [each for each in _writes(evidence) if each.operation and each.name.startswith(prefix)]
+    prefixes = (f"chaski-{key[0]}-{key[1]}-", f"{namespace_prefix(INSTALLATION, key[0])}{key[1]}-")
+    calls = [each for each in _writes(evidence) if each.operation and each.name.startswith(prefixes)]
     return timeline(evidence, calls[-2 * _SHOWN :], life)
 
 

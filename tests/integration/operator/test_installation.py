@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from chaski_aws.provision.desired import ProvisionSettings
 from chaski_aws.provision.state import OWNER_TAG
 from chaski_core.route.loading import load_route
 from support.kube.api_server import KubeApi
 from support.kube.http import KubeHttp
 from support.operator.processes import QUICK, Operator, kubelets, operator
-from support.operator.provisioning import provision
+from support.operator.provisioning import provision_as_earlier
 from support.operator.routes import OperatedRoute, route
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.promise(7)]
@@ -45,7 +44,7 @@ def test_installation_is_the_cluster(own: Operator) -> None:
 def test_upgrade_does_not_adopt_queues_of_the_old_default(own: Operator) -> None:
     """The condition names the value to set; with it the route continues with its queues."""
     namespace = own.namespaces[0]
-    provision(own.boto(), load_route(route(namespace)), ProvisionSettings("chaski"))
+    provision_as_earlier(own.boto(), load_route(route(namespace)), "chaski")
     operated = OperatedRoute(own, namespace)
     before = operated.queues()
     own.start()

@@ -7,12 +7,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from chaski_aws.provision.desired import ProvisionSettings
+from chaski_aws.names import namespace_prefix
 from chaski_aws.provision.state import OWNER_TAG
 from chaski_core.route.loading import load_route
 from support.kube.api_server import KubeApi
 from support.operator.processes import QUICK, Operator, kubelets, operator, until
-from support.operator.provisioning import provision
+from support.operator.provisioning import provision_as_earlier
 from support.operator.routes import OperatedRoute, route
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.promise(7)]
@@ -88,7 +88,9 @@ def test_new_routes_are_served_by_one_each(
             assert label in page(op)
             claims = [each for each in op.api.writes() if f"/chaskiroutes/{name}" in each.path]
             assert len(claims) <= 1, [each.summary for each in claims]  # the claim that was refused
-            assert not [each for each in op.aws.writes() if f"{namespace}-{name}-".encode() in each.body]
+            own = f"{namespace_prefix(('first', 'second')[index], namespace)}{name}-"
+            assert not [each for each in op.aws.writes() if own.encode() in each.body]
+            assert not [each for each in op.aws.writes() if f"{namespace}/{name}".encode() in each.body]
     for each in routes:
         each.delete()
         until(lambda each=each: not each.queues(), "queues are left")  # type: ignore[misc]  # mypy infers no default
@@ -99,7 +101,7 @@ def test_unclaimed_route_goes_to_the_installation_of_its_queues(
 ) -> None:
     """As after an upgrade from a release that wrote no name: the other one, though first, waits for it."""
     first, second = both
-    provision(first.boto(), load_route(route(namespace)), ProvisionSettings("second"))
+    provision_as_earlier(first.boto(), load_route(route(namespace)), "second")
     operated = OperatedRoute(first, namespace)
     operated.apply()
     first.start()

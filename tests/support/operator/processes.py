@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from chaski_aws.names import namespace_prefix
 from chaski_aws.provision.clients import BotoAws
 from chaski_runtime.kube.config import kube_access
 from support.faults.recording_proxy import RecordingProxy, recording_proxy
@@ -119,13 +120,27 @@ class Operator:
         """A client that bypasses the gate, so that its calls are not counted."""
         return boto(self.aws.upstream, self.aws.upstream)
 
+    def installation(self) -> str:
+        """The name of its installation."""
+        if "--installation" in self.flags:
+            return self.flags[self.flags.index("--installation") + 1]
+        return str(KubeHttp(self.kube).get("/api/v1/namespaces/kube-system")["metadata"]["uid"])
+
     def calls(self, namespace: str, *operations: str) -> int:
-        """The number of these calls to AWS for the routes of a namespace."""
-        return sum(each.summary in operations and namespace.encode() in each.body for each in list(self.aws.asked))
+        """The number of these calls to AWS for the routes of a namespace; of the ListQueues of a reconciliation, one."""
+        plain = namespace.encode()
+        prefix = namespace_prefix(self.installation(), namespace).encode()
+        return sum(
+            each.summary in operations
+            and (plain in each.body or (prefix in each.body and each.summary != "ListQueues"))
+            for each in list(self.aws.asked)
+        )
 
     def writes(self, namespace: str) -> list[str]:
         """All writes for a namespace, to AWS and to the API server."""
-        aws = [each.summary for each in self.aws.writes() if namespace.encode() in each.body]
+        prefix = namespace_prefix(self.installation(), namespace)
+        marks = (namespace.encode(), prefix.encode())
+        aws = [each.summary for each in self.aws.writes() if any(mark in each.body for mark in marks)]
         return aws + [each.summary for each in self.api.writes() if f"/{namespace}/" in each.path]
 
     def quiet(self, namespace: str, seconds: float) -> None:

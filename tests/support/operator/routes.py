@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from chaski_aws.names import namespace_prefix
 from support.kube.api_server import KubeApi
 from support.kube.http import DEPLOYMENTS, ROUTES, KubeHttp
 from support.operator.processes import Operator, until
@@ -119,10 +120,18 @@ class OperatedRoute:
     # ---- on AWS
 
     def queues(self) -> list[str]:
-        """Names of the queues with the route's prefix."""
-        prefix = f"chaski-{self.namespace}-{self.name}-"
-        found = self._aws.call("sqs", "ListQueues", {"QueueNamePrefix": prefix}).get("QueueUrls", ())
-        return sorted(url.rpartition("/")[2] for url in found)
+        """Names of the queues with one of the route's prefixes."""
+        found = (
+            self._aws.call("sqs", "ListQueues", {"QueueNamePrefix": prefix}).get("QueueUrls", ())
+            for prefix in self._prefixes()
+        )
+        return sorted(url.rpartition("/")[2] for urls in found for url in urls)
+
+    def _prefixes(self) -> set[str]:
+        """In earlier releases, in the installations of tests, and in the operator's."""
+        installations = {"chaski", "first", "second", self.op.installation()}
+        prefixes = {f"{namespace_prefix(each, self.namespace)}{self.name}-" for each in installations}
+        return {f"chaski-{self.namespace}-{self.name}-", *prefixes}
 
     def queue(self, part: str) -> str:
         """The URL of the queue whose name contains `part`."""
@@ -158,6 +167,6 @@ class OperatedRoute:
         self._aws.call("sqs", "DeleteQueue", {"QueueUrl": url})
 
     def tables(self) -> list[str]:
-        """Names of the tables with the route's prefix."""
+        """Names of the tables with one of the route's prefixes."""
         listed: Sequence[str] = self._aws.call("dynamodb", "ListTables", {})["TableNames"]
-        return [each for each in listed if each.startswith(f"chaski-{self.namespace}-{self.name}-")]
+        return [each for each in listed if each.startswith(tuple(self._prefixes()))]
