@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from chaski_aws.provision.desired import KEY_ARN, tag_fault
 from chaski_operator.environment import worker_environment
 from chaski_operator.settings import (
     LeaseSettings,
@@ -134,6 +135,20 @@ class Arguments:
             show_default="the UID of kube-system",
         ),
     ] = ""
+    kms_key_arn: Annotated[
+        str,
+        _option(
+            "--kms-key-arn",
+            "KMS key of queues and tables, unless a route names one; without it, keys that are found are kept.",
+            metavar="ARN",
+        ),
+    ] = ""
+    aws_tag: Annotated[
+        list[tuple],  # type: ignore[type-arg]  # of two texts
+        _list_option(
+            "--aws-tag", "Additional tag of queues and tables; repeatable.", metavar="NAME=VALUE", parser=pair
+        ),
+    ] = field(default_factory=comma_separated("CHASKI_OPERATOR_AWS_TAG"))
     resync_seconds: Annotated[
         float, _option("--resync-seconds", "Between two full reconciliations of a route.", **_seconds)
     ] = 300.0
@@ -196,10 +211,15 @@ class Arguments:
     log_level: Annotated[LogLevel, _option("--log-level", "Minimum log level.")] = LogLevel.INFO
 
     def __post_init__(self) -> None:
-        """Checks user and groups. `typer.BadParameter`: no Pod can have one of them."""
+        """Checks user and groups, key and tags. `typer.BadParameter`: no Pod, queue or table can have one of them."""
         _optional_id("--worker-run-as-user", self.worker_run_as_user, least=1)  # runAsNonRoot
         _optional_id("--worker-run-as-group", self.worker_run_as_group)
         _optional_id("--worker-fs-group", self.worker_fs_group)
+        if self.kms_key_arn and not KEY_ARN.fullmatch(self.kms_key_arn):
+            raise typer.BadParameter(f'--kms-key-arn: "{self.kms_key_arn}" is not the ARN of a KMS key')
+        for name, value in self.aws_tag:
+            if fault := tag_fault(name, value):
+                raise typer.BadParameter(f'--aws-tag: "{name}={value}": {fault}')
 
 
 def settings_of(
@@ -243,6 +263,8 @@ def settings_of(
         remove_additions=given.remove_additions,
         producers_required=given.producers_required,
         tools=tools if given.tools_image else None,
+        kms_key=given.kms_key_arn or None,
+        aws_tags=dict(given.aws_tag),
     )
 
 

@@ -245,7 +245,8 @@ class Operator:
                 _log.warning("%s", error)
                 await asyncio.sleep(_BACKOFF_SECONDS)
                 continue
-            self._installation.name, self._aws.settings = owner, ProvisionSettings(owner)
+            self._installation.name = owner
+            self._aws.settings = ProvisionSettings(owner, self._settings.aws_tags, self._settings.kms_key)
             _log.info("installation %s: managing the queues and tables that are tagged with this owner", owner)
         async with asyncio.TaskGroup() as group:
             for informer in self._informers:

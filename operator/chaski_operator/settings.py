@@ -160,3 +160,9 @@ class OperatorSettings:
 
     #: Pods of replays; None: ChaskiReplays stay pending, with the reason in their status.
     tools: ToolPods | None = None
+
+    #: KMS key of queues and tables, by its ARN, unless a route names one; None: keys that are found are kept.
+    kms_key: str | None = None
+
+    #: Additional tags of queues and tables, such as those that bills are split by.
+    aws_tags: Mapping[str, str] = field(default_factory=dict)

@@ -1,5 +1,6 @@
 """The queues and the table that a route must have, and the resolved route that names them. Pure."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,8 +25,23 @@ from chaski_core.route import resolved as earlier
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue, map_fingerprint
 
+KEY_ARN = re.compile(
+    r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+"
+)  # as crds/chaskiroutes.yaml: spec.encryption
+_RESERVED_TAGS = ("aws:", "chaski.dev/")
+# https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
+_TAG_NAME, _TAG_VALUE = re.compile(r"[\w .:/=+@-]{1,128}"), re.compile(r"[\w .:/=+@-]{0,256}")
 # Below the five minutes of SQS's deduplication, so that a hop that is repeated after a crash is still deduplicated.
 VISIBILITY_SECONDS = 120
+
+
+def tag_fault(name: str, value: str) -> str | None:
+    """Why an additional tag can't be set; None: it can."""
+    if name.lower().startswith(_RESERVED_TAGS):
+        return "the prefixes aws: and chaski.dev/ are reserved"
+    if not _TAG_NAME.fullmatch(name) or not _TAG_VALUE.fullmatch(value):
+        return "letters, digits, spaces and . : / = + - @ _ are allowed, 1 to 128 in a name and up to 256 in a value"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +50,7 @@ class ProvisionSettings:
 
     owner: str  # names the installation: two that share an account never touch each other's. No default: it would be shared
     tags: Mapping[str, str] = field(default_factory=dict)  # additional, for bills and policies; never removed
-    kms_key_id: str | None = None  # of SQS queues; None: SQS-managed keys
+    kms_key: str | None = None  # unless the route names one; "": AWS's own keys; None: what is found is kept
     point_in_time_recovery: bool = True
     deletion_protection: bool = True
 
@@ -67,6 +83,7 @@ class DesiredTable:
     tags: Mapping[str, str]
     point_in_time_recovery: bool
     deletion_protection: bool
+    kms_key: str | None = None  # ARN; "": DynamoDB's own key; None: what is found is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +113,7 @@ def desired(route: Route, observed: Observed, settings: ProvisionSettings) -> De
     rungs = route.retry.rungs if route.ordering is Ordering.RELAXED else ()
     queues = (
         *(
-            _partition(route, settings, current, queue.name, index)
+            _partition(route, settings, observed, current, _Place(queue.name, index))
             for queue in route.queues
             for index in range(queue.partitions)
         ),
@@ -123,9 +140,18 @@ def _map_tags(route: Route) -> tuple[str, str]:
     return fingerprint, f"{fingerprint}.2"
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One partition of a queue."""
+
+    queue: str
+    index: int
+
+
 def _partition(
-    route: Route, settings: ProvisionSettings, current: KnownGeneration, queue: str, index: int
+    route: Route, settings: ProvisionSettings, observed: Observed, current: KnownGeneration, place: _Place
 ) -> DesiredQueue:
+    queue, index = place.queue, place.index
     tags = {
         QUEUE_TAG: queue,
         PARTITION_TAG: str(index),
@@ -135,7 +161,8 @@ def _partition(
     url = current.queues.get(queue, {}).get(index)
     name = names.queue_name(route, settings.owner, queue, current.number, index) if url is None else _name_of(url)
     earlier_name = earlier.queue_name(route, queue, current.number, index)
-    return replace(_queue((name, earlier_name), route, settings, 0, tags), queue=queue)
+    made = _queue(name, route, settings, 0, observed)
+    return replace(made, tags={**made.tags, **tags}, earlier_name=earlier_name, queue=queue)
 
 
 def _rung(route: Route, settings: ProvisionSettings, rung: Rung, observed: Observed) -> DesiredQueue:
@@ -144,8 +171,9 @@ def _rung(route: Route, settings: ProvisionSettings, rung: Rung, observed: Obser
     found = sorted(each.name for each in observed.own_queues if each.tags.get(RUNG_TAG) == rung.name)
     if found and name not in found:
         name = found[0]
-    named = (name, earlier.rung_queue_name(route, rung.name))
-    return replace(_queue(named, route, settings, rung.queue_delay_seconds, {RUNG_TAG: rung.name}), rung=rung)
+    made = _queue(name, route, settings, rung.queue_delay_seconds, observed)
+    earlier_name = earlier.rung_queue_name(route, rung.name)
+    return replace(made, tags={**made.tags, RUNG_TAG: rung.name}, earlier_name=earlier_name, rung=rung)
 
 
 def _name_of(url: str) -> str:
@@ -153,7 +181,7 @@ def _name_of(url: str) -> str:
 
 
 def _queue(
-    named: tuple[str, str], route: Route, settings: ProvisionSettings, delay_seconds: int, tags: Mapping[str, str]
+    name: str, route: Route, settings: ProvisionSettings, delay_seconds: int, observed: Observed
 ) -> DesiredQueue:
     attributes = {
         "FifoQueue": "true",
@@ -165,19 +193,47 @@ def _queue(
         "MaximumMessageSize": str(MAX_QUEUED_BYTES),
         "DelaySeconds": str(delay_seconds),
         "RedrivePolicy": "",  # SQS would move a message out of its order
-    } | _encryption(settings)
-    name, earlier_name = named
-    return DesiredQueue(name, attributes, {**_common_tags(route, settings), **tags}, earlier_name)
+    } | _encryption(_queue_key(name, route, settings, observed))
+    return DesiredQueue(name, attributes, _common_tags(route, settings), name)
 
 
 def _common_tags(route: Route, settings: ProvisionSettings) -> dict[str, str]:
     return {**settings.tags, **ownership_tags(route, settings.owner), ORDERING_TAG: route.ordering.value}
 
 
-def _encryption(settings: ProvisionSettings) -> dict[str, str]:
-    if settings.kms_key_id is None:
+def _encryption(key: str) -> dict[str, str]:
+    if not key:
         return {"KmsMasterKeyId": "", "SqsManagedSseEnabled": "true"}
-    return {"KmsMasterKeyId": settings.kms_key_id, "SqsManagedSseEnabled": "false"}
+    return {"KmsMasterKeyId": key, "SqsManagedSseEnabled": "false"}
+
+
+def _declared_key(route: Route, settings: ProvisionSettings) -> str | None:
+    """The KMS key that route or installation asks for; "": AWS's own keys; None: neither asks for anything."""
+    key: str | None = (route.document["spec"].get("encryption") or {}).get("kmsKeyArn", settings.kms_key)
+    return key
+
+
+def _queue_key(name: str, route: Route, settings: ProvisionSettings, observed: Observed) -> str:
+    # Without a declared key encryption is never weakened: an existing queue keeps its key, and a new one gets the route's.
+    declared = _declared_key(route, settings)
+    if declared is not None:
+        return declared
+    if name in observed.ours:
+        return observed.queues[name].attributes.get("KmsMasterKeyId", "")
+    return _found_key(observed)
+
+
+def _found_key(observed: Observed) -> str:
+    keys = (each.attributes.get("KmsMasterKeyId", "") for each in observed.own_queues)
+    return next((key for key in keys if key), "")
+
+
+def _table_key(route: Route, settings: ProvisionSettings, observed: Observed) -> str | None:
+    # DynamoDB shows a key by its ARN, so that a key under another name could not be compared.
+    key = _declared_key(route, settings)
+    if key is None and observed.table is None:
+        key = _found_key(observed) or None
+    return key if key is None or not key or KEY_ARN.fullmatch(key) else None
 
 
 def _table(route: Route, settings: ProvisionSettings, observed: Observed) -> DesiredTable:
@@ -189,6 +245,7 @@ def _table(route: Route, settings: ProvisionSettings, observed: Observed) -> Des
         tags=_common_tags(route, settings),
         point_in_time_recovery=settings.point_in_time_recovery,
         deletion_protection=settings.deletion_protection,
+        kms_key=_table_key(route, settings, observed),
     )
 
 

@@ -139,13 +139,27 @@ def _correct(wanted: Desired, observed: Observed) -> Iterator[Action]:
             continue
         drift = attribute_drift(queue, found)
         if drift:
-            yield _set(found, _changes(queue, drift), "set attributes", drift)
+            yield from _set_attributes(queue, found, drift)
         missing = {name: value for name, value in queue.tags.items() if found.tags.get(name) != value}
         if missing:
             drift = tuple(Drift(f"tag {name}", found.tags.get(name, ""), value) for name, value in missing.items())
             yield Action("sqs", "TagQueue", queue.name, {"QueueUrl": found.url, "Tags": missing}, "tag", drift)
         if has_block(found.attributes.get("Policy")):
             yield unblock_sends(found)
+
+
+def _set_attributes(queue: DesiredQueue, found: ObservedQueue, drift: tuple[Drift, ...]) -> Iterator[Action]:
+    changes = _changes(queue, drift)
+    if not found.attributes.get("KmsMasterKeyId") and not changes.get("KmsMasterKeyId"):
+        changes.pop("KmsMasterKeyId", None)  # nothing to remove
+    if changes.get("KmsMasterKeyId") != "":
+        yield _set(found, changes, "set attributes", drift)
+        return
+    # SQS refuses its own keys while the queue has a KMS key: "You can use one type of server-side encryption (SSE) at one time".
+    managed = {"SqsManagedSseEnabled": changes.pop("SqsManagedSseEnabled")}
+    first = tuple(each for each in drift if each.attribute not in managed)
+    yield _set(found, changes, "set attributes, remove the KMS key", first)
+    yield _set(found, managed, "encrypt with SQS's own keys", tuple(each for each in drift if each not in first))
 
 
 def attribute_drift(queue: DesiredQueue, found: ObservedQueue) -> tuple[Drift, ...]:

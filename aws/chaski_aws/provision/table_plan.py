@@ -11,6 +11,7 @@ from chaski_aws.provision.state import ObservedTable
 
 _ON_DEMAND = "PAY_PER_REQUEST"
 _ENABLED = ("ENABLED", "ENABLING")
+_ENCRYPTED = ("ENABLED", "ENABLING", "UPDATING")
 
 
 def plan_table(wanted: DesiredTable, found: ObservedTable | None) -> Iterator[Action]:
@@ -22,6 +23,8 @@ def plan_table(wanted: DesiredTable, found: ObservedTable | None) -> Iterator[Ac
     if found is None:
         tags = [{"Key": key, "Value": value} for key, value in wanted.tags.items()]
         request = {**wanted.definition, "DeletionProtectionEnabled": wanted.deletion_protection, "Tags": tags}
+        if wanted.kms_key:
+            request["SSESpecification"] = _encryption(wanted.kms_key)
         yield Action("dynamodb", "CreateTable", wanted.name, request, "create the table")
         return
     if found.status == "DELETING" or (found.status == "CREATING" and found.tags == {}):
@@ -87,6 +90,10 @@ def _alter(wanted: DesiredTable, found: ObservedTable) -> Iterator[Action]:
         drift = Drift("DeletionProtectionEnabled", "false", "true")
         protected = {"TableName": wanted.name, "DeletionProtectionEnabled": True}
         yield _update(wanted.name, protected, "enable deletion protection", drift)
+    key = _key_of(found)
+    if wanted.kms_key is not None and wanted.kms_key != key:
+        encrypted = {"TableName": wanted.name, "SSESpecification": _encryption(wanted.kms_key)}
+        yield _update(wanted.name, encrypted, "change the encryption key", Drift("KMSMasterKeyId", key, wanted.kms_key))
     existing = {index["IndexName"] for index in found.description.get("GlobalSecondaryIndexes", ())}
     for index in wanted.definition["GlobalSecondaryIndexes"]:
         if index["IndexName"] not in existing:
@@ -96,6 +103,16 @@ def _alter(wanted: DesiredTable, found: ObservedTable) -> Iterator[Action]:
                 "GlobalSecondaryIndexUpdates": [{"Create": index}],
             }
             yield _update(wanted.name, added, "create an index", Drift(f"index {index['IndexName']}", "", "present"))
+
+
+def _encryption(key: str) -> dict[str, Any]:
+    """SSESpecification: a key of the account, or DynamoDB's own (API_SSESpecification: `Enabled` false)."""
+    return {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key} if key else {"Enabled": False}
+
+
+def _key_of(found: ObservedTable) -> str:
+    described = found.description.get("SSEDescription") or {}
+    return str(described.get("KMSMasterKeyArn", "")) if described.get("Status") in _ENCRYPTED else ""
 
 
 def _update(name: str, request: Mapping[str, Any], description: str, drift: Drift) -> Action:

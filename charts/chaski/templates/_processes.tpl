@@ -35,6 +35,12 @@
 {{- with .Values.installation }}
 - --installation={{ . }}
 {{- end }}
+{{- with .Values.aws.kmsKeyArn }}
+- --kms-key-arn={{ . }}
+{{- end }}
+{{- range $name, $value := .Values.aws.tags }}
+- {{ printf "--aws-tag=%s=%s" $name $value | quote }}
+{{- end }}
 - --scale-down-window-seconds={{ .Values.operator.scaleDownWindowSeconds }}
 - --unreachable-seconds={{ .Values.operator.unreachableSeconds }}
 {{- if .Values.operator.removeAdditions }}

@@ -59,7 +59,11 @@ def provision(  # noqa: PLR0913 - one parameter per option of the command
     owner: _Owner = "",
     tag: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for all queues and tables; repeatable.")] = None,
     kms_key: Annotated[
-        str | None, typer.Option(help="KMS key of the queues. Default: encryption with SQS's own key.")
+        str | None,
+        typer.Option(
+            help='KMS key of queues and tables, by its ARN; spec.encryption takes precedence. "": AWS\'s own keys. '
+            "Default: keys that are found are kept."
+        ),
     ] = None,
     wait: Annotated[
         bool, typer.Option(help="Watch older queues for a minute, and delete those that stay empty.")

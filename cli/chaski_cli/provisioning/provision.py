@@ -8,7 +8,7 @@ from pathlib import Path
 from chaski_aws.provision.actions import Action
 from chaski_aws.provision.apply import Done, RetryOptions, apply
 from chaski_aws.provision.clients import Aws, BotoAws
-from chaski_aws.provision.desired import Desired, ProvisionSettings, desired, resolved_route
+from chaski_aws.provision.desired import Desired, ProvisionSettings, desired, resolved_route, tag_fault
 from chaski_aws.provision.errors import ProvisionError
 from chaski_aws.provision.observe import observe, observe_queues
 from chaski_aws.provision.plan import DrainSample, drain_sample, is_drained, plan, plan_drained, seconds_until_drained
@@ -41,10 +41,8 @@ class ProvisionOptions:
         tags = {}
         for each in self.tags:
             name, is_pair, value = each.partition("=")
-            if not is_pair or not name or name.startswith(("aws:", "chaski.dev/")):
-                raise wrong_input(
-                    f'--tag: expected NAME=VALUE, got "{each}"; the prefixes aws: and chaski.dev/ are reserved'
-                )
+            if not is_pair or (fault := tag_fault(name, value)):
+                raise wrong_input(f'--tag: expected NAME=VALUE, got "{each}"' + (f"; {fault}" if is_pair else ""))
             tags[name] = value
         if not self.owner:
             raise wrong_input(

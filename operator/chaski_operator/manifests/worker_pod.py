@@ -46,7 +46,7 @@ ROUTE_FOLDER = "/etc/chaski/route"
 _SECRETS_FOLDER = "/etc/chaski/secrets"
 _TOKENS_FOLDER = f"{_SECRETS_FOLDER}/_tokens"  # a Secret's name has no underscore
 # Parts of the spec that no worker reads: a change of these does not roll the Pods.
-_NOT_FOR_WORKERS = ("autoscaling", "deletionPolicy", "producers", "workers")
+_NOT_FOR_WORKERS = ("autoscaling", "deletionPolicy", "encryption", "producers", "workers")
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,6 +240,15 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
         ("spec.subjectGroup.pattern", "is missing..."),
     ),
     refused(
+        "an alias of a KMS key",
+        {"spec.encryption": {"kmsKeyArn": "arn:aws:kms:eu-west-1:111122223333:alias/company-key"}},
+        (
+            "spec.encryption.kmsKeyArn",
+            '"arn:aws:kms:eu-west-1:111122223333:alias/company-key" does not match the pattern...',
+        ),
+    ),
+    refused("encryption without a key", {"spec.encryption": {}}, ("spec.encryption.kmsKeyArn", "is missing...")),
+    refused(
         "several faults",
         {"spec.ordering": "x", "spec.deletionPolicy": "Keep", "spec.queues.0.partitions": 99},
         ("spec.queues[0].partitions", "99 is more than 64..."),

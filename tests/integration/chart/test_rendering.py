@@ -90,6 +90,8 @@ MATRIX: dict[str, dict[str, Any]] = {
     "aws": {
         "aws": {
             "region": "eu-west-1",
+            "kmsKeyArn": "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+            "tags": {"team": "platform", "cost-center": "4711"},
             "endpoints": {"sqs": "http://sqs:1", "dynamodb": "http://db:1", "sts": "http://s:1"},
         },
         "operator": {"serviceAccount": {"annotations": _ROLE}, "extraEnv": [{"name": "A", "value": "b"}]},

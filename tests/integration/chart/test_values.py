@@ -21,6 +21,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no minimum of Pods": ({"ingest": {"autoscaling": {"minReplicas": 0}}}, "minReplicas"),
     "an invalid port": ({"ingest": {"service": {"port": 70000}}}, "port"),
     "a tag where a digest belongs": ({"operator": {"image": {"digest": "v1.0.0"}}}, "digest"),
+    "an alias of a key": ({"aws": {"kmsKeyArn": "alias/company-key"}}, "kmsKeyArn"),
+    "a tag of Chaski's own": ({"aws": {"tags": {"chaski.dev/owner": "x"}}}, "propertyName"),
     "an invalid role": ({"workers": {"roleArn": "chaski-worker"}}, "roleArn"),
     "an invalid role of a namespace": ({"tools": {"roleArns": {"team-a": "chaski-worker"}}}, "team-a"),
     "a pattern of namespaces": ({"workers": {"roleArns": {"*": "arn:aws:iam::111122223333:role/w"}}}, "propertyName"),

@@ -115,6 +115,15 @@ def test_replays_share_the_workers_environment_but_not_their_role() -> None:
     assert tools == ToolPods("t:1", pull_secrets=("s",), role_arn="arn:replay", environment={"A": "b"})
 
 
+def test_key_and_tags_are_those_of_all_queues_and_tables() -> None:
+    """Without a key, keys that are found are kept."""
+    assert settings("--worker-image", "i").kms_key is None
+    key = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd"
+    made = settings("--worker-image", "i", "--kms-key-arn", key, "--aws-tag", "team=a", "--aws-tag", "cost-center=4711")
+    assert made.kms_key == key
+    assert made.aws_tags == {"team": "a", "cost-center": "4711"}
+
+
 def test_namespaces_have_roles() -> None:
     """By flags, and by an environment variable."""
     given = ("--worker-image", "i", "--tools-image", "t", "--worker-role", "a=arn:a", "--worker-role", "b=arn:b")
@@ -130,6 +139,9 @@ def test_namespaces_have_roles() -> None:
         [],
         ["--worker-image", "i", "--worker-env", "novalue"],
         ["--worker-image", "i", "--resync-seconds", "-1"],
+        ["--worker-image", "i", "--kms-key-arn", "alias/company-key"],
+        ["--worker-image", "i", "--aws-tag", "chaski.dev/owner=other"],
+        ["--worker-image", "i", "--aws-tag", "novalue"],
         ["--worker-image", "i", "--resync-seconds", "nan"],
         ["--worker-image", "i", "--resync-seconds", "inf"],
         ["--worker-image", "i", "--scale-down-window-seconds", "3601"],
