@@ -1,11 +1,15 @@
 """Policies judged by an independent evaluator: a role of one namespace can do nothing with what belongs to another."""
 
+import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from chaski_aws import names
 from chaski_aws.iam.permissions import Role, actions_of
@@ -107,28 +111,59 @@ FOREIGN = [
 ]
 
 
+def questions(by: str) -> list[tuple[tuple[str, Role, str, str], Request]]:
+    """Every action of every role on what is its own and what is not: (own or foreign, role, action, type), and the request."""
+    return [
+        ((whose, role, action, kind), request(role, action, arn, SCOPES[by], each.tags))
+        for role, action in product(TENANT_ROLES, ACTIONS)
+        for whose, each in [("own", one) for one in OWN[by]] + [("foreign", one) for one in FOREIGN]
+        for kind, arn in each.requests(action)
+    ]
+
+
+def is_needed(question: tuple[str, Role, str, str]) -> bool:
+    """Whether the policy must allow it."""
+    whose, role, action, _ = question
+    return whose == "own" and action in actions_of(role)
+
+
 @pytest.mark.parametrize("by", SCOPES)
 def test_a_role_of_one_namespace_does_nothing_with_what_belongs_to_another(
     by: str, record_property: Callable[[str, object], None]
 ) -> None:
     """Every action that Chaski knows, on queues, tables and indexes: own ones as the role needs, others never."""
-    asked: list[tuple[str, Role, str, str, bool]] = []
-    requests = []
-    for role, action in product(TENANT_ROLES, ACTIONS):
-        for whose, each in [("own", one) for one in OWN[by]] + [("foreign", one) for one in FOREIGN]:
-            for kind, arn in each.requests(action):
-                asked.append((whose, role, action, kind, whose == "own" and action in actions_of(role)))
-                requests.append(request(role, action, arn, SCOPES[by], each.tags))
-    verdicts = allowed(requests)
-    wrong = [(*question, verdict) for question, verdict in zip(asked, verdicts, strict=True) if question[4] != verdict]
-    assert wrong == []
-    counts = Counter(
-        (role.value, kind, whose, verdict) for (whose, role, _, kind, _), verdict in zip(asked, verdicts, strict=True)
-    )
+    asked = questions(by)
+    verdicts = allowed([each for _, each in asked])
+    judged = [(question, verdict) for (question, _), verdict in zip(asked, verdicts, strict=True)]
+    assert [(question, verdict) for question, verdict in judged if is_needed(question) != verdict] == []
+    counts = Counter((role.value, kind, whose, verdict) for (whose, role, _, kind), verdict in judged)
     for key, count in sorted(counts.items()):
         record_property(" ".join(map(str, key)), count)  # docs/threat-model.md has the sums
     assert not [key for key in counts if key[2:] == ("foreign", True)]
     assert {key[0] for key in counts if key[2:] == ("own", True)} == {role.value for role in TENANT_ROLES}
+
+
+@pytest.mark.parametrize("by", SCOPES)
+def test_aws_agrees(by: str) -> None:
+    """The same questions to AWS's own simulator, with credentials that may call iam:SimulateCustomPolicy. Creates nothing."""
+    if os.environ.get("CHASKI_TEST_AWS") != "1":
+        pytest.skip("asks a real account only with CHASKI_TEST_AWS=1")
+    client = boto3.client("iam", config=Config(retries={"mode": "adaptive", "total_max_attempts": 20}))
+    wrong = []
+    for question, each in questions(by):
+        context = [
+            {"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "string"}
+            for name, value in each.context.items()
+        ]
+        response = client.simulate_custom_policy(
+            PolicyInputList=[json.dumps(policy) for policy in each.policies],
+            ActionNames=[each.action],
+            ResourceArns=[each.resource],
+            ContextEntries=context,
+        )
+        if is_needed(question) != (response["EvaluationResults"][0]["EvalDecision"] == "allowed"):
+            wrong.append((question, each.resource))
+    assert wrong == []
 
 
 def test_without_session_tags_or_abac_a_policy_by_tags_allows_nothing() -> None:
