@@ -9,7 +9,7 @@ from chaski_aws.provision.state import OWNER_TAG
 from chaski_core.route.loading import load_route
 from support.kube.api_server import KubeApi
 from support.kube.http import KubeHttp
-from support.operator.processes import QUICK, Operator, kubelets, operator
+from support.operator.processes import QUICK, Operator, kubelets, operator, until
 from support.operator.provisioning import provision_as_earlier
 from support.operator.routes import OperatedRoute, route
 
@@ -58,3 +58,19 @@ def test_upgrade_does_not_adopt_queues_of_the_old_default(own: Operator) -> None
     own.start()
     operated.ready()
     assert (operated.queues(), owner(operated)) == (before, "chaski")
+
+
+def test_key_and_tags_of_the_installation_are_those_of_its_queues(own: Operator) -> None:
+    """And the key of a route takes precedence."""
+    keys = [f"arn:aws:kms:us-east-1:123456789012:key/{number}234abcd" for number in (1, 2)]
+    own.flags = (*QUICK, "--kms-key-arn", keys[0], "--aws-tag", "cost-center=4711")
+    own.start()
+    operated = OperatedRoute(own, own.namespaces[0])
+    operated.apply()
+    operated.ready()
+    urls = [operated.queue(name) for name in operated.queues()]
+    for url in urls:
+        assert operated.attributes(url)["KmsMasterKeyId"] == keys[0]
+        assert own.boto().call("sqs", "ListQueueTags", {"QueueUrl": url})["Tags"]["cost-center"] == "4711"
+    operated.apply(encryption={"kmsKeyArn": keys[1]})
+    until(lambda: {operated.attributes(url)["KmsMasterKeyId"] for url in urls} == {keys[1]}, "the key stayed")
