@@ -1,6 +1,6 @@
 """Route files: read for other commands, and checked by `chaski validate`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,9 @@ from rich.text import Text
 
 from chaski_cli.output import emit_json, error_lines, printable, stdout
 from chaski_core.errors import FieldError, InvalidRouteError
+from chaski_core.policy.decision import selecting, violations
+from chaski_core.policy.loading import load_policies
+from chaski_core.policy.model import Policy, Violation
 from chaski_core.retry.policy import Ladder, RetryPolicy
 from chaski_core.route.loading import load_routes
 from chaski_core.route.model import Route
@@ -22,27 +25,82 @@ class RouteFile:
     path: Path
     routes: tuple[Route, ...]
     errors: tuple[FieldError, ...]
+    denied: Mapping[str, tuple[Violation, ...]] | None = None  # by route, those that a policy denies; None: not checked
 
     def as_json(self) -> dict[str, Any]:
-        """`{file, valid, routes: [namespace/name], retry: {namespace/name: spec.retry in force}, faults: [{field, message}]}`."""
+        """`{file, valid, routes: [namespace/name], retry: {namespace/name: spec.retry in force}, faults: [{field, message}]}`.
+
+        Checked against policies also `denied: [{route, policy, field, message}]`.
+        """
+        denied = {} if self.denied is None else {"denied": _denied_json(self.denied)}
         return {
             "file": str(self.path),
             "valid": not self.errors,
             "routes": [route.key for route in self.routes],
             "retry": {route.key: route.document["spec"]["retry"] for route in self.routes},
             "faults": [{"field": error.field, "message": error.message} for error in self.errors],
+            **denied,
         }
 
 
-def run_validate(paths: Sequence[Path], *, as_json: bool) -> ExitCode:
-    """Prints the errors of each file."""
-    files = check(paths)
+def _denied_json(denied: Mapping[str, Sequence[Violation]]) -> list[dict[str, str]]:
+    return [
+        {"route": route, "policy": each.policy, "field": each.field, "message": each.message}
+        for route, found in denied.items()
+        for each in found
+    ]
+
+
+def run_validate(paths: Sequence[Path], policies: Sequence[Path], *, as_json: bool) -> ExitCode:
+    """Prints the errors of each file, and with policies which routes they deny, and why.
+
+    Raises:
+        CommandError: a file of policies is invalid.
+    """
+    judge = _Judge.of(policies) if policies else None
+    files = [file if judge is None else judge.judged(file) for file in check(paths)]
     if as_json:
         emit_json([file.as_json() for file in files], indented=True)
     else:
         for file in files:
             stdout().print(_summary(file), soft_wrap=True)
-    return ExitCode.WRONG_INPUT if any(file.errors for file in files) else ExitCode.OK
+    if any(file.errors for file in files):
+        return ExitCode.WRONG_INPUT
+    return ExitCode.FAILED if any(file.denied for file in files) else ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """The policies of some files, and the labels of the namespaces that are declared in them."""
+
+    policies: tuple[Policy, ...]
+    namespaces: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> "_Judge":
+        policies: list[Policy] = []
+        namespaces: dict[str, Mapping[str, str]] = {}
+        for path in paths:
+            try:
+                loaded = load_policies(path.read_text("utf-8"))
+            except InvalidRouteError as error:
+                lines = f"invalid policies\n{printable(str(path))}:\n{error_lines(error.errors)}"
+                raise wrong_input(lines, "correct the file; docs/teams.md describes a ChaskiPolicy") from error
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                raise wrong_input(f"{printable(str(path))}: can't be read: {reason}") from error
+            policies += loaded.policies
+            namespaces |= loaded.namespaces
+        return cls(tuple(policies), namespaces)
+
+    def judged(self, file: RouteFile) -> RouteFile:
+        """The file with what the policies deny. Those of a namespace whose labels are unknown are all taken to apply."""
+        found = {route.key: tuple(violations(route, self._applying(route))) for route in file.routes}
+        return replace(file, denied={key: each for key, each in found.items() if each})
+
+    def _applying(self, route: Route) -> Sequence[Policy]:
+        labels = self.namespaces.get(route.namespace)
+        return self.policies if labels is None else selecting(self.policies, labels)
 
 
 def check(paths: Sequence[Path]) -> list[RouteFile]:
@@ -91,7 +149,9 @@ def _summary(file: RouteFile) -> Text:
     if not file.errors:
         keys = ", ".join(route.key for route in file.routes)
         retries = "".join(f"\n  {line}" for route in file.routes for line in retry_lines(route))
-        return Text.assemble(f"{name}: ", ("valid", "green"), f" ({keys}){retries}")
+        denials = "".join(f"\n  {key}: denied: {each}" for key, found in (file.denied or {}).items() for each in found)
+        verdict = ("valid, but denied by a policy", "red") if denials else ("valid", "green")
+        return Text.assemble(f"{name}: ", verdict, f" ({keys}){retries}{denials}")
     count = "1 error" if len(file.errors) == 1 else f"{len(file.errors)} errors"
     return Text.assemble(f"{name}: ", (count, "red"), f"\n{error_lines(file.errors)}")
 

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from acceptance.cli_process import chaski, write_route
+from support.operator.policies import DENIED, complying, policy
 
 QUICK = {
     "rungs": [{"name": name, "delaySeconds": 5} for name in ("fast", "medium", "slow")],
@@ -58,6 +60,61 @@ async def test_a_missing_file_is_named() -> None:
     ended = await chaski("validate", "missing.yaml")
     assert ended.code == 2
     assert "missing.yaml" in ended.out + ended.err
+
+
+async def test_thirty_routes_are_denied_with_policy_and_field(tmp_path: Path) -> None:
+    """The verdicts of the operator, for the same routes; exit code 1, since every route is valid."""
+    (tmp_path / "policies.yaml").write_text(yaml.safe_dump(policy()))
+    (tmp_path / "good.yaml").write_text(yaml.safe_dump(complying("shop")))
+    routes = [complying("shop", name, **spec) for name, (spec, _) in DENIED.items()]
+    (tmp_path / "denied.yaml").write_text(yaml.safe_dump_all(routes))
+    command = ("validate", tmp_path / "good.yaml", tmp_path / "denied.yaml", "--policy", tmp_path / "policies.yaml")
+    listed = await chaski(*command, "--output", "json")
+    assert listed.code == 1, listed.err
+    good, denied = listed.json()
+    assert (good["valid"], good["denied"], denied["valid"]) == (True, [], True)
+    found = [(each["route"], each["policy"], each["field"]) for each in denied["denied"]]
+    assert found == [(f"shop/{name}", "teams", field) for name, (_, fields) in DENIED.items() for field in fields]
+    shown = await chaski(*command)
+    assert shown.code == 1
+    for name, _, field in found:
+        assert f"{name}: denied: {field}: " in shown.out
+    passed = await chaski("validate", tmp_path / "good.yaml", "--policy", tmp_path / "policies.yaml")
+    assert (passed.code, "denied:" in passed.out) == (0, False)
+
+
+async def test_namespaces_beside_policies_decide_which_apply(tmp_path: Path) -> None:
+    """Without its Namespace a route must comply with every policy of the files."""
+    spec, fields = DENIED["host"]
+    (tmp_path / "route.yaml").write_text(yaml.safe_dump(complying("shop", **spec)))
+    (tmp_path / "policies.yaml").write_text(yaml.safe_dump(policy(selector={"matchLabels": {"team": "a"}})))
+    command = ("validate", tmp_path / "route.yaml", "--policy", tmp_path / "policies.yaml")
+    assert (await chaski(*command)).code == 1
+    for team, code in (("b", 0), ("a", 1)):
+        labelled = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"team": team}}}
+        (tmp_path / "namespaces.yaml").write_text(yaml.safe_dump_all([labelled, policy("own", allow={}, limits={})]))
+        assert (await chaski(*command, "--policy", tmp_path / "namespaces.yaml")).code == code
+    assert fields == ["spec.targets.allow[0].url"]
+
+
+@pytest.mark.parametrize("text", ["", "kind: ChaskiPolicy", "a: ["])
+async def test_an_invalid_policy_is_wrong_input(tmp_path: Path, text: str) -> None:
+    """Exit code 2: no route passes by a typing error in the policy."""
+    (tmp_path / "route.yaml").write_text(yaml.safe_dump(complying("shop")))
+    (tmp_path / "policies.yaml").write_text(text)
+    ended = await chaski("validate", tmp_path / "route.yaml", "--policy", tmp_path / "policies.yaml")
+    assert ended.code == 2
+    assert "policies.yaml" in ended.err
+    assert (await chaski("validate", tmp_path / "route.yaml", "--policy", tmp_path / "none.yaml")).code == 2
+
+
+async def test_an_invalid_route_is_wrong_input_also_with_policies(tmp_path: Path) -> None:
+    """Its errors are reported, and nothing is judged."""
+    (tmp_path / "route.yaml").write_text(yaml.safe_dump(complying("shop", queues=[])))
+    (tmp_path / "policies.yaml").write_text(yaml.safe_dump(policy()))
+    ended = await chaski("validate", tmp_path / "route.yaml", "--policy", tmp_path / "policies.yaml")
+    assert ended.code == 2
+    assert "denied" not in ended.out
 
 
 async def test_the_version_is_printed() -> None:

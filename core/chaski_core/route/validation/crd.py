@@ -1,6 +1,6 @@
-"""The ChaskiRoute's definition: one file for the API server, `chaski validate` and `chaski dev`.
+"""The definitions of ChaskiRoute and ChaskiPolicy: one file each for the API server, `chaski validate` and `chaski dev`.
 
-In a wheel the file is part of this package; in an editable checkout it is read from the checkout's `crds/`.
+In a wheel the files are part of this package; in an editable checkout they are read from the checkout's `crds/`.
 """
 
 import copy
@@ -15,39 +15,45 @@ GROUP_VERSION = "chaski.dev/v1alpha1"
 KIND = "ChaskiRoute"
 
 _PACKAGE = Path(__file__).parents[2]
-_FILE = Path("crds") / "chaskiroutes.yaml"
+ROUTES, POLICIES = "chaskiroutes", "chaskipolicies"  # plural names
 
 
-def definition_path() -> Path:
-    """The path of the CustomResourceDefinition. Raises FileNotFoundError for an incomplete installation."""
-    places = (_PACKAGE / _FILE, _PACKAGE.parents[1] / _FILE)
+def definition_path(plural: str = ROUTES) -> Path:
+    """The path of a CustomResourceDefinition. Raises FileNotFoundError for an incomplete installation."""
+    file = Path("crds") / f"{plural}.yaml"
+    places = (_PACKAGE / file, _PACKAGE.parents[1] / file)
     for place in places:
         if place.is_file():
             return place
-    raise FileNotFoundError(f"the installation is incomplete: no {_FILE.name} at {' or '.join(map(str, places))}")
+    raise FileNotFoundError(f"the installation is incomplete: no {file.name} at {' or '.join(map(str, places))}")
 
 
-def definition_text() -> str:
-    """The CustomResourceDefinition as text, ready for `kubectl apply`."""
-    return definition_path().read_text(encoding="utf-8")
+def definition_text(plural: str = ROUTES) -> str:
+    """A CustomResourceDefinition as text, ready for `kubectl apply`."""
+    return definition_path(plural).read_text(encoding="utf-8")
 
 
 @cache
-def route_schema() -> Mapping[str, Any]:
-    """The structural schema of a ChaskiRoute (`openAPIV3Schema`). Shared: read it only."""
+def schema_of(plural: str) -> Mapping[str, Any]:
+    """The structural schema of a definition (`openAPIV3Schema`). Shared: read it only."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # with libyaml the C one, ten times as fast
-    definition = yaml.load(definition_text(), Loader=loader)  # noqa: S506 - both are safe loaders
+    definition = yaml.load(definition_text(plural), Loader=loader)  # noqa: S506 - both are safe loaders
     schema: Mapping[str, Any] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return schema
 
 
-def with_defaults(document: Mapping[str, Any]) -> dict[str, Any]:
+def route_schema() -> Mapping[str, Any]:
+    """The structural schema of a ChaskiRoute."""
+    return schema_of(ROUTES)
+
+
+def with_defaults(document: Mapping[str, Any], plural: str = ROUTES) -> dict[str, Any]:
     """A copy of a document as the API server would store it: without nulls, then with defaults.
 
     Rules: https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#defaulting
     Values of the wrong type stay; the schema refuses them.
     """
-    filled: dict[str, Any] = _filled(copy.deepcopy(dict(document)), route_schema())
+    filled: dict[str, Any] = _filled(copy.deepcopy(dict(document)), schema_of(plural))
     if isinstance(filled.get("metadata"), dict):
         filled["metadata"] = _decoded_metadata(filled["metadata"])
     return filled

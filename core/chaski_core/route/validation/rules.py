@@ -13,7 +13,7 @@ from typing import Any
 
 from chaski_core.errors import FieldError
 from chaski_core.route.validation.cel import Expression, RuleError
-from chaski_core.route.validation.crd import route_schema
+from chaski_core.route.validation.crd import ROUTES, schema_of
 from chaski_core.route.validation.schema import Path, path_text
 
 
@@ -39,20 +39,20 @@ class Node:
 
 
 @cache
-def route_rules() -> Node:
-    """The rules of a ChaskiRoute, compiled."""
-    return _compiled(route_schema())
+def _rules(plural: str) -> Node:
+    return _compiled(schema_of(plural))
 
 
-def rule_errors(new: Any, old: Any, blocked: Sequence[Path]) -> list[FieldError]:
+def rule_errors(new: Any, old: Any, blocked: Sequence[Path], plural: str = ROUTES) -> list[FieldError]:
     """All breaches of rules.
 
     Args:
         new: the document with defaults.
         old: the replaced document with defaults, or None: then rules about changes are skipped.
         blocked: places that the schema refuses; rules that can read one of them are skipped.
+        plural: of the definition.
     """
-    return list(_walk(route_rules(), new, old, (), blocked))
+    return list(_walk(_rules(plural), new, old, (), blocked))
 
 
 def _walk(node: Node, new: Any, old: Any, path: Path, blocked: Sequence[Path]) -> Iterator[FieldError]:

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.protocols import Validator
 
 from chaski_core.errors import FieldError
-from chaski_core.route.validation.crd import route_schema
+from chaski_core.route.validation.crd import ROUTES, schema_of
 
 Path = tuple[str | int, ...]
 
@@ -54,11 +54,11 @@ class SchemaError:
         return FieldError(path_text(self.path), self.message)
 
 
-def schema_errors(document: Mapping[str, Any]) -> list[SchemaError]:
+def schema_errors(document: Mapping[str, Any], plural: str = ROUTES) -> list[SchemaError]:
     """All errors of a document with defaults by the schema."""
     return [
         SchemaError(tuple(error.absolute_path), _message(error), error.validator in _BLOCKING)
-        for error in _validator().iter_errors(document)
+        for error in _validator(plural).iter_errors(document)
     ]
 
 
@@ -68,9 +68,9 @@ def path_text(path: Sequence[str | int]) -> str:
 
 
 @cache
-def _validator() -> Validator:
-    root = _translated(route_schema())
-    name = route_schema()["properties"]["metadata"]["properties"]["name"]
+def _validator(plural: str) -> Validator:
+    root = _translated(schema_of(plural))
+    name = schema_of(plural)["properties"]["metadata"]["properties"]["name"]
     metadata = _translated({**_METADATA, "properties": {"name": name, **_METADATA["properties"]}})
     root["properties"] |= {"metadata": metadata, "status": True}  # the status in a file is not read
     root["required"] = ["metadata", *root["required"]]

@@ -1,0 +1,1 @@
+"""ChaskiPolicies: what the routes of selected namespaces may declare."""
