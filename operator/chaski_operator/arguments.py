@@ -106,6 +106,9 @@ class Arguments:
             "A route without spec.producers is not ready. Not required where ingest runs with --auth none, or not at all.",
         ),
     ] = True
+    policies: Annotated[
+        bool, _option("--policies/--no-policies", "Restrict routes by the ChaskiPolicies of the cluster.")
+    ] = True
     tools_image: Annotated[
         str,
         _option("--tools-image", "Image with the command chaski, for replays; without it ChaskiReplays stay pending."),
@@ -262,6 +265,7 @@ def settings_of(
         _intervals(given),
         remove_additions=given.remove_additions,
         producers_required=given.producers_required,
+        policies=given.policies,
         tools=tools if given.tools_image else None,
         kms_key=given.kms_key_arn or None,
         aws_tags=dict(given.aws_tag),

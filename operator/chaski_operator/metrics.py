@@ -72,6 +72,15 @@ class OperatorMetrics(MetricsRegistry):
         description = "Routes that this operator leaves alone, since another installation serves them."
         self.gauge("chaski_routes_left", description, (*ROUTE, "installation"), read)
 
+    def observe_policies(
+        self, violations: Callable[[], Mapping[tuple[str, ...], int]], known: Callable[[], int]
+    ) -> None:
+        """Shows how many fields of routes policies deny, by namespace, route and policy; and whether policies are known."""
+        description = "Fields of routes that do not comply with a policy."
+        self.gauge("chaski_route_policy_violations", description, (*ROUTE, "policy"), violations)
+        description = "1 if the policies of the cluster were read, else 0: then no new or changed route is accepted."
+        self.gauge("chaski_policies_known", description, (), lambda: {(): known()})
+
     def observe_replicas(self, read: Callable[[], Mapping[tuple[str, ...], int]]) -> None:
         """Shows replicas by namespace, route, queue and state: wanted, set or ready."""
         self._observe("chaski_replicas", "Worker Pods by state.", (*QUEUE, "state"), read)

@@ -19,6 +19,7 @@ from chaski_operator.kube.lease import Lease, LeaseLostError
 from chaski_operator.kube.workqueue import Key, WorkQueue
 from chaski_operator.manifests.kinds import POD, REPLAY, ROUTE, Kind, Object
 from chaski_operator.metrics import OperatorMetrics
+from chaski_operator.policies.watch import ClusterPolicies
 from chaski_operator.replay.reconciler import ReplayReconciler
 from chaski_operator.route.aws_resources import AwsResources, MeteredAws
 from chaski_operator.route.loader import RouteLoader
@@ -124,24 +125,30 @@ class Operator:
         self._aws = AwsResources(aws, intervals=intervals, clock=clock)
         self._cache, self._loader = ObjectCache(), RouteLoader()
         self._installation = Installation(api, self._cache, clock, settings.lease.identity)
-        reconciler = Reconciler(
-            api=api,
-            aws=self._aws,
-            cache=self._cache,
-            loader=self._loader,
-            installation=self._installation,
-            settings=settings,
-            metrics=metrics,
-            clock=clock,
-            tracing=tracing,
+        self._policies = ClusterPolicies(
+            api, clock, random.random, on_change=self._on_policy_change, metrics=metrics, enabled=settings.policies
         )
         self._replays = ReplayReconciler(api, self._cache, self._installation, settings, clock)
-        self._route_queue = WorkQueue(reconciler.reconcile, intervals, random.random)
+        self._route_queue = WorkQueue(self._reconciler(tracing).reconcile, intervals, random.random)
         self._replay_queue = WorkQueue(self._replays.reconcile, intervals, random.random)
         slots = ListingSlots()
         self._informers = [self._informer(each, slots, on_started) for each in settings.namespaces or (None,)]
         self._is_leading = False
         self._observe(metrics)
+
+    def _reconciler(self, tracing: Tracing | None) -> Reconciler:
+        return Reconciler(
+            api=self._api,
+            aws=self._aws,
+            cache=self._cache,
+            loader=self._loader,
+            installation=self._installation,
+            settings=self._settings,
+            metrics=self._metrics,
+            clock=self._clock,
+            policies=self._policies,
+            tracing=tracing,
+        )
 
     def _observe(self, metrics: OperatorMetrics) -> None:
         metrics.observe_watch(self._watch_age_seconds)
@@ -249,6 +256,8 @@ class Operator:
             self._aws.settings = ProvisionSettings(owner, self._settings.aws_tags, self._settings.kms_key)
             _log.info("installation %s: managing the queues and tables that are tagged with this owner", owner)
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._policies.follow())
+            await self._policies.first_read()
             for informer in self._informers:
                 group.create_task(informer.run())
 
@@ -266,6 +275,13 @@ class Operator:
             self._route_queue.enqueue(key_of(document))
         elif kind != POD:  # which the autoscaler reads when it needs them
             self._route_queue.enqueue(route_of(document))
+
+    def _on_policy_change(self, namespace: str | None) -> None:
+        """Has the routes judged again: those of a namespace, or all."""
+        if self._is_leading:
+            for key in list(self._cache.by_key(ROUTE)):
+                if namespace in (None, key[0]):
+                    self._route_queue.enqueue(key)
 
     def _reconcile_fully(self, key: Key) -> None:
         self._aws.invalidate("/".join(key))

@@ -157,6 +157,8 @@ class OperatorSettings:
 
     #: Ingest admits only the producers that a route declares, so a route without any is not ready.
     producers_required: bool = True
+    #: Restricts routes by the ChaskiPolicies of the cluster, which needs rights on them and on Namespaces cluster-wide.
+    policies: bool = True
 
     #: Pods of replays; None: ChaskiReplays stay pending, with the reason in their status.
     tools: ToolPods | None = None

@@ -93,6 +93,7 @@ def operator_metrics() -> OperatorMetrics:
     metrics.observe_left(lambda: {("n", "r", "other"): 1})
     metrics.observe_watch(lambda: 7.5)
     metrics.observe_namespaces(lambda: {("n",): 1})
+    metrics.observe_policies(lambda: {("n", "r", "p"): 2}, lambda: 1)
     metrics.observe_unserved(lambda: {("n", "r", "q"): 604_800.0})
     metrics.observe_queue(lambda: [QueueReading("n", "r", "q", QueueCounts(4, 0, 0), None)])
     return metrics

@@ -49,6 +49,9 @@
 {{- if or (not .Values.ingest.enabled) (eq .Values.ingest.auth "none") }}
 - --no-producers-required
 {{- end }}
+{{- if not .Values.operator.policies }}
+- --no-policies
+{{- end }}
 - --lease-name={{ include "chaski.fullname" . }}-operator
 - --log-level={{ .Values.operator.logLevel }}
 {{- end -}}

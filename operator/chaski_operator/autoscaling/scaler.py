@@ -10,6 +10,7 @@ from typing import Any
 from chaski_aws.sqs.queue import counts_of
 from chaski_core.errors import BackendError, BackendRejectedError, InvalidRouteError
 from chaski_core.ports import QueueCounts
+from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
 from chaski_core.timestamps import milliseconds
 from chaski_operator.autoscaling.dependencies import ScalerDependencies
@@ -47,6 +48,7 @@ from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import Document
 from chaski_operator.manifests.worker_pod import WorkerDeployment, sweeper_of, worker_deployments
 from chaski_operator.pods.worker_metrics import Pods
+from chaski_operator.policies.hold import POLICIES_UNKNOWN, POLICY_DENIED, held_route, verdict_of
 from chaski_operator.route.policy import is_paused
 from chaski_runtime.kube.client import KubeApiError
 
@@ -96,17 +98,18 @@ class RouteScaler:
 
     def _load(self, document: Document) -> bool:
         """Loads the targets; False if the route is invalid or its queues do not exist yet."""
-        source = (document["metadata"]["generation"], (document.get("status") or {}).get("resolved"))
+        verdict = verdict_of(document)
+        if verdict == POLICIES_UNKNOWN:
+            return bool(self._targets)  # of the spec that was accepted last
+        source = (document["metadata"]["generation"], (document.get("status") or {}).get("resolved"), verdict)
         if source == self._loaded:
             return bool(self._targets)
         self._loaded, self._targets = source, []
-        try:
-            route = self._deps.loader.load(document)
-            resolved = read_resolved_values(route, source[1])
-        except InvalidRouteError:
+        resolved = held_route(document) if verdict == POLICY_DENIED else self._resolved(document)
+        if resolved is None:
             return False
-        self._spec = scaling_spec(route)
-        self._suspended = [rule.name for rule in route.allow if rule.suspend]
+        self._spec = scaling_spec(resolved.route)
+        self._suspended = [rule.name for rule in resolved.route.allow if rule.suspend]
         self._targets = targets_of(resolved, worker_deployments(resolved))
         self._sweeper = sweeper_of(resolved)
         rows = {source.row: target.deployment for target in self._targets for source in target.sources}
@@ -117,6 +120,14 @@ class RouteScaler:
                 del known[removed]
         self.counts = {row: each for row, each in self.counts.items() if row in rows}
         return True
+
+    def _resolved(self, document: Document) -> ResolvedRoute | None:
+        try:
+            return read_resolved_values(
+                self._deps.loader.load(document), (document.get("status") or {}).get("resolved")
+            )
+        except InvalidRouteError:
+            return None
 
     # ---- observe
 

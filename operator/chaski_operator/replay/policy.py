@@ -17,9 +17,10 @@ from chaski_operator.kube.status import (
 from chaski_operator.manifests.kinds import Document
 from chaski_operator.manifests.names import replay_account_name, replay_job_name, replay_run
 from chaski_operator.pods.failures import first_failure
+from chaski_operator.policies.hold import ACCEPTED
 from chaski_operator.replay.job import window
 from chaski_operator.replay.reports import EndedPod, ended_pods, status_part
-from chaski_operator.route.conditions import ACCEPTED, QUEUES_READY, TABLES_READY
+from chaski_operator.route.conditions import QUEUES_READY, TABLES_READY
 from chaski_replay.report import ReplayReport
 
 COMPLETE, FAILED, PROGRESSING = "Complete", "Failed", "Progressing"

@@ -6,9 +6,12 @@ from typing import Any
 
 from chaski_aws.provision.errors import ProvisionError
 from chaski_core.errors import FieldError
+from chaski_core.policy.decision import ACCOUNT_FIELD
+from chaski_core.policy.model import Violation
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_operator.kube.apply import ForeignObjectError
+from chaski_operator.policies.hold import held_route, was_accepted
 from chaski_operator.route.aws_resources import ProvisionResult
 from chaski_runtime.kube.client import KubeApiError
 
@@ -21,6 +24,9 @@ class RouteObservation:
 
     errors: Sequence[FieldError] = ()
     route: Route | None = None  # None: the spec is invalid, see `errors`
+    denied: Sequence[Violation] = ()  # fields with which the route does not comply with policies
+    undecided: bool = False  # the policies can't be read, and this spec was not accepted before
+    held: ResolvedRoute | None = None  # a denied route that exists already, as its workers get it
     provisioned: ProvisionResult | None = None  # None: AWS could not be read
     aws_error: ProvisionError | None = None
     corrected: Sequence[str] = ()  # drift that was corrected since AWS was last read
@@ -45,7 +51,25 @@ class RouteObservation:
         """As in chaski_reconciles_total: ok, invalid (the route is wrong), or error (tried again)."""
         if self.failures:
             return "error"
-        return "invalid" if self.route is None else "ok"
+        return "invalid" if self.route is None or self.denied or self.undecided else "ok"
+
+
+def judged_route(
+    route: Route, document: Mapping[str, Any], found: Sequence[Violation] | None
+) -> RouteObservation | None:
+    """What is observed of a route that policies deny, or that can't be judged; None: it is reconciled as it is.
+
+    Args:
+        route: valid.
+        document: the same, with its status.
+        found: where it does not comply; None: unknown, so a spec that was accepted stays accepted.
+    """
+    if found is None:
+        return None if was_accepted(document) else RouteObservation(route=route, undecided=True)
+    if not found:
+        return None
+    held = held_route(document, keep_account=ACCOUNT_FIELD not in {each.field for each in found})
+    return RouteObservation(route=route, denied=found, held=held)
 
 
 def rolled_out(deployments: Sequence[Mapping[str, Any]]) -> bool:

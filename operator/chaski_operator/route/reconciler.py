@@ -37,12 +37,14 @@ from chaski_operator.manifests.kinds import DEPLOYMENT, ROUTE, Object
 from chaski_operator.manifests.manifests import desired_objects, oversize
 from chaski_operator.manifests.names import FINALIZER, MANAGER, ROUTE_LABEL
 from chaski_operator.metrics import OperatorMetrics
+from chaski_operator.policies.hold import POLICY_DENIED, verdict_of
+from chaski_operator.policies.watch import ClusterPolicies
 from chaski_operator.route import policy
 from chaski_operator.route.aws_resources import AwsResources
 from chaski_operator.route.deletion import delete_route, finalizer_patch, route_to_delete
 from chaski_operator.route.events import events_for
 from chaski_operator.route.loader import RouteLoader
-from chaski_operator.route.observation import RouteObservation, rolled_out
+from chaski_operator.route.observation import RouteObservation, judged_route, rolled_out
 from chaski_operator.route.status import is_current, status_of
 from chaski_operator.settings import OperatorSettings
 from chaski_operator.tracing import reconcile_span
@@ -80,6 +82,7 @@ class Reconciler:
         settings: OperatorSettings,
         metrics: OperatorMetrics,
         clock: Clock,
+        policies: ClusterPolicies,
         tracing: Tracing | None = None,
     ) -> None:
         self._api = api
@@ -91,6 +94,7 @@ class Reconciler:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._policies = policies
         self._tracing = tracing
         self._progress: dict[Key, _Progress] = {}
 
@@ -104,7 +108,7 @@ class Reconciler:
         if key in self._progress and self._progress[key].uid != document["metadata"]["uid"]:
             self._forget(key)  # it was made again
         is_deleted = bool(document["metadata"].get("deletionTimestamp"))
-        if policy.is_paused(document) and not is_deleted:
+        if policy.is_paused(document) and not is_deleted and not self._is_denied(document):
             return self._settings.intervals.resync_seconds
         claim, document = await self._installation.claim(document, self._owners)
         if claim is Claim.WAIT:
@@ -142,10 +146,20 @@ class Reconciler:
         self._applier.forget(key)
         self._aws.forget("/".join(key))
         self._metrics.forget_route(*key)
+        self._policies.forget(key)
+
+    def _is_denied(self, document: Object) -> bool:
+        """Whether policies deny the route; its author can't escape them by pausing it."""
+        try:
+            return bool(self._policies.judge(self._loader.load(document)))
+        except InvalidRouteError:
+            return False
 
     async def _reconcile(self, key: Key, document: Object, progress: _Progress) -> RouteObservation:
         document = await self._with_finalizer(key, document)
         observation = await self._observe(key, document, progress)
+        if observation.undecided and (verdict_of(document) == POLICY_DENIED or self._policies.awaits(key[0])):
+            return observation
         desired = self._plan(document, observation)
         if (error := oversize(desired)) is not None:
             observation, desired = RouteObservation(errors=(error,)), []
@@ -207,6 +221,8 @@ class Reconciler:
             route = self._loader.load(document)
         except InvalidRouteError as error:
             return RouteObservation(errors=error.errors)
+        if (judged := judged_route(route, document, self._policies.judge(route))) is not None:
+            return judged
         applied = progress.applied == document["metadata"]["generation"]
         may_drop = applied and rolled_out(self._cache.of_route(DEPLOYMENT, *key))
         try:
@@ -225,11 +241,12 @@ class Reconciler:
 
     def _plan(self, document: Object, observation: RouteObservation) -> list[Object]:
         """The desired objects in the cluster; none while a queue is missing."""
-        if observation.resolved is None:
+        resolved = observation.held or observation.resolved
+        if resolved is None:
             return []
         owner, sweep = document["metadata"]["uid"], is_sweeping(document.get("status") or {})
         workers, tools = self._settings.workers, self._settings.tools
-        return desired_objects(observation.resolved, owner, workers, tools, sweep=sweep)
+        return desired_objects(resolved, owner, workers, tools, sweep=sweep)
 
     # ---- apply
 
@@ -251,7 +268,7 @@ class Reconciler:
             except (KubeApiError, ForeignObjectError) as error:
                 failure = error
             else:
-                progress.applied = document["metadata"]["generation"]
+                progress.applied = 0 if observation.held else document["metadata"]["generation"]
                 progress.corrected += applied.corrected
                 for each in applied.corrected:
                     self._metrics.drift(namespace=key[0], route=key[1], kind=each.partition(" ")[0])

@@ -28,6 +28,8 @@ from chaski_runtime.kube.informer import Informer, Key
 _log = logging.getLogger(__name__)
 _PLURAL = "chaskiroutes"
 _MAX_NAMESPACE_BYTES = 32 * 1024 * 1024  # of the served specs, as JSON; a usual one has 2 KB
+_BY_POLICY = frozenset(("PolicyDenied", "PoliciesUnknown"))  # reasons of Accepted, see chaski_operator.policies
+_DENIED = "a policy of the cluster denies the route now; its messages stay in their queues"
 _RETRY_SECONDS = 30.0  # between two attempts to serve a route that was over the limit
 
 
@@ -47,6 +49,7 @@ class _RouteState:
     generation: int
     deleted: bool
     refused: str | None  # why the operator does not accept this generation
+    by_policy: bool  # refused, or not accepted yet, because of the cluster's policies
     resolved: Mapping[str, Any] | None
     document: Mapping[str, Any]  # for its spec; empty if it can't be served
     digest: bytes  # of the document
@@ -57,8 +60,8 @@ class _RouteState:
 
         After a restore of etcd, another spec may have a generation that was in use before.
         """
-        own = (self.generation, self.deleted, self.refused, self.resolved, self.digest)
-        return own == (other.generation, other.deleted, other.refused, other.resolved, other.digest)
+        own = (self.generation, self.deleted, self.refused, self.by_policy, self.resolved, self.digest)
+        return own == (other.generation, other.deleted, other.refused, other.by_policy, other.resolved, other.digest)
 
 
 class KubeRoutes:
@@ -199,11 +202,12 @@ class KubeRoutes:
 def _state_of(document: Object) -> _RouteState:
     metadata, status = document["metadata"], document.get("status") or {}
     generation = int(metadata.get("generation", 0))
-    refusals = [
-        str(each.get("message", ""))
+    verdicts = [
+        each
         for each in status.get("conditions") or ()
-        if (each.get("type"), each.get("status"), each.get("observedGeneration")) == ("Accepted", "False", generation)
+        if (each.get("type"), each.get("observedGeneration")) == ("Accepted", generation)
     ]
+    refusals = [str(each.get("message", "")) for each in verdicts if each.get("status") == "False"]
     deleted, resolved = "deletionTimestamp" in metadata, status.get("resolved")
     kept: dict[str, Any] = {}
     if resolved is not None and not deleted and not refusals:
@@ -214,6 +218,7 @@ def _state_of(document: Object) -> _RouteState:
         generation,
         deleted=deleted,
         refused=refusals[0] if refusals else None,
+        by_policy=any(each.get("reason") in _BY_POLICY for each in verdicts),
         resolved=resolved,
         document=kept,
         digest=hashlib.sha256(text).digest(),
@@ -241,13 +246,22 @@ def _decide(state: _RouteState, served: ResolvedRoute | None) -> ResolvedRoute |
     if state.deleted:
         return Unserved(404, "the route is being deleted")
     if state.refused is not None:
-        return served or Unserved(404, f"the operator does not accept the route: {state.refused}")
+        return _refused(state, state.refused, served)
     if state.resolved is None:
         return Unserved(404, "the operator has not created the queues of the route yet")
+    if state.by_policy:
+        return served or Unserved(503, "the operator has not accepted the changed route yet; try again")
     try:
         return _resolve(load_route(known_part(state.document)), state, state.resolved, served)
     except InvalidRouteError as error:
         return served or Unserved(404, f"the route is invalid: {error}")
+
+
+def _refused(state: _RouteState, reason: str, served: ResolvedRoute | None) -> ResolvedRoute | Unserved:
+    """A route that policies deny is withdrawn, whatever was served before; its producers keep their messages and try again."""
+    if state.by_policy:
+        return Unserved(404 if state.resolved is None else 503, _DENIED)
+    return served or Unserved(404, f"the operator does not accept the route: {reason}")
 
 
 def _resolve(

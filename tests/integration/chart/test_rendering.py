@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from support.kube.api_server import KubeApi
-from support.kube.charts import ROOT, conform, helm, of_kind, render
+from support.kube.charts import CHART, HELMS, ROOT, conform, helm, of_kind, render
 from support.kube.expansion import expand
 
 pytestmark = pytest.mark.cluster
@@ -33,6 +33,7 @@ GOVCLOUD: dict[str, Any] = {
         "proxy": {"url": "http://proxy.internal:3128", "noProxy": [".internal"]},
     }
 }
+HARDENED: dict[str, Any] = yaml.safe_load((CHART / "values-hardened.yaml").read_text(encoding="utf-8"))
 MATRIX: dict[str, dict[str, Any]] = {
     "defaults": {},
     "namespaced": {"watchNamespaces": ["team-a", "team-b"], "ingest": {"autoscaling": {"enabled": False}}},
@@ -130,6 +131,7 @@ MATRIX: dict[str, dict[str, Any]] = {
         },
     },
     "keys over HTTPS": {"ingest": {"auth": "keys", "tls": {"secretName": "ingest-tls"}}},
+    "hardened": HARDENED,
     "open": {
         "ingest": {"service": {"type": "LoadBalancer", "port": 443, "annotations": {"a": "b"}}, "topologySpread": []}
     },
@@ -165,8 +167,16 @@ def test_kubeconform_refuses_an_unknown_field(schemas: Path) -> None:
 @matrix
 def test_helm_lint_finds_nothing(values: dict[str, Any]) -> None:
     """Strict: warnings are errors."""
-    linted = helm("lint", "--strict", values=values)
-    assert linted.returncode == 0, linted.stdout
+    for each in HELMS:
+        linted = helm("lint", "--strict", values=values, by=each)
+        assert linted.returncode == 0, linted.stdout + linted.stderr
+
+
+@matrix
+def test_each_helm_renders_the_same_objects(values: dict[str, Any]) -> None:
+    """So that the other tests may use any of them."""
+    old, new = (sorted(render(values, by=each), key=json.dumps) for each in HELMS)
+    assert old == new
 
 
 @matrix
@@ -331,20 +341,21 @@ def test_the_default_name_of_an_installation_is_unique() -> None:
             each for each in operator["spec"]["template"]["spec"]["containers"][0]["args"] if "installation" in each
         ]
 
-    objects = render()
+    without = {"operator": {"policies": False}}
+    objects = render(without)
     assert arguments(objects) == []
     (rule,) = [rule for rule in rules(objects) if "namespaces" in rule["resources"]]
     assert (rule["resourceNames"], rule["verbs"]) == (["kube-system"], ["get"])
-    named = render({"installation": "prod-eu"})
+    named = render({"installation": "prod-eu", **without})
     assert arguments(named) == ["--installation=prod-eu"]
     assert not [rule for rule in rules(named) if "namespaces" in rule["resources"]]
 
 
 def test_a_namespaced_installation_has_permissions_in_its_namespaces_only() -> None:
-    """Cluster-wide are only the roles for users, token reviews, the cluster's UID, and the end of a namespace's routes."""
+    """Cluster-wide are only the roles for users, token reviews, policies, the cluster's UID, and the end of a namespace's routes."""
     objects = render(MATRIX["namespaced"])
     wide = {each["metadata"]["name"] for each in of_kind(objects, "ClusterRoleBinding")}
-    few = {"chaski-chaski-system-token-reviewer", "chaski-chaski-system-installation"}
+    few = {f"chaski-chaski-system-{each}" for each in ("token-reviewer", "installation", "policies")}
     assert wide == few | {"chaski-chaski-system-finalizer"}
     (finalizer,) = [each for each in of_kind(objects, "ClusterRole") if each["metadata"]["name"].endswith("-finalizer")]
     routes = {"apiGroups": ["chaski.dev"], "resources": ["chaskiroutes"], "verbs": ["get", "list", "patch"]}
@@ -363,7 +374,7 @@ def test_an_installation_without_a_name_may_read_the_clusters_uid() -> None:
     (role,) = [each for each in of_kind(render(), "ClusterRole") if each["metadata"]["name"].endswith("-installation")]
     expected = {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]}
     assert role["rules"] == [expected]
-    named = {"installation": "staging"}
+    named = {"installation": "staging", "operator": {"policies": False}}
     assert [each for each in rules(render(named)) if "namespaces" in each["resources"]] == []
     (operator,) = [each for each in of_kind(render(named), "Deployment") if "operator" in each["metadata"]["name"]]
     assert "--installation=staging" in operator["spec"]["template"]["spec"]["containers"][0]["args"]
@@ -439,6 +450,51 @@ def test_ingest_follows_its_own_pods_only() -> None:
     ]
     found = [each for each in rules(objects) if "endpointslices" in each["resources"]]
     assert found == role["rules"]
+
+
+@pytest.mark.promise(14)
+def test_the_hardened_values_close_what_the_defaults_leave_open() -> None:
+    """With the teams' namespaces and digests, which only the installation knows."""
+    digest = "sha256:" + "0" * 64
+    images = {
+        part: {**HARDENED.get(part, {}), "image": {"digest": digest}}
+        for part in ("operator", "ingest", "workers", "tools")
+    }
+    objects = render({**HARDENED, **images, "watchNamespaces": ["team-a"]})
+    policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "NetworkPolicy")}
+    assert set(policies) == {"chaski-operator", "chaski-ingest"}
+    assert all(rule.get("from") for spec in policies.values() for rule in spec["ingress"])
+    assert not any(
+        peer == {"namespaceSelector": {}}
+        for spec in policies.values()
+        for rule in spec["ingress"]
+        for peer in rule["from"]
+    )
+    assert not any("aggregate" in str(each["metadata"]["labels"]) for each in of_kind(objects, "ClusterRole"))
+    assert of_kind(objects, "ValidatingAdmissionPolicy")
+    writing = [each for each in of_kind(objects, "ClusterRole") if "operator" in each["metadata"]["name"]]
+    assert writing == []
+    (ingest,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"] == "chaski-ingest"]
+    arguments = ingest["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert {"--auth=kubernetes", "--tls-cert=/tls/tls.crt"} <= set(arguments)
+    own = operator_arguments({**HARDENED, **images, "watchNamespaces": ["team-a"]})
+    assert {"--namespace=team-a", "--worker-network-policy", "--remove-additions"} <= set(own)
+    images_used = [c["image"] for spec in pod_specs(objects) for c in spec["containers"]]
+    images_used += [each.partition("=")[2] for each in own if each.startswith(("--worker-image", "--tools-image"))]
+    assert all(each.endswith(digest) for each in images_used)
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["team-a"]}])
+def test_policies_are_read_in_the_whole_cluster_unless_disabled(values: dict[str, Any]) -> None:
+    """By a role of its own, which can change nothing."""
+    objects = render(values)
+    (role,) = [each for each in of_kind(objects, "ClusterRole") if each["metadata"]["name"].endswith("-policies")]
+    assert {name for rule in role["rules"] for name in rule["resources"]} == {"chaskipolicies", "namespaces"}
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+    assert "--no-policies" not in operator_arguments(values)
+    disabled = {**values, "operator": {"policies": False}}
+    assert not [each for each in of_kind(render(disabled), "ClusterRole") if "policies" in each["metadata"]["name"]]
+    assert "--no-policies" in operator_arguments(disabled)
 
 
 def test_additions_to_workers_are_removed_only_on_request() -> None:

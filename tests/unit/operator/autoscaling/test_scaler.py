@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -237,6 +238,38 @@ async def test_paused_route_is_not_scaled(harness: ScalingHarness) -> None:
         harness.cluster.documents[key]["metadata"]["annotations"] = {}
         await asyncio.sleep(60)
     assert harness.cluster.scaled == [("chaski-a-messages", 1)]
+
+
+def judged(document: dict[str, Any], status: str, reason: str) -> dict[str, Any]:
+    """The route with this verdict in its status."""
+    condition = {"type": "Accepted", "status": status, "reason": reason, "observedGeneration": 1, "message": ""}
+    document["status"]["conditions"] = [condition]
+    return document
+
+
+@pytest.mark.promise(2)
+async def test_a_route_that_policies_deny_has_one_pod_for_its_messages(harness: ScalingHarness) -> None:
+    """As a suspended one, whatever its spec declares; the Pod stores what SQS is about to delete."""
+    denied = judged(route_document("a", autoscaling={"minReplicas": 50, "maxReplicas": 1000}), "False", "PolicyDenied")
+    harness.cluster.add(denied, replicas=0)
+    harness.queues.counts[URL] = QueueCounts(1_000_000, 0, 0)
+    harness.cluster.pods["chaski-a-messages"] = BUSY
+    async with harness.running():
+        await asyncio.sleep(120)
+    assert harness.cluster.replicas == {"chaski-a-messages": 1, "chaski-a-retry": 0}
+
+
+async def test_a_spec_that_can_not_be_judged_scales_nothing(harness: ScalingHarness) -> None:
+    """It could declare more than policies allow; a new operator does not know what was accepted before."""
+    document = route_document("a", autoscaling={"minReplicas": 50, "maxReplicas": 1000})
+    harness.cluster.add(judged(document, "Unknown", "PoliciesUnknown"), replicas=2)
+    harness.queues.counts[URL] = QueueCounts(1_000_000, 0, 0)
+    async with harness.running():
+        await asyncio.sleep(60)
+        assert harness.cluster.scaled == []
+        judged(document, "True", "Valid")
+        await asyncio.sleep(60)
+    assert harness.cluster.scaled[0] == ("chaski-a-messages", 50)
 
 
 async def test_deleted_queue_triggers_one_reconciliation(harness: ScalingHarness) -> None:

@@ -269,3 +269,31 @@ def retained(routes: KubeRoutes) -> int:
             waiting += [getattr(each, name) for name in getattr(type(each), "__slots__", ())]
             waiting += getattr(each, "__dict__", {}).values()
     return total
+
+
+@pytest.mark.promise(2)
+async def test_a_route_that_policies_deny_is_withdrawn(routes: KubeRoutes) -> None:
+    """Also if it was served: its producers get 503 and keep their messages. It is served again once it is accepted."""
+    see(routes, route())
+    denied = route()
+    denied["status"]["conditions"] = [{**ACCEPTED, "status": "False", "reason": "PolicyDenied", "message": "host x"}]
+    found = see(routes, denied)
+    assert found == Unserved(503, "a policy of the cluster denies the route now; its messages stay in their queues")
+    new = route(observed=None)
+    new["status"]["conditions"] = denied["status"]["conditions"]
+    assert isinstance(refused := see(routes, new), Unserved)
+    assert refused.status == 404
+    assert urls(see(routes, route())) == ("https://q/1-0",)
+
+
+async def test_a_change_that_can_not_be_judged_applies_in_no_part(routes: KubeRoutes) -> None:
+    """Until the operator can read the policies; an ingest that starts meanwhile does not know what was accepted."""
+    before = served(see(routes, route()))
+    changed = route(2, observed=1, producers=[{"namespace": "ns", "serviceAccount": "new"}])
+    changed["status"]["conditions"] = [
+        {**ACCEPTED, "status": "Unknown", "reason": "PoliciesUnknown", "observedGeneration": 2}
+    ]
+    assert see(routes, changed) is before
+    see(routes, None)
+    assert isinstance(found := see(routes, changed), Unserved)
+    assert found.status == 503
