@@ -1,12 +1,13 @@
-"""A dead letter: a message that will not be attempted any more, stored whole."""
+"""A dead letter: a message that will not be attempted any more, stored whole. What is shown of it may be redacted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from chaski_core import json_codec
 from chaski_core.message.envelope import metadata_of
+from chaski_core.redaction import NOTHING, REDACTED, Redaction, redacted_body, without_echoes
 from chaski_core.retry.ladder import ErrorNote, Reason, note_json
 from chaski_core.retry.outcome import class_of_key
 from chaski_core.timestamps import timestamp
@@ -102,6 +103,26 @@ class DeadLetter:
     detail: str = ""  # what was malformed or refused, as a text
     replay: ReplayMark | None = None  # the latest replay; its outcome is not part of the dead letter
     sequence_number: int | None = None  # given by the first queue, if known
+    redaction: Redaction = NOTHING  # of its route, when it was stored
+
+    def shown(self) -> "DeadLetter":
+        """The dead letter as it may be shown: the same if nothing is redacted. Only a replay uses the original."""
+        if not self.redaction:
+            return self
+        envelope, raw, hidden = self.envelope, self.raw, list[str]()
+        if raw is not None:
+            raw = REDACTED.encode()  # pointers have no meaning in bytes that are not an envelope
+        if envelope is not None:
+            body = envelope.get("body")
+            shown, hidden = redacted_body(body, self.redaction) if isinstance(body, dict) else (REDACTED, hidden)
+            metadata = {"metadata": without_echoes(envelope["metadata"], hidden)} if "metadata" in envelope else {}
+            envelope = {**envelope, "body": shown, **metadata}
+        errors = tuple(
+            replace(note, detail=without_echoes(note.detail, hidden), excerpt=without_echoes(note.excerpt, hidden))
+            for note in self.errors
+        )
+        detail = without_echoes(self.detail, hidden) if self.raw is None else ""  # it may quote the bytes
+        return replace(self, envelope=envelope, raw=raw, errors=errors, detail=detail, redaction=NOTHING)
 
     @property
     def key(self) -> DeadLetterKey:
@@ -115,13 +136,16 @@ class DeadLetter:
         return metadata.replay_of if metadata else None
 
     def document_text(self, *, indented: bool = False) -> str:
-        """The message as text: its envelope as JSON, or where it has none the malformed bytes, leniently decoded."""
-        if self.envelope is not None:
-            return json_codec.dumps(self.envelope, indented=indented).decode()
-        return (self.raw or b"").decode("utf-8", "backslashreplace")
+        """The message as text, redacted: its envelope as JSON, or where it has none the malformed bytes, leniently decoded."""
+        shown = self.shown()
+        if shown.envelope is not None:
+            return json_codec.dumps(shown.envelope, indented=indented).decode()
+        return (shown.raw or b"").decode("utf-8", "backslashreplace")
 
     def as_json(self) -> dict[str, Any]:
-        """The dead letter as the command line and exports show it."""
+        """The dead letter as the command line and exports show it, redacted."""
+        if self.redaction:
+            return self.shown().as_json()
         item: dict[str, Any] = {
             "messageId": self.message_id,
             "id": self.id,
@@ -159,7 +183,7 @@ class DeadLetterFilter:
     subject: str | None = None
     target: str | None = None
     error_class: str | None = None  # a class includes its statuses: `4xx` matches `404`
-    text: str | None = None  # anywhere in the document's text, case-insensitively
+    text: str | None = None  # anywhere in the document's text as it is shown, case-insensitively
     replayed: bool | None = None  # True: only replayed ones; False: only those that were not replayed
 
     def matches(self, dead_letter: DeadLetter) -> bool:

@@ -17,6 +17,7 @@ from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.identity import read_sequence_number
 from chaski_core.ports import RETENTION_SECONDS, AttemptRecord, HiddenHead
+from chaski_core.redaction import read_redaction
 from chaski_core.retry.ladder import ErrorNote, LadderState, Reason, note_values, notes_of
 
 MAX_ITEM_BYTES = 400_000
@@ -133,6 +134,7 @@ def read_dead_letter(item: Item, parts: Sequence[Item] = ()) -> DeadLetter:
         detail=detail,
         replay=read_mark(item),
         sequence_number=read_sequence_number(read_text(item, "sequenceNumber")),
+        redaction=read_redaction(read_text(item, "redaction")),
     )
 
 
@@ -183,6 +185,8 @@ def _head(dead_letter: DeadLetter, key: keys.Key, expires_at: int) -> Item:
 
 def _sequence_and_replays(dead_letter: DeadLetter) -> Item:
     item: Item = {} if dead_letter.replay is None else {"replay": s(mark_text(dead_letter.replay))}
+    if dead_letter.redaction:
+        item["redaction"] = s(dead_letter.redaction.as_text())
     if dead_letter.sequence_number is not None:
         item["sequenceNumber"] = s(
             str(dead_letter.sequence_number)

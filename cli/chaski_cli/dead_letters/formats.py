@@ -77,6 +77,7 @@ def csv_text(dead_letter: DeadLetter, *, raw: bool = False) -> str:
 
     Values that a spreadsheet would evaluate are prefixed with a quote, unless `raw` is set.
     """
+    dead_letter = dead_letter.shown()
     item = dead_letter.as_json()
     item["lastError"] = dead_letter.errors[-1].detail if dead_letter.errors else dead_letter.detail
     item["envelope"] = dead_letter.document_text()
@@ -85,7 +86,8 @@ def csv_text(dead_letter: DeadLetter, *, raw: bool = False) -> str:
 
 
 def dead_letter_view(dead_letter: DeadLetter) -> RenderableType:
-    """All fields, errors and the message."""
+    """All fields, errors and the message, redacted."""
+    dead_letter = dead_letter.shown()
     facts = Table.grid(padding=(0, 2, 0, 0))
     for name, value in (
         ("message", dead_letter.message_id),

@@ -139,8 +139,9 @@ def _is_replayed_without_identity(dead_letter: DeadLetter, attempts: Sequence[At
 
 
 def _unlogged(dead_letter: DeadLetter, attempts: Sequence[AttemptEntry]) -> list[AttemptEntry]:
+    errors = dead_letter.shown().errors
     known = {entry.number for entry in attempts if entry.at <= dead_letter.dead_lettered_at + 1}
-    first = dead_letter.attempts - len(dead_letter.errors) + 1  # the oldest errors may have been cut
+    first = dead_letter.attempts - len(errors) + 1  # the oldest errors may have been cut
     return [
         AttemptEntry(
             message_id=dead_letter.message_id,
@@ -156,7 +157,7 @@ def _unlogged(dead_letter: DeadLetter, attempts: Sequence[AttemptEntry]) -> list
             duration_ms=0.0,
             detail=note.detail,
         )
-        for index, note in enumerate(dead_letter.errors)
+        for index, note in enumerate(errors)
         if first + index not in known
     ]
 

@@ -108,7 +108,8 @@ def discard_page(dead_letters: Sequence[DeadLetter], back: str, context: PageCon
 
 
 def dead_letter_view(dead_letter: DeadLetter, context: PageContext) -> DeadLetterView:
-    """The view of one dead letter."""
+    """The view of one dead letter, redacted."""
+    dead_letter = dead_letter.shown()
     at, replay = dead_letter.dead_lettered_at, dead_letter.replay
     return DeadLetterView(
         at=short_time(at),

@@ -15,6 +15,7 @@ from chaski_core.dead_letter import (
     claimable,
 )
 from chaski_core.ports import RETENTION_SECONDS
+from chaski_core.redaction import read_redaction
 from chaski_core.retry.ladder import Reason, note_values, notes_of
 from chaski_core.retry.outcome import class_of_key
 from chaski_embedded.storage import ledger
@@ -168,6 +169,7 @@ def _item(dead_letter: DeadLetter) -> str:
         "envelope": dead_letter.envelope,
         "detail": dead_letter.detail,
         "sequenceNumber": dead_letter.sequence_number,
+        "redaction": dead_letter.redaction.as_text(),
     }
     return json_codec.dumps(values).decode()
 
@@ -192,6 +194,7 @@ def _read_row(row: Sequence[Any]) -> DeadLetter:
         detail=values["detail"],
         replay=_read_mark(replay),
         sequence_number=values.get("sequenceNumber"),
+        redaction=read_redaction(values.get("redaction", "")),
     )
 
 

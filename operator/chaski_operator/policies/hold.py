@@ -15,7 +15,14 @@ from chaski_core.route.validation.crd import known_part
 
 ACCEPTED = "Accepted"
 POLICY_DENIED, POLICIES_UNKNOWN = "PolicyDenied", "PoliciesUnknown"  # reasons of Accepted
-_OF_SPEC = ("ordering", "delivery", "deadLetters", "subjectGroup", "deletionPolicy")  # parts that no policy restricts
+_OF_SPEC = (
+    "ordering",
+    "delivery",
+    "deadLetters",
+    "subjectGroup",
+    "deletionPolicy",
+    "redact",
+)  # parts that no policy restricts
 _OF_RULE = ("name", "url")
 
 

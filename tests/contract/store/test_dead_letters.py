@@ -10,6 +10,7 @@ import pytest
 from chaski_core import json_codec
 from chaski_core.dead_letter import CLAIM_MS, Claimed, DeadLetter, DeadLetterFilter, ReplayClaim, ReplayMark
 from chaski_core.ports import DeadLetterStore
+from chaski_core.redaction import Redaction
 from chaski_core.retry.ladder import ErrorNote, Reason
 from contract.conftest import StoreWorld
 from support.dead_letters.builder import a_dead_letter
@@ -44,6 +45,20 @@ async def test_dead_letter_is_read_back_unchanged(stores: StoreWorld) -> None:
     await stores.dead_letters.put(letter())
     assert [each async for each in stores.dead_letters.find(DeadLetterFilter())] == [letter()]
     assert list(await stores.dead_letters.get("m1")) == [letter()]
+
+
+@pytest.mark.promise(14)
+async def test_redacted_parts_are_stored_whole_and_never_found(stores: StoreWorld) -> None:
+    """With what is redacted, also of a message that is larger than an item; a search by text finds the rest only."""
+    rules = Redaction(("/card", "/text"), ("authorization",))
+    content = {"card": "4111-1111", "text": "x" * 500_000, "name": "llama"}
+    document = {"subject": "s", "body": {"url": "https://x/", "content": content}}
+    kept = [letter("m1", envelope=document, redaction=rules), letter("m2", envelope=None, raw=b"4111", redaction=rules)]
+    for each in kept:
+        await stores.dead_letters.put(each)
+    assert [list(await stores.dead_letters.get(name)) for name in ("m1", "m2")] == [[kept[0]], [kept[1]]]
+    assert await found(stores.dead_letters, text="4111") == []
+    assert await found(stores.dead_letters, text="llama") == ["m1"]
 
 
 @pytest.mark.promise(5)

@@ -12,6 +12,7 @@ from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.message.envelope import Metadata, write_envelope
 from chaski_core.message.subject import group_id, hop_deduplication_id
 from chaski_core.ports import Clock, DeadLetterStore, Failed, OutgoingMessage, Queue, ReceivedMessage, Sent
+from chaski_core.redaction import NOTHING, Redaction
 from chaski_core.retry.ladder import GiveUp, LadderState, Retry
 from chaski_worker.delivery.triage import Deliverable, Undeliverable, url_of
 from chaski_worker.lanes.batcher import Batcher
@@ -67,7 +68,7 @@ class BackendRetry:
 class Handoff:
     """The ways out of a queue other than delivery."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where messages go, and how
         self,
         route: str,
         rungs: Mapping[str, Queue],
@@ -76,8 +77,10 @@ class Handoff:
         clock: Clock,
         *,
         linger_seconds: float = 0.0,
+        redaction: Redaction = NOTHING,
     ) -> None:
         self._route = route
+        self._redaction = redaction
         self._clock = clock
         self._rungs: dict[str, Batcher[_Handover, Sent | Failed | None]] = {
             name: Batcher(partial(self._send, queue), linger_seconds=linger_seconds) for name, queue in rungs.items()
@@ -118,7 +121,9 @@ class Handoff:
         """Stores a dead letter, with the wall clock of the put that succeeds."""
 
         async def put() -> None:
-            await self._store.put(replace(dead_letter, dead_lettered_at=self._clock.now_ms()))
+            await self._store.put(
+                replace(dead_letter, dead_lettered_at=self._clock.now_ms(), redaction=self._redaction)
+            )
 
         await self._backend_retry.run(lane, "dead_letters", "store a dead letter", put)
 

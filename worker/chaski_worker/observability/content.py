@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chaski_core import json_codec
+from chaski_core.redaction import Redaction, redacted_body
 from chaski_worker.delivery.outcomes import one_line
 
 REDACTED = "[REDACTED]"
@@ -28,8 +29,13 @@ _PAIR = re.compile(
 _BEARER = re.compile(r"\b(bearer|basic)\s{1,3}[\w.~+/=-]{8,}", re.IGNORECASE)
 
 
-def redacted_content(body: Mapping[str, Any], limit: int) -> str:
-    """At most `limit` characters of a message's content; "" where it has none, or binary content."""
+def redacted_content(body: Mapping[str, Any], limit: int, redaction: Redaction) -> str:
+    """At most `limit` characters of a message's content; "" where it has none, or binary content.
+
+    What the route redacts is replaced first, then what resembles a secret.
+    """
+    if redaction.content:
+        body, _ = redacted_body(body, redaction)
     content = body.get("content")
     if content is None or body.get("contentEncoding") is not None:
         return ""

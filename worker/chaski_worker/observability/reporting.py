@@ -159,7 +159,9 @@ class Reporter:
             outcome=result.outcome,
             next="" if result.outcome.error_class is None else describe(decision, self._clock.now_ms()),
             traceparent=envelope.metadata.traceparent if envelope.metadata else None,
-            content=redacted_content(envelope.body, self._content_characters) if self._content_characters else "",
+            content=redacted_content(envelope.body, self._content_characters, route.redaction)
+            if self._content_characters
+            else "",
         )
 
 

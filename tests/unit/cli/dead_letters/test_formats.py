@@ -10,6 +10,7 @@ from rich.console import Console
 
 from chaski_cli.dead_letters.formats import csv_header, csv_text, dead_letter_view, dead_letters_table, json_text
 from chaski_core.dead_letter import DeadLetter
+from chaski_core.redaction import Redaction
 from chaski_core.retry.ladder import ErrorNote, Reason
 from support.dead_letters.builder import a_dead_letter
 
@@ -126,3 +127,18 @@ def test_csv_is_read_back_by_any_reader(dead_letter: DeadLetter, last_error: str
     assert row["subject"] == dead_letter.subject
     assert row["lastError"] == last_error
     assert envelope in row["envelope"]
+
+
+@pytest.mark.promise(14)
+def test_redacted_parts_are_in_no_format() -> None:
+    """Neither in the message nor in an error that repeats them."""
+    envelope = {"subject": "s", "body": {"content": {"card": "4111-1111", "name": "Ada"}, "headers": {"Key": "t0ken"}}}
+    errors = (ErrorNote("402", AT, "status 402", "declined: 4111-1111"),)
+    letter = replace(
+        DEAD_LETTER, envelope=envelope, errors=errors, redaction=Redaction(("/card",), ("key",)), detail="for 4111-1111"
+    )
+    for text in (json_text(letter), csv_text(letter), csv_text(letter, raw=True), rendered(dead_letter_view(letter))):
+        assert "4111" not in text
+        assert "t0ken" not in text
+        assert "REDACTED" in text
+        assert "Ada" in text

@@ -4,7 +4,8 @@ from chaski_console.data.search import Search
 from chaski_console.pages.dead_letter import REASONS, PageContext, dead_letter_page, document_text
 from chaski_console.pages.dead_letters import SearchResult, dead_letters_page
 from chaski_console.pages.layout import ANONYMOUS
-from chaski_core.retry.ladder import Reason
+from chaski_core.redaction import Redaction
+from chaski_core.retry.ladder import ErrorNote, Reason
 from unit.console.fakes import NOW, dead_letter
 
 CONTEXT = PageContext(ANONYMOUS, "", may_act=False, now_ms=NOW)
@@ -42,3 +43,19 @@ def test_an_empty_result_offers_to_search_all_time(search: Search, *, offers_all
 def test_a_message_that_is_not_an_envelope_is_shown_as_text(raw: bytes | None, text: str) -> None:
     """Bytes that are not UTF-8 as escape sequences; the end of a long one is cut off."""
     assert document_text(dead_letter(envelope=None, raw=raw)) == text
+
+
+@pytest.mark.promise(14)
+def test_redacted_parts_are_not_on_the_page() -> None:
+    """Neither in the message nor in an error that repeats them."""
+    envelope = {"subject": "s", "body": {"content": {"card": "4111-1111", "name": "Ada"}}}
+    letter = dead_letter(
+        envelope=envelope,
+        errors=(ErrorNote("402", NOW, "status 402", "declined: 4111-1111"),),
+        detail="for 4111-1111",
+        redaction=Redaction(("/card",)),
+    )
+    page = dead_letter_page([letter], CONTEXT)
+    assert "4111" not in page
+    assert page.count("REDACTED") >= 3
+    assert "Ada" in page

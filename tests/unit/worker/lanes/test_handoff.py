@@ -11,6 +11,7 @@ import pytest
 from chaski_core.message.envelope import Envelope
 from chaski_core.message.subject import group_id
 from chaski_core.ports import Failed
+from chaski_core.redaction import Redaction
 from chaski_core.retry.ladder import ErrorNote, LadderState, Reason, Retry
 from chaski_core.route.model import Ordering
 from chaski_worker.delivery.triage import Deliverable
@@ -176,3 +177,21 @@ async def test_hand_overs_share_batches() -> None:
     sends = sum(queue.calls["send"] for url, queue in harness.backend.queues.items() if "rung" in url)
     assert len(harness.target.calls) == 600
     assert sends <= 60
+
+
+@pytest.mark.promise(14)
+@pytest.mark.parametrize("malformed", [False, True])
+async def test_a_dead_letter_keeps_what_its_route_redacts(malformed: bool) -> None:
+    """It can be shown without its route later; the message itself is stored whole."""
+    route = dataclasses.replace(make_route(), redaction=Redaction(("/card",), ("authorization",)))
+    harness = WorkerHarness(route, FakeTarget(lambda *_: 400))
+    if malformed:
+        await harness.put(harness.resolved.place("s")[2], b"not JSON")
+    else:
+        await harness.send("s", 0)
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+    (dead_letter,) = harness.backend.dead_letters.kept.values()
+    assert dead_letter.redaction == route.redaction
+    assert (dead_letter.raw if malformed else dead_letter.envelope) is not None

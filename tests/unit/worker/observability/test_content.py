@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaski_core.redaction import Redaction
 from chaski_worker.observability.content import REDACTED, redacted_content
 
 ANY_JSON = st.recursive(
@@ -37,13 +38,13 @@ ANY_JSON = st.recursive(
 )  # fmt: skip
 def test_values_with_a_secret_name_are_redacted(content: Any, shown: str) -> None:
     """In JSON, in JSON within a text, in forms and in prose; all else is unchanged, on one line."""
-    assert redacted_content({"content": content}, 200) == shown
+    assert redacted_content({"content": content}, 200, Redaction()) == shown
 
 
 def test_binary_and_missing_contents_are_empty() -> None:
     """Base64 is not readable."""
-    assert redacted_content({"content": "aGk=", "contentEncoding": "base64"}, 100) == ""
-    assert redacted_content({}, 100) == ""
+    assert redacted_content({"content": "aGk=", "contentEncoding": "base64"}, 100, Redaction()) == ""
+    assert redacted_content({}, 100, Redaction()) == ""
 
 
 @given(ANY_JSON, st.integers(1, 60))
@@ -55,7 +56,7 @@ def test_content_is_one_short_printable_line_without_the_secret(value: Any, limi
         [{"x": {"Session-Cookie": [secret, value]}}],
         f'{{"token":"{secret}',
     ):
-        line = redacted_content({"content": content}, limit)
+        line = redacted_content({"content": content}, limit, Redaction())
         assert len(line) <= limit
         assert line.isprintable()
         assert secret[:5] not in line
@@ -64,4 +65,12 @@ def test_content_is_one_short_printable_line_without_the_secret(value: Any, limi
 @pytest.mark.parametrize("part", ["a", "token", '"', "password:", "secret-", "\\", "token='", "[", '{"a":'])
 def test_a_hostile_content_costs_little(part: str) -> None:
     """The largest message that ingest accepts, made for catastrophic backtracking; it ends, and the result is short."""
-    assert len(redacted_content({"content": part * (262_144 // len(part))}, 8_192)) <= 8_192
+    assert len(redacted_content({"content": part * (262_144 // len(part))}, 8_192, Redaction())) <= 8_192
+
+
+def test_what_the_route_redacts_is_never_logged() -> None:
+    """Before the cut, so that no part of it is seen."""
+    body = {"content": {"note": "n" * 150, "card": "4111-1111"}}
+    line = redacted_content(body, 200, Redaction(("/card",)))
+    assert line.endswith('"card":"REDACTED"}')
+    assert redacted_content({"content": "card=4111-1111"}, 100, Redaction(("/card",))) == "REDACTED"
