@@ -40,8 +40,8 @@
   resources: [networkpolicies]
   verbs: [get, list, watch, create, update, patch, delete]
 - apiGroups: [""]
-  resources: [pods]  # why workers do not start; their load; the Pod deletion cost
-  verbs: [get, list, watch, patch]
+  resources: [pods]  # why workers do not start; their load
+  verbs: [get, list, watch]
 - apiGroups: ["", events.k8s.io]
   resources: [events]
   verbs: [create, patch]
