@@ -8,6 +8,7 @@ import tomllib
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def functions(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
+
+
+def imported_modules(file: Path) -> Iterator[str]:
+    """Every module that a file imports anywhere, with its packages: `a.b` of `from a import b`, even if b is not a module."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (node.module, *(f"{node.module}.{each.name}" for each in node.names))
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
@@ -192,6 +202,24 @@ def test_every_locked_requirement_has_hashes_and_no_line_says_where_from(name: s
     pinned = re.compile(r"[A-Za-z0-9._-]+(\[[a-z0-9,._-]+\])?==[^ ]+( ; [^\\]+?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*")
     assert [line[:80] for line in lines if not pinned.fullmatch(line)] == []
     assert "://" not in text
+
+
+def test_every_declared_dependency_is_imported() -> None:
+    """A package that nothing imports is still in every image, and needs updates."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    names = {re.split(r"[\[<>=!~; ]", each)[0] for each in declared} - {project["name"]}
+    modules = {module.replace(".", "/") for file in SOURCES for module in imported_modules(file)}
+    unused = [
+        name
+        for name in sorted(names)
+        for files in [{str(file).partition(".")[0] for file in metadata.files(name) or ()}]
+        if not files & (modules | {f"{module}/__init__" for module in modules})
+    ]
+    assert unused == []
 
 
 def test_every_declared_dependency_is_locked() -> None:
