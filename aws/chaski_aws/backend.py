@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from chaski_aws.dynamodb.controls import DynamoControlRecords
 from chaski_aws.dynamodb.store import DynamoAttemptRecords, DynamoDeadLetters
 from chaski_aws.http.credentials import CredentialChain
-from chaski_aws.http.endpoints import DYNAMODB, SQS, SessionFactory, open_session, resolve_endpoint
+from chaski_aws.http.endpoints import DYNAMODB, SQS, SessionFactory, open_session, resolve_endpoints
 from chaski_aws.http.transport import AwsTransport, OnRequest, ignore_request
 from chaski_aws.sqs.queue import SqsQueue
 from chaski_core.ports import Clock
@@ -107,20 +107,20 @@ async def open_backend(
     Raises:
         BackendRejectedError: `Configuration`; for example no region is set.
     """
-    sqs_endpoint = await resolve_endpoint(SQS, open_session)
+    services = (SQS,) if table is None else (SQS, DYNAMODB)
+    endpoints = await resolve_endpoints(*services, open_session=open_session)
     corrected = _corrected_clock(clock)
     credentials = CredentialChain(open_session, seconds=corrected.seconds)
     stores = None
     if table is not None:
-        endpoint = await resolve_endpoint(DYNAMODB, open_session)
-        transport = AwsTransport(endpoint, credentials, on_request=on_dynamodb_request, clock=corrected)
+        transport = AwsTransport(endpoints[DYNAMODB], credentials, on_request=on_dynamodb_request, clock=corrected)
         stores = AwsStores(
             transport,
             DynamoDeadLetters(transport, table.name, table.retention_days, clock),
             DynamoAttemptRecords(transport, table.name, clock),
             DynamoControlRecords(transport, table.name, clock),
         )
-    sqs = AwsTransport(sqs_endpoint, credentials, on_request=on_sqs_request, clock=corrected)
+    sqs = AwsTransport(endpoints[SQS], credentials, on_request=on_sqs_request, clock=corrected)
     return AwsBackend(credentials, sqs, stores)
 
 
@@ -154,10 +154,12 @@ async def open_clients(clock: Clock, *, open_session: SessionFactory = open_sess
     Raises:
         BackendRejectedError: `Configuration`; for example no region is set.
     """
-    sqs, dynamodb = await resolve_endpoint(SQS, open_session), await resolve_endpoint(DYNAMODB, open_session)
+    endpoints = await resolve_endpoints(SQS, DYNAMODB, open_session=open_session)
     corrected = _corrected_clock(clock)
     credentials = CredentialChain(open_session, seconds=corrected.seconds)
-    to_sqs, to_dynamodb = (AwsTransport(each, credentials, clock=corrected) for each in (sqs, dynamodb))
+    to_sqs, to_dynamodb = (
+        AwsTransport(each, credentials, clock=corrected) for each in (endpoints[SQS], endpoints[DYNAMODB])
+    )
     return AwsClients(credentials, to_sqs, to_dynamodb, clock)
 
 

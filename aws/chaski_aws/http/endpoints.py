@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,20 +78,31 @@ def open_session() -> Session:
     return session
 
 
-async def resolve_endpoint(service: Service, open_session: SessionFactory = open_session) -> Endpoint:
-    """The endpoint of a service. Reads files in a thread; makes no request.
+async def resolve_endpoints(*services: Service, open_session: SessionFactory = open_session) -> dict[Service, Endpoint]:
+    """The endpoint of each service. Reads files in a thread; makes no request.
+
+    Args:
+        services: without repetition.
+        open_session: called once. botocore reads its list of all regions (1.2 MB of JSON) once for each session.
 
     Raises:
         BackendRejectedError: `Configuration`; for example no region is set.
     """
-    try:
-        return await asyncio.to_thread(_resolve, service, open_session)
-    except (BotoCoreError, ValueError) as error:  # ValueError: botocore's error for an endpoint that is not a URL
-        raise BackendRejectedError("Configuration", f"{service.name}: {error}") from error
+    return await asyncio.to_thread(_resolve_all, services, open_session)
 
 
-def _resolve(service: Service, open_session: SessionFactory) -> Endpoint:
+def _resolve_all(services: Sequence[Service], open_session: SessionFactory) -> dict[Service, Endpoint]:
     session = open_session()
+    endpoints = {}
+    for service in services:
+        try:
+            endpoints[service] = _resolve(service, session)
+        except (BotoCoreError, ValueError) as error:  # ValueError: botocore's error for an endpoint that is not a URL
+            raise BackendRejectedError("Configuration", f"{service.name}: {error}") from error
+    return endpoints
+
+
+def _resolve(service: Service, session: Session) -> Endpoint:
     # Dummy keys: without them the client would load real ones now, which may make requests.
     client: Any = session.create_client(service.name, aws_access_key_id="-", aws_secret_access_key="-")  # noqa: S106 - not a secret
     # Not `client.meta.endpoint_url`: it ignores the endpoint rules by which requests are sent, and names FIPS hosts of DynamoDB

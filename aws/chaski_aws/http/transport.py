@@ -70,7 +70,7 @@ class AwsTransport:
         """Opens nothing yet; must be made inside a running loop.
 
         Args:
-            endpoint: from `resolve_endpoint`.
+            endpoint: from `resolve_endpoints`.
             credentials: shared by the transports of a process.
             on_request: called with the action and the result of every HTTP request.
             chance: a random number from 0 to below 1, for jitter.

@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
-from chaski_aws.http.endpoints import DYNAMODB, SQS, Service, open_session, resolve_endpoint, sqs_code
+from chaski_aws.http.endpoints import DYNAMODB, SQS, Endpoint, Service, open_session, resolve_endpoints, sqs_code
 from chaski_core.errors import BackendRejectedError
 
 GOVCLOUD = {"AWS_DEFAULT_REGION": "us-gov-west-1"}
+
+
+async def resolved(service: Service) -> Endpoint:
+    """The endpoint of one service."""
+    return (await resolve_endpoints(service))[service]
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +58,7 @@ async def test_endpoint_follows_the_environment(
     """The settings that every AWS SDK reads."""
     for name, value in {"AWS_DEFAULT_REGION": "eu-central-1", **settings}.items():
         environment.setenv(name, value)
-    endpoint = await resolve_endpoint(service)
+    endpoint = await resolved(service)
     assert endpoint.url == url
     assert endpoint.region == settings.get("AWS_DEFAULT_REGION", "eu-central-1")
     assert endpoint.service is service
@@ -73,7 +78,7 @@ async def test_endpoint_is_the_one_that_botocore_sends_to(
         client.meta.events.register("before-send", _raise_url)
         with pytest.raises(_SentError) as sent:
             getattr(client, service.any_operation)()
-        assert f"{(await resolve_endpoint(service)).url}/" == str(sent.value)
+        assert f"{(await resolved(service)).url}/" == str(sent.value)
 
 
 class _SentError(Exception):
@@ -88,7 +93,7 @@ async def test_endpoint_follows_the_profile(environment: pytest.MonkeyPatch, tmp
     """Region and endpoint of the profile that `AWS_PROFILE` names."""
     (tmp_path / "config").write_text("[profile there]\nregion = eu-west-3\nendpoint_url = http://127.0.0.1:1\n")
     environment.setenv("AWS_PROFILE", "there")
-    endpoint = await resolve_endpoint(SQS)
+    endpoint = await resolved(SQS)
     assert (endpoint.url, endpoint.region) == ("http://127.0.0.1:1", "eu-west-3")
 
 
@@ -97,10 +102,10 @@ async def test_proxy_and_authorities_follow_the_environment(environment: pytest.
     environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     environment.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
     environment.setenv("AWS_CA_BUNDLE", "/etc/bundle.pem")
-    endpoint = await resolve_endpoint(SQS)
+    endpoint = await resolved(SQS)
     assert (endpoint.proxy, endpoint.ca_bundle) == ("http://127.0.0.1:3128", "/etc/bundle.pem")
     environment.setenv("NO_PROXY", ".amazonaws.com")
-    assert (await resolve_endpoint(SQS)).proxy is None
+    assert (await resolved(SQS)).proxy is None
 
 
 @pytest.mark.parametrize(
@@ -113,13 +118,13 @@ async def test_an_unresolvable_endpoint_is_an_error(environment: pytest.MonkeyPa
     for name, value in settings.items():
         environment.setenv(name, value)
     with pytest.raises(BackendRejectedError) as refused:
-        await resolve_endpoint(SQS)
+        await resolved(SQS)
     assert refused.value.code == "Configuration"
     assert refused.value.reason.startswith("sqs: ")
 
 
-async def test_resolving_does_not_block_the_loop(environment: pytest.MonkeyPatch) -> None:
-    """Files and models are read in a thread."""
+async def test_one_session_resolves_all_services_in_a_thread(environment: pytest.MonkeyPatch) -> None:
+    """Files and models are read beside the loop; the list of all regions, 1.2 MB, once and not for each service."""
     environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     threads: list[int] = []
 
@@ -127,8 +132,9 @@ async def test_resolving_does_not_block_the_loop(environment: pytest.MonkeyPatch
         threads.append(threading.get_ident())
         return open_session()
 
-    await resolve_endpoint(SQS, noted)  # type: ignore[arg-type]  # a session
-    assert threads
+    endpoints = await resolve_endpoints(SQS, DYNAMODB, open_session=noted)  # type: ignore[arg-type]  # a session
+    assert endpoints == {SQS: await resolved(SQS), DYNAMODB: await resolved(DYNAMODB)}
+    assert len(threads) == 1
     assert threading.get_ident() not in threads
 
 

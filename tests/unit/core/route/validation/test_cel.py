@@ -1,5 +1,7 @@
 """The functions of rules give the same values as those of Kubernetes."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -44,3 +46,10 @@ def test_a_text_that_is_not_an_expression_is_refused() -> None:
     """An invalid rule is found when it is compiled."""
     with pytest.raises(ValueError, match="parse"):
         Expression("self.(")
+
+
+def test_the_package_can_be_imported_beside_its_evaluator() -> None:
+    """Its compiled module can be initialized only once in a process."""
+    code = "from chaski_core.route.validation import cel as ours; import cel; print(cel.compile is ours._cel.compile)"
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert (ended.stdout, ended.stderr) == ("True\n", "")
