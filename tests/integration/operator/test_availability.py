@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from support.kube.api_server import KubeApi
-from support.operator.processes import QUICK, kubelets, operator, until
+from support.operator.processes import QUICK, kubelets, operator, two_operators, until
 from support.operator.routes import OperatedRoute
 
 pytestmark = pytest.mark.timeout(400)  # many waits, each with its own deadline, on a shared machine
@@ -50,14 +50,7 @@ def test_operator_survives_an_outage_of_the_api_server_and_its_crd_can_be_delete
 def test_second_operator_takes_over_when_the_first_dies(kube: KubeApi, tmp_path: Path, moto: str) -> None:
     """While the first lives, the second writes nothing."""
     namespace = kube.make_namespace()
-    flags = (*QUICK, *LONG_LEASE)
-    (tmp_path / "second").mkdir()
-    with (
-        operator(kube, tmp_path, moto, namespace, flags=flags) as first,
-        operator(kube, tmp_path / "second", moto, namespace, flags=flags) as second,
-        kubelets(kube, namespace),
-    ):
-        second.identity = "second"
+    with two_operators(kube, tmp_path, moto, namespace, lambda _: (*QUICK, *LONG_LEASE)) as (first, second):
         first.start()
         route = OperatedRoute(first, namespace)
         route.apply()

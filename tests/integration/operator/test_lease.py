@@ -1,17 +1,16 @@
 """Two operators, one Lease: after its loss nothing is written, in whatever the holder was in the middle of."""
 
-import contextlib
 import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from support.kube.api_server import KubeApi
-from support.operator.processes import QUICK, Operator, kubelets, operator, until
+from support.operator.processes import QUICK, Operator, two_operators, until
 from support.operator.routes import OperatedRoute
 
 pytestmark = pytest.mark.timeout(400)
@@ -25,17 +24,9 @@ needs_faketime = pytest.mark.skipif(
 )
 
 
-@contextlib.contextmanager
-def pair(kube: KubeApi, folder: Path, moto: str, namespace: str) -> Iterator[tuple[Operator, Operator]]:
-    """Two operators of a namespace, not started."""
-    (folder / "second").mkdir()
-    with (
-        operator(kube, folder, moto, namespace, flags=FLAGS) as first,
-        operator(kube, folder / "second", moto, namespace, flags=FLAGS) as second,
-        kubelets(kube, namespace),
-    ):
-        second.identity = "second"
-        yield first, second
+def pair(kube: KubeApi, folder: Path, moto: str, namespace: str) -> AbstractContextManager[tuple[Operator, Operator]]:
+    """Two operators that share a Lease."""
+    return two_operators(kube, folder, moto, namespace, lambda _: FLAGS)
 
 
 def written_at(one: Operator) -> list[float]:

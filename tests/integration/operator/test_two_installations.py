@@ -11,7 +11,7 @@ from chaski_aws.names import namespace_prefix
 from chaski_aws.provision.state import OWNER_TAG
 from chaski_core.route.loading import load_route
 from support.kube.api_server import KubeApi
-from support.operator.processes import QUICK, Operator, kubelets, operator, until
+from support.operator.processes import QUICK, Operator, two_operators, until
 from support.operator.provisioning import provision_as_earlier
 from support.operator.routes import OperatedRoute, route
 
@@ -33,15 +33,8 @@ def both(kube: KubeApi, tmp_path: Path, moto: str, namespace: str) -> Iterator[t
     def flags(name: str) -> tuple[str, ...]:
         return (*QUICK, "--installation", name, "--lease-name", name)
 
-    (tmp_path / "first").mkdir()
-    (tmp_path / "second").mkdir()
-    with (
-        operator(kube, tmp_path / "first", moto, namespace, flags=flags("first")) as first,
-        operator(kube, tmp_path / "second", moto, namespace, flags=flags("second")) as second,
-        kubelets(kube, namespace),
-    ):
-        first.identity, second.identity = "first", "second"
-        yield first, second
+    with two_operators(kube, tmp_path, moto, namespace, flags) as operators:
+        yield operators
 
 
 def serving(operated: OperatedRoute) -> str:

@@ -184,6 +184,31 @@ def operator(
 
 
 @contextlib.contextmanager
+def two_operators(
+    kube: KubeApi, folder: Path, moto: str, namespace: str, flags: Callable[[str], tuple[str, ...]]
+) -> Iterator[tuple[Operator, Operator]]:
+    """Two operators of one namespace, not started yet, and its kubelets.
+
+    Args:
+        kube: the API server.
+        folder: for their logs.
+        moto: AWS.
+        namespace: which both serve.
+        flags: the further flags of `first` and of `second`.
+    """
+    names = ("first", "second")
+    for name in names:
+        (folder / name).mkdir()
+    with (
+        operator(kube, folder / "first", moto, namespace, flags=flags("first")) as first,
+        operator(kube, folder / "second", moto, namespace, flags=flags("second")) as second,
+        kubelets(kube, namespace),
+    ):
+        first.identity, second.identity = names
+        yield first, second
+
+
+@contextlib.contextmanager
 def kubelets(kube: KubeApi, *namespaces: str) -> Iterator[None]:
     """Replaces the Deployment controller and the kubelets: writes the status of a completed rollout of every Deployment."""
     stop, http = threading.Event(), KubeHttp(kube)
