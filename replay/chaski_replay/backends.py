@@ -5,9 +5,8 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from chaski_aws.backend import AwsBackend, RouteTable, open_backend
 from chaski_core.errors import BackendRejectedError, InvalidRouteError
 from chaski_core.ports import DeadLetterStore, Failed, OutgoingMessage, Sent
 from chaski_core.route.resolved import ResolvedRoute
@@ -21,6 +20,9 @@ from chaski_embedded.storage.reader import Reader, open_reader
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.command_error import CommandError, wrong_input
 from chaski_runtime.process.corrected_clock import CorrectedClock
+
+if TYPE_CHECKING:
+    from chaski_aws.backend import AwsBackend
 
 _NAME_RESOLVED = "give the file that `chaski provision` wrote"
 
@@ -86,8 +88,10 @@ async def _open_aws(file: Path) -> AsyncIterator[OpenBackend]:
 
 
 @contextlib.asynccontextmanager
-async def open_aws(resolved: ResolvedRoute) -> AsyncIterator[AwsBackend]:
+async def open_aws(resolved: ResolvedRoute) -> AsyncIterator["AwsBackend"]:
     """Opens queues and table of a route on AWS. Raises CommandError where region or credentials are missing."""
+    from chaski_aws.backend import RouteTable, open_backend  # noqa: PLC0415 - 8 MiB with botocore; not for a data folder
+
     table = RouteTable(str(resolved.dead_letter_table), resolved.route.retention_days)
     try:
         backend = await open_backend(table, CorrectedClock(SystemClock()))

@@ -53,8 +53,8 @@ def test_a_service_imports_only_the_large_packages_that_it_uses(
     ("module", "imported"),
     [
         ("chaski_console.process.service", ROUTES | AWS | {"argon2", "jinja2", "sqlite3"}),
-        ("chaski_cli.dev.process", ROUTES | AWS | {"argon2", "jinja2", "rich", "sqlite3"}),
-        ("chaski_cli.dead_letters.replay", ROUTES | AWS | {"rich", "sqlite3"}),
+        ("chaski_cli.dev.process", ROUTES | {"aiohttp", "argon2", "jinja2", "rich", "sqlite3"}),
+        ("chaski_cli.dead_letters.replay", ROUTES | {"aiohttp", "rich", "sqlite3"}),
         ("chaski_cli.__main__", set()),
     ],
 )
