@@ -1,4 +1,9 @@
-"""Calls of AWS's API by boto3; every error is a `ProvisionError`."""
+"""Calls of AWS's API by boto3; every error is a `ProvisionError`.
+
+Not by `chaski_aws.http`, which is for messages. These calls are few, so their CPU time does not matter; boto3 checks parameters
+by the service's model and knows which errors of which operation may be retried; and steps that wait for each other read
+better without `await`. Memory would not be saved: `chaski_aws.http` resolves endpoints by the same clients of botocore.
+"""
 
 import re
 from collections.abc import Callable, Mapping
