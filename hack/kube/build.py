@@ -1,7 +1,8 @@
 """Builds Kubernetes' programs from their Go modules: `build.py PROGRAM...` prints the folder that contains them.
 
-The folder is outside the checkout, and its name is a hash of this file and of the modules. If `KUBEBUILDER_ASSETS` is set, it is
-the folder and nothing is built. The first build takes minutes; Go caches compiled packages.
+`--kubernetes MINOR`, or the environment's `CHASKI_KUBERNETES`, chooses one of the versions in `kubernetes/`; the newest is the default.
+The folder is outside the checkout, and its name is the minor version and a hash of this file and of the modules. If
+`KUBEBUILDER_ASSETS` is set, it is the folder and nothing is built. The first build takes minutes; Go caches compiled packages.
 With `--if-built` nothing is built, and a missing program exits with status 4. Status 3: Go is not installed.
 With `--for-tests` both only log the reason and exit with 0 unless `CI=true`, because the tests that need the programs are skipped.
 """
@@ -10,6 +11,7 @@ import argparse
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,17 +21,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-KUBERNETES = "1.34.4"
-_MAJOR, _MINOR, _ = KUBERNETES.split(".")
+# minor version -> version, oldest first: the folders of `kubernetes/`
+VERSIONS = {
+    file.parent.name: re.findall(r"\bk8s\.io/kubernetes v(\S+)", file.read_text())[0]
+    for file in sorted(HERE.glob("kubernetes/*/go.mod"))
+}
+NEWEST = list(VERSIONS)[-1]
 _VERSION = "k8s.io/component-base/version"
-_STAMPS = f"-X {_VERSION}.gitVersion=v{KUBERNETES} -X {_VERSION}.gitMajor={_MAJOR} -X {_VERSION}.gitMinor={_MINOR}"
 _OWN = ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet")
-# program -> the folder of its go.mod, its package, further linker flags
-PROGRAMS = {name: ("kubernetes", f"k8s.io/kubernetes/cmd/{name}", _STAMPS) for name in _OWN} | {
-    "etcd": ("etcd", "go.etcd.io/etcd/server/v3", ""),
-    "coredns": ("coredns", "github.com/coredns/coredns", ""),
-    "helm": ("helm", "helm.sh/helm/v3/cmd/helm", ""),
-    "kubeconform": ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", ""),
+# program -> the folder of its go.mod, its package
+PROGRAMS = {name: ("kubernetes", f"k8s.io/kubernetes/cmd/{name}") for name in _OWN} | {
+    "etcd": ("etcd", "go.etcd.io/etcd/server/v3"),
+    "coredns": ("coredns", "."),
+    "helm3": ("helm3", "helm.sh/helm/v3/cmd/helm"),
+    "helm4": ("helm4", "helm.sh/helm/v4/cmd/helm"),
+    "kubeconform": ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
 }
 NO_GO, NOT_BUILT = 3, 4
 _EVERY_SECONDS = 30.0  # interval of progress lines
@@ -39,13 +45,21 @@ def main() -> None:
     """Reads the command line, builds, prints the folder."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("programs", nargs="+", choices=sorted(PROGRAMS), metavar="PROGRAM", help=" ".join(PROGRAMS))
+    parser.add_argument(
+        "--kubernetes",
+        choices=VERSIONS,
+        default=os.environ.get("CHASKI_KUBERNETES") or NEWEST,
+        help="(default: %(default)s)",
+    )
     parser.add_argument("--if-built", action="store_true", help="build nothing: fail if a program is missing")
     parser.add_argument(
         "--for-tests", action="store_true", help="exit with 0 if the programs are unavailable, unless CI=true"
     )
     given = parser.parse_args()
+    if given.kubernetes not in VERSIONS:  # argparse does not check a default
+        parser.error(f"CHASKI_KUBERNETES is {given.kubernetes}, which is not one of {', '.join(VERSIONS)}")
     try:
-        print(ready(given.programs, given.if_built))
+        print(ready(given.programs, given.kubernetes, given.if_built))
     except UnavailableError as error:
         log(str(error))
         sys.exit(0 if given.for_tests and os.environ.get("CI") != "true" else error.status)
@@ -59,31 +73,35 @@ class UnavailableError(Exception):
         self.status = status
 
 
-def ready(programs: list[str], if_built: bool) -> Path:
-    """The folder with the programs; builds those that are missing. Raises UnavailableError."""
+def ready(programs: list[str], minor: str, if_built: bool) -> Path:
+    """The folder with the programs of a minor version; builds those that are missing. Raises UnavailableError."""
     if assets := os.environ.get("KUBEBUILDER_ASSETS"):
         if absent := missing(Path(assets), programs):
             reason = f"KUBEBUILDER_ASSETS is {assets}, which lacks {', '.join(absent)}; nothing is built there"
             raise UnavailableError(NOT_BUILT, reason)
         return Path(assets)
-    folder = cache()
+    folder = cache(minor)
     absent = missing(folder, programs)
     if absent and if_built:
-        raise UnavailableError(NOT_BUILT, f"{', '.join(absent)} not built yet: run `make kube` once")
+        raise UnavailableError(
+            NOT_BUILT, f"{', '.join(absent)} not built yet for Kubernetes {minor}: run `make kube` once"
+        )
     if absent:
         with locked(folder):
             for name in missing(folder, programs):  # another process may have built some meanwhile
-                build(name, folder)
+                build(name, minor, folder)
     return folder
 
 
-def cache() -> Path:
-    """The folder for the programs of this recipe."""
+def cache(minor: str) -> Path:
+    """The folder for the programs of this recipe and a minor version; the modules of other versions don't matter."""
     recipe = hashlib.sha256()
-    for file in sorted([Path(__file__), *HERE.glob("*/go.mod"), *HERE.glob("*/go.sum")]):
+    folders = [*sorted({folder for folder, _ in PROGRAMS.values()} - {"kubernetes"}), f"kubernetes/{minor}"]
+    files = [file for folder in folders for file in sorted((HERE / folder).iterdir())]
+    for file in [Path(__file__), *files]:
         recipe.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "chaski" / "kube" / recipe.hexdigest()[:16]
+    return root / "chaski" / "kube" / f"{minor}-{recipe.hexdigest()[:16]}"
 
 
 def missing(folder: Path, programs: list[str]) -> list[str]:
@@ -104,14 +122,22 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def build(name: str, folder: Path) -> None:
+def build(name: str, minor: str, folder: Path) -> None:
     """Builds one program; the file appears under its name only when it is complete."""
     go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     if go is None:
         raise UnavailableError(NO_GO, f"{name} is built with Go, which is not installed (https://go.dev/dl/)")
-    where, package, stamps = PROGRAMS[name]
+    where, package = PROGRAMS[name]
+    stamps = ""
+    if where == "kubernetes":
+        where = f"kubernetes/{minor}"
+        major, short = minor.split(".")
+        stamps = (
+            f"-X {_VERSION}.gitVersion=v{VERSIONS[minor]} -X {_VERSION}.gitMajor={major} -X {_VERSION}.gitMinor={short}"
+        )
     partial = folder / f".{name}.{os.getpid()}"
-    command = [go, "build", "-v", "-mod=readonly", "-trimpath", f"-ldflags=-s -w {stamps}", "-o", str(partial), package]
+    flags = ["-v", "-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags=-s -w {stamps}"]
+    command = [go, "build", *flags, "-o", str(partial), package]
     began = time.monotonic()
     log(f"building {name} (the first time on a machine takes minutes)")
     environment = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"}

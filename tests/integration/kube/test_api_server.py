@@ -30,6 +30,15 @@ def config_map(name: str, namespace: str, **metadata: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace} | metadata}
 
 
+def test_the_version_is_the_one_asked_for(kube: KubeApi) -> None:
+    """`CHASKI_KUBERNETES`, else the newest one that hack/kube builds; `KUBEBUILDER_ASSETS` may contain any other."""
+    newest = max(folder.name for folder in (ROOT / "hack" / "kube" / "kubernetes").iterdir())
+    asked = os.environ.get("CHASKI_KUBERNETES") or ("1" if "KUBEBUILDER_ASSETS" in os.environ else newest)
+    version = yaml.safe_load(kube.kubectl("version", "-o", "yaml"))
+    assert version["serverVersion"]["gitVersion"].startswith(f"v{asked}.")
+    assert version["clientVersion"]["minor"] == version["serverVersion"]["minor"]
+
+
 def test_example_is_accepted_and_an_invalid_route_refused(kube: KubeApi) -> None:
     """By the CRD of ChaskiRoute."""
     namespace = kube.make_namespace()
@@ -138,4 +147,4 @@ def test_names_of_controllers_are_known_to_kubernetes(kube: KubeApi) -> None:
     kube.need_controllers()
     log = kube.folder / "kube-controller-manager.log"
     for name in CONTROLLERS.split(","):
-        until(lambda name=name: f'"Started controller" controller="{name}"' in log.read_text())  # type: ignore[misc]
+        until(lambda name=name: f'"Controller starting..." controller="{name}"' in log.read_text())  # type: ignore[misc]

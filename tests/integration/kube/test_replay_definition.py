@@ -55,7 +55,7 @@ def test_a_valid_replay_is_accepted(kube: KubeApi, place: str, spec: dict[str, A
         ({"routeRef": {"name": "Not A Name"}}, "spec.routeRef.name in body should match"),
         ({"routeRef": {}}, "spec.routeRef.name: Required value"),
         ({"ratePerSecond": 0}, "spec.ratePerSecond in body should be greater than or equal to 1"),
-        ({"ratePerSecond": 0.5}, "spec.ratePerSecond in body must be of type integer"),
+        ({"ratePerSecond": 0.5}, "spec.ratePerSecond in body must be of type int"),  # integer, or int32 from 1.37 on
         ({"toURL": "ftp://new.example/"}, "spec.toURL in body should match"),
         ({"toURL": "https://me:secret@new.example/"}, "spec.toURL in body should match"),
         ({"ttlSecondsAfterFinished": -1}, "spec.ttlSecondsAfterFinished in body should be greater than or equal to 0"),

@@ -33,7 +33,7 @@ class Cluster:
         lines = (STATE / "info").read_text().splitlines()
         self.info = dict(line.split("=", 1) for line in lines)
         self._environment = os.environ | {"KUBECONFIG": self.info["KUBECONFIG"]}
-        self._helm = Path(self.info["KUBECTL"]).with_name("helm")
+        self._helm = self.info["HELM"]
 
     def kubectl(self, *arguments: str, document: Any = None, seconds: float = _SECONDS) -> str:
         """Runs kubectl; returns its output. `document` (one or a list) is its stdin."""
@@ -59,7 +59,7 @@ class Cluster:
 
     def helm(self, *arguments: str, seconds: float = 400) -> str:
         """Runs helm; returns its output."""
-        ran = self._run([str(self._helm), *arguments], "", seconds)
+        ran = self._run([self._helm, *arguments], "", seconds)
         assert ran.returncode == 0, (
             f"helm {' '.join(arguments)}: {ran.stdout[-1000:]}{ran.stderr[-2000:]}\n{self.state()}"
         )

@@ -91,7 +91,7 @@ class KubeApi:
         deadline = time.monotonic() + START_SECONDS
         # `kubectl wait` fails while a CRD has no conditions at all.
         while self.try_kubectl(
-            "wait", "--for=condition=Established", "--timeout=1s", "-f", str(ROOT / "crds")
+            "wait", "--for=condition=Established", "--timeout=10s", "-f", str(ROOT / "crds")
         ).returncode:
             assert time.monotonic() < deadline, "the CRDs were not established"
             time.sleep(0.1)

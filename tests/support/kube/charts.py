@@ -18,9 +18,13 @@ ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "charts" / "chaski"
 #: Kinds of foreign CRDs, whose schemas the API server does not have.
 FOREIGN = ("PodMonitor", "PrometheusRule", "ServiceMonitor")
+#: The programs of the supported major versions of Helm, the older one first. Tests that don't name one use the newer.
+HELMS = ("helm3", "helm4")
+#: The oldest supported version of Kubernetes, for which charts are rendered.
+OLDEST = "1.35.0"
 #: The chart has no default registry.
 IMAGES = {"image": {"registry": "registry.example/chaski"}}
-_SECONDS = 60
+_SECONDS = 300
 
 
 def program(name: str) -> str:
@@ -38,19 +42,23 @@ def _program(name: str) -> str:
     return str(Path(found.stdout.strip()) / name)
 
 
-def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs helm on the chart with `IMAGES` and more values, for a supported version of Kubernetes."""
+def helm(
+    *arguments: str, values: Mapping[str, Any] | None = None, by: str = HELMS[-1]
+) -> subprocess.CompletedProcess[str]:
+    """Runs a Helm of `HELMS` on the chart with `IMAGES` and more values, for the oldest supported Kubernetes."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         json.dump({**IMAGES, **(values or {})}, file)
         file.flush()
-        version = ("--kube-version", "1.34.4") if arguments[0] in ("template", "lint") else ()
-        command = [program("helm"), *arguments, str(CHART), "--values", file.name, *version]
+        version = ("--kube-version", OLDEST) if arguments[0] in ("template", "lint") else ()
+        command = [program(by), *arguments, str(CHART), "--values", file.name, *version]
         return subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
 
 
-def render(values: Mapping[str, Any] | None = None, namespace: str = "chaski-system") -> list[dict[str, Any]]:
+def render(
+    values: Mapping[str, Any] | None = None, namespace: str = "chaski-system", by: str = HELMS[-1]
+) -> list[dict[str, Any]]:
     """The objects of a release called `chaski`."""
-    ran = helm("template", "--namespace", namespace, "--name-template", "chaski", values=values)
+    ran = helm("template", "--namespace", namespace, "--name-template", "chaski", values=values, by=by)
     assert ran.returncode == 0, ran.stderr
     return [document for document in yaml.safe_load_all(ran.stdout) if document]
 

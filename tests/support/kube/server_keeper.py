@@ -137,6 +137,7 @@ class Keeper:
             "--service-account-private-key-file=sa.key",
             "--root-ca-file=ca.crt",
             f"--controllers={self.controllers}",
+            "--vmodule=controllermanager=1",  # logs each controller that starts
             "--horizontal-pod-autoscaler-sync-period=1s",
             "--kube-api-qps=200",
             "--kube-api-burst=400",

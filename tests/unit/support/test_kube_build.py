@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,20 +61,56 @@ def test_unavailable_programs_fail_only_in_ci(tmp_path: Path, environment: dict[
 def test_a_missing_build_is_reported_with_the_command_to_run(tmp_path: Path) -> None:
     """A test never builds, because this takes minutes."""
     ran = run(tmp_path, "--if-built", "etcd")
-    assert (ran.returncode, ran.stdout, ran.stderr) == (4, "", "kube: etcd not built yet: run `make kube` once\n")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (
+        4,
+        "",
+        "kube: etcd not built yet for Kubernetes 1.37: run `make kube` once\n",
+    )
 
 
 def test_without_go_the_reason_is_reported(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit status 3."""
     monkeypatch.setattr(build.shutil, "which", lambda _: None)
     with pytest.raises(build.UnavailableError, match="built with Go, which is not installed") as raised:
-        build.ready(["etcd"], if_built=False)
+        build.ready(["etcd"], build.NEWEST, if_built=False)
     assert raised.value.status == 3
 
 
 def test_a_cached_program_is_not_built_again(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder's name is a hash of the recipe, so programs of an older recipe are not used."""
+    """The folder's name has a hash of the recipe, so programs of an older recipe are not used."""
     monkeypatch.setattr(build.shutil, "which", lambda _: None)
-    program(build.cache(), "etcd")
-    assert build.ready(["etcd"], if_built=False) == build.cache()
-    assert len(build.cache().name) == 16
+    program(build.cache("1.37"), "etcd")
+    assert build.ready(["etcd"], "1.37", if_built=False) == build.cache("1.37")
+    assert re.fullmatch("1.37-[0-9a-f]{16}", build.cache("1.37").name)
+
+
+def test_each_minor_version_has_a_folder_of_its_own(tmp_path: Path, build: ModuleType) -> None:
+    """The newest by default, another by option or environment; the option wins."""
+    assert {minor: version.rpartition(".")[0] for minor, version in build.VERSIONS.items()} == {
+        "1.35": "1.35",
+        "1.37": "1.37",
+    }
+    folders = {minor: build.cache(minor) for minor in build.VERSIONS}
+    assert len(set(folders.values())) == 2
+    for folder in folders.values():
+        program(folder, "etcd")
+    by_default = run(tmp_path, "--if-built", "etcd").stdout
+    by_option = run(tmp_path, "--if-built", "--kubernetes", "1.37", "etcd", CHASKI_KUBERNETES="1.35").stdout
+    by_environment = run(tmp_path, "--if-built", "etcd", CHASKI_KUBERNETES="1.35").stdout
+    assert by_default == by_option == f"{folders['1.37']}\n"
+    assert by_environment == f"{folders['1.35']}\n"
+
+
+def test_an_unknown_minor_version_is_refused(tmp_path: Path) -> None:
+    """In the environment too, with the known ones."""
+    ran = run(tmp_path, "--if-built", "etcd", CHASKI_KUBERNETES="1.20")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "CHASKI_KUBERNETES is 1.20, which is not one of 1.35, 1.37" in ran.stderr
+
+
+def test_the_modules_of_a_minor_version_are_of_one_release(build: ModuleType) -> None:
+    """Kubernetes publishes its libraries as modules of their own, which have to be pinned to the same release."""
+    for minor, version in build.VERSIONS.items():
+        text = (BUILD.parent / "kubernetes" / minor / "go.mod").read_text()
+        pinned = set(re.findall(r"k8s\.io/\S+ => k8s\.io/\S+ v(\S+)", text))
+        assert pinned == {version.replace("1.", "0.", 1)}
