@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chaski_core.message.subject import matches_pattern
-from chaski_core.message.target_url import TargetUrl, parse_url
 from chaski_core.policy.model import Policy, Violation
-from chaski_core.route.model import Route
+from chaski_core.route.model import OAuth2, Route, rule_host
 
 _BUILT_IN = "BuiltIn"
 _MAX_LISTED = 5  # entries of a policy in a message
@@ -47,17 +46,19 @@ def violations(route: Route, policies: Iterable[Policy]) -> list[Violation]:
 def _hosts(route: Route, policy: Policy) -> Iterator[tuple[str, str]]:
     if policy.hosts is None:
         return
-    for index, rule in enumerate(route.allow):
-        host = rule_host(rule.url)
+    for field, url, _ in _called(route):
+        host = rule_host(url)
         if not any(_covers(entry.lower(), host) for entry in policy.hosts):
-            yield f"spec.targets.allow[{index}].url", f'the host "{host}" is not allowed; {_allowed(policy.hosts)}'
+            yield field, f'the host "{host}" is not allowed; {_allowed(policy.hosts)}'
 
 
-def rule_host(url: str) -> str:
-    """The host of an allow rule in lower case: a name, an address without brackets, or `*.suffix`; "" if it can't be read."""
-    wildcard = "*." if "://*." in url else ""
-    parsed = parse_url(url.replace("://*.", "://", 1))
-    return wildcard + parsed.name if isinstance(parsed, TargetUrl) else ""
+def _called(route: Route) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """What workers may call: the field with its URL, the URL, and the private ranges that it may be in."""
+    for index, rule in enumerate(route.allow):
+        field = f"spec.targets.allow[{index}]"
+        yield f"{field}.url", rule.url, rule.cidrs
+        if isinstance(rule.auth, OAuth2):
+            yield f"{field}.auth.oauth2.tokenURL", rule.auth.token_url, rule.auth.cidrs
 
 
 def _covers(entry: str, host: str) -> bool:
@@ -80,12 +81,12 @@ def _cidrs(route: Route, policy: Policy) -> Iterator[tuple[str, str]]:
     if policy.cidrs is None:
         return
     allowed = [ipaddress.ip_network(each) for each in policy.cidrs]
-    for index, rule in enumerate(route.allow):
-        for number, cidr in enumerate(rule.cidrs):
+    for field, _, cidrs in _called(route):
+        for number, cidr in enumerate(cidrs):
             network = ipaddress.ip_network(cidr)
             if not any(_contains(each, network) for each in allowed):
                 message = f"{cidr} is not in an allowed range; {_allowed(policy.cidrs)}"
-                yield f"spec.targets.allow[{index}].cidrs[{number}]", message
+                yield f"{field.rpartition('.')[0]}.cidrs[{number}]", message
 
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -30,10 +30,15 @@ def policy(name: str = NAME, selector: dict[str, Any] | None = None, **spec: Any
     }
 
 
+def _oauth2_of_rule(**more: Any) -> dict[str, Any]:
+    oauth2 = {"tokenURL": "https://t.example/token", "secretName": "chaski-client", "cidrs": ["10.1.9.0/24"]}
+    return {"auth": {"oauth2": oauth2 | more}}
+
+
 def complying(namespace: str, name: str = "good", **spec: Any) -> dict[str, Any]:
     """A route that uses every part of what the policy allows; `spec` overrides its parts."""
     allow = [
-        {"name": "exact", "url": "https://T.example/hooks/", CERTIFICATE: "partner.tls"},
+        {"name": "exact", "url": "https://T.example/hooks/", CERTIFICATE: "partner.tls", **_oauth2_of_rule()},
         {"name": "suffix", "url": "https://*.eu.partners.example.com/"},
         {"name": "name", "url": "https://a.partners.example.com:8443/", "cidrs": ["10.1.7.0/24", "fd00:1::/32"]},
         {"name": "whole", "url": "https://*.partners.example.com/"},
@@ -54,6 +59,10 @@ def complying(namespace: str, name: str = "good", **spec: Any) -> dict[str, Any]
 def _hosts(*urls: str, **more: Any) -> dict[str, Any]:
     rules = [{"name": f"r{number}", "url": url, **more} for number, url in enumerate(urls)]
     return {"targets": {"allow": rules}}
+
+
+def _oauth2(**more: Any) -> dict[str, Any]:
+    return _hosts("https://t.example/", **_oauth2_of_rule(**more))
 
 
 _HOST = "spec.targets.allow[0].url"
@@ -89,6 +98,17 @@ DENIED: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "signing-secret": ({"signing": {"secretName": "database"}}, ["spec.signing.secretName"]),
     "secret-with-the-pattern-inside": ({"signing": {"secretName": "my-chaski-x"}}, ["spec.signing.secretName"]),
+    "rule-signing-secret": (
+        _hosts("https://t.example/", signing={"secretName": "database"}),
+        ["spec.targets.allow[0].signing.secretName"],
+    ),
+    "header-secret": (
+        _hosts("https://t.example/", auth={"headers": [{"name": "X-Key", "secretName": "database", "key": "k"}]}),
+        ["spec.targets.allow[0].auth.headers[0].secretName"],
+    ),
+    "token-secret": (_oauth2(secretName="database"), ["spec.targets.allow[0].auth.oauth2.secretName"]),
+    "token-host": (_oauth2(tokenURL="https://evil.example/"), ["spec.targets.allow[0].auth.oauth2.tokenURL"]),
+    "token-cidr": (_oauth2(cidrs=["10.2.0.0/16"]), ["spec.targets.allow[0].auth.oauth2.cidrs[0]"]),
     "account": ({"workers": {"serviceAccountName": "default"}}, ["spec.workers.serviceAccountName"]),
     "partitions": ({"queues": [{"name": "messages", "partitions": 5}]}, ["spec.queues"]),
     "partitions-together": (

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from chaski_core.policy.decision import rule_host, secret_fields, selecting, violations
+from chaski_core.policy.decision import secret_fields, selecting, violations
 from chaski_core.policy.loading import load_policy
 from chaski_core.policy.model import Expression, Operator, Policy, Selector
 from chaski_core.route.loading import load_route
+from chaski_core.route.model import rule_host
 from chaski_core.route.validation.crd import route_schema
 from support.operator.policies import DENIED, complying, policy
 
