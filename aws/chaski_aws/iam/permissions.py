@@ -14,6 +14,7 @@ class Role(StrEnum):
     worker = "worker"
     replayer = "replayer"
     reader = "reader"
+    subjects = "subjects"
     ingest = "ingest"
     console = "console"
     operator = "operator"
@@ -64,9 +65,17 @@ PERMISSIONS: Mapping[Role, tuple[Permission, ...]] = {
             ),
             _QUEUE,
         ),
-        Permission("KeepDeadLetters", ("dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"), _TABLE),
+        Permission(
+            "KeepDeadLetters",
+            ("dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"),
+            _TABLE,
+        ),
     ),
     Role.reader: (_READ_DEAD_LETTERS,),
+    Role.subjects: (
+        Permission("ReadAndDecide", tuple(sorted((*_READ, "dynamodb:DeleteItem", "dynamodb:PutItem"))), _INDEXED),
+        Permission("ShowHeads", ("sqs:ChangeMessageVisibility",), _QUEUE),
+    ),
     Role.replayer: (_MARK_DEAD_LETTERS, _SEND),
     Role.console: (
         _MARK_DEAD_LETTERS,

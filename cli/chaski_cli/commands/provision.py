@@ -28,6 +28,7 @@ class RoleOption(StrEnum):
     worker = "worker"
     replayer = "replayer"
     reader = "reader"
+    subjects = "subjects"
     ingest = "ingest"
     console = "console"
     operator = "operator"

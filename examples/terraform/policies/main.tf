@@ -17,7 +17,7 @@ locals {
         actions = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "sqs:SendMessage"]
         types   = ["queue"]
       },
-      { sid = "KeepDeadLetters", actions = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"], types = ["table"] },
+      { sid = "KeepDeadLetters", actions = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], types = ["table"] },
     ]
     replayer = [
       { sid = "ReadAndMarkDeadLetters", actions = local.mark_dead_letters, types = ["table", "index"] },

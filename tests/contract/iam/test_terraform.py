@@ -69,7 +69,7 @@ def test_the_policies_are_those_of_the_command(terraform: tuple[str, Path, dict[
             assert json.loads(made["by_namespace"][role.value][namespace]) == expected
     for role in (Role.ingest, Role.console, Role.operator):
         assert json.loads(made["of_installation"][role.value]) == policy_of(role, scope_of_installation("uid"), place)
-    assert set(made["by_namespace"]) | set(made["of_installation"]) == set(PERMISSIONS) - {Role.reader}
+    assert set(made["by_namespace"]) | set(made["of_installation"]) == set(PERMISSIONS) - {Role.reader, Role.subjects}
     refused = [program, f"-chdir={folder / 'policies'}", "plan", "-input=false"]
     refused += [f"-var={name}={value}" for name, value in (given | {"namespaces": '["*"]'}).items()]
     ended = subprocess.run(refused, env=environment, capture_output=True, text=True, check=False)

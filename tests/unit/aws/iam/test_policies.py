@@ -15,6 +15,7 @@ FOLDER = Path(__file__).resolve().parents[4] / "docs" / "iam"
 SCOPES = {
     Role.worker: scope_by_tags("INSTALLATION"),
     Role.replayer: scope_by_tags("INSTALLATION"),
+    Role.subjects: scope_of_installation("INSTALLATION"),
     Role.reader: scope_of_installation("INSTALLATION"),
     Role.ingest: scope_of_installation("INSTALLATION"),
     Role.console: scope_of_installation("INSTALLATION"),
