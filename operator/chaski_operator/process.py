@@ -117,11 +117,8 @@ class Operator:
             on_started: called when kopf has replaced the process's signal handlers.
             tracing: spans of reconciliations; None: off.
         """
-        self._settings = settings
-        self._api = api
-        self._lease = lease
-        self._clock, self._metrics = clock, metrics
-        intervals = settings.intervals
+        self._settings, intervals = settings, settings.intervals
+        self._api, self._lease, self._clock, self._metrics = api, lease, clock, metrics
         self._aws = AwsResources(aws, intervals=intervals, clock=clock)
         self._cache, self._loader = ObjectCache(), RouteLoader()
         self._installation = Installation(api, self._cache, clock, settings.lease.identity)

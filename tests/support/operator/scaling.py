@@ -119,7 +119,13 @@ class FakeCluster(ClusterView):
         if self.unavailable:
             raise KubeUnavailableError("unavailable")
         self.written.append((key, dict(status)))
-        self.documents[key]["status"] = self.documents[key].get("status", {}) | status
+        known = self.documents[key].get("status", {})
+        merged = known | status
+        if "conditions" in status:  # a map by type: those of others stay
+            types = {each["type"] for each in status["conditions"]}
+            kept = [each for each in known.get("conditions", ()) if each["type"] not in types]
+            merged["conditions"] = [*status["conditions"], *kept]
+        self.documents[key]["status"] = merged
 
     async def post_events(self, metadata: Mapping[str, Any], events: Sequence[Event], now: str) -> None:
         del metadata, now

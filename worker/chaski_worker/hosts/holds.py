@@ -49,7 +49,7 @@ class Holds:
         self._breakers = Breakers(route.breakers, route.delivery.concurrency_per_pod)
         self.held = self._table.held  # empty nearly always; read for every message
         self.failing = self._breakers.known  # as well
-        metrics.observe_holds(self._values)
+        self.end_observation = metrics.observe_holds(self._values)  # of the gauge
         self.suspend(suspended_rules(route))
 
     def admit(self, target: str, host: str, *, overflows: bool) -> Permit | HostWait | None:

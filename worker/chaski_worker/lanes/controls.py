@@ -15,7 +15,7 @@ from chaski_core.retry.control import NO_CONTROLS, ControlAction, ControlRecord
 from chaski_core.retry.control import Controls as ControlSet
 from chaski_core.retry.ladder import Reason
 from chaski_core.timestamps import timestamp
-from chaski_worker.delivery.attempt import ParkLaneError
+from chaski_worker.delivery.admission import ParkLaneError
 from chaski_worker.delivery.triage import Deliverable, Undeliverable
 
 _log = logging.getLogger(__name__)

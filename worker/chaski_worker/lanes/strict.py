@@ -16,7 +16,7 @@ from dataclasses import replace
 from chaski_core.ports import AttemptRecord, AttemptRecords, HiddenHead, ReceivedMessage
 from chaski_core.retry.control import ControlAction
 from chaski_core.retry.ladder import GiveUp, Hold, Retry
-from chaski_worker.delivery.attempt import ParkLaneError
+from chaski_worker.delivery.admission import ParkLaneError
 from chaski_worker.delivery.triage import Deliverable, Undeliverable
 from chaski_worker.lanes.base import (
     AlreadyExhausted,
