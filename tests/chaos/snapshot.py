@@ -27,8 +27,9 @@ _DROPPED = {
     "chaski.dev/generation", "CreatedTimestamp", "LastModifiedTimestamp", "CreationDateTime",
 }  # fmt: skip
 _NUMBERS = (
-    (re.compile(r"-g\d+(-p\d+)?-[0-9a-f]{8}"), r"-gN\1-HASH"),
-    (re.compile(r"-[0-9a-f]{8}(\.fifo|\\n|\"|$)"), r"-HASH\1"),
+    (re.compile(r"chaski-[0-9a-f]{16}-"), "chaski-HASH-"),  # of the installation, by default the cluster's uid
+    (re.compile(r"-g\d+(-p\d+)?-[0-9a-f]{16}"), r"-gN\1-HASH"),
+    (re.compile(r"-[0-9a-f]{16}(\.fifo|\\n|\"|$)"), r"-HASH\1"),
     (re.compile(r"(generation|number): \d+"), r"\1: N"),
 )
 

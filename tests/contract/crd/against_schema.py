@@ -206,7 +206,7 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
     refused(
         "a producer's pattern that is too long",
         {"spec.producers": [{"apiKeySha256": ["0" * 64], "subjects": ["*a" * 128 + "*"]}]},
-        ("spec.producers[0].subjects[0]", f'"{("*a" * 60)[:119]}… is longer than 256 characters'),
+        ("spec.producers[0].subjects[0]", f'"{("*a" * 60)[:119]}… is longer than 256 characters...'),
     ),
     refused(
         "a CA bundle that is none",
