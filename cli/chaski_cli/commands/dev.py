@@ -78,11 +78,11 @@ def dev(  # noqa: PLR0913 - one parameter per option of the command
 
     A route file that changes is used at once. Without files, messages may go to http://127.0.0.1:9000/ (where `chaski dev` responds with 200 itself, unless another server does), to `chaski listen`, and to every --allow.
 
-    [bold]Examples:[/] chaski dev
+    [bold]Example:[/] chaski dev
 
-    chaski dev --allow http://127.0.0.1:3000/
+    [bold]Example:[/] chaski dev --allow http://127.0.0.1:3000/
 
-    chaski dev examples/first-route.yaml
+    [bold]Example:[/] chaski dev examples/first-route.yaml
     """
     from chaski_cli.dev.process import DevOptions, run_dev  # noqa: PLC0415 - keeps help fast
     from chaski_worker.settings import WorkerOverrides  # noqa: PLC0415 - keeps help fast
