@@ -21,7 +21,7 @@ from support.operator.routes import route
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
-_CRDS = ("chaskiroutes.chaski.dev", "chaskireplays.chaski.dev")
+_CRDS = ("chaskiroutes.chaski.dev", "chaskireplays.chaski.dev", "chaskipolicies.chaski.dev")
 _SECONDS = 300
 _INGEST = "deployment/chaski-ingest"
 BEFORE = {"operator": {"extraEnv": [{"name": "GONE", "value": "1"}, {"name": "STAYS", "value": "1"}]}}
