@@ -15,7 +15,7 @@ OTHERS = {
     "ingest": ("chaski_operator", "chaski_worker", "chaski_cli", "chaski_embedded", "chaski_replay"),
     "operator": ("chaski_ingest", "chaski_worker", "chaski_cli", "chaski_embedded"),
     "worker": ("chaski_ingest", "chaski_operator", "chaski_cli", "chaski_embedded", "chaski_replay"),
-    "tools": ("chaski_ingest", "chaski_operator"),
+    "tools": ("chaski_operator",),
 }
 
 
