@@ -52,7 +52,7 @@ def test_uninstalling_keeps_everything_and_the_documented_way_removes_it(
     cluster.until("no table", lambda: table not in cluster.aws("dynamodb").list_tables()["TableNames"])
 
     cluster.helm("uninstall", "chaski", "-n", SYSTEM, "--wait")
-    definitions = ("chaskireplays.chaski.dev", "chaskiroutes.chaski.dev")
+    definitions = ("chaskireplays.chaski.dev", "chaskiroutes.chaski.dev", "chaskipolicies.chaski.dev")
     cluster.kubectl("delete", "crd", *definitions, "--timeout=120s", seconds=150)
     cluster.kubectl("delete", "namespace", SYSTEM, "--timeout=180s", seconds=200)
     kinds = "crd,clusterrole,clusterrolebinding,role,rolebinding,deployment,service,serviceaccount,configmap,secret"
