@@ -306,7 +306,7 @@ BY_ROUTE = [
                 "Held targets",
                 [
                     (
-                        f"max by (target, reason) (chaski_target_held{{{ROUTE}}}) > 0",
+                        or_zero(f"max by (target, reason) (chaski_target_held{{{ROUTE}}}) > 0"),
                         "{{target}} {{reason}}",
                     )
                 ],
