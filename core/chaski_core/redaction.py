@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaski_core import json_codec
+from chaski_core.message.refused_headers import normalized
 
 REDACTED = "REDACTED"
 _ANY = "*"
-_SHORTEST_ECHO = (
-    4  # characters of a value that is also redacted where a response repeats it; shorter ones are everywhere
-)
+# Characters of a value that is also redacted where a response repeats it; shorter ones are everywhere.
+_SHORTEST_ECHO = 4
+#: Characters of a secret that say something about it, at the end of a text that was cut within it.
+SHORTEST_CUT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,10 @@ def redacted_body(body: Mapping[str, Any], redaction: Redaction) -> tuple[dict[s
     """
     hidden: list[str] = []
     shown = dict(body)
-    headers, names = body.get("headers"), {_name(each) for each in redaction.headers}
+    headers, names = body.get("headers"), {normalized(each) for each in redaction.headers}
     if names and isinstance(headers, dict):
         shown["headers"] = {
-            name: _hide(value, hidden) if _ANY in names or _name(name) in names else value
+            name: _hide(value, hidden) if _ANY in names or normalized(name) in names else value
             for name, value in headers.items()
         }
     elif names and headers is not None:
@@ -67,11 +69,20 @@ def redacted_body(body: Mapping[str, Any], redaction: Redaction) -> tuple[dict[s
     return shown, hidden
 
 
+def without_echo(text: str, secret: str, instead: str = REDACTED) -> str:
+    """A text with a secret replaced that it repeats, also where the text was cut within the secret."""
+    text = text.replace(secret, instead)
+    for size in range(min(len(secret) - 1, len(text)), SHORTEST_CUT - 1, -1):
+        if text.endswith(secret[:size]):
+            return text[:-size] + instead
+    return text
+
+
 def without_echoes(value: Any, hidden: Sequence[str]) -> Any:
     """A value with these texts replaced wherever they are repeated, such as the excerpt of a response."""
     if isinstance(value, str):
         for text in hidden:
-            value = value.replace(text, REDACTED)
+            value = without_echo(value, text)
         return value
     if isinstance(value, dict):
         return {name: without_echoes(each, hidden) for name, each in value.items()}
@@ -128,7 +139,3 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(each)
     elif value is not None and not isinstance(value, bool):
         yield json_codec.dumps(value).decode()
-
-
-def _name(header: str) -> str:
-    return header.lower().replace("_", "-")

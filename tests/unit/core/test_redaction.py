@@ -80,6 +80,14 @@ def test_what_a_response_repeats_is_hidden_too() -> None:
     assert dead.envelope == envelope  # what a replay sends
 
 
+@pytest.mark.parametrize("length", [8, len(CARD) - 1])
+def test_what_a_response_repeats_is_hidden_also_where_the_excerpt_was_cut_within_it(length: int) -> None:
+    """Excerpts have a greatest length; fewer than eight characters of a value say little."""
+    note = ErrorNote("402", 1, "HTTP 402", f"declined: {CARD[:length]}")
+    dead = a_dead_letter(envelope={"subject": "s", "body": body()}, errors=(note,), redaction=_RULES)
+    assert dead.shown().errors[0].excerpt == "declined: REDACTED"
+
+
 @pytest.mark.parametrize("length", [1, 2, 4, 8, len(CARD)])
 def test_search_by_text_reveals_nothing_that_is_redacted(length: int) -> None:
     """No part of it is found; the rest of the message still is."""

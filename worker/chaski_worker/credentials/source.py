@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from chaski_core.message.refused_headers import normalized
+from chaski_core.redaction import SHORTEST_CUT, without_echo
 from chaski_core.retry.outcome import Outcome
 from chaski_core.route.model import AllowRule
 from chaski_worker.delivery.attempt import AttemptContext, Handler, Middleware
@@ -16,7 +17,6 @@ TOKENS_FOLDER = "_tokens"
 
 UNAUTHORIZED = 401
 _REDACTED = "[redacted]"
-_LEAST_SECRET = 8  # characters: a shorter text in a response says nothing about a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +81,8 @@ def redacted(outcome: Outcome, secrets: tuple[str, ...]) -> Outcome:
     """The outcome without secrets that the target has repeated: it is logged, and stored in dead letters."""
     detail, excerpt = outcome.detail, outcome.excerpt
     for secret in secrets:
-        detail, excerpt = _without(detail, secret), _without(excerpt, secret)
+        if len(secret) >= SHORTEST_CUT:  # a shorter text in a response says nothing about a secret
+            detail, excerpt = (without_echo(text, secret, _REDACTED) for text in (detail, excerpt))
     if detail == outcome.detail and excerpt == outcome.excerpt:
         return outcome
     return replace(outcome, detail=detail, excerpt=excerpt)
-
-
-def _without(text: str, secret: str) -> str:
-    if not text or len(secret) < _LEAST_SECRET:
-        return text
-    text = text.replace(secret, _REDACTED)
-    # Texts are cut at a length, which may be within the secret.
-    for size in range(min(len(secret) - 1, len(text)), _LEAST_SECRET - 1, -1):
-        if text.endswith(secret[:size]):
-            return text[:-size] + _REDACTED
-    return text
