@@ -23,7 +23,7 @@ from chaski_runtime.process.lifecycle import freeze_startup_objects, stop_on_sig
 from chaski_worker.consumer.factory import DelivererDependencies, make_deliverer, make_guard
 from chaski_worker.consumer.worker import Worker
 from chaski_worker.delivery.triage import Stage
-from chaski_worker.hosts.suspension import follow_suspension, suspended_rules
+from chaski_worker.hosts.suspension import follow_suspension
 from chaski_worker.metrics import WorkerMetrics
 from chaski_worker.settings import WorkerSettings
 
@@ -117,7 +117,9 @@ async def serve(resolved: ResolvedRoute, options: WorkerOptions, logs: Logs) -> 
         stack.push_async_callback(health_server.close)
         freeze_startup_objects()
         _log_ready(route.key, options, health_server.port)
-        await _run_until(stop, worker, follow_suspension(options.route, suspended_rules(route), worker.suspend_targets))
+        await _run_until(
+            stop, worker, follow_suspension(options.route, route.suspended_targets, worker.suspend_targets)
+        )
     _log.info("stopped")
 
 

@@ -190,6 +190,11 @@ class Route:
         """The breakers by name of the allow rule; others have none."""
         return {rule.name: rule.breaker for rule in self.allow if rule.breaker is not None}
 
+    @property
+    def suspended_targets(self) -> frozenset[str]:
+        """Names of the allow rules that the route suspends."""
+        return frozenset(rule.name for rule in self.allow if rule.suspend)
+
     def signing_of(self, rule: AllowRule) -> Signing | None:
         """What signs the requests under a rule; None: nothing."""
         return rule.signing or self.signing

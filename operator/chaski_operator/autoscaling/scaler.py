@@ -67,7 +67,7 @@ class RouteScaler:
         self._loaded: tuple[Any, ...] = ()  # generation and `status.resolved` of the targets
         self._targets: list[ScaleTarget] = []
         self._spec = ScalingSpec()
-        self._suspended: list[str] = []  # allow rules
+        self._suspended: frozenset[str] = frozenset()  # allow rules
         self._states: dict[str, ScalerState] = {}  # by Deployment
         self._queue_settings: dict[str, tuple[tuple[str, str], ...]] = {}  # by URL, as last seen
         self._written_at: float | None = None  # monotonic: when the figures were last written
@@ -109,7 +109,7 @@ class RouteScaler:
         if resolved is None:
             return False
         self._spec = scaling_spec(resolved.route)
-        self._suspended = [rule.name for rule in resolved.route.allow if rule.suspend]
+        self._suspended = resolved.route.suspended_targets
         self._targets = targets_of(resolved, worker_deployments(resolved))
         self._sweeper = sweeper_of(resolved)
         rows = {source.row: target.deployment for target in self._targets for source in target.sources}

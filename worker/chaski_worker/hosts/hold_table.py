@@ -101,10 +101,7 @@ class HoldTable:
 
 
 def hidden_seconds(hold: Hold, now: float, longest: int) -> int:
-    """For how long a waiting head is hidden before it is received and judged again.
-
-    Until the end where it is known. Else half of the time that the hold has lasted, from five seconds on: so a subject goes on soon
-    after a short hold, and a long one costs few calls.
+    """For how long a waiting head is hidden before it is received and judged again: until the end where it is known, else `hold_step`.
 
     Args:
         hold: of the head's host.
@@ -113,4 +110,18 @@ def hidden_seconds(hold: Hold, now: float, longest: int) -> int:
     """
     if hold.until is not None and hold.reason is HoldReason.RETRY_AFTER:
         return max(1, min(longest, math.ceil(hold.until - now)))
-    return min(longest, max(_MIN_STEP_SECONDS, round((now - hold.since) * _STEP_SHARE)))
+    return hold_step(now - hold.since, longest)
+
+
+def hold_step(lasted: float, longest: int, scale: int = 1) -> int:
+    """For how many seconds a head is hidden whose hold has no known end.
+
+    Half of the time that the hold has lasted, from five seconds on: so a subject goes on soon after a short hold, and a long
+    one costs few calls.
+
+    Args:
+        lasted: seconds.
+        longest: seconds.
+        scale: of both limits.
+    """
+    return min(longest * scale, max(_MIN_STEP_SECONDS * scale, round(lasted * _STEP_SHARE)))

@@ -13,7 +13,6 @@ from chaski_core.timestamps import timestamp
 from chaski_runtime.observability.metrics.registry import Values
 from chaski_worker.hosts.breakers import Breakers, HostKey, Permit
 from chaski_worker.hosts.hold_table import ALL_HOSTS, Hold, HoldReason, HoldTable, hidden_seconds
-from chaski_worker.hosts.suspension import suspended_rules
 from chaski_worker.metrics import WorkerMetrics
 
 _log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class Holds:
         self.held = self._table.held  # empty nearly always; read for every message
         self.failing = self._breakers.known  # as well
         self.end_observation = metrics.observe_holds(self._values)  # of the gauge
-        self.suspend(suspended_rules(route))
+        self.suspend(route.suspended_targets)
 
     def admit(self, target: str, host: str, *, overflows: bool) -> Permit | HostWait | None:
         """Whether a lane may attempt its next message; None where the host is not held.

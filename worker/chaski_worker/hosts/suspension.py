@@ -9,16 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chaski_core.errors import InvalidInputError
-from chaski_core.route.model import Route
 from chaski_core.route.resolved_document import load_resolved
 from chaski_runtime.process.file_reloader import Reloaded
 
 EVERY_SECONDS = 5.0
-
-
-def suspended_rules(route: Route) -> frozenset[str]:
-    """Names of the allow rules that a route suspends."""
-    return frozenset(rule.name for rule in route.allow if rule.suspend)
 
 
 class _SuspendFlags:
@@ -41,7 +35,7 @@ class _SuspendFlags:
                 routes = load_resolved(contents.decode())
             except InvalidInputError as error:
                 raise ValueError(str(error)) from error
-            self._names = frozenset().union(*(suspended_rules(each.route) for each in routes))
+            self._names = frozenset().union(*(each.route.suspended_targets for each in routes))
             self._contents = contents
         return self._names
 

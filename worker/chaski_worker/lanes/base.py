@@ -40,9 +40,8 @@ from chaski_worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
 _DELIVERED = Delivered()
-_MAX_PROBING_SECONDS = (
-    300  # then a lane makes way: its head may be too old by now, and can't be hidden for more than 12 hours
-)
+# Then a lane makes way: its head may be too old by now, and can't be hidden for more than 12 hours.
+_MAX_PROBING_SECONDS = 300
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,12 @@ from chaski_core.retry.ladder import Reason
 from chaski_core.timestamps import timestamp
 from chaski_worker.delivery.admission import ParkLaneError
 from chaski_worker.delivery.triage import Deliverable, Undeliverable
+from chaski_worker.hosts.hold_table import hold_step
 
 _log = logging.getLogger(__name__)
 _OLD_SECONDS = 60.0
 _WAIT_SECONDS = 5.0  # for a read, from its begin
-_MIN_STEP_SECONDS = 5
-_STEP_SHARE = 0.5  # of the time that a hold has lasted
-_EXHAUSTED_SCALE = 12  # of both limits
+_EXHAUSTED_SCALE = 12  # of the limits of a step
 
 
 class SubjectControls:
@@ -112,18 +111,14 @@ class SubjectControls:
             _log.warning("could not remove a control record, leaving it to expire: %s", error)
 
     def hidden_seconds(self, since_ms: int, *, exhausted: bool = False) -> int:
-        """For how long the head of a held subject is hidden before it is received and judged again.
-
-        Half of the time that the hold has lasted, from five seconds on: a subject goes on soon after a short hold, and a long one
-        costs few calls.
+        """For how long the head of a held subject is hidden before it is received and judged again, as that of a held host.
 
         Args:
             since_ms: of the hold, epoch milliseconds.
             exhausted: held because its ladder has ended. People make its head visible when they decide, so steps are longer.
         """
         lasted = (self._clock.now_ms() - since_ms) / 1000
-        scale = _EXHAUSTED_SCALE if exhausted else 1
-        return min(self._step * scale, max(_MIN_STEP_SECONDS * scale, round(lasted * _STEP_SHARE)))
+        return hold_step(lasted, self._step, _EXHAUSTED_SCALE if exhausted else 1)
 
     def close(self) -> None:
         """Reads nothing any more."""
