@@ -13,7 +13,7 @@ from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import load_resolved
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.control.client import find_owner
+from chaski_embedded.control.client import RemoteOwner, find_owner
 from chaski_embedded.provision import resolved_routes
 from chaski_embedded.storage import schema
 from chaski_embedded.storage.reader import Reader, open_reader
@@ -105,18 +105,28 @@ async def open_aws(resolved: ResolvedRoute) -> AsyncIterator["AwsBackend"]:
 
 @contextlib.asynccontextmanager
 async def _open_folder(folder: Path) -> AsyncIterator[OpenBackend]:
+    async with open_folder(folder) as (backend, routes):
+        yield OpenBackend(backend.dead_letters, backend.queue, routes)
+
+
+@contextlib.asynccontextmanager
+async def open_folder(folder: Path) -> AsyncIterator[tuple[EmbeddedBackend | RemoteOwner, dict[str, ResolvedRoute]]]:
+    """Opens the queues and stores of a data folder, or those of the process that owns it now, and reads its routes.
+
+    Raises:
+        CommandError: it does not exist, or can't be read.
+    """
     with open_folder_reader(folder):
         pass  # checks that it is a data folder of this release
-    routes = folder_routes(folder)
+    routes = _folder_routes(folder)
     owner = await find_owner(folder)
     if owner is not None:
         async with owner:
-            yield OpenBackend(owner.dead_letters, owner.queue, routes)
+            yield owner, routes
         return
     broker = await EmbeddedBroker.open(folder, SystemClock())
     try:
-        backend = EmbeddedBackend(broker)
-        yield OpenBackend(backend.dead_letters, backend.queue, routes)
+        yield EmbeddedBackend(broker), routes
     finally:
         await broker.close()
 
@@ -152,8 +162,8 @@ def open_folder_reader(data: Path) -> Reader:
     return open_reader(data)
 
 
-def folder_routes(folder: Path) -> dict[str, ResolvedRoute]:
-    """The routes of a data folder, by namespace/name. Raises CommandError if it can't be read."""
+def _folder_routes(folder: Path) -> dict[str, ResolvedRoute]:
+    """By namespace/name."""
     try:
         with contextlib.closing(schema.connect_reader(folder / schema.FILE_NAME)) as connection:
             return {resolved.route.key: resolved for resolved in resolved_routes(connection)}

@@ -7,11 +7,7 @@ from typing import Protocol
 
 from chaski_core.ports import AttemptRecord, ControlRecords, Failed, VisibilityChange
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_embedded.backend import EmbeddedBackend
-from chaski_embedded.broker.broker import EmbeddedBroker
-from chaski_embedded.control.client import find_owner
-from chaski_replay.backends import BackendLocation, folder_routes, open_aws, open_folder_reader, read_resolved_file
-from chaski_runtime.process.clock import SystemClock
+from chaski_replay.backends import BackendLocation, open_aws, open_folder, read_resolved_file
 
 
 class Heads(Protocol):
@@ -53,17 +49,5 @@ async def open_store(location: BackendLocation) -> AsyncIterator[SubjectStore]:
         async with open_aws(resolved) as aws:
             yield SubjectStore(aws.attempt_records, aws.control_records, aws.queue, {resolved.route.key: resolved})
         return
-    with open_folder_reader(location.data):
-        pass  # checks that it is a data folder of this release
-    routes = folder_routes(location.data)
-    owner = await find_owner(location.data)
-    if owner is not None:
-        async with owner:
-            yield SubjectStore(owner.attempt_records, owner.control_records, owner.queue, routes)
-        return
-    broker = await EmbeddedBroker.open(location.data, SystemClock())
-    try:
-        backend = EmbeddedBackend(broker)
-        yield SubjectStore(backend.attempt_records, backend.control_records, backend.queue, routes)
-    finally:
-        await broker.close()
+    async with open_folder(location.data) as (folder, routes):
+        yield SubjectStore(folder.attempt_records, folder.control_records, folder.queue, routes)
