@@ -80,9 +80,9 @@ def _route(store: SubjectStore, name: str | None) -> Route:
     if name is None:
         if len(store.routes) == 1:
             return next(iter(store.routes.values())).route
-        raise wrong_input(f"--name is missing: there are several routes: {names}", "give --name namespace/name")
+        raise wrong_input("--name is missing: there are several routes", f"give one of: {names}")
     if name not in store.routes:
-        raise wrong_input(f"--name {name}: there is no such route; there are: {names}")
+        raise wrong_input(f"--name {name}: no route has this name", f"give one of: {names}")
     return store.routes[name].route
 
 

@@ -107,7 +107,7 @@ async def _with_api(use: Callable[[KubeApi], Awaitable[_Result]]) -> _Result:
         except KubeRefusedError as error:
             if error.status == 404:
                 raise wrong_input(
-                    f"there is no such ChaskiRoute: {error}", "give its namespace by --namespace"
+                    f"the ChaskiRoute was not found: {error}", "check its name, and give its namespace by --namespace"
                 ) from error
             raise CommandError(f"the API server refused it: {error}") from error
         except KubeApiError as error:
@@ -120,5 +120,5 @@ def _access() -> KubeAccess:
     except NoKubeAccessError as error:
         raise wrong_input(
             str(error),
-            "`chaski targets` works on a cluster; for `chaski dev` set suspend in the route file and restart it",
+            "`chaski targets` works on a cluster; for `chaski dev` set suspend in the route file",
         ) from error
