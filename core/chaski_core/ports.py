@@ -206,9 +206,8 @@ class AttemptRecord:
         0  # receive count of the message when this was written; the next receive is expected, further ones are repeats
     )
     head: HiddenHead | None = None  # None: written by a release before, or not hidden
-    held_at: int | None = (
-        None  # epoch milliseconds; the ladder has ended, and people decide (`retry.onExhausted: Hold`)
-    )
+    #: Epoch milliseconds; the ladder has ended, and people decide (`retry.onExhausted: Hold`).
+    held_at: int | None = None
 
 
 class AttemptRecords(Protocol):

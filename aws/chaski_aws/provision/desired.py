@@ -25,9 +25,8 @@ from chaski_core.route import resolved as earlier
 from chaski_core.route.model import Ordering, Route
 from chaski_core.route.resolved import Generation, ResolvedRoute, RungQueue, map_fingerprint
 
-KEY_ARN = re.compile(
-    r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+"
-)  # as crds/chaskiroutes.yaml: spec.encryption
+#: As `spec.encryption.kmsKeyArn` in crds/chaskiroutes.yaml.
+KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
 _RESERVED_TAGS = ("aws:", "chaski.dev/")
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
 _TAG_NAME, _TAG_VALUE = re.compile(r"[\w .:/=+@-]{1,128}"), re.compile(r"[\w .:/=+@-]{0,256}")

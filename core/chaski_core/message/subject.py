@@ -86,13 +86,13 @@ def may_send(patterns: Iterable[str], subject: str) -> bool:
     return matches_any(patterns, subject)
 
 
-def matches_any(patterns: Iterable[str], subject: str) -> bool:
-    """Whether a subject matches one of the patterns."""
-    return any(matches_pattern(pattern, subject) for pattern in patterns)
+def matches_any(patterns: Iterable[str], text: str) -> bool:
+    """Whether a text matches one of the patterns."""
+    return any(matches_pattern(pattern, text) for pattern in patterns)
 
 
 def matches_pattern(pattern: str, subject: str) -> bool:
-    """Whether a subject matches a pattern of a queue or a producer, in which `*` matches any characters, or none.
+    """Whether a subject, or a name, matches a pattern of a queue, a producer or a policy. `*` matches any characters, or none.
 
     Each part between two `*` is searched once, from the end of the part before: no choice is ever tried again.
     """

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from chaski_core.message.subject import matches_pattern
+from chaski_core.message.subject import matches_any
 from chaski_core.policy.model import Policy, Violation
 from chaski_core.route.model import OAuth2, Route, rule_host
 
@@ -104,7 +104,7 @@ def _secrets(route: Route, policy: Policy) -> Iterator[tuple[str, str]]:
     if policy.secret_names is None:
         return
     for field, name in secret_fields(route.document["spec"], "spec"):
-        if not _matches_any(policy.secret_names, name):
+        if not matches_any(policy.secret_names, name):
             yield field, f'the Secret "{name}" is not allowed; {_allowed(policy.secret_names)}'
 
 
@@ -127,7 +127,7 @@ def _service_account(route: Route, policy: Policy) -> Iterator[tuple[str, str]]:
     name = (route.document["spec"].get("workers") or {}).get("serviceAccountName")
     if policy.service_account_names is None or name is None:
         return
-    if not _matches_any(policy.service_account_names, name):
+    if not matches_any(policy.service_account_names, name):
         message = f'the ServiceAccount "{name}" is not allowed; {_allowed(policy.service_account_names)}'
         yield ACCOUNT_FIELD, message
 
@@ -174,10 +174,6 @@ _CHECKS: Sequence[Check] = (
     *(_hosts, _cidrs, _secrets, _service_account),
     *(_partitions, _replicas, _rates, _producers),
 )
-
-
-def _matches_any(patterns: Iterable[str], name: str) -> bool:
-    return any(matches_pattern(pattern, name) for pattern in patterns)
 
 
 def _allowed(entries: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from chaski_core.policy.model import NAME_LABEL, Expression, Operator, Policy, S
 from chaski_core.route.validation.crd import GROUP_VERSION, POLICIES, with_defaults
 from chaski_core.route.validation.rules import rule_errors
 from chaski_core.route.validation.schema import schema_errors
-from chaski_core.route.yaml_documents import read_documents
+from chaski_core.route.yaml_documents import numbered, read_documents
 
 KIND = "ChaskiPolicy"
 _NAMESPACE = ("v1", "Namespace")
@@ -30,7 +30,8 @@ def load_policies(text: str) -> PolicyFile:
         InvalidRouteError: with every error of every document; with several documents each error names its own.
     """
     documents = read_documents(text)
-    policies, namespaces, errors = [], {}, []
+    policies, namespaces = [], {}
+    errors: list[FieldError] = []
     for number, document in enumerate(documents, 1):
         if (document.get("apiVersion"), document.get("kind")) == _NAMESPACE:
             metadata = document.get("metadata") or {}
@@ -39,8 +40,7 @@ def load_policies(text: str) -> PolicyFile:
         try:
             policies.append(load_policy(document))
         except InvalidRouteError as error:
-            prefix = f"document {number}: " if len(documents) > 1 else ""
-            errors += [FieldError(prefix + each.field, each.message) for each in error.errors]
+            errors += error.errors if len(documents) == 1 else numbered(error.errors, number)
     if not policies and not errors:
         errors.append(FieldError("", f"has no {KIND}"))
     if errors:

@@ -27,9 +27,8 @@ class ControlRecord:
     action: ControlAction
     at: int  # epoch milliseconds
     message_id: str = ""  # identity of the message that it means; "" for a hold
-    attempts: int | None = (
-        None  # of the message when `retry-now` was decided: another attempt since then was it. None: unknown
-    )
+    #: Of the message when `retry-now` was decided: another attempt since then was the one meant. None: unknown.
+    attempts: int | None = None
 
     def is_about(self, subject: str, message_id: str) -> bool:
         """Whether it means this message of this subject, or the subject as a whole."""

@@ -32,7 +32,7 @@ from chaski_core.route.model import (
 from chaski_core.route.validation.crd import GROUP_VERSION, KIND, with_defaults
 from chaski_core.route.validation.rules import rule_errors
 from chaski_core.route.validation.schema import schema_errors
-from chaski_core.route.yaml_documents import read_documents
+from chaski_core.route.yaml_documents import numbered, read_documents
 
 _DEFAULT_NAMESPACE = "default"
 
@@ -52,10 +52,10 @@ def load_routes(text: str) -> list[Route]:
         try:
             route = load_route(document)
         except InvalidRouteError as error:
-            errors += error.errors if len(documents) == 1 else _numbered(error.errors, number)
+            errors += error.errors if len(documents) == 1 else numbered(error.errors, number)
             continue
         if route.key in routes:
-            errors += _numbered([FieldError("metadata.name", f"{route.key} is declared twice")], number)
+            errors += numbered([FieldError("metadata.name", f"{route.key} is declared twice")], number)
         routes[route.key] = route
     if errors:
         raise InvalidRouteError(errors)
@@ -123,10 +123,6 @@ def _kind_errors(document: Mapping[str, Any]) -> list[FieldError]:
         for field, value in wanted.items()
         if document.get(field) != value
     ]
-
-
-def _numbered(errors: list[FieldError] | tuple[FieldError, ...], number: int) -> list[FieldError]:
-    return [FieldError(f"document {number}: {error.field}".removesuffix(": "), error.message) for error in errors]
 
 
 def _queue(raw: Mapping[str, Any]) -> QueueSpec:

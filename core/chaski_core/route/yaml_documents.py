@@ -5,7 +5,7 @@ Every error names its line.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
@@ -29,6 +29,11 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """Leaves plain scalars unresolved; `_Reader` resolves them by kubectl's rules."""
 
     yaml_implicit_resolvers = {None: [(_PLAIN, re.compile(""))]}  # noqa: RUF012 - PyYAML's own protocol
+
+
+def numbered(errors: Iterable[FieldError], number: int) -> list[FieldError]:
+    """The errors of one document of several, with its number."""
+    return [FieldError(f"document {number}: {error.field}".removesuffix(": "), error.message) for error in errors]
 
 
 def read_documents(text: str) -> list[dict[str, Any]]:
