@@ -177,7 +177,9 @@ async def test_a_subject_is_held_where_its_ladder_has_ended(tmp_path: Path) -> N
         document = route("r", target.url, ordering="Strict", retry=retry)
         async with running("dev", tmp_path, document) as made:
             (head, _) = await made.send(target, "s", 2)
-            await until(lambda: len(target.seen) == 1)
+            # Before the kill: another thread writes the log.
+            await until(lambda: '"event.action":"subject-held"' in (tmp_path / "dev.log").read_text())
+            assert len(target.seen) == 1
             await made.restart()
             (held,) = await made.subjects()
             assert (held["messageId"], held["held"], held["due"], held["rung"]) == (head, "exhausted", None, None)
