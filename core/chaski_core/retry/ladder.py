@@ -19,6 +19,8 @@ from chaski_core.retry.policy import Result, RetryPolicy, Rung
 from chaski_core.timestamps import milliseconds, timestamp
 
 _MAX_LADDER_BYTES = 12_288  # of the envelope's metadata; the rest is for ids, producer and fields of other releases
+#: Of the wall clocks of two processes, which AWS corrects from 5 s on, each.
+_CLOCK_DIFFERENCE_MS = 10_000
 _MAX_NOTES = 120  # errors listed; a route's ladder can't have more retries than this
 _LONG_CHARACTERS = 1_000
 _CUTS = ((_LONG_CHARACTERS, 80), (250, 20), (40, 0), (0, 0))  # characters: first and last error, each one listed
@@ -144,6 +146,17 @@ def decide(
     if too_old_at_ms is not None and due_at > too_old_at_ms:
         return GiveUp(Reason.TOO_OLD, state)
     return Retry(rung, state.retries, state, due_at)
+
+
+def remaining_wait_ms(due_at: int, state: LadderState | None, now_ms: int) -> int:
+    """Milliseconds until a retry is due, 0 where it is.
+
+    More than was decided after the last error, and than two clocks may differ by, means that the wall clock was set back
+    since; it would block the subject for as long. The retry counts as due then: its queue has hidden it for its delay.
+    """
+    decided = due_at - state.errors[-1].at if state and state.errors else 0
+    wait_ms = max(0, due_at - now_ms)
+    return wait_ms if wait_ms <= decided + _CLOCK_DIFFERENCE_MS else 0
 
 
 def reason_to_give_up(policy: RetryPolicy, state: LadderState, max_age_seconds: int | None = None) -> Reason:

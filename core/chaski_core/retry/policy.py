@@ -82,12 +82,6 @@ class RetryPolicy:
     max_retry_after_seconds: int = 3600  # of what a target asks for by a header
     hold_exhausted: bool = False  # Strict: people decide about a message whose ladder has ended
 
-    @property
-    def longest_wait_seconds(self) -> float:
-        """The longest time for which a message waits for its next attempt."""
-        longest = max((rung.delay_seconds for rung in self.rungs), default=0)
-        return max(longest * (1 + _JITTER_SHARE), self.max_retry_after_seconds)
-
     def rung(self, name: str) -> Rung:
         """The rung of that name. Raises KeyError for an unknown one."""
         for rung in self.rungs:

@@ -24,6 +24,7 @@ from chaski_core.retry.ladder import (
     Retry,
     decide,
     reason_to_give_up,
+    remaining_wait_ms,
 )
 from chaski_core.route.model import Route
 from chaski_core.values import message_value
@@ -120,7 +121,6 @@ class LaneRunner(ABC):
         keeps = visibility.queue.retention_seconds is None
         expiry = None if keeps else context.settings.expire_after_seconds
         self._age_limits = AgeLimits(expiry, context.route.delivery.max_age_seconds)
-        self._longest_wait_ms = context.route.retry.longest_wait_seconds * 1000
         self._parked = ParkedMessages()
 
     async def run(self, lane: Lane) -> None:
@@ -190,14 +190,10 @@ class LaneRunner(ABC):
                 ended = settled.dead_letter is not None or settled.target is not None
                 await self.context.controls.settled(end.message_id, ended=ended)
 
-    def _wait_until(self, due_at: int) -> NotDue | None:
-        """How long a head that is due at a time, in epoch milliseconds, is to stay hidden; None where it is due.
-
-        A wait longer than any that the route declares means that the clock was set back; it would block the subject for as
-        long. The queue itself has hidden the head for its delay.
-        """
-        wait_ms = due_at - self.context.clock.now_ms()
-        return NotDue(-(-wait_ms // 1000)) if 0 < wait_ms <= self._longest_wait_ms else None
+    def _wait_until(self, due_at: int, ladder: LadderState | None) -> NotDue | None:
+        """How long a head that is due at a time, in epoch milliseconds, is to stay hidden; None where it is due."""
+        wait_ms = remaining_wait_ms(due_at, ladder, self.context.clock.now_ms())
+        return NotDue(-(-wait_ms // 1000)) if wait_ms else None
 
     def _triage(self, message: ReceivedMessage) -> Deliverable | Undeliverable:
         context = self.context
@@ -285,8 +281,10 @@ class RelaxedRunner(LaneRunner):
         due_at = task.due_at if isinstance(task, Deliverable) else None
         if self.context.controls.may_apply and isinstance(task, Deliverable):
             task = await self.context.controls.apply(task)
-        if isinstance(task, Deliverable) and task.due_at is not None and (not_due := self._wait_until(task.due_at)):
-            return not_due
+        if isinstance(task, Deliverable) and task.due_at is not None:
+            not_due = self._wait_until(task.due_at, task.ladder)
+            if not_due is not None:
+                return not_due
         step = task if isinstance(task, Undeliverable) else await self._attempt(lane, task)
         # A message that was first received before it was due has been hidden, not attempted.
         if message.receive_count > 1 and (due_at is None or message.first_received_at >= due_at):

@@ -82,7 +82,7 @@ class StrictRunner(LaneRunner):
         if record is not None and record.held_at is not None:
             waits = NotDue(controls.hidden_seconds(record.held_at, exhausted=True))
         elif record is not None:
-            waits = self._wait_until(record.due_at)
+            waits = self._wait_until(record.due_at, record.state)
         if waits is None and not controls.may_apply:
             return None
         control = await controls.find(task, waits=waits is not None)

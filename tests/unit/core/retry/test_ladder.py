@@ -21,6 +21,7 @@ from chaski_core.retry.ladder import (
     note_json,
     read_ladder,
     reason_to_give_up,
+    remaining_wait_ms,
 )
 from chaski_core.retry.outcome import ErrorClass, Outcome, class_of_key, class_of_status
 from chaski_core.retry.policy import Ladder, Result, RetryPolicy, Rung, StatusRule
@@ -433,7 +434,23 @@ def test_a_target_may_ask_for_a_longer_wait(asked: float, limit: int, waits: flo
     decision = decide(policy, replace(failed("503"), retry_after_seconds=asked), None, NOW)
     assert isinstance(decision, Retry)
     assert (decision.rung.name, decision.number, decision.due_at) == ("fast", 0, NOW + waits * 1000)
-    assert waits <= policy.longest_wait_seconds
+
+
+@pytest.mark.parametrize(
+    ("passed", "remains"),
+    [(0, 300), (299.5, 0.5), (300, 0), (9_000, 0), (-9, 309), (-11, 0), (-3_000, 0), (-400 * 86_400, 0)],
+)
+def test_a_clock_that_was_set_back_makes_no_wait_longer(passed: float, remains: float) -> None:
+    """`passed`: seconds since the error by the wall clock, which differs by up to 10 s between processes."""
+    decision = decide(DEFAULT, replace(failed("503"), retry_after_seconds=300.0), None, NOW)
+    assert isinstance(decision, Retry)
+    now = NOW + round(passed * 1000)
+    assert remaining_wait_ms(decision.due_at, decision.state, now) == remains * 1000
+
+
+def test_a_wait_without_a_known_error_is_never_long() -> None:
+    """What was decided is unknown then, so that nothing tells a long wait from a clock that was set back."""
+    assert [remaining_wait_ms(NOW + wait, None, NOW) for wait in (-1, 10_000, 10_001)] == [0, 10_000, 0]
 
 
 def test_a_ladder_that_was_lengthened_after_a_message_ended_makes_it_no_older() -> None:
