@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 FOLDER_BYTES = 2**30  # size of the data folder's file system, if it has its own
+_FILL_TRIES = 50
 _CLOCK_LIBRARIES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/local/lib/faketime/libfaketimeMT.so.1")
 
 
@@ -54,10 +55,16 @@ def unmount(folder: Path) -> None:
 
 
 def fill(folder: Path) -> bool:
-    """Fills the data folder's file system; returns whether this succeeded."""
-    status = os.statvfs(folder)
-    used = (status.f_blocks - status.f_bfree) * status.f_frsize
-    return not run_command("mount", "-o", f"remount,size={used + 4 * status.f_frsize}", str(folder))
+    """Fills the data folder's file system; returns whether this succeeded.
+
+    A size below what is used by then is refused, and the programs write meanwhile.
+    """
+    for _ in range(_FILL_TRIES):
+        status = os.statvfs(folder)
+        used = (status.f_blocks - status.f_bfree) * status.f_frsize
+        if not run_command("mount", "-o", f"remount,size={used + 4 * status.f_frsize}", str(folder)):
+            return True
+    return False
 
 
 def free_space(folder: Path) -> None:
