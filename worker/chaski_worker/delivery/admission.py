@@ -86,14 +86,19 @@ class Admission:
         if permit.breaker is not None:
             self.holds.observe(permit.key, "", None, permit)
 
-    def observe(self, outcome: Outcome, judged: Target | Refusal, permit: Permit | None) -> bool:
-        """An attempt has failed, or was made while hosts with a breaker fail; whether it counts for its message."""
+    def observe(self, outcome: Outcome, judged: Target | Refusal, permit: Permit | None) -> int | None:
+        """An attempt has failed, or was made while hosts with a breaker fail.
+
+        Returns:
+            None where it counts for its message; else for how many seconds that one is to be hidden.
+        """
         if not isinstance(judged, Target):
-            return True
+            return None
         key, origin = (judged.rule.name, judged.host), judged.url.origin
         if outcome.retry_after_seconds:
             self.holds.retry_after(*key, origin, outcome.retry_after_seconds)
-        return not self.holds.observe(key, origin, outcome, permit) or permit is None
+        failed = self.holds.observe(key, origin, outcome, permit)
+        return self.holds.seconds_to_make_way(key) if failed and permit is not None else None
 
     async def _wait_for_slot(self, host: str) -> None:
         if self.slots.crowds_out(host) and self._intake.full:

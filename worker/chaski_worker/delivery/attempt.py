@@ -123,7 +123,7 @@ class AttemptResult:
     number: int  # from 1
     started_at: int  # epoch milliseconds
     outcome: Outcome
-    counts: bool = True  # False: a failed attempt to a held host, which uses up no retry
+    hidden_seconds: int | None = None  # of a failed attempt to a held host: it uses up no retry, and its lane is parked
 
 
 class Attempts:
@@ -180,7 +180,7 @@ class Attempts:
         attempt = self._context(task, number, request)
         judged = attempt.target
         slots, host, answered = self._slots, judged.host if isinstance(judged, Target) else NO_TARGET, None
-        counts = True
+        hidden_seconds = None
         permit = None if not self._held and slots.take_free(host) else await self._admission.take_turn(judged, host)
         try:
             if not await before_dialling():
@@ -189,13 +189,13 @@ class Attempts:
             outcome = await self._deliver(attempt)
             answered = outcome.error_class not in _SILENT
             if outcome.error_class is not None or self._failing:
-                counts = self._admission.observe(outcome, judged, permit)
+                hidden_seconds = self._admission.observe(outcome, judged, permit)
             slots.observe(outcome.duration_seconds)
         finally:
             slots.release(host, answered=answered)
             if permit is not None:
                 self._admission.give_back(permit)
-        return AttemptResult(number, started_at, outcome, counts)
+        return AttemptResult(number, started_at, outcome, hidden_seconds)
 
     def target_of(self, url: str) -> str:
         """Name of the first allow rule that covers the URL of a message that is not attempted, or "none"."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from chaski_worker.metrics import WorkerMetrics
 
 _log = logging.getLogger(__name__)
 _FORGOTTEN_SECONDS = 3_600.0  # after which a hold ends that no message waits for; each would ask within five minutes
+_MAKES_WAY_SHARE = 0.5  # of the time to the next probe
 _CLOSING_SECONDS = 1  # for which a head is hidden that finds all attempts of a closing breaker taken
 
 
@@ -95,6 +97,15 @@ class Holds:
             breaker.end(now, failed=failed, started=permit is not None)
             self._follow(key, origin, breaker, now)
         return bool(failed)
+
+    def seconds_to_make_way(self, key: HostKey) -> int:
+        """For how long a head is hidden whose probe has failed, so that another lane may make the next one.
+
+        Half of the time to the next probe: a subject that is the only one is back in time for it.
+        """
+        breaker = self.failing.get(key)
+        left = 0.0 if breaker is None else breaker.probe_at - self._clock.monotonic()
+        return max(1, math.ceil(left * _MAKES_WAY_SHARE))
 
     def _has_failed(self, outcome: Outcome) -> bool | None:
         """Whether the host failed an attempt; None where it was not dialled."""

@@ -41,8 +41,6 @@ from chaski_worker.settings import WorkerSettings
 
 _log = logging.getLogger(__name__)
 _DELIVERED = Delivered()
-# Then a lane makes way: its head may be too old by now, and can't be hidden for more than 12 hours.
-_MAX_PROBING_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -210,11 +208,10 @@ class LaneRunner(ABC):
         while not context.stopping.is_set():
             result = await context.attempts.make(task, may_dial)
             if result is not None:
-                if not result.counts:
+                if result.hidden_seconds is not None:
                     context.reporter.attempted(context.stage, task, result, None)
-                    if context.clock.monotonic() - lane.received_at > _MAX_PROBING_SECONDS:
-                        raise HostHeldError(1)
-                    continue  # the host is held still: the lane waits
+                    # Another lane makes the next probe: this message may fail for a reason of its own.
+                    raise HostHeldError(result.hidden_seconds)
                 decision: Decision = _DELIVERED
                 if not result.outcome.delivered:
                     result, decision = self._judge(task, result)
