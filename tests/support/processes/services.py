@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from chaski_aws.http.endpoints import DYNAMODB, SQS, Endpoint
 from chaski_aws.http.transport import AwsTransport
 from chaski_aws.sqs.queue import SqsQueue
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
-from chaski_core.ports import OutgoingMessage, Sent
+from chaski_core.ports import MAX_BATCH_ENTRIES, OutgoingMessage, Sent
 from chaski_core.route.loading import load_route
 from chaski_core.route.resolved_document import resolved_yaml
 from chaski_runtime.process.clock import SystemClock
@@ -72,10 +73,15 @@ class Cloud:
 
     async def put(self, queue: str, bodies: Sequence[bytes]) -> None:
         """Sends raw bodies to the queue whose name contains `queue`, each in its own group, like another program."""
+        await self.send(queue, [OutgoingMessage(body, f"raw{n}", f"raw-{queue}-{n}") for n, body in enumerate(bodies)])
+
+    async def send(self, queue: str, messages: Iterable[OutgoingMessage]) -> None:
+        """Sends messages to the queue whose name contains `queue`, eight batches at once: each subject in order within a batch."""
         (url,) = [url for name, url in self.queues.items() if queue in name]
-        messages = [OutgoingMessage(body, f"raw{n}", f"raw-{queue}-{n}") for n, body in enumerate(bodies)]
-        sent = await SqsQueue(self._sqs, url).send(messages)
-        assert all(isinstance(each, Sent) for each in sent)
+        sqs, left = SqsQueue(self._sqs, url), iter(messages)
+        while batches := [batch for _ in range(8) if (batch := list(itertools.islice(left, MAX_BATCH_ENTRIES)))]:
+            for sent in await asyncio.gather(*map(sqs.send, batches)):
+                assert all(isinstance(each, Sent) for each in sent)
 
     async def close(self) -> None:
         await self._sqs.close()
