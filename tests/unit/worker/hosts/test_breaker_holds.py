@@ -1,11 +1,14 @@
 """Hosts that fail, held by their breakers, in virtual time with the real FIFO rules."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from types import FrameType
 
 import pytest
 
@@ -27,6 +30,22 @@ BOTH = pytest.mark.parametrize("ordering", list(Ordering), ids=str)
 BREAKER = BreakerRule(consecutive_failures=5, probe_seconds=5, max_probe_seconds=60)
 POLICY = RetryPolicy((Rung("fast", 5), Rung("slow", 600)), (Ladder("any", 2, ("fast", "slow")),))
 FIVE = range(5)
+
+
+@contextlib.contextmanager
+def calls_of_chaski() -> Iterator[Counter[str]]:
+    """The calls of Chaski's functions meanwhile, by name."""
+    calls = Counter[str]()
+
+    def on_event(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and "chaski_" in frame.f_code.co_filename:
+            calls[frame.f_code.co_qualname] += 1
+
+    sys.setprofile(on_event)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
 
 
 @dataclass
@@ -137,10 +156,10 @@ async def test_a_message_that_always_fails_does_not_keep_its_host_held(ordering:
     """It opened the breaker and makes the first probes; then others make them in turn, so that the recovery is seen."""
     end = 100.0
     target = Hosts(lambda *_: 200)
-    down = lambda attempt: attempt.label == "a0-0" or loop_time() < end  # noqa: E731
 
     async def deliver(attempt: AttemptContext) -> Outcome:
-        target.down = lambda _host: 503 if down(attempt) else 200
+        fails = attempt.label == "a0-0" or loop_time() < end
+        target.down = lambda _host: 503 if fails else 200
         return await Hosts.deliver(target, attempt)
 
     harness = WorkerHarness(route(ordering, replace(BREAKER, consecutive_failures=1)), target)
@@ -299,6 +318,23 @@ async def test_a_hold_that_no_message_waits_for_ends() -> None:
     assert value(harness.metrics, "chaski_target_held", target="wild", reason="Breaker") == 0
     assert worker._holds.failing == {}
     await harness.stop()
+
+
+async def test_an_idle_breaker_makes_no_delivery_longer() -> None:
+    """As many calls of functions of Chaski with a breaker as without, for messages of which none fails: it costs nothing."""
+    numbers = []
+    for breaker in (None, BREAKER):
+        harness = WorkerHarness(route(Ordering.RELAXED, breaker), Hosts(lambda *_: 200))
+        harness.start()
+        await send(harness, "a", 1)  # what happens once
+        await harness.wait_until_empty()
+        await send(harness, "b", 40)
+        with calls_of_chaski() as calls:
+            await harness.wait_until_empty()
+        numbers.append(calls.total())
+        await harness.stop()
+    assert numbers[0] > 40 * len(FIVE) * 10
+    assert abs(numbers[0] - numbers[1]) <= numbers[0] / 1_000, "the entries of caches differ by a few"
 
 
 async def test_a_rule_without_a_breaker_remembers_nothing() -> None:
