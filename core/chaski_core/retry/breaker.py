@@ -140,10 +140,11 @@ class Breaker:
                 self._reset()
 
     def begin_closing(self, now: float) -> None:
-        """Attempts may start again, one first: a wait that the host asked for has ended. Has no effect on one that holds already."""
+        """Attempts may start again, one first: a wait that the host asked for has ended. Has no effect on one that is open or spent."""
         if self.state is BreakerState.CLOSED:
             self.opened_at = now
             self._interval = float(min(self.rule.probe_seconds, self.rule.max_probe_seconds))
+        if self.state in (BreakerState.CLOSED, BreakerState.CLOSING):
             self._close_by_steps()
 
     def expire(self, now: float) -> None:

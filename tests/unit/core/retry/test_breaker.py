@@ -123,6 +123,16 @@ def test_a_wait_that_ended_is_followed_by_steps() -> None:
     assert breaker.state is BreakerState.OPEN
 
 
+def test_a_host_that_asks_to_wait_again_is_tried_by_one_lane_each_time() -> None:
+    """Its answers with 429 are answers; they do not let more pass after the next wait."""
+    breaker = Breaker(RULE, LANES)
+    for wait in range(10, 60, 10):
+        breaker.begin_closing(wait)
+        assert [breaker.start(wait), breaker.start(wait)] == [True, False]
+        breaker.end(wait, failed=False, started=True)
+    assert breaker.start(60)
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     outages=st.lists(st.tuples(st.floats(0, 400), st.floats(1, 3_000)), min_size=1, max_size=4),
