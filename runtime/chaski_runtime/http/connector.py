@@ -136,6 +136,7 @@ class Connector:
             raise LookupFailedError(host, error) from error
         last: Exception = LookupFailedError(host, OSError("it has no address"))
         while addresses:
+            made: socket.socket | None = None
             try:
                 async with asyncio.timeout(seconds):
                     made = await aiohappyeyeballs.start_connection(
@@ -148,6 +149,8 @@ class Connector:
                     return await self._loop.create_connection(protocol, sock=made, ssl=tls, server_hostname=name)
             except OSError as error:
                 last = error if _is_timeout(error) else _failed(host, port, error)
+                if made is None and not _is_timeout(error):
+                    break  # every address failed, and would fail again
                 aiohappyeyeballs.pop_addr_infos_interleave(addresses, None)  # one of each family
         raise last
 

@@ -4,13 +4,17 @@ import asyncio
 import functools
 import ipaddress
 import socket
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterable
 
 from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 DNS_CACHE_SECONDS = 10
 """How long the addresses of a name are used without another lookup."""
+
+ADDRESSES_PER_FAMILY = 16
+"""The most addresses of a name that are used; its owner may answer with thousands, each of which would be judged and dialled."""
 
 _REMEMBERED_NAMES = 1_000
 _Key = tuple[str, int]
@@ -30,7 +34,7 @@ class Lookups:
         self._running: dict[_Key, asyncio.Task[list[ResolveResult]]] = {}
 
     async def addresses(self, host: str, port: int) -> list[AddrInfoType]:
-        """Every address of a host, as arguments for sockets; starting with another one at each call.
+        """The addresses of a host, as arguments for sockets; starting with another one at each call.
 
         Args:
             host: a name, or an address without brackets.
@@ -69,7 +73,7 @@ class Lookups:
         results = await asyncio.shield(task)  # a caller that gives up does not end the lookup of the others
         until, found = self._found.get(key, (0.0, None))
         if found is None or self._loop.time() >= until:  # forgotten meanwhile
-            found = deque(_info(result["host"], result["port"]) for result in results)
+            found = _usable(results)
         return found
 
     def _looked_up(self, key: _Key, task: asyncio.Task[list[ResolveResult]]) -> None:
@@ -79,8 +83,19 @@ class Lookups:
         self._found.pop(key, None)
         if len(self._found) >= _REMEMBERED_NAMES:
             del self._found[next(iter(self._found))]  # the oldest
-        infos = deque(_info(result["host"], result["port"]) for result in task.result())
-        self._found[key] = self._loop.time() + DNS_CACHE_SECONDS, infos
+        self._found[key] = self._loop.time() + DNS_CACHE_SECONDS, _usable(task.result())
+
+
+def _usable(results: Iterable[ResolveResult]) -> deque[AddrInfoType]:
+    """The first addresses of each family, in their order."""
+    counts = Counter[int]()
+    found = deque[AddrInfoType]()
+    for result in results:
+        info = _info(result["host"], result["port"])
+        counts[info[0]] += 1
+        if counts[info[0]] <= ADDRESSES_PER_FAMILY:
+            found.append(info)
+    return found
 
 
 def _info(address: str, port: int) -> AddrInfoType:

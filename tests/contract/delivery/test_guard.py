@@ -12,8 +12,9 @@ import pytest
 from aiohttp.connector import AddrInfoType
 
 from chaski_core.route.model import AllowRule
+from chaski_runtime.http.lookups import ADDRESSES_PER_FAMILY
 from chaski_worker.guard.addresses import AddressTables, plain_socket
-from chaski_worker.guard.guard import RefusalReason
+from chaski_worker.guard.guard import Refusal, RefusalReason
 from contract.delivery.targets import OK, DelivererSetup, FakeResolver, Target, post, responding
 
 Serve = Callable[..., Awaitable[Target]]
@@ -84,6 +85,40 @@ async def test_an_address_of_the_tables_is_not_dialled(
     assert " is not dialled: " in outcome.detail
     assert made.refusals == [reason]
     assert factory.asked == []
+
+
+class CountingTables(AddressTables):
+    """Counts judgements."""
+
+    judged = 0
+
+    def refusal(self, address: str, rule: AllowRule) -> Refusal | None:
+        """As the tables judge."""
+        self.judged += 1
+        return super().refusal(address, rule)
+
+
+@pytest.mark.promise(9)
+@pytest.mark.parametrize(
+    ("answers", "key"),
+    [
+        ([f"10.0.{number // 250}.{number % 250 + 1}" for number in range(1_000)], "refused"),
+        ([f"8.8.{number // 250}.{number % 250 + 1}" for number in range(1_000)], "connection"),
+        ([f"2606:4700::{number:x}" for number in range(1, 1_001)], "connection"),
+    ],
+    ids=["private", "closed", "closed, IPv6"],
+)
+async def test_a_thousand_addresses_of_a_name_cost_an_attempt_a_few_dials(
+    make_setup: MakeSetup, answers: list[str], key: str
+) -> None:
+    """Each of the first ones is judged and dialled once; with all of them, again and again, a target would take the CPU of the worker."""
+    factory, tables = NoSockets(), CountingTables(own=OWN)
+    resolver = FakeResolver({"target.test": [answers]})
+    made = make_setup(_rule("target.test", ()), policy=tables, resolver=resolver, make_socket=factory, timeout=30)
+    outcome = await made.deliverer.deliver(post("http://target.test/"))
+    assert outcome.key == key
+    assert tables.judged == ADDRESSES_PER_FAMILY
+    assert sorted(factory.asked) == (sorted(answers[:ADDRESSES_PER_FAMILY]) if key == "connection" else [])
 
 
 @pytest.mark.parametrize(

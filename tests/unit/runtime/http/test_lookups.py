@@ -6,7 +6,7 @@ import socket
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from chaski_runtime.http.lookups import DNS_CACHE_SECONDS, Lookups
+from chaski_runtime.http.lookups import ADDRESSES_PER_FAMILY, DNS_CACHE_SECONDS, Lookups
 
 pytestmark = pytest.mark.looptime
 
@@ -59,6 +59,16 @@ async def test_each_call_starts_with_another_address() -> None:
     assert first[0][4] == ("192.0.2.1", 80)
     assert first[1][0] == socket.AF_INET6
     assert first[1][4] == ("2001:db8::1", 80, 0, 0)
+
+
+@pytest.mark.promise(12)
+async def test_of_a_thousand_addresses_the_first_of_each_family_are_used() -> None:
+    """A name's owner decides how many it has; none of the others is remembered."""
+    many = [f"2001:db8::{number:x}" for number in range(1, 1_001)] + [f"192.0.2.{number}" for number in range(1, 101)]
+    lookups = Lookups(SlowResolver(many))
+    first = await addresses(lookups)
+    assert first == many[:ADDRESSES_PER_FAMILY] + many[1_000 : 1_000 + ADDRESSES_PER_FAMILY]
+    assert await addresses(lookups) == [*first[1:], first[0]]
 
 
 async def test_a_caller_that_gives_up_does_not_end_the_lookup_of_another() -> None:
