@@ -156,6 +156,7 @@ def _auth(raw: Mapping[str, Any]) -> Auth:
             oauth2.get("audience"),
             ClientAuthentication(oauth2.get("clientAuthentication", "Basic")),
             tuple(oauth2.get("cidrs", ())),
+            oauth2.get("caBundle"),
         )
     if (token := raw.get("serviceAccountToken")) is not None:
         return ServiceAccountToken(token["audience"], token.get("expirationSeconds", 3_600))

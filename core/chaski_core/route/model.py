@@ -73,6 +73,7 @@ class OAuth2:
     audience: str | None = None
     client_authentication: ClientAuthentication = ClientAuthentication.BASIC
     cidrs: tuple[str, ...] = ()  # private ranges that the token endpoint may be in
+    ca_bundle: str | None = None  # PEM; None: the system's authorities
 
 
 @dataclass(frozen=True, slots=True)

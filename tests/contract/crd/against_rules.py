@@ -287,6 +287,20 @@ AGAINST_RULES: tuple[Manifest, ...] = (
                 ".oauth2.tokenURL",
                 "the token endpoint must be https; ...",
             ),
+            (
+                "certificates of a token endpoint without TLS",
+                "https://a.example/",
+                {
+                    "oauth2": {
+                        "tokenURL": "http://id.team.svc/token",
+                        "secretName": "client",
+                        "cidrs": ["10.0.0.0/8"],
+                        "caBundle": CA_BUNDLE,
+                    }
+                },
+                ".oauth2.caBundle",
+                "caBundle has no effect with http://id.team.svc/token; certificates need https",
+            ),
         )
     ),
     *(
@@ -327,6 +341,24 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         (
             "spec.targets.allow",
             "the caBundles add up to 540672 bytes, but at most 524288 are allowed, since one ConfigMap holds the whole route",
+        ),
+    ),
+    refused(
+        "CA bundles of targets and token endpoints that no ConfigMap holds",
+        {
+            "spec.targets.allow": [
+                {
+                    "name": f"t{n}",
+                    "url": "https://a.example/",
+                    "caBundle": CA_BUNDLE,
+                    "auth": {"oauth2": {"tokenURL": "https://a.example/", "secretName": "s", "caBundle": CA_BUNDLE}},
+                }
+                for n in range(17)
+            ]
+        },
+        (
+            "spec.targets.allow",
+            "the caBundles add up to 557056 bytes, but at most 524288 are allowed, since one ConfigMap holds the whole route",
         ),
     ),
     refused(

@@ -210,8 +210,14 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
     ),
     refused(
         "a CA bundle that is none",
-        {"spec.targets.allow.0.caBundle": "abc"},
+        {
+            "spec.targets.allow.0.caBundle": "abc",
+            "spec.targets.allow.0.auth": {
+                "oauth2": {"tokenURL": "https://id.example/", "secretName": "s", "caBundle": "abc"}
+            },
+        },
         ("spec.targets.allow[0].caBundle", '"abc" does not match the pattern...'),
+        ("spec.targets.allow[0].auth.oauth2.caBundle", '"abc" does not match the pattern...'),
     ),
     refused(
         "memory in words",

@@ -207,6 +207,10 @@ VALID: tuple[Manifest, ...] = tuple(
                         "cidrs": ["10.0.0.0/8"],
                     },
                 ),
+                (
+                    "oauth2",
+                    {"tokenURL": "https://id.internal/token", "secretName": "client", "caBundle": CA_BUNDLE},
+                ),
                 ("serviceAccountToken", {"audience": "https://a.example", "expirationSeconds": 600}),
                 ("awsSigV4", {"service": "execute-api", "region": "eu-central-1"}),
             )

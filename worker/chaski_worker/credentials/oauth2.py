@@ -58,7 +58,7 @@ class _Token:
 
 def token_rule(rule: AllowRule, oauth2: OAuth2) -> AllowRule:
     """The rule under which the token endpoint is called; no rule of a route has a name with a colon."""
-    return AllowRule(f"{rule.name}:token", oauth2.token_url, oauth2.cidrs)
+    return AllowRule(f"{rule.name}:token", oauth2.token_url, oauth2.cidrs, oauth2.ca_bundle)
 
 
 def _judged(rule: AllowRule, denied_hosts: Collection[str]) -> Target | Refusal:

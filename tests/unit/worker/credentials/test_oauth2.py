@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractResolver
 
 from chaski_core.route.model import ClientAuthentication, OAuth2
 from chaski_worker.credentials.oauth2 import ClientCredentials
@@ -16,7 +19,9 @@ from chaski_worker.credentials.source import Credential
 from chaski_worker.delivery.clients import TargetClients
 from chaski_worker.guard.addresses import AddressTables
 from chaski_worker.shortage.detection import ShortageError, ShortageReason
+from contract.delivery.targets import FakeResolver
 from support.clocks import StillClock
+from support.kube.certificates import make_all
 from support.serving import served_app
 from unit.worker.credentials.attempts import RULE, attempt
 
@@ -35,12 +40,15 @@ class Endpoint:
     }
     status: int = 200
     raw: bytes | None = None
+    location: str = ""
     seen: list[tuple[dict[str, str], dict[str, str]]] = field(default_factory=list)  # headers and form
 
     async def handle(self, request: web.Request) -> web.Response:
         """One request for a token."""
         form = {name: str(value) for name, value in (await request.post()).items()}
         self.seen.append((dict(request.headers), form))
+        if self.location:
+            return web.Response(status=self.status, headers={"Location": self.location})
         if self.raw is not None:
             return web.Response(status=self.status, body=self.raw)
         return web.json_response(self.response(len(self.seen)), status=self.status)
@@ -55,10 +63,14 @@ class Stand:
     clients: TargetClients
     clock: StillClock = field(default_factory=StillClock)
 
-    def source(self, permit_loopback: bool = True, **changes: Any) -> ClientCredentials:
+    def source(
+        self, permit_loopback: bool = True, resolver: AbstractResolver | None = None, **changes: Any
+    ) -> ClientCredentials:
         """A source; `changes` replace parts of its settings."""
         settings = replace(OAuth2(self.endpoint.url, "client", cidrs=("127.0.0.0/8",)), **changes)
-        clients = self.clients if permit_loopback else TargetClients(AddressTables(), user_agent="test")
+        clients = self.clients
+        if not permit_loopback:
+            clients = TargetClients(AddressTables(), user_agent="test", resolver=resolver)
         return ClientCredentials(
             RULE,
             settings,
@@ -70,8 +82,8 @@ class Stand:
         )
 
 
-@pytest.fixture
-async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
+@contextlib.asynccontextmanager
+async def started(tmp_path: Path, tls: ssl.SSLContext | None = None) -> AsyncIterator[Stand]:
     """A running endpoint, and the client's Secret."""
     (tmp_path / "client-id").write_text("ch:aski")
     (tmp_path / "client-secret").write_text(SECRET + "\n")
@@ -79,10 +91,17 @@ async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
     app = web.Application()
     app.router.add_post("/token", endpoint.handle)
     clients = TargetClients(AddressTables(permit_loopback=True), user_agent="test")
-    async with served_app(app) as url:
+    async with served_app(app, tls) as url:
         endpoint.url = f"{url}/token"
         yield Stand(endpoint, tmp_path, clients)
         await clients.close()
+
+
+@pytest.fixture
+async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
+    """A running endpoint without TLS."""
+    async with started(tmp_path) as running:
+        yield running
 
 
 def token(credential: Credential) -> str:
@@ -220,6 +239,54 @@ async def test_the_token_endpoint_is_called_under_the_guard(stand: Stand) -> Non
     ):
         assert words in await shortage(stand.source(token_url=url, cidrs=()))
     assert stand.endpoint.seen == []
+
+
+@pytest.mark.promise(6)
+@pytest.mark.parametrize(
+    ("answer", "cidrs"),
+    [
+        ("169.254.169.254", ("0.0.0.0/0",)),  # cloud metadata
+        ("fd00:ec2::23", ("::/0",)),  # credentials of EKS Pod Identity
+        ("::ffff:169.254.169.254", ("0.0.0.0/0", "::/0")),
+        ("127.0.0.1", ("127.0.0.0/8",)),
+        ("10.0.0.1", ()),
+        ("10.0.0.1", ("10.1.0.0/16",)),
+    ],
+)
+async def test_a_token_endpoint_whose_name_has_a_forbidden_address_gets_no_secret(
+    stand: Stand, answer: str, cidrs: tuple[str, ...]
+) -> None:
+    """Whatever ranges the route allows; a route's author would otherwise read the metadata service with the worker's rights."""
+    resolver = FakeResolver({"id.example": [[answer]]})
+    source = stand.source(
+        permit_loopback=False, resolver=resolver, token_url="https://id.example/latest/api", cidrs=cidrs
+    )
+    assert " of https://id.example is not dialled: " in await shortage(source)
+    assert resolver.asked == ["id.example"]
+
+
+@pytest.mark.promise(6)
+async def test_a_redirect_of_a_token_endpoint_is_not_followed(stand: Stand) -> None:
+    """The second address would get the client's secret."""
+    stand.endpoint.status, stand.endpoint.location = 307, f"{stand.endpoint.url}?elsewhere"
+    assert "answered 307 to the request for a token" in await shortage(stand.source())
+    assert len(stand.endpoint.seen) == 1
+
+
+async def test_a_private_token_endpoint_is_verified_by_its_bundle(tmp_path: Path) -> None:
+    """Instead of the system's authorities, and for this endpoint only; another authority's bundle is of no use."""
+    for name in ("own", "other"):
+        make_all(tmp_path / name, "https://127.0.0.1:1")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "own" / "apiserver.crt", tmp_path / "own" / "apiserver.key")
+    async with started(tmp_path, tls) as stand:
+        own, other = (stand.source(ca_bundle=(tmp_path / each / "ca.crt").read_text()) for each in ("own", "other"))
+        assert token(await own.credential(attempt())) == "token-1"
+        for untrusted in (other, stand.source()):
+            assert ": certificate: " in await shortage(untrusted)
+        broken = stand.source(ca_bundle="-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n")
+        assert 'the caBundle of targets.allow "crm:token" can\'t be used' in await shortage(broken)
+        assert len(stand.endpoint.seen) == 1
 
 
 async def test_an_endpoint_that_can_not_be_connected_to_is_named(stand: Stand) -> None:
