@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from chaski_core.route.loading import load_route
 from chaski_core.route.resolved import Generation
 from chaski_operator.manifests.manifests import desired_objects, oversize
 from chaski_operator.manifests.names import ROUTE_HASH, consumer_name, retry_name
@@ -127,6 +128,29 @@ def test_named_service_account_is_not_created() -> None:
     assert objects_of("Deployment", **named)[0]["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
     (made,) = objects_of("ServiceAccount", WorkerPodTemplate("i", role_arn="arn:x"))
     assert made["metadata"]["annotations"]["eks.amazonaws.com/role-arn"] == "arn:x"
+
+
+@pytest.mark.promise(14)
+def test_no_object_takes_annotations_or_labels_from_its_route() -> None:
+    """With them its author could switch off sidecars and AppArmor of the Pods, or take an AWS role."""
+    hostile = {
+        "container.apparmor.security.beta.kubernetes.io/worker": "unconfined",
+        "eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/admin",
+        "linkerd.io/inject": "disabled",
+        "sidecar.istio.io/inject": "false",
+        "app.kubernetes.io/name": "another",
+        "chaski.dev/route-hash": "0",
+    }
+    document = dict(route_of(workers={"serviceAccountName": "mine"}).document)
+    objects = []
+    for metadata in ({}, {"annotations": hostile, "labels": hostile, "ownerReferences": [{"kind": "Pod"}]}):
+        route = load_route({**document, "metadata": {**document["metadata"], **metadata}})
+        objects.append(desired_objects(resolved_of(route), "uid", replace(PODS, network_policy=True), ToolPods("t")))
+    plain, marked = objects
+    assert [each["metadata"] for each in marked] == [each["metadata"] for each in plain]
+    assert [each.get("spec") for each in marked] == [each.get("spec") for each in plain]
+    pods = [each["spec"]["template"]["metadata"] for each in marked if each["kind"] == "Deployment"]
+    assert {name for each in pods for name in each["annotations"]} == {ROUTE_HASH}
 
 
 @pytest.mark.promise(14)

@@ -114,6 +114,29 @@ def test_pod_has_the_users_names_and_certificates_of_the_workers() -> None:
     assert container["env"] == [{"name": "AWS_CA_BUNDLE", "value": "/etc/chaski/aws-ca/ca.crt"}]
 
 
+@pytest.mark.promise(14)
+def test_a_job_runs_as_its_routes_account_in_its_own_namespace() -> None:
+    """Whatever replay and route name: the operator, which may create Jobs everywhere, lends no other ServiceAccount."""
+    foreign = {"namespace": "kube-system", "serviceAccountName": "chaski-operator", "serviceAccount": "chaski-operator"}
+    given = replay(**foreign, routeRef={"name": "orders", **foreign}, template={"spec": foreign})
+    marks = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/admin", "sidecar.istio.io/inject": "false"}
+    given["metadata"] |= {"annotations": marks, "labels": marks}
+    of_route = route(**foreign)
+    of_route["metadata"] |= {"annotations": marks, "labels": marks}
+    made = replay_job(given, of_route, TOOLS)
+    assert made == replay_job(replay(), route(), TOOLS)
+    assert made["metadata"]["namespace"] == "shop"
+    template = made["spec"]["template"]
+    assert template["spec"]["serviceAccountName"] == "chaski-orders.replay"
+    assert template["metadata"] == {
+        "labels": {
+            "app.kubernetes.io/name": "chaski-replay",
+            "chaski.dev/replay": "fixed",
+            "chaski.dev/replayed-route": "orders",
+        }
+    }
+
+
 def test_pod_runs_on_the_nodes_of_the_workers() -> None:
     """Only labelled nodes may reach AWS."""
     made = replay_job(replay(), route(nodeSelector={"net": "aws"}, tolerations=[{"operator": "Exists"}]), TOOLS)

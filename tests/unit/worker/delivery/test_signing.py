@@ -2,6 +2,7 @@
 
 import base64
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,30 @@ def _at(seconds: int) -> object:
     from datetime import UTC, datetime  # noqa: PLC0415 - the library's type for the header
 
     return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+@pytest.mark.promise(14)
+def test_a_recorded_request_is_of_no_use_to_who_sends_it_again() -> None:
+    """Within the five minutes of the published library a target knows its id, as of each attempt; later it is refused; so is any change."""
+    keys, target = read_keys([OLD, None]), Webhook(OLD.decode())
+    now, body = int(time.time()), b'{"pay": 1}'
+    recorded = dict(sign(keys, "m-1", now - 200, body))
+    seen = {recorded["webhook-id"]}
+    target.verify(body, recorded, json_parse=False)
+    assert recorded["webhook-id"] in seen
+    assert dict(sign(keys, "m-1", now, body))["webhook-id"] in seen, "a retry is the same message"
+    assert dict(sign(keys, "m-2", now, body))["webhook-id"] not in seen
+    refused = [
+        (target, body, dict(sign(keys, "m-1", now - 400, body))),
+        (target, body, dict(sign(keys, "m-1", now + 400, body))),
+        (target, body, recorded | {"webhook-id": "m-9"}),
+        (target, body, recorded | {"webhook-timestamp": str(now)}),
+        (target, body + b" ", recorded),
+        (Webhook(NEW.decode()), body, recorded),  # the target of a rule with a key of its own
+    ]
+    for each, content, headers in refused:
+        with pytest.raises(WebhookVerificationError):
+            each.verify(content, headers, json_parse=False)
 
 
 def test_an_id_with_dots_can_not_be_taken_for_another_id_and_time() -> None:

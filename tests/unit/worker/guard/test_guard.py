@@ -1,14 +1,19 @@
 """The allow-list: which URLs it permits, and why it refuses others."""
 
 import re
+import sys
+import unicodedata
+from collections.abc import Iterator
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from chaski_core.route.loading import validate
 from chaski_core.route.model import AllowRule
 from chaski_worker.guard.guard import Guard, Refusal, RefusalReason, Target
+from contract.crd.making import base
 
 R = RefusalReason
 RULES = (
@@ -142,6 +147,45 @@ def test_an_uncovered_url_is_refused_with_its_reason(url: str, reason: RefusalRe
     assert verdict.reason is reason
     assert "admin" not in verdict.detail
     assert "passwd" not in verdict.detail
+
+
+def _folded() -> Iterator[tuple[str, str]]:
+    """Each character that compatibility forms and letter case turn into ASCII, with that text."""
+    for number in range(0x80, sys.maxunicode + 1):
+        character = chr(number)
+        text = unicodedata.normalize("NFKC", character).casefold()
+        if text.isascii() and text:
+            yield character, text
+
+
+@pytest.mark.promise(6)
+def test_a_host_written_with_characters_that_fold_into_ascii_is_covered_by_no_rule() -> None:
+    """Full width, circled, mathematical, the Kelvin sign, `℀` (a/c): other parsers may read another host than the guard."""
+    guard, tried = Guard(RULES), 0
+    for character, text in _folded():
+        hosts = [f"allowed.example{character}evil.com", f"allowed{character}example", f"x{character}.wild.example"]
+        if text in "allowed.example":
+            hosts.append("allowed.example".replace(text, character, 1))
+        for host in hosts:
+            verdict = guard.check(f"https://{host}/")
+            if isinstance(verdict, Target):  # only where IDNA keeps the character as it is
+                assert (verdict.rule.name, verdict.url.host.startswith("xn--")) == ("suffix", True), host
+            tried += 1
+    assert tried > 4_000
+
+
+@pytest.mark.promise(6)
+@pytest.mark.parametrize(
+    "host", ["\u0430llowed.example", "all\u043ewed.example", "allowed.ex\u0430mple", "\u0391.example"]
+)
+def test_a_host_that_only_resembles_an_allowed_one_is_refused(host: str) -> None:
+    """Cyrillic and Greek letters: another name on the wire. A rule is written in ASCII."""
+    verdict = Guard(RULES).check(f"https://{host}/")
+    assert isinstance(verdict, Refusal)
+    assert (verdict.reason, "xn--" in verdict.detail) == (R.HOST, True)
+    rule = {"targets": {"allow": [{"name": "a", "url": f"https://{host}/"}]}}
+    (error,) = validate({**base(), "spec": {**base()["spec"], **rule}})
+    assert error.field == "spec.targets.allow[0].url"
 
 
 def test_the_refusal_of_a_path_names_what_is_wrong_with_it() -> None:

@@ -1,6 +1,8 @@
 """Faults that `validate` finds, beside the table of tests/contract/crd."""
 
+import re
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from chaski_core.errors import FieldError
 from chaski_core.route.loading import validate, validate_change
+from chaski_core.route.validation.crd import ROUTES, schema_of
 from contract.crd.making import ABSENT, base, changed
 
 
@@ -38,6 +41,71 @@ def test_another_kind_of_document_has_one_fault(path: str, value: Any, fault: Fi
 def test_metadata_and_the_top_level_are_validated(path: str, value: Any, field: str) -> None:
     """The API server's own fields are known, and others are refused."""
     assert [fault.field for fault in validate(changed({path: value}))] == [field]
+
+
+OUTSIDE = (
+    *(
+        "..",
+        ".",
+        "../other",
+        "../../etc/shadow",
+        "/etc/shadow",
+        "a/b",
+        "a/../b",
+        "..data",
+        "a\\b",
+        "a\0b",
+        "a\n",
+        "~",
+        "",
+    ),
+    *("kube-system/admin", "kube-system:admin", "%2e%2e", "%2e%2e%2fother", "\uff0e\uff0e", "a\u2215b", "$(HOME)"),
+)
+_ALLOW = "spec.targets.allow.0"
+NAMES = {
+    "spec.signing": "secretName",
+    f"{_ALLOW}.signing": "secretName",
+    f"{_ALLOW}": "clientCertSecretName",
+    f"{_ALLOW}.auth.oauth2": "secretName",
+    f"{_ALLOW}.auth.headers.0": "secretName",
+    f"{_ALLOW}.auth.headers.0 ": "key",
+    f"{_ALLOW} ": "name",  # a folder of the rule's token
+    "spec.workers": "serviceAccountName",
+}
+
+
+@pytest.mark.promise(14)
+@pytest.mark.parametrize("value", OUTSIDE, ids=ascii)
+@pytest.mark.parametrize(("path", "name"), NAMES.items())
+def test_a_name_leads_neither_out_of_its_folder_nor_into_another_namespace(path: str, name: str, value: str) -> None:
+    """Names of Secrets, their keys, rules and ServiceAccounts are parts of paths in a Pod; none has a namespace."""
+    auth: dict[str, Any] = {}
+    if ".headers" in path:
+        auth = {f"{_ALLOW}.auth": {"headers": [{"name": "X-Key", "secretName": "s", "key": "k"}]}}
+    if ".oauth2" in path:
+        auth = {f"{_ALLOW}.auth": {"oauth2": {"tokenURL": "https://id.example/", "secretName": "s"}}}
+    place = f"{path.strip()}.{name}"
+    assert validate(changed({**auth, place: "mine"})) == []
+    field = re.sub(r"\.(\d+)", r"[\1]", place)
+    assert field in {fault.field for fault in validate(changed({**auth, place: value}))}
+
+
+@pytest.mark.promise(14)
+def test_only_producers_are_of_another_namespace() -> None:
+    """Secrets, ServiceAccounts and the route of a replay are always of the object's own."""
+
+    def named(node: Mapping[str, Any], path: str = "spec") -> Iterator[str]:
+        for name, child in node.get("properties", {}).items():
+            if "namespace" in name.lower():
+                yield f"{path}.{name}"
+            yield from named(child, f"{path}.{name}")
+        if "items" in node:
+            yield from named(node["items"], f"{path}[]")
+
+    found = [each for plural in (ROUTES, "chaskireplays") for each in named(schema_of(plural)["properties"]["spec"])]
+    assert found == ["spec.producers[].namespace"]
+    ignored = changed({"spec.signing": {"secretName": "s", "namespace": "kube-system"}})
+    assert [fault.field for fault in validate(ignored)] == ["spec.signing.namespace"]
 
 
 def test_a_status_in_a_file_is_not_read() -> None:
