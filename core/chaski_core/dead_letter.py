@@ -1,4 +1,7 @@
-"""A dead letter: a message that will not be attempted any more, stored whole. What is shown of it may be redacted."""
+"""A dead letter: a message that will not be attempted any more, stored whole unless its route says otherwise.
+
+What is shown of it may be redacted.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -123,6 +126,17 @@ class DeadLetter:
         )
         detail = without_echoes(self.detail, hidden) if self.raw is None else ""  # it may quote the bytes
         return replace(self, envelope=envelope, raw=raw, errors=errors, detail=detail, redaction=NOTHING)
+
+    def to_store(self) -> "DeadLetter":
+        """The dead letter as it is stored: the same, or without the parts that its route does not want stored.
+
+        `redaction.stored` then says whether any part is missing: no replay sends such a message.
+        """
+        if not self.redaction.stored:
+            return self
+        shown = self.shown()
+        is_whole = (shown.envelope, shown.raw) == (self.envelope, self.raw)
+        return replace(shown, redaction=replace(self.redaction, stored=not is_whole))
 
     @property
     def key(self) -> DeadLetterKey:

@@ -1,7 +1,8 @@
 """Redaction by declaration: the parts of a message that are never shown, by a route's `spec.redact`.
 
-A message is stored, attempted and replayed whole. What is shown of it (dead letters, exports, logs), and what a text is
-searched in, has `REDACTED` in place of these parts; no digest, since one of a short value can be guessed.
+A message is attempted whole and, unless the route says otherwise, stored and replayed whole. What is shown of it (dead
+letters, exports, logs), and what a text is searched in, has `REDACTED` in place of these parts; no digest, since one of a
+short value can be guessed.
 JSON pointers: RFC 6901; a token `*` also stands for every entry of an array and every value of an object.
 """
 
@@ -26,13 +27,14 @@ class Redaction:
 
     content: tuple[str, ...] = ()  # JSON pointers into `body.content`; "" is the whole content
     headers: tuple[str, ...] = ()  # names, in any case
+    stored: bool = False  # of a route: what is stored has none of these parts; of a dead letter: it lacks some of them
 
     def __bool__(self) -> bool:
         return bool(self.content or self.headers)
 
     def as_text(self) -> str:
         """As `read_redaction` reads it; "" if it redacts nothing."""
-        return json_codec.dumps([self.content, self.headers]).decode() if self else ""
+        return json_codec.dumps([self.content, self.headers, self.stored]).decode() if self else ""
 
 
 NOTHING = Redaction()
@@ -43,8 +45,8 @@ def read_redaction(text: str) -> Redaction:
     if not text:
         return NOTHING
     try:
-        content, headers, *_ = json_codec.loads(text.encode())
-        return Redaction(tuple(map(str, content)), tuple(map(str, headers)))
+        content, headers, *rest = json_codec.loads(text.encode())
+        return Redaction(tuple(map(str, content)), tuple(map(str, headers)), rest[:1] == [True])
     except (ValueError, TypeError):
         return Redaction(("",), (_ANY,))
 
@@ -99,8 +101,18 @@ def _content(body: Mapping[str, Any], pointers: Sequence[str], hidden: list[str]
         except (ValueError, RecursionError):
             return _hide(content, hidden)
         if isinstance(parsed, dict | list):
-            return json_codec.dumps(_at_pointers(parsed, pointers, hidden)).decode()
+            shown = _at_pointers(parsed, pointers, hidden)
+            return content if shown == parsed and _has_unique_keys(content) else json_codec.dumps(shown).decode()
     return _hide(content, hidden)
+
+
+def _has_unique_keys(content: str) -> bool:
+    """Whether a JSON text has no value beside those that pointers lead to: of duplicate keys only the last one counts."""
+    try:
+        json_codec.loads_unique(content.encode())
+    except json_codec.JsonError:
+        return False
+    return True
 
 
 def _at_pointers(value: Any, pointers: Sequence[str], hidden: list[str]) -> Any:

@@ -35,6 +35,7 @@ class SkipReason(StrEnum):
     OWN = "own"  # created by this run; not reported
     GONE = "gone"
     TOO_LARGE = "tooLarge"
+    REDACTED = "redacted"
 
     @property
     def description(self) -> str:
@@ -50,6 +51,7 @@ _DESCRIPTIONS = {
     SkipReason.OWN: "created by this run",
     SkipReason.GONE: "discarded or expired during the run",
     SkipReason.TOO_LARGE: "too large for a queue with its new metadata",
+    SkipReason.REDACTED: "stored without the parts that its route redacts (redact.stored)",
 }
 
 
@@ -151,7 +153,7 @@ def _before(dead_letter: DeadLetter, run: Run) -> SkipReason | None:
     if isinstance(metadata, dict) and metadata.get(REPLAY_FIELD) == run.id:
         return SkipReason.OWN
     if dead_letter.replay is None:
-        return None
+        return SkipReason.REDACTED if dead_letter.redaction.stored else None
     if dead_letter.replay.run == run.id:
         return SkipReason.DONE
     return None if run.again else SkipReason.REPLAYED

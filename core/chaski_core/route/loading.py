@@ -206,7 +206,7 @@ def _producer(raw: Mapping[str, Any]) -> Producer:
 
 
 def _redaction(raw: Mapping[str, Any]) -> Redaction:
-    return Redaction(tuple(raw.get("content", ())), tuple(raw.get("headers", ())))
+    return Redaction(tuple(raw.get("content", ())), tuple(raw.get("headers", ())), raw.get("stored", False))
 
 
 def _subject_group(raw: Mapping[str, Any] | None) -> SubjectGroup | None:

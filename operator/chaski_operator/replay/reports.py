@@ -15,6 +15,7 @@ _REFUSALS = {
     SkipReason.NO_ROUTE: "NoRoute",
     SkipReason.NOT_ALLOWED: "NotAllowed",
     SkipReason.TOO_LARGE: "TooLarge",
+    SkipReason.REDACTED: "Redacted",
 }
 _MAX_SAMPLE, _MAX_SUBJECT, _MAX_URL, _MAX_ID = 10, 512, 4096, 128
 _MAX_TEXT = 1_500

@@ -332,6 +332,11 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         ),
     ),
     refused(
+        "nothing redacted, and not stored",
+        {"spec.redact": {"stored": True}},
+        ("spec.redact.stored", "stored has no effect without content or headers"),
+    ),
+    refused(
         "CA bundles that no ConfigMap holds",
         {
             "spec.targets.allow": [

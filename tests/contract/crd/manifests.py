@@ -31,6 +31,7 @@ VALID: tuple[Manifest, ...] = tuple(
             },
         ),
         ("AWS's own keys", {"spec.encryption": {"kmsKeyArn": ""}}),
+        ("redacted parts that are not stored", {"spec.redact": {"headers": ["Authorization"], "stored": True}}),
         ("headers of targets ignored", {"spec.retry": {"rungs": [], "ladders": [], "maxRetryAfterSeconds": 0}}),
         (
             "statuses with ladders of their own, and without retries",

@@ -1,5 +1,6 @@
 """What is shown of a message whose route redacts parts of it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,8 @@ def body(content: Any = _CONTENT, **more: Any) -> dict[str, Any]:
         (5, [""], "REDACTED"),
         ('{"a": 1, "b": 2}', ["/a"], '{"a":"REDACTED","b":2}'),
         ('{"a": 1, "a": 2}', ["/a"], '{"a":"REDACTED"}'),
+        ('{"a": {"b": "hidden by the second a"}, "a": 2}', ["/a/b"], '{"a":2}'),
+        ('{"b": 2}', ["/a"], '{"b": 2}'),
         ("a=secret", ["/a"], "REDACTED"),
         ('"secret"', ["/a"], "REDACTED"),
         ("[" * 100_000, ["/a"], "REDACTED"),
@@ -108,16 +111,61 @@ def test_malformed_bytes_are_hidden_whole() -> None:
     assert dead.shown().shown() == dead.shown()
 
 
+_STORED = replace(_RULES, stored=True)
+
+
+@pytest.mark.promise(14)
+@pytest.mark.parametrize(
+    ("changes", "gone"),
+    [
+        ({}, [CARD, PHONE, "t0ken"]),
+        ({"content": f'{{"card": "{CARD}"}}'}, [CARD, "t0ken"]),
+        ({"content": f"card {CARD}"}, [CARD, "t0ken"]),
+    ],
+)
+def test_a_route_may_want_its_redacted_parts_not_stored(changes: dict[str, Any], gone: list[str]) -> None:
+    """Nor what a response repeats of them. What is shown does not change, and the message is marked as incomplete."""
+    notes = (ErrorNote("400", 1, "HTTP 400", f"no such card {CARD}"),)
+    envelope = {"subject": "s", "body": body() | changes, "metadata": {"id": "a"}}
+    dead = a_dead_letter(envelope=envelope, errors=notes, detail=f"card {CARD}", redaction=_STORED)
+    stored = dead.to_store()
+    for text in gone:
+        assert text in repr(dead)
+        assert text not in repr(stored)
+    assert stored.redaction == _STORED
+    assert stored.as_json() == dead.as_json()
+    assert stored.to_store() == replace(stored, redaction=_RULES), "there is nothing left to remove"
+
+
+@pytest.mark.promise(2)
+@pytest.mark.parametrize("content", [{"name": "Ada"}, '{"name": "Ada"}', None])
+def test_a_message_without_redacted_parts_is_stored_whole(content: Any) -> None:
+    """So that it can be replayed."""
+    envelope = {"subject": "s", "body": {"url": "https://t.example/", "content": content, "headers": {"X-Trace": "1"}}}
+    dead = a_dead_letter(envelope=envelope, redaction=_STORED)
+    assert dead.to_store() == replace(dead, redaction=_RULES)
+
+
+def test_malformed_bytes_are_not_stored_where_redacted_parts_are_not() -> None:
+    """Any part of them may be one."""
+    dead = a_dead_letter(
+        envelope=None, raw=f"card {CARD}".encode(), reason=Reason.MALFORMED, detail=CARD, redaction=_STORED
+    )
+    stored = dead.to_store()
+    assert (stored.raw, stored.detail, stored.redaction) == (b"REDACTED", "", _STORED)
+
+
 def test_without_rules_everything_is_shown() -> None:
     """The same object: nothing is copied."""
     dead = a_dead_letter(envelope={"subject": "s", "body": body()})
     assert dead.shown() is dead
 
 
-@pytest.mark.parametrize("rules", [Redaction(), _RULES, Redaction(("",)), Redaction((), ("a",))])
+@pytest.mark.parametrize("rules", [Redaction(), _RULES, Redaction(("",)), Redaction((), ("a",), stored=True)])
 def test_rules_are_stored_as_text(rules: Redaction) -> None:
     """And read back."""
     assert read_redaction(rules.as_text()) == rules
+    assert read_redaction('[["/a"],["b"]]') == Redaction(("/a",), ("b",))
 
 
 @pytest.mark.parametrize("text", ["{", "5", "[1]", '{"a": 1}'])

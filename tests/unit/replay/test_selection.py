@@ -7,6 +7,7 @@ import pytest
 
 from chaski_core.dead_letter import DeadLetter, ReplayMark
 from chaski_core.message.envelope import Envelope, Metadata, read_envelope, write_envelope
+from chaski_core.redaction import Redaction
 from chaski_core.retry.ladder import ErrorNote, LadderState
 from chaski_replay.selection import Ready, Run, SkipReason, judge, rewritten_url
 from support.dead_letters.builder import a_dead_letter
@@ -122,6 +123,11 @@ SKIPS = {
         dead_letter(replay=ReplayMark("run1", 1, NOON)),
         Run("run1", again=True),
         SkipReason.DONE,
+    ),
+    "stored without some of its parts": (
+        dead_letter(redaction=Redaction(("/card",), stored=True)),
+        RUN,
+        SkipReason.REDACTED,
     ),
     "failed again in this run": (dead_letter(envelope=sent(dead_letter()).document), RUN, SkipReason.OWN),
     "too large": (

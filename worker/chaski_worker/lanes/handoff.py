@@ -121,9 +121,8 @@ class Handoff:
         """Stores a dead letter, with the wall clock of the put that succeeds."""
 
         async def put() -> None:
-            await self._store.put(
-                replace(dead_letter, dead_lettered_at=self._clock.now_ms(), redaction=self._redaction)
-            )
+            dated = replace(dead_letter, dead_lettered_at=self._clock.now_ms(), redaction=self._redaction)
+            await self._store.put(dated.to_store())
 
         await self._backend_retry.run(lane, "dead_letters", "store a dead letter", put)
 

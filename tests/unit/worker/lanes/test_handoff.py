@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from chaski_core.message.envelope import Envelope
+from chaski_core.message.envelope import Envelope, Metadata, write_envelope
 from chaski_core.message.subject import group_id
 from chaski_core.ports import Failed
 from chaski_core.redaction import Redaction
@@ -195,3 +195,20 @@ async def test_a_dead_letter_keeps_what_its_route_redacts(malformed: bool) -> No
     (dead_letter,) = harness.backend.dead_letters.kept.values()
     assert dead_letter.redaction == route.redaction
     assert (dead_letter.raw if malformed else dead_letter.envelope) is not None
+
+
+@pytest.mark.promise(14)
+async def test_a_dead_letter_lacks_what_its_route_does_not_want_stored() -> None:
+    """The worker is the last to have it."""
+    redaction = Redaction(("/card",), stored=True)
+    harness = WorkerHarness(dataclasses.replace(make_route(), redaction=redaction), FakeTarget(lambda *_: 400))
+    document = {"subject": "s", "body": {"url": "http://t0.example/", "content": {"card": "4111", "name": "Ada"}}}
+    body = write_envelope(document, Metadata("s-1", harness.route.key))
+    await harness.put(harness.resolved.place("s")[2], body, "s")
+    harness.start()
+    await harness.wait_until_empty()
+    await harness.stop()
+    (dead_letter,) = harness.backend.dead_letters.kept.values()
+    assert dead_letter.envelope is not None
+    assert dead_letter.envelope["body"]["content"] == {"card": "REDACTED", "name": "Ada"}
+    assert dead_letter.redaction == redaction
