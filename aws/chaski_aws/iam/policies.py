@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from chaski_aws.iam.keys import key_statements
 from chaski_aws.iam.permissions import PERMISSIONS, Permission, ResourceType, Role
 from chaski_aws.names import namespace_prefix
 from chaski_aws.provision.state import MANAGED_BY, MANAGED_BY_TAG, OWNER_TAG, ROUTE_TAG
@@ -93,9 +94,10 @@ def _tag_conditions(installation: str) -> dict[str, Mapping[str, str]]:
     }
 
 
-def policy_of(role: Role, scope: Scope, place: Place) -> dict[str, Any]:
-    """The policy document of a role."""
-    return {"Version": _VERSION, "Statement": [_statement(each, scope, place) for each in PERMISSIONS[role]]}
+def policy_of(role: Role, scope: Scope, place: Place, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """The policy document of a role; `keys`: ARNs of the KMS keys of its queues and tables."""
+    statements = [_statement(each, scope, place) for each in PERMISSIONS[role]]
+    return {"Version": _VERSION, "Statement": [*statements, *key_statements(role, keys, place.partition)]}
 
 
 def _statement(permission: Permission, scope: Scope, place: Place) -> dict[str, Any]:

@@ -134,6 +134,13 @@ def policy(  # noqa: PLR0913 - one parameter per option of the command
             help="Resolved routes: adds queues and tables that an earlier release named; repeatable.", metavar="FILE"
         ),
     ] = None,
+    kms_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="ARN of a KMS key of queues and tables: adds its use through SQS and DynamoDB; repeatable.",
+            metavar="ARN",
+        ),
+    ] = None,
     account: _Account = "*",
     region: Annotated[str, typer.Option(help="AWS region.", metavar="REGION")] = "*",
     partition: _Partition = "aws",
@@ -146,7 +153,8 @@ def policy(  # noqa: PLR0913 - one parameter per option of the command
     """
     from chaski_cli.provisioning.iam import PolicyOptions, run_policy  # noqa: PLC0415 - keeps help fast
 
-    options = PolicyOptions(role.value, tuple(namespace or ()), installation, by is By.tags, tuple(resolved or ()))
+    files, keys = tuple(resolved or ()), tuple(kms_key or ())
+    options = PolicyOptions(role.value, tuple(namespace or ()), installation, by is By.tags, files, keys)
     raise typer.Exit(run_policy(options, partition, account, region))
 
 

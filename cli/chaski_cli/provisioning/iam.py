@@ -8,6 +8,7 @@ from pathlib import Path
 from chaski_aws.iam.permissions import Role
 from chaski_aws.iam.policies import Place, Scope, policy_of, scope_by_names, scope_by_tags, scope_of_installation
 from chaski_aws.iam.trust import ACCOUNTS, irsa_trust, pod_identity_trust
+from chaski_aws.provision.desired import KEY_ARN
 from chaski_cli.output import emit_json
 from chaski_cli.provisioning.resolved_files import read_resolved
 from chaski_core.route.resolved import ResolvedRoute
@@ -33,6 +34,7 @@ class PolicyOptions:
     installation: str
     by_tags: bool
     resolved: tuple[Path, ...]
+    kms_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ def run_policy(options: PolicyOptions, partition: str, account: str, region: str
         _check("--region", region, _REGION, "a region such as eu-west-1")
     for namespace in options.namespaces:
         _check("--namespace", namespace, _NAMESPACE, "the name of one namespace; patterns are not allowed")
-    emit_json(policy_of(Role(options.role), _scope(options), Place(partition, account, region)), indented=True)
+    for key in options.kms_keys:
+        _check("--kms-key", key, KEY_ARN, "the ARN of a KMS key, not of an alias")
+    place = Place(partition, account, region)
+    emit_json(policy_of(Role(options.role), _scope(options), place, options.kms_keys), indented=True)
     return ExitCode.OK
 
 

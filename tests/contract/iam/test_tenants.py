@@ -173,6 +173,41 @@ def test_aws_agrees(by: str) -> None:
     assert wrong == []
 
 
+READERS = (Role.reader, Role.subjects)
+KMS_ACTIONS = (
+    *("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"),
+    *("kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"),
+    *("kms:ScheduleKeyDeletion", "kms:PutKeyPolicy", "kms:RevokeGrant"),
+)
+
+
+def test_a_role_uses_its_key_through_sqs_and_dynamodb_only() -> None:
+    """Neither by itself nor through another service, and no other key."""
+    own, other = (f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/{name * 8}-12ab-34cd-56ef-1234567890ab" for name in "ab")
+    services = {service: {"kms:ViaService": f"{service}.eu-west-1.amazonaws.com"} for service in ("sqs", "dynamodb")}
+    ways = [(own, "sqs"), (own, "dynamodb"), (own, "s3"), (own, ""), (other, "sqs"), (other, "dynamodb")]
+    services |= {"s3": {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}, "": {}}
+    account = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+    key_policy = {"Version": "2012-10-17", "Statement": [account]}  # IAM policies decide
+    asked = []
+    for role, (key, service), action in product((*TENANT_ROLES, Role.operator), ways, KMS_ACTIONS):
+        policy = policy_of(role, SCOPES["names"], PLACE, [own])
+        principal = f"arn:aws:sts::{ACCOUNT}:assumed-role/chaski-{role.value}/pod"
+        asked_for = Request(principal, action, key, services[service], [policy], trust=key_policy)
+        asked.append(((role, key, service, action), asked_for))
+    verdicts = allowed([each for _, each in asked])
+    found = {question for (question, _), verdict in zip(asked, verdicts, strict=True) if verdict}
+    sends = {"kms:Decrypt", "kms:GenerateDataKey"}
+    expected = {(role, own, "sqs", each) for role in TENANT_ROLES for each in sends if role not in READERS}
+    expected |= {(role, own, "dynamodb", "kms:Decrypt") for role in TENANT_ROLES if role is not Role.ingest}
+    assert found == expected | {(Role.operator, own, "dynamodb", each) for each in KMS_ACTIONS[:8]}
+
+
 def test_without_session_tags_or_abac_a_policy_by_tags_allows_nothing() -> None:
     """IRSA sets no session tags; an account without ABAC of DynamoDB shows no tags of tables."""
     asked = []
