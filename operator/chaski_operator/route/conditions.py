@@ -14,6 +14,8 @@ from chaski_operator.route.observation import RouteObservation
 from chaski_runtime.kube.client import KubeRefusedError
 
 READY = "Ready"
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
 QUEUES_READY = "QueuesReady"
 TABLES_READY = "TablesReady"
 WORKERS_AVAILABLE = "WorkersAvailable"
@@ -24,7 +26,14 @@ BACKLOG_LIMIT = "BacklogLimit"
 SIGNING_SHARED = "SigningShared"
 # What a route requires, in the order of dependence: Ready takes its reason from the first that is not True.
 NEEDED = (ACCEPTED, QUEUES_READY, TABLES_READY, WORKERS_AVAILABLE, PRODUCERS_DECLARED)
-OWN = (READY, *NEEDED, SUSPENDED, DRIFTED, BACKLOG_LIMIT, SIGNING_SHARED)  # the autoscaler writes its own conditions
+_OBSERVED = (*NEEDED, SUSPENDED, DRIFTED, BACKLOG_LIMIT, SIGNING_SHARED)
+OWN = (READY, RECONCILING, STALLED, *_OBSERVED)  # the autoscaler writes its own conditions
+# Transient reasons of a normal rollout: no warning.
+IN_PROGRESS = frozenset({"Pending", "Progressing", "TableCreating", "TableUpdating", "RecentlyDeleted"})
+_UNFIT_WORKERS = frozenset(
+    {"ObjectNotOwned", "Refused", "ScaledToZero"}
+)  # Pods that fail may recover until the deadline
+_INGEST_UNUSED = "IngestUnused"
 
 NEAR_LIMIT = 96_000  # messages in one queue: 80 % of those among which SQS finds deliverable message groups
 _REASONS = {
@@ -36,13 +45,13 @@ _NEEDS_A_HUMAN_SECONDS = 60.0  # a retry-after this long means that the failure 
 
 
 def conditions_for(observation: RouteObservation, *, producers_required: bool = True) -> list[Condition]:
-    """All of the reconciler's conditions except Ready, which `ready` derives from them.
+    """All of the reconciler's conditions except those of `summary`, which derives them.
 
     `producers_required`: ingest admits only the producers that a route declares.
     """
     if observation.route is None:
         errors = "; ".join(str(error) for error in observation.errors)
-        others = (condition_unknown(each) for each in OWN if each not in (READY, ACCEPTED))
+        others = (condition_unknown(each) for each in _OBSERVED if each != ACCEPTED)
         return [condition_false(ACCEPTED, "InvalidSpec", errors), *others]
     if observation.denied or observation.undecided:
         return _by_policies(observation)
@@ -51,7 +60,7 @@ def conditions_for(observation: RouteObservation, *, producers_required: bool = 
         *aws_conditions(observation.provisioned, observation.aws_error),
         _workers(observation),
         _producers(observation.route, required=producers_required),
-        _suspended(observation.route),
+        _suspended(observation.route, producers_required=producers_required),
         _drifted(observation),
         _backlog(observation.provisioned),
         _signing_shared(observation.route),
@@ -70,17 +79,53 @@ def _by_policies(observation: RouteObservation) -> list[Condition]:
         message = "a policy denies the route: no messages are accepted or attempted; they stay in their queues"
         found[SUSPENDED] = condition_true(SUSPENDED, "SuspendedByPolicy", message)
         found[WORKERS_AVAILABLE] = _workers(observation)
-    return [found.get(each, condition_unknown(each)) for each in OWN if each != READY]
+    return [found.get(each, condition_unknown(each)) for each in _OBSERVED]
 
 
-def ready(conditions: Sequence[Condition]) -> Condition:
-    """Ready: True if everything that the route requires is; else with the reason of the first that is not."""
+def summary(conditions: Sequence[Condition], deployments: Sequence[Mapping[str, Any]] = ()) -> list[Condition]:
+    """Ready, Reconciling and Stalled, from the other conditions and the route's Deployments.
+
+    Ready is True if messages are accepted and delivered; else it has the reason of the first condition that keeps it from
+    being True. Reconciling and Stalled are those of kstatus (https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus):
+    Stalled ends the waits of Flux and Helm at once, so it is True only if nothing changes before a person acts.
+    """
+    obstacle = _obstacle(conditions)
+    if obstacle is None:
+        return [
+            condition_true(READY, "Ready", _accepted_from(conditions)),
+            condition_false(RECONCILING, "Reconciled"),
+            condition_false(STALLED, "NotStalled"),
+        ]
+    status, reason, message = obstacle.status, obstacle.reason, f"{obstacle.type}: {obstacle.message}"
+    if obstacle.type == SUSPENDED:
+        status, reason = "False", SUSPENDED
+    if status == "False" and _needs_a_person(obstacle, deployments):
+        progress = [condition_false(RECONCILING, reason), condition_true(STALLED, reason, message)]
+    else:
+        progress = [condition_true(RECONCILING, reason, message), condition_false(STALLED, "NotStalled")]
+    return [Condition(READY, status, reason, message), *progress]
+
+
+def _obstacle(conditions: Sequence[Condition]) -> Condition | None:
+    """The first condition by which messages are not accepted, or not delivered; None if there is none."""
     by_type = {each.type: each for each in conditions}
     for type_ in NEEDED:
         condition = by_type.get(type_, condition_unknown(type_))
         if not condition.is_true:
-            return Condition(READY, condition.status, condition.reason, f"{type_}: {condition.message}")
-    return condition_true(READY, "Ready", "messages are accepted and delivered")
+            return condition
+    suspended = by_type.get(SUSPENDED)
+    return suspended if suspended is not None and suspended.is_true and suspended.reason != _INGEST_UNUSED else None
+
+
+def _accepted_from(conditions: Sequence[Condition]) -> str:
+    unused = any((each.type, each.reason) == (SUSPENDED, _INGEST_UNUSED) for each in conditions)
+    return "messages on SQS are delivered" if unused else "messages are accepted and delivered"
+
+
+def _needs_a_person(obstacle: Condition, deployments: Sequence[Mapping[str, Any]]) -> bool:
+    if obstacle.type != WORKERS_AVAILABLE:
+        return obstacle.reason not in IN_PROGRESS
+    return obstacle.reason in _UNFIT_WORKERS or any(_missed_deadline(each) for each in deployments)
 
 
 # ---- AWS
@@ -150,11 +195,17 @@ def _workers(observation: RouteObservation) -> Condition:
         return condition_false(WORKERS_AVAILABLE, "Refused", error.message)
     if not observation.deployments and not observation.wanted_deployments:
         return condition_unknown(WORKERS_AVAILABLE, "Pending", "waiting for queues and table")
-    return workers_available(observation.deployments, observation.wanted_deployments, observation.pods)
+    spec = {} if observation.route is None else observation.route.document["spec"]
+    starts = spec.get("autoscaling", {}).get("mode") != "Disabled"
+    return workers_available(observation.deployments, observation.wanted_deployments, observation.pods, starts=starts)
 
 
 def workers_available(
-    deployments: Sequence[Mapping[str, Any]], wanted: int, pods: Sequence[Mapping[str, Any]] = ()
+    deployments: Sequence[Mapping[str, Any]],
+    wanted: int,
+    pods: Sequence[Mapping[str, Any]] = (),
+    *,
+    starts: bool = True,
 ) -> Condition:
     """WorkersAvailable: whether the Deployments run their latest spec; else with the reason of the first that does not.
 
@@ -162,6 +213,7 @@ def workers_available(
         deployments: as the API server returns them.
         wanted: the number of Deployments that should exist.
         pods: of these Deployments, if some are known not to run.
+        starts: a Deployment without Pods gets one for the first message; not where `spec.autoscaling.mode` is Disabled.
     """
     if len(deployments) < wanted:
         message = f"{len(deployments)} of {wanted} Deployments exist"
@@ -174,6 +226,9 @@ def workers_available(
             return condition_false(WORKERS_AVAILABLE, failure.reason, failure.message)
         if unavailable is not None:
             return unavailable
+    if not starts and (stopped := [each["metadata"]["name"] for each in deployments if _is_at_zero(each)]):
+        remedy = "scale them up, or have the operator scale them (spec.autoscaling.mode)"
+        return condition_false(WORKERS_AVAILABLE, "ScaledToZero", f"no Pods of {', '.join(stopped)}: {remedy}")
     if not any(replicas):
         message = "scaled to zero; the first message starts a worker"
         return condition_true(WORKERS_AVAILABLE, "ScaledToZero", message)
@@ -188,9 +243,9 @@ def _unavailable(deployment: Mapping[str, Any], replicas: int) -> Condition | No
     failure = by_type.get("ReplicaFailure", {})
     if failure.get("status") == "True":
         return condition_false(WORKERS_AVAILABLE, "FailedCreate", f"{name}: {failure.get('message', '')}")
-    progress = by_type.get("Progressing", {})
-    if progress.get("status") == "False":
-        return condition_false(WORKERS_AVAILABLE, "ProgressDeadlineExceeded", f"{name}: {progress.get('message', '')}")
+    if _missed_deadline(deployment):
+        message = by_type["Progressing"].get("message", "")
+        return condition_false(WORKERS_AVAILABLE, "ProgressDeadlineExceeded", f"{name}: {message}")
     if int(status.get("observedGeneration", 0)) < int(deployment["metadata"].get("generation", 1)):
         message = f"{name}: the Deployment controller has not observed the latest spec yet"
         return condition_false(WORKERS_AVAILABLE, "Progressing", message)
@@ -199,6 +254,16 @@ def _unavailable(deployment: Mapping[str, Any], replicas: int) -> Condition | No
     if int(status.get("updatedReplicas", 0)) < min(replicas, 1) or not int(status.get("availableReplicas", 0)):
         return condition_false(WORKERS_AVAILABLE, "Progressing", f"{name}: 0 of {replicas} Pods are available")
     return None
+
+
+def _missed_deadline(deployment: Mapping[str, Any]) -> bool:
+    """Whether its Pods were not available within `progressDeadlineSeconds`."""
+    conditions = (deployment.get("status") or {}).get("conditions") or ()
+    return any((each["type"], each["status"]) == ("Progressing", "False") for each in conditions)
+
+
+def _is_at_zero(deployment: Mapping[str, Any]) -> bool:
+    return not int(deployment["spec"].get("replicas", 1))
 
 
 # ---- spec and drift
@@ -238,8 +303,11 @@ def _producers(route: Route, *, required: bool) -> Condition:
     return condition_false(PRODUCERS_DECLARED, "NoProducers", message)
 
 
-def _suspended(route: Route) -> Condition:
+def _suspended(route: Route, *, producers_required: bool) -> Condition:
     suspended = [name for name in ("delivery", "ingest") if getattr(route.suspend, name)]
+    if suspended == ["ingest"] and producers_required and not route.producers:
+        message = "ingest suspended by spec.suspend, and no producers: messages are put on SQS directly"
+        return condition_true(SUSPENDED, _INGEST_UNUSED, message)
     if suspended:
         message = f"{' and '.join(suspended)} suspended by spec.suspend; messages stay in their queues"
         return condition_true(SUSPENDED, "SuspendedBySpec", message)

@@ -4,11 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from chaski_operator.kube.events import NORMAL, WARNING, Event
-from chaski_operator.route.conditions import NEEDED, READY
+from chaski_operator.route.conditions import IN_PROGRESS, NEEDED, READY
 from chaski_operator.route.observation import RouteObservation
 
-# Transient reasons of a normal rollout: no warning.
-_IN_PROGRESS = frozenset({"Pending", "Progressing", "TableCreating", "TableUpdating", "RecentlyDeleted"})
 _MAX_NAMES = 3  # in one event; the rest is counted
 
 
@@ -32,7 +30,7 @@ def _of_conditions(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[
             continue
         if each["type"] == READY and each["status"] == "True":
             yield Event(NORMAL, "Ready", each["message"])
-        if each["type"] in NEEDED and each["status"] != "True" and each["reason"] not in _IN_PROGRESS:
+        if each["type"] in NEEDED and each["status"] != "True" and each["reason"] not in IN_PROGRESS:
             yield Event(WARNING, each["reason"], f"{each['type']}: {each['message']}")
         if each["type"] == "Drifted" and each["status"] == "True":
             is_added = each["reason"] == "Added"

@@ -8,7 +8,7 @@ from chaski_core.route.resolved_document import resolved_values
 from chaski_operator.kube.status import Status, status_conditions
 from chaski_operator.manifests.comparison import difference
 from chaski_operator.route.aws_resources import ProvisionResult
-from chaski_operator.route.conditions import OWN, conditions_for, ready
+from chaski_operator.route.conditions import OWN, conditions_for, summary
 from chaski_operator.route.observation import RouteObservation
 
 ACTIVE, DRAINING = "Active", "Draining"
@@ -35,7 +35,10 @@ def status_of(
     status: Status = {
         "observedGeneration": generation,
         "conditions": status_conditions(
-            [ready(conditions), *conditions], known.get("conditions") or (), generation, now
+            [*summary(conditions, observation.deployments), *conditions],
+            known.get("conditions") or (),
+            generation,
+            now,
         ),
         "replicas": sum(int((each.get("status") or {}).get("replicas", 0)) for each in observation.deployments),
     }

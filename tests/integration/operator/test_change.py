@@ -123,6 +123,8 @@ def test_suspend_is_shown_and_a_paused_route_is_not_reconciled(route: OperatedRo
     """Until the annotation is removed."""
     route.apply(suspend={"delivery": True})
     route.await_condition("Suspended", "True")
+    route.await_condition("Ready", "False", "Suspended")
+    route.await_condition("Stalled", "True", "Suspended")
     kube.kubectl("annotate", "chaskiroute", "orders", "-n", route.namespace, "chaski.dev/reconcile=disabled")
     kube.kubectl("delete", "deployment", "chaski-orders-messages", "-n", route.namespace)
     calls = route.op.calls(route.namespace, "ListQueues")

@@ -12,7 +12,7 @@ from chaski_core.route.resolved_document import resolved_values
 from chaski_operator.manifests.manifests import desired_objects
 from chaski_operator.manifests.worker_pod import secrets_of, worker_deployments
 from chaski_operator.policies.hold import held_route, verdict_of, was_accepted
-from chaski_operator.route.conditions import conditions_for, ready
+from chaski_operator.route.conditions import conditions_for, summary
 from chaski_operator.route.observation import RouteObservation, judged_route
 from chaski_operator.settings import WorkerPodTemplate
 from unit.operator.builders import resolved_of, route_of
@@ -125,7 +125,7 @@ def test_conditions_name_policy_and_field() -> None:
     observation = judged_route(route_of(), document(), DENIED)
     assert observation is not None
     found = {each.type: each for each in conditions_for(observation)}
-    whole = ready(list(found.values()))
+    whole, *_ = summary(list(found.values()))
     assert (whole.status, whole.reason) == ("False", "PolicyDenied")
     assert str(DENIED[0]) in whole.message
     assert 'policy "teams"' in found["Accepted"].message
@@ -136,5 +136,5 @@ def test_conditions_name_policy_and_field() -> None:
 
 def test_a_waiting_route_is_not_ready() -> None:
     """Unknown, with the reason."""
-    found = ready(conditions_for(RouteObservation(route=route_of(), undecided=True)))
+    found, *_ = summary(conditions_for(RouteObservation(route=route_of(), undecided=True)))
     assert (found.status, found.reason) == ("Unknown", "PoliciesUnknown")

@@ -10,11 +10,19 @@ from chaski_aws.provision.state import Observed, ObservedQueue
 from chaski_core.errors import FieldError
 from chaski_operator.kube.status import Condition, condition_false, condition_true, condition_unknown
 from chaski_operator.route.aws_resources import ProvisionResult
-from chaski_operator.route.conditions import NEEDED, aws_conditions, conditions_for, ready, reason_of, workers_available
+from chaski_operator.route.conditions import (
+    NEEDED,
+    aws_conditions,
+    conditions_for,
+    reason_of,
+    summary,
+    workers_available,
+)
 from chaski_operator.route.observation import RouteObservation
 from unit.operator.builders import FOREIGN_QUEUE, deployment, provision_error, route_of
 
 ALL = [condition_true(each, "Good") for each in NEEDED]
+LATE = deployment(availableReplicas=0, conditions=[{"type": "Progressing", "status": "False", "message": "late"}])
 
 
 @pytest.mark.parametrize(
@@ -36,7 +44,7 @@ def test_ready_takes_its_reason_from_the_first_that_is_not_true(
     conditions: list[Condition], status: str, reason: str
 ) -> None:
     """Of those that delivery requires."""
-    condition = ready(conditions)
+    condition = summary(conditions)[0]
     assert (condition.status, condition.reason) == (status, reason)
 
 
@@ -125,9 +133,85 @@ def test_route_that_no_client_may_send_to_is_not_ready(
     (found,) = (each for each in conditions if each.type == "ProducersDeclared")
     assert (found.status, found.reason) == (status, reason)
     others = [condition_true(each, "Good") for each in NEEDED if each != found.type]
-    summary = ready([*others, found])
-    assert (summary.status, summary.reason) == (status, "Ready" if found.is_true else reason)
-    assert found.is_true or "spec.producers is empty" in summary.message
+    ready = summary([*others, found])[0]
+    assert (ready.status, ready.reason) == (status, "Ready" if found.is_true else reason)
+    assert found.is_true or "spec.producers is empty" in ready.message
+
+
+@pytest.mark.parametrize(
+    ("spec", "required", "status", "reason"),
+    [
+        ({"suspend": {"delivery": True}}, True, "False", "Suspended"),
+        ({"suspend": {"ingest": True}}, True, "False", "Suspended"),
+        ({"suspend": {"ingest": True}, "producers": []}, False, "False", "Suspended"),
+        ({"suspend": {"delivery": True, "ingest": True}, "producers": []}, True, "False", "Suspended"),
+        ({"suspend": {"ingest": True}, "producers": []}, True, "True", "Ready"),
+        ({}, True, "True", "Ready"),
+    ],
+)
+def test_a_suspended_route_is_not_ready(spec: dict[str, Any], required: bool, status: str, reason: str) -> None:
+    """Unless only ingest is suspended and no client may send: then messages are put on SQS, and delivered."""
+    conditions = conditions_for(RouteObservation(route=route_of(**spec)), producers_required=required)
+    found = [each for each in conditions if each.type in ("ProducersDeclared", "Suspended")]
+    good = [condition_true(each, "Good") for each in NEEDED if each != "ProducersDeclared"]
+    ready, reconciling, stalled = summary([*good, *found])
+    assert (ready.status, ready.reason) == (status, reason)
+    assert (reconciling.status, stalled.status) == ("False", "False" if ready.is_true else "True")
+    assert ready.is_true or "spec.suspend" in ready.message
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "deployments", "reconciling", "stalled"),
+    [
+        (condition_true("Accepted", "Valid"), [], "False", "False"),
+        (condition_false("Accepted", "InvalidSpec", "m"), [], "False", "True"),
+        (condition_unknown("Accepted", "PoliciesUnknown"), [], "True", "False"),
+        (condition_false("QueuesReady", "QueueNotOwned", "m"), [], "False", "True"),
+        (condition_false("QueuesReady", "AccessDenied", "m"), [], "False", "True"),
+        (condition_false("QueuesReady", "RecentlyDeleted", "m"), [], "True", "False"),
+        (condition_unknown("QueuesReady", "RequestThrottled"), [], "True", "False"),
+        (condition_false("TablesReady", "TableCreating", "m"), [], "True", "False"),
+        (condition_false("ProducersDeclared", "NoProducers", "m"), [], "False", "True"),
+        (condition_false("WorkersAvailable", "Progressing", "m"), [deployment()], "True", "False"),
+        (condition_false("WorkersAvailable", "ImagePull", "m"), [deployment()], "True", "False"),
+        (condition_false("WorkersAvailable", "ImagePull", "m"), [deployment(), LATE], "False", "True"),
+        (condition_false("WorkersAvailable", "ProgressDeadlineExceeded", "m"), [LATE], "False", "True"),
+        (condition_false("WorkersAvailable", "ObjectNotOwned", "m"), [], "False", "True"),
+        (condition_false("WorkersAvailable", "Refused", "m"), [], "False", "True"),
+    ],
+)
+def test_a_route_is_stalled_where_only_a_person_can_act(
+    obstacle: Condition, deployments: list[dict[str, Any]], reconciling: str, stalled: str
+) -> None:
+    """As kstatus defines it; with the reason and message of Ready. What may still become ready is reconciling."""
+    conditions = [each if each.type != obstacle.type else obstacle for each in ALL]
+    ready, *found = summary(conditions, deployments)
+    assert [(each.type, each.status) for each in found] == [("Reconciling", reconciling), ("Stalled", stalled)]
+    true = [each for each in found if each.is_true]
+    assert ready.is_true != bool(true)
+    assert all((each.reason, each.message) == (ready.reason, ready.message) for each in true)
+
+
+@pytest.mark.parametrize(
+    ("mode", "replicas", "status"),
+    [
+        ("Disabled", (0, 1), "False"),
+        ("Disabled", (1, 1), "True"),
+        ("BuiltIn", (0, 0), "True"),
+        ("External", (0, 1), "True"),
+    ],
+)
+def test_a_deployment_that_no_message_scales_up_is_not_available(mode: str, replicas: tuple[int, ...], status: str) -> None:
+    """With `mode: Disabled` no message starts a Pod; the condition names the Deployment without one."""
+    spec: dict[str, Any] = {"autoscaling": {"mode": mode}}
+    observation = RouteObservation(
+        route=route_of(**spec),
+        deployments=[deployment(f"d{number}", each) for number, each in enumerate(replicas)],
+        wanted_deployments=len(replicas),
+    )
+    (workers,) = (each for each in conditions_for(observation) if each.type == "WorkersAvailable")
+    assert workers.status == status
+    assert workers.is_true or (workers.reason, "d0" in workers.message) == ("ScaledToZero", True)
 
 
 def test_reasons_are_valid_for_a_condition() -> None:
@@ -218,7 +302,7 @@ def test_a_shared_key_of_several_hosts_is_reported(
     allow: list[dict[str, Any]], signing: dict[str, Any] | None, named: str | None
 ) -> None:
     """Since each of them can forge requests to the others; not with public keys, nor within one host."""
-    spec = {"targets": {"allow": allow}, **({"signing": signing} if signing else {})}
+    spec: dict[str, Any] = {"targets": {"allow": allow}, **({"signing": signing} if signing else {})}
     conditions = conditions_for(RouteObservation(route=route_of(**spec)))
     (shared,) = (each for each in conditions if each.type == "SigningShared")
     assert shared.status == ("False" if named is None else "True")

@@ -49,7 +49,7 @@ def test_difference_is_not_current(change: str) -> None:
     """In any of the reconciler's fields; a later time alone is not a difference."""
     live = copy.deepcopy(status())
     if change == "condition":
-        live["conditions"][1]["reason"] = "Other"
+        live["conditions"][3]["reason"] = "Other"
     elif change == "row more":
         live["queues"].append({"name": "messages.g0", "role": "Queue", "state": "Draining"})
     elif change == "row less":
@@ -68,7 +68,7 @@ def test_status_is_of_the_observation() -> None:
     """Its generation, the conditions with Ready first, the number of Pods, the resolved route."""
     made = status()
     assert (made["observedGeneration"], made["replicas"]) == (7, 2)
-    assert [each["type"] for each in made["conditions"]][:2] == ["Ready", "Accepted"]
+    assert [each["type"] for each in made["conditions"]][:4] == ["Ready", "Reconciling", "Stalled", "Accepted"]
     assert made["conditions"][0]["status"] == "True"
     assert made["resolved"]["observedGeneration"] == 7
     assert made["resolved"]["retry"] == default_retry(Ordering.RELAXED)
