@@ -28,7 +28,20 @@ def faults(node: dict[str, Any], path: str, *, explain: bool) -> Iterator[str]:
         yield f"{path}: needs {' or '.join(bounds)}"
     if explain and not node.get("description"):
         yield f"{path}: needs a description"
+    if explain and (default := _shown(node.get("default"))) and not _names(str(node.get("description")), default):
+        yield f"{path}: the description must end with `Default: {default}.`, since kubectl explain shows no defaults"
     yield from _below(node, path)
+
+
+def _shown(default: Any) -> str:
+    """A default as a description has it; empty for none, and for objects, whose fields have their own."""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"`{default}`" if isinstance(default, str) else str(default) if isinstance(default, int) else ""
+
+
+def _names(description: str, default: str) -> bool:
+    return any(f"{word} {default}" in description for word in ("Default:", "default"))
 
 
 def _below(node: dict[str, Any], path: str) -> Iterator[str]:

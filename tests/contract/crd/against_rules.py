@@ -445,6 +445,24 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         {"spec.workers.tolerations": [{"value": "x"}]},
         ("spec.workers.tolerations[0]", "a toleration without a key needs operator Exists"),
     ),
+    refused(
+        "a label of Chaski's own",
+        {"spec.workers.labels": {"team": "a", "chaski.dev/queue": "b"}},
+        ("spec.workers.labels", '"chaski.dev/queue" belongs to Chaski; choose another name'),
+    ),
+    refused(
+        "an annotation whose name is none",
+        {"spec.workers.annotations": {"a b": "c"}},
+        ("spec.workers.annotations", '"a b" is not a name such as team or example.com/team'),
+    ),
+    refused(
+        "a priority of the cluster's own Pods",
+        {"spec.workers.priorityClassName": "system-node-critical"},
+        (
+            "spec.workers.priorityClassName",
+            '"system-node-critical" is a class of the cluster itself; name one of your own',
+        ),
+    ),
     Manifest(
         "another ordering",
         changed({"spec.ordering": "Strict"}),

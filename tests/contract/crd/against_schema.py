@@ -225,6 +225,11 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
         ("spec.workers.resources.limits.memory", '"much" does not match the pattern...'),
     ),
     refused(
+        "a spread over parts without a name",
+        {"spec.workers.topologySpread": [{"maxSkew": 1}]},
+        ("spec.workers.topologySpread[0].topologyKey", "is missing..."),
+    ),
+    refused(
         "memory as a list",
         {"spec.workers.resources.limits": {"memory": [1]}},
         ("spec.workers.resources.limits.memory", "must be a whole number or text, not [1]..."),

@@ -145,6 +145,13 @@ VALID: tuple[Manifest, ...] = tuple(
                     "tolerations": [
                         {"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}
                     ],
+                    "labels": {"team": "a", "example.com/cost-center": ""},
+                    "annotations": {"sidecar.istio.io/inject": "true, \u00e4"},
+                    "priorityClassName": "delivery",
+                    "topologySpread": [
+                        {"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 2},
+                        {"topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"},
+                    ],
                 }
             },
         ),

@@ -36,6 +36,27 @@ def test_odd_values_are_accepted_or_refused_by_both(kube: KubeApi) -> None:
     assert differing == {}
 
 
+def test_routes_are_selected_by_fields(kube: KubeApi) -> None:
+    """With their defaults: a route that sets none of them is found too."""
+    place = kube.make_namespace("fields")
+    for name, more in (
+        ("plain", {}),
+        ("strict", {"spec.ordering": "Strict"}),
+        ("stopped", {"spec.suspend": {"delivery": True}, "spec.autoscaling": {"mode": "External"}}),
+    ):
+        kube.kubectl(
+            "create", "-f", "-", document=changed({"metadata.name": name, "metadata.namespace": place, **more})
+        )
+    for selector, found in (
+        ("spec.suspend.delivery=true", {"stopped"}),
+        ("spec.suspend.ingest=false,spec.ordering=Relaxed", {"plain", "stopped"}),
+        ("spec.ordering=Strict", {"strict"}),
+        ("spec.autoscaling.mode=BuiltIn,spec.deletionPolicy=Retain", {"plain", "strict"}),
+    ):
+        listed = kube.kubectl("get", "chaskiroutes", "-n", place, "--field-selector", selector, "-o", "name").split()
+        assert {each.rpartition("/")[2] for each in listed} == found
+
+
 RUNGS = [{"name": "fast", "delaySeconds": 5}, {"name": "slow", "delaySeconds": 900}]
 LADDERS = [
     {"class": "5xx", "retriesPerRung": 1, "rungs": ["fast"]},
