@@ -9,6 +9,7 @@ import typer
 
 from chaski_aws.provision.desired import KEY_ARN, tag_fault
 from chaski_operator.environment import worker_environment
+from chaski_operator.pod_defaults import pod_defaults
 from chaski_operator.settings import (
     LeaseSettings,
     OperatorSettings,
@@ -92,6 +93,14 @@ class Arguments:
             metavar="N",
         ),
     ] = 1
+    worker_pod: Annotated[
+        str,
+        _option(
+            "--worker-pod",
+            "Defaults of the Pods of workers, as JSON: fields of spec.workers of a route, and affinity.",
+            metavar="JSON",
+        ),
+    ] = "{}"
     remove_additions: Annotated[
         bool,
         _option(
@@ -246,6 +255,7 @@ def settings_of(
         environment=worker_environment(environment, dict(given.worker_env)),
         network_policy=given.worker_network_policy,
         common=common,
+        defaults=pod_defaults(given.worker_pod),
     )
     tools = ToolPods(
         image=given.tools_image,
@@ -256,6 +266,7 @@ def settings_of(
         environment=pods.environment,
         network_policy=pods.network_policy,
         common=common,
+        defaults=pods.defaults,
     )
     return OperatorSettings(
         pods,

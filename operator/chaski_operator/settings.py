@@ -2,6 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+#: Of a worker's container, unless the route or `--worker-pod` has others. Without requests the Pods would be the first ones to be
+#: evicted, and refused by a ResourceQuota of requests. Measured: docs/performance.md.
+DEFAULT_RESOURCES: Mapping[str, Any] = {"requests": {"cpu": "100m", "memory": "160Mi"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,9 @@ class PodTemplate:
 
     #: Users, DNS and CA bundle.
     common: PodSettings = PodSettings()
+
+    #: Fields of `spec.workers`, and `affinity`, of routes that do not have them; from `--worker-pod`. Replays use the placement only.
+    defaults: Mapping[str, Any] = field(default_factory=lambda: {"resources": DEFAULT_RESOURCES})
 
     def role_in(self, namespace: str) -> str | None:
         """The IAM role of the Pods in a namespace; None: none is named."""

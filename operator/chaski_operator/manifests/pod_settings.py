@@ -17,10 +17,28 @@ RESTRICTED_CONTAINER: Mapping[str, Any] = {
 }
 """The `securityContext` of a container, as the restricted Pod security standard requires."""
 
+_PLACEMENT = ("priorityClassName", "nodeSelector", "tolerations", "affinity")
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY")
 _CA_KEY = "ca.crt"
 _CA_FOLDER = "/etc/chaski/aws-ca"
 _CA_VARIABLE = "AWS_CA_BUNDLE"
+
+
+def pod_values(spec: Mapping[str, Any], defaults: Mapping[str, Any]) -> Object:
+    """The `spec.workers` that a route's Pods get: a field of the route replaces the default, labels and annotations one by one.
+
+    Args:
+        spec: of the ChaskiRoute.
+        defaults: `PodTemplate.defaults`.
+    """
+    given = spec.get("workers") or {}
+    merged = {name: {**defaults.get(name, {}), **given.get(name, {})} for name in ("labels", "annotations")}
+    return {**defaults, **given, **merged}
+
+
+def placement(values: Mapping[str, Any]) -> Object:
+    """The part of a Pod's spec that decides which node runs it, from `pod_values`."""
+    return {name: values[name] for name in _PLACEMENT if values.get(name)}
 
 
 def pod_security(settings: PodSettings) -> Object:

@@ -33,7 +33,9 @@ from chaski_operator.manifests.pod_settings import (
     ca_volumes,
     dns_config,
     environment,
+    placement,
     pod_security,
+    pod_values,
 )
 from chaski_operator.settings import WorkerPodTemplate
 
@@ -112,7 +114,7 @@ def route_hash(resolved: ResolvedRoute) -> str:
 def pod_template(worker: WorkerDeployment, resolved: ResolvedRoute, pods: WorkerPodTemplate) -> dict[str, Any]:
     """`{metadata, spec}` of a Pod that the restricted Pod security standard admits."""
     route = resolved.route
-    workers = route.document["spec"].get("workers") or {}
+    workers = pod_values(route.document["spec"], pods.defaults)
     spec: dict[str, Any] = {
         "serviceAccountName": workers.get("serviceAccountName") or service_account_name(route.name),
         "automountServiceAccountToken": False,
@@ -120,25 +122,27 @@ def pod_template(worker: WorkerDeployment, resolved: ResolvedRoute, pods: Worker
         "terminationGracePeriodSeconds": route.delivery.timeout_seconds + GRACE_SECONDS,
         "securityContext": pod_security(pods.common),
         "dnsConfig": dns_config(pods.common),
-        "containers": [_container(worker, route, pods)],
+        "containers": [_container(worker, route, pods, workers.get("resources"))],
         "volumes": [
             {"name": "route", "configMap": {"name": config_map_name(route.name)}},
             *(_secret_volume(name, optional) for name, optional in _secrets_for(worker, route).items()),
             *(_token_volume(rule, token) for rule, token in _tokens_for(worker, route)),
             *ca_volumes(route.name, pods.common),
         ],
-        "topologySpreadConstraints": [_spread(key, worker.labels) for key in ("kubernetes.io/hostname", _ZONE)],
+        "topologySpreadConstraints": [
+            each | {"labelSelector": {"matchLabels": dict(worker.labels)}}
+            for each in workers.get("topologySpread", _SPREAD)
+        ],
+        **placement(workers),
     }
     if pods.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in pods.pull_secrets]
-    for name in ("nodeSelector", "tolerations"):
-        if workers.get(name):
-            spec[name] = workers[name]
-    annotations = {ROUTE_HASH: route_hash(resolved), **ca_annotations(pods.common)}
+    annotations = {**workers["annotations"], ROUTE_HASH: route_hash(resolved), **ca_annotations(pods.common)}
     role = pods.role_in(route.namespace)
     if role:  # IRSA hands it to new Pods only
         annotations[ROLE_HASH] = hashlib.sha256(role.encode()).hexdigest()[:16]
-    return {"metadata": {"labels": dict(worker.labels), "annotations": annotations}, "spec": spec}
+    labels = {**workers["labels"], **worker.labels}  # no label of a route makes its Pods another Deployment's
+    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec}
 
 
 def secrets_of(route: Route) -> dict[str, bool]:
@@ -189,10 +193,15 @@ _OWN_ADDRESSES = [
     {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
     for name, path in (("POD_IP", "status.podIP"), ("POD_IPS", "status.podIPs"))
 ]
-_ZONE = "topology.kubernetes.io/zone"
+_SPREAD = [
+    {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway"}
+    for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+]
 
 
-def _container(worker: WorkerDeployment, route: Route, pods: WorkerPodTemplate) -> dict[str, Any]:
+def _container(
+    worker: WorkerDeployment, route: Route, pods: WorkerPodTemplate, resources: Mapping[str, Any] | None
+) -> dict[str, Any]:
     command = [
         "chaski-worker",
         _COMMANDS[worker.stage],
@@ -225,7 +234,6 @@ def _container(worker: WorkerDeployment, route: Route, pods: WorkerPodTemplate) 
             *ca_mounts(pods.common),
         ],
     }
-    resources = (route.document["spec"].get("workers") or {}).get("resources")
     if resources:
         container["resources"] = resources
     return container
@@ -237,15 +245,6 @@ def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
         "periodSeconds": period,
         "timeoutSeconds": 3,
         "failureThreshold": failures,
-    }
-
-
-def _spread(key: str, labels: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "maxSkew": 1,
-        "topologyKey": key,
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": dict(labels)},
     }
 
 

@@ -28,7 +28,9 @@ from chaski_operator.manifests.pod_settings import (
     dns_config,
     environment,
     literal,
+    placement,
     pod_security,
+    pod_values,
 )
 from chaski_operator.manifests.worker_pod import (
     METRICS_PORT,
@@ -131,7 +133,6 @@ def _time(name: str, text: str | None, created: int) -> int | None:
 
 
 def _pod(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolPods) -> Object:
-    workers = route["spec"].get("workers") or {}
     name = route["metadata"]["name"]
     spec: Object = {
         "restartPolicy": "Never",  # a failed Pod keeps its termination message
@@ -150,7 +151,7 @@ def _pod(replay: Mapping[str, Any], route: Mapping[str, Any], tools: ToolPods) -
     }
     if tools.pull_secrets:
         spec["imagePullSecrets"] = [{"name": secret} for secret in tools.pull_secrets]
-    return spec | {field: workers[field] for field in ("nodeSelector", "tolerations") if workers.get(field)}
+    return spec | placement(pod_values(route["spec"], tools.defaults))
 
 
 def _container(replay: Mapping[str, Any], tools: ToolPods) -> Object:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import typer
 
 from chaski_operator.__main__ import main
 from chaski_operator.arguments import Arguments, settings_of
+from chaski_operator.pod_defaults import pod_defaults
 from chaski_operator.settings import OperatorSettings, PodSettings, ToolPods
 from chaski_runtime.process.command import add_command, run_app, service_app
 
@@ -113,6 +115,36 @@ def test_replays_share_the_workers_environment_but_not_their_role() -> None:
     )
     tools = settings(*given, "--tools-image", "t:1", "--tools-role-arn", "arn:replay").tools
     assert tools == ToolPods("t:1", pull_secrets=("s",), role_arn="arn:replay", environment={"A": "b"})
+
+
+def test_defaults_of_pods_are_given_as_json() -> None:
+    """Those of workers and of replays; without resources, requests are those of the documentation."""
+    made = settings("--worker-image", "i", "--tools-image", "t", "--worker-pod", '{"priorityClassName": "p"}')
+    assert made.workers.defaults == {
+        "priorityClassName": "p",
+        "resources": {"requests": {"cpu": "100m", "memory": "160Mi"}},
+    }
+    assert made.tools is not None
+    assert made.tools.defaults == made.workers.defaults
+    assert settings("--worker-image", "i", "--worker-pod", '{"resources": {}}').workers.defaults == {"resources": {}}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("{", "not JSON"),
+        ("[]", "an object of JSON"),
+        ('{"hostNetwork": true}', "hostNetwork is not one of"),
+        ('{"tolerations": {}}', "tolerations must be a list"),
+        ('{"labels": {"a": 1}}', "labels.a must be a text"),
+        ('{"labels": {"chaski.dev/queue": "a"}}', "chaski.dev/queue belongs to Chaski"),
+        ('{"topologySpread": [{"labelSelector": {}}]}', "without labelSelector"),
+    ],
+)
+def test_a_wrong_default_of_pods_is_refused_with_its_name(text: str, named: str) -> None:
+    """Before the operator starts, not when it applies the first Deployment."""
+    with pytest.raises(typer.BadParameter, match=named):
+        pod_defaults(text)
 
 
 def test_key_and_tags_are_those_of_all_queues_and_tables() -> None:

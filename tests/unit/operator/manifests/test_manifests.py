@@ -412,3 +412,54 @@ def test_no_two_deployments_share_a_name() -> None:
     names = [consumer_name(*pair) for pair in pairs] + [retry_name("a"), retry_name("a-b-x")]
     assert len(set(names)) == len(names)
     assert consumer_name("orders", "messages") == "chaski-orders-messages"
+
+
+def test_workers_request_resources_unless_the_route_has_others() -> None:
+    """Without requests the Pods would be evicted first; limits alone are requests too, so the route's replace all."""
+    for spec, expected in (
+        ({}, {"requests": {"cpu": "100m", "memory": "160Mi"}}),
+        ({"workers": {"nodeSelector": {"a": "b"}}}, {"requests": {"cpu": "100m", "memory": "160Mi"}}),
+        ({"workers": {"resources": {"limits": {"memory": "64Mi"}}}}, {"limits": {"memory": "64Mi"}}),
+    ):
+        for each in objects_of("Deployment", **spec):
+            assert each["spec"]["template"]["spec"]["containers"][0]["resources"] == expected
+    (each, *_) = objects_of("Deployment", WorkerPodTemplate("i", defaults={"resources": {}}))
+    assert "resources" not in each["spec"]["template"]["spec"]["containers"][0]
+
+
+DEFAULTS: dict[str, Any] = {
+    "labels": {"team": "platform", "tier": "x"},
+    "annotations": {"sidecar.istio.io/inject": "false"},
+    "priorityClassName": "low",
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"key": "a", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpread": [{"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}],
+}
+
+
+def test_pods_have_the_defaults_and_the_route_takes_precedence() -> None:
+    """Labels and annotations one by one; no label makes a Pod another Deployment's, no annotation hides a change."""
+    own: dict[str, Any] = {
+        "labels": {"team": "shop"},
+        "annotations": {"a": "b"},
+        "priorityClassName": "high",
+        "topologySpread": [{"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway"}],
+    }
+    pods = WorkerPodTemplate("i", defaults=DEFAULTS | {"labels": {**DEFAULTS["labels"], "chaski.dev/queue": "other"}})
+    for made in objects_of("Deployment", pods, workers=own):
+        template, selector = made["spec"]["template"], made["spec"]["selector"]["matchLabels"]
+        labels = {"team": "shop", "tier": "x", "chaski.dev/queue": "other"} | selector
+        assert template["metadata"]["labels"] == labels
+        annotations = template["metadata"]["annotations"]
+        assert (annotations["a"], annotations["sidecar.istio.io/inject"]) == ("b", "false")
+        assert ROUTE_HASH in annotations
+        spec = template["spec"]
+        assert spec["priorityClassName"] == "high"
+        for name in ("nodeSelector", "tolerations", "affinity"):
+            assert spec[name] == DEFAULTS[name]
+        (spread,) = spec["topologySpreadConstraints"]
+        assert spread == own["topologySpread"][0] | {"labelSelector": {"matchLabels": selector}}
+    (made, *_) = objects_of("Deployment", pods)
+    (spread,) = made["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["maxSkew"]) == ("rack", 2)

@@ -160,3 +160,13 @@ def test_later_replay_of_the_same_name_has_its_own_run_and_job() -> None:
     first["metadata"]["name"] = "n" * 40
     assert len(replay_job(first, route(), TOOLS)["metadata"]["name"]) <= 63
     assert len(arguments(first).run) <= 64
+
+
+def test_a_replay_runs_where_the_workers_of_its_route_run() -> None:
+    """With the installation's defaults; a field of the route replaces them."""
+    tools = ToolPods("t", defaults={"priorityClassName": "low", "affinity": {"nodeAffinity": {}}, "labels": {"a": "b"}})
+    document = route()
+    document["spec"] = {**document["spec"], "workers": {"priorityClassName": "high"}}
+    template = replay_job(replay(), document, tools)["spec"]["template"]
+    assert (template["spec"]["priorityClassName"], template["spec"]["affinity"]) == ("high", {"nodeAffinity": {}})
+    assert "a" not in template["metadata"]["labels"]

@@ -201,7 +201,9 @@ def test_a_route_is_stalled_where_only_a_person_can_act(
         ("External", (0, 1), "True"),
     ],
 )
-def test_a_deployment_that_no_message_scales_up_is_not_available(mode: str, replicas: tuple[int, ...], status: str) -> None:
+def test_a_deployment_that_no_message_scales_up_is_not_available(
+    mode: str, replicas: tuple[int, ...], status: str
+) -> None:
     """With `mode: Disabled` no message starts a Pod; the condition names the Deployment without one."""
     spec: dict[str, Any] = {"autoscaling": {"mode": mode}}
     observation = RouteObservation(
