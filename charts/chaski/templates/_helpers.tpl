@@ -13,8 +13,16 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Labels of every object; call with (list $ "component"). */}}
+{{/* Labels of every object; call with (list $ "component"), or (list $ "component" more). Those that selectors use can't be replaced. */}}
 {{- define "chaski.labels" -}}
+{{- $root := index . 0 -}}
+{{- $more := dict -}}
+{{- if gt (len .) 2 }}{{ $more = index . 2 | default dict }}{{ end -}}
+{{- $own := include "chaski.ownLabels" . | fromYaml -}}
+{{ toYaml (merge $own $more $root.Values.commonLabels) }}
+{{- end -}}
+
+{{- define "chaski.ownLabels" -}}
 {{- $root := index . 0 -}}
 {{ include "chaski.selector" . }}
 app.kubernetes.io/part-of: chaski
@@ -178,8 +186,10 @@ options: [{name: ndots, value: {{ .Values.dns.ndots | quote }}}]
 {{- if or (eq (index . 1) "operator") (index (index . 0).Values (index . 1)).enabled }}true{{ end -}}
 {{- end -}}
 
-{{/* Scheduling of a component's Pods; call with the component's values. */}}
+{{/* Scheduling of a component's Pods; call with (list $ "operator"). */}}
 {{- define "chaski.placement" -}}
+{{- $component := . -}}
+{{- with index (index . 0).Values (index . 1) }}
 {{- with .priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -191,5 +201,44 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .affinity }}
 affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .topologySpread }}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{- toYaml . | nindent 4 }}
+    labelSelector:
+      matchLabels: {{- include "chaski.selector" $component | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The defaults of workers' Pods as JSON, for --worker-pod. */}}
+{{- define "chaski.workerPod" -}}
+{{- $workers := .Values.workers -}}
+{{- $pod := dict "resources" $workers.resources "topologySpread" $workers.topologySpread -}}
+{{- range $name, $key := dict "labels" "podLabels" "annotations" "podAnnotations" "priorityClassName" "priorityClassName" "nodeSelector" "nodeSelector" "tolerations" "tolerations" "affinity" "affinity" -}}
+{{- with index $workers $key }}{{ $pod = set $pod $name . }}{{ end -}}
+{{- end -}}
+{{ toJson $pod }}
+{{- end -}}
+
+{{/* Additional arguments of a component, one a line; call with its values. The kubelet expands $(NAME). */}}
+{{- define "chaski.extraArgs" -}}
+{{- range .extraArgs }}
+- {{ . | replace "$" "$$" | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "chaski.extraMounts" -}}
+{{- with .extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "chaski.extraVolumes" -}}
+{{- with .extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}

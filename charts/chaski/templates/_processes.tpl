@@ -14,6 +14,7 @@
 {{- range $name, $value := .Values.workers.env }}{{/* $$: the kubelet expands $(NAME) in arguments */}}
 - {{ printf "--worker-env=%s=%s" $name $value | replace "$" "$$" | quote }}
 {{- end }}
+- {{ printf "--worker-pod=%s" (include "chaski.workerPod" .) | replace "$" "$$" | quote }}
 - --worker-run-as-user={{ include "chaski.id" (list $ "runAsUser") | default "none" }}
 - --worker-run-as-group={{ include "chaski.id" (list $ "runAsGroup") | default "none" }}
 - --worker-fs-group={{ include "chaski.id" (list $ "fsGroup") | default "none" }}
@@ -54,6 +55,7 @@
 {{- end }}
 - --lease-name={{ include "chaski.fullname" . }}-operator
 - --log-level={{ .Values.operator.logLevel }}
+{{- include "chaski.extraArgs" .Values.operator }}
 {{- end -}}
 
 {{- define "chaski.ingestArgs" -}}
@@ -68,6 +70,7 @@
 - --tls-key=/tls/tls.key
 {{- end }}
 - --log-level={{ .Values.ingest.logLevel }}
+{{- include "chaski.extraArgs" .Values.ingest }}
 {{- end -}}
 
 {{- define "chaski.consoleArgs" -}}
@@ -93,4 +96,5 @@
 - --port=8081
 - --metrics-port=9090
 - --log-format=json
+{{- include "chaski.extraArgs" .Values.console }}
 {{- end -}}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from chaski_operator.pod_defaults import pod_defaults
 from support.kube.api_server import KubeApi
 from support.kube.charts import CHART, HELMS, ROOT, conform, helm, of_kind, render
 from support.kube.expansion import expand
@@ -34,6 +35,33 @@ GOVCLOUD: dict[str, Any] = {
     }
 }
 HARDENED: dict[str, Any] = yaml.safe_load((CHART / "values-hardened.yaml").read_text(encoding="utf-8"))
+_FOREIGN = ("monitoring.coreos.com", "gateway.networking.k8s.io")
+GATEWAY = {"name": "public", "namespace": "gateways", "sectionName": "https"}
+_SPREAD = [{"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}]
+_PLACED: dict[str, Any] = {
+    "priorityClassName": "system-cluster-critical",
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"key": "a", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpread": _SPREAD,
+    "podAnnotations": {"a": "$(b)"},
+    "podLabels": {"c": "d", "team": "delivery"},
+}
+_EXTRA: dict[str, Any] = {
+    **_PLACED,
+    "deploymentAnnotations": {"e": "f"},
+    "extraEnv": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+    "extraVolumes": [{"name": "more", "configMap": {"name": "more"}}],
+    "extraVolumeMounts": [{"name": "more", "mountPath": "/more", "readOnly": True}],
+}
+EXTRAS: dict[str, Any] = {
+    "commonLabels": {"team": "platform", "example.com/cost-center": "4711"},
+    "operator": {**_EXTRA, "extraArgs": ["--resync-seconds=120"]},
+    "ingest": {**_EXTRA, "extraArgs": ["--log-format=json"]},
+    "console": {**CONSOLE["console"], **_EXTRA, "extraArgs": ["--log-format=text"]},
+    "canary": {"enabled": True, "routes": ["a/b"], **_EXTRA, "extraArgs": ["--interval=5"]},
+    "workers": {**_PLACED, "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}},
+}
 MATRIX: dict[str, dict[str, Any]] = {
     "defaults": {},
     "namespaced": {"watchNamespaces": ["team-a", "team-b"], "ingest": {"autoscaling": {"enabled": False}}},
@@ -130,6 +158,25 @@ MATRIX: dict[str, dict[str, Any]] = {
             "podLabels": {"c": "d"},
         },
     },
+    "everything added": EXTRAS,
+    "reached from outside": {
+        "ingest": {
+            "ingress": {"enabled": True, "host": "in.example", "tlsSecretName": "tls", "annotations": {"a": "b"}},
+            "httpRoute": {
+                "enabled": True,
+                "parentRefs": [GATEWAY],
+                "hostnames": ["in.example"],
+                "annotations": {"a": "b"},
+            },
+        },
+        "console": {
+            **CONSOLE["console"],
+            "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]},
+        },
+    },
+    "hardened, everything added": HARDENED
+    | {part: {**HARDENED.get(part, {}), **each} for part, each in EXTRAS.items()},
+    "OpenShift, everything added": OPENSHIFT | EXTRAS,
     "keys over HTTPS": {"ingest": {"auth": "keys", "tls": {"secretName": "ingest-tls"}}},
     "hardened": HARDENED,
     "open": {
@@ -185,7 +232,7 @@ def test_a_real_api_server_accepts_the_objects(values: dict[str, Any], kube: Kub
     namespace = kube.make_namespace("chart")
     kube.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     given = values | {"watchNamespaces": [namespace]} if "watchNamespaces" in values else values
-    objects = [each for each in render(given, namespace) if each["apiVersion"].split("/")[0] != "monitoring.coreos.com"]
+    objects = [each for each in render(given, namespace) if each["apiVersion"].split("/")[0] not in _FOREIGN]
     for each in of_kind(objects, "Pod"):
         each["spec"].pop("serviceAccountName")  # the hook of the test creates it, and this is a dry run
     bundle = {"apiVersion": "v1", "kind": "List", "items": objects}
@@ -270,6 +317,93 @@ def test_every_process_that_calls_aws_gets_the_whole_way_there(component: str) -
     assert template["metadata"]["annotations"].keys() == {"checksum/aws-ca"}
     assert template["spec"]["dnsConfig"] == {"options": [{"name": "ndots", "value": "1"}]}
     assert "aws-ca" not in json.dumps(render(CONSOLE))
+
+
+@pytest.mark.parametrize("component", ["operator", "ingest", "console", "canary"])
+def test_every_deployment_takes_the_additional_values(component: str) -> None:
+    """And keeps what the chart sets: its own arguments, volumes, labels and security."""
+    objects, plain = render(EXTRAS), render({"canary": {"enabled": True, "routes": ["a/b"]}, **CONSOLE})
+    (made,) = [e for e in of_kind(objects, "Deployment") if e["metadata"]["name"] == f"chaski-{component}"]
+    template, found = made["spec"]["template"], container(objects, component)
+    assert made["metadata"]["annotations"] == {"e": "f"}
+    assert template["metadata"]["annotations"]["a"] == "$(b)"
+    labels = template["metadata"]["labels"]
+    assert (labels["c"], labels["team"], labels["example.com/cost-center"]) == ("d", "delivery", "4711")
+    selector = made["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= labels.items()
+    assert not {"team", "c"} & selector.keys()
+    spec = template["spec"]
+    for name in ("priorityClassName", "nodeSelector", "tolerations", "affinity"):
+        assert spec[name] == _PLACED[name]
+    (spread,) = spec["topologySpreadConstraints"]
+    assert spread == _SPREAD[0] | {"labelSelector": {"matchLabels": selector}, "matchLabelKeys": ["pod-template-hash"]}
+    assert _EXTRA["extraVolumes"][0] in spec["volumes"]
+    assert _EXTRA["extraVolumeMounts"][0] in found["volumeMounts"]
+    assert _EXTRA["extraEnv"][0] in found["env"]
+    assert found["args"][-1] == EXTRAS[component]["extraArgs"][0]
+    before = container(plain, component)
+    assert {each for each in before["args"] if "--worker-pod" not in each} <= set(found["args"])
+    assert all(each in found["volumeMounts"] for each in before["volumeMounts"])
+    assert found["securityContext"] == before["securityContext"]
+
+
+@matrix
+def test_common_labels_are_on_every_object(values: dict[str, Any]) -> None:
+    """Except the CRDs, which releases share, and Pods of the same name keep their selectors."""
+    objects = render(values | {"commonLabels": {"team": "platform"}})
+    lacking = [
+        f"{each['kind']} {each['metadata']['name']}"
+        for each in objects
+        if each["kind"] != "CustomResourceDefinition" and "team" not in each["metadata"].get("labels", {})
+    ]
+    assert lacking == []
+
+
+def test_workers_get_the_values_as_one_argument() -> None:
+    """As the operator reads it, after the kubelet has expanded variables."""
+    made = container(render(EXTRAS), "operator")
+    (given,) = [each for each in (expand(arg, {}) for arg in made["args"]) if each.startswith("--worker-pod=")]
+    found = pod_defaults(given.partition("=")[2])
+    named = {"podLabels": "labels", "podAnnotations": "annotations"}
+    assert found == {named.get(name, name): value for name, value in EXTRAS["workers"].items()}
+    none = container(render({"workers": {"resources": {"requests": None}}}), "operator")["args"]
+    assert any('"resources":{}' in each for each in none)
+    (given,) = [each for each in container(render(), "operator")["args"] if each.startswith("--worker-pod=")]
+    assert pod_defaults(given.partition("=")[2]) == {
+        "resources": {"requests": {"cpu": "100m", "memory": "160Mi"}},
+        "topologySpread": [
+            {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway"}
+            for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+        ],
+    }
+
+
+def test_ingest_and_console_are_reached_by_ingress_and_gateway() -> None:
+    """By the Service of each, on its port; without the values neither exists."""
+    objects = render(MATRIX["reached from outside"])
+    (ingress,) = of_kind(objects, "Ingress")
+    (rule,) = ingress["spec"]["rules"]
+    backend = rule["http"]["paths"][0]["backend"]["service"]
+    assert (rule["host"], backend) == ("in.example", {"name": "chaski-ingest", "port": {"name": "http"}})
+    assert ingress["spec"]["tls"] == [{"hosts": ["in.example"], "secretName": "tls"}]
+    routes = {each["metadata"]["name"]: each for each in of_kind(objects, "HTTPRoute")}
+    assert routes.keys() == {"chaski-ingest", "chaski-console"}
+    for name, each in routes.items():
+        assert each["apiVersion"] == "gateway.networking.k8s.io/v1"
+        assert each["spec"]["rules"][0]["backendRefs"] == [{"name": name, "port": 80}]
+    assert routes["chaski-ingest"]["spec"]["parentRefs"] == [GATEWAY]
+    assert routes["chaski-ingest"]["spec"]["hostnames"] == ["in.example"]
+    assert "hostnames" not in routes["chaski-console"]["spec"]
+    assert of_kind(render(CONSOLE), "Ingress", "HTTPRoute") == []
+
+
+def test_metrics_of_the_console_are_scraped_by_a_service_of_their_own() -> None:
+    """The ServiceMonitor selects ports called `metrics`; a Service that is exposed has none."""
+    ports = {
+        each["metadata"]["name"]: [port["name"] for port in each["spec"]["ports"]]
+        for each in of_kind(render(CONSOLE), "Service")
+    }
+    assert (ports["chaski-console"], ports["chaski-console-metrics"]) == (["http"], ["metrics"])
 
 
 def test_additional_variables_replace_those_of_the_chart() -> None:

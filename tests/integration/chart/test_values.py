@@ -58,6 +58,36 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a bundle that is a path": ({"aws": {"caBundle": "/etc/ssl/ca.crt"}}, "caBundle"),
     "a proxy with a password": ({"aws": {"proxy": {"url": "http://user:secret@proxy:3128"}}}, "url"),
     "names of hosts in one text": ({"aws": {"proxy": {"noProxy": ["a,b"]}}}, "noProxy"),
+    "a common label of Helm": ({"commonLabels": {"helm.sh/chart": "x"}}, "helm.sh/chart"),
+    "a common label of the selector": ({"commonLabels": {"app.kubernetes.io/name": "x"}}, "app.kubernetes.io/name"),
+    "a common label with spaces": ({"commonLabels": {"team": "a b"}}, "team"),
+    "an argument without dashes": ({"operator": {"extraArgs": ["resync-seconds=5"]}}, "extraArgs"),
+    "arguments in one text": ({"ingest": {"extraArgs": "--a --b"}}, "extraArgs"),
+    "a volume of the chart": ({"ingest": {"extraVolumes": [{"name": "tmp", "emptyDir": {}}]}}, "extraVolumes"),
+    "a volume without a source": ({"console": {"extraVolumes": [{"name": "a"}]}}, "extraVolumes"),
+    "a mount without a path": ({"operator": {"extraVolumeMounts": [{"name": "a"}]}}, "mountPath"),
+    "a mount at no path": ({"operator": {"extraVolumeMounts": [{"name": "a", "mountPath": "etc"}]}}, "mountPath"),
+    "a spread with a selector": (
+        {
+            "operator": {
+                "topologySpread": [{"maxSkew": 1, "topologyKey": "a", "whenUnsatisfiable": "b", "labelSelector": {}}]
+            }
+        },
+        "topologySpread",
+    ),
+    "a spread without a key": ({"workers": {"topologySpread": [{"maxSkew": 1}]}}, "topologyKey"),
+    "a label of Chaski's own on workers": ({"workers": {"podLabels": {"chaski.dev/queue": "x"}}}, "chaski.dev/queue"),
+    "host network of workers": ({"workers": {"hostNetwork": True}}, "hostNetwork"),
+    "tolerations in one object": ({"workers": {"tolerations": {"key": "a"}}}, "tolerations"),
+    "resources of another kind": ({"workers": {"resources": {"request": {}}}}, "request"),
+    "a priority of the canary by number": ({"canary": {"priorityClassName": 5}}, "priorityClassName"),
+    "an Ingress of ingest without a host": ({"ingest": {"ingress": {"enabled": True}}}, "host"),
+    "an HTTPRoute without a Gateway": ({"ingest": {"httpRoute": {"enabled": True}}}, "parentRefs"),
+    "an HTTPRoute with a URL": (
+        {"ingest": {"httpRoute": {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["https://a.example"]}}},
+        "hostnames",
+    ),
+    "a Gateway without a name": ({"console": {"httpRoute": {"parentRefs": [{"gateway": "g"}]}}}, "parentRefs"),
     "no egress": ({"networkPolicy": {"egressPorts": []}}, "egressPorts"),
 }
 

@@ -17,7 +17,7 @@ from support.tools import missing, requires
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "charts" / "chaski"
 #: Kinds of foreign CRDs, whose schemas the API server does not have.
-FOREIGN = ("PodMonitor", "PrometheusRule", "ServiceMonitor")
+FOREIGN = ("HTTPRoute", "PodMonitor", "PrometheusRule", "ServiceMonitor")
 #: The programs of the supported major versions of Helm, the older one first. Tests that don't name one use the newer.
 HELMS = ("helm3", "helm4")
 #: The oldest supported version of Kubernetes, for which charts are rendered.
