@@ -14,8 +14,11 @@ import uvloop
 
 from chaski_core import __version__
 from chaski_core.errors import InvalidInputError
+from chaski_ingest.activity import AUDIENCE
 from chaski_ingest.auth.authenticators import AuthMode, authenticator_for
 from chaski_ingest.auth.peers import PeerPods
+from chaski_ingest.auth.service_account import AuthorizeFactory, service_account_only
+from chaski_ingest.auth.token_review import Identity
 from chaski_ingest.http.server import ServerCertificate
 from chaski_ingest.process import Listen, Openers, RouteSource, serve
 from chaski_ingest.routes import RouteFiles
@@ -61,6 +64,7 @@ Exit codes: 0 stopped on request, 1 could not run, 2 invalid input.
 
 
 _SERVICE = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z")
+_ACCOUNT = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,16 @@ class Arguments:
             metavar="NS/SERVICE",
             help="With --kubernetes: the Service whose ready Pods share each producer's rate.",
             show_default="each Pod has the whole rate",
+        ),
+    ] = ""
+    activity_reader: Annotated[
+        str,
+        typer.Option(
+            envvar="CHASKI_INGEST_ACTIVITY_READER",
+            metavar="NS/ACCOUNT",
+            help="With --kubernetes: the ServiceAccount, the operator's, that may ask which queues got messages, on the"
+            " metrics port.",
+            show_default="no account",
         ),
     ] = ""
     tls_cert: Annotated[
@@ -140,6 +154,10 @@ class Arguments:
             raise typer.BadParameter("--peers requires --kubernetes")
         if self.peers and not _SERVICE.match(self.peers):
             raise typer.BadParameter(f'--peers: "{self.peers}" is not NAMESPACE/SERVICE')
+        if self.activity_reader and not self.kubernetes:
+            raise typer.BadParameter("--activity-reader requires --kubernetes")
+        if self.activity_reader and not _ACCOUNT.match(self.activity_reader):
+            raise typer.BadParameter(f'--activity-reader: "{self.activity_reader}" is not NAMESPACE/SERVICEACCOUNT')
         if (self.tls_cert is None) != (self.tls_key is None):
             raise typer.BadParameter("--tls-cert and --tls-key require each other")
 
@@ -168,7 +186,7 @@ def _run(given: Arguments) -> ExitCode:
         certificate = _certificate(given.tls_cert, given.tls_key)
     except (OSError, ValueError) as error:
         raise wrong_input(f"--tls-cert {given.tls_cert}: {error}") from error
-    openers = Openers(open_routes, open_authenticator, _peers(given.peers))
+    openers = Openers(open_routes, open_authenticator, _peers(given.peers), _activity_reader(given.activity_reader))
     listen = Listen(given.host, given.port, given.metrics_port, certificate)
     descriptors.raise_limit()
     log = logs.configure(given.log_format.value, given.log_level.value, service="chaski-ingest")
@@ -198,6 +216,13 @@ def _peers(service: str) -> Callable[[], PeerPods] | None:
     access = plain_access(kube_access())
     agent = f"chaski-ingest/{__version__}"
     return lambda: PeerPods(KubeApi(access, user_agent=agent), (namespace, name), SystemClock(), random.random)
+
+
+def _activity_reader(account: str) -> AuthorizeFactory | None:
+    if not account:
+        return None
+    namespace, _, name = account.partition("/")
+    return service_account_only(plain_access(kube_access()), Identity(namespace, name), AUDIENCE)
 
 
 def _certificate(certificate: Path | None, key: Path | None) -> ServerCertificate | None:

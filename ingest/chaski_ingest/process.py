@@ -2,19 +2,27 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from aiohttp.typedefs import Handler
+
 from chaski_aws.backend import open_backend
+from chaski_ingest.activity import PATH as ACTIVITY_PATH
+from chaski_ingest.activity import Activity
+from chaski_ingest.activity import handler as activity_handler
 from chaski_ingest.auth.authenticators import AuthenticatorFactory
 from chaski_ingest.auth.peers import PeerPods, alone
+from chaski_ingest.auth.service_account import AuthorizeFactory
 from chaski_ingest.http.app import Ingest, RouteDirectory
 from chaski_ingest.http.server import IngestServer, ServerCertificate
 from chaski_ingest.metrics import IngestMetrics
 from chaski_ingest.settings import IngestSettings
+from chaski_ingest.submission.queue_batching import ignore_sent
 from chaski_runtime.observability.logs import Logs
 from chaski_runtime.observability.metrics.registry import BackendMetrics, MetricsRegistry
 from chaski_runtime.observability.tracing import tracing_of
@@ -60,6 +68,7 @@ class Openers:
     routes: Callable[[], RouteSource]
     authenticator: AuthenticatorFactory
     peers: Callable[[], PeerPods] | None = None  # None: this process has the producers' whole rates
+    activity_reader: AuthorizeFactory | None = None  # who may ask which queues got messages; None: no account
 
 
 async def serve(openers: Openers, listen: Listen, logs: Logs) -> None:
@@ -86,21 +95,16 @@ async def serve(openers: Openers, listen: Listen, logs: Logs) -> None:
         pods = peers.count if peers is not None else alone
         authenticator = await stack.enter_async_context(openers.authenticator(clock, pods))
         tracing = await stack.enter_async_context(tracing_of("chaski-ingest"))
-        ingest_metrics = _ingest_metrics(metrics, routes)
-        ingest = Ingest(
-            routes,
-            backend,
-            ingest_metrics,
-            clock,
-            IngestSettings(),
-            RandomBytes(),
-            authenticator=authenticator,
-            tracing=tracing,
-        )
+        activity = Activity(secrets.token_hex(8), clock.monotonic)
+        more = await _activity_endpoint(activity, openers.activity_reader, clock, stack)
+        parts = (routes, backend, _ingest_metrics(metrics, routes), clock, IngestSettings(), RandomBytes())
+        on_sent = activity.note if more else ignore_sent
+        ingest = Ingest(*parts, authenticator=authenticator, tracing=tracing, on_sent=on_sent)
         server = IngestServer(ingest)
         ready = partial(_ready, server, routes, peers)
-        side = await health.start(listen.host, listen.metrics_port, metrics=metrics, live=_live, ready=ready)
+        side = await health.start(listen.host, listen.metrics_port, metrics=metrics, live=_live, ready=ready, more=more)
         stack.push_async_callback(side.close)
+        stack.push_async_callback(activity.end)  # after the drain
         certificate = listen.certificate
         port = await server.start(listen.host, listen.port, certificate.context if certificate else None)
         stack.push_async_callback(server.drain)
@@ -111,6 +115,14 @@ async def serve(openers: Openers, listen: Listen, logs: Logs) -> None:
         await stop.wait()
         _log.info("stopping: new requests are refused, requests in progress are completed")
     _log.info("stopped")
+
+
+async def _activity_endpoint(
+    activity: Activity, reader: AuthorizeFactory | None, clock: CorrectedClock, stack: AsyncExitStack
+) -> dict[str, Handler]:
+    if reader is None:
+        return {}
+    return {ACTIVITY_PATH: activity_handler(activity, await stack.enter_async_context(reader(clock)))}
 
 
 def _ingest_metrics(registry: MetricsRegistry, routes: RouteSource) -> IngestMetrics:

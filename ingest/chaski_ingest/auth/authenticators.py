@@ -115,7 +115,7 @@ class ProducerAuthenticator:
         self._limits = limits
 
     async def authenticate(self, headers: Mapping[str, str], route: Route) -> Authenticated | Denied:
-        credential = _credential(headers)
+        credential = bearer_credential(headers)
         if isinstance(credential, Denied):
             return credential
         found = _by_key(credential, route)
@@ -147,7 +147,8 @@ class ProducerAuthenticator:
         return Authenticated(name, bucket.debit, producer.subjects)
 
 
-def _credential(headers: Mapping[str, str]) -> str | Denied:
+def bearer_credential(headers: Mapping[str, str]) -> str | Denied:
+    """The credential of the Authorization header, or why there is none."""
     header = headers.get("Authorization")
     if header is None:
         return Denied(401, "missing credentials; send `Authorization: Bearer` and a token or an API key")

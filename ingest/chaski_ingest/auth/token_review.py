@@ -1,4 +1,4 @@
-"""Checks ServiceAccount tokens by the API server's TokenReview for the audience `chaski`.
+"""Checks ServiceAccount tokens by the API server's TokenReview, for the audience `chaski` by default.
 
 A token's own claims are read before the review, but only to refuse it: a token that has expired, or that is for another
 audience, needs no API server. Results are cached: valid tokens for a minute (and never beyond their expiry), invalid ones
@@ -69,15 +69,17 @@ class _Cached:
 class TokenReviewer:
     """Identifies ServiceAccounts by their tokens."""
 
-    def __init__(self, review: Review, clock: Clock) -> None:
+    def __init__(self, review: Review, clock: Clock, audience: str = AUDIENCE) -> None:
         """Starts with an empty cache.
 
         Args:
             review: creates one TokenReview and returns the response; raises KubeApiError.
             clock: time.
+            audience: for which tokens must be.
         """
         self._review = review
         self._clock = clock
+        self._audience = audience
         self._valid: OrderedDict[bytes, _Cached] = OrderedDict()
         self._invalid: OrderedDict[bytes, _Cached] = OrderedDict()
         self._in_progress: dict[bytes, asyncio.Task[Identity | Denied]] = {}
@@ -108,8 +110,8 @@ class TokenReviewer:
         return await asyncio.shield(task)
 
     def _denied_by_claims(self, claims: Mapping[str, Any]) -> Denied | None:
-        if AUDIENCE not in _audiences(claims):
-            return Denied(401, f'the token is not for audience "{AUDIENCE}"')
+        if self._audience not in _audiences(claims):
+            return _wrong_audience(self._audience)
         if _expiry(claims) + _CLOCK_SKEW_SECONDS < self._clock.now_ms() / 1000:
             return Denied(401, "the token has expired")
         return None
@@ -118,7 +120,7 @@ class TokenReviewer:
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [AUDIENCE]},
+            "spec": {"token": token, "audiences": [self._audience]},
         }
         try:
             async with limit.slot():
@@ -126,7 +128,7 @@ class TokenReviewer:
         except KubeApiError as error:
             _log.error("TokenReview failed; answering 503 to requests with a token: %s", error)
             return Denied(503, "tokens can't be checked at the moment; try again", _RETRY_AFTER_SECONDS)
-        identity = _identity_of(status)
+        identity = _identity_of(status, self._audience)
         if isinstance(identity, Denied):
             _store(self._invalid, digest, _Cached(identity, self._clock.monotonic() + _INVALID_SECONDS))
         else:
@@ -183,12 +185,16 @@ def _expiry(claims: Mapping[str, Any]) -> float:
     return float(expiry) if isinstance(expiry, int | float) else 0.0  # a token for an audience always has one
 
 
-def _identity_of(status: Mapping[str, Any]) -> Identity | Denied:
+def _wrong_audience(audience: str) -> Denied:
+    return Denied(401, f'the token is not for audience "{audience}"')
+
+
+def _identity_of(status: Mapping[str, Any], audience: str) -> Identity | Denied:
     if status.get("authenticated") is not True:
         _log.info("the API server refused a token: %s", str(status.get("error") or "no reason given")[:300])
         return _INVALID
-    if AUDIENCE not in (status.get("audiences") or ()):  # empty from an authenticator that does not support audiences
-        return Denied(401, f'the token is not for audience "{AUDIENCE}"')
+    if audience not in (status.get("audiences") or ()):  # empty from an authenticator that does not support audiences
+        return _wrong_audience(audience)
     username = str((status.get("user") or {}).get("username", ""))
     namespace, colon, name = username.removeprefix(_PREFIX).partition(":")
     if not username.startswith(_PREFIX) or not colon or not namespace or not name:

@@ -24,6 +24,7 @@ from chaski_ingest.problems import Problem
 from chaski_ingest.settings import IngestSettings
 from chaski_ingest.submission.batch_request import BatchRequest
 from chaski_ingest.submission.capacity import Capacity, Reservation
+from chaski_ingest.submission.queue_batching import OnSent, ignore_sent
 from chaski_ingest.submission.service import AcceptedMessage, SubmissionService
 from chaski_ingest.submission.submission import RequestContext
 from chaski_runtime.kube.route_cache import Unserved
@@ -75,6 +76,7 @@ class Ingest:
         *,
         authenticator: Authenticator,
         tracing: Tracing | None = None,
+        on_sent: OnSent = ignore_sent,
     ) -> None:
         """Assembles the service.
 
@@ -87,10 +89,11 @@ class Ingest:
             random: returns the given number of random bytes.
             authenticator: decides which producer may send.
             tracing: makes a span for each request; None: no spans.
+            on_sent: called after each call to a queue.
         """
         self.settings = settings
         self.draining = False  # every new request is answered with 503
-        self._service = SubmissionService(backend, metrics, settings, random, clock.monotonic)
+        self._service = SubmissionService(backend, metrics, settings, random, clock.monotonic, on_sent)
         self._routes = routes
         self._gate = RequestGate(authenticator, clock, settings)
         self._tracing = tracing

@@ -33,6 +33,11 @@ class NotSent:
 
 
 Result = Sent | NotSent
+OnSent = Callable[[str, bool], None]  # URL of a queue to which a call has ended, and whether it acknowledged messages
+
+
+def ignore_sent(url: str, stored: bool) -> None:
+    """An `OnSent` that does nothing."""
 
 
 @message_value
@@ -48,17 +53,25 @@ class _PendingSend:
 class Batcher:
     """Sends the messages of all requests of this process to their queues."""
 
-    def __init__(self, backend: Backend, settings: SendingSettings, on_call: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        settings: SendingSettings,
+        on_call: Callable[[int], None],
+        on_sent: OnSent = ignore_sent,
+    ) -> None:
         """Creates an empty buffer.
 
         Args:
             backend: where the queues are.
             settings: limits.
             on_call: receives the number of entries of each call.
+            on_sent: called after each call, also one that failed: the queue may have its messages.
         """
         self._backend = backend
         self._settings = settings
         self._on_call = on_call
+        self._on_sent = on_sent
         self._capacity = Capacity(settings.max_waiting_messages, settings.max_waiting_bytes)
         self._senders: dict[str, _QueueSender] = {}
 
@@ -106,18 +119,22 @@ class Batcher:
     def _sender(self, url: str) -> "_QueueSender":
         sender = self._senders.get(url)
         if sender is None:
-            sender = self._senders[url] = _QueueSender(self._backend.queue(url), self._settings, self._on_call)
+            queue = self._backend.queue(url)
+            sender = self._senders[url] = _QueueSender(queue, self._settings, self._on_call, self._on_sent)
         return sender
 
 
 class _QueueSender:
     """The waiting messages and the calls in flight of one queue."""
 
-    def __init__(self, queue: Queue, settings: SendingSettings, on_call: Callable[[int], None]) -> None:
+    def __init__(
+        self, queue: Queue, settings: SendingSettings, on_call: Callable[[int], None], on_sent: OnSent
+    ) -> None:
         self.queue = queue
         self.calls: set[asyncio.Task[None]] = set()
         self._settings = settings
         self._on_call = on_call
+        self._on_sent = on_sent
         self._waiting: deque[_PendingSend] = deque()
         self._entries = 0  # messages in `_waiting`
         self._flush_timer: asyncio.Handle | None = None
@@ -184,6 +201,7 @@ class _QueueSender:
         messages = [message for pending in batch for message in pending.messages]
         self._on_call(len(messages))
         results = await self._send(messages)
+        self._on_sent(self.queue.url, any(isinstance(each, Sent) for each in results))
         position = 0
         for pending in batch:
             end = position + len(pending.messages)

@@ -14,7 +14,7 @@ from chaski_ingest import problems
 from chaski_ingest.metrics import NO_ROUTE, IngestMetrics
 from chaski_ingest.problems import Problem
 from chaski_ingest.settings import IngestSettings
-from chaski_ingest.submission.queue_batching import Batcher, NotSent
+from chaski_ingest.submission.queue_batching import Batcher, NotSent, OnSent, ignore_sent
 from chaski_ingest.submission.submission import Origin, Rejection, RequestContext, Submission, validate
 from chaski_runtime.observability.metrics.subject_groups import SubjectGroups
 
@@ -53,6 +53,7 @@ class SubmissionService:
         settings: IngestSettings,
         random: Callable[[int], bytes],
         monotonic: Callable[[], float],
+        on_sent: OnSent = ignore_sent,
     ) -> None:
         """Creates the service and its send buffer.
 
@@ -62,8 +63,9 @@ class SubmissionService:
             settings: limits.
             random: returns the given number of random bytes.
             monotonic: seconds.
+            on_sent: called after each call to a queue.
         """
-        self.batcher = Batcher(backend, settings.sending, lambda entries: metrics.send_batch(entries=entries))
+        self.batcher = Batcher(backend, settings.sending, lambda entries: metrics.send_batch(entries=entries), on_sent)
         metrics.observe_buffer(self.batcher.buffer_reading)
         self._metrics = metrics
         self._settings = settings

@@ -1,5 +1,7 @@
 """`/healthz`, `/readyz` and `/metrics` on a port of their own."""
 
+from collections.abc import Mapping
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
@@ -11,7 +13,15 @@ _METRICS_TYPE = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 _STOP_SECONDS = 1.0  # for a scrape under way
 
 
-async def start(host: str, port: int, *, metrics: MetricsRegistry, live: Check, ready: Check) -> HttpServer:
+async def start(
+    host: str,
+    port: int,
+    *,
+    metrics: MetricsRegistry,
+    live: Check,
+    ready: Check,
+    more: Mapping[str, Handler] | None = None,
+) -> HttpServer:
     """Serves until closed.
 
     Args:
@@ -20,6 +30,7 @@ async def start(host: str, port: int, *, metrics: MetricsRegistry, live: Check, 
         metrics: for `/metrics`.
         live: for `/healthz`; a reason means that the process should be restarted.
         ready: for `/readyz`; a reason means that the process should get no traffic.
+        more: other paths, for GET.
 
     Raises:
         OSError: could not listen on the address.
@@ -28,6 +39,8 @@ async def start(host: str, port: int, *, metrics: MetricsRegistry, live: Check, 
     app.router.add_get("/healthz", probe_handler(live))
     app.router.add_get("/readyz", probe_handler(ready))
     app.router.add_get("/metrics", _metrics_handler(metrics))
+    for path, handler in (more or {}).items():
+        app.router.add_get(path, handler)
     return await http_server.start(app, host, port, stop_seconds=_STOP_SECONDS)
 
 
