@@ -90,6 +90,14 @@ class Arguments:
             metavar="N",
         ),
     ] = None
+    count_queues: Annotated[
+        bool,
+        typer.Option(
+            "--count-queues/--no-count-queues",
+            envvar="CHASKI_COUNT_QUEUES",
+            help="Count the messages of the queues for the metrics; not needed where the operator does.",
+        ),
+    ] = True
     allow_loopback: Annotated[
         bool,
         typer.Option(
@@ -139,7 +147,7 @@ def _sweep(given: Arguments) -> int:
 def _run(
     given: Arguments, stages: tuple[Stage, ...], *, queue: str | None = None, expire_only: bool = False
 ) -> ExitCode:
-    overrides = WorkerOverrides(given.visibility_seconds, given.log_content_chars)
+    overrides = WorkerOverrides(given.visibility_seconds, given.log_content_chars, given.count_queues)
     options = WorkerOptions(
         stages=stages,
         route=given.route,

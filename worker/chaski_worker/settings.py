@@ -90,6 +90,10 @@ class WorkerSettings:
     #: Seconds between two readings of the queues' counts.
     observe_interval_seconds: float = 10.0
 
+    #: Whether they are read all the time. Beside an operator, which reads them for all Pods together, only while a host is
+    #: held: a backlog limit ends breaker holds.
+    count_queues: bool = True
+
     #: Characters of a message's content in the log line of each attempt; 0: none, because contents are private to the
     #: target.
     log_content_characters: int = 0
@@ -104,6 +108,7 @@ SQS_SETTINGS = WorkerSettings(
     delete_linger_seconds=0.06,
     handover_linger_seconds=0.02,
     drained_over_seconds=120.0,
+    observe_interval_seconds=30.0,
 )
 
 
@@ -130,6 +135,7 @@ class WorkerOverrides:
 
     visibility_seconds: int | None = None
     log_content_characters: int | None = None
+    count_queues: bool | None = None
 
 
 NO_OVERRIDES = WorkerOverrides()
@@ -141,4 +147,6 @@ def with_overrides(settings: WorkerSettings, overrides: WorkerOverrides) -> Work
         settings = replace(settings, visibility_seconds=overrides.visibility_seconds)
     if overrides.log_content_characters is not None:
         settings = replace(settings, log_content_characters=overrides.log_content_characters)
+    if overrides.count_queues is not None:
+        settings = replace(settings, count_queues=overrides.count_queues)
     return settings

@@ -1,7 +1,8 @@
 """The queues that a worker polls, grouped by consumer, and their gauges."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from chaski_core.errors import BackendError
@@ -53,30 +54,45 @@ def gauge_urls(resolved: ResolvedRoute) -> dict[str, list[str]]:
     return named
 
 
+def polled_urls(resolved: ResolvedRoute, stages: Collection[Stage], only: str | None = None) -> frozenset[str]:
+    """URLs of the queues that a worker of these stages polls. `only`: one queue's name."""
+    groups = [each for groups in first_attempt_groups(resolved, only) for each in groups if Stage.FIRST in stages]
+    if Stage.RETRY in stages and (retries := retry_group(resolved)) is not None:
+        groups.append(retries)
+    return frozenset(url for each in groups for url in each.urls)
+
+
 class QueueObserver:
-    """Reads the queues' message counts periodically, for the queue gauges of one route.
+    """Reads the message counts of the queues that a worker polls, periodically, for their gauges and their backlog limit.
 
     Args:
         resolved: the route.
+        polled: URLs of these queues.
         backend: gives the counts.
         clock: for ages.
         metrics: shows the gauges.
         held: the lanes that the worker holds.
         waiting: SentTimestamp of the oldest message of queues that was received and stays in its queue, epoch
             milliseconds; None: unknown.
+        needs_counts: whether the counts are needed now. Where the operator reads them, they are only while a host is held.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it reads, and when
         self,
         resolved: ResolvedRoute,
+        polled: AbstractSet[str],
         backend: Backend,
         clock: Clock,
         metrics: WorkerMetrics,
+        *,
         held: Callable[[], Iterable[Lane]],
         waiting: Callable[[Iterable[str]], int | None],
+        needs_counts: Callable[[], bool] = lambda: True,
     ) -> None:
         self._route = resolved.route
-        self._urls = gauge_urls(resolved)
+        named = {name: [url for url in urls if url in polled] for name, urls in gauge_urls(resolved).items()}
+        self._urls = {name: urls for name, urls in named.items() if urls}
+        self._needs_counts = needs_counts
         self._backend = backend
         self._clock = clock
         self._held = held
@@ -88,10 +104,11 @@ class QueueObserver:
     async def run(self, interval_seconds: float) -> None:
         """Reads until cancelled."""
         while True:
-            self._readings = tuple([await self._read(name, urls) for name, urls in self._urls.items()])
+            read = self._read if self._needs_counts() else self._read_age
+            self._readings = tuple([await read(name, urls) for name, urls in self._urls.items()])
             await asyncio.sleep(interval_seconds)
 
-    async def _read(self, name: str, urls: Iterable[str]) -> QueueReading:
+    async def _read(self, name: str, urls: Sequence[str]) -> QueueReading:
         parts = []
         try:
             for url in urls:
@@ -102,15 +119,21 @@ class QueueObserver:
         counts = QueueCounts.of(parts)
         return QueueReading(self._route.namespace, self._route.name, name, counts, self._age(counts, set(urls)))
 
+    async def _read_age(self, name: str, urls: Sequence[str]) -> QueueReading:
+        """A reading without the counts."""
+        self.overflowing.difference_update(urls)  # which matters only while a host is held
+        return QueueReading(self._route.namespace, self._route.name, name, None, self._age(None, set(urls)))
+
     def _note_overflow(self, url: str, messages: int) -> None:
         if messages >= BACKLOG_LIMIT:
             self.overflowing.add(url)
         elif messages < _BELOW_LIMIT:
             self.overflowing.discard(url)
 
-    def _age(self, counts: QueueCounts, urls: set[str]) -> float | None:
+    def _age(self, counts: QueueCounts | None, urls: set[str]) -> float | None:
         known = [lane.oldest_sent_at for lane in self._held() if lane.key[0] in urls]
-        sent = [at for at in (*known, counts.oldest_sent_at, self._waiting(urls)) if at is not None]
+        oldest = None if counts is None else counts.oldest_sent_at
+        sent = [at for at in (*known, oldest, self._waiting(urls)) if at is not None]
         if sent:
             return max(0.0, (self._clock.now_ms() - min(sent)) / 1000)
-        return None if counts.total else 0.0
+        return None if counts is None or counts.total else 0.0

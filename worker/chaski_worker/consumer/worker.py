@@ -12,7 +12,7 @@ from chaski_runtime.observability.logs import Logs
 from chaski_runtime.process import descriptors
 from chaski_worker.consumer.consumer import WINDOW_SECONDS, Consumer, OldestReceived
 from chaski_worker.consumer.factory import ConsumerFactory
-from chaski_worker.consumer.queue_groups import QueueObserver, first_attempt_groups, retry_group
+from chaski_worker.consumer.queue_groups import QueueObserver, first_attempt_groups, polled_urls, retry_group
 from chaski_worker.delivery.attempt import Handler
 from chaski_worker.delivery.triage import Stage
 from chaski_worker.guard.guard import Guard
@@ -64,10 +64,10 @@ class Worker:
         reporter = Reporter(
             resolved.route, metrics, logs, backend.journal, clock, content_characters=settings.log_content_characters
         )
-        self._observer = QueueObserver(resolved, backend, clock, metrics, self._held, self._oldest_waiting)
         self._end_lane_observation = metrics.observe_lanes(self._lane_readings)
         self._shortages = Shortages(resolved.route, metrics, clock)
         self._holds = Holds(resolved.route, metrics, clock, step_seconds=settings.hold_step_seconds)
+        self._observer = self._observe_queues(metrics)
         self._controls = _controls(resolved.route.key, backend, clock, settings)
         self._factory = ConsumerFactory(
             resolved=resolved,
@@ -85,6 +85,18 @@ class Worker:
             settings=settings,
             stopping=self._stopping,
             random=random,
+        )
+
+    def _observe_queues(self, metrics: WorkerMetrics) -> QueueObserver:
+        return QueueObserver(
+            self._resolved,
+            polled_urls(self._resolved, self._stages, self._only_queue),
+            self._backend,
+            self._clock,
+            metrics,
+            held=self._held,
+            waiting=self._oldest_waiting,
+            needs_counts=lambda: self._settings.count_queues or bool(self._holds.held),
         )
 
     async def run(self) -> None:
