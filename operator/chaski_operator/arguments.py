@@ -1,8 +1,10 @@
 """The command line and environment of the operator, and the settings that result. `docs/operator.md` has the same table."""
 
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +13,7 @@ from chaski_aws.provision.desired import KEY_ARN, tag_fault
 from chaski_operator.environment import worker_environment
 from chaski_operator.pod_defaults import pod_defaults
 from chaski_operator.settings import (
+    IngestService,
     LeaseSettings,
     OperatorSettings,
     PodSettings,
@@ -39,6 +42,8 @@ def _variable(flags: str) -> str:
 
 _MOST_ID = 2_147_483_647  # of users and groups in Kubernetes
 _id: dict[str, Any] = {"metavar": "N|none"}
+_SERVICE = re.compile("[a-z0-9-]{1,63}/[a-z0-9-]{1,63}")
+TOKEN_FILE = Path("/var/run/secrets/chaski/ingest/token")
 _seconds: dict[str, Any] = {"min": 0, "max": 31_536_000, "metavar": "SECONDS"}
 
 
@@ -86,11 +91,7 @@ class Arguments:
     worker_ndots: Annotated[
         int,
         _option(
-            "--worker-ndots",
-            "Dots from which on workers and replays look a name up as it is before the cluster's search domains.",
-            min=1,
-            max=15,
-            metavar="N",
+            "--worker-ndots", "Dots from which on workers look a name up as it is first.", min=1, max=15, metavar="N"
         ),
     ] = 1
     worker_pod: Annotated[
@@ -184,9 +185,7 @@ class Arguments:
         float,
         _option("--drained-seconds", "For which a draining queue must stay empty before it is deleted.", **_seconds),
     ] = 60.0
-    fence_seconds: Annotated[
-        float, _option("--fence-seconds", "Until a queue policy takes effect everywhere.", **_seconds)
-    ] = 60.0
+    fence_seconds: Annotated[float, _option("--fence-seconds", "Until a queue policy takes effect.", **_seconds)] = 60.0
     scaling_seconds: Annotated[
         float,
         _option("--scaling-seconds", "Between two checks of a route's queues and Pods by the autoscaler.", **_seconds),
@@ -199,6 +198,17 @@ class Arguments:
             **_seconds | {"max": 3600},
         ),
     ] = 300.0
+    idle_seconds: Annotated[
+        float,
+        _option(
+            "--idle-seconds", "Between two readings of the queues of a route without Pods and messages.", **_seconds
+        ),
+    ] = 900.0
+    ingest: Annotated[
+        str,
+        _option("--ingest", "Service whose Pods are asked what they put on queues.", metavar="NS/SERVICE"),
+    ] = ""
+    ingest_token: Annotated[Path, _option("--ingest-token", "The token for them.", metavar="FILE")] = TOKEN_FILE
     aws_threads: Annotated[int, _option("--aws-threads", "Concurrent calls to AWS.", min=1, metavar="N")] = 16
     lease_namespace: Annotated[
         str, _option("--lease-namespace", "Namespace of the Lease.", metavar="NS", show_default="the Pod's")
@@ -227,6 +237,8 @@ class Arguments:
         _optional_id("--worker-run-as-user", self.worker_run_as_user, least=1)  # runAsNonRoot
         _optional_id("--worker-run-as-group", self.worker_run_as_group)
         _optional_id("--worker-fs-group", self.worker_fs_group)
+        if self.ingest and not _SERVICE.fullmatch(self.ingest):
+            raise typer.BadParameter(f'--ingest: "{self.ingest}" is not NAMESPACE/SERVICE')
         if self.kms_key_arn and not KEY_ARN.fullmatch(self.kms_key_arn):
             raise typer.BadParameter(f'--kms-key-arn: "{self.kms_key_arn}" is not the ARN of a KMS key')
         for name, value in self.aws_tag:
@@ -277,6 +289,7 @@ def settings_of(
         remove_additions=given.remove_additions,
         producers_required=given.producers_required,
         policies=given.policies,
+        ingest=IngestService(given.ingest, given.ingest_token) if given.ingest else None,
         tools=tools if given.tools_image else None,
         kms_key=given.kms_key_arn or None,
         aws_tags=dict(given.aws_tag),
@@ -303,6 +316,7 @@ def _intervals(given: Arguments) -> ReconcileIntervals:
         drained_seconds=given.drained_seconds,
         fence_seconds=given.fence_seconds,
         scaling_seconds=given.scaling_seconds,
+        idle_seconds=given.idle_seconds,
         down_window_seconds=given.scale_down_window_seconds,
         aws_threads=given.aws_threads,
     )

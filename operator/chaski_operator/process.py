@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from chaski_aws.provision.clients import Aws, BotoAws
 from chaski_aws.provision.desired import ProvisionSettings
 from chaski_core.ports import Clock
 from chaski_operator.autoscaling.cluster_view import ClusterView
-from chaski_operator.autoscaling.loop import run_autoscaler
+from chaski_operator.autoscaling.loop import AutoscalerParts, run_autoscaler
+from chaski_operator.aws_calls import MeteredAws, PacedAws
 from chaski_operator.installation import Installation, InstallationUnknownError, installation_of
 from chaski_operator.kube.cache import ObjectCache, key_of, route_of
 from chaski_operator.kube.informers import Informer, ListingSlots
@@ -19,9 +21,10 @@ from chaski_operator.kube.lease import Lease, LeaseLostError
 from chaski_operator.kube.workqueue import Key, WorkQueue
 from chaski_operator.manifests.kinds import POD, REPLAY, ROUTE, Kind, Object
 from chaski_operator.metrics import OperatorMetrics
+from chaski_operator.pods.ingest_activity import IngestActivity, Report
 from chaski_operator.policies.watch import ClusterPolicies
 from chaski_operator.replay.reconciler import ReplayReconciler
-from chaski_operator.route.aws_resources import AwsResources, MeteredAws
+from chaski_operator.route.aws_resources import AwsResources
 from chaski_operator.route.loader import RouteLoader
 from chaski_operator.route.reconciler import Reconciler
 from chaski_operator.settings import OperatorSettings
@@ -67,7 +70,8 @@ async def serve(settings: OperatorSettings, access: KubeAccess, address: ListenA
         )
         metrics.observe_api_server(api.reachability.unreachable_seconds)
         lease = Lease(api.variant(timeout_seconds=settings.lease.call_seconds), settings.lease, clock)
-        aws = MeteredAws(BotoAws(clock=clock, admit=lease.check), metrics.aws_request)
+        boto = BotoAws(clock=clock, admit=lease.check)
+        aws = MeteredAws(PacedAws(boto, time.monotonic, time.sleep), metrics.aws_request)
         tracing = await stack.enter_async_context(tracing_of("chaski-operator"))
         operator = Operator(
             settings,
@@ -119,7 +123,8 @@ class Operator:
         """
         self._settings, intervals = settings, settings.intervals
         self._api, self._lease, self._clock, self._metrics = api, lease, clock, metrics
-        self._aws = AwsResources(aws, intervals=intervals, clock=clock)
+        self._idle: set[Key] = set()  # routes without Pods and messages, which the autoscaler keeps
+        self._aws = AwsResources(aws, intervals=intervals, clock=clock, idle=self._idle)
         self._cache, self._loader = ObjectCache(), RouteLoader()
         self._installation = Installation(api, self._cache, clock, settings.lease.identity)
         self._policies = ClusterPolicies(
@@ -261,7 +266,13 @@ class Operator:
     async def _scale(self) -> None:
         identity = self._settings.lease.identity
         view = ClusterView(self._api, self._cache, self._installation, self._reconcile_fully, identity=identity)
-        await run_autoscaler(view, self._loader, self._settings.intervals, self._metrics, self._clock)
+        follow_ingest = None if self._settings.ingest is None else self._follow_ingest
+        parts = (view, self._loader, self._settings.intervals, self._metrics, self._clock, self._idle, follow_ingest)
+        await run_autoscaler(AutoscalerParts(*parts))
+
+    def _follow_ingest(self, on_report: Callable[[Report], None]) -> IngestActivity:
+        assert self._settings.ingest is not None  # noqa: S101 - checked by the caller
+        return IngestActivity(self._api, self._settings.ingest, self._clock, random.random, on_report)
 
     def _on_change(self, kind: Kind, document: Object) -> None:
         if not self._is_leading:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 #: Of a worker's container, unless the route or `--worker-pod` has others. Without requests the Pods would be the first ones to be
@@ -50,6 +51,10 @@ class PodTemplate:
 
     #: Creates a NetworkPolicy for the Pods of each route.
     network_policy: bool = False
+
+    #: The peers that it lets read metrics and progress, in the form of `from` of a NetworkPolicy, the operator among them; none:
+    #: every Pod.
+    metrics_from: tuple[Mapping[str, Any], ...] = ()
 
     #: Users, DNS and CA bundle.
     common: PodSettings = PodSettings()
@@ -110,6 +115,10 @@ class ReconcileIntervals:
     #: Seconds between two checks of a route's queues and Pods by the autoscaler.
     scaling_seconds: float = 10.0
 
+    #: Seconds between two readings of the counts of an idle route: one without Pods and messages, while every Pod of ingest
+    #: reports what it puts on queues. Its queues and its table are checked for drift every fourth time.
+    idle_seconds: float = 900.0
+
     #: Seconds between two checks of a running replay; the counts in its status are at most this old.
     replay_seconds: float = 3.0
 
@@ -120,6 +129,16 @@ class ReconcileIntervals:
     #: one broken endpoint does not block the others.
     routes_at_once: int = 32
     aws_threads: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class IngestService:
+    """The Pods of ingest, behind the Service of their metrics."""
+
+    service: str  # namespace/name
+
+    #: A token of the operator's ServiceAccount for the audience `chaski-activity`; the kubelet renews it.
+    token_file: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +186,9 @@ class OperatorSettings:
     producers_required: bool = True
     #: Restricts routes by the ChaskiPolicies of the cluster, which needs rights on them and on Namespaces cluster-wide.
     policies: bool = True
+
+    #: The Pods of ingest, which are asked what they put on queues; None: queues are counted all the time.
+    ingest: IngestService | None = None
 
     #: Pods of replays; None: ChaskiReplays stay pending, with the reason in their status.
     tools: ToolPods | None = None

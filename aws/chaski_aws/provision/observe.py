@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from chaski_aws import names
@@ -42,9 +43,10 @@ def observe(aws: Aws, route: Route, settings: ProvisionSettings, previous: Resol
         ProvisionError: a read failed. Unknown is not absent.
     """
     known = [url.rpartition("/")[2] for url in _urls(previous)]
-    listed = {*list_queue_names(aws, route, settings.owner, known), *known}
+    urls = list_queues(aws, route, settings.owner, known)  # never those of `previous`, which came from a document
+    listed = {*urls, *known}
     table = _find_table(aws, route, settings.owner, previous)
-    found = observe_queues(aws, listed)
+    found = observe_queues(aws, listed, urls)
     wanted = desired(route, _own(found, table, route, settings), settings).queues
     missing = [each for each in wanted if each.name not in found]  # ListQueues may lag
     found |= observe_queues(aws, {name for each in missing for name in (each.name, each.earlier_name)} - listed)
@@ -96,14 +98,15 @@ def observe_owners(aws: Aws, route: Route, owner: str) -> frozenset[str]:
     Raises:
         ProvisionError: a read failed.
     """
-    tags = [queue.tags for queue in observe_queues(aws, list_queue_names(aws, route, owner)).values()]
+    listed = list_queues(aws, route, owner)
+    tags = [queue.tags for queue in observe_queues(aws, listed, listed).values()]
     tables = (observe_table(aws, name) for name in (names.table_name(route, owner), earlier.table_name(route)))
     tags += [table.tags for table in tables if table is not None and table.tags]
     return frozenset(found for each in tags if (found := owner_of(each, route)) is not None)
 
 
-def list_queue_names(aws: Aws, route: Route, owner: str, known: Iterable[str] = ()) -> set[str]:
-    """Names of all queues that may be the route's: those with one of its prefixes.
+def list_queues(aws: Aws, route: Route, owner: str, known: Iterable[str] = ()) -> dict[str, str]:
+    """URLs, by name, of all queues that may be the route's: those with one of its prefixes.
 
     Args:
         aws: makes the calls.
@@ -113,7 +116,7 @@ def list_queue_names(aws: Aws, route: Route, owner: str, known: Iterable[str] = 
     """
     prefixes = {earlier.queue_name_prefix(route), names.queue_name_prefix(route, owner)}
     prefixes |= {prefix for name in known if (prefix := names.prefix_of(name, route)) is not None}
-    return {name for prefix in sorted(prefixes) for name in _list_queues(aws, prefix)}
+    return _by_name(url for prefix in sorted(prefixes) for url in _list_queues(aws, prefix))
 
 
 def _list_queues(aws: Aws, prefix: str) -> list[str]:
@@ -121,26 +124,33 @@ def _list_queues(aws: Aws, prefix: str) -> list[str]:
     found: list[str] = []
     while True:
         response = aws.call("sqs", "ListQueues", request)
-        found.extend(url.rpartition("/")[2] for url in response.get("QueueUrls", ()))
+        found.extend(response.get("QueueUrls", ()))
         if not response.get("NextToken"):
             return found
         request = {**request, "NextToken": response["NextToken"]}
 
 
-def observe_queues(aws: Aws, wanted: Iterable[str]) -> dict[str, ObservedQueue]:
-    """Those of the named queues that exist, read concurrently."""
+def _by_name(urls: Iterable[str]) -> dict[str, str]:
+    return {url.rpartition("/")[2]: url for url in urls}
+
+
+def observe_queues(
+    aws: Aws, wanted: Iterable[str], urls: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, ObservedQueue]:
+    """Those of the named queues that exist, read concurrently. `urls`: by name, as far as known, which saves calls."""
     ordered = sorted(wanted)
     if not ordered:
         return {}
     with ThreadPoolExecutor(min(_CONCURRENCY, len(ordered)), "observe") as threads:
-        found = list(threads.map(lambda name: observe_queue(aws, name), ordered))
+        found = list(threads.map(lambda name: observe_queue(aws, name, urls.get(name)), ordered))
     return {queue.name: queue for queue in found if queue is not None}
 
 
-def observe_queue(aws: Aws, name: str) -> ObservedQueue | None:
-    """One queue with its attributes and tags; None where it does not exist."""
+def observe_queue(aws: Aws, name: str, url: str | None = None) -> ObservedQueue | None:
+    """One queue with its attributes and tags; None where it does not exist. `url`: None is read, by another call."""
     try:
-        url = str(aws.call("sqs", "GetQueueUrl", {"QueueName": name})["QueueUrl"])
+        if url is None:
+            url = str(aws.call("sqs", "GetQueueUrl", {"QueueName": name})["QueueUrl"])
         response = aws.call("sqs", "GetQueueAttributes", {"QueueUrl": url, "AttributeNames": ["All"]})
         tags = aws.call("sqs", "ListQueueTags", {"QueueUrl": url}).get("Tags", {})
     except ProvisionError as error:

@@ -44,6 +44,10 @@
 {{- end }}
 - --scale-down-window-seconds={{ .Values.operator.scaleDownWindowSeconds }}
 - --unreachable-seconds={{ .Values.operator.unreachableSeconds }}
+- --idle-seconds={{ .Values.operator.idleSeconds }}
+{{- if .Values.ingest.enabled }}
+- --ingest={{ .Release.Namespace }}/{{ include "chaski.fullname" . }}-ingest-metrics
+{{- end }}
 {{- if .Values.operator.removeAdditions }}
 - --remove-additions
 {{- end }}
@@ -65,6 +69,7 @@
 {{- end }}
 - --auth={{ .Values.ingest.auth }}
 - --peers={{ .Release.Namespace }}/{{ include "chaski.fullname" . }}-ingest
+- --activity-reader={{ .Release.Namespace }}/{{ include "chaski.serviceAccountName" (list $ "operator") }}
 {{- if .Values.ingest.tls.secretName }}
 - --tls-cert=/tls/tls.crt
 - --tls-key=/tls/tls.key

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from chaski_core.ports import Clock
 from chaski_operator.autoscaling.cluster_view import ClusterView
 from chaski_operator.autoscaling.policy import DEFAULT_LIMITS, ScalingLimits
+from chaski_operator.kube.workqueue import Key
 from chaski_operator.metrics import OperatorMetrics
 from chaski_operator.pods.worker_metrics import Pods
 from chaski_operator.route.loader import RouteLoader
@@ -23,6 +24,9 @@ class ScalerIntervals:
 
     #: The error-consumer's queues are read in every n-th check only: their delays are longer.
     retries_every: int = 3
+
+    #: Seconds between two readings of the counts of an idle route.
+    idle_seconds: float = 900.0
 
     #: Seconds until a check is cancelled, and routes checked concurrently.
     timeout_seconds: float = 30.0
@@ -51,4 +55,6 @@ class ScalerDependencies:
     scrape_pods: Callable[[Sequence[str]], Awaitable[Pods]]  # URLs -> combined figures
     metrics: OperatorMetrics
     clock: Clock
+    idle: set[Key] = field(default_factory=set)  # routes that need no calls to SQS; kept by the scalers
+    reported: Callable[[], bool] = lambda: False  # every Pod of ingest reports what it puts on queues
     intervals: ScalerIntervals = field(default_factory=ScalerIntervals)

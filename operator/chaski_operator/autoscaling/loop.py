@@ -1,13 +1,14 @@
-"""The autoscaler: checks the queues and Pods of each route every few seconds.
+"""The autoscaler: checks the Pods of each route every few seconds, and its queues as often as they can have changed.
 
-A check has a timeout, so a route whose queues hang or refuse delays no other. One GetQueueAttributes for each queue returns
+What ingest reports starts a Pod at once. A check has a timeout, so a route whose queues hang or refuse delays no other. One GetQueueAttributes for each queue returns
 counts and settings; if the settings have changed since the last check, the route is reconciled at once.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from random import random as system_random
 
 from chaski_aws.backend import open_backend
@@ -20,6 +21,7 @@ from chaski_operator.kube.lease import LeaseLostError
 from chaski_operator.kube.workqueue import Key, WorkQueue
 from chaski_operator.manifests.kinds import Document
 from chaski_operator.metrics import OperatorMetrics
+from chaski_operator.pods.ingest_activity import IngestActivity, Report
 from chaski_operator.pods.metrics_client import Scraper
 from chaski_operator.route.loader import RouteLoader
 from chaski_operator.settings import ReconcileIntervals
@@ -56,7 +58,14 @@ class ScalerLoop:
                     self._queue.enqueue(key)  # which forgets it
                 await asyncio.sleep(intervals.roster_seconds)
         finally:
+            self._deps.idle.clear()  # what is put on queues from now on is not noted
             await self._queue.stop()
+
+    def note(self, report: Report) -> None:
+        """Notes what ingest has put on queues."""
+        for key, scaler in self._scalers.items():
+            if scaler.note(report):
+                self._queue.enqueue(key)
 
     async def _check(self, key: Key) -> float | None:
         """Checks a route; returns the seconds until the next check, None if it was deleted or is another installation's.
@@ -66,6 +75,7 @@ class ScalerLoop:
         document = self._deps.cluster.route(key)
         if document is None:
             self._scalers.pop(key, None)
+            self._deps.idle.discard(key)
             self._deps.metrics.forget_route(*key)
             return None
         scaler = self._scalers.get(key)
@@ -115,16 +125,29 @@ class ScalerLoop:
             for row, counts in scaler.counts.items():
                 by_queue.setdefault(_queue_of(row), []).append(counts)
             for queue, parts in by_queue.items():
-                yield QueueReading(namespace, route, queue, QueueCounts.of(parts), None)
+                counts = QueueCounts.of(parts)
+                yield QueueReading(namespace, route, queue, counts, None if counts.total else 0.0)
 
 
 def _queue_of(row: str) -> str:
     return row.partition(".")[0]  # older generations count under the queue's name
 
 
-async def run_autoscaler(
-    cluster: ClusterView, loader: RouteLoader, intervals: ReconcileIntervals, metrics: OperatorMetrics, clock: Clock
-) -> None:
+@dataclass(frozen=True, slots=True)
+class AutoscalerParts:
+    """What the autoscaler shares with the other parts of the operator."""
+
+    cluster: ClusterView
+    loader: RouteLoader  # the reconciler's
+    intervals: ReconcileIntervals
+    metrics: OperatorMetrics
+    clock: Clock
+    idle: set[Key]  # kept up to date: the routes that have neither Pods nor messages, and get none unnoticed
+    #: Makes what asks the Pods of ingest, with the function for its reports; None: they are not asked.
+    follow_ingest: Callable[[Callable[[Report], None]], IngestActivity] | None
+
+
+async def run_autoscaler(parts: AutoscalerParts) -> None:
     """Scales all routes until cancelled, with their queues on SQS and their Pods at their addresses.
 
     Raises:
@@ -132,10 +155,10 @@ async def run_autoscaler(
     """
 
     def count(action: str, result: str) -> None:
-        metrics.aws_request("sqs", action, result)
+        parts.metrics.aws_request("sqs", action, result)
 
     async with AsyncExitStack() as stack:
-        backend = await open_backend(None, clock, on_sqs_request=count)
+        backend = await open_backend(None, parts.clock, on_sqs_request=count)
         stack.push_async_callback(backend.close)
         await backend.measure_clock()
         scraper = Scraper()
@@ -144,15 +167,32 @@ async def run_autoscaler(
         async def read_queue(url: str) -> Mapping[str, str]:
             return await backend.queue(url).attributes()
 
-        dependencies = ScalerDependencies(
-            cluster=cluster,
-            loader=loader,
-            read_queue=read_queue,
-            scrape_pods=scraper.scrape,
-            metrics=metrics,
-            clock=clock,
-            intervals=ScalerIntervals(
-                check_seconds=intervals.scaling_seconds, scaling=with_window(intervals.down_window_seconds)
-            ),
-        )
-        await ScalerLoop(dependencies, system_random).run()
+        await _run(parts, read_queue, scraper)
+
+
+async def _run(
+    parts: AutoscalerParts, read_queue: Callable[[str], Awaitable[Mapping[str, str]]], scraper: Scraper
+) -> None:
+    activity: IngestActivity | None = None
+    intervals = ScalerIntervals(
+        check_seconds=parts.intervals.scaling_seconds,
+        idle_seconds=parts.intervals.idle_seconds,
+        scaling=with_window(parts.intervals.down_window_seconds),
+    )
+    dependencies = ScalerDependencies(
+        cluster=parts.cluster,
+        loader=parts.loader,
+        read_queue=read_queue,
+        scrape_pods=scraper.scrape,
+        metrics=parts.metrics,
+        clock=parts.clock,
+        idle=parts.idle,
+        reported=lambda: activity is not None and activity.complete(),
+        intervals=intervals,
+    )
+    loop = ScalerLoop(dependencies, system_random)
+    async with asyncio.TaskGroup() as group:
+        if parts.follow_ingest is not None:
+            activity = parts.follow_ingest(loop.note)
+            group.create_task(activity.run())
+        group.create_task(loop.run())

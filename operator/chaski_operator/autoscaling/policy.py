@@ -60,6 +60,10 @@ class ScalingLimits:
     #: Consecutive checks that must fail before a queue without Pods gets one.
     failed_checks: int = 3
 
+    #: Seconds for which a queue on which ingest has put a message counts as not empty until a Pod reports: counts may be a
+    #: minute old (API_GetQueueAttributes), and a Pod takes some time to start.
+    accepted_seconds: float = 120.0
+
     #: Upper bound of messages per second and Pod, however fast its targets are: SQS needs a call for each ten.
     max_per_second: float = 500.0
 
@@ -94,6 +98,7 @@ class Observation:
     counts: QueueCounts | None  # `delayed`: only messages that are due soon; None: unknown
     pods: Pods | None = None  # None: not asked, as there are none or `counts` failed
     unknown: UnknownReason | None = None  # why `counts` is None
+    accepted: bool = False  # ingest has put messages on the queue since the last check
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,7 @@ class ScalerState:
     lowered_at: float | None = None
     attempts: int | None = None
     attempt_seconds: float | None = None
+    accepted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,9 @@ def decide(
         now: monotonic seconds.
         limits: how fast the number may change.
     """
+    if seen.accepted:
+        state = replace(state, accepted_at=now)
+    seen = _with_accepted(seen, state, now, limits)
     if seen.counts is None:
         return _when_unknown(spec, seen, state, now, limits)
     counts = replace(seen.counts, in_flight=0) if _holds_none(spec, seen) else seen.counts
@@ -155,6 +164,14 @@ def decide(
     state = _with_step(state, seen.replicas, target, now)
     changed = None if target == seen.replicas else target
     return Decision(changed, size.wanted, state, size.limit, size.max_useful, size.unknown)
+
+
+def _with_accepted(seen: Observation, state: ScalerState, now: float, limits: ScalingLimits) -> Observation:
+    """The observation with the message that ingest has put on the queue, where the counts do not show it yet."""
+    recent = state.accepted_at is not None and now - state.accepted_at < limits.accepted_seconds
+    if not recent or (seen.counts is not None and seen.counts.total) or (seen.pods is not None and seen.pods.reporting):
+        return seen
+    return replace(seen, counts=QueueCounts(1, 0, 0), unknown=None)
 
 
 def _when_unknown(

@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from chaski_aws.sqs.queue import counts_of
-from chaski_core.errors import BackendError, BackendRejectedError, InvalidRouteError
+from chaski_core.errors import InvalidRouteError
 from chaski_core.ports import QueueCounts
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_core.route.resolved_document import read_resolved_values
@@ -17,13 +16,13 @@ from chaski_operator.autoscaling.dependencies import ScalerDependencies
 from chaski_operator.autoscaling.held_targets import held_condition, held_events, held_targets, target_rows
 from chaski_operator.autoscaling.policy import (
     Decision,
-    Mode,
     Observation,
     ScalerState,
     ScalingSpec,
     UnknownReason,
     decide,
 )
+from chaski_operator.autoscaling.reads import QueueReader, QueueResult, ReadIntervals, RouteReads
 from chaski_operator.autoscaling.status import (
     TargetResult,
     conditions_differ,
@@ -31,13 +30,13 @@ from chaski_operator.autoscaling.status import (
     events_for,
     figures,
     figures_differ,
+    replica_values,
 )
 from chaski_operator.autoscaling.targets import (
     RETRIES,
     ScaleTarget,
     due_soon,
     scaling_spec,
-    settings_of,
     targets_of,
 )
 from chaski_operator.expiry.ages import RouteAges
@@ -47,14 +46,13 @@ from chaski_operator.kube.status import rfc3339, status_conditions
 from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import Document
 from chaski_operator.manifests.worker_pod import WorkerDeployment, sweeper_of, worker_deployments
+from chaski_operator.pods.ingest_activity import Report
 from chaski_operator.pods.worker_metrics import Pods
 from chaski_operator.policies.hold import POLICIES_UNKNOWN, POLICY_DENIED, held_route, verdict_of
 from chaski_operator.route.policy import is_paused
 from chaski_runtime.kube.client import KubeApiError
 
 _log = logging.getLogger(__name__)
-
-QueueResult = QueueCounts | UnknownReason
 
 
 class RouteScaler:
@@ -63,15 +61,16 @@ class RouteScaler:
     def __init__(self, key: Key, dependencies: ScalerDependencies) -> None:
         self.key = key
         self._deps = dependencies
-        self._checks = 0
+        self._reads = RouteReads()
+        self._accepted: set[str] = set()  # Deployments whose queues ingest has put messages on since their last check
         self._loaded: tuple[Any, ...] = ()  # generation and `status.resolved` of the targets
         self._targets: list[ScaleTarget] = []
         self._spec = ScalingSpec()
+        self._rows: dict[str, str] = {}  # Deployments by row of `status.queues`
         self._suspended: frozenset[str] = frozenset()  # allow rules
         self._states: dict[str, ScalerState] = {}  # by Deployment
-        self._queue_settings: dict[str, tuple[tuple[str, str], ...]] = {}  # by URL, as last seen
+        self._queues = QueueReader(dependencies.read_queue, lambda: dependencies.cluster.reconcile(key))
         self._written_at: float | None = None  # monotonic: when the figures were last written
-        self._created: dict[str, int] = {}  # by URL: creation of the queue, epoch milliseconds
         self._sweeper: WorkerDeployment | None = None
         self.ages = RouteAges(dependencies.clock)
         self.results: dict[str, TargetResult] = {}  # by Deployment, the last decision
@@ -85,16 +84,42 @@ class RouteScaler:
         deployments = self._deployments()
         if deployments is None:
             return False
-        with_retries = self._checks % self._deps.intervals.retries_every == 0
-        due = [each for each in self._targets if each.queue != RETRIES or with_retries]
-        self._checks += 1
-        queues = await self._read_queues({source.url for target in due for source in target.sources})
-        if self._sweeper is not None:
-            self.ages.sweeper = await self._scrape(self._sweeper.name, self._sweeper.labels)
+        woken = await self._wake(deployments)
+        pods = await self._scrape_all()
+        now = self._deps.clock.monotonic()
+        due = [each for each in self._due(pods, now) if each.deployment not in woken]
+        urls = {url for target in due for url in target.urls}
+        queues = await self._queues.read(urls, at_once=self._deps.intervals.queues_at_once)
         status = document.get("status") or {}
-        await asyncio.gather(*(self._scale(each, deployments[each.deployment], queues, status) for each in due))
+        await asyncio.gather(
+            *(self._scale(each, deployments[each.deployment], queues, status, pods[each.deployment]) for each in due)
+        )
+        self._note_idle(deployments, now)
         await self._report(document)
         return True
+
+    def note(self, report: Report) -> bool:
+        """Notes what ingest has reported; True if a check is due at once, because a Pod must be started."""
+        stored = {each.deployment for each in self._targets if not report.accepted.isdisjoint(each.urls)}
+        if report.lost or stored or any(not report.uncertain.isdisjoint(each.urls) for each in self._targets):
+            self._deps.idle.discard(self.key)
+            self._reads.stir(self._deps.clock.monotonic())
+        self._accepted |= stored
+        known = self.results
+        return any(name not in known or not known[name].replicas for name in stored)
+
+    async def _wake(self, deployments: Mapping[str, Document]) -> set[str]:
+        """Starts a Pod for each queue without one on which ingest has put messages; returns their Deployments.
+
+        Without a reading of the counts, which may be a minute old.
+        """
+        waiting = [each for each in self._targets if each.deployment in self._accepted]
+        woken = [each for each in waiting if not _replicas(deployments[each.deployment])]
+        for each in woken:
+            self._accepted.discard(each.deployment)
+            seen = Observation(0, QueueCounts(1, 0, 0), accepted=True)
+            await self._decide(each, seen, None)
+        return {each.deployment for each in woken}
 
     def _load(self, document: Document) -> bool:
         """Loads the targets; False if the route is invalid or its queues do not exist yet."""
@@ -105,6 +130,7 @@ class RouteScaler:
         if source == self._loaded:
             return bool(self._targets)
         self._loaded, self._targets = source, []
+        self._reads.reset()
         resolved = held_route(document) if verdict == POLICY_DENIED else self._resolved(document)
         if resolved is None:
             return False
@@ -112,7 +138,7 @@ class RouteScaler:
         self._suspended = resolved.route.suspended_targets
         self._targets = targets_of(resolved, worker_deployments(resolved))
         self._sweeper = sweeper_of(resolved)
-        rows = {source.row: target.deployment for target in self._targets for source in target.sources}
+        rows = self._rows = {source.row: target.deployment for target in self._targets for source in target.sources}
         self.ages.set_rows(rows)
         names = {each.deployment for each in self._targets}
         for known in (self._states, self.results, self.ready):
@@ -129,8 +155,6 @@ class RouteScaler:
         except InvalidRouteError:
             return None
 
-    # ---- observe
-
     def _deployments(self) -> dict[str, Document] | None:
         """The Deployments by name; None if one is missing: the reconciler creates it, and it starts at 1."""
         cluster, namespace = self._deps.cluster, self.key[0]
@@ -138,36 +162,44 @@ class RouteScaler:
         known = {name: each for name, each in found.items() if each is not None}
         return known if len(known) == len(found) else None
 
-    async def _read_queues(self, urls: Iterable[str]) -> dict[str, QueueResult]:
-        slots = asyncio.Semaphore(self._deps.intervals.queues_at_once)
+    def _due(self, pods: Mapping[str, Pods | None], now: float) -> list[ScaleTarget]:
+        """The targets whose counts are read in this check."""
+        intervals, reported, due = self._read_intervals(), self._deps.reported(), []
+        for each in self._targets:
+            figures_of, retries = pods[each.deployment], each.queue == RETRIES
+            if self._reads.is_due(each.deployment, intervals, figures_of, now, retries=retries, reported=reported):
+                self._reads.was_read(each.deployment, figures_of, now)
+                due.append(each)
+        return due
 
-        async def read(url: str) -> tuple[str, QueueResult]:
-            async with slots:
-                return url, await self._read_queue(url)
+    def _read_intervals(self) -> ReadIntervals:
+        intervals = self._deps.intervals
+        retries = sum(len(each.sources) for each in self._targets if each.queue == RETRIES)
+        first = sum(len(each.sources) for each in self._targets) - retries
+        to_zero = self._spec.scale_to_zero_after_seconds
+        return ReadIntervals(
+            intervals.check_seconds, intervals.retries_every, intervals.idle_seconds, to_zero, first, retries
+        )
 
-        return dict(await asyncio.gather(*(read(url) for url in urls)))
+    def _note_idle(self, deployments: Mapping[str, Document], now: float) -> None:
+        """Notes whether the route has Pods or messages; an idle one needs few calls to AWS."""
+        totals = {row: counts.total if (counts := self.counts.get(row)) else None for row in self._rows}
+        self._reads.observe(
+            [*map(_replicas, deployments.values()), *(each.replicas for each in self.results.values())],
+            totals.values(),
+            now,
+        )
+        if self._reads.is_idle(now) and self._deps.reported():
+            self._deps.idle.add(self.key)
+        else:
+            self._deps.idle.discard(self.key)
 
-    async def _read_queue(self, url: str) -> QueueResult:
-        try:
-            attributes = await self._deps.read_queue(url)
-            counts = counts_of(attributes)
-        except BackendRejectedError as error:
-            if "Denied" in error.code:
-                return UnknownReason.DENIED
-            self._reconcile_if_changed(url, ((error.code, ""),))  # it was deleted, for example
-            return UnknownReason.UNAVAILABLE
-        except (BackendError, ValueError):
-            return UnknownReason.UNAVAILABLE
-        self._reconcile_if_changed(url, settings_of(attributes))
-        created = attributes.get("CreatedTimestamp", "")
-        self._created[url] = int(created) * 1000 if created.isdecimal() else 0
-        return counts
-
-    def _reconcile_if_changed(self, url: str, settings: tuple[tuple[str, str], ...]) -> None:
-        """Schedules a reconciliation if a queue's settings differ from those of the last check."""
-        if self._queue_settings.setdefault(url, settings) != settings:
-            self._queue_settings[url] = settings
-            self._deps.cluster.reconcile(self.key)
+    async def _scrape_all(self) -> dict[str, Pods | None]:
+        """The figures of all Pods, by Deployment; those of the sweeper as well."""
+        if self._sweeper is not None:
+            self.ages.sweeper = await self._scrape(self._sweeper.name, self._sweeper.labels)
+        found = await asyncio.gather(*(self._scrape(each.deployment, each.labels) for each in self._targets))
+        return {each.deployment: pods for each, pods in zip(self._targets, found, strict=True)}
 
     async def _scrape(self, deployment: str, labels: Mapping[str, str]) -> Pods | None:
         """The figures of a Deployment's ready Pods; None if it has none."""
@@ -185,29 +217,42 @@ class RouteScaler:
             if all(url in known for url in urls):
                 self.counts[row] = QueueCounts.of([known[url] for url in urls])
 
-    # ---- decide and scale
-
     async def _scale(
-        self, target: ScaleTarget, deployment: Document, queues: Mapping[str, QueueResult], status: Document
+        self,
+        target: ScaleTarget,
+        deployment: Document,
+        queues: Mapping[str, QueueResult],
+        status: Document,
+        pods: Pods | None,
     ) -> None:
         known = {url: each for url, each in queues.items() if isinstance(each, QueueCounts)}
         unknown = [each for source in target.sources if isinstance(each := queues[source.url], UnknownReason)]
         self._keep_counts(target, known)
-        replicas = int(deployment["spec"].get("replicas", 1))
-        pods = await self._scrape(target.deployment, target.labels)
+        replicas = _replicas(deployment)
+        accepted = target.deployment in self._accepted
+        self._accepted.discard(target.deployment)
         totals = {row: each.total for row, each in self.counts.items()}
         self.ages.observe(
-            target.deployment, target.urls_by_row(), totals=totals, pods=pods, status=status, created=self._created
+            target.deployment,
+            target.urls_by_row(),
+            totals=totals,
+            pods=pods,
+            status=status,
+            created=self._queues.created,
         )
         if unknown:
             seen = Observation(replicas, None, unknown=min(unknown, key=list(UnknownReason).index))
         else:
             seen = Observation(replicas, due_soon(target, known, self._spec), pods)
+        await self._decide(target, replace(seen, accepted=accepted), pods)
+
+    async def _decide(self, target: ScaleTarget, seen: Observation, pods: Pods | None) -> None:
+        """Decides about a target, applies the decision, and keeps it for the report."""
         now = self._deps.clock.monotonic()
         state = self._states.get(target.deployment) or ScalerState(now)
         decision = decide(self._spec, seen, state, now, self._deps.intervals.scaling)
         self._states[target.deployment] = decision.state
-        after = await self._set_replicas(target, replicas, decision)
+        after = await self._set_replicas(target, seen.replicas, decision)
         shortages: frozenset[tuple[str, str]] = pods.shortages if pods else frozenset()
         holds: frozenset[tuple[str, str]] = pods.holds if pods else frozenset()
         if pods is not None and not pods.reporting and (before := self.results.get(target.deployment)) is not None:
@@ -232,13 +277,9 @@ class RouteScaler:
             return replicas
         direction = "from_zero" if not replicas else "to_zero" if not wanted else "up" if wanted > replicas else "down"
         self._deps.metrics.scaled(namespace=namespace, route=route, queue=target.queue, direction=direction)
-        cause = decision.unknown or decision.wanted
-        _log.info(
-            "%s/%s: scaled %s from %d to %d Pods, wanted %s", *self.key, target.deployment, replicas, wanted, cause
-        )
+        change = (target.deployment, replicas, wanted, decision.unknown or decision.wanted)
+        _log.info("%s/%s: scaled %s from %d to %d Pods, wanted %s", *self.key, *change)
         return wanted
-
-    # ---- report
 
     async def _report(self, document: Document) -> None:
         """Writes conditions at once and figures once a minute; posts events; has the sweeper started or stopped."""
@@ -279,11 +320,8 @@ class RouteScaler:
 
     def replicas(self) -> dict[tuple[str, ...], int]:
         """Values of the gauge, by namespace, route, queue and state."""
-        values: dict[tuple[str, ...], int] = {}
-        for deployment, each in self.results.items():
-            labels = (*self.key, each.queue)
-            if each.decision.wanted is not None and self._spec.mode is not Mode.DISABLED:
-                values[*labels, "wanted"] = each.decision.wanted
-            values[*labels, "set"] = each.replicas
-            values[*labels, "ready"] = self.ready.get(deployment, 0)
-        return values
+        return replica_values(self.key, self._spec, self.results, self.ready)
+
+
+def _replicas(deployment: Document) -> int:
+    return int(deployment["spec"].get("replicas", 1))

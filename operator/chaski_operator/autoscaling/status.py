@@ -98,6 +98,20 @@ def _shortage(results: Sequence[TargetResult]) -> Condition:
     return condition_true(SHORTAGE, name, f"{'; '.join(messages)}. Messages wait without using up retries")
 
 
+def replica_values(
+    key: tuple[str, str], spec: ScalingSpec, results: Mapping[str, TargetResult], ready: Mapping[str, int]
+) -> dict[tuple[str, ...], int]:
+    """Values of chaski_replicas of a route, by namespace, route, queue and state. `ready`: Pods by Deployment."""
+    values: dict[tuple[str, ...], int] = {}
+    for deployment, each in results.items():
+        labels = (*key, each.queue)
+        if each.decision.wanted is not None and spec.mode is not Mode.DISABLED:
+            values[*labels, "wanted"] = each.decision.wanted
+        values[*labels, "set"] = each.replicas
+        values[*labels, "ready"] = ready.get(deployment, 0)
+    return values
+
+
 def events_for(known: Iterable[Mapping[str, Any]], conditions: Iterable[Condition]) -> list[Event]:
     """Events on transitions: the queue depth becomes unknown or known again, scaling becomes limited, a warning is due."""
     before = {each["type"]: (each["status"], each["reason"]) for each in known}

@@ -32,6 +32,11 @@ class ScaleTarget:
     labels: Mapping[str, str]
     sources: tuple[Source, ...]
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """URLs of its SQS queues."""
+        return tuple(source.url for source in self.sources)
+
     def urls_by_row(self) -> dict[str, list[str]]:
         """URLs of its SQS queues by row of `status.queues`."""
         urls: dict[str, list[str]] = {}

@@ -197,6 +197,8 @@ _SPREAD = [
     {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway"}
     for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
 ]
+# A variable, not a flag, which workers of an earlier release would refuse.
+_COUNTED_BY_OPERATOR = {"CHASKI_COUNT_QUEUES": "false"}
 
 
 def _container(
@@ -215,7 +217,7 @@ def _container(
         "image": pods.image,
         "imagePullPolicy": pods.pull_policy,
         "command": [*command, "--metrics-port", str(METRICS_PORT)],
-        "env": environment(pods.environment, pods.common, *_OWN_ADDRESSES),
+        "env": environment(_COUNTED_BY_OPERATOR | dict(pods.environment), pods.common, *_OWN_ADDRESSES),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "securityContext": dict(RESTRICTED_CONTAINER),
         "startupProbe": _probe("/readyz", period=2, failures=30),

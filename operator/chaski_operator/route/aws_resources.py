@@ -7,6 +7,7 @@ generation they belong to is read from their tags.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -23,11 +24,13 @@ from chaski_core.ports import Clock
 from chaski_core.route.model import Route
 from chaski_core.route.resolved import Generation, ResolvedRoute
 from chaski_operator.kube.status import rfc3339
+from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.names import RECONCILE_AT
 from chaski_operator.settings import ReconcileIntervals
 
 _T = TypeVar("_T")
 _MAX_CHECKS = 100  # kept for each draining queue
+_IDLE_READINGS = 4  # of the counts of an idle route, which also show its queues' attributes, between two of everything
 _FRESH = 0.8  # of the interval of reconciliations, whose jitter is a tenth
 
 
@@ -149,8 +152,12 @@ class _Plan:
 class AwsResources:
     """Queues and tables of all routes."""
 
-    def __init__(self, aws: Aws, *, intervals: ReconcileIntervals, clock: Clock) -> None:
+    def __init__(
+        self, aws: Aws, *, intervals: ReconcileIntervals, clock: Clock, idle: AbstractSet[Key] = frozenset()
+    ) -> None:
+        """Makes no call yet. `idle`: the routes that have neither Pods nor messages now; they are read less often."""
         self._aws = aws
+        self._idle = idle
         #: Whose queues and tables they are; to be set before the first call.
         self.settings: ProvisionSettings | None = None
         self._threads = ThreadPoolExecutor(intervals.aws_threads, thread_name_prefix="aws")
@@ -236,7 +243,13 @@ class AwsResources:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _is_recent(self, known: _Known) -> bool:
-        interval = self._intervals.busy_seconds if known.result.draining else self._intervals.resync_seconds
+        intervals, route = self._intervals, known.result.wanted.route
+        if known.result.draining:
+            interval = intervals.busy_seconds
+        elif (route.namespace, route.name) in self._idle:
+            interval = max(intervals.resync_seconds, _IDLE_READINGS * intervals.idle_seconds)
+        else:
+            interval = intervals.resync_seconds
         return self._clock.monotonic() - known.at < interval * _FRESH
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
@@ -288,23 +301,6 @@ class AwsResources:
         observed = observe(self._aws, route, settings)
         apply(self._aws, plan_drop(route, settings, observed), RetryOptions(on_done=done.append))
         return tuple(done)
-
-
-class MeteredAws:
-    """An `Aws` that counts the calls of another one. Threads may share it: a count is one addition."""
-
-    def __init__(self, aws: Aws, count: Callable[[str, str, str], None]) -> None:
-        self._aws = aws
-        self._count = count  # service, operation, result
-
-    def call(self, service: str, operation: str, request: Mapping[str, Any], /) -> Mapping[str, Any]:
-        try:
-            response = self._aws.call(service, operation, request)
-        except ProvisionError as error:
-            self._count(service, operation, error.code)
-            raise
-        self._count(service, operation, "ok")
-        return response
 
 
 def _remembered_route(route: Route, status: Mapping[str, Any]) -> ResolvedRoute | None:

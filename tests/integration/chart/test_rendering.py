@@ -654,6 +654,31 @@ def test_the_operators_liveness_limit_is_its_flag(values: dict[str, Any], second
     assert f"--unreachable-seconds={seconds}" in spec["template"]["spec"]["containers"][0]["args"]
 
 
+def test_the_operator_may_ask_ingest_what_it_put_on_queues() -> None:
+    """By a token that is good for nothing else; ports, NetworkPolicies and rights fit each other; nothing of it without ingest."""
+    objects = render({"networkPolicy": {"enabled": True, "metricsFrom": _PROXY}, "operator": {"idleSeconds": 120}})
+    by_name = {each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "Deployment")}
+    pods = {name: spec["template"]["spec"] for name, spec in by_name.items()}
+    arguments = {name: pod["containers"][0]["args"] for name, pod in pods.items()}
+    assert "--activity-reader=chaski-system/chaski-operator" in arguments["chaski-ingest"]
+    assert {"--idle-seconds=120", "--ingest=chaski-system/chaski-ingest-metrics"} <= set(arguments["chaski-operator"])
+    (token,) = [each for each in pods["chaski-operator"]["volumes"] if each["name"] == "ingest-token"]
+    projected = {"audience": "chaski-activity", "expirationSeconds": 3600, "path": "token"}
+    assert token["projected"] == {"sources": [{"serviceAccountToken": projected}]}
+    policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "NetworkPolicy")}
+    labels = {name: by_name[name]["selector"] for name in ("chaski-operator", "chaski-ingest")}
+    metrics = policies["chaski-ingest"]["ingress"][0]
+    assert (metrics["ports"][0]["port"], metrics["from"][-1]) == (9090, {"podSelector": labels["chaski-operator"]})
+    assert policies["chaski-operator"]["ingress"][0]["from"] == _PROXY
+    assert {"podSelector": labels["chaski-ingest"]} in policies["chaski-operator"]["egress"][-1]["to"]
+    (binding,) = [
+        each for each in of_kind(objects, "RoleBinding") if each["metadata"]["name"] == "chaski-operator-ingest"
+    ]
+    (role,) = [each for each in of_kind(objects, "Role") if each["metadata"]["name"] == binding["roleRef"]["name"]]
+    assert {name for rule in role["rules"] for name in rule["resources"]} == {"endpointslices"}
+    assert "ingest" not in json.dumps(of_kind(render({"ingest": {"enabled": False}}), "Deployment"))
+
+
 def test_a_digest_takes_precedence_over_a_tag() -> None:
     """So the image is exactly the reviewed one."""
     image = {"repository": "registry.example/chaski/ingest", "tag": "1.2.3", "digest": "sha256:" + "a" * 64}

@@ -163,3 +163,36 @@ async def test_calls_that_outlive_their_task_are_waited_for(provisioned: Provisi
     assert not await provisioned.resources.ended(0.1)
     go_on.set()
     assert await provisioned.resources.ended(60)
+
+
+class ManualClock(SystemClock):
+    """Time passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+async def test_an_idle_route_is_read_about_once_an_hour(moto: str) -> None:
+    """32 calls an hour are left beside the counts of seven queues every 15 minutes; a route that wakes up is read as usual."""
+    made, clock, idle = ProvisionedRoute(moto), ManualClock(), set[tuple[str, str]]()
+    made.resources = AwsResources(made.aws, intervals=ReconcileIntervals(), clock=clock, idle=idle)
+    made.resources.settings = ProvisionSettings("test")
+    made.document["spec"].pop("retry", None)  # the defaults: six rungs
+    await made.ensure()
+    idle.add((made.route.namespace, made.route.name))
+
+    async def calls_in(hours: int) -> int:
+        before = len(made.aws.reads)
+        for _ in range(hours * 12):
+            clock.seconds += 300
+            await made.ensure()
+        return len(made.aws.reads) - before
+
+    assert len((await made.ensure()).observed.queues) in (0, 7)
+    assert await calls_in(24) / 24 <= 32
+    idle.clear()
+    assert await calls_in(1) >= 12 * 15
+    made.resources.close()

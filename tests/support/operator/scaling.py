@@ -20,6 +20,7 @@ from chaski_operator.kube.workqueue import Key
 from chaski_operator.manifests.kinds import Document
 from chaski_operator.manifests.worker_pod import worker_deployments
 from chaski_operator.metrics import OperatorMetrics
+from chaski_operator.pods.ingest_activity import Report
 from chaski_operator.pods.worker_metrics import Pods
 from chaski_operator.route.loader import RouteLoader
 from chaski_runtime.kube.client import KubeRefusedError, KubeUnavailableError
@@ -175,6 +176,9 @@ class ScalingHarness:
         self.cluster = FakeCluster()
         self.queues = FakeQueues()
         self.metrics = OperatorMetrics()
+        self.reported = False  # whether every Pod of ingest reports what it puts on queues
+        self.idle: set[Key] = set()
+        self.note: Callable[[Report], None] = lambda _: None  # a report of ingest, while the autoscaler runs
 
     @asynccontextmanager
     async def running(self, intervals: ScalerIntervals | None = None) -> AsyncIterator[None]:
@@ -188,8 +192,12 @@ class ScalingHarness:
             metrics=self.metrics,
             clock=LoopClock(),
             intervals=intervals or ScalerIntervals(),
+            idle=self.idle,
+            reported=lambda: self.reported,
         )
-        task = asyncio.create_task(ScalerLoop(dependencies, lambda: 0.5).run())
+        loop = ScalerLoop(dependencies, lambda: 0.5)
+        self.note = loop.note
+        task = asyncio.create_task(loop.run())
         try:
             yield
         finally:

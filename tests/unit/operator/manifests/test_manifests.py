@@ -320,8 +320,8 @@ def test_workers_know_their_own_addresses() -> None:
     (container,) = objects_of("Deployment", WorkerPodTemplate("image:1", environment={"A": "b"}))[0]["spec"][
         "template"
     ]["spec"]["containers"]
-    assert [each["name"] for each in container["env"]] == ["A", "POD_IP", "POD_IPS"]
-    assert container["env"][1]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+    assert [each["name"] for each in container["env"]] == ["A", "CHASKI_COUNT_QUEUES", "POD_IP", "POD_IPS"]
+    assert container["env"][2]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
 
 
 @pytest.mark.promise(6)
@@ -332,6 +332,7 @@ def test_no_variable_occurs_twice_and_none_replaces_the_own_addresses() -> None:
         (container,) = each["spec"]["template"]["spec"]["containers"]
         assert [(entry["name"], entry.get("value")) for entry in container["env"]] == [
             ("A", "b"),
+            ("CHASKI_COUNT_QUEUES", "false"),
             ("POD_IP", None),
             ("POD_IPS", None),
         ]
@@ -339,7 +340,7 @@ def test_no_variable_occurs_twice_and_none_replaces_the_own_addresses() -> None:
 
 def test_a_configured_value_reaches_the_container_as_it_is() -> None:
     """A password of a proxy may contain `$$` or `$(NAME)`, which the kubelet would expand."""
-    given = {"A": "b", "HTTP_PROXY": "http://user:pa$$w$(A)rd$@proxy.example"}
+    given = {"A": "b", "CHASKI_COUNT_QUEUES": "true", "HTTP_PROXY": "http://user:pa$$w$(A)rd$@proxy.example"}
     (container,) = objects_of("Deployment", WorkerPodTemplate("image:1", environment=given))[0]["spec"]["template"][
         "spec"
     ]["containers"]
