@@ -13,8 +13,7 @@ from chaski_core.ports import AttemptEntry
 from chaski_embedded.storage import attempts, dead_letters, schema
 from chaski_embedded.storage.ledger import Ledger, read_ledger
 from chaski_embedded.storage.lineage import Lineage
-from chaski_embedded.storage.search import message_ids
-from chaski_embedded.storage.traces import State, Trace, find_traces, read_traces
+from chaski_embedded.storage.traces import State, Trace, find_traces, message_ids, read_traces
 
 __all__ = ["Reader", "State", "Trace", "open_reader"]
 
