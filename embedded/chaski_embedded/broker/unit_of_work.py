@@ -4,21 +4,23 @@ An action raises a `ChaskiError` only before it has changed anything; after any 
 unit of work and reads a new one from the file.
 """
 
+import bisect
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-
 from chaski_core.errors import BackendRejectedError
 from chaski_core.message.subject import is_accepted, replayed_message
+
 from chaski_embedded.fifo.deduplication import WINDOW_MS
 from chaski_embedded.fifo.model import InFlight, Settings
 from chaski_embedded.fifo.queue import FifoQueue
 from chaski_embedded.fifo.queue_attributes import DEFAULTS, blocks_sends
 from chaski_embedded.fifo.queue_time import QueueTime
 from chaski_embedded.fifo.sequence import first_sequence_at, message_id, next_sequence
+from chaski_embedded.storage.statements import for_keys, insert_rows, update_rows
 
 
 @dataclass(eq=False, slots=True)
@@ -191,24 +193,26 @@ class UnitOfWork:
 
     def _flush(self, connection: sqlite3.Connection) -> None:
         if self._sent:
-            connection.executemany(
-                "INSERT INTO messages (sequence, queue, group_id, dedup_id, sent_at) VALUES (?, ?, ?, ?, ?)",
+            sent = list(self._sent.items())
+            insert_rows(
+                connection,
+                "INSERT INTO messages (sequence, queue, group_id, dedup_id, sent_at)",
                 [
                     (sequence, queue, message.group_id, message.dedup_id, message.sent_at)
-                    for sequence, (queue, message) in self._sent.items()
+                    for sequence, (queue, message) in sent
                 ],
             )
-            connection.executemany(
-                "INSERT INTO bodies (sequence, body, attributes) VALUES (?, ?, ?)",
-                [(sequence, message.body, message.attributes) for sequence, (_, message) in self._sent.items()],
+            insert_rows(
+                connection,
+                "INSERT INTO bodies (sequence, body, attributes)",
+                [(sequence, message.body, message.attributes) for sequence, (_, message) in sent],
             )
             replays = [
                 (sequence, source)
-                for sequence, (_, message) in self._sent.items()
+                for sequence, (_, message) in sent
                 if (source := replayed_message(message.dedup_id)) is not None
             ]
-            if replays:
-                connection.executemany("INSERT INTO replays VALUES (?, ?)", replays)
+            insert_rows(connection, "INSERT INTO replays (sequence, source)", replays)
             self._sent = {}
         for queue in self.touched.values():
             if queue is not None:
@@ -216,21 +220,25 @@ class UnitOfWork:
 
     def _flush_index(self, connection: sqlite3.Connection, fifo: FifoQueue) -> None:
         if fifo.changed:
-            connection.executemany(
-                "UPDATE messages SET receives = ?, first_at = ?, since = ?, until = ? WHERE sequence = ?",
-                _record_rows(fifo),
+            update_rows(
+                connection,
+                "UPDATE messages SET receives = column2, first_at = column3, since = column4, until = column5 "
+                "FROM ({}) WHERE sequence = column1",
+                [
+                    (sequence, record.receives, record.first_at, record.since, record.until)
+                    for sequence in fifo.changed
+                    if (record := fifo.record(sequence)) is not None
+                ],
             )
+            fifo.changed.clear()
         if fifo.deleted:
             young = first_sequence_at(self.now - WINDOW_MS)
-            connection.executemany("DELETE FROM bodies WHERE sequence = ?", [(each,) for each in fifo.deleted])
-            connection.executemany(
-                "UPDATE messages SET gone = 1 WHERE sequence = ?", [(each,) for each in fifo.deleted if each >= young]
-            )
-            connection.executemany(
-                "DELETE FROM messages WHERE sequence = ?", [(each,) for each in fifo.deleted if each < young]
-            )
-        fifo.changed.clear()
-        fifo.deleted.clear()
+            deleted = sorted(fifo.deleted)
+            oldest_young = bisect.bisect_left(deleted, young)
+            for_keys(connection, "DELETE FROM bodies WHERE sequence IN {}", deleted)
+            for_keys(connection, "UPDATE messages SET gone = 1 WHERE sequence IN {}", deleted[oldest_young:])
+            for_keys(connection, "DELETE FROM messages WHERE sequence IN {}", deleted[:oldest_young])
+            fifo.deleted.clear()
 
     def _load(self) -> None:
         rows = self._connection.execute(
@@ -259,10 +267,3 @@ class UnitOfWork:
                 fifo.remember(sequence, group, dedup)
             if not gone:
                 fifo.restore(sequence, group, InFlight(group, *record) if record[0] else None)
-
-
-def _record_rows(fifo: FifoQueue) -> Iterable[tuple[int, int, int, int, int]]:
-    for sequence in fifo.changed:
-        record = fifo.record(sequence)
-        if record is not None:
-            yield record.receives, record.first_at, record.since, record.until, sequence

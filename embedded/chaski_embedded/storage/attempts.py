@@ -10,6 +10,7 @@ from chaski_core import json_codec
 from chaski_core.ports import RETENTION_SECONDS, AttemptEntry, AttemptRecord, HiddenHead
 from chaski_core.retry.control import ControlAction, ControlRecord
 from chaski_core.retry.ladder import LadderState, note_values, notes_of
+from chaski_embedded.storage.statements import insert_rows
 
 _RECORD_RETENTION_MS = (RETENTION_SECONDS + 86_400) * 1000  # a day longer than the message exists
 _NEVER = 2**63 - 1
@@ -102,10 +103,7 @@ def remove_control(connection: sqlite3.Connection, record: ControlRecord) -> Non
 
 def append_entries(connection: sqlite3.Connection, entries: Sequence[AttemptEntry]) -> None:
     """Adds attempts to the journal."""
-    connection.executemany(
-        f"INSERT INTO journal ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
-        [_values(entry) for entry in entries],
-    )
+    insert_rows(connection, f"INSERT INTO journal ({_COLUMNS})", [_values(entry) for entry in entries])
 
 
 def read_entries(connection: sqlite3.Connection, message_id: str) -> list[AttemptEntry]:
