@@ -11,6 +11,7 @@ from chaski_core.errors import BackendRejectedError
 FILE_NAME = "chaski.db"
 _BUSY_MS = 5_000  # a checkpoint of a reader or an earlier owner may lock the file for a moment
 _CHECKPOINT_PAGES = 4_000  # 16 MiB of log: fewer and longer checkpoints than SQLite's 4 MiB
+_CACHE_KIB = 16_384  # indexes of the journal are written at random places: with 2 MiB, SQLite's own, a row takes a sixth more CPU
 _LOG_BYTES = 67_108_864  # size to which a larger log is truncated
 
 # One script for each version; `user_version` counts those applied. A released script is never changed: add another.
@@ -225,6 +226,7 @@ def connect(file: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     except sqlite3.Error:
         connection.close()
         raise
