@@ -7,7 +7,6 @@ import orjson
 from chaski_core.errors import BackendRejectedError
 from chaski_embedded.broker.unit_of_work import HostedQueue, UnitOfWork
 from chaski_embedded.fifo import queue_attributes
-from chaski_embedded.fifo.queue import FifoQueue
 
 RECREATE_AFTER_MS = 60_000  # API_CreateQueue, QueueDeletedRecently
 PURGE_EVERY_MS = 60_000  # API_PurgeQueue
@@ -49,7 +48,9 @@ def insert(
         (name, _text(settings), _text(tags), per_group, keeps_messages, work.wall, work.wall),
     )
     number = cursor.lastrowid or 0
-    queue = HostedQueue(number, name, settings, dict(tags), per_group, work.wall, work.wall, 0, keeps_messages)
+    queue = HostedQueue(
+        number, name, settings, dict(tags), per_group, work.wall, work.wall, 0, keeps_messages, work.groups_of
+    )
     work.queues[name] = queue
     return work.queue(name)
 
@@ -112,7 +113,7 @@ def purge(work: UnitOfWork, name: str) -> None:
     _drop_messages(work, queue)
     work.sql().execute("UPDATE queues SET purged_at = ? WHERE id = ?", (work.wall, queue.id))
     queue.purged_at = work.wall
-    queue.fifo = FifoQueue(queue.rules())
+    queue.forget_messages()
 
 
 def set_tags(work: UnitOfWork, name: str, tags: Mapping[str, str], removed: Sequence[str] = ()) -> None:

@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+
 from chaski_core.errors import BackendRejectedError
 from chaski_core.message.subject import is_accepted, replayed_message
-
 from chaski_embedded.fifo.deduplication import WINDOW_MS
 from chaski_embedded.fifo.model import InFlight, Settings
 from chaski_embedded.fifo.queue import FifoQueue
 from chaski_embedded.fifo.queue_attributes import DEFAULTS, blocks_sends
 from chaski_embedded.fifo.queue_time import QueueTime
 from chaski_embedded.fifo.sequence import first_sequence_at, message_id, next_sequence
-from chaski_embedded.storage.statements import for_keys, insert_rows, update_rows
+from chaski_embedded.fifo.state import GroupsOf
+from chaski_embedded.storage.statements import for_keys, insert_rows, read_by_keys, update_rows
 
 
 @dataclass(eq=False, slots=True)
@@ -36,13 +37,18 @@ class HostedQueue:
     modified_at: int
     purged_at: int
     keeps_messages: bool  # a route's queue: a message stays until it is deleted, despite MessageRetentionPeriod
+    groups_of: GroupsOf = field(repr=False)  # of stored messages
     fifo: FifoQueue = field(init=False, repr=False)
     max_message_bytes: int = field(init=False)
     sends_blocked: bool = field(init=False)  # its policy denies SendMessage
 
     def __post_init__(self) -> None:
-        self.fifo = FifoQueue(self.rules())
+        self.forget_messages()
         self.read_settings()
+
+    def forget_messages(self) -> None:
+        """Makes the index empty."""
+        self.fifo = FifoQueue(self.rules(), self.groups_of)
 
     def rules(self) -> Settings:
         """The settings of the FIFO rules."""
@@ -104,11 +110,13 @@ class UnitOfWork:
     def send(self, queue: HostedQueue, message: StoredMessage) -> int:
         """Adds a message to a queue; its sequence number, or that of the message which it duplicates."""
         sequence = next_sequence(self._last_sequence, self.now)
+        self._sent[sequence] = (queue.id, message)  # before the index asks for its group
         accepted = queue.fifo.send(sequence, message.group_id, message.dedup_id, self.now)
         if accepted == sequence:
             self._last_sequence = sequence
-            self._sent[sequence] = (queue.id, message)
             self._accepted += is_accepted(message.dedup_id)
+        else:
+            del self._sent[sequence]
         return accepted
 
     def record_delete(self, sequence: int) -> None:
@@ -131,6 +139,16 @@ class UnitOfWork:
             )
             found.update((row[0], StoredMessage(*row[1:])) for row in rows)
         return found
+
+    def groups_of(self, sequences: Sequence[int]) -> list[str]:
+        """The groups of existing messages."""
+        found = {sequence: self._sent[sequence][1].group_id for sequence in sequences if sequence in self._sent}
+        if len(found) < len(sequences):
+            missing = [sequence for sequence in sequences if sequence not in found]
+            found.update(
+                read_by_keys(self._connection, "SELECT sequence, group_id FROM messages WHERE sequence IN {}", missing)
+            )
+        return [found[sequence] for sequence in sequences]
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -255,15 +273,24 @@ class UnitOfWork:
                 modified_at,
                 purged_at,
                 bool(keeps),
+                self.groups_of,
             )
+        self._load_messages()
+
+    def _load_messages(self) -> None:
         by_id = {queue.id: queue.fifo for queue in self.queues.values()}
         young = first_sequence_at(self.now - WINDOW_MS)
         for sequence, queue, group, dedup, gone, *record in self._connection.execute(
             "SELECT sequence, queue, group_id, dedup_id, gone, receives, first_at, since, until FROM messages "
-            "ORDER BY sequence"
+            "WHERE receives > 0 OR sequence >= ? ORDER BY sequence",
+            (young,),
         ):
-            fifo = by_id[queue]
             if sequence >= young:
-                fifo.remember(sequence, group, dedup)
-            if not gone:
-                fifo.restore(sequence, group, InFlight(group, *record) if record[0] else None)
+                by_id[queue].remember(sequence, group, dedup)
+            if record[0] and not gone:
+                by_id[queue].restore_received(sequence, group, InFlight(group, *record))
+        restore = {number: fifo.restore for number, fifo in by_id.items()}
+        for sequence, queue in self._connection.execute(
+            "SELECT sequence, queue FROM messages WHERE receives = 0 AND gone = 0 ORDER BY sequence"
+        ):
+            restore[queue](sequence)

@@ -190,11 +190,21 @@ class Writer:
         while not last:
             commands, last = self._next_group()
             outcomes = self._execute(commands)
-            # None: the file will be read again, so the known state of all queues is void.
-            changes = None if self._work is None else queue_changes(self._work)
+            changes = self._changes()
             with contextlib.suppress(RuntimeError):  # the loop was closed before this completed
                 self._loop.call_soon_threadsafe(self._complete, outcomes, changes)
         self._discard()
+
+    def _changes(self) -> list[QueueChange] | None:
+        """The state of the queues that changed; None: the file will be read again, so the known state of all is void."""
+        if self._work is None:
+            return None
+        try:
+            return queue_changes(self._work)
+        except sqlite3.Error:  # groups of waiting messages are read from the file
+            _log.exception("can't read %s; reading it again with the next command", self._file)
+            self._discard()
+            return None
 
     def _next_group(self) -> tuple[list[Command], bool]:
         group: list[Command] = []

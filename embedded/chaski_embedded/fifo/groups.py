@@ -85,6 +85,7 @@ class ReadyGroups:
         self._sent: list[int] = []
         self._returned: list[QueuePosition] = []
         self._groups: dict[int | QueuePosition, Group] = {}  # by heap entry
+        self.unreceived = 0  # groups whose first message was never received
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -94,20 +95,20 @@ class ReadyGroups:
         before, head = group.ready_at, group.deliverable
         if head is None:
             if before is not None:
-                del self._groups[before]
-                group.ready_at = None
+                self._remove(group)
             return
         record = self._records.get(head)
         ready_at = head if record is None or record.position is None else record.position
         if ready_at == before:
             return
         if before is not None:
-            del self._groups[before]
+            self._remove(group)
         group.ready_at = ready_at
         self._groups[ready_at] = group
         if isinstance(ready_at, tuple):
             heapq.heappush(self._returned, ready_at)
         else:
+            self.unreceived += 1
             heapq.heappush(self._sent, ready_at)
         if len(self._sent) + len(self._returned) > 2 * len(self._groups) + 64:
             self._compact()
@@ -137,9 +138,16 @@ class ReadyGroups:
         return None
 
     def _take(self, ready_at: int | QueuePosition) -> Group:
-        group = self._groups.pop(ready_at)
-        group.ready_at = None
+        group = self._groups[ready_at]
+        self._remove(group)
         return group
+
+    def _remove(self, group: Group) -> None:
+        ready_at, group.ready_at = group.ready_at, None
+        assert ready_at is not None  # noqa: S101 - the caller found the group here
+        del self._groups[ready_at]
+        if not isinstance(ready_at, tuple):
+            self.unreceived -= 1
 
     def _compact(self) -> None:
         self._sent = sorted(key for key in self._groups if not isinstance(key, tuple))

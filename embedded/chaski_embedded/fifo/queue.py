@@ -32,11 +32,12 @@ class FifoQueue(QueueState):
         """Restores a deduplication entry, in the order of sending."""
         self._dedup.remember(group, dedup_id, sequence)
 
-    def restore(self, sequence: int, group: str, record: InFlight | None) -> None:
-        """Restores a stored message, in the order of sending; `record` if it was ever received."""
-        if record is None:
-            self._delayed.append(sequence, group)
-            return
+    def restore(self, sequence: int) -> None:
+        """Restores a stored message that was never received, in the order of sending."""
+        self._delayed.append_stored(sequence)
+
+    def restore_received(self, sequence: int, group: str, record: InFlight) -> None:
+        """Restores a stored message that was received, in the order of sending."""
         self._records[sequence] = record
         message_group = self._group(group)
         message_group.add_in_flight(sequence)
@@ -137,7 +138,7 @@ class FifoQueue(QueueState):
         self.settings = settings
         if delay_changed:
             unreceived = sorted(self._pop_unreceived())
-            self._delayed, self._outside_window = PendingList(), PendingList()
+            self._delayed, self._due = PendingList(self._groups_of), PendingList(self._groups_of)
             for sequence, group in unreceived:
                 self._delayed.append(sequence, group)
         self._advance(now)
@@ -153,10 +154,10 @@ class FifoQueue(QueueState):
         if oldest <= self._oldest_waiting:
             return False
         before = len(self.deleted)
-        for line in (self._delayed, self._outside_window):
+        for line in (self._delayed, self._due):
             while line and line.first < oldest and len(self.deleted) - before < limit:
                 self.deleted.add(line.popleft()[0])
-        firsts = [line.first for line in (self._delayed, self._outside_window) if line]
+        firsts = [line.first for line in (self._delayed, self._due) if line]
         for group in list(self._groups.values()):
             while (first := group.first) is not None and first < oldest and len(self.deleted) - before < limit:
                 self._drop(group.pop())
@@ -171,7 +172,7 @@ class FifoQueue(QueueState):
         """Messages by state; those blocked behind a message in flight count as visible (AWSV)."""
         self._advance(now)
         return QueueCounts(
-            visible=self._in_groups - self._in_flight + len(self._outside_window),
+            visible=self._in_groups - self._in_flight + len(self._due),
             in_flight=self._in_flight,
             delayed=len(self._delayed),
         )
@@ -180,7 +181,7 @@ class FifoQueue(QueueState):
         """Sequence number of the oldest message in any state."""
         self._advance(now)
         # A message that waits behind one in flight is younger than that one, which has a record.
-        heads = [line.first for line in (self._delayed, self._outside_window) if line]
+        heads = [line.first for line in (self._delayed, self._due) if line]
         heads += [
             sequence for sequence in (self._ready.first, min(self._records, default=None)) if sequence is not None
         ]
@@ -198,7 +199,7 @@ class FifoQueue(QueueState):
         if self._expiries:
             times.append(self._expiries[0][0])
         if self._delayed:
-            times.append(self._due(self._delayed.first))
+            times.append(self._due_at(self._delayed.first))
         return min(times, default=None)
 
     def received(self) -> Iterable[int]:
@@ -245,7 +246,7 @@ class FifoQueue(QueueState):
         return None if in_flight and record.receives == receive else HandleFailure.EXPIRED
 
     def _pop_unreceived(self) -> Iterable[tuple[int, str]]:
-        for line in (self._delayed, self._outside_window):
+        for line in (self._delayed, self._due):
             while line:
                 yield line.popleft()
         for group in list(self._groups.values()):

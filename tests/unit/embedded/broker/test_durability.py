@@ -176,6 +176,37 @@ async def test_every_call_retries_a_broken_disk(tmp_path: Path, clock: SteppedCl
 
 
 @pytest.mark.promise(10)
+@pytest.mark.parametrize("failures", [1, 2])
+async def test_groups_that_could_not_be_read_are_read_again(tmp_path: Path, clock: SteppedClock, failures: int) -> None:
+    """Those of stored messages are read when they are needed: a failure fails the call, and the next one succeeds."""
+    broker, queue, _ = await faulty_queue(tmp_path, clock)
+    await queue.send([message("a1"), message("b1"), message("a2")])
+    await broker.close()
+    broker, queue, faults = await faulty_queue(tmp_path, clock)
+    faults["SELECT sequence, group_id FROM"] = failures
+    for _ in range(failures):
+        with pytest.raises(BackendUnavailableError):
+            await queue.counts()
+    assert (await queue.counts()).visible == 3
+    assert await drain(queue) == {"a": ["a1", "a2"], "b": ["b1"]}
+    await broker.close()
+
+
+async def test_groups_that_could_not_be_read_between_commands_are_read_again(
+    tmp_path: Path, clock: SteppedClock
+) -> None:
+    """The state of a queue is observed after each group of commands; the thread survives a failure there."""
+    broker, queue, _ = await faulty_queue(tmp_path, clock)
+    await queue.send([message("a1")])
+    await broker.close()
+    broker, queue, faults = await faulty_queue(tmp_path, clock)
+    faults["SELECT sequence, group_id FROM"] = 1
+    await broker.run(lambda work: work.queue("q.fifo"))  # reads none of its messages
+    assert await drain(queue) == {"a": ["a1"]}
+    await broker.close()
+
+
+@pytest.mark.promise(10)
 async def test_waiting_receiver_retries_after_a_failure(tmp_path: Path, clock: SteppedClock) -> None:
     """After a failure the state is unknown; a waiting receive tries again and finds existing messages."""
     broker, queue, faults = await faulty_queue(tmp_path, clock)

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from chaski_core.errors import BackendRejectedError
 from chaski_core.ports import Failed, OutgoingMessage, ReceivedMessage, Sent
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.broker.queue import AttributedMessage, EmbeddedQueue
-from chaski_embedded.fifo.sequence import message_id, next_sequence, read_handle, time_of
+from chaski_embedded.broker.unit_of_work import UnitOfWork
+from chaski_embedded.fifo.sequence import first_sequence_at, message_id, next_sequence, read_handle, time_of
 from chaski_embedded.storage import schema
 from support.clocks import SteppedClock, StillClock
 
@@ -276,3 +278,36 @@ def test_message_ids_have_the_form_of_uuids_and_differ_between_files() -> None:
     one, other = message_id(b"salt1", 7), message_id(b"salt2", 7)
     assert one != other
     assert [len(part) for part in one.split("-")] == [8, 4, 4, 4, 12]
+
+
+async def test_many_waiting_messages_need_little_memory(open_broker: Open, clock: SteppedClock) -> None:
+    """100,000 of them, each of a subject of its own: started with less than 100 bytes for each, and received in order."""
+    number = 100_000
+    broker = await open_broker()
+    await make_queue(broker)
+
+    def fill(work: UnitOfWork) -> None:
+        queue, first = work.queues["q.fifo"].id, work.now - 3_600_000
+        rows = [(n, first_sequence_at(first + n)) for n in range(number)]
+        work.sql().executemany(
+            "INSERT INTO messages (sequence, queue, group_id, dedup_id, sent_at) VALUES (?, ?, ?, ?, ?)",
+            ((sequence, queue, f"subject-{n}", str(n), work.wall) for n, sequence in rows),
+        )
+        work.sql().executemany(
+            "INSERT INTO bodies (sequence, body) VALUES (?, ?)", ((sequence, b"%d" % n) for n, sequence in rows)
+        )
+
+    await broker.run(fill)
+    await broker.close()
+    tracemalloc.start()
+    try:
+        queue = (await open_broker()).queue(URL)
+        assert (await queue.counts()).visible == number
+        first = await take(queue, seconds=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert names(first) == [str(n) for n in range(10)]
+    assert peak < 100 * number
+    clock.pass_time(2)  # they are visible again, and behind all the others, which have waited for longer
+    assert names(await take(queue)) == [str(n) for n in range(10, 20)]

@@ -510,12 +510,16 @@ def test_first_receive_time_is_constant() -> None:
 
 def test_restored_queue_continues_in_the_same_state() -> None:
     """Messages in flight stay so until their time, received ones keep their count; order and deduplication are the same."""
-    queue, now = FifoQueue(Settings()), 1_000_000
+    now = 1_000_000
     sequences = [first_sequence_at(now) + n for n in range(4)]
-    records = [InFlight("a", 1, 5, now, now + 30_000), InFlight("a", 3, 5, now, now), None, None]
-    for sequence, group, record in zip(sequences, "aaab", records, strict=True):
+    groups = dict(zip(sequences, "aaab", strict=True))
+    queue = FifoQueue(Settings(), lambda wanted: map(groups.__getitem__, wanted))
+    for sequence, group in groups.items():
         queue.remember(sequence, group, str(sequence))
-        queue.restore(sequence, group, record)
+    queue.restore_received(sequences[0], "a", InFlight("a", 1, 5, now, now + 30_000))
+    queue.restore_received(sequences[1], "a", InFlight("a", 3, 5, now, now))
+    queue.restore(sequences[2])
+    queue.restore(sequences[3])
     assert [each.sequence for each in queue.receive(10, 1_000, "", now, now)] == [sequences[3]]
     assert queue.delete(sequences[0], 1, now) is None
     taken = queue.receive(10, 1_000, "", now, now)
@@ -525,13 +529,30 @@ def test_restored_queue_continues_in_the_same_state() -> None:
 
 def test_restored_queue_keeps_the_order_of_groups() -> None:
     """After a restart, a message that became visible again is still behind those sent before that."""
-    queue, now = FifoQueue(Settings()), 1_000_000
+    now = 1_000_000
     sequences = [first_sequence_at(now + n * 1_000) for n in range(3)]
+    groups = dict(zip(sequences, "abc", strict=True))
+    queue = FifoQueue(Settings(), lambda wanted: map(groups.__getitem__, wanted))
     back = InFlight("a", 1, 5, now, now + 1_500)  # visible again after b was sent, and before c
-    for sequence, group, record in zip(sequences, "abc", [back, None, None], strict=True):
-        queue.restore(sequence, group, record)
+    queue.restore_received(sequences[0], "a", back)
+    queue.restore(sequences[1])
+    queue.restore(sequences[2])
     taken = [each.group for _ in range(3) for each in queue.receive(1, 30_000, "", now + 5_000, now)]
     assert taken == ["b", "a", "c"]
+
+
+def test_a_group_that_returned_waits_for_all_that_were_sent_before() -> None:
+    """Also for those whose groups are not in memory, of whom there are more than `state._IN_GROUPS`."""
+    groups: dict[int, str] = {}
+    queue = FifoQueue(Settings(), lambda wanted: map(groups.__getitem__, wanted))
+    for n in range(25_000):
+        groups[first_sequence_at(n)] = f"g{n}"
+        queue.send(first_sequence_at(n), f"g{n}", str(n), n)
+    now, served = 40_000, [each.group for each in queue.receive(1, 10_000, "", 40_000, 0)]
+    while batch := queue.receive(10, 3_600_000, "", now, 0):
+        now += 10
+        served += [each.group for each in batch]
+    assert served == [*(f"g{n}" for n in range(25_000)), "g0"]
 
 
 def test_next_event_is_the_earliest_expiry_or_delay() -> None:
