@@ -155,8 +155,8 @@ class DeadLetterStore(Protocol):
         """
         ...
 
-    def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
-        """Dead letters that match the filter, oldest first, read page by page."""
+    def find(self, wanted: DeadLetterFilter, *, newest_first: bool = False) -> AsyncIterator[DeadLetter]:
+        """Dead letters that match the filter, oldest first or newest first, read page by page."""
         ...
 
     async def get(self, message_id: str) -> Sequence[DeadLetter]:

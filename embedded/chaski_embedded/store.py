@@ -39,11 +39,12 @@ class _FileReader:
 class DeadLetterReader(_FileReader):
     """Searches dead letters beside the writer."""
 
-    async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
-        """Dead letters that pass the filter, oldest first, read page by page."""
-        after: dead_letters.Key | None = dead_letters.START
+    async def find(self, wanted: DeadLetterFilter, *, newest_first: bool = False) -> AsyncIterator[DeadLetter]:
+        """Dead letters that pass the filter, oldest first or newest first, read page by page."""
+        after: dead_letters.Key | None = dead_letters.first_page(newest_first=newest_first)
         while after is not None:
-            found, after = await self._read(partial(dead_letters.page, wanted=wanted, after=after))
+            read = partial(dead_letters.page, wanted=wanted, after=after, newest_first=newest_first)
+            found, after = await self._read(read)
             for dead_letter in found:
                 yield dead_letter
 

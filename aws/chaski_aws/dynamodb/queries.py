@@ -1,11 +1,10 @@
-"""Reads items of many partitions, oldest first, page by page, with bounded concurrency and memory."""
+"""Reads items of many partitions in order of time, page by page, with bounded concurrency and memory."""
 
 import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from heapq import heappop, heappush
 from typing import Any
 
 from chaski_aws.dynamodb import keys, requests
@@ -33,7 +32,11 @@ async def read_query(transport: AwsTransport, query: Mapping[str, Any]) -> Async
 
 
 async def read_partitions(
-    transport: AwsTransport, partitions: AsyncIterator[str], query: Callable[[str], Mapping[str, Any]]
+    transport: AwsTransport,
+    partitions: AsyncIterator[str],
+    query: Callable[[str], Mapping[str, Any]],
+    *,
+    newest_first: bool = False,
 ) -> AsyncGenerator[Item, None]:
     """The items of many partitions in the order of their sort keys.
 
@@ -41,6 +44,7 @@ async def read_partitions(
         transport: makes the calls.
         partitions: `<hour>#<shard>`, sorted. No item of an hour is older than one of the hour before.
         query: the query for a partition.
+        newest_first: the order of `partitions` and of each query's items, and so of all.
     """
     opened: deque[list[_Partition]] = deque()
     hours = _hours(partitions)
@@ -51,7 +55,7 @@ async def read_partitions(
                 hour = await anext(hours, None)
                 more = hour is not None
                 opened.append([_Partition(transport, query(each)) for each in hour or ()])
-            async with aclosing(_merged_hour(opened[0])) as items:
+            async with aclosing(_merged_hour(opened[0], newest_first=newest_first)) as items:
                 async for item in items:
                     yield item
             opened.popleft()
@@ -107,16 +111,17 @@ async def _hours(partitions: AsyncIterator[str]) -> AsyncGenerator[list[str], No
         yield group
 
 
-async def _merged_hour(partitions: list["_Partition"]) -> AsyncGenerator[Item, None]:
-    heap: list[tuple[str, int, Item]] = []
+async def _merged_hour(partitions: list["_Partition"], *, newest_first: bool) -> AsyncGenerator[Item, None]:
+    heads: dict[int, Item] = {}  # at most one for each shard
     for number, partition in enumerate(partitions):
         if (item := await partition.pop()) is not None:
-            heappush(heap, (item["sk"]["S"], number, item))
-    while heap:
-        _, number, item = heappop(heap)
-        yield item
+            heads[number] = item
+    choose = max if newest_first else min
+    while heads:
+        number = choose(heads, key=lambda each: heads[each]["sk"]["S"])
+        yield heads.pop(number)
         if (following := await partitions[number].pop()) is not None:
-            heappush(heap, (following["sk"]["S"], number, following))
+            heads[number] = following
 
 
 class _Partition:

@@ -13,8 +13,10 @@ from chaski_core.dead_letter import CLAIM_MS, ReplayClaim
 MAX_BATCH_KEYS = 25  # of 100: an item may have 400 KB, a response 16 MB
 
 
-def query(table: str, pk: str, window: keys.Window, index: str | None = None) -> dict[str, Any]:
-    """Items of one partition, oldest first; consistent for the table, eventually consistent for an index (keys only)."""
+def query(
+    table: str, pk: str, window: keys.Window, index: str | None = None, *, newest_first: bool = False
+) -> dict[str, Any]:
+    """Items of one partition by their sort keys; consistent for the table, eventually consistent for an index (keys only)."""
     request: dict[str, Any] = {
         "TableName": table,
         "KeyConditionExpression": "#pk = :pk AND #sk BETWEEN :first AND :last",
@@ -25,6 +27,8 @@ def query(table: str, pk: str, window: keys.Window, index: str | None = None) ->
             ":last": {"S": window.last},
         },
     }
+    if newest_first:
+        request["ScanIndexForward"] = False
     return request | ({"IndexName": index} if index else {"ConsistentRead": True})
 
 

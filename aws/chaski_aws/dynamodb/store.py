@@ -73,9 +73,9 @@ class DynamoDeadLetters:
             if error.code != _CONDITION_FAILED:
                 raise
 
-    async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
-        """Dead letters that pass the filter, oldest first, read page by page, without expired ones."""
-        async with aclosing(self._candidates(wanted)) as items:
+    async def find(self, wanted: DeadLetterFilter, *, newest_first: bool = False) -> AsyncIterator[DeadLetter]:
+        """Dead letters that pass the filter, oldest first or newest first, read page by page, without expired ones."""
+        async with aclosing(self._candidates(wanted, newest_first=newest_first)) as items:
             async for item in items:
                 if is_expired(item, self._clock.now_ms()):
                     continue
@@ -164,35 +164,33 @@ class DynamoDeadLetters:
             self._known_hours.clear()
         self._known_hours.add(name)
 
-    async def _candidates(self, wanted: DeadLetterFilter) -> AsyncGenerator[Item, None]:
+    async def _candidates(self, wanted: DeadLetterFilter, *, newest_first: bool) -> AsyncGenerator[Item, None]:
         window = keys.dead_letters_window(wanted)
         if window.empty:
             return
+
+        def query(pk: str, index: str | None = None) -> Mapping[str, object]:
+            return requests.query(self._table, pk, window, index, newest_first=newest_first)
+
         if wanted.subject is not None:
-            pk = keys.token(wanted.subject)
-            entries = read_query(self._transport, requests.query(self._table, pk, window, SUBJECT_INDEX))
-        elif wanted.target is not None:
+            entries = read_query(self._transport, query(keys.token(wanted.subject), SUBJECT_INDEX))
+        else:
             target = wanted.target
 
-            def of_target(hour: str) -> Mapping[str, object]:
-                return requests.query(self._table, keys.target_pk(target, hour), window, TARGET_INDEX)
-
-            entries = read_partitions(self._transport, self._hours(wanted), of_target)
-        else:
-
             def of_hour(hour: str) -> Mapping[str, object]:
-                return requests.query(self._table, hour, window)
+                return query(hour) if target is None else query(keys.target_pk(target, hour), TARGET_INDEX)
 
-            entries = read_partitions(self._transport, self._hours(wanted), of_hour)
+            hours = self._hours(wanted, newest_first=newest_first)
+            entries = read_partitions(self._transport, hours, of_hour, newest_first=newest_first)
         if wanted.subject is not None or wanted.target is not None:
             entries = fetch_items(self._transport, self._table, self._filter_entries(entries, wanted))
         async with aclosing(entries):
             async for item in entries:
                 yield item
 
-    async def _hours(self, wanted: DeadLetterFilter) -> AsyncGenerator[str, None]:
-        window = keys.hours_window(wanted)
-        async with aclosing(read_query(self._transport, requests.query(self._table, keys.HOURS_PK, window))) as hours:
+    async def _hours(self, wanted: DeadLetterFilter, *, newest_first: bool) -> AsyncGenerator[str, None]:
+        query = requests.query(self._table, keys.HOURS_PK, keys.hours_window(wanted), newest_first=newest_first)
+        async with aclosing(read_query(self._transport, query)) as hours:
             async for item in hours:
                 yield item["sk"]["S"]
 

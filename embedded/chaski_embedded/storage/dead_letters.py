@@ -29,6 +29,7 @@ _IS_KEY = "dead_lettered_at = ? AND message_id = ? AND subject = ? AND route = ?
 
 Key = tuple[int, str, str, str]  # dead_lettered_at, message_id, subject, route: the order of reading
 START: Key = (-(2**63), "", "", "")
+END: Key = (2**63 - 1, "", "", "")
 
 
 def insert(connection: sqlite3.Connection, dead_letter: DeadLetter) -> None:
@@ -59,12 +60,19 @@ def insert(connection: sqlite3.Connection, dead_letter: DeadLetter) -> None:
     )
 
 
-def page(connection: sqlite3.Connection, wanted: DeadLetterFilter, after: Key) -> tuple[list[DeadLetter], Key | None]:
-    """The next dead letters that pass the filter, oldest first, and the start of the next page; None: the end.
+def first_page(*, newest_first: bool) -> Key:
+    """Where reading starts, for `page`."""
+    return END if newest_first else START
+
+
+def page(
+    connection: sqlite3.Connection, wanted: DeadLetterFilter, after: Key, *, newest_first: bool = False
+) -> tuple[list[DeadLetter], Key | None]:
+    """The next dead letters that pass the filter, and the start of the next page; None: the end.
 
     A page may have fewer dead letters than rows: a text is searched in the rows that were read.
     """
-    statement, values = _query(wanted, after)
+    statement, values = _query(wanted, after, newest_first=newest_first)
     rows = connection.execute(statement, values).fetchall()
     found = [each for each in map(_read_row, rows) if wanted.text is None or wanted.matches(each)]
     return found, rows[-1][:4] if len(rows) == PAGE else None
@@ -126,7 +134,7 @@ def _values(key: DeadLetterKey) -> Key:
     return key.dead_lettered_at, key.message_id, key.subject, key.route
 
 
-def _query(wanted: DeadLetterFilter, after: Key) -> tuple[str, list[object]]:
+def _query(wanted: DeadLetterFilter, after: Key, *, newest_first: bool) -> tuple[str, list[object]]:
     # Only the first equality may use an index; `+` excludes the others from the planner's choice.
     equal: list[tuple[str, str]] = []
     if wanted.subject is not None:
@@ -143,17 +151,20 @@ def _query(wanted: DeadLetterFilter, after: Key) -> tuple[str, list[object]]:
         values.append(wanted.route)
     if wanted.replayed is not None:
         conditions.append(f"replay IS {'NOT ' if wanted.replayed else ''}NULL")
-    if wanted.since is not None:
-        after = max(after, (wanted.since, "", "", ""))
-    conditions.append("(dead_lettered_at, message_id, subject, route) > (?, ?, ?, ?)")
-    values += after
+    first, last = START if wanted.since is None else (wanted.since, "", "", ""), END
     if wanted.until is not None:
-        conditions.append("dead_lettered_at < ?")
-        values.append(wanted.until)
-    statement = (
-        f"SELECT {_COLUMNS} FROM dead_letters WHERE {' AND '.join(conditions)} "  # noqa: S608 - constants
-        "ORDER BY dead_lettered_at, message_id, subject, route LIMIT ?"
+        last = (wanted.until, "", "", "")
+    if newest_first:
+        last = min(last, after)
+    else:
+        first = max(first, after)
+    for comparison, bound in ((">", first), ("<", last)):
+        conditions.append(f"(dead_lettered_at, message_id, subject, route) {comparison} (?, ?, ?, ?)")
+        values += bound
+    order = ", ".join(
+        f"{name}{' DESC' * newest_first}" for name in ("dead_lettered_at", "message_id", "subject", "route")
     )
+    statement = f"SELECT {_COLUMNS} FROM dead_letters WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"  # noqa: S608 - constants
     return statement, [*values, PAGE]
 
 

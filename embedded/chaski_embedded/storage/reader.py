@@ -24,11 +24,11 @@ class Reader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def find(self, wanted: DeadLetterFilter) -> Iterator[DeadLetter]:
-        """Dead letters that pass the filter, oldest first, read page by page."""
-        after: dead_letters.Key | None = dead_letters.START
+    def find(self, wanted: DeadLetterFilter, *, newest_first: bool = False) -> Iterator[DeadLetter]:
+        """Dead letters that pass the filter, oldest first or newest first, read page by page."""
+        after: dead_letters.Key | None = dead_letters.first_page(newest_first=newest_first)
         while after is not None:
-            found, after = dead_letters.page(self._connection, wanted, after)
+            found, after = dead_letters.page(self._connection, wanted, after, newest_first=newest_first)
             yield from found
 
     def get(self, message_id: str) -> Sequence[DeadLetter]:

@@ -162,7 +162,7 @@ FILTERS: dict[str, tuple[dict[str, Any], list[str]]] = {
 @pytest.mark.promise(13)
 @pytest.mark.parametrize(("wanted", "expected"), FILTERS.values(), ids=FILTERS.keys())
 async def test_dead_letters_are_found(stores: StoreWorld, wanted: dict[str, Any], expected: list[str]) -> None:
-    """By time, route, subject, target, class and content, alone and combined, oldest first."""
+    """By time, route, subject, target, class and content, alone and combined, oldest first or newest first."""
     letters = [
         letter("d", dead_lettered_at=NOON + 3, subject="s2", target="none", error_class="", route="ns/other"),
         letter("b", dead_lettered_at=NOON + 1, subject="s2", target="slow", error_class="410"),
@@ -173,6 +173,24 @@ async def test_dead_letters_are_found(stores: StoreWorld, wanted: dict[str, Any]
     for each in letters:
         await stores.dead_letters.put(replace(each, envelope={"subject": "s", "body": {"content": texts[each.id]}}))
     assert await found(stores.dead_letters, **wanted) == expected
+    newest = stores.dead_letters.find(DeadLetterFilter(**wanted), newest_first=True)
+    assert [each.id async for each in newest] == expected[::-1]
+
+
+@pytest.mark.promise(13)
+@pytest.mark.parametrize(
+    "wanted", [{}, {"target": "slow"}, {"subject": "s1"}], ids=["of all", "of a target", "of a subject"]
+)
+async def test_pages_continue_newest_first(stores: StoreWorld, wanted: dict[str, str]) -> None:
+    """Over several pages, hours and shards, also between dead letters of one millisecond."""
+    hour, count = 3_600_000, 420
+    for n in range(count):
+        at = NOON + n // 140 * hour + n % 140 // 2
+        await stores.dead_letters.put(letter(f"m{n:03}", dead_lettered_at=at, subject=f"s{n % 2}", target="slow"))
+    forward = await found(stores.dead_letters, **wanted)
+    assert len(forward) == (count // 2 if "subject" in wanted else count)
+    newest = [each.id async for each in stores.dead_letters.find(DeadLetterFilter(**wanted), newest_first=True)]
+    assert newest == forward[::-1]
 
 
 @pytest.mark.landing

@@ -208,9 +208,9 @@ class MemoryStore:
         """Oldest first."""
         return sorted(self.kept.values(), key=lambda dead_letter: dead_letter.key)
 
-    async def find(self, wanted: DeadLetterFilter) -> AsyncIterator[DeadLetter]:
+    async def find(self, wanted: DeadLetterFilter, *, newest_first: bool = False) -> AsyncIterator[DeadLetter]:
         """As in `chaski_core.ports`."""
-        for dead_letter in self.letters:
+        for dead_letter in self.letters[:: -1 if newest_first else 1]:
             if wanted.matches(dead_letter):
                 yield dead_letter
 
