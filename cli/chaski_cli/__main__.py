@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from chaski_core.errors import ChaskiError, InvalidInputError
@@ -12,14 +13,23 @@ _OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def main() -> None:
-    """Runs the command line. Expected errors are printed as a sentence, never as a traceback."""
+    """Runs `chaski`. Expected errors are printed as a sentence, never as a traceback."""
+    _main(_chaski)
+
+
+def kubectl() -> None:
+    """Runs the kubectl plugin `kubectl chaski`."""
+    _main(_kubectl)
+
+
+def _main(run: Callable[[list[str]], None]) -> None:
     if sys.stdout is None:
         _replace_closed_streams()
         closed = CommandError("standard output is closed", next_step="redirect it to a file, a pipe or /dev/null")
         sys.exit(_print_error(closed))
     _replace_closed_streams()
     try:
-        code = _run()
+        code = _run(run)
         sys.stdout.flush()
     except BrokenPipeError:
         _discard_output()
@@ -30,12 +40,23 @@ def main() -> None:
     sys.exit(code)
 
 
-def _run() -> str | int | None:
-    from chaski_cli.app import make_app, with_help_option  # noqa: PLC0415 - errors of an import are reported like others
+def _chaski(arguments: list[str]) -> None:
+    from chaski_cli.app import make_app  # noqa: PLC0415 - errors of an import are reported like others
+
+    make_app(arguments)(arguments)
+
+
+def _kubectl(arguments: list[str]) -> None:
+    from chaski_cli.commands.kubectl import make_kubectl_app  # noqa: PLC0415 - as above
+
+    make_kubectl_app()(arguments, prog_name="kubectl chaski")
+
+
+def _run(run: Callable[[list[str]], None]) -> str | int | None:
+    from chaski_cli.app import with_help_option  # noqa: PLC0415 - as above
 
     try:
-        arguments = with_help_option(sys.argv[1:])
-        make_app(arguments)(arguments)
+        run(with_help_option(sys.argv[1:]))
     except SystemExit as exit_:
         return exit_.code
     except ChaskiError as error:

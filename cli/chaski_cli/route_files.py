@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from chaski_cli.output import emit_json, error_lines, printable, stdout
+from chaski_cli.output import emit_result, error_lines, printable, stdout
 from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.policy.decision import selecting, violations
 from chaski_core.policy.loading import load_policies
@@ -60,7 +60,7 @@ def run_validate(paths: Sequence[Path], policies: Sequence[Path], *, as_json: bo
     judge = _Judge.of(policies) if policies else None
     files = [file if judge is None else judge.judged(file) for file in check(paths)]
     if as_json:
-        emit_json([file.as_json() for file in files], indented=True)
+        emit_result([file.as_json() for file in files], indented=True)
     else:
         for file in files:
             stdout().print(_summary(file), soft_wrap=True)

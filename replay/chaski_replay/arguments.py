@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 from chaski_core.timestamps import timestamp
 
-_COMMAND = ("chaski", "dead-letters", "replay")
-
 
 def job_command(route: str) -> list[str]:
     """The command of a Pod; `route` is the file of the resolved route."""
-    return [*_COMMAND, "--route", route]
+    return ["chaski", "dead-letters", "replay", "--resolved", route]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +36,9 @@ class ReplayArguments:
         flags += [name for name, is_set in (("--again", self.again), ("--dry-run", self.dry_run)) if is_set]
         return [*flags, "--", *self.ids] if self.ids else flags
 
-    def resume_command(self, location: Sequence[str]) -> str:
-        """The shell command that resumes the run; `location` is `BackendLocation.flags`."""
-        words = [*_COMMAND, *self.ids, *location, "--run", self.run]
+    def resume_command(self, command: Sequence[str]) -> str:
+        """The shell command that resumes the run; `command`: that of a replay, with its location."""
+        words = [*command, *self.ids, "--run", self.run]
         for name, value in self._values():
             words += [name, value]
         return shlex.join([*words, *(["--again"] if self.again else [])])

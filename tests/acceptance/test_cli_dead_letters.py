@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,23 @@ async def test_dead_letters_are_found_shown_and_exported(tmp_path: Path) -> None
     assert "said the target" in shown.out
     assert "Jane, the first" in shown.out
     listed = await chaski("dead-letters", "list", "--data", data, "--limit", "1")
-    assert "exhausted" in listed.out or "refused" in listed.out
-    assert "--limit" in listed.err
+    newest = max(found.values(), key=lambda each: each["deadLetteredAt"])
+    assert newest["messageId"] in listed.out
+    assert "these are the newest" in listed.err
+    oldest = await chaski(
+        "dead-letters",
+        "list",
+        "--oldest-first",
+        "-o",
+        "wide",
+        "--limit",
+        "1",
+        cwd=tmp_path,
+        environment=os.environ | {"CHASKI_DATA": "data"},
+    )
+    assert newest["messageId"] not in oldest.out
+    assert "default/first" in oldest.out
+    assert max(map(len, listed.out.splitlines())) <= 80
 
 
 @pytest.mark.promise(13)

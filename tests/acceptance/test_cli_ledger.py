@@ -137,8 +137,8 @@ async def test_a_removed_message_is_found_missing(tmp_path: Path) -> None:
     [
         ["--logs", "worker.log"],
         ["--accepted", "ids.txt"],
-        ["--accepted", "ids.txt", "--route", "r.yaml", "--metrics", "http://127.0.0.1:9/metrics"],
-        ["--route", "r.yaml"],
+        ["--accepted", "ids.txt", "--resolved", "r.yaml", "--metrics", "http://127.0.0.1:9/metrics"],
+        ["--resolved", "r.yaml"],
     ],
     ids=" ".join,
 )
@@ -151,5 +151,5 @@ async def test_conflicting_flags_are_refused(flags: list[str]) -> None:
 async def test_a_list_without_ids_is_an_error(tmp_path: Path) -> None:
     """Nothing accepted would always balance."""
     (tmp_path / "ids.txt").write_text("\n")
-    ended = await chaski("ledger", "--route", tmp_path / "r.yaml", "--accepted", tmp_path / "ids.txt")
+    ended = await chaski("ledger", "--resolved", tmp_path / "r.yaml", "--accepted", tmp_path / "ids.txt")
     assert (ended.code, "contains no ids" in ended.err) == (1, True)

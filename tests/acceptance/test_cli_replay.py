@@ -143,7 +143,16 @@ async def killed_and_resumed(setup: ReplaySetup, count: int, rate: int) -> tuple
     assert on_queues(setup.queues) == {}
 
     process = await asyncio.create_subprocess_exec(
-        CHASKI, "dead-letters", "replay", *wanted, "--rate", str(rate), stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE
+        CHASKI,
+        "dead-letters",
+        "replay",
+        *wanted,
+        "--yes",
+        "--rate",
+        str(rate),
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=PIPE,
     )
     assert process.stderr is not None
     try:
@@ -210,15 +219,32 @@ async def test_a_killed_replay_on_aws_is_resumed_in_order(
             monkeypatch.setenv(name, value)
         store = DynamoDeadLetters(transport, str(resolved.dead_letter_table), 30, SystemClock())
         await fill(transport, str(resolved.dead_letter_table), made(10_000, SystemClock().now_ms()), 30)
-        setup = ReplaySetup(("--route", str(file)), store.find, tmp_path / "queues")
+        setup = ReplaySetup(("--resolved", str(file)), store.find, tmp_path / "queues")
         before, ready = await killed_and_resumed(setup, 10_000, 400)
         report(f"10000 dead letters, {ready} chosen, killed after {before} were sent, resumed: all once, order kept")
-        shown = await chaski("dead-letters", "show", "m000001", "--route", file, "--output", "json")
+        shown = await chaski("dead-letters", "show", "m000001", "--resolved", file, "--output", "json")
         assert [each["replay"]["epoch"] for each in shown.json()] == [1]
     finally:
         await transport.close()
         tables.stop()
         queues.kill()
+
+
+async def nothing_is_changed_without_a_filter_and_a_confirmation(data: Path) -> None:
+    """By `replay` as by `discard`; and a filter that can't match is an error that names what exists."""
+    for command in ("replay", "discard"):
+        for words, named in (
+            ((), "--all"),
+            (("--all",), "--yes"),
+            (("--class", "500"), "--yes"),
+            (("--all", "--class", "500", "--yes"), "--all excludes"),
+            (("--class", "9xx", "--yes"), "4xx, 5xx"),
+            (("--target", "locla", "--yes"), "known targets: local"),
+            (("--route", "default/frist", "--yes"), "known routes: default/first"),
+        ):
+            refused = await chaski("dead-letters", command, *words, "--data", data)
+            assert (refused.code, refused.out) == (2, ""), (command, words)
+            assert named in refused.err
 
 
 async def test_a_fixed_target_receives_replayed_messages(tmp_path: Path) -> None:
@@ -231,11 +257,14 @@ async def test_a_fixed_target_receives_replayed_messages(tmp_path: Path) -> None
         await stored_dead_letters(data, 3)
         there.bodies.clear()
         there.status = 200
-        replayed = await chaski("dead-letters", "replay", "--data", data, "--class", "5xx", "--output", "json")
+        await nothing_is_changed_without_a_filter_and_a_confirmation(data)
+        assert there.bodies == []
+        words = ("--route", "default/first", "--class", "5xx", "--yes", "--output", "json")
+        replayed = await chaski("dead-letters", "replay", "--data", data, *words)
         assert replayed.code == 0, replayed.err
         assert (replayed.json()["sent"], replayed.json()["skipped"]) == (3, {})
         assert await there.got(3) == ["part 0", "part 1", "part 2"]
-        again = await chaski("dead-letters", "replay", "--data", data, "--output", "json")
+        again = await chaski("dead-letters", "replay", "--data", data, "--all", "--yes", "--output", "json")
         assert (again.json()["sent"], again.json()["skipped"]) == (0, {"replayedBefore": 3})
 
         async def delivered() -> bool | None:
@@ -249,7 +278,7 @@ async def test_a_fixed_target_receives_replayed_messages(tmp_path: Path) -> None
         kept = await chaski("dead-letters", "discard", "--data", data, "--replayed", "--output", "json")
         assert kept.code == 2
         gone = await chaski("dead-letters", "discard", "--data", data, "--replayed", "--yes", "--output", "json")
-        assert gone.json() == {"dryRun": False, "found": 3, "discarded": 3}
+        assert gone.json() == {"schemaVersion": 1, "dryRun": False, "found": 3, "discarded": 3}
         assert await stored_dead_letters(data, 0) == []
 
 
@@ -264,7 +293,7 @@ async def test_a_slow_replay_skips_what_another_sends_in_between(tmp_path: Path)
         await stored_dead_letters(data, 5)
         there.bodies.clear()
         there.status = 200
-        words = ("dead-letters", "replay", "--yes", "--data", str(data))
+        words = ("dead-letters", "replay", "--all", "--yes", "--data", str(data))
         slow = asyncio.create_task(ran(*words, "--rate", "0.1"))
         await there.got(1)
         fast = await ran(*words)
@@ -287,11 +316,12 @@ async def test_another_target_must_be_allowed(tmp_path: Path) -> None:
             first = await send(running, "order-1", old.url + "in?a=1", "one")
             await send(running, "order-2", old.url, "two")
             await stored_dead_letters(data, 2)
-            refused = await chaski("dead-letters", "replay", "--data", data, "--to-url", "https://other.example/")
+            to = ("--data", data, "--yes", "--to-url")
+            refused = await chaski("dead-letters", "replay", "--all", *to, "https://other.example/")
             assert refused.code == 2
             assert "nothing was sent" in refused.err
             assert new.bodies == []
-            moved = await chaski("dead-letters", "replay", first, "--data", data, "--to-url", new.url.rstrip("/"))
+            moved = await chaski("dead-letters", "replay", first, *to, new.url.rstrip("/"))
             assert moved.code == 0, moved.err
             assert await new.got(1) == ["one"]
 
@@ -308,7 +338,7 @@ async def test_a_replay_into_a_stopped_folder_is_delivered_later(tmp_path: Path)
             await stored_dead_letters(data, 1)
         there.bodies.clear()
         there.status = 200
-        replayed = await chaski("dead-letters", "replay", "--data", data)
+        replayed = await chaski("dead-letters", "replay", "--all", "--yes", "--data", data)
         assert replayed.code == 0, replayed.err
         assert there.bodies == []
         async with dev(route, data):

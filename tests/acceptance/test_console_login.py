@@ -37,7 +37,7 @@ class Context:
     @property
     def arguments(self) -> tuple[object, ...]:
         """Flags of a console with password authentication."""
-        return ("--route", self.cloud.file, "--auth", "password", "--password-file", self.folder / "users")
+        return ("--resolved", self.cloud.file, "--auth", "password", "--password-file", self.folder / "users")
 
     async def put_dead_letters(self, *ids: str) -> None:
         """Stores dead letters with these ids."""

@@ -24,7 +24,7 @@ async def test_search_and_replay_behind_a_proxy(tmp_path: Path) -> None:
         await cloud.make(route("r", "http://127.0.0.1:9/"))
         await cloud.keep(a_dead_letter_to_find("t/r", "m-1"))
         try:
-            arguments = ("--route", cloud.file, "--auth", "header")
+            arguments = ("--resolved", cloud.file, "--auth", "header")
             async with console_process(tmp_path, cloud.environment, *arguments) as console:
                 await search_and_replay(console.url, cloud)
                 (line,) = await console.wait_for_lines("replay")
@@ -58,14 +58,14 @@ async def search_and_replay(base: str, cloud: Cloud) -> None:
 async def test_an_invalid_route_file_is_rejected(tmp_path: Path) -> None:
     """With exit code 2, and without a traceback."""
     (tmp_path / "resolved.yaml").write_text("kind: Other\n")
-    ended = await chaski("console", "--route", tmp_path / "resolved.yaml", "--auth", "none", "--port", "0")
+    ended = await chaski("console", "--resolved", tmp_path / "resolved.yaml", "--auth", "none", "--port", "0")
     assert ended.code == 2
     assert "Traceback" not in ended.err
 
 
 async def test_routes_are_required(tmp_path: Path) -> None:
     """Exit code 2 and an error that names the flags."""
-    for flags, named in (([], "--route"), (["--kubernetes"], "--kubernetes")):
+    for flags, named in (([], "--resolved"), (["--kubernetes"], "--kubernetes")):
         ended = await chaski("console", *flags, "--auth", "none", "--port", "0", environment={"HOME": str(tmp_path)})
         assert (ended.code, named in ended.err) == (2, True), ended.err
 
@@ -82,7 +82,7 @@ REJECTED = {
         "requires --auth password",
     ),
     "no authentication chosen": ([], "--auth"),
-    "files and a cluster": (["--auth", "none", "--kubernetes"], "--route FILE|DIR, or --kubernetes"),
+    "files and a cluster": (["--auth", "none", "--kubernetes"], "--resolved FILE|DIR, or --kubernetes"),
     "namespaces of files": (["--auth", "none", "--namespace", "a"], "requires --kubernetes"),
 }
 
@@ -96,6 +96,6 @@ async def test_contradicting_options_are_rejected(tmp_path: Path, flags: list[st
         str(tmp_path / flag) if flag in ("none", "empty", "short") and at != 1 else flag
         for at, flag in enumerate(flags)
     ]
-    ended = await chaski("console", "--route", tmp_path / "resolved.yaml", *flags, "--port", "0")
+    ended = await chaski("console", "--resolved", tmp_path / "resolved.yaml", *flags, "--port", "0")
     assert (ended.code, named in ended.err) == (2, True), ended.err
     assert "secret" not in ended.err

@@ -150,14 +150,14 @@ async def test_the_same_on_the_protocols_of_aws(tmp_path: Path, monkeypatch: pyt
             await cloud.keep(letter)
             for name, value in cloud.environment.items():
                 monkeypatch.setenv(name, value)
-            by_both = await traced("--text", "about", "--route", cloud.file, "--logs", log)
+            by_both = await traced("--text", "about", "--resolved", cloud.file, "--logs", log)
             assert [(each["id"], each["state"], len(each["attempts"])) for each in by_both] == [
                 ("m2", "dead-lettered", 1),  # oldest first: the lines are of 2027
                 ("m1", "delivered", 1),
             ]
-            assert [each["id"] for each in await traced("--subject", "order-2", "--route", cloud.file)] == ["m2"]
+            assert [each["id"] for each in await traced("--subject", "order-2", "--resolved", cloud.file)] == ["m2"]
             assert [each["id"] for each in await traced("--subject", "order-1", "--logs", log)] == ["m1"]
-            nothing = await chaski("trace", "--subject", "order-1", "--route", cloud.file)
+            nothing = await chaski("trace", "--subject", "order-1", "--resolved", cloud.file)
             assert (nothing.code, "--logs FILE" in nothing.err) == (1, True)
         finally:
             await cloud.close()

@@ -94,9 +94,9 @@ async def test_an_hour_out_of_a_hundred_thousand_in_dynamodb(tmp_path: Path, rep
             "AWS_ACCESS_KEY_ID": "any",
             "AWS_SECRET_ACCESS_KEY": "any",
         }
-        hour = await quickest("--route", str(file), *hour_flags(end_ms), environment=environment)
+        hour = await quickest("--resolved", str(file), *hour_flags(end_ms), environment=environment)
         none = await run_search(
-            "none", "--route", str(file), *hour_flags(end_ms - 2 * MONTH_MS), environment=environment
+            "none", "--resolved", str(file), *hour_flags(end_ms - 2 * MONTH_MS), environment=environment
         )
         assert hour.found == len(found)
         assert hour.seconds < MOST_SECONDS

@@ -87,7 +87,7 @@ async def running(backend: str, folder: Path, document: dict[str, Any]) -> Async
                     await made.workers["worker"].start()
 
                 environment = dict(os.environ) | cloud.environment
-                yield Running(made.url, ("--route", str(cloud.file)), environment, http, restart_worker)
+                yield Running(made.url, ("--resolved", str(cloud.file)), environment, http, restart_worker)
 
 
 @BACKENDS

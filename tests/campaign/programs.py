@@ -241,7 +241,7 @@ async def _sqs(folder: Path, target: str, ordering: str) -> AsyncIterator[World]
         file, resolved = folder / f"{MAIN}.json", folder / "resolved.yaml"
         file.write_bytes(orjson.dumps(route(MAIN, target, ordering)))
         port, *metrics = free_ports(5)
-        made = World("sqs", folder, f"http://127.0.0.1:{port}", ("--route", str(resolved)), environment=environment)
+        made = World("sqs", folder, f"http://127.0.0.1:{port}", ("--resolved", str(resolved)), environment=environment)
         code, _ = await made.command("provision", str(file), "--owner", "campaign", "-o", str(resolved))
         assert code == 0
         jobs = ("consume", "consume", "retry" if ordering == "Relaxed" else "consume")

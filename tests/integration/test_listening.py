@@ -20,7 +20,18 @@ from support.tools import missing, need, need_ipv6
 BIN = Path(sys.executable).parent
 WITHIN = 90.0
 UNSERVED = "http://127.0.0.1:9"  # nothing answers; a probe for liveness does not depend on it
-CONSOLE = ("chaski", "console", "--route", "resolved.yaml", "--auth", "header", "--log-format", "json", "--port", "0")
+CONSOLE = (
+    "chaski",
+    "console",
+    "--resolved",
+    "resolved.yaml",
+    "--auth",
+    "header",
+    "--log-format",
+    "json",
+    "--port",
+    "0",
+)
 CANARY = ("python", "-P", "-m", "chaski_ingest.canary", "--ingest", UNSERVED, "--sink-url", UNSERVED, "--route", "n/r")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "ingest": ("chaski-ingest", "--auth", "none", "--routes", "resolved.yaml", "--port", "0"),

@@ -1,11 +1,15 @@
 """Instructions in the documentation are safe, and its names, links and paths exist."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
+from chaski_cli.app import make_app
+from chaski_cli.commands.kubectl import make_kubectl_app
 from chaski_operator.manifests.names import config_map_name
 from chaski_operator.manifests.worker_pod import RESOLVED_KEY
 
@@ -44,7 +48,40 @@ def test_the_runbooks_describe_how_to_get_the_route_that_their_commands_read() -
     assert got in text
     commands = re.findall(r"chaski (?:dead-letters (?:list|replay|discard)|ledger|trace) [^`\n]*", text)
     assert len(commands) >= 4
-    assert [command for command in commands if "--route resolved.yaml" not in command] == []
+    assert [command for command in commands if "--resolved resolved.yaml" not in command] == []
+
+
+def documented_commands() -> list[tuple[str, str]]:
+    """Page and command: each line of a code block, and in the runbooks also each text in backquotes, that starts with it."""
+    found = []
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = page.read_text(encoding="utf-8")
+        lines = [
+            line
+            for block in re.findall(r"(?ms)^ *```\w*\n(.*?)^ *```", text)
+            for line in block.replace("\\\n", " ").splitlines()
+        ]
+        if page.name == "runbooks.md":
+            lines += re.findall(r"`((?:kubectl )?chaski [^`\n]+ [^`\n]+)`", text)
+        lines = [re.sub(r"^\$ ", "", line.strip()) for line in lines]
+        found += [(page.name, line) for line in lines if re.match(r"(kubectl )?chaski [a-z]", line)]
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), documented_commands())
+def test_every_command_of_the_documentation_is_accepted(page: str, line: str) -> None:
+    """By its parser: a renamed command or option breaks the pages and runbooks silently. Nothing is run."""
+    words = shlex.split(line, comments=True)
+    words = words[: next((n for n, word in enumerate(words) if word in "|;" or word.startswith(">")), len(words))]
+    is_plugin = words[0] == "kubectl"
+    app = make_kubectl_app() if is_plugin else make_app(words[1:])
+    command, words = typer.main.get_command(app), words[2 if is_plugin else 1 :]
+    name = ""
+    while isinstance(command, typer.core.TyperGroup):
+        name, *words = words
+        assert name in command.commands, f"{page}: {line}"
+        command = command.commands[name]
+    command.make_context(name, words)
 
 
 def test_every_route_that_a_document_shows_has_producers() -> None:

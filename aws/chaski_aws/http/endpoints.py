@@ -78,6 +78,18 @@ def open_session() -> Session:
     return session
 
 
+def session_with_region(region: str | None) -> SessionFactory:
+    """Opens sessions that use a region where the environment and the profile configure none."""
+
+    def opened() -> Session:
+        session = open_session()
+        if region is not None and session.get_config_variable("region") is None:
+            session.set_config_variable("region", region)
+        return session
+
+    return opened
+
+
 async def resolve_endpoints(*services: Service, open_session: SessionFactory = open_session) -> dict[Service, Endpoint]:
     """The endpoint of each service. Reads files in a thread; makes no request.
 

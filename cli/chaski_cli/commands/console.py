@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chaski_cli.options import deprecated
 from chaski_runtime.process.command import LogFormat, LogFormatOption
 
 
@@ -24,10 +25,11 @@ _AUTH = (
 )
 
 
-_Route = Annotated[
+_Resolved = Annotated[
     list[Path] | None,
-    typer.Option(help="Resolved route on AWS, or a folder of resolved routes; repeatable.", metavar="FILE|DIR"),
+    typer.Option(help="File of resolved routes on AWS, or a folder of such files; repeatable.", metavar="FILE|DIR"),
 ]
+_Route = Annotated[list[Path] | None, typer.Option(hidden=True)]  # of releases up to 0.1
 _Kubernetes = Annotated[bool, typer.Option("--kubernetes", help="All ChaskiRoutes of the cluster; follows changes.")]
 _Namespace = Annotated[
     list[str] | None,
@@ -56,6 +58,7 @@ _MetricsPort = Annotated[
 
 def console(  # noqa: PLR0913 - one parameter per option of the command
     *,
+    resolved: _Resolved = None,
     route: _Route = None,
     kubernetes: _Kubernetes = False,
     namespace: _Namespace = None,
@@ -74,7 +77,7 @@ def console(  # noqa: PLR0913 - one parameter per option of the command
 
     `chaski dev` includes a console.
 
-    [bold]Examples:[/] chaski console --route resolved.yaml --auth none
+    [bold]Examples:[/] chaski console --resolved resolved.yaml --auth none
 
     chaski console --kubernetes --auth password --password-file users --host ''
     """
@@ -82,7 +85,9 @@ def console(  # noqa: PLR0913 - one parameter per option of the command
     from chaski_console.process.options import AuthOptions, ConsoleOptions, RouteOptions  # noqa: PLC0415 - as above
     from chaski_console.process.service import run_console  # noqa: PLC0415 - as above
 
-    routes = RouteOptions(tuple(route or ()), kubernetes, tuple(namespace or ()))
+    for file in route or ():
+        deprecated("--route FILE|DIR", f"--resolved {file}")
+    routes = RouteOptions((*(resolved or ()), *(route or ())), kubernetes, tuple(namespace or ()))
     authentication = AuthOptions(auth.value, auth_header, password_file, session_seconds)
     options = ConsoleOptions(routes, host, port, metrics_port, authentication, read_only, log_format.value, prometheus)
     raise typer.Exit(run_console(options, allowed_by))

@@ -1,12 +1,24 @@
 """Flags of `chaski send`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chaski_cli.options import Output, OutputFormat
 
+class SendOutput(StrEnum):
+    """Output format."""
+
+    table = "table"
+    json = "json"
+    ndjson = "ndjson"
+
+
+_Output = Annotated[
+    SendOutput,
+    typer.Option("--output", "-o", help="Output format; `ndjson`: the result of each line, as soon as it is known."),
+]
 _Messages = Annotated[
     str | None, typer.Argument(help="File of messages, one JSON object per line; - is standard input.")
 ]
@@ -55,7 +67,7 @@ def send(  # noqa: PLR0913 - one parameter per option of the command
     run: _Run = None,
     from_line: _FromLine = 1,
     skip_lines: _SkipLines = None,
-    output: OutputFormat = Output.table,
+    output: _Output = SendOutput.table,
 ) -> None:
     """Send one message from flags, or many from a file, in order.
 
@@ -65,12 +77,14 @@ def send(  # noqa: PLR0913 - one parameter per option of the command
     [bold]Example:[/] chaski send --subject order-1 --url http://127.0.0.1:9000/ --json '{"hi": 1}'
 
     [bold]Example:[/] chaski send --route default/first messages.ndjson
+
+    [bold]Example:[/] chaski send --route default/first --output ndjson messages.ndjson > accepted.ndjson
     """
     from chaski_cli.sending import file, lines, message  # noqa: PLC0415 - keeps help fast
     from chaski_cli.sending.client import Destination  # noqa: PLC0415 - keeps help fast
 
     destination = Destination(to, route, retry_for, message.parse_headers(ingest_header or [], "--ingest-header"))
-    as_json = output is Output.json
+    as_json = output is not SendOutput.table
     content_bytes = None if content_file is None else message.read_content(content_file)
     flags = message.MessageFlags(subject, url, method, header or [], content, content_json, content_bytes, message_id)
     if messages is None:
@@ -79,5 +93,5 @@ def send(  # noqa: PLR0913 - one parameter per option of the command
         raise typer.BadParameter("a file of messages and the flags of a single message exclude each other")
     skipped = () if skip_lines is None else lines.parse_ranges(skip_lines)
     selection = lines.Selection(run or file.new_run_id(), from_line, skipped)
-    options = file.FileOptions(selection, skip_unreadable, rejected)
-    raise typer.Exit(file.send_file(destination, messages, options, as_json=as_json))
+    options = file.FileOptions(selection, skip_unreadable, rejected, output.value)
+    raise typer.Exit(file.send_file(destination, messages, options))

@@ -5,10 +5,9 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from chaski_cli.output import cell, printable, table
+from chaski_cli.output import TextTable, age, cell, printable, table, versioned
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.timestamps import short_time, timestamp
@@ -31,21 +30,53 @@ _CSV_COLUMNS = (
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-def dead_letters_table(dead_letters: Sequence[DeadLetter]) -> Table:
-    """One row each, in the given order."""
+def dead_letters_table(dead_letters: Sequence[DeadLetter], now_ms: int) -> TextTable:
+    """One row each, in the given order; a usual one has 80 columns."""
     return table(
-        ("dead-lettered at", "message", "id", "subject", "target", "class", "reason", "attempts", "replayed at"),
+        ("age", "message", "class", "reason", "subject"),
+        [
+            (
+                age(dead_letter.dead_lettered_at, now_ms),
+                dead_letter.message_id,
+                dead_letter.error_class or "-",
+                dead_letter.reason.value,
+                dead_letter.subject,
+            )
+            for dead_letter in dead_letters
+        ],
+        cut=("subject",),
+    )
+
+
+def wide_table(dead_letters: Sequence[DeadLetter]) -> TextTable:
+    """One row each, in the given order, with all that a row can hold."""
+    return table(
+        (
+            "dead-lettered at",
+            "message",
+            "id",
+            "route",
+            "subject",
+            "target",
+            "class",
+            "reason",
+            "attempts",
+            "replayed at",
+            "last error",
+        ),
         [
             (
                 short_time(dead_letter.dead_lettered_at),
                 dead_letter.message_id,
                 "-" if dead_letter.id == dead_letter.message_id else dead_letter.id,
+                dead_letter.route,
                 dead_letter.subject,
                 dead_letter.target,
                 dead_letter.error_class or "-",
                 dead_letter.reason.value,
                 dead_letter.attempts,
                 "-" if dead_letter.replay is None else short_time(dead_letter.replay.at),
+                _last_error(dead_letter.shown()),
             )
             for dead_letter in dead_letters
         ],
@@ -53,9 +84,13 @@ def dead_letters_table(dead_letters: Sequence[DeadLetter]) -> Table:
     )
 
 
+def _last_error(shown: DeadLetter) -> str:
+    return shown.errors[-1].detail if shown.errors else shown.detail
+
+
 def json_text(dead_letter: DeadLetter) -> str:
     """One JSON object on one line."""
-    return json_codec.dumps(dead_letter.as_json()).decode()
+    return json_codec.dumps(versioned(dead_letter.as_json())).decode()
 
 
 def json_list(dead_letters: Iterable[DeadLetter]) -> Iterator[str]:
@@ -79,7 +114,7 @@ def csv_text(dead_letter: DeadLetter, *, raw: bool = False) -> str:
     """
     dead_letter = dead_letter.shown()
     item = dead_letter.as_json()
-    item["lastError"] = dead_letter.errors[-1].detail if dead_letter.errors else dead_letter.detail
+    item["lastError"] = _last_error(dead_letter)
     item["envelope"] = dead_letter.document_text()
     values = [item[column] for column in _CSV_COLUMNS]
     return _csv_line(values if raw else [_unevaluated(value) for value in values])
@@ -88,8 +123,7 @@ def csv_text(dead_letter: DeadLetter, *, raw: bool = False) -> str:
 def dead_letter_view(dead_letter: DeadLetter) -> RenderableType:
     """All fields, errors and the message, redacted."""
     dead_letter = dead_letter.shown()
-    facts = Table.grid(padding=(0, 2, 0, 0))
-    for name, value in (
+    facts = (
         ("message", dead_letter.message_id),
         ("id", dead_letter.id),
         *((("replay of", dead_letter.replay_of),) if dead_letter.replay_of is not None else ()),
@@ -101,8 +135,7 @@ def dead_letter_view(dead_letter: DeadLetter) -> RenderableType:
         ("class", dead_letter.error_class or "-"),
         ("attempts", dead_letter.attempts),
         ("replayed", _replayed(dead_letter)),
-    ):
-        facts.add_row(Text(name, style="bold"), cell(value))
+    )
     errors = table(
         ("#", "at", "class", "error", "response"),
         [
@@ -111,7 +144,9 @@ def dead_letter_view(dead_letter: DeadLetter) -> RenderableType:
         ],
         right=("#",),
     )
-    parts: list[RenderableType] = [facts]
+    parts: list[RenderableType] = [
+        table(("fact", "value"), [(Text(name, style="bold"), cell(value)) for name, value in facts], head=False)
+    ]
     if dead_letter.errors:
         parts += [Text(), errors]
     parts += [Text(), Text("message", style="bold"), Text(_message(dead_letter))]

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,8 +9,8 @@ from functools import partial
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from chaski_cli.dead_letters.search import Search
-from chaski_cli.output import cell, emit_json, printable, stderr, stdout, table
+from chaski_cli.dead_letters.selection import Search, check_known_target, check_selected, confirm
+from chaski_cli.output import cell, emit_result, printable, stderr, stdout, table
 from chaski_core.dead_letter import DeadLetterFilter
 from chaski_core.message.target_url import UrlFault, parse_url
 from chaski_core.route.resolved import ResolvedRoute
@@ -24,7 +23,7 @@ from chaski_replay.report import ReplayReport, SampleMessage
 from chaski_replay.selection import IsAllowed, Ready, Run, SkipReason
 from chaski_replay.spool import Spool
 from chaski_runtime.process.clock import SystemClock
-from chaski_runtime.process.command_error import CommandError, ExitCode, wrong_input
+from chaski_runtime.process.command_error import ExitCode, wrong_input
 from chaski_runtime.process.lifecycle import stop_on_signals
 from chaski_worker.guard.guard import Guard, Refusal
 
@@ -40,6 +39,7 @@ class ReplayOptions:
     ids: tuple[str, ...]
     run: Run
     throttle: engine.Throttle
+    every: bool
     dry_run: bool
     yes: bool
     as_json: bool
@@ -52,6 +52,7 @@ def run_replay(location: BackendLocation, options: ReplayOptions) -> ExitCode:
     Raises:
         CommandError: a flag is invalid, the location can't be opened, or the user did not confirm.
     """
+    check_selected(location, options.search, options.ids, every=options.every, dry_run=options.dry_run)
     _check(options)
     with asyncio.Runner() as runner:
         return runner.run(_replay(location, options))
@@ -74,7 +75,7 @@ def _check(options: ReplayOptions) -> None:
 
 async def _replay(location: BackendLocation, options: ReplayOptions) -> ExitCode:
     now = SystemClock().now_ms()
-    wanted = options.search.filter(now)
+    wanted = options.search.filter(now, location.route)
     if wanted.until is None or wanted.until > now:
         # A message that fails again during the run is another dead letter, and not of this run.
         wanted = replace(wanted, until=now)
@@ -91,11 +92,15 @@ async def _replay(location: BackendLocation, options: ReplayOptions) -> ExitCode
             is_allowed = allowed_by(backend.routes)
             progress = await engine.prepare(backend, selection, options.run, is_allowed, spool, on_progress)
             bar.remove_task(searching)
+            if not progress.found and options.reporting.report is None:  # a Job reports that it found nothing
+                check_known_target(wanted, backend.routes)
             state.sample += [each for each, _ in zip(spool, range(SAMPLE_SIZE), strict=False)]
             if not options.dry_run:
                 _check_target(options, progress)
             if not options.dry_run and progress.ready:
-                _confirm(options, progress, bar)
+                bar.stop()
+                confirm(f"Send {progress.ready} messages again?", progress.ready, yes=options.yes)
+                bar.start()
                 hint = f"if this is interrupted, resume it with: {state.resume_command}"
                 stderr().print(Text(hint, style="dim"), soft_wrap=True)
                 await _send(backend, options, spool, progress, bar)
@@ -134,16 +139,6 @@ def _check_target(options: ReplayOptions, progress: engine.Progress) -> None:
         )
 
 
-def _confirm(options: ReplayOptions, progress: engine.Progress, bar: Progress) -> None:
-    if options.yes or not sys.stdin.isatty():
-        return
-    bar.stop()
-    stderr().print(f"Send {progress.ready} messages again? Type yes: ", end="", markup=False)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise CommandError("not confirmed; nothing was sent")
-    bar.start()
-
-
 def _arguments(options: ReplayOptions, wanted: DeadLetterFilter) -> ReplayArguments:
     return ReplayArguments(
         run=options.run.id,
@@ -173,7 +168,8 @@ class _RunState:
 
     @property
     def resume_command(self) -> str:
-        return self.arguments.resume_command(self.location.flags)
+        command = self.arguments.resume_command(self.location.command("dead-letters", "replay"))
+        return f"{command} --yes" if self.options.yes else command
 
     def report(self) -> ReplayReport:
         arguments, progress = self.arguments, self.progress
@@ -197,12 +193,12 @@ def _print(state: _RunState) -> None:
     options, report = state.options, state.report()
     if options.as_json:
         in_a_job = options.reporting.report is not None
-        emit_json((report.without_queries() if in_a_job else report).document(), indented=True)
+        emit_result((report.without_queries() if in_a_job else report).document(), indented=True)
         return
     console = stdout()
     if options.dry_run and report.sample:
-        rows = [(each.message_id, each.id, each.subject, each.url) for each in report.sample]
-        console.print(table(("message", "id", "subject", "url"), rows))
+        rows = [(each.message_id, each.subject, each.url) for each in report.sample]
+        console.print(table(("message", "subject", "url"), rows, cut=("subject", "url")))
     counts: list[tuple[str, int]] = [("found", report.found)]
     counts += [(f"skipped: {reason.description}", count) for reason, count in report.reported_skips()]
     counts += [("would be sent" if options.dry_run else "to send", report.ready)]

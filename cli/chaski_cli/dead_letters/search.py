@@ -1,69 +1,62 @@
 """Runs `chaski dead-letters list`, `show` and `export`. A `chaski dev` may be running on the data folder."""
 
 import itertools
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rich.text import Text
 
 from chaski_cli.dead_letters import formats
+from chaski_cli.dead_letters.selection import Search, check_known_target
 from chaski_cli.dead_letters.source import open_source
 from chaski_cli.output import emit, stderr, stdout
-from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
-from chaski_core.timestamps import parse_time
+from chaski_core.dead_letter import DeadLetter
 from chaski_replay.backends import BackendLocation
 from chaski_runtime.process.clock import SystemClock
-from chaski_runtime.process.command_error import CommandError, ExitCode, wrong_input
+from chaski_runtime.process.command_error import CommandError, ExitCode
 
 _PROGRESS_EVERY = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """Which dead letters, as given on the command line."""
+class ListOptions:
+    """How dead letters are listed."""
 
-    since: str | None = None
-    until: str | None = None
-    subject: str | None = None
-    target: str | None = None
-    error_class: str | None = None
-    text: str | None = None
-    replayed: bool | None = None
-
-    def filter(self, now_ms: int) -> DeadLetterFilter:
-        """The parsed filter. Raises CommandError for an invalid time."""
-        return DeadLetterFilter(
-            since=_parse_time("--since", self.since, now_ms),
-            until=_parse_time("--until", self.until, now_ms),
-            subject=self.subject,
-            target=self.target,
-            error_class=self.error_class,
-            text=self.text,
-            replayed=self.replayed,
-        )
+    limit: int | None
+    output: str  # a key of `_WRITERS`
+    newest_first: bool
 
 
-def run_list(location: BackendLocation, search: Search, limit: int | None, output: str) -> ExitCode:
-    """Writes the matching dead letters, oldest first."""
-    wanted = search.filter(SystemClock().now_ms())
-    with open_source(location) as source:
-        found = source.find(wanted)
-        _WRITERS[output](_counted(itertools.islice(found, limit)))
+def run_list(location: BackendLocation, search: Search, options: ListOptions) -> ExitCode:
+    """Writes the matching dead letters.
+
+    Raises:
+        CommandError: the search is invalid, or names a target or a route that does not exist.
+    """
+    wanted = search.filter(SystemClock().now_ms(), location.route)
+    with open_source(location) as (source, routes):
+        found = source.find(wanted, newest_first=options.newest_first)
+        first = next(found, None)
+        if first is None:
+            check_known_target(wanted, routes)
+        found = found if first is None else itertools.chain([first], found)
+        _WRITERS[options.output](_counted(itertools.islice(found, options.limit)))
         if next(found, None) is not None:
-            stderr().print(
-                f"more than {limit} dead letters match; narrow the search, or increase --limit", style="yellow"
-            )
+            which = "newest" if options.newest_first else "oldest"
+            note = f"more than {options.limit} dead letters match, and these are the {which}; narrow the search, or increase --limit"
+            stderr().print(note, style="yellow")
     return ExitCode.OK
 
 
 def run_show(location: BackendLocation, message_id: str, *, as_json: bool) -> ExitCode:
     """Shows every dead letter of an identity or label, including those of replays."""
-    with open_source(location) as source:
-        found = source.get(message_id)
+    with open_source(location) as (source, _):
+        found = [each for each in source.get(message_id) if location.route in (None, each.route)]
     if not found:
         raise CommandError(
             f"no dead letter with id {message_id} in {location.name}",
-            next_step=f"show its attempts: chaski trace {message_id} {' '.join(location.flags)}",
+            next_step=f"show its attempts: {shlex.join([*location.command('trace'), message_id])}",
         )
     if as_json:
         _write_json(found)
@@ -86,18 +79,15 @@ def _counted(found: Iterable[DeadLetter]) -> Iterator[DeadLetter]:
                 status.update(f"{count} read")
 
 
-def _parse_time(flag: str, text: str | None, now_ms: int) -> int | None:
-    if text is None:
-        return None
-    try:
-        return parse_time(text, now_ms)
-    except ValueError as error:
-        raise wrong_input(f"{flag}: {error}") from error
-
-
 def _write_table(found: Iterable[DeadLetter]) -> None:
     listed = list(found)
-    stdout().print(formats.dead_letters_table(listed) if listed else Text("no dead letters match"))
+    now_ms = SystemClock().now_ms()
+    stdout().print(formats.dead_letters_table(listed, now_ms) if listed else Text("no dead letters match"))
+
+
+def _write_wide(found: Iterable[DeadLetter]) -> None:
+    listed = list(found)
+    stdout().print(formats.wide_table(listed) if listed else Text("no dead letters match"))
 
 
 def _write_json(found: Iterable[DeadLetter]) -> None:
@@ -118,6 +108,7 @@ def _write_raw_csv(found: Iterable[DeadLetter]) -> None:
 
 _WRITERS: dict[str, Callable[[Iterable[DeadLetter]], None]] = {
     "table": _write_table,
+    "wide": _write_wide,
     "json": _write_json,
     "ndjson": _write_ndjson,
     "csv": _write_csv,

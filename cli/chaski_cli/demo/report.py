@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
 from chaski_cli.demo.experiment import (
@@ -14,7 +13,7 @@ from chaski_cli.demo.experiment import (
     Row,
     total,
 )
-from chaski_cli.output import table
+from chaski_cli.output import TextTable, table
 
 _NONE = Row(0, 0, 0, 0)
 _NAMES = {"timeout": "no response (timeout)"}
@@ -31,7 +30,7 @@ def print_result(console: Console, result: Result, seconds: float) -> None:
         console.print("[red]not exact[/]: figures in red are wrong; the expected value is in brackets")
 
 
-def _table(result: Result) -> Table:
+def _table(result: Result) -> TextTable:
     expected = {**EXPECTED, "sum": total(EXPECTED.values())}
     found = {**result.rows, "sum": result.total}
     return table(
@@ -41,7 +40,7 @@ def _table(result: Result) -> Table:
     )
 
 
-def _metrics(result: Result) -> Table:
+def _metrics(result: Result) -> TextTable:
     found = result.metrics
     listed: list[tuple[str, Mapping[str, int], Mapping[str, int]]] = [
         ('chaski_messages_accepted_total{{subject_group="{}"}}', found.accepted, EXPECTED_ACCEPTED),

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from chaski_cli.demo import experiment
 from chaski_cli.demo.processes import Dev, dev_process, target_process
 from chaski_cli.demo.report import print_result
-from chaski_cli.output import emit_json, stderr, stdout
+from chaski_cli.output import emit_result, stderr, stdout
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
 from chaski_replay.backends import open_folder_reader
 from chaski_runtime.process.command_error import CommandError, ExitCode, wrong_input
@@ -37,7 +37,7 @@ def run_demo(data: Path | None, *, as_json: bool) -> ExitCode:
     except asyncio.CancelledError:  # SIGTERM
         return ExitCode.INTERRUPTED
     if as_json:
-        emit_json(result.as_json(), indented=True)
+        emit_result(result.as_json(), indented=True)
     else:
         print_result(stdout(), result, time.monotonic() - started)
     return ExitCode.OK if result.exact else ExitCode.FAILED

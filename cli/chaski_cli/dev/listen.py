@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from chaski_cli.dev.target import Request, start_target
-from chaski_cli.output import emit_json, printable, stderr, stdout
+from chaski_cli.output import emit_result, printable, stderr, stdout
 from chaski_core.timestamps import parse_duration
 from chaski_runtime.process.command_error import CommandError, ExitCode, wrong_input
 from chaski_runtime.process.lifecycle import stop_on_signals
@@ -59,4 +59,4 @@ def _print_line(request: Request) -> None:
 
 
 def _print_json(request: Request) -> None:
-    emit_json(request.as_json())
+    emit_result(request.as_json())

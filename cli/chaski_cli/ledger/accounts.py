@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,9 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.text import Text
 
 from chaski_aws.backend import open_backend
-from chaski_cli.output import emit_json, printable, stderr, stdout, table
+from chaski_cli.output import emit_result, printable, stderr, stdout, table
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_replay.backends import BackendLocation, open_folder_reader, read_resolved_file
+from chaski_replay.backends import BackendLocation, open_folder_reader
 from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.command_error import CommandError, ExitCode
 from chaski_runtime.process.corrected_clock import CorrectedClock
@@ -57,7 +56,7 @@ def run_folder(location: BackendLocation, *, as_json: bool) -> ExitCode:
     with open_folder_reader(location.data) as reader:
         found = reader.ledger()
     if as_json:
-        emit_json(found.as_json())
+        emit_result(found.as_json())
     else:
         ends = (found.delivered, found.dead_lettered, found.discarded)
         account = Account(location.name, found.accepted, *ends, found.pending)
@@ -72,12 +71,12 @@ def run_folder(location: BackendLocation, *, as_json: bool) -> ExitCode:
 
 
 def run_metrics(pages: Sequence[str], location: BackendLocation, *, as_json: bool) -> ExitCode:
-    """Accounts by the metrics of all ingest and worker processes; pending from the queues of `location.route` if given."""
+    """Accounts by the metrics of all ingest and worker processes; pending from the queues of the location's route on AWS."""
     texts = asyncio.run(_fetch(pages))
-    pending = {} if location.route is None else asyncio.run(_pending(location.route))
+    pending = asyncio.run(_pending(location.read_resolved())) if location.on_aws else {}
     found = accounts(texts, pending)
     if as_json:
-        emit_json([account.as_json() for account in found])
+        emit_result([account.as_json() for account in found])
     else:
         stdout().print(table(COLUMNS, [each.row for each in found], right=COLUMNS[1:]))
         note = "counts of processes that ended are missing; messages in flight may be counted twice or not at all"
@@ -141,8 +140,7 @@ async def _fetch(pages: Sequence[str]) -> list[str]:
         return await asyncio.gather(*map(one, pages))
 
 
-async def _pending(file: Path) -> dict[str, int]:
-    resolved = read_resolved_file(file)
+async def _pending(resolved: ResolvedRoute) -> dict[str, int]:
     return {resolved.route.key: await pending_on_queues(resolved)}
 
 

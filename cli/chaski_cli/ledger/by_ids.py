@@ -19,10 +19,10 @@ from typing import Any
 from rich.text import Text
 
 from chaski_cli.ledger.accounts import COLUMNS, Account, pending_on_queues
-from chaski_cli.output import emit_json, printable, stderr, stdout, table
+from chaski_cli.output import emit_result, printable, stderr, stdout, table
 from chaski_cli.trace.logs import fields_of, open_lines
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter
-from chaski_replay.backends import BackendLocation, open_location, read_resolved_file
+from chaski_replay.backends import BackendLocation, open_location
 from chaski_runtime.process.command_error import CommandError, ExitCode
 
 _SHOWN = 20
@@ -88,7 +88,7 @@ def run_ids(location: BackendLocation, accepted: Sequence[str], logs: Sequence[s
         route, len(ids), len(delivered), len(dead.ids - delivered), len(discarded), on_queues, not_found
     )
     if as_json:
-        emit_json(account.as_json())
+        emit_result(account.as_json())
     else:
         _show(account)
     return ExitCode.FAILED if account.unaccounted else ExitCode.OK
@@ -140,8 +140,7 @@ class _DeadLetterIds:
 
 
 async def _read_stored(location: BackendLocation, ids: AbstractSet[str]) -> tuple[str, int, _DeadLetterIds]:
-    assert location.route is not None  # noqa: S101 - checked by the command
-    resolved = read_resolved_file(location.route)
+    resolved = location.read_resolved()
     on_queues = await pending_on_queues(resolved)
     async with open_location(location) as backend:
         return (

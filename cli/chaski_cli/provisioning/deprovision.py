@@ -11,7 +11,7 @@ from chaski_aws.provision.clients import Aws
 from chaski_aws.provision.errors import ProvisionError
 from chaski_aws.provision.observe import observe
 from chaski_aws.provision.plan import plan_drop
-from chaski_cli.output import emit_json, printable, stderr, stdout
+from chaski_cli.output import emit_result, printable, stderr, stdout
 from chaski_cli.provisioning.outcome import print_actions
 from chaski_cli.provisioning.provision import ProvisionOptions, connect
 from chaski_cli.route_files import load
@@ -53,7 +53,7 @@ def run_deprovision(
             _confirm(deletion, consent)
         _delete(aws, deletions)
     if options.as_json:
-        emit_json(
+        emit_result(
             {
                 "dryRun": options.dry_run,
                 "routes": [

@@ -13,7 +13,7 @@ from chaski_aws.provision.errors import ProvisionError
 from chaski_aws.provision.observe import observe, observe_queues
 from chaski_aws.provision.plan import DrainSample, drain_sample, is_drained, plan, plan_drained, seconds_until_drained
 from chaski_aws.provision.state import GENERATION_TAG, Observed
-from chaski_cli.output import emit_json, printable, stderr
+from chaski_cli.output import emit_result, printable, stderr
 from chaski_cli.provisioning.outcome import Outcome, print_outcomes
 from chaski_cli.provisioning.resolved_files import read_resolved, write_resolved
 from chaski_cli.route_files import load
@@ -77,7 +77,7 @@ def run_provision(paths: Sequence[Path], file: Path, options: ProvisionOptions, 
             for outcome, queues in zip(outcomes, older, strict=True)
         ]
     if options.as_json:
-        emit_json({"dryRun": options.dry_run, "routes": [outcome.as_json() for outcome in outcomes]}, indented=True)
+        emit_result({"dryRun": options.dry_run, "routes": [outcome.as_json() for outcome in outcomes]}, indented=True)
     else:
         print_outcomes(outcomes, None if options.dry_run else file)
     return ExitCode.FAILED if any(outcome.error for outcome in outcomes) else ExitCode.OK

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ import orjson
 from rich.console import Console
 
 from chaski_cli.output import printable
-from chaski_cli.sending.lines import ChunkResult, Line, Rejected, explain, is_retryable, sort_results
+from chaski_cli.sending.lines import Accepted, ChunkResult, Line, Rejected, explain, is_retryable, sort_results
 from chaski_core.retry.backoff import Backoff
+from chaski_core.route.model import is_route_key
 from chaski_runtime.process.command_error import CommandError, ExitCode, wrong_input
 
 _BACKOFF = Backoff(first_seconds=0.2, longest_seconds=10.0)
@@ -26,7 +26,6 @@ _NEXT_STEPS = {
     403: "add this producer, or a pattern of this subject, to spec.producers of the route",
     404: "check --route NAMESPACE/NAME against the routes that the ingest at --to serves",
 }
-_ROUTE = re.compile(r"[a-z0-9.-]+/[a-z0-9.-]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Destination:
     headers: dict[str, str] = field(default_factory=dict)  # for ingest itself, such as Authorization
 
     def __post_init__(self) -> None:
-        if not _ROUTE.match(self.route):
+        if not is_route_key(self.route):
             raise wrong_input(
                 f'--route: expected NAMESPACE/NAME, got "{self.route}"', "for example: --route default/first"
             )
@@ -139,7 +138,7 @@ class IngestClient:
         Raises:
             CommandError: ingest rejects the request as a whole, whatever the lines are.
         """
-        accepted: list[Line] = []
+        accepted: list[Accepted] = []
         rejected: list[Rejected] = []
         timer = self._timer()
         left = tuple(lines)

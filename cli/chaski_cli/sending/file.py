@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from chaski_cli.output import emit_json, printable, stderr, stdout
+from chaski_cli.output import emit_result, printable, stderr, stdout
 from chaski_cli.sending.client import Destination, IngestClient, retry_printer
 from chaski_cli.sending.input import Intake, LineInput, RequestFeed, find_unreadable, open_input
-from chaski_cli.sending.lines import Line, Rejected, Selection, reject_all
+from chaski_cli.sending.lines import Accepted, ChunkResult, Line, Rejected, Selection, reject_all
 from chaski_runtime.process.command_error import CommandError, ExitCode, wrong_input
 from chaski_runtime.process.lifecycle import stop_on_signals
 
@@ -29,6 +29,7 @@ class FileOptions:
     selection: Selection
     skip_unreadable: bool = False
     rejected_to: Path | None = None
+    output: str = "table"  # or json, or ndjson
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ def new_run_id() -> str:
     return f"send-{os.urandom(8).hex()}"
 
 
-def send_file(destination: Destination, name: str, options: FileOptions, *, as_json: bool) -> ExitCode:
+def send_file(destination: Destination, name: str, options: FileOptions) -> ExitCode:
     """Sends the lines of a file, or of standard input if `name` is `-`.
 
     Raises:
@@ -70,10 +71,10 @@ def send_file(destination: Destination, name: str, options: FileOptions, *, as_j
         if not line_input.is_live and not options.skip_unreadable:
             _check(line_input, options.selection)
         tally = asyncio.run(_send_until_stopped(destination, line_input, options))
-    if as_json:
-        emit_json(tally.as_json())
+    if options.output == "json":
+        emit_result(tally.as_json())
     else:
-        _report(tally, time.monotonic() - started, options.rejected_to)
+        _report(tally, time.monotonic() - started, options)
     if options.rejected_to is not None:
         _write_rejected(tally.rejected, options.rejected_to)
     if tally.stopped:
@@ -117,14 +118,41 @@ async def _send_lines(
         task = bar.add_task("sending", total=line_input.size)
         async with aiohttp.ClientSession(headers=destination.headers) as http:
             client = IngestClient(http, destination, retry_printer(console), stop)
-            unsent = await _send_requests(client, feed, tally, lambda sent: bar.advance(task, sent))
+            results = _Results(tally, options.output == "ndjson")
+
+            def advance(sent: int, accepted: Sequence[Accepted]) -> None:
+                bar.advance(task, sent)
+                results.emit(accepted)
+
+            unsent = await _send_requests(client, feed, tally, advance)
+            results.emit(())
     tally.stopped = feed.interrupted or (unsent and stop.is_set())
     tally.complete = not (tally.stopped or unsent or intake.blocked_at)
     tally.rejected.sort(key=lambda entry: entry.number)
     return tally
 
 
-async def _send_requests(client: IngestClient, feed: RequestFeed, tally: Tally, advance: Callable[[int], None]) -> bool:
+@dataclass(slots=True)
+class _Results:
+    """Writes the result of each line as soon as it is known, if wanted."""
+
+    tally: Tally
+    wanted: bool
+    emitted: int = 0  # of the rejected lines
+
+    def emit(self, accepted: Sequence[Accepted]) -> None:
+        if self.wanted:
+            for result in [*(each.as_json() for each in accepted), *(each.as_json() for each in self._new_rejected())]:
+                emit_result(result)
+
+    def _new_rejected(self) -> Sequence[Rejected]:
+        first, self.emitted = self.emitted, len(self.tally.rejected)
+        return self.tally.rejected[first:]
+
+
+async def _send_requests(
+    client: IngestClient, feed: RequestFeed, tally: Tally, advance: Callable[[int, Sequence[Accepted]], None]
+) -> bool:
     """Sends requests one after the other; returns whether lines are left that ingest did not accept in time."""
     failed = ""
     async with contextlib.aclosing(feed.requests()) as requests:
@@ -132,8 +160,9 @@ async def _send_requests(client: IngestClient, feed: RequestFeed, tally: Tally, 
             if failed:
                 tally.rejected += reject_all(request, f"not sent: {failed}")
                 continue
-            left, reason = await _send_chunk(client, request, tally)
-            advance(sum(len(line.data) + 1 for line in request))
+            result = await _send_chunk(client, request, tally)
+            left, reason = result.unsettled, result.reason
+            advance(sum(len(line.data) + 1 for line in request), result.accepted)
             tally.left = tally.left.after([line.number for line in request], [line.number for line in left])
             if left:  # to keep the order, nothing after these may be sent
                 failed = reason
@@ -143,28 +172,29 @@ async def _send_requests(client: IngestClient, feed: RequestFeed, tally: Tally, 
     return bool(failed)
 
 
-async def _send_chunk(client: IngestClient, chunk: list[Line], tally: Tally) -> tuple[Sequence[Line], str]:
-    """Returns the unsettled lines, after which nothing may be sent, and the reason."""
+async def _send_chunk(client: IngestClient, chunk: list[Line], tally: Tally) -> ChunkResult:
+    """Sends a request; after its unsettled lines nothing may be sent."""
     try:
         result = await client.send_chunk(chunk)
     except CommandError as error:
         if not tally.accepted:
             raise
-        return chunk, str(error)  # lines that were accepted before must be reported
+        return ChunkResult((), (), tuple(chunk), str(error))  # lines that were accepted before must be reported
     tally.accepted += len(result.accepted)
     tally.rejected += result.rejected
-    return result.unsettled, result.reason
+    return result
 
 
-def _report(tally: Tally, seconds: float, rejected_to: Path | None) -> None:
-    console = stderr()
+def _report(tally: Tally, seconds: float, options: FileOptions) -> None:
+    console, rejected_to = stderr(), options.rejected_to
     for entry in tally.rejected[:_SHOWN_REJECTIONS]:
         console.print(f"line {entry.number}: {entry.status} {printable(entry.reason)}", style="red", markup=False)
     more = len(tally.rejected) - _SHOWN_REJECTIONS
     if more > 0:
         console.print(f"... and {more} more; --output json lists them all", style="red")
     lines = tally.accepted + len(tally.rejected)
-    stdout().print(f"accepted {tally.accepted} of {lines} lines in {seconds:.1f} s")
+    summary = stderr() if options.output == "ndjson" else stdout()
+    summary.print(f"accepted {tally.accepted} of {lines} lines in {seconds:.1f} s")
     if tally.rejected and rejected_to is not None:
         console.print(f"rejected lines were written to {rejected_to}: correct them and send that file", markup=False)
     if not tally.complete:

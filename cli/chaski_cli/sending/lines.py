@@ -30,6 +30,18 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """A line that was accepted."""
+
+    line: Line
+    result: Mapping[str, Any]  # ingest's, with `status`, `id` and `messageId`
+
+    def as_json(self) -> dict[str, Any]:
+        """`{line, status, id, messageId, ...}`: ingest's result, with the number of the line in the file."""
+        return {**self.result, "line": self.line.number}
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A line that was not accepted, and why."""
 
@@ -47,7 +59,7 @@ class Rejected:
 class ChunkResult:
     """The lines of one request, sorted by ingest's results."""
 
-    accepted: tuple[Line, ...]
+    accepted: tuple[Accepted, ...]
     rejected: tuple[Rejected, ...]
     unsettled: tuple[Line, ...]  # not accepted and may be sent again, in the order of the file
     reason: str = ""  # of the first unsettled line, from ingest
@@ -116,7 +128,7 @@ def sort_results(lines: Sequence[Line], results: Sequence[Mapping[str, Any]]) ->
     A line that the queue could not store is unsettled, unless a later line of its subject was accepted: a retry would put
     it behind that one, so it is rejected.
     """
-    accepted: list[Line] = []
+    accepted: list[Accepted] = []
     rejected: list[Rejected] = []
     unsettled: list[Line] = []
     reason = ""
@@ -124,7 +136,7 @@ def sort_results(lines: Sequence[Line], results: Sequence[Mapping[str, Any]]) ->
     for line, result in reversed(list(zip(lines, results, strict=True))):
         status = result.get("status")
         if status == 202:
-            accepted.append(line)
+            accepted.append(Accepted(line, result))
             overtaken.add(line.subject)
         elif status not in _RETRYABLE:
             rejected.append(Rejected(line.number, status if isinstance(status, int) else 0, explain(result), line.data))

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from chaski_cli.output import emit_json, stderr, stdout
+from chaski_cli.output import emit_result, stderr, stdout
 from chaski_cli.sending.client import Destination, IngestClient, retry_printer
 from chaski_core import json_codec
 from chaski_core.message.identity import generate_label
@@ -60,7 +60,7 @@ def send_message(
             exit_code=ExitCode.INTERRUPTED,
         ) from None
     if as_json:
-        emit_json(accepted)
+        emit_result(accepted)
     else:
         place = f"queue {accepted['queue']}, partition {accepted['partition']}"
         stdout().print(f"accepted {accepted['id']} ({place})")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from chaski_cli.output import emit_json, stdout, table
+from chaski_cli.output import TextTable, age, emit_result, stdout, table
 from chaski_cli.subjects.store import SubjectStore, open_store
 from chaski_cli.subjects.waiting import Held, Waiting, waiting_subjects
 from chaski_core.ports import MAX_CONTROL_RECORDS, VisibilityChange
@@ -18,6 +18,7 @@ from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.command_error import CommandError, ExitCode, wrong_input
 
 _LIST = "show what waits: chaski subjects list"
+_HELD = {Held.PERSON: "release, held", Held.EXHAUSTED: "a decision, exhausted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +31,23 @@ class Decision:
     as_json: bool
 
 
-def run_list(location: BackendLocation, name: str | None, *, as_json: bool) -> ExitCode:
-    """Shows the subjects that wait, of all routes or of one."""
+def run_list(location: BackendLocation, output: str) -> ExitCode:
+    """Shows the subjects that wait, of all routes or of one. `output`: table, wide or json."""
 
     async def show(store: SubjectStore) -> ExitCode:
-        routes = [_route(store, name)] if name is not None else [each.route for each in store.routes.values()]
+        routes = [each.route for key, each in store.routes.items() if location.route in (None, key)]
         found = [each for route in routes for each in await _waiting(store, route)]
-        if as_json:
-            emit_json({"subjects": [each.as_json() for each in found]}, indented=True)
+        if output == "json":
+            emit_result({"subjects": [each.as_json() for each in found]}, indented=True)
         else:
-            stdout().print(_table(found) if found else Text("no subject waits"))
+            tables = {"table": _table, "wide": _wide_table}
+            stdout().print(tables[output](found) if found else Text("no subject waits"))
         return ExitCode.OK
 
     return _run(location, show)
 
 
-def run_decision(location: BackendLocation, name: str | None, decision: Decision) -> ExitCode:
+def run_decision(location: BackendLocation, decision: Decision) -> ExitCode:
     """Stores what a person decided, and makes the head visible where that is possible.
 
     Raises:
@@ -53,7 +55,7 @@ def run_decision(location: BackendLocation, name: str | None, decision: Decision
     """
 
     async def decide(store: SubjectStore) -> ExitCode:
-        route = _route(store, name)
+        route = _route(store, location.route)
         found = [each for each in await _waiting(store, route) if each.subject == decision.subject]
         if decision.action is None:
             record, shown = await _release(store, found, decision), None
@@ -76,14 +78,12 @@ def _run(location: BackendLocation, act: Callable[[SubjectStore], Awaitable[Exit
 
 
 def _route(store: SubjectStore, name: str | None) -> Route:
-    names = ", ".join(store.routes) or "none"
-    if name is None:
-        if len(store.routes) == 1:
-            return next(iter(store.routes.values())).route
-        raise wrong_input("--name is missing: there are several routes", f"give one of: {names}")
-    if name not in store.routes:
-        raise wrong_input(f"--name {name}: no route has this name", f"give one of: {names}")
-    return store.routes[name].route
+    if name is not None:
+        return store.routes[name].route
+    if len(store.routes) == 1:
+        return next(iter(store.routes.values())).route
+    names = ", ".join(sorted(store.routes)) or "none"
+    raise wrong_input(f"--route is missing: there are {len(store.routes)} routes", f"give one of: {names}")
 
 
 async def _waiting(store: SubjectStore, route: Route) -> list[Waiting]:
@@ -154,14 +154,31 @@ def _print_result(route: Route, decision: Decision, record: ControlRecord, shown
     action = "release" if decision.action is None else decision.action.value
     if decision.as_json:
         values = {"route": route.key, "subject": decision.subject, "action": action}
-        emit_json(values | {"messageId": record.message_id or None, "visible": shown})
+        emit_result(values | {"messageId": record.message_id or None, "visible": shown})
         return
     what = f"subject {decision.subject}" + (f", message {record.message_id}" if record.message_id else "")
     later = "; its queue refused to make it visible, so this applies when it is received next" if shown is False else ""
     stdout().print(Text(f"{action}: {what}{later}"))
 
 
-def _table(found: Sequence[Waiting]) -> object:
+def _table(found: Sequence[Waiting]) -> TextTable:
+    """A usual row has 80 columns."""
+    now_ms = SystemClock().now_ms()
+    rows = [(each.message_id or "-", _waits_for(each, now_ms), each.subject) for each in found]
+    return table(("message", "waits for", "subject"), rows, cut=("subject",))
+
+
+def _waits_for(each: Waiting, now_ms: int) -> str:
+    if each.decision is not None:
+        return f"{each.decision.action}, decided {age(each.decision.at, now_ms)} ago"
+    if each.held is not None:
+        return f"{_HELD[each.held]} {age(each.held_since or 0, now_ms)}"
+    if each.due_at is None:
+        return "-"
+    return f"retry in {age(now_ms, each.due_at)}" if each.due_at > now_ms else "retry now"
+
+
+def _wide_table(found: Sequence[Waiting]) -> TextTable:
     columns = ("route", "subject", "message", "attempts", "rung", "due", "held", "decision", "last error")
     return table(columns, [_row(each) for each in found], right=("attempts",))
 

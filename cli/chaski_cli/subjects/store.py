@@ -7,7 +7,7 @@ from typing import Protocol
 
 from chaski_core.ports import AttemptRecord, ControlRecords, Failed, VisibilityChange
 from chaski_core.route.resolved import ResolvedRoute
-from chaski_replay.backends import BackendLocation, open_aws, open_folder, read_resolved_file
+from chaski_replay.backends import BackendLocation, open_aws, open_folder
 
 
 class Heads(Protocol):
@@ -44,10 +44,11 @@ async def open_store(location: BackendLocation) -> AsyncIterator[SubjectStore]:
         CommandError: it does not exist, or can't be used as given.
         BackendError: it is unavailable.
     """
-    if location.route is not None:
-        resolved = read_resolved_file(location.route)
+    if location.on_aws:
+        resolved = location.read_resolved()
         async with open_aws(resolved) as aws:
             yield SubjectStore(aws.attempt_records, aws.control_records, aws.queue, {resolved.route.key: resolved})
         return
     async with open_folder(location.data) as (folder, routes):
+        location.check_route(routes)
         yield SubjectStore(folder.attempt_records, folder.control_records, folder.queue, routes)

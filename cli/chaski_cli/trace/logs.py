@@ -27,13 +27,13 @@ def traces_from_logs(location: BackendLocation, logs: str | None, message_id: st
     """The traces of an identity or label by logs and dead letters, oldest first.
 
     Args:
-        location: the resolved route; without one only logs are read.
+        location: the route on AWS; of a data folder only logs are read.
         logs: a file of JSON lines, `-` for standard input, or None.
         message_id: an identity, or the producer's id.
     """
     dead_letters: Sequence[DeadLetter] = ()
-    if location.route is not None:
-        with open_source(location) as source:
+    if location.on_aws:
+        with open_source(location) as (source, _):
             dead_letters = source.get(message_id)
     entries: list[AttemptEntry] = []
     if logs is not None:
@@ -123,12 +123,13 @@ def build_trace(
     if dead_letters and (ended is None or ended[0] < dead_letters[-1].dead_lettered_at):
         last = dead_letters[-1]
         state = State.PENDING if _is_replayed_without_identity(last, attempts) else State.DEAD_LETTERED
-        return Trace(message_id, last.id, last.subject, state, tuple(attempts), replay_of)
+        return Trace(message_id, last.id, last.subject, state, tuple(attempts), replay_of, last.route)
     if attempts:
         state = State.PENDING if ended is None else ended[1]
-        return Trace(message_id, attempts[-1].id, attempts[-1].subject, state, tuple(attempts), replay_of)
+        latest = attempts[-1]
+        return Trace(message_id, latest.id, latest.subject, state, tuple(attempts), replay_of, latest.route)
     if source is not None:
-        return Trace(message_id, source.id, source.subject, State.PENDING, (), replay_of)
+        return Trace(message_id, source.id, source.subject, State.PENDING, (), replay_of, source.route)
     return None
 
 

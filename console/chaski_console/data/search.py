@@ -89,8 +89,9 @@ class Search:
         return {name: value for name, value in parts.items() if value}
 
     def flags(self) -> list[str]:
-        """The search, except for its route, as flags of `chaski dead-letters`."""
-        return [word for name, value in self.filter_fields().items() for word in (f"--{name}", value)]
+        """The search as flags of `chaski dead-letters replay`."""
+        wanted = ({"route": self.route} if self.route else {}) | self.filter_fields()
+        return [word for name, value in wanted.items() for word in (f"--{name}", value)] or ["--all"]
 
 
 _PARAMETERS = {"error_class": "class"}

@@ -33,7 +33,7 @@ class RouteOptions:
             CommandError: the options contradict each other, or a file or kubeconfig is invalid.
         """
         if self.kubernetes == bool(self.files):
-            raise wrong_input("give either --route FILE|DIR, or --kubernetes for the routes of a cluster")
+            raise wrong_input("give either --resolved FILE|DIR, or --kubernetes for the routes of a cluster")
         if not self.kubernetes:
             if self.namespaces:
                 raise wrong_input("--namespace requires --kubernetes")
@@ -46,7 +46,7 @@ class RouteOptions:
     def replay_command(self) -> tuple[str, ...]:
         """The command that replays what a search finds, without the search's flags."""
         is_one_file = len(self.files) == 1 and not self.files[0].is_dir()
-        return ("chaski", "dead-letters", "replay", "--route", str(self.files[0]) if is_one_file else "FILE")
+        return ("chaski", "dead-letters", "replay", "--resolved", str(self.files[0]) if is_one_file else "FILE")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class FileRoutes:
             CommandError: a file is invalid, or there is none.
         """
         files = [file for path in paths for file in (sorted(path.glob("*.yaml")) if path.is_dir() else [path])]
-        self._routes = {resolved.route.key: resolved for resolved in map(read_resolved_file, files)}
+        self._routes = {resolved.route.key: resolved for file in files for resolved in read_resolved_file(file)}
         if not self._routes:
             raise wrong_input("no resolved route was found", "give the file or folder that `chaski provision` wrote")
 

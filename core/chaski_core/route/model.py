@@ -1,5 +1,6 @@
 """A ChaskiRoute as values, built only from a valid document (`loading.py`)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +11,14 @@ from chaski_core.message.target_url import TargetUrl, parse_url
 from chaski_core.redaction import NOTHING, Redaction
 from chaski_core.retry.breaker import BreakerRule
 from chaski_core.retry.policy import RetryPolicy
+
+_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"  # of DNS (RFC 1123): a namespace, and the name of a route, which has no dots
+_KEY = re.compile(rf"{_LABEL}/{_LABEL}\Z")
+
+
+def is_route_key(text: str) -> bool:
+    """Whether a text has the form `namespace/name` of a route's key."""
+    return _KEY.match(text) is not None
 
 
 class Ordering(StrEnum):

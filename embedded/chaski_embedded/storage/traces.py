@@ -41,6 +41,7 @@ class Trace:
     state: State
     attempts: tuple[AttemptEntry, ...]  # oldest first
     replay_of: str | None = None  # of a replay: the identity of the original
+    route: str = ""  # namespace/name; "": unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class _Waiting:
 
     id: str
     subject: str
+    route: str
     sent_at: int  # queue time, milliseconds
 
 
@@ -88,12 +90,14 @@ def _trace(
     identity: str, entries: Sequence[AttemptEntry], dead: Sequence[DeadLetter], waiting: _Waiting | None
 ) -> Trace | None:
     if waiting is not None:
-        return Trace(identity, waiting.id, waiting.subject, State.PENDING, tuple(entries))
+        return Trace(identity, waiting.id, waiting.subject, State.PENDING, tuple(entries), route=waiting.route)
     ended = end_of(entries)
     if dead and (ended is None or ended[0] < dead[-1].dead_lettered_at):
-        return Trace(identity, dead[-1].id, dead[-1].subject, State.DEAD_LETTERED, tuple(entries))
+        last = dead[-1]
+        return Trace(identity, last.id, last.subject, State.DEAD_LETTERED, tuple(entries), route=last.route)
     if ended is not None:
-        return Trace(identity, entries[-1].id, entries[-1].subject, ended[1], tuple(entries))
+        latest = entries[-1]
+        return Trace(identity, latest.id, latest.subject, ended[1], tuple(entries), route=latest.route)
     return None
 
 
@@ -121,11 +125,12 @@ def _waiting(connection: sqlite3.Connection, lineage: Lineage, wanted: Mapping[s
             "SELECT group_id, body FROM messages JOIN bodies USING (sequence) WHERE sequence = ?", (sequence,)
         ).fetchone()
         envelope = read_envelope(body)
-        label, subject = identity, str(group)
+        label, subject, route = identity, str(group), ""
         if isinstance(envelope, Envelope):
             subject = envelope.subject
-            label = (envelope.metadata.id if envelope.metadata else None) or identity
-        found[identity] = _Waiting(label, subject, time_of(sequence))
+            if envelope.metadata is not None:
+                label, route = envelope.metadata.id or identity, envelope.metadata.route or ""
+        found[identity] = _Waiting(label, subject, route, time_of(sequence))
     return found
 
 

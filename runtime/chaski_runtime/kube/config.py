@@ -39,6 +39,7 @@ class KubeAccess:
     client_key_file: Path | None = None
     insecure: bool = False
     context: KubeconfigContext | None = None  # None: a ServiceAccount
+    context_name: str | None = None  # of the chosen context; None: the current one
     kubeconfig: tuple[Path, ...] = ()  # the files of the context
 
     def bearer_token(self) -> str | None:
@@ -56,7 +57,7 @@ class KubeAccess:
         Raises:
             NoKubeAccessError: they can't be used.
         """
-        return _from_kubeconfig(self.kubeconfig) if self.kubeconfig else replace(self)
+        return _from_kubeconfig(self.kubeconfig, self.context_name) if self.kubeconfig else replace(self)
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """How the server is verified; None for plain HTTP."""
@@ -75,19 +76,23 @@ class KubeAccess:
         return context
 
 
-def kube_access(environment: Mapping[str, str] | None = None) -> KubeAccess:
+def kube_access(environment: Mapping[str, str] | None = None, context: str | None = None) -> KubeAccess:
     """Access by the files of `KUBECONFIG` where it is set, else by the Pod's ServiceAccount, else by `~/.kube/config`.
 
+    Args:
+        environment: its variables; None: those of the process.
+        context: of the kubeconfig; None: its current one. A ServiceAccount is used only without it.
+
     Raises:
-        NoKubeAccessError: none of them exists, or its current context can't be used.
+        NoKubeAccessError: none of them exists, or the context can't be used.
     """
     given = os.environ if environment is None else environment
     if given.get("KUBECONFIG"):
         return _from_kubeconfig(
-            tuple(Path(each).expanduser() for each in given["KUBECONFIG"].split(os.pathsep) if each)
+            tuple(Path(each).expanduser() for each in given["KUBECONFIG"].split(os.pathsep) if each), context
         )
     host, port = given.get("KUBERNETES_SERVICE_HOST"), given.get("KUBERNETES_SERVICE_PORT", "443")
-    if host and (_SERVICE_ACCOUNT / "token").exists():
+    if host and context is None and (_SERVICE_ACCOUNT / "token").exists():
         return KubeAccess(
             server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
             namespace=(_SERVICE_ACCOUNT / "namespace").read_text().strip(),
@@ -96,7 +101,7 @@ def kube_access(environment: Mapping[str, str] | None = None) -> KubeAccess:
         )
     usual = Path(given.get("HOME", "/")) / ".kube" / "config"
     if usual.exists():
-        return _from_kubeconfig((usual,))
+        return _from_kubeconfig((usual,), context)
     raise NoKubeAccessError(
         f"no Kubernetes API server is configured: KUBECONFIG is not set, {_SERVICE_ACCOUNT} and {usual} do not exist"
     )
@@ -158,9 +163,9 @@ def plain_access(access: KubeAccess) -> KubeAccess:
     return access
 
 
-def _from_kubeconfig(paths: tuple[Path, ...]) -> KubeAccess:
+def _from_kubeconfig(paths: tuple[Path, ...], name: str | None = None) -> KubeAccess:
     try:
-        context = read_context(paths)
+        context = read_context(paths, name)
         cluster, user = context.cluster, context.user
         access = KubeAccess(
             server=cluster["server"].rstrip("/"),
@@ -175,6 +180,7 @@ def _from_kubeconfig(paths: tuple[Path, ...]) -> KubeAccess:
             client_key_file=_file(user, "client-key"),
             insecure=bool(cluster.get("insecure-skip-tls-verify")),
             context=context,
+            context_name=name,
             kubeconfig=paths,
         )
         if access.ca_file is not None:

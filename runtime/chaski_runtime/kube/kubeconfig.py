@@ -1,4 +1,4 @@
-"""The current context of kubeconfig files, chosen and merged as kubectl does: of several files, what is set first counts.
+"""A context of kubeconfig files, by default the current one, chosen and merged as kubectl does: of several files, what is set first counts.
 
 Read here for both transports. The official client's merger takes the current context of the last file instead of the first
 (`KubeConfigMerger.load_config`), which may be another cluster than kubectl's, fails for an empty file, and ignores `as`.
@@ -44,8 +44,8 @@ class KubeconfigContext:
         return headers
 
 
-def read_context(files: Sequence[Path]) -> KubeconfigContext:
-    """The current context of these files; those that do not exist are skipped.
+def read_context(files: Sequence[Path], wanted: str | None = None) -> KubeconfigContext:
+    """A context of these files, by its name or the current one; files that do not exist are skipped.
 
     Raises:
         ValueError: no file exists, one is invalid, or the context needs something that is not supported; says what to do.
@@ -54,7 +54,7 @@ def read_context(files: Sequence[Path]) -> KubeconfigContext:
     read = [(file, _document(file)) for file in files if file.exists()]
     if not read:
         raise ValueError("no such file")
-    name = next((given["current-context"] for _, given in read if given.get("current-context")), None)
+    name = wanted or next((given["current-context"] for _, given in read if given.get("current-context")), None)
     if name is None:
         raise ValueError("current-context is not set; choose one with `kubectl config use-context NAME`")
     context = _named(read, "context", name)

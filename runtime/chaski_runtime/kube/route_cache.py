@@ -199,6 +199,11 @@ class KubeRoutes:
             self._sizes.pop(key[0], None)
 
 
+def read_route(document: Object) -> ResolvedRoute | Unserved:
+    """A ChaskiRoute as it is served by a process that starts now, or why it is not."""
+    return _decide(_state_of(document), None)
+
+
 def _state_of(document: Object) -> _RouteState:
     metadata, status = document["metadata"], document.get("status") or {}
     generation = int(metadata.get("generation", 0))

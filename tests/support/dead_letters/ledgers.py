@@ -38,7 +38,7 @@ def write_ids(file: Path, ids: Iterable[str]) -> None:
 
 
 async def _run(cloud: Cloud, *flags: str | Path) -> Any:
-    command = (CHASKI, "ledger", "--route", cloud.file, *flags, "--output", "json")
+    command = (CHASKI, "ledger", "--resolved", cloud.file, *flags, "--output", "json")
     process = await asyncio.create_subprocess_exec(
         *command, stdin=DEVNULL, stdout=PIPE, env=os.environ | cloud.environment
     )

@@ -3,13 +3,24 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from chaski_cli.options import DEFAULT_DATA, Data, Output, OutputFormat, RouteFile
+from chaski_cli.options import (
+    ListFormat,
+    ListOutput,
+    Output,
+    OutputFormat,
+    Stored,
+    deprecated,
+    location_of,
+)
 from chaski_runtime.process.command import add_command
 from chaski_runtime.process.command_error import ExitCode
+
+if TYPE_CHECKING:
+    from chaski_replay.backends import BackendLocation
 
 _Arguments = TypeVar("_Arguments", bound="_Stored")
 
@@ -25,25 +36,33 @@ _Message = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
+_Name = Annotated[str | None, typer.Option("--name", hidden=True)]  # of releases up to 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored(Stored):
     """Where the records are."""
 
-    data: Data = DEFAULT_DATA
-    route: RouteFile = None
-    name: Annotated[
-        str | None,
-        typer.Option(help="The route, where a data folder has several: namespace/name.", metavar="NAMESPACE/NAME"),
-    ] = None
+    name: _Name = None
+
+    def location(self) -> "BackendLocation":
+        if self.name is not None:
+            deprecated("--name", f"--route {self.name}")
+        return location_of(self.data, self.resolved, self.route if self.name is None else self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _List(_Stored):
+    output: ListFormat = ListOutput.table
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfSubject(_Stored):
+    subject: _Subject
     output: OutputFormat = Output.table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OfSubject(_Stored):
-    subject: _Subject
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _OfMessage(_OfSubject):
     message: _Message = None
 
@@ -55,16 +74,22 @@ def _command(name: str, arguments: type[_Arguments]) -> Callable[[Callable[[_Arg
     )
 
 
-@_command("list", _Stored)
-def _list(given: _Stored) -> ExitCode:
+@_command("list", _List)
+def _list(given: _List) -> ExitCode:
     """List the subjects that wait: for a retry, for a person, or because a person holds them.
 
-    [bold]Example:[/] chaski subjects list --output json
-    """
-    from chaski_cli.subjects.run import run_list  # noqa: PLC0415 - keeps help fast
-    from chaski_replay.backends import BackendLocation  # noqa: PLC0415 - keeps help fast
+    [bold]Example:[/] chaski subjects list
 
-    return run_list(BackendLocation(given.data, given.route), given.name, as_json=given.output is Output.json)
+    [bold]Example:[/] chaski subjects list --route shop/orders --output wide
+    """
+    return list_subjects(given.location(), given.output)
+
+
+def list_subjects(location: "BackendLocation", output: ListOutput) -> ExitCode:
+    """Lists the subjects that wait."""
+    from chaski_cli.subjects.run import run_list  # noqa: PLC0415 - keeps help fast
+
+    return run_list(location, output.value)
 
 
 @_command("retry-now", _OfMessage)
@@ -106,8 +131,7 @@ def _release(given: _OfSubject) -> ExitCode:
 def _decide(given: _OfSubject, action: str | None, message_id: str | None) -> ExitCode:
     from chaski_cli.subjects.run import Decision, run_decision  # noqa: PLC0415 - keeps help fast
     from chaski_core.retry.control import ControlAction  # noqa: PLC0415 - keeps help fast
-    from chaski_replay.backends import BackendLocation  # noqa: PLC0415 - keeps help fast
 
     decided = None if action is None else ControlAction(action)
     decision = Decision(decided, given.subject, message_id, given.output is Output.json)
-    return run_decision(BackendLocation(given.data, given.route), given.name, decision)
+    return run_decision(given.location(), decision)

@@ -8,7 +8,14 @@ import orjson
 import pytest
 from rich.console import Console
 
-from chaski_cli.dead_letters.formats import csv_header, csv_text, dead_letter_view, dead_letters_table, json_text
+from chaski_cli.dead_letters.formats import (
+    csv_header,
+    csv_text,
+    dead_letter_view,
+    dead_letters_table,
+    json_text,
+    wide_table,
+)
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.redaction import Redaction
 from chaski_core.retry.ladder import ErrorNote, Reason
@@ -43,20 +50,42 @@ MALFORMED = a_dead_letter(
 
 
 def rendered(renderable: object) -> str:
-    """The output on a terminal of 160 columns."""
-    console = Console(file=io.StringIO(), width=160, color_system=None)
+    """The output in a file."""
+    console = Console(file=io.StringIO(), width=400, color_system=None)
     console.print(renderable)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
 def test_a_list_has_one_row_per_dead_letter() -> None:
-    """Time, id, subject, target, class, reason and attempts are in it."""
-    head, first, second = rendered(dead_letters_table([DEAD_LETTER, MALFORMED])).splitlines()
-    assert "reason" in head
-    for part in ("2025-11-24 16:00:00Z", "identity-1", "id-1", 'a "quoted", subject', "local", "404", "exhausted", "2"):
-        assert part in first
+    """Age, identity, class, reason and subject, in 80 columns also with a usual identity and the longest words."""
+    now = AT + 7_200_000
+    head, first, second = rendered(dead_letters_table([DEAD_LETTER, MALFORMED], now)).splitlines()
+    assert head.split() == ["AGE", "MESSAGE", "CLASS", "REASON", "SUBJECT"]
+    assert first.split(maxsplit=4) == ["2h", "identity-1", "404", "exhausted", 'a "quoted", subject']
     assert "malformed" in second
+    usual = replace(
+        MALFORMED, message_id="5fea7756-0ea4-451a-a703-a558b933e274", error_class="connection", subject="s" * 12
+    )
+    assert len(rendered(dead_letters_table([usual], now)).splitlines()[1]) <= 80
+
+
+def test_a_wide_list_has_whatever_a_row_can_hold() -> None:
+    """Whole times, the producer's id, the route, the target and the words of the last error."""
+    head, first, second = rendered(wide_table([DEAD_LETTER, MALFORMED])).splitlines()
+    for part in (
+        "2025-11-24 16:00:00Z",
+        "identity-1",
+        "id-1",
+        "default/first",
+        "local",
+        "exhausted",
+        "2",
+        "status 500",
+    ):
+        assert part in first
+    assert "LAST ERROR" in head
+    assert second.endswith("not JSON")
 
 
 def test_one_dead_letter_is_shown_whole() -> None:
@@ -70,7 +99,8 @@ def test_one_dead_letter_is_shown_whole() -> None:
 def test_a_message_cannot_control_the_terminal(dead_letter: DeadLetter) -> None:
     """Escape sequences of a message are printed escaped."""
     assert "\x1b" not in rendered(dead_letter_view(dead_letter))
-    assert "\x1b" not in rendered(dead_letters_table([dead_letter]))
+    assert "\x1b" not in rendered(dead_letters_table([dead_letter], AT))
+    assert "\x1b" not in rendered(wide_table([dead_letter]))
 
 
 def test_json_is_the_documented_item() -> None:
@@ -79,6 +109,7 @@ def test_json_is_the_documented_item() -> None:
     assert "\n" not in line
     assert str(2**70) in line
     expected = {
+        "schemaVersion",
         "messageId",
         "id",
         "subject",

@@ -51,7 +51,8 @@ def test_the_command_accepts_what_the_operator_gives_a_job() -> None:
     assert words[:3] == ["chaski", "dead-letters", "replay"]
     parameters = parsed(words[3:])
     expected = FLAGS | {
-        "route": Path("/etc/route.yaml"),
+        "resolved": Path("/etc/route.yaml"),
+        "route": None,
         "progress_port": 9090,
         "report": Path("/dev/termination-log"),
         "yes": True,
@@ -69,7 +70,9 @@ def test_the_command_accepts_its_own_resume_command() -> None:
         ids=("m1",),
         subject="a b",
     )
-    words = shlex.split(arguments.resume_command(BackendLocation(Path("my data")).flags))
+    words = shlex.split(
+        arguments.resume_command(BackendLocation(Path("my data"), route="ns/r").command("dead-letters", "replay"))
+    )
     parameters = parsed(words[3:])
-    expected = FLAGS | {"data": Path("my data"), "ids": ["m1"], "subject": "a b", "dry_run": False}
+    expected = FLAGS | {"data": Path("my data"), "route": "ns/r", "ids": ["m1"], "subject": "a b", "dry_run": False}
     assert {name: parameters[name] for name in expected} == expected

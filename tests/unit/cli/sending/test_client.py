@@ -114,7 +114,7 @@ async def test_only_lines_that_were_not_accepted_are_retried() -> None:
     """Accepted lines are sent once, and the rest keeps its order."""
     async with client(batch(UNAVAILABLE, ACCEPTED, UNAVAILABLE), batch(ACCEPTED, ACCEPTED)) as (sender, ingest):
         result = await sender.send_chunk(lines("a", "b", "a"))
-        assert sorted(line.number for line in result.accepted) == [1, 2, 3]
+        assert sorted(each.line.number for each in result.accepted) == [1, 2, 3]
         assert [numbers(request) for request in ingest.requests] == [[1, 2, 3], [1, 3]]
 
 
@@ -123,7 +123,7 @@ async def test_lines_held_back_behind_a_rejected_one_are_sent_without_it() -> No
     async with client(batch(WRONG, UNAVAILABLE), batch(ACCEPTED)) as (sender, ingest):
         result = await sender.send_chunk(lines("a", "a"))
         assert [entry.number for entry in result.rejected] == [1]
-        assert [line.number for line in result.accepted] == [2]
+        assert [each.line.number for each in result.accepted] == [2]
         assert [numbers(request) for request in ingest.requests] == [[1, 2], [2]]
 
 
@@ -131,7 +131,7 @@ async def test_lines_that_were_not_sent_in_time_are_unsettled() -> None:
     """With the reason."""
     async with client(batch(ACCEPTED, UNAVAILABLE), batch(UNAVAILABLE), retry_seconds=0.5) as (sender, _):
         result = await sender.send_chunk(lines("a", "b"))
-        assert [line.number for line in result.accepted] == [1]
+        assert [each.line.number for each in result.accepted] == [1]
         assert [line.number for line in result.unsettled] == [2]
         assert result.reason == "queue unavailable"
 

@@ -95,7 +95,7 @@ def test_lines_are_sorted_by_result_but_never_reordered(
 ) -> None:
     """Lines 1 and 3 have the same subject: a retry of 1 after 3 was accepted would break its order."""
     result = sort_results(lines("a", "b", "a"), results)
-    assert [line.number for line in result.accepted] == accepted
+    assert [each.line.number for each in result.accepted] == accepted
     assert [line.number for line in result.rejected] == rejected
     assert [line.number for line in result.unsettled] == unsettled
 

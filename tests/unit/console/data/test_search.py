@@ -65,7 +65,8 @@ def test_a_query_string_round_trips() -> None:
     ("search", "flags"),
     [
         (Search(), ["--since", "24h"]),
-        (Search(window="all"), []),
+        (Search(window="all"), ["--all"]),
+        (Search(window="all", route="team-01/orders"), ["--route", "team-01/orders"]),
         (Search(until="2h"), ["--until", "2h"]),
         (Search(window="1h", since="3h"), ["--since", "3h"]),
         (
@@ -73,7 +74,7 @@ def test_a_query_string_round_trips() -> None:
             ["--subject", "a b", "--target", "t", "--class", "5xx", "--text", "w"],
         ),
     ],
-    ids=["window", "all", "to", "from", "fields"],
+    ids=["window", "all", "route", "to", "from", "fields"],
 )
 def test_a_search_becomes_flags_of_the_command(search: Search, flags: list[str]) -> None:
     """So that everything it finds can be replayed at once."""

@@ -1,20 +1,16 @@
 """`chaski targets`: reads the status of ChaskiRoutes in a cluster, and sets `suspend` of one allow rule."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from chaski_cli.output import emit_json, stderr, stdout, table
-from chaski_core import __version__
+from chaski_cli.cluster.access import PLURAL, ClusterOptions, get_route, with_api
+from chaski_cli.output import TextTable, emit_result, stderr, stdout, table
 from chaski_core.route.validation.crd import GROUP_VERSION
-from chaski_runtime.kube.client import KubeApi, KubeApiError, KubeRefusedError, object_path
-from chaski_runtime.kube.config import KubeAccess, NoKubeAccessError, kube_access
-from chaski_runtime.kube.official import OfficialTransport
-from chaski_runtime.process.command_error import CommandError, ExitCode, wrong_input
+from chaski_runtime.kube.client import KubeApi, KubeRefusedError, object_path
+from chaski_runtime.process.command_error import ExitCode, wrong_input
 
-_PLURAL = "chaskiroutes"
-_Result = TypeVar("_Result")
 _TRIES = 3  # of a change, while others write the route
 
 
@@ -22,24 +18,30 @@ _TRIES = 3  # of a change, while others write the route
 class TargetRow:
     """One target of a route."""
 
-    route: str
+    route: str  # namespace/name
     target: str
     url: str
     reasons: tuple[str, ...]  # why it is held; empty: it is not
     held_since: str | None  # RFC 3339; None: not held, or not reported yet
+
+    def as_json(self) -> dict[str, Any]:
+        """`{route, target, url, reasons, heldSince}`."""
+        names = {"route": self.route, "target": self.target, "url": self.url}
+        return {**names, "reasons": list(self.reasons), "heldSince": self.held_since}
 
 
 def target_rows(routes: Iterable[Mapping[str, Any]]) -> list[TargetRow]:
     """The targets of ChaskiRoutes, as the spec declares and the status reports them. What the spec suspends is held."""
     rows = []
     for route in routes:
+        key = "{namespace}/{name}".format_map(route["metadata"])
         held = {row["name"]: row for row in (route.get("status") or {}).get("targets") or ()}
         for rule in route["spec"]["targets"]["allow"]:
             row = held.get(rule["name"], {})
             reported = [each for each in row.get("reasons") or () if each != "Suspended"]
             reasons = (*reported, "Suspended") if rule.get("suspend") else tuple(reported)
             since = row.get("heldSince") if reasons else None
-            rows.append(TargetRow(route["metadata"]["name"], rule["name"], rule["url"], reasons, since))
+            rows.append(TargetRow(key, rule["name"], rule["url"], reasons, since))
     return rows
 
 
@@ -60,31 +62,34 @@ def suspend_operations(route: Mapping[str, Any], target: str, *, suspend: bool) 
     ]
 
 
-def run_list(namespace: str | None, route: str | None, *, as_json: bool) -> ExitCode:
-    """Prints the targets of one route, or of all routes of the namespace."""
+def run_list(options: ClusterOptions, route: str | None, output: str) -> ExitCode:
+    """Prints the targets of one route, or of all routes of the namespace. `output`: table, wide or json."""
 
     async def read(api: KubeApi) -> list[TargetRow]:
-        place = namespace or api.access.namespace
         if route is not None:
-            return target_rows([await api.get(object_path(GROUP_VERSION, _PLURAL, place, route))])
-        found = await api.get(object_path(GROUP_VERSION, _PLURAL, place))
+            return target_rows([await get_route(api, options, route)])
+        found = await api.get(object_path(GROUP_VERSION, PLURAL, options.namespace or api.access.namespace))
         return target_rows(found["items"])
 
-    rows = asyncio.run(_with_api(read))
-    if as_json:
-        emit_json([asdict(row) for row in rows], indented=True)
-        return ExitCode.OK
-    columns = ("ROUTE", "TARGET", "HELD", "SINCE", "URL")
-    cells = [(row.route, row.target, ", ".join(row.reasons) or "-", row.held_since or "-", row.url) for row in rows]
-    stdout().print(table(columns, cells))
+    rows = asyncio.run(with_api(options, read))
+    if output == "json":
+        emit_result([row.as_json() for row in rows], indented=True)
+    else:
+        stdout().print(targets_table(rows, wide=output == "wide"))
     return ExitCode.OK
 
 
-def run_suspend(namespace: str | None, route: str, target: str, *, suspend: bool) -> ExitCode:
+def targets_table(rows: Iterable[TargetRow], *, wide: bool) -> TextTable:
+    """One row for each target."""
+    cells = [(row.route, row.target, ", ".join(row.reasons) or "-", row.held_since or "-", row.url) for row in rows]
+    return table(("route", "target", "held", "since", "url"), cells, cut=() if wide else ("url",))
+
+
+def run_suspend(options: ClusterOptions, route: str, target: str, *, suspend: bool) -> ExitCode:
     """Suspends or releases a target."""
 
     async def change(api: KubeApi) -> None:
-        path = object_path(GROUP_VERSION, _PLURAL, namespace or api.access.namespace, route)
+        path = object_path(GROUP_VERSION, PLURAL, *options.place(api.access, route))
         for remaining in reversed(range(_TRIES)):
             try:
                 await api.json_patch(path, suspend_operations(await api.get(path), target, suspend=suspend))
@@ -94,31 +99,7 @@ def run_suspend(namespace: str | None, route: str, target: str, *, suspend: bool
             else:
                 return
 
-    asyncio.run(_with_api(change))
+    asyncio.run(with_api(options, change))
     state = "held: its messages wait in order" if suspend else "released"
     stderr().print(f"{route}: target {target} is {state}; workers follow within 90 seconds")
     return ExitCode.OK
-
-
-async def _with_api(use: Callable[[KubeApi], Awaitable[_Result]]) -> _Result:
-    async with KubeApi(_access(), user_agent=f"chaski-cli/{__version__}", transport=OfficialTransport) as api:
-        try:
-            return await use(api)
-        except KubeRefusedError as error:
-            if error.status == 404:
-                raise wrong_input(
-                    f"the ChaskiRoute was not found: {error}", "check its name, and give its namespace by --namespace"
-                ) from error
-            raise CommandError(f"the API server refused it: {error}") from error
-        except KubeApiError as error:
-            raise CommandError(str(error)) from error
-
-
-def _access() -> KubeAccess:
-    try:
-        return kube_access()
-    except NoKubeAccessError as error:
-        raise wrong_input(
-            str(error),
-            "`chaski targets` works on a cluster; for `chaski dev` set suspend in the route file",
-        ) from error

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from chaski_cli.targets.cluster import run_list, run_suspend, suspend_operations, target_rows
+from chaski_cli.cluster.access import ClusterOptions
+from chaski_cli.cluster.targets import run_list, run_suspend, suspend_operations, target_rows
 from chaski_runtime.process.command_error import CommandError, ExitCode
 from support.kube.fake_server import kubeconfig, serving
 
+NS = ClusterOptions("ns")
 PATH = "/apis/chaski.dev/v1alpha1/namespaces/ns/chaskiroutes/r"
 ROUTE: dict[str, Any] = {
     "metadata": {"name": "r", "namespace": "ns"},
@@ -79,18 +81,19 @@ async def test_list_and_release(use: Callable[[str], None], capsys: pytest.Captu
 
     async with serving(handle) as url:
         use(url)
-        assert await asyncio.to_thread(run_list, "ns", None, as_json=True) is ExitCode.OK
+        assert await asyncio.to_thread(run_list, NS, None, "json") is ExitCode.OK
         listed = json.loads(capsys.readouterr().out)
         assert listed[0] == {
-            "route": "r",
+            "schemaVersion": 1,
+            "route": "ns/r",
             "target": "a",
             "url": "https://a.example/",
             "reasons": ["Breaker"],
-            "held_since": "2026-11-30T10:00:00Z",
+            "heldSince": "2026-11-30T10:00:00Z",
         }
-        assert await asyncio.to_thread(run_list, "ns", "r", as_json=False) is ExitCode.OK
+        assert await asyncio.to_thread(run_list, NS, "r", "table") is ExitCode.OK
         assert "Suspended" in capsys.readouterr().out
-        assert await asyncio.to_thread(run_suspend, "ns", "r", "b", suspend=False) is ExitCode.OK
+        assert await asyncio.to_thread(run_suspend, ClusterOptions(), "ns/r", "b", suspend=False) is ExitCode.OK
     assert len(patches) == 2
     assert patches[1] == suspend_operations(ROUTE, "b", suspend=False)
 
@@ -105,6 +108,6 @@ async def test_a_route_that_does_not_exist_is_wrong_input(use: Callable[[str], N
     async with serving(handle) as url:
         use(url)
         with pytest.raises(CommandError) as refused:
-            await asyncio.to_thread(run_suspend, "ns", "r", "a", suspend=True)
+            await asyncio.to_thread(run_suspend, NS, "r", "a", suspend=True)
     assert refused.value.exit_code is ExitCode.WRONG_INPUT
-    assert "--namespace" in refused.value.next_step
+    assert "kubectl get chaskiroutes" in refused.value.next_step
