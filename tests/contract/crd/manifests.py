@@ -90,6 +90,7 @@ VALID: tuple[Manifest, ...] = tuple(
         ("a suffix host with a port", {"spec.targets.allow.0.url": "https://*.example.com:8443"}),
         ("an IPv4 target", {"spec.targets.allow.0.url": "http://127.0.0.1:9000/"}),
         ("an IPv6 target", {"spec.targets.allow.0.url": "http://[::1]:9000/a%20b/"}),
+        ("an IPv6 target without a port", {"spec.targets.allow.0.url": "http://[fd00::1]/"}),
         ("a name without dots", {"spec.targets.allow.0.url": "http://localhost/a.b/..c"}),
         (
             "CA bundles as large as a ConfigMap holds them",
