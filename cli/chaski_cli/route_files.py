@@ -11,24 +11,35 @@ from chaski_cli.output import emit_result, error_lines, printable, stdout
 from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.policy.decision import selecting, violations
 from chaski_core.policy.loading import load_policies
+from chaski_core.policy.manifests import load_manifests
 from chaski_core.policy.model import Policy, Violation
 from chaski_core.retry.policy import Ladder, RetryPolicy
-from chaski_core.route.loading import load_routes
 from chaski_core.route.model import Route
 from chaski_runtime.process.command_error import ExitCode, wrong_input
 
 
 @dataclass(frozen=True, slots=True)
 class RouteFile:
-    """A route file with its errors; it has routes only if there are none."""
+    """A file of manifests with its errors; it has routes only if there are none."""
 
     path: Path
     routes: tuple[Route, ...]
     errors: tuple[FieldError, ...]
+    policies: tuple[str, ...] = ()  # their names
+    replays: tuple[str, ...] = ()  # namespace/name
+    skipped: tuple[str, ...] = ()  # objects of kinds that are not Chaski's
     denied: Mapping[str, tuple[Violation, ...]] | None = None  # by route, those that a policy denies; None: not checked
 
+    @property
+    def names(self) -> list[str]:
+        """What is checked, in words."""
+        kinds = (("policy", self.policies), ("replay", self.replays))
+        return [*(route.key for route in self.routes), *(f"{kind} {name}" for kind, names in kinds for name in names)]
+
     def as_json(self) -> dict[str, Any]:
-        """`{file, valid, routes: [namespace/name], retry: {namespace/name: spec.retry in force}, faults: [{field, message}]}`.
+        """`{file, valid, routes: [namespace/name], policies, replays, skipped, retry, faults: [{field, message}]}`.
+
+        `retry`: the `spec.retry` in force, by route.
 
         Checked against policies also `denied: [{route, policy, field, message}]`.
         """
@@ -37,6 +48,9 @@ class RouteFile:
             "file": str(self.path),
             "valid": not self.errors,
             "routes": [route.key for route in self.routes],
+            "policies": list(self.policies),
+            "replays": list(self.replays),
+            "skipped": list(self.skipped),
             "retry": {route.key: route.document["spec"]["retry"] for route in self.routes},
             "faults": [{"field": error.field, "message": error.message} for error in self.errors],
             **denied,
@@ -64,6 +78,10 @@ def run_validate(paths: Sequence[Path], policies: Sequence[Path], *, as_json: bo
     else:
         for file in files:
             stdout().print(_summary(file), soft_wrap=True)
+    if not any(file.errors or file.names for file in files):
+        raise wrong_input(
+            "these files have no ChaskiRoute, ChaskiPolicy or ChaskiReplay", "check the names of the files"
+        )
     if any(file.errors for file in files):
         return ExitCode.WRONG_INPUT
     return ExitCode.FAILED if any(file.denied for file in files) else ExitCode.OK
@@ -120,12 +138,15 @@ def check(paths: Sequence[Path]) -> list[RouteFile]:
 
 
 def load(paths: Sequence[Path]) -> list[Route]:
-    """The routes of all files.
+    """The routes of all files. Other documents are left out.
 
     Raises:
-        CommandError: with every error of every file.
+        CommandError: with every error of every file; or one has no route.
     """
-    files = check(paths)
+    files = [
+        file if file.routes or file.errors else replace(file, errors=(FieldError("", "has no ChaskiRoute"),))
+        for file in check(paths)
+    ]
     invalid = [file for file in files if file.errors]
     if invalid:
         errors = "\n".join(f"{printable(str(file.path))}:\n{error_lines(file.errors)}" for file in invalid)
@@ -135,7 +156,15 @@ def load(paths: Sequence[Path]) -> list[Route]:
 
 def _check_file(path: Path) -> RouteFile:
     try:
-        return RouteFile(path, tuple(load_routes(path.read_text("utf-8"))), ())
+        found = load_manifests(path.read_text("utf-8"))
+        return RouteFile(
+            path,
+            () if found.errors else tuple(found.routes.values()),
+            tuple(found.errors),
+            tuple(policy.name for policy in found.policies),
+            tuple(found.replays),
+            tuple(found.skipped),
+        )
     except InvalidRouteError as error:
         return RouteFile(path, (), error.errors)
     except OSError as error:
@@ -146,14 +175,17 @@ def _check_file(path: Path) -> RouteFile:
 
 def _summary(file: RouteFile) -> Text:
     name = printable(str(file.path))
+    skipped = f"\n  skipped: {printable(', '.join(file.skipped))}" if file.skipped else ""
+    if not (file.errors or file.names):
+        return Text(f"{name}: nothing to check{skipped}")
     if not file.errors:
-        keys = ", ".join(route.key for route in file.routes)
+        keys = ", ".join(file.names)
         retries = "".join(f"\n  {line}" for route in file.routes for line in retry_lines(route))
         denials = "".join(f"\n  {key}: denied: {each}" for key, found in (file.denied or {}).items() for each in found)
         verdict = ("valid, but denied by a policy", "red") if denials else ("valid", "green")
-        return Text.assemble(f"{name}: ", verdict, f" ({keys}){retries}{denials}")
+        return Text.assemble(f"{name}: ", verdict, f" ({keys}){retries}{denials}{skipped}")
     count = "1 error" if len(file.errors) == 1 else f"{len(file.errors)} errors"
-    return Text.assemble(f"{name}: ", (count, "red"), f"\n{error_lines(file.errors)}")
+    return Text.assemble(f"{name}: ", (count, "red"), f"\n{error_lines(file.errors)}{skipped}")
 
 
 def retry_lines(route: Route) -> list[str]:

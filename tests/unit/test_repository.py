@@ -125,7 +125,7 @@ def test_the_wheel_holds_every_package_whole(wheel: list[str]) -> None:
 
 def test_the_wheel_holds_the_crd_and_nothing_foreign(wheel: list[str]) -> None:
     """`chaski validate` reads the CRD from the package; tests and charts stay out of it."""
-    assert {"chaski_core/crds/chaskiroutes.yaml", "chaski_core/crds/chaskipolicies.yaml"} <= set(wheel)
+    assert {f"chaski_core/crds/chaski{kind}.yaml" for kind in ("routes", "policies", "replays")} <= set(wheel)
     tops = {name.split("/", 1)[0] for name in wheel}
     assert {top for top in tops if not top.endswith(".dist-info")} == {package.name for package in PACKAGES}
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chaski_cli.options import Output, OutputFormat, Routes
+from chaski_cli.options import Files, Output, OutputFormat
 
 _Policies = Annotated[
     list[Path] | None,
@@ -18,8 +18,10 @@ _Policies = Annotated[
 ]
 
 
-def validate(routes: Routes, policy: _Policies = None, output: OutputFormat = Output.table) -> None:
-    """Check route files by the rules of the Kubernetes API server; list every error.
+def validate(files: Files, policy: _Policies = None, output: OutputFormat = Output.table) -> None:
+    """Check ChaskiRoutes, ChaskiPolicies and ChaskiReplays by the rules of the Kubernetes API server; list every error.
+
+    Objects of other kinds in the files are skipped, with a note.
 
     Exit code 2 if there is an error; 1 if all are valid, but a policy denies one.
 
@@ -29,4 +31,4 @@ def validate(routes: Routes, policy: _Policies = None, output: OutputFormat = Ou
     """
     from chaski_cli.route_files import run_validate  # noqa: PLC0415 - keeps help fast
 
-    raise typer.Exit(run_validate(routes, policy or (), as_json=output is Output.json))
+    raise typer.Exit(run_validate(files, policy or (), as_json=output is Output.json))

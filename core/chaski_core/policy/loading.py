@@ -7,8 +7,7 @@ from typing import Any
 from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.policy.model import NAME_LABEL, Expression, Operator, Policy, Selector
 from chaski_core.route.validation.crd import GROUP_VERSION, POLICIES, with_defaults
-from chaski_core.route.validation.rules import rule_errors
-from chaski_core.route.validation.schema import schema_errors
+from chaski_core.route.validation.documents import document_errors
 from chaski_core.route.yaml_documents import numbered, read_documents
 
 KIND = "ChaskiPolicy"
@@ -62,9 +61,7 @@ def load_policy(document: Mapping[str, Any]) -> Policy:
     if (document.get("apiVersion"), document.get("kind")) != (GROUP_VERSION, KIND):
         raise InvalidRouteError([FieldError("kind", f"must be {KIND} of {GROUP_VERSION}, or a Namespace")])
     full = with_defaults(document, POLICIES)
-    structural = schema_errors(full, POLICIES)
-    blocked = [error.path for error in structural if error.blocking]
-    errors = [*(error.as_field_error() for error in structural), *rule_errors(full, None, blocked, POLICIES)]
+    errors = document_errors(full, plural=POLICIES)
     if errors:
         raise InvalidRouteError(errors)
     spec = full["spec"]

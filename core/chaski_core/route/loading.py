@@ -30,8 +30,7 @@ from chaski_core.route.model import (
     Suspend,
 )
 from chaski_core.route.validation.crd import GROUP_VERSION, KIND, with_defaults
-from chaski_core.route.validation.rules import rule_errors
-from chaski_core.route.validation.schema import schema_errors
+from chaski_core.route.validation.documents import document_errors
 from chaski_core.route.yaml_documents import numbered, read_documents
 
 _DEFAULT_NAMESPACE = "default"
@@ -108,10 +107,7 @@ def _errors(document: Mapping[str, Any], old: Mapping[str, Any] | None) -> list[
     kind = _kind_errors(document)
     if kind:
         return kind  # another kind of document: its fields have no meaning here
-    full = with_defaults(document)
-    structural = schema_errors(full)
-    blocked = [error.path for error in structural if error.blocking]
-    return [*(error.as_field_error() for error in structural), *rule_errors(full, old, blocked)]
+    return document_errors(with_defaults(document), old)
 
 
 def _kind_errors(document: Mapping[str, Any]) -> list[FieldError]:

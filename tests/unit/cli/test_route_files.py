@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from chaski_cli.route_files import check, load, retry_lines
+from chaski_cli.route_files import check, load, retry_lines, run_validate
 from chaski_runtime.process.command_error import CommandError, ExitCode
 
 
@@ -41,6 +41,22 @@ def test_a_route_in_two_files_is_an_error_of_the_second(tmp_path: Path) -> None:
     assert not first.errors
     assert "default/a" in second.errors[0].message
     assert "1.yaml" in second.errors[0].message
+
+
+def test_foreign_documents_are_skipped_but_a_route_is_needed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """`chaski dev` and `chaski validate` read the file that `kubectl apply` takes; a file without any of ours is a mistake."""
+    both, other = tmp_path / "both.yaml", tmp_path / "other.yaml"
+    other.write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n")
+    both.write_bytes(other.read_bytes() + b"---\n" + route(tmp_path, "1.yaml", "a").read_bytes())
+    assert [each.key for each in load([both])] == ["default/a"]
+    assert run_validate([both, other], (), as_json=False) is ExitCode.OK
+    out = capfd.readouterr().out
+    assert "skipped: Namespace (v1)" in out
+    assert "other.yaml: nothing to check" in out
+    with pytest.raises(CommandError, match="has no ChaskiRoute"):
+        load([other])
+    with pytest.raises(CommandError, match="no ChaskiRoute, ChaskiPolicy or ChaskiReplay"):
+        run_validate([other], (), as_json=True)
 
 
 def test_every_error_of_every_file_is_reported(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The definitions of ChaskiRoute and ChaskiPolicy: one file each for the API server, `chaski validate` and `chaski dev`.
+"""The definitions of ChaskiRoute, ChaskiPolicy and ChaskiReplay: one file each for the API server, `chaski validate` and `chaski dev`.
 
 In a wheel the files are part of this package; in an editable checkout they are read from the checkout's `crds/`.
 """
@@ -15,7 +15,7 @@ GROUP_VERSION = "chaski.dev/v1alpha1"
 KIND = "ChaskiRoute"
 
 _PACKAGE = Path(__file__).parents[2]
-ROUTES, POLICIES = "chaskiroutes", "chaskipolicies"  # plural names
+ROUTES, POLICIES, REPLAYS = "chaskiroutes", "chaskipolicies", "chaskireplays"  # plural names
 
 
 def definition_path(plural: str = ROUTES) -> Path:
