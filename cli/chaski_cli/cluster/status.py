@@ -16,7 +16,7 @@ from chaski_runtime.process.clock import SystemClock
 from chaski_runtime.process.command_error import ExitCode
 
 _COUNTS = ("visible", "inFlight", "delayed")
-_GOOD_IF_FALSE = frozenset(  # conditions that report something to look at when they are true
+_GOOD_IF_FALSE = frozenset(  # conditions that need attention when they are true
     ("ScalingLimited", "Shortage", "NearExpiry", "Suspended", "Drifted", "BacklogLimit", "SigningShared", "TargetsHeld")
 )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chaski_cli.cluster.access import ClusterOptions
     from chaski_replay.backends import BackendLocation
 
-_DESCRIPTION = """Look after one ChaskiRoute of a cluster: its dead letters, messages, targets and subjects.
+_DESCRIPTION = """Inspect one ChaskiRoute of a cluster: its status, dead letters, messages, targets and subjects.
 
 The route is read with your kubeconfig: queues and table are in its status. Its queues and table are read and written with
 your AWS credentials; `kubectl chaski status` and `targets` need none."""

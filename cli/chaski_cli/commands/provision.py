@@ -44,6 +44,7 @@ class By(StrEnum):
 _Role = Annotated[RoleOption, typer.Option("--role", help="Whose role it is.")]
 _Account = Annotated[str, typer.Option(help="AWS account.", metavar="ACCOUNT")]
 _Partition = Annotated[str, typer.Option(help="aws, aws-cn or aws-us-gov.", metavar="NAME")]
+_Output = Annotated[Output, typer.Option("--output", help="Output format.")]  # -o is --resolved here
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
 
 
@@ -69,7 +70,7 @@ def provision(  # noqa: PLR0913 - one parameter per option of the command
     wait: Annotated[
         bool, typer.Option(help="Watch older queues for a minute, and delete those that stay empty.")
     ] = True,
-    output: OutputFormat = Output.table,
+    output: _Output = Output.table,
 ) -> None:
     """Create the SQS queues and the DynamoDB table of routes, correct drift, write the file that ingest and workers read.
 

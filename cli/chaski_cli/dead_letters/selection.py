@@ -95,7 +95,7 @@ def confirm(question: str, count: int, *, yes: bool) -> None:
     """Asks to type the number of dead letters that are about to be changed.
 
     Raises:
-        CommandError: nobody can be asked, or another number was typed.
+        CommandError: standard input is not a terminal, or another number was typed.
     """
     if yes:
         return

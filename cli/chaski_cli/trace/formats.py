@@ -96,7 +96,7 @@ def _wide_row(trace: Trace) -> tuple[object, ...]:
 
 
 def attempts_table(attempts: Iterable[AttemptEntry], *, wide: bool = False, head: bool = True) -> TextTable:
-    """One row per attempt. A long error is continued on the terminal's next line: it is what people look for."""
+    """One row per attempt. A long error is continued on the terminal's next line: people search for its end."""
     columns = tuple(_VALUES) if wide else _NARROW
     return table(
         columns, ([_VALUES[name](entry) for name in columns] for entry in attempts), right=("#", "ms"), head=head

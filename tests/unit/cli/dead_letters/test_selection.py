@@ -61,7 +61,7 @@ def test_a_filter_names_what_is_changed(location: BackendLocation, search: Searc
 
 
 def test_all_dead_letters_are_changed_only_with_all() -> None:
-    """A file of one route is no filter; counting needs none."""
+    """A file of one route does not filter; counting needs none."""
     for location in (FOLDER, BackendLocation(Path("data"), Path("resolved.yaml"))):
         check_selected(location, Search(), (), every=True, dry_run=False)
         check_selected(location, Search(), (), every=False, dry_run=True)
@@ -89,7 +89,7 @@ def test_the_number_confirms(monkeypatch: pytest.MonkeyPatch, typed: str, confir
         confirm("Send 12 messages again?", 12, yes=False)
 
 
-def test_nobody_can_be_asked_on_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_confirms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only --yes helps."""
     monkeypatch.setattr("sys.stdin", io.StringIO("12\n"))
     with pytest.raises(CommandError) as refused:
