@@ -232,19 +232,16 @@ async def test_a_killed_replay_on_aws_is_resumed_in_order(
 
 async def nothing_is_changed_without_a_filter_and_a_confirmation(data: Path) -> None:
     """By `replay` as by `discard`; and a filter that can't match is an error that names what exists."""
-    for command in ("replay", "discard"):
-        for words, named in (
-            ((), "--all"),
-            (("--all",), "--yes"),
-            (("--class", "500"), "--yes"),
-            (("--all", "--class", "500", "--yes"), "--all excludes"),
-            (("--class", "9xx", "--yes"), "4xx, 5xx"),
-            (("--target", "locla", "--yes"), "known targets: local"),
-            (("--route", "default/frist", "--yes"), "known routes: default/first"),
-        ):
-            refused = await chaski("dead-letters", command, *words, "--data", data)
-            assert (refused.code, refused.out) == (2, ""), (command, words)
-            assert named in refused.err
+    for command, words, named in (
+        ("replay", (), "--all"),
+        ("discard", (), "--all"),
+        ("replay", ("--all",), "--yes"),
+        ("replay", ("--target", "locla", "--yes"), "known targets: local"),
+        ("discard", ("--route", "default/frist", "--yes"), "known routes: default/first"),
+    ):
+        refused = await chaski("dead-letters", command, *words, "--data", data)
+        assert (refused.code, refused.out) == (2, ""), (command, words)
+        assert named in refused.err
 
 
 async def test_a_fixed_target_receives_replayed_messages(tmp_path: Path) -> None:

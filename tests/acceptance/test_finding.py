@@ -83,10 +83,10 @@ async def test_one_is_found_by_id_subject_and_word(tmp_path: Path, monkeypatch: 
         assert (whole["subject"], whole["state"], len(whole["attempts"])) == ("order-2", "dead-lettered", 2)
         by_subject = await traced("--subject", "order-2", "--data", data)
         assert [(each["id"], each["state"]) for each in by_subject] == [
-            (given_up, "dead-lettered"),
             (waiting, "pending"),
+            (given_up, "dead-lettered"),
         ]
-        assert by_subject[0] == whole
+        assert by_subject[1] == whole
         assert await traced("--text", "ALPACA", "--data", data) == [whole]
         assert [each["id"] for each in await traced("--text", "vicuña", "--data", data)] == [waiting]
         (by_log,) = await traced("--text", "alpaca", "--logs", running.log)
@@ -152,8 +152,8 @@ async def test_the_same_on_the_protocols_of_aws(tmp_path: Path, monkeypatch: pyt
                 monkeypatch.setenv(name, value)
             by_both = await traced("--text", "about", "--resolved", cloud.file, "--logs", log)
             assert [(each["id"], each["state"], len(each["attempts"])) for each in by_both] == [
-                ("m2", "dead-lettered", 1),  # oldest first: the lines are of 2027
-                ("m1", "delivered", 1),
+                ("m1", "delivered", 1),  # newest first: the lines are of 2027
+                ("m2", "dead-lettered", 1),
             ]
             assert [each["id"] for each in await traced("--subject", "order-2", "--resolved", cloud.file)] == ["m2"]
             assert [each["id"] for each in await traced("--subject", "order-1", "--logs", log)] == ["m1"]

@@ -58,7 +58,7 @@ async def check(target: RecordingTarget, cloud: Cloud, services: list[Service], 
 async def check_accounts(cloud: Cloud, services: list[Service]) -> None:
     """`chaski ledger` by metrics and by ids is exact, because nothing was killed; an unknown id is listed."""
     ends = {"delivered": 50, "deadLettered": 150, "discarded": 0}
-    whole = {"route": "demo/experiment", "accepted": 200, **ends, "pending": 0}
+    whole = {"schemaVersion": 1, "route": "demo/experiment", "accepted": 200, **ends, "pending": 0}
     assert await ledger_by_metrics(cloud, services) == whole | {"unaccounted": 0}
     ids, logs = [f"m{n:03}" for n in range(200)], [service.log for service in services[1:]]
     by_ids = await ledger_by_ids(cloud, ids, *logs)

@@ -50,7 +50,9 @@ class Running:
 
     async def dead_letters(self) -> list[dict[str, Any]]:
         """What `chaski dead-letters list` shows."""
-        listed = await chaski("dead-letters", "list", *self.flags, "--output", "json", environment=self.environment)
+        listed = await chaski(
+            "dead-letters", "list", "--oldest-first", *self.flags, "--output", "json", environment=self.environment
+        )
         assert listed.code == 0, listed.err
         found: list[dict[str, Any]] = listed.json()
         return found

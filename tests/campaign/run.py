@@ -233,7 +233,9 @@ async def _dead_letters(made: World, evidence: Evidence) -> list[DeadLetter]:
     """All dead letters; waits a few seconds for missing ones."""
     found: list[DeadLetter] = []
     for _ in range(4):
-        _, out = await made.command("dead-letters", "list", *made.store, "--limit", _LIMIT, "--output", "ndjson")
+        _, out = await made.command(
+            "dead-letters", "list", "--oldest-first", *made.store, "--limit", _LIMIT, "--output", "ndjson"
+        )
         found = [_dead_letter(orjson.loads(line)) for line in out.splitlines()]
         listed = {dead_letter.token for dead_letter in found}
         ended = {token for token, requests in evidence.by_token.items() if not any(each.delivered for each in requests)}

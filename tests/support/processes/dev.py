@@ -237,7 +237,7 @@ async def wait_until(condition: Callable[[], bool], within: float) -> None:
 async def dead_letters(data: Path) -> list[dict[str, Any]]:
     """Every dead letter, from `chaski dead-letters list`."""
     process = await asyncio.create_subprocess_exec(
-        CHASKI, "dead-letters", "list", "--data", data, "--output", "ndjson", "--limit", "1000000",
+        CHASKI, "dead-letters", "list", "--oldest-first", "--data", data, "--output", "ndjson", "--limit", "1000000",
         stdin=DEVNULL, stdout=asyncio.subprocess.PIPE, env=dict(os.environ),
     )  # fmt: skip
     out, _ = await process.communicate()
