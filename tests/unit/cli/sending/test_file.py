@@ -10,6 +10,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from chaski_cli.ledger.by_ids import accepted_ids
 from chaski_cli.sending import client
 from chaski_cli.sending.client import Destination
 from chaski_cli.sending.file import FileOptions, Tally, _send_lines
@@ -147,3 +148,22 @@ async def test_a_rejection_of_the_first_request_is_an_error(tmp_path: Path) -> N
     async with ingest_that_ends_after(0) as url:
         with pytest.raises(CommandError, match="route not found"):
             await sent(url, tmp_path / "messages.ndjson")
+
+
+async def test_each_result_is_a_line_that_the_ledger_reads(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """With the line of the file and the identity; rejected lines have the reason."""
+
+    async def answer(lines: list[bytes]) -> bytes:
+        results = [{"line": n, "status": 202, "id": f"l{n}", "messageId": f"i{n}"} for n in range(1, len(lines) + 1)]
+        results[1] = {"line": 2, "status": 400, "detail": "wrong"}
+        return b"".join(orjson.dumps(each) + b"\n" for each in results)
+
+    (tmp_path / "messages.ndjson").write_bytes(b"\n" + text("a", "b", "c"))
+    async with ingest(answer) as url:
+        await sent(url, tmp_path / "messages.ndjson", None, FileOptions(Selection("r"), output="ndjson"))
+    lines = capfdbinary.readouterr().out.splitlines()
+    assert sorted((each["line"], each["status"]) for each in map(orjson.loads, lines)) == [(2, 202), (3, 400), (4, 202)]
+    assert {orjson.loads(line)["schemaVersion"] for line in lines} == {1}
+    assert accepted_ids(lines) == {"i1", "i3"}
