@@ -21,7 +21,7 @@ from chaski_operator.settings import (
     ToolPods,
     WorkerPodTemplate,
 )
-from chaski_runtime.process.command import HOST_DEFAULT, LogFormat, LogLevel, comma_separated, pair
+from chaski_runtime.process.command import HOST_DEFAULT, LogFormat, LogLevel, comma_separated, json_objects, pair
 from chaski_runtime.process.http_server import EVERY_ADDRESS
 
 PREFIX = "CHASKI_OPERATOR_"
@@ -79,6 +79,15 @@ class Arguments:
             "Create a NetworkPolicy for the workers of each route.",
         ),
     ] = False
+    worker_metrics_from: Annotated[
+        tuple,  # type: ignore[type-arg]  # of peers
+        _option(
+            "--worker-metrics-from",
+            "Peers that it lets read metrics, as JSON; none: every Pod.",
+            parser=json_objects,
+            metavar="PEERS",
+        ),
+    ] = ()
     worker_run_as_user: Annotated[
         str, _option("--worker-run-as-user", "User id of workers and replays; none: the cluster's choice.", **_id)
     ] = "65532"
@@ -266,6 +275,7 @@ def settings_of(
         role_arns=dict(given.worker_role),
         environment=worker_environment(environment, dict(given.worker_env)),
         network_policy=given.worker_network_policy,
+        metrics_from=given.worker_metrics_from,
         common=common,
         defaults=pod_defaults(given.worker_pod),
     )
@@ -277,6 +287,7 @@ def settings_of(
         role_arns=dict(given.tools_role),
         environment=pods.environment,
         network_policy=pods.network_policy,
+        metrics_from=pods.metrics_from,
         common=common,
         defaults=pods.defaults,
     )

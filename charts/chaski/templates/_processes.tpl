@@ -21,6 +21,11 @@
 - --worker-ndots={{ .Values.dns.ndots }}
 {{- if .Values.workers.networkPolicy }}
 - --worker-network-policy
+{{- with .Values.networkPolicy.metricsFrom }}
+{{- $release := dict "matchLabels" (dict "kubernetes.io/metadata.name" $.Release.Namespace) }}
+{{- $operator := dict "matchLabels" (include "chaski.selector" (list $ "operator") | fromYaml) }}
+- {{ printf "--worker-metrics-from=%s" (append . (dict "namespaceSelector" $release "podSelector" $operator) | toJson) | quote }}
+{{- end }}
 {{- end }}
 - --tools-image={{ include "chaski.image" (list . "tools" "tools") }}
 - --tools-pull-policy={{ .Values.tools.image.pullPolicy }}

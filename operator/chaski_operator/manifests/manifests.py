@@ -109,7 +109,7 @@ def _for_replays(route: Route, tools: ToolPods) -> list[Object]:
     if not tools.network_policy:
         return [account]
     selector = {"app.kubernetes.io/name": REPLAYS, ROUTE_OF_REPLAY_LABEL: route.name}
-    spec = _network_spec(selector, aws_ports(tools.environment))
+    spec = _network_spec(selector, tools, aws_ports(tools.environment))
     policy = new_object(NETWORK_POLICY, name, route, {"spec": spec})
     return [account, policy]
 
@@ -126,12 +126,12 @@ def _network_policy(route: Route, pods: WorkerPodTemplate) -> Object:
     called += [rule.auth.token_url for rule in route.allow if isinstance(rule.auth, OAuth2)]
     urls = map(parse_url, called)
     ports = {url.port for url in urls if isinstance(url, TargetUrl)} | aws_ports(pods.environment)
-    spec = _network_spec(worker_labels(route.name), ports)
+    spec = _network_spec(worker_labels(route.name), pods, ports)
     return new_object(NETWORK_POLICY, config_map_name(route.name), route, {"spec": spec})
 
 
-def _network_spec(labels: Mapping[str, str], ports: Collection[int] = ()) -> Object:
-    """Ingress: metrics and progress only. Egress: DNS, web ports, `ports` (of targets and of AWS) and the Pod Identity agent."""
+def _network_spec(labels: Mapping[str, str], pods: PodTemplate, ports: Collection[int]) -> Object:
+    """Ingress: metrics and progress only, for the peers that may read them. Egress: DNS, web ports, `ports` (of targets and of AWS) and the Pod Identity agent."""
     dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     targets = [{"protocol": "TCP", "port": port} for port in sorted({80, 443, *ports})]
     agent = [{"ipBlock": {"cidr": cidr}} for cidr in ("169.254.170.23/32", "fd00:ec2::23/128")]
@@ -141,10 +141,13 @@ def _network_spec(labels: Mapping[str, str], ports: Collection[int] = ()) -> Obj
         {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
         {"ipBlock": {"cidr": "::/0", "except": ["fd00:ec2::/32", "fe80::/10"]}},
     ]
+    scrapes: Object = {"ports": [{"protocol": "TCP", "port": METRICS_PORT}]}
+    if pods.metrics_from:
+        scrapes["from"] = [dict(peer) for peer in pods.metrics_from]
     return {
         "podSelector": {"matchLabels": dict(labels)},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"ports": [{"protocol": "TCP", "port": METRICS_PORT}]}],
+        "ingress": [scrapes],
         "egress": [
             {"ports": dns},
             {"to": agent, "ports": [{"protocol": "TCP", "port": 80}]},

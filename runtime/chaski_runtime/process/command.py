@@ -10,6 +10,7 @@ A flag takes precedence over its environment variable; an empty variable counts 
 """
 
 import inspect
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +72,21 @@ def pair(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise typer.BadParameter(f'"{text}" is not NAME=VALUE')
     return name, value
+
+
+def json_objects(text: str) -> tuple[dict[str, Any], ...]:
+    """A parser for options that are a JSON list of objects; an empty text is an empty list.
+
+    Raises:
+        typer.BadParameter: the text is something else.
+    """
+    try:
+        found = json.loads(text or "[]")
+    except ValueError as error:
+        raise typer.BadParameter(f"it is not JSON: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise typer.BadParameter(f"{text} is not a JSON list of objects")
+    return tuple(found)
 
 
 def comma_separated(name: str, environment: Mapping[str, str] = os.environ) -> Callable[[], list[Any]]:

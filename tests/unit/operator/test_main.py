@@ -1,5 +1,6 @@
 """The command line and environment of the operator, and the settings that result."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def test_a_shorter_lease_is_given_up_and_renewed_sooner() -> None:
     """In the same proportions."""
     lease = settings("--worker-image", "i", "--lease-seconds", "6", "--unreachable-seconds", "90").lease
     assert (lease.renew_seconds, lease.call_seconds, lease.deadline_seconds) == (0.8, 1.2, 4)
+
+
+def test_peers_that_may_read_metrics_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of workers and of replays; any other text is refused with what it should be."""
+    peers = [{"namespaceSelector": {"matchLabels": {"a": "b"}}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}]
+    arguments = ("--worker-image", "i", "--tools-image", "t", "--worker-metrics-from")
+    made = settings(*arguments, json.dumps(peers))
+    assert made.tools is not None
+    assert list(made.workers.metrics_from) == list(made.tools.metrics_from) == peers
+    assert settings("--worker-image", "i").workers.metrics_from == ()
+    for wrong in ("a=b", '{"a": 1}', "[1]"):
+        assert main([*arguments, wrong]) == 2
+        assert "JSON" in capsys.readouterr().err
 
 
 def test_environment_sets_flags_and_a_flag_takes_precedence() -> None:

@@ -370,6 +370,21 @@ def test_network_policy_is_created_on_request() -> None:
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
 
 
+@pytest.mark.promise(14)
+def test_network_policy_admits_to_metrics_whom_the_installation_names() -> None:
+    """Metrics name subjects' groups, and progress has counts: of workers and of replays."""
+    peers = ({"namespaceSelector": {"matchLabels": {"chaski.dev/metrics": "true"}}},)
+    pods = WorkerPodTemplate("i", network_policy=True, metrics_from=peers)
+    tools = ToolPods("t", network_policy=True, metrics_from=peers)
+    objects = desired_objects(resolved_of(route_of()), "uid", pods, tools)
+    policies = [each for each in objects if each["kind"] == "NetworkPolicy"]
+    assert len(policies) == 2
+    for policy in policies:
+        assert policy["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": 9090}], "from": list(peers)}]
+    (policy,) = objects_of("NetworkPolicy", WorkerPodTemplate("i", network_policy=True))
+    assert "from" not in policy["spec"]["ingress"][0]
+
+
 def test_network_policy_allows_egress_to_the_ports_of_the_rules() -> None:
     """And of their token endpoints. Web ports always, for AWS; a canary's sink is an ordinary target."""
     urls = [
