@@ -1,4 +1,4 @@
-"""Reports the shortages of one worker: each is logged once, however many messages wait for it to end."""
+"""Reports the shortages of one worker: each cause is logged once, however many messages wait for its end."""
 
 import logging
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from chaski_worker.shortage.detection import Shortage, ShortageReason
 
 #: A shortage is over when it has not been observed for this long: longer than any message waits for it.
 QUIET_SECONDS = 120.0
+#: Another cause of the same shortage is logged after this time, so that causes that alternate do not fill the log.
+_CAUSES_APART_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 _ALL_TARGETS = ""
 _OF_THE_PROCESS = 32  # descriptors that a worker has open before it delivers anything, in `chaski dev` as well
@@ -21,6 +23,8 @@ _OF_THE_PROCESS = 32  # descriptors that a worker has open before it delivers an
 class _Episode:
     since: float  # monotonic seconds
     last: float  # monotonic seconds
+    cause: str = ""  # as it was logged
+    logged_at: float = 0.0  # monotonic seconds
 
 
 class Shortages:
@@ -41,11 +45,18 @@ class Shortages:
         episode = self._episodes.get(key)
         if episode is None or now - episode.last > QUIET_SECONDS:
             episode = self._episodes[key] = _Episode(now, now)
-            self._log(shortage)
+            self._log(shortage, episode, now)
+        elif (
+            shortage.of_one_target
+            and shortage.detail != episode.cause
+            and now - episode.logged_at >= _CAUSES_APART_SECONDS
+        ):
+            self._log(shortage, episode, now)
         episode.last = now
         return now - episode.since
 
-    def _log(self, shortage: Shortage) -> None:
+    def _log(self, shortage: Shortage, episode: _Episode, now: float) -> None:
+        episode.cause, episode.logged_at = shortage.detail, now
         fields = {
             "event.action": "shortage",
             "chaski.shortage.reason": shortage.reason.value,

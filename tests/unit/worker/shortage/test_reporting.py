@@ -5,8 +5,12 @@ import logging
 
 import pytest
 
+from chaski_runtime.observability.metrics.registry import MetricsRegistry
 from chaski_runtime.process import descriptors
-from chaski_worker.shortage.reporting import too_few_descriptors
+from chaski_worker.metrics import WorkerMetrics
+from chaski_worker.shortage.detection import Shortage, ShortageReason
+from chaski_worker.shortage.reporting import Shortages, too_few_descriptors
+from support.clocks import StillClock
 from support.metric_pages import value
 from support.worker.harness import FakeTarget, WorkerHarness, loop_time, make_route, short_while
 
@@ -40,6 +44,26 @@ async def test_a_shortage_is_logged_once_however_many_wait(caplog: pytest.LogCap
         await harness.wait_until_empty(within=60)
         assert (len(logged()), gauge()) == (2, 1)
         await harness.stop()
+
+
+def test_another_cause_of_a_targets_shortage_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """As a token endpoint that was unavailable and then refuses the client; each cause once, two causes 30 s apart."""
+    clock = StillClock()
+    metrics = WorkerMetrics(MetricsRegistry())
+    shortages = Shortages(make_route(), metrics, clock)
+
+    def logged_after(seconds: float, cause: str) -> list[str]:
+        caplog.clear()
+        clock.pass_time(seconds)
+        shortages.observe(Shortage(ShortageReason.CREDENTIALS, cause, "crm"))
+        return [each.getMessage().partition("crm: ")[2].partition(";")[0] for each in caplog.records]
+
+    assert logged_after(0, "answered 503") == ["answered 503"]
+    assert logged_after(1, "answered 401 invalid_client") == []
+    assert logged_after(30, "answered 401 invalid_client") == ["answered 401 invalid_client"]
+    assert logged_after(31, "answered 401 invalid_client") == []
+    assert logged_after(31, "answered 503") == ["answered 503"]
+    assert logged_after(121, "answered 503") == ["answered 503"]
 
 
 def test_a_limit_too_low_for_the_concurrency_is_reported_with_the_fix() -> None:
