@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from support.kube.expansion import expand
 
 pytestmark = pytest.mark.cluster
 
+NO_PEER = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "none"}}}]
 _ROLE = {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/chaski"}
 _PROXY = [{"podSelector": {"matchLabels": {"app": "oauth2-proxy"}}}]
 CONSOLE = {"console": {"enabled": True, "auth": {"existingSecret": "console-users"}}}
@@ -611,11 +612,55 @@ def test_the_hardened_values_close_what_the_defaults_leave_open() -> None:
     (ingest,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"] == "chaski-ingest"]
     arguments = ingest["spec"]["template"]["spec"]["containers"][0]["args"]
     assert {"--auth=kubernetes", "--tls-cert=/tls/tls.crt"} <= set(arguments)
+    (service,) = [each for each in of_kind(objects, "Service") if each["metadata"]["name"] == "chaski-ingest"]
+    assert [port["port"] for port in service["spec"]["ports"]] == [443]
     own = operator_arguments({**HARDENED, **images, "watchNamespaces": ["team-a"]})
     assert {"--namespace=team-a", "--worker-network-policy", "--remove-additions"} <= set(own)
+    (peers,) = [each.partition("=")[2] for each in own if each.startswith("--worker-metrics-from=")]
+    assert json.loads(peers) == [*HARDENED["networkPolicy"]["metricsFrom"], operator_peer(objects)]
     images_used = [c["image"] for spec in pod_specs(objects) for c in spec["containers"]]
     images_used += [each.partition("=")[2] for each in own if each.startswith(("--worker-image", "--tools-image"))]
     assert all(each.endswith(digest) for each in images_used)
+
+
+def operator_peer(objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The operator's Pods as a peer of a NetworkPolicy in any namespace: it asks workers for their load."""
+    (operator,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"] == "chaski-operator"]
+    return {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": operator["metadata"]["namespace"]}},
+        "podSelector": operator["spec"]["selector"],
+    }
+
+
+def test_workers_metrics_are_open_to_every_pod_unless_peers_are_named() -> None:
+    """As those of ingest and operator are; without a NetworkPolicy for workers there is nothing to restrict."""
+    peers: dict[str, Any] = {"metricsFrom": [{"podSelector": {}}]}
+    for values in ({"workers": {"networkPolicy": True}}, {"networkPolicy": peers}):
+        assert not [each for each in operator_arguments(values) if each.startswith("--worker-metrics-from")]
+
+
+@pytest.mark.parametrize("namespaces", [[], ["team-a", "team-b"]])
+def test_the_pod_of_helm_test_is_where_helm_reads_its_log(namespaces: list[str]) -> None:
+    """In the release's namespace; its route is in one that the operator serves, and ingest admits the Pod."""
+    objects = render({"watchNamespaces": namespaces, "networkPolicy": {"enabled": True, "ingestFrom": NO_PEER}})
+    hooks = [each for each in objects if "helm.sh/hook" in each["metadata"].get("annotations", {})]
+    places = {each["kind"]: each["metadata"]["namespace"] for each in hooks}
+    (ingest,) = [each for each in of_kind(objects, "NetworkPolicy") if each["metadata"]["name"] == "chaski-ingest"]
+    release = ingest["metadata"]["namespace"]
+    served = namespaces[0] if namespaces else release
+    others = dict.fromkeys(("ServiceAccount", "ConfigMap", "Service", "Pod"), release)
+    assert places == {"ChaskiRoute": served, **others}
+    (route,) = of_kind(hooks, "ChaskiRoute")
+    assert route["spec"]["producers"] == [{"namespace": release, "serviceAccount": "chaski-test"}]
+    (pod,) = of_kind(hooks, "Pod")
+    admitted = [
+        peer["podSelector"]["matchLabels"]
+        for rule in ingest["spec"]["ingress"]
+        if rule["ports"] == [{"protocol": "TCP", "port": 8080}]
+        for peer in rule["from"]
+        if "podSelector" in peer
+    ]
+    assert any(labels.items() <= pod["metadata"]["labels"].items() for labels in admitted)
 
 
 @pytest.mark.parametrize("values", [{}, {"watchNamespaces": ["team-a"]}])
