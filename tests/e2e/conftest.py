@@ -4,11 +4,12 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from support.cluster.cluster import SYSTEM, Cluster, bring_up, load_images, take_down
+from support.cluster.cluster import Cluster, bring_up, load_images, take_down
+from support.cluster.hardened import prepare
+from support.cluster.namespaces import Namespaces
 from support.cluster.pods import TeamNamespace
 from support.cluster.scale_to_zero import run_scale_to_zero
 
@@ -32,27 +33,38 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def installed(cluster: Cluster) -> Cluster:
-    """The cluster with the release `chaski`, from this checkout's chart and images."""
-    cluster.namespace(SYSTEM)
+def namespaces(request: pytest.FixtureRequest) -> Namespaces:
+    """Those of all tests of the run."""
+    using = [item for item in request.session.items if {"team", "scaling"} & set(item.fixturenames)]  # type: ignore[attr-defined]
+    return Namespaces(map(_purpose, using))
+
+
+def _purpose(item: pytest.Item) -> str:
+    return item.path.stem.removeprefix("test_").replace("_", "-")
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster, namespaces: Namespaces) -> Iterator[Cluster]:
+    """The cluster with the release `chaski`, from this checkout's chart and images, for a cluster that teams share."""
+    prepare(cluster, namespaces.names)
     cluster.install()
-    return cluster
+    yield cluster
+    cluster.try_kubectl("delete", "namespaces", *sorted({*namespaces.names} - {"default"}), "--wait=false")
 
 
 @pytest.fixture
-def team(installed: Cluster, request: pytest.FixtureRequest) -> Iterator[TeamNamespace]:
+def team(installed: Cluster, namespaces: Namespaces, request: pytest.FixtureRequest) -> Iterator[TeamNamespace]:
     """A team's namespace, labelled `restricted`, with a target."""
-    name = Path(str(request.node.path)).stem.removeprefix("test_").replace("_", "-")
-    made = TeamNamespace(installed, name)
+    made = TeamNamespace(installed, namespaces.take(_purpose(request.node)))
     yield made
     made.end()
 
 
 @pytest.fixture(scope="session")
-def scaling(installed: Cluster) -> Iterator[Future[tuple[TeamNamespace, int]]]:
+def scaling(installed: Cluster, namespaces: Namespaces) -> Iterator[Future[tuple[TeamNamespace, int]]]:
     """The result of `support.cluster.scale_to_zero`, once it is over."""
     with ThreadPoolExecutor(1, "scale-to-zero") as threads:
-        yield threads.submit(run_scale_to_zero, installed)
+        yield threads.submit(run_scale_to_zero, installed, namespaces.take("scale-to-zero"))
 
 
 @pytest.fixture(scope="session", autouse=True)

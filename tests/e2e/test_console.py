@@ -12,6 +12,7 @@ import requests
 
 from chaski_console.auth.passwords import user_line
 from support.cluster.cluster import SYSTEM, Cluster
+from support.cluster.hardened import CHECKS
 from support.cluster.pods import TeamNamespace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
@@ -23,7 +24,8 @@ ROUTE, SECRET, PASSWORD, SECONDS = "shown", "console-users", "correct horse batt
 def console(installed: Cluster) -> Iterator[Cluster]:
     """The release with a console whose user is ada; removed at the end."""
     set_users(installed, "ada")
-    installed.install("--set", "console.enabled=true", "--set", f"console.auth.existingSecret={SECRET}")
+    values = {"enabled": "true", "auth.existingSecret": SECRET, "readOnly": "false"}
+    installed.install(*(f"--set=console.{name}={value}" for name, value in values.items()))
     yield installed
     installed.install()
     installed.kubectl("delete", "secret", "-n", SYSTEM, SECRET)
@@ -112,13 +114,14 @@ def test_a_user_sees_the_cluster_and_replays(
 
 
 def test_it_may_read_routes_and_no_secret(console: Cluster) -> None:
-    """By the API server's own answer."""
+    """By the API server's own answer, in a namespace that the installation serves; and nothing in its own."""
 
-    def may(*what: str) -> bool:
+    def may(*what: str, namespace: str = CHECKS) -> bool:
         account = f"--as=system:serviceaccount:{SYSTEM}:chaski-console"
-        return console.try_kubectl("auth", "can-i", *what, account, "--all-namespaces").returncode == 0
+        return console.try_kubectl("auth", "can-i", *what, account, "-n", namespace).returncode == 0
 
     assert may("watch", "chaskiroutes.chaski.dev")
+    assert not may("watch", "chaskiroutes.chaski.dev", namespace=SYSTEM)
     assert not may("patch", "chaskiroutes.chaski.dev")
     for refused in ("secrets", "configmaps", "pods"):
         assert not may("list", refused)

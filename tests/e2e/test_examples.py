@@ -3,11 +3,10 @@
 import pytest
 import yaml
 
-from support.cluster.cluster import ROOT, Cluster
+from support.cluster.cluster import Cluster
+from support.cluster.namespaces import EXAMPLES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
-
-EXAMPLES = sorted(set((ROOT / "examples").glob("*.yaml")) - {ROOT / "examples" / "replay.yaml"})  # the routes
 
 
 def test_every_example_becomes_ready(installed: Cluster) -> None:
@@ -15,8 +14,6 @@ def test_every_example_becomes_ready(installed: Cluster) -> None:
     routes = [document for file in EXAMPLES for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
     places = {(each["metadata"].get("namespace", "default"), each["metadata"]["name"]) for each in routes}
     assert len(places) > 3
-    for namespace in {namespace for namespace, _ in places}:
-        installed.namespace(namespace)
     try:
         installed.kubectl("apply", *(f"--filename={file}" for file in EXAMPLES))
         for namespace, route in sorted(places):

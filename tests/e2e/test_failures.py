@@ -55,7 +55,7 @@ def test_a_permission_that_the_operator_lacks_is_named(team: TeamNamespace, rest
 
 def test_an_image_that_is_missing_is_named(team: TeamNamespace, restored: Cluster) -> None:
     """The kubelet's reason and the image; with an existing image the workers run."""
-    restored.install("--set", "workers.image.tag=no-such-tag")
+    restored.install("--set", "workers.image.digest=", "--set", "workers.image.tag=no-such-tag")
     team.route("imageless", autoscaling={"minReplicas": 1})
     words = ("ImagePull", "localhost/chaski/worker:no-such-tag")
     wait_for_words(team, "imageless", *words)

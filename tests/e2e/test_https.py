@@ -1,9 +1,6 @@
 """Ingest over HTTPS with its clients: `helm test`, and a canary that verifies the certificate."""
 
-import base64
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,27 +9,12 @@ from support.cluster.pods import PRIVATE, TeamNamespace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 
-SECRET = "ingest-tls"
-
 
 @pytest.fixture
-def certified(installed: Cluster, tmp_path: Path) -> Iterator[Cluster]:
-    """A Secret with a certificate for ingest's Service, in the form of cert-manager; the release is restored afterwards."""
-    name = f"chaski-ingest.{SYSTEM}.svc"
-    command = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -addext subjectAltName=DNS:{name}"
-    files = {"tls.key": tmp_path / "tls.key", "tls.crt": tmp_path / "tls.crt"}
-    subprocess.run(
-        [*command.split(), "-keyout", str(files["tls.key"]), "-out", str(files["tls.crt"])],
-        check=True,
-        capture_output=True,
-    )
-    data = {key: base64.b64encode(file.read_bytes()).decode() for key, file in files.items()}
-    metadata = {"name": SECRET, "namespace": SYSTEM}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls"}
-    installed.apply({**secret, "data": {**data, "ca.crt": data["tls.crt"]}})
+def certified(installed: Cluster) -> Iterator[Cluster]:
+    """The installation, which has a certificate for ingest; the release is restored afterwards."""
     yield installed
     installed.install()
-    installed.kubectl("delete", "secret", "-n", SYSTEM, SECRET)
 
 
 def test_messages_are_accepted_over_https_and_the_canary_receives_its_own(
@@ -48,7 +30,7 @@ def test_messages_are_accepted_over_https_and_the_canary_receives_its_own(
     )
     certified.ready(team.namespace, "watched")
     canary = ("--set", "canary.enabled=true", "--set", f"canary.routes={{{team.namespace}/watched}}")
-    certified.install("--set", f"ingest.tls.secretName={SECRET}", *canary, "--set", "canary.intervalSeconds=10")
+    certified.install(*canary, "--set", "canary.intervalSeconds=10")
     path = f"/api/v1/namespaces/{SYSTEM}/services/chaski-canary:metrics/proxy/metrics"
 
     def arrived() -> bool:

@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 
 from support.cluster.cluster import SYSTEM, Cluster
+from support.cluster.hardened import prepare
+from support.cluster.namespaces import Namespaces
 from support.cluster.pods import TeamNamespace
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
 
 
 @pytest.fixture
-def reinstalled(installed: Cluster) -> Iterator[Cluster]:
+def reinstalled(installed: Cluster, namespaces: Namespaces) -> Iterator[Cluster]:
     """The cluster, with the release installed again after the test."""
     yield installed
-    installed.namespace(SYSTEM)
+    prepare(installed, namespaces.names)
     installed.install()
 
 

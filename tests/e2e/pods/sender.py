@@ -11,6 +11,7 @@ import collections
 import http.client
 import json
 import os
+import ssl
 import threading
 import time
 import urllib.request
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 URL = urlsplit(os.environ["URL"])
 RETRY_SECONDS = float(os.environ.get("RETRY_SECONDS", "120"))
 TOKEN = Path("/token/token")
+TRUST = ssl.create_default_context(cafile="/scripts/ca.crt")
 RUN = os.environ["RUN"]
 PACE_SECONDS = float(os.environ.get("PACE_SECONDS", "0"))
 HURRY_URL = os.environ.get("HURRY_URL", "")
@@ -77,7 +79,7 @@ class SubjectSender:
     def post(self, message: str) -> tuple[int, bytes]:
         """Makes one request. A Service balances connections, not requests, so ingest closes connections from time to time."""
         if self.connection is None:
-            self.connection = http.client.HTTPConnection(URL.hostname or "", URL.port or 80, timeout=20)
+            self.connection = http.client.HTTPSConnection(URL.hostname or "", URL.port, timeout=20, context=TRUST)
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN.read_text().strip()}"}
         self.connection.request("POST", URL.path, message, headers)
         response = self.connection.getresponse()

@@ -34,9 +34,11 @@ class Cluster:
         self.info = dict(line.split("=", 1) for line in lines)
         self._environment = os.environ | {"KUBECONFIG": self.info["KUBECONFIG"]}
         self._helm = self.info["HELM"]
+        #: Files of values for the chart; later ones take precedence.
+        self.values: Sequence[Path] = (STATE / "values.yaml",)
 
     def kubectl(self, *arguments: str, document: Any = None, seconds: float = _SECONDS) -> str:
-        """Runs kubectl; returns its output. `document` (one or a list) is its stdin."""
+        """Runs kubectl; returns its output. `document` (one, a list, or a text) is its stdin."""
         ran = self.try_kubectl(*arguments, document=document, seconds=seconds)
         assert ran.returncode == 0, f"kubectl {' '.join(arguments)}: {ran.stderr[-2000:]}"
         return ran.stdout
@@ -45,8 +47,10 @@ class Cluster:
         self, *arguments: str, document: Any = None, seconds: float = _SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Runs kubectl, which may fail."""
-        items = document if isinstance(document, list) else [document]
-        text = "" if document is None else yaml.safe_dump_all(items)
+        if document is None or isinstance(document, str):
+            text = document or ""
+        else:
+            text = yaml.safe_dump_all(document if isinstance(document, list) else [document])
         return self._run([self.info["KUBECTL"], *arguments], text, seconds)
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
@@ -67,13 +71,13 @@ class Cluster:
 
     def install(self, *more: str) -> None:
         """Installs or upgrades the release `chaski` from this checkout; `more` are further arguments for helm."""
-        chart, values = ROOT / "charts" / "chaski", STATE / "values.yaml"
-        arguments = ("upgrade", "--install", "chaski", str(chart), "-n", SYSTEM, "-f", str(values))
+        values = [f"--values={file}" for file in self.values]
+        arguments = ("upgrade", "--install", "chaski", str(ROOT / "charts" / "chaski"), "-n", SYSTEM, *values)
         self.helm(*arguments, *more, "--wait", "--timeout", "5m")
 
-    def namespace(self, name: str) -> None:
+    def namespace(self, name: str, more_labels: Mapping[str, str] | None = None) -> None:
         """Creates a namespace that enforces the Pod security standard `restricted`."""
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        labels = {"pod-security.kubernetes.io/enforce": "restricted", **(more_labels or {})}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 
     def state(self) -> str:

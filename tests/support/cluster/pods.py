@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from support.cluster.cluster import SYSTEM, Cluster
+from support.cluster.hardened import authority
 
 _SCRIPTS = Path(__file__).resolve().parents[2] / "e2e" / "pods"
 _IMAGE = "docker.io/library/python:3.11-slim"
@@ -21,27 +22,25 @@ PRODUCER = "producer"
 
 
 class TeamNamespace:
-    """A namespace of a team: a target, a producer's ServiceAccount, the team's routes."""
+    """A namespace of a team, which the installation serves: a target, a producer's ServiceAccount, the team's routes."""
 
-    def __init__(self, cluster: Cluster, prefix: str) -> None:
-        """Creates the namespace and waits for the target."""
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        """Starts the target and waits for it."""
         self.cluster = cluster
-        self.namespace = f"{prefix}-{os.urandom(3).hex()}"
-        cluster.namespace(self.namespace)
+        self.namespace = namespace
         scripts = {file.name: file.read_text() for file in _SCRIPTS.glob("*.py")}
         cluster.apply(
-            self._named("ConfigMap", "scripts", data=scripts),
+            self._named("ConfigMap", "scripts", data={**scripts, "ca.crt": authority(cluster)}),
             self._named("ServiceAccount", PRODUCER),
             *self._server("target", "target.py"),
         )
         cluster.kubectl("wait", "-n", self.namespace, "--for=condition=Ready", "pod/target", "--timeout=90s")
 
     def end(self) -> None:
-        """Deletes the routes and the namespace."""
-        self.cluster.try_kubectl(
-            "delete", "chaskiroutes", "--all", "-n", self.namespace, "--wait=true", "--timeout=60s"
-        )
-        self.cluster.try_kubectl("delete", "namespace", self.namespace, "--wait=false")
+        """Deletes the routes and the Pods. The namespace stays: the release has Roles in it."""
+        all_of = ("--all", "-n", self.namespace)
+        self.cluster.try_kubectl("delete", "chaskireplays,chaskiroutes", *all_of, "--wait=true", "--timeout=60s")
+        self.cluster.try_kubectl("delete", "pods,services", *all_of, "--wait=false")
 
     def serve(self, name: str, script: str) -> str:
         """Starts another server; returns its URL."""
@@ -91,7 +90,7 @@ class TeamNamespace:
             pace_seconds: if above 0, the rate falls with the number of messages left, and the last ones wait for `hurry`.
         """
         name = f"sender-{os.urandom(3).hex()}"
-        url = f"http://chaski-ingest.{SYSTEM}.svc.cluster.local/v1/routes/{self.namespace}/{route}/messages"
+        url = f"https://chaski-ingest.{SYSTEM}.svc.cluster.local/v1/routes/{self.namespace}/{route}/messages"
         environment = {"URL": url, "PLAN": json.dumps(plan), "RUN": name, "RETRY_SECONDS": str(retry_seconds)}
         if pace_seconds:
             environment |= {"PACE_SECONDS": str(pace_seconds), "HURRY_URL": f"{self.target}/hurry"}

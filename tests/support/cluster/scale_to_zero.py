@@ -6,13 +6,13 @@ from support.cluster.pods import TeamNamespace
 ROUTE, SUBJECTS, OF_EACH = "scaled", 40, 30
 
 
-def run_scale_to_zero(cluster: Cluster) -> tuple[TeamNamespace, int]:
+def run_scale_to_zero(cluster: Cluster, namespace: str) -> tuple[TeamNamespace, int]:
     """Sends to a route without workers and waits until it has none again, which takes minutes.
 
     Returns:
         The team's namespace, with the target, and the maximum number of workers.
     """
-    team = TeamNamespace(cluster, "scale-to-zero")
+    team = TeamNamespace(cluster, namespace)
     team.route(
         ROUTE,
         queues=[{"name": "messages", "partitions": 2}],
