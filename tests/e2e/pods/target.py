@@ -1,7 +1,7 @@
 """A target in a Pod: responds according to the path and records its requests. `GET /seen` returns them.
 
 `/200`, `/400`, `/500` respond with this status; `/timeout` does not respond for a minute; `/slow` responds 200 after a quarter of a second;
-`/uneven` responds 200 at once, but to one message in twenty after three seconds: longer than a killed Pod lives.
+`/to/HOST/PATH` redirects to this URL; `/uneven` responds 200 at once, but to one message in twenty after three seconds: longer than a killed Pod lives.
 A producer also polls whether it may hurry (`GET /hurry`), which the test sets (`GET /hurry/now`).
 """
 
@@ -43,12 +43,16 @@ class Target(BaseHTTPRequestHandler):
             time.sleep(0.25)
         if kind == "uneven" and message["sequence"] % 20 == 19:
             time.sleep(3)
+        if "/to/" in self.path:
+            kind = "302"
         self._answer(int(kind) if kind.isdigit() else 200, b"")
 
     def _answer(self, status: int, body: bytes) -> None:
         try:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
+            if status == 302:
+                self.send_header("Location", f"http://{self.path.partition('/to/')[2]}")
             self.end_headers()
             self.wfile.write(body)
         except OSError:

@@ -26,7 +26,6 @@ class Namespaces:
         routes = [route for file in EXAMPLES for route in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
         of_examples = {route["metadata"].get("namespace", "default") for route in routes}
         self.tenants = tuple(f"tenant-{name}-{run}" for name in TENANTS)
-        self.monitoring = f"monitoring-{run}"  # not served
         self.names = sorted({*self._free, *of_examples, *self.tenants})
 
     def take(self, purpose: str) -> str:
