@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from chaski_aws.dynamodb.controls import DynamoControlRecords
+from chaski_aws.dynamodb.leases import DynamoLimitLeases
 from chaski_aws.dynamodb.store import DynamoAttemptRecords, DynamoDeadLetters
 from chaski_aws.http.credentials import CredentialChain
 from chaski_aws.http.endpoints import DYNAMODB, SQS, SessionFactory, open_session, resolve_endpoints
@@ -30,6 +31,7 @@ class AwsStores:
     dead_letters: DynamoDeadLetters
     attempt_records: DynamoAttemptRecords
     control_records: DynamoControlRecords
+    limit_leases: DynamoLimitLeases
 
 
 class AwsBackend:
@@ -55,6 +57,11 @@ class AwsBackend:
     def control_records(self) -> DynamoControlRecords:
         """What people decided about waiting subjects. `LookupError`: the backend was opened without a table."""
         return self._opened_stores().control_records
+
+    @property
+    def limit_leases(self) -> DynamoLimitLeases:
+        """How workers share the limits of targets. `LookupError`: the backend was opened without a table."""
+        return self._opened_stores().limit_leases
 
     @property
     def journal(self) -> None:
@@ -119,6 +126,7 @@ async def open_backend(
             DynamoDeadLetters(transport, table.name, table.retention_days, clock),
             DynamoAttemptRecords(transport, table.name, clock),
             DynamoControlRecords(transport, table.name, clock),
+            DynamoLimitLeases(transport, table.name, clock),
         )
     sqs = AwsTransport(endpoints[SQS], credentials, on_request=on_sqs_request, clock=corrected)
     return AwsBackend(credentials, sqs, stores)

@@ -10,6 +10,7 @@ from typing import Protocol
 from chaski_core.dead_letter import Claimed, DeadLetter, DeadLetterFilter, DeadLetterKey, ReplayClaim, ReplayMark
 from chaski_core.retry.control import ControlRecord
 from chaski_core.retry.ladder import LadderState
+from chaski_core.retry.leases import LimitLeases
 from chaski_core.values import message_value
 
 MAX_BATCH_ENTRIES = 10  # API_SendMessageBatch, API_ReceiveMessage, API_DeleteMessageBatch
@@ -294,6 +295,11 @@ class Backend(Protocol):
     @property
     def control_records(self) -> ControlRecords:
         """What people decided about waiting subjects."""
+        ...
+
+    @property
+    def limit_leases(self) -> LimitLeases:
+        """How the workers of a route share the limits of its targets."""
         ...
 
     @property

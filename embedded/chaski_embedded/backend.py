@@ -2,6 +2,7 @@
 
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.broker.queue import EmbeddedQueue
+from chaski_embedded.leases import EmbeddedLimitLeases
 from chaski_embedded.store import EmbeddedAttemptRecords, EmbeddedControlRecords, EmbeddedDeadLetters, EmbeddedJournal
 
 
@@ -13,6 +14,7 @@ class EmbeddedBackend:
         self._dead_letters = EmbeddedDeadLetters(broker)
         self._attempt_records = EmbeddedAttemptRecords(broker)
         self._control_records = EmbeddedControlRecords(broker)
+        self._limit_leases = EmbeddedLimitLeases()
         self._journal = EmbeddedJournal(broker)
 
     @property
@@ -28,6 +30,11 @@ class EmbeddedBackend:
     def control_records(self) -> EmbeddedControlRecords:
         """What people decided about waiting subjects."""
         return self._control_records
+
+    @property
+    def limit_leases(self) -> EmbeddedLimitLeases:
+        """How the workers of this process share the limits of targets."""
+        return self._limit_leases
 
     @property
     def journal(self) -> EmbeddedJournal:

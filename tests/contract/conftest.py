@@ -12,12 +12,14 @@ import aiohttp
 import pytest
 
 from chaski_aws.dynamodb.controls import DynamoControlRecords
+from chaski_aws.dynamodb.leases import DynamoLimitLeases
 from chaski_aws.dynamodb.store import DynamoAttemptRecords, DynamoDeadLetters
 from chaski_aws.dynamodb.table import table_definition
 from chaski_aws.http.endpoints import DYNAMODB, SQS, Endpoint
 from chaski_aws.http.transport import AwsTransport
 from chaski_aws.sqs.queue import SqsQueue
 from chaski_core.ports import AttemptRecords, ControlRecords, DeadLetterStore, OutgoingMessage, Queue, Sent
+from chaski_core.retry.leases import LimitLeases
 from chaski_embedded.backend import EmbeddedBackend
 from chaski_embedded.broker.broker import EmbeddedBroker
 from chaski_embedded.sqs_api.server import start_server
@@ -74,6 +76,7 @@ class StoreWorld:
     dead_letters: DeadLetterStore
     attempt_records: AttemptRecords
     control_records: ControlRecords
+    limit_leases: LimitLeases
 
 
 @pytest.fixture
@@ -205,7 +208,7 @@ async def stores(
     """A store for each backend."""
     if request.param == "embedded":
         backend = EmbeddedBackend(broker)
-        yield StoreWorld(backend.dead_letters, backend.attempt_records, backend.control_records)
+        yield StoreWorld(backend.dead_letters, backend.attempt_records, backend.control_records, backend.limit_leases)
         return
     async with _dynamodb_world(request.getfixturevalue("dynamodb_local"), clock) as made:
         yield made
@@ -220,6 +223,7 @@ async def _dynamodb_world(url: str, clock: SteppedClock) -> AsyncIterator[StoreW
         DynamoDeadLetters(transport, table, RETENTION_DAYS, clock),
         DynamoAttemptRecords(transport, table, clock),
         DynamoControlRecords(transport, table, clock),
+        DynamoLimitLeases(transport, table, clock),
     )
     await transport.call("DeleteTable", {"TableName": table})
     await transport.close()

@@ -44,6 +44,7 @@ class WorkerMetrics:
         self._lane_sources: Observers[Iterable[LaneReading]] = Observers()
         self._shortage_sources: Observers[Values] = Observers()
         self._hold_sources: Observers[Values] = Observers()
+        self._limit_sources: Observers[tuple[Values, Values]] = Observers()
         self._lanes: tuple[LaneReading, ...] = ()
         self._queue_gauges = QueueGauges(registry)
         registry.before_scrape(self._take_readings)
@@ -69,6 +70,10 @@ class WorkerMetrics:
     def observe_holds(self, read: Callable[[], Values]) -> Callable[[], None]:
         """As `observe_queue`, for holds: 1 by namespace, route, target and reason; 0 once they have ended."""
         return self._hold_sources.add(read)
+
+    def observe_limits(self, read: Callable[[], tuple[Values, Values]]) -> Callable[[], None]:
+        """As `observe_queue`, for limits, by namespace, route and target: lanes that wait in place, and the leased part."""
+        return self._limit_sources.add(read)
 
     def end_subject_groups(self, namespace: str, route: str, groups: Collection[str]) -> None:
         """Ends the series of subject groups of a route."""
@@ -133,6 +138,12 @@ class WorkerMetrics:
             "chaski_shortages", "Attempts not made because a resource other than the target's was short.", _SHORTAGE
         )
 
+        self.limit_parked = registry.counter(
+            "chaski_limit_parked_lanes",
+            "Lanes given back without an attempt, because a limit of the target was reached.",
+            (*ROUTE, "target"),
+        )
+
     def _define_histograms(self, registry: MetricsRegistry) -> None:
         self.attempts = registry.histogram(
             "chaski_attempt_duration_seconds", "How long attempts took.", _ATTEMPT, _ATTEMPT_SECONDS
@@ -181,6 +192,20 @@ class WorkerMetrics:
             (*ROUTE, "target", "reason"),
             lambda: {key: value for read in self._hold_sources for key, value in read().items()},
         )
+
+        for at, (name, description) in enumerate(
+            (
+                ("chaski_limit_waiting_lanes", "Lanes that wait in place for a limit of the target."),
+                (
+                    "chaski_limit_leased_ratio",
+                    "Part of the target's limits that this worker leases; of several hosts, the sum.",
+                ),
+            )
+        ):
+            registry.gauge(name, description, (*ROUTE, "target"), self._limits_at(at))
+
+    def _limits_at(self, at: int) -> Callable[[], Values]:
+        return lambda: {key: value for read in self._limit_sources for key, value in read()[at].items()}
 
     def _oldest_received(self) -> Values:
         ages: dict[tuple[str, ...], float] = {}

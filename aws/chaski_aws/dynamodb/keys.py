@@ -8,6 +8,7 @@
     attempt#<SQS MessageId>     attempt                   Strict: attempt record of the head of a subject
     control#subjects            message#<identity>        what people decided about a message
     control#subjects            hold#<subject>            what people decided about a subject
+    lease#<target>#<host>       lease                     how workers share the limits of a host, or of a rule (no host)
 
 An attempt record of a hidden head is in the index by id as well, under `head#<shard>`, which is the id of no message.
 
@@ -17,8 +18,8 @@ message was sent instead, and wrote no `died` item; their dead letters are read 
 
 `<other>` is a hash of subject and route. Keys are ASCII only, so that DynamoDB's byte order is the order of the text.
 
-Reserved prefixes of partition keys: `lease#` (shares of a target's limits),
-`history#` (ends of messages), `outbox#` (events), `climb#` (attempt records in several items).
+Reserved prefixes of partition keys: `history#` (ends of messages), `outbox#` (events), `climb#` (attempt records in several
+items).
 
 Limits: partition key 2,048 bytes, sort key 1,024 bytes, neither empty, the same for indexes:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -38,6 +39,7 @@ HOURS_PK = "hour"
 ATTEMPT_SK = "attempt"
 DIED_SK = "died"
 CONTROLS_PK = "control#subjects"
+LEASE_SK = "lease"
 _MS_DIGITS = 15
 _NEWEST_MS = 253_402_300_799_999  # the end of the year 9999
 _HOUR_CHARACTERS = len("2026-11-24T05")
@@ -98,6 +100,11 @@ def control_sk(message_id: str, subject: str) -> str:
     """Sort key of a control record: about a message, or where that is "", about a subject."""
     text = f"message#{message_id}" if message_id else f"hold#{subject}"
     return text if len(text.encode()) <= _MAX_TOKEN_BYTES else f"{text.partition('#')[0]}#sha256:{_digest(text)}"
+
+
+def lease_pk(target: str, host: str) -> str:
+    """Partition of the leases of a limit; `host` is "" where it is that of a rule."""
+    return f"lease#{token(f'{target}#{host}')}"
 
 
 def target_pk(target: str, hour_and_shard: str) -> str:

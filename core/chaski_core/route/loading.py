@@ -9,6 +9,7 @@ from typing import Any
 from chaski_core.errors import FieldError, InvalidRouteError
 from chaski_core.redaction import Redaction
 from chaski_core.retry.breaker import BreakerRule, FailureShare
+from chaski_core.retry.limit import LimitRule, LimitScope
 from chaski_core.retry.policy import Ladder, Result, RetryPolicy, Rung, StatusRule
 from chaski_core.route.default_retry import default_retry
 from chaski_core.route.model import (
@@ -138,6 +139,7 @@ def _allow_rule(raw: Mapping[str, Any], breaker: Mapping[str, Any] | None) -> Al
         _auth(raw["auth"]) if "auth" in raw else None,
         suspend=raw["suspend"],
         breaker=own,
+        limits=_limits(raw.get("limits")),
     )
 
 
@@ -174,6 +176,12 @@ def _breaker(raw: Mapping[str, Any] | None) -> BreakerRule | None:
         raw["maxProbeSeconds"],
         raw["maxHoldSeconds"],
     )
+
+
+def _limits(raw: Mapping[str, Any] | None) -> LimitRule | None:
+    if raw is None:
+        return None
+    return LimitRule(raw.get("ratePerSecond"), raw.get("burst"), raw.get("concurrency"), LimitScope(raw["per"]))
 
 
 def _delivery(raw: Mapping[str, Any]) -> Delivery:

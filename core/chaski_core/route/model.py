@@ -10,6 +10,7 @@ from chaski_core.message.subject import matches_any
 from chaski_core.message.target_url import TargetUrl, parse_url
 from chaski_core.redaction import NOTHING, Redaction
 from chaski_core.retry.breaker import BreakerRule
+from chaski_core.retry.limit import LimitRule
 from chaski_core.retry.policy import RetryPolicy
 
 _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"  # of DNS (RFC 1123): a namespace, and the name of a route, which has no dots
@@ -118,6 +119,7 @@ class AllowRule:
     auth: Auth | None = None
     suspend: bool = False  # nothing is attempted; its messages wait
     breaker: BreakerRule | None = None  # of its hosts; the route's where the rule has none of its own
+    limits: LimitRule | None = None  # of all workers together
 
     def __hash__(self) -> int:
         """Hash of the name, which is unique in a route: every attempt needs it."""

@@ -167,6 +167,16 @@ AGAINST_RULES: tuple[Manifest, ...] = (
         ),
     ),
     refused(
+        "limits of nothing",
+        {"spec.targets.allow.0.limits": {}},
+        ("spec.targets.allow[0].limits", "limits must have ratePerSecond, concurrency, or both"),
+    ),
+    refused(
+        "a burst without a rate",
+        {"spec.targets.allow.0.limits": {"concurrency": 4, "burst": 10}},
+        ("spec.targets.allow[0].limits.burst", "burst has no effect without ratePerSecond; add it, or remove burst"),
+    ),
+    refused(
         "rungs in disorder",
         with_retry(
             [{"name": "a", "delaySeconds": 5}, {"name": "b", "delaySeconds": 60}, {"name": "c", "delaySeconds": 30}]

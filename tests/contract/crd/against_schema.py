@@ -137,6 +137,13 @@ AGAINST_SCHEMA: tuple[Manifest, ...] = (
         {"spec.targets.allow.0.breaker": {"failureShare": {"windowSeconds": 5}}},
         ("spec.targets.allow[0].breaker.failureShare.percent", "is missing..."),
     ),
+    refused(
+        "limits with numbers out of range and an unknown scope",
+        {"spec.targets.allow.0.limits": {"ratePerSecond": 0, "concurrency": 100001, "per": "Pod"}},
+        ("spec.targets.allow[0].limits.ratePerSecond", "0 is less than 1..."),
+        ("spec.targets.allow[0].limits.concurrency", "100001 is more than 100000..."),
+        ("spec.targets.allow[0].limits.per", "..."),
+    ),
     refused("retry without ladders", {"spec.retry": {"rungs": []}}, ("spec.retry.ladders", "is missing...")),
     refused(
         "a negative number of retries",

@@ -188,6 +188,16 @@ VALID: tuple[Manifest, ...] = tuple(
             },
         ),
         (
+            "limits of a rate, of attempts at once, and of both",
+            {
+                "spec.targets.allow": [
+                    {"name": "a", "url": "https://a.example/", "limits": {"ratePerSecond": 50, "burst": 1}},
+                    {"name": "b", "url": "https://b.example/", "limits": {"concurrency": 100000, "per": "Rule"}},
+                    {"name": "c", "url": "https://c.example/", "limits": {"ratePerSecond": 1, "concurrency": 4}},
+                ]
+            },
+        ),
+        (
             "signing of the route and of rules",
             {
                 "spec.signing": {"secretName": "keys", "scheme": "v1a"},

@@ -33,9 +33,11 @@ from chaski_core.ports import (
     VisibilityChange,
 )
 from chaski_core.retry.control import ControlRecord
+from chaski_core.retry.leases import Lease, LeaseTable, LimitKey
 from chaski_embedded.fifo.model import HandleFailure, Settings
 from chaski_embedded.fifo.queue import FifoQueue
 from chaski_embedded.fifo.sequence import next_sequence, time_of
+from chaski_embedded.leases import EmbeddedLimitLeases
 
 T = TypeVar("T")
 EPOCH_MS = 1_800_000_000_000
@@ -306,6 +308,36 @@ class MemoryControls:
 
 
 @dataclass
+class MemoryLeases:
+    """Leases in memory. A call takes `seconds`, half of them before it takes effect; it is counted."""
+
+    faults: Faults
+    kept: EmbeddedLimitLeases = field(default_factory=EmbeddedLimitLeases)
+    seconds: float = 0.01
+    reads: int = 0
+    writes: int = 0
+
+    async def read(self, key: LimitKey) -> LeaseTable:
+        """As in `chaski_core.retry.leases`."""
+        self.reads += 1
+        self.faults.before("leases")
+        await asyncio.sleep(self.seconds / 2)
+        found = await self.kept.read(key)
+        await asyncio.sleep(self.seconds / 2)
+        return found
+
+    async def write(self, key: LimitKey, version: int, leases: Sequence[Lease]) -> bool:
+        """As in `chaski_core.retry.leases`."""
+        self.writes += 1
+        self.faults.before("lease")
+        await asyncio.sleep(self.seconds / 2)
+        is_written = await self.kept.write(key, version, leases)
+        await asyncio.sleep(self.seconds / 2)
+        self.faults.after("lease")
+        return is_written
+
+
+@dataclass
 class MemoryJournal:
     """Attempts in the order they were recorded."""
 
@@ -326,6 +358,7 @@ class MemoryBackend:
         self.dead_letters = MemoryStore(self.faults)
         self.attempt_records = MemoryRecords(self.faults)
         self.control_records = MemoryControls(self.faults)
+        self.limit_leases = MemoryLeases(self.faults)
         self.journal = MemoryJournal()
         self.queues: dict[str, MemoryQueue] = {}
 

@@ -30,6 +30,7 @@ from chaski_worker.delivery.signing import Keys, RuleKeys, sign_requests, watch_
 from chaski_worker.guard.addresses import AddressTables, own_addresses
 from chaski_worker.guard.guard import Guard, RefusalReason, api_server_hosts, may_have_several_hosts
 from chaski_worker.hosts.holds import Holds
+from chaski_worker.hosts.limits import Limits
 from chaski_worker.lanes.base import LaneContext, LaneRunner, RelaxedRunner
 from chaski_worker.lanes.controls import SubjectControls
 from chaski_worker.lanes.expiry import ExpireOnlyRunner
@@ -171,6 +172,7 @@ class ConsumerFactory:
     backend_retry: BackendRetry
     oldest_received: OldestReceived
     holds: Holds
+    limits: Limits | None  # None: no rule of the route has any
     controls: SubjectControls
     overflowing: AbstractSet[str]  # URLs of the queues that have reached the backlog limit
     clock: Clock
@@ -184,7 +186,13 @@ class ConsumerFactory:
         concurrency = route.delivery.concurrency_per_pod
         intake = IntakeLimiter(concurrency * settings.lanes_per_slot, settings.max_held_bytes)
         slots = Slots(concurrency, several=may_have_several_hosts(route.allow), monotonic=self.clock.monotonic)
-        admission = Admission(slots, intake, self.holds, overflows=lambda: not self.overflowing.isdisjoint(group.urls))
+        admission = Admission(
+            slots,
+            intake,
+            self.holds,
+            overflows=lambda: not self.overflowing.isdisjoint(group.urls),
+            limits=self.limits,
+        )
         attempts = Attempts(route.key, self.guard, self.deliver, admission=admission, clock=self.clock)
         visibility = visibility_for(route.delivery.timeout_seconds, settings)
         context = LaneContext(

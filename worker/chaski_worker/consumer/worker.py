@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from chaski_core.errors import BackendError, BackendRejectedError
 from chaski_core.ports import Backend, Clock
+from chaski_core.route.model import Route
 from chaski_core.route.resolved import ResolvedRoute
 from chaski_runtime.observability.logs import Logs
 from chaski_runtime.process import descriptors
@@ -17,6 +18,7 @@ from chaski_worker.delivery.attempt import Handler
 from chaski_worker.delivery.triage import Stage
 from chaski_worker.guard.guard import Guard
 from chaski_worker.hosts.holds import Holds
+from chaski_worker.hosts.limits import Limits
 from chaski_worker.lanes.controls import SubjectControls
 from chaski_worker.lanes.handoff import BackendRetry
 from chaski_worker.lanes.lane import Lane
@@ -57,8 +59,7 @@ class Worker:
         self._settings = settings = settings or WorkerSettings()
         self._stages = tuple(stages)
         self._only_queue, self._expire_only = only_queue, expire_only or resolved.route.suspend.delivery
-        window = 1.5 * settings.expiry_interval_seconds if self._expire_only else WINDOW_SECONDS
-        self._oldest_received = OldestReceived(clock, window)
+        self._oldest_received = OldestReceived(clock, _window(settings) if self._expire_only else WINDOW_SECONDS)
         self._stopping = asyncio.Event()
         self._consumers: list[Consumer] = []
         reporter = Reporter(
@@ -68,6 +69,7 @@ class Worker:
         self._shortages = Shortages(resolved.route, metrics, clock)
         self._holds = Holds(resolved.route, metrics, clock, step_seconds=settings.hold_step_seconds)
         self._observer = self._observe_queues(metrics)
+        self._limits = _limits(resolved.route, backend, metrics, clock, random)
         self._controls = _controls(resolved.route.key, backend, clock, settings)
         self._factory = ConsumerFactory(
             resolved=resolved,
@@ -79,6 +81,7 @@ class Worker:
             backend_retry=BackendRetry(clock, random, reporter.handover_failed),
             oldest_received=self._oldest_received,
             holds=self._holds,
+            limits=self._limits,
             controls=self._controls,
             overflowing=self._observer.overflowing,
             clock=clock,
@@ -118,9 +121,13 @@ class Worker:
         try:
             await self._stopping.wait()
         finally:
+            if self._limits is not None:
+                self._limits.stop()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._limits is not None:
+                await self._limits.close()
             self._holds.close()
             self._controls.close()
             self._end_observations()
@@ -150,6 +157,8 @@ class Worker:
         self._end_lane_observation()
         for each in (self._observer, self._shortages, self._holds):
             each.end_observation()
+        if self._limits is not None:
+            self._limits.end_observation()
 
     def _held(self) -> list[Lane]:
         return [lane for consumer in self._consumers for lane in consumer.lanes]
@@ -266,6 +275,19 @@ class Worker:
 def _controls(route: str, backend: Backend, clock: Clock, settings: WorkerSettings) -> SubjectControls:
     interval, step = settings.control_interval_seconds, settings.subject_step_seconds
     return SubjectControls(route, backend.control_records, clock, interval_seconds=interval, step_seconds=step)
+
+
+def _limits(
+    route: Route, backend: Backend, metrics: WorkerMetrics, clock: Clock, random: Callable[[], float]
+) -> Limits | None:
+    if all(rule.limits is None for rule in route.allow):
+        return None
+    return Limits(route, backend.limit_leases, metrics, clock, random)
+
+
+def _window(settings: WorkerSettings) -> float:
+    """For how long a message that an expiry pass has received counts: until after the next pass."""
+    return 1.5 * settings.expiry_interval_seconds
 
 
 async def _run_once(consumer: Consumer) -> bool:

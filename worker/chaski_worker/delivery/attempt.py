@@ -152,6 +152,7 @@ class Attempts:
         self._admission = admission
         self._slots = admission.slots
         self._held = admission.holds.held  # empty nearly always
+        self._limits = admission.limits
         self._failing = admission.holds.failing  # empty while no host with a breaker fails
         self._clock = clock
 
@@ -164,11 +165,11 @@ class Attempts:
                 and raises where the lane is lost.
 
         Returns:
-            None where `before_dialling` returned False.
+            None where `before_dialling` returned False, or the lease of the limit has expired while it ran.
 
         Raises:
             SaturatedError: the lane should be parked instead of waiting for a slot.
-            HostHeldError: the lane should be parked, because the host is held.
+            HostHeldError: the lane should be parked, because the host is held, or its limit is reached.
             ProbeDueError: the lane should wait until a probe of a held host is due, and then try again.
             ShortageError: no attempt was made, because something of our own was short.
         """
@@ -180,10 +181,14 @@ class Attempts:
         attempt = self._context(task, number, request)
         judged = attempt.target
         slots, host, answered = self._slots, judged.host if isinstance(judged, Target) else NO_TARGET, None
-        hidden_seconds = None
-        permit = None if not self._held and slots.take_free(host) else await self._admission.take_turn(judged, host)
+        hidden_seconds = started_at = None
+        gate = None if self._limits is None else self._admission.gate_of(judged)
+        if gate is None and not self._held and slots.take_free(host):
+            permit = None
+        else:
+            permit = await self._admission.take_turn(judged, host, gate)
         try:
-            if not await before_dialling():
+            if not await before_dialling() or (gate is not None and not gate.is_usable):
                 return None
             started_at = self._clock.now_ms()
             outcome = await self._deliver(attempt)
@@ -193,6 +198,8 @@ class Attempts:
             slots.observe(outcome.duration_seconds)
         finally:
             slots.release(host, answered=answered)
+            if gate is not None:
+                gate.release(attempted=started_at is not None)
             if permit is not None:
                 self._admission.give_back(permit)
         return AttemptResult(number, started_at, outcome, hidden_seconds)
