@@ -72,6 +72,8 @@ def take_worker_metrics(registry: MetricsRegistry) -> WorkerMetrics:
     metrics.shortages.add(("n", "r", "t", "descriptors"))
     metrics.observe_shortages(lambda: {("n", "r", "all", "descriptors"): 1})
     metrics.observe_holds(lambda: {("n", "r", "t", "Suspended"): 1})
+    metrics.observe_limits(lambda: ({("n", "r", "t"): 2}, {("n", "r", "t"): 0.25}))
+    metrics.limit_parked.add(("n", "r", "t"))
     metrics.settled.add(("n", "r", "ingest", "delivered"))
     metrics.latency.observe(("n", "r", "q"), 1.5)
     metrics.handover_failures.add(("n", "r", "dead_letters"))

@@ -216,10 +216,10 @@ async def test_a_limited_host_does_not_delay_others() -> None:
         await harness.send(f"slow{subject}", 0, host="slow.example")
     harness.start()
     await asyncio.sleep(20)
-    for subject in range(100):
+    for subject in range(10):
         await harness.send(f"fast{subject}", 0, host="fast.example")
-    await asyncio.sleep(3)
-    assert sum(call.subject.startswith("fast") for call in target.calls) == 100
+    await asyncio.sleep(1)
+    assert sum(call.subject.startswith("fast") for call in target.calls) == 10
     assert 17 <= sum(call.subject.startswith("slow") for call in target.calls) <= 24
     await harness.stop()
 
