@@ -449,7 +449,7 @@ def test_a_clock_that_was_set_back_makes_no_wait_longer(passed: float, remains: 
 
 
 def test_a_wait_without_a_known_error_is_never_long() -> None:
-    """What was decided is unknown then, so that nothing tells a long wait from a clock that was set back."""
+    """What was decided is unknown then, so that nothing separates a long wait from a clock that was set back."""
     assert [remaining_wait_ms(NOW + wait, None, NOW) for wait in (-1, 10_000, 10_001)] == [0, 10_000, 0]
 
 
