@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import uvloop
 
-from chaski_operator.arguments import PREFIX, Arguments, settings_of
-from chaski_operator.environment import read_ca_bundle, withheld_proxies
+from chaski_operator.command.arguments import PREFIX, Arguments
+from chaski_operator.command.configuration import settings_of
+from chaski_operator.command.environment import read_ca_bundle, withheld_proxies
 from chaski_operator.kube.login import checked_access
 from chaski_operator.process import ListenAddress, serve
 from chaski_runtime.kube.config import NoKubeAccessError, kube_access

@@ -38,6 +38,9 @@ _SkipUnreadable = Annotated[
     ),
 ]
 _Run = Annotated[str | None, typer.Option(help="Resume the run with this name; ids of lines derive from it.")]
+_Route = Annotated[
+    str, typer.Option(help="Route to send to. Default: the built-in one of `chaski dev`.", metavar="NAMESPACE/NAME")
+]
 _FromLine = Annotated[int, typer.Option(help="First line of the file to send.", min=1)]
 _SkipLines = Annotated[
     str | None, typer.Option(help="Skip lines that were accepted earlier.", metavar="8018-8020,8022")
@@ -46,9 +49,7 @@ _SkipLines = Annotated[
 
 def send(  # noqa: PLR0913 - one parameter per option of the command
     *,
-    route: Annotated[
-        str, typer.Option(help="Route to send to. Default: the built-in one of `chaski dev`.", metavar="NAMESPACE/NAME")
-    ] = "default/dev",
+    route: _Route = "default/dev",
     messages: _Messages = None,
     to: _To = "http://127.0.0.1:8080",
     subject: Annotated[str | None, typer.Option(help="Ordering key of the message.")] = None,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chaski_operator.pod_defaults import pod_defaults
+from chaski_operator.command.pod_defaults import pod_defaults
 from support.kube.api_server import KubeApi
 from support.kube.charts import CHART, HELMS, ROOT, conform, helm, of_kind, render
 from support.kube.expansion import expand

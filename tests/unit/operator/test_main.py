@@ -7,8 +7,9 @@ import pytest
 import typer
 
 from chaski_operator.__main__ import main
-from chaski_operator.arguments import Arguments, settings_of
-from chaski_operator.pod_defaults import pod_defaults
+from chaski_operator.command.arguments import Arguments
+from chaski_operator.command.configuration import settings_of
+from chaski_operator.command.pod_defaults import pod_defaults
 from chaski_operator.settings import OperatorSettings, PodSettings, ToolPods
 from chaski_runtime.process.command import add_command, run_app, service_app
 

@@ -127,7 +127,8 @@ async def test_message_is_traced_from_queue_to_target(
     delivered = attempt(identity, "delivered", 2, NOON + 5, "m1")
     await noted(broker, delivered)
     await take_and_delete(queue)
-    assert reader.traces(asked) == [replace(expected, state=State.DELIVERED, attempts=(failed, delivered))]
+    ended = replace(expected, state=State.DELIVERED, attempts=(failed, delivered), route="ns/r")
+    assert reader.traces(asked) == [ended]
     assert reader.traces("m10") == []
 
 
@@ -259,9 +260,13 @@ async def test_many_pages_are_read_without_gap_or_repeat(broker: EmbeddedBroker,
     ],
     ids=["time", "subject", "target", "status", "class", "all"],
 )
-async def test_search_reads_its_index_in_order(broker: EmbeddedBroker, wanted: DeadLetterFilter, index: str) -> None:
+@pytest.mark.parametrize("newest_first", [False, True], ids=["oldest first", "newest first"])
+async def test_search_reads_its_index_in_order(
+    broker: EmbeddedBroker, wanted: DeadLetterFilter, index: str, newest_first: bool
+) -> None:
     """No search sorts or scans the whole table."""
-    statement, values = dead_letters._query(wanted, dead_letters.START)
+    after = dead_letters.END if newest_first else dead_letters.START
+    statement, values = dead_letters._query(wanted, after, newest_first=newest_first)
     plan = await broker.run(lambda work: work.read(f"EXPLAIN QUERY PLAN {statement}", values))
     details = " ".join(row[3] for row in plan)
     assert index in details

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chaski_operator.environment import (
+from chaski_operator.command.environment import (
     MAX_CA_BUNDLE_BYTES,
     read_ca_bundle,
     withheld_proxies,

@@ -1,8 +1,7 @@
-"""The command line and environment of the operator, and the settings that result. `docs/operator.md` has the same table."""
+"""The command line and environment of the operator. `docs/operator.md` has the same table."""
 
 import re
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,17 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from chaski_aws.provision.desired import KEY_ARN, tag_fault
-from chaski_operator.environment import worker_environment
-from chaski_operator.pod_defaults import pod_defaults
-from chaski_operator.settings import (
-    IngestService,
-    LeaseSettings,
-    OperatorSettings,
-    PodSettings,
-    ReconcileIntervals,
-    ToolPods,
-    WorkerPodTemplate,
-)
 from chaski_runtime.process.command import HOST_DEFAULT, LogFormat, LogLevel, comma_separated, json_objects, pair
 from chaski_runtime.process.http_server import EVERY_ADDRESS
 
@@ -243,9 +231,9 @@ class Arguments:
 
     def __post_init__(self) -> None:
         """Checks user and groups, key and tags. `typer.BadParameter`: no Pod, queue or table can have one of them."""
-        _optional_id("--worker-run-as-user", self.worker_run_as_user, least=1)  # runAsNonRoot
-        _optional_id("--worker-run-as-group", self.worker_run_as_group)
-        _optional_id("--worker-fs-group", self.worker_fs_group)
+        optional_id("--worker-run-as-user", self.worker_run_as_user, least=1)  # runAsNonRoot
+        optional_id("--worker-run-as-group", self.worker_run_as_group)
+        optional_id("--worker-fs-group", self.worker_fs_group)
         if self.ingest and not _SERVICE.fullmatch(self.ingest):
             raise typer.BadParameter(f'--ingest: "{self.ingest}" is not NAMESPACE/SERVICE')
         if self.kms_key_arn and not KEY_ARN.fullmatch(self.kms_key_arn):
@@ -255,95 +243,8 @@ class Arguments:
                 raise typer.BadParameter(f'--aws-tag: "{name}={value}": {fault}')
 
 
-def settings_of(
-    given: Arguments, environment: Mapping[str, str], namespace: str, ca_bundle: str | None = None
-) -> OperatorSettings:
-    """The settings from the command line and the environment.
-
-    Args:
-        given: the parsed command line.
-        environment: of the process; the way to AWS is passed on to workers.
-        namespace: of the Pod, or of the kubeconfig's context.
-        ca_bundle: the content of `AWS_CA_BUNDLE`.
-    """
-    common = _pod_settings(given, ca_bundle)
-    pods = WorkerPodTemplate(
-        image=given.worker_image,
-        pull_policy=given.worker_pull_policy,
-        pull_secrets=tuple(given.worker_pull_secret),
-        role_arn=given.worker_role_arn or None,
-        role_arns=dict(given.worker_role),
-        environment=worker_environment(environment, dict(given.worker_env)),
-        network_policy=given.worker_network_policy,
-        metrics_from=given.worker_metrics_from,
-        common=common,
-        defaults=pod_defaults(given.worker_pod),
-    )
-    tools = ToolPods(
-        image=given.tools_image,
-        pull_policy=given.tools_pull_policy,
-        pull_secrets=pods.pull_secrets,
-        role_arn=given.tools_role_arn or None,
-        role_arns=dict(given.tools_role),
-        environment=pods.environment,
-        network_policy=pods.network_policy,
-        metrics_from=pods.metrics_from,
-        common=common,
-        defaults=pods.defaults,
-    )
-    return OperatorSettings(
-        pods,
-        _lease_settings(given, namespace),
-        tuple(given.namespace),
-        given.installation,
-        _intervals(given),
-        remove_additions=given.remove_additions,
-        producers_required=given.producers_required,
-        policies=given.policies,
-        ingest=IngestService(given.ingest, given.ingest_token) if given.ingest else None,
-        tools=tools if given.tools_image else None,
-        kms_key=given.kms_key_arn or None,
-        aws_tags=dict(given.aws_tag),
-    )
-
-
-def _lease_settings(given: Arguments, namespace: str) -> LeaseSettings:
-    return LeaseSettings(
-        namespace=given.lease_namespace or namespace,
-        name=given.lease_name,
-        identity=given.identity,
-        duration_seconds=given.lease_seconds,
-        renew_seconds=given.lease_seconds * 2 / 15,
-        call_seconds=given.lease_seconds / 5,
-        deadline_seconds=given.lease_seconds * 2 / 3,
-    )
-
-
-def _intervals(given: Arguments) -> ReconcileIntervals:
-    return ReconcileIntervals(
-        resync_seconds=given.resync_seconds,
-        unreachable_seconds=given.unreachable_seconds,
-        busy_seconds=min(given.busy_seconds, given.resync_seconds),
-        drained_seconds=given.drained_seconds,
-        fence_seconds=given.fence_seconds,
-        scaling_seconds=given.scaling_seconds,
-        idle_seconds=given.idle_seconds,
-        down_window_seconds=given.scale_down_window_seconds,
-        aws_threads=given.aws_threads,
-    )
-
-
-def _pod_settings(given: Arguments, ca_bundle: str | None) -> PodSettings:
-    return PodSettings(
-        run_as_user=_optional_id("--worker-run-as-user", given.worker_run_as_user),
-        run_as_group=_optional_id("--worker-run-as-group", given.worker_run_as_group),
-        fs_group=_optional_id("--worker-fs-group", given.worker_fs_group),
-        ndots=given.worker_ndots,
-        aws_ca_bundle=ca_bundle,
-    )
-
-
-def _optional_id(flag: str, text: str, least: int = 0) -> int | None:
+def optional_id(flag: str, text: str, least: int = 0) -> int | None:
+    """The id of a user or group; None for `none`. Raises `typer.BadParameter`."""
     if text == "none":
         return None
     if not (text.isascii() and text.isdigit() and least <= int(text) <= _MOST_ID):
