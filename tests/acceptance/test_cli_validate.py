@@ -42,7 +42,7 @@ async def test_every_error_is_named_with_its_path(tmp_path: Path) -> None:
     ("content", "named"),
     [
         pytest.param("a: [", "route.yaml", id="no YAML"),
-        pytest.param("kind: Other\napiVersion: v1\n", "kind", id="another kind"),
+        pytest.param("kind: Other\napiVersion: v1\n", "skipped: Other (v1)", id="another kind"),
         pytest.param("", "route.yaml", id="nothing"),
     ],
 )
