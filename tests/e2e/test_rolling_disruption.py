@@ -17,7 +17,15 @@ SUBJECTS, EACH = 50, 200
 ALL = SUBJECTS * EACH
 #: A third of the remaining messages is sent in about this time, as long as the disruption is going on.
 PACE_SECONDS = 100
-HARMLESS = ("connection: ", "answered 503", "answered 404", "answered 401", "answered 403", "answered 429")
+HARMLESS = (
+    "connection: ",
+    "answered 408",
+    "answered 503",
+    "answered 404",
+    "answered 401",
+    "answered 403",
+    "answered 429",
+)
 WORKERS = "app.kubernetes.io/name=chaski-worker"
 SYSTEM_PODS = "app.kubernetes.io/part-of=chaski,app.kubernetes.io/component in (operator, ingest)"
 ROUTE = "disrupted"

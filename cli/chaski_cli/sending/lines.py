@@ -17,7 +17,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # its byte order marks
 _RUN = re.compile(r"[A-Za-z0-9._-]{1,40}\Z")  # followed by a line's number it is a message id
 _RANGE = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,15}))?\Z")
-_RETRYABLE = frozenset({429, 500, 502, 503, 504})
+#: 408: the body did not arrive in time, and may be sent again (RFC 9110 §15.5.9).
+_RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)

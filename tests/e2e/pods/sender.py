@@ -69,7 +69,7 @@ class SubjectSender:
                 count("accepted")
                 return
             count(f"answered {status}")
-            if status in (429, 503) or (status in (401, 403, 404) and not accepted_once.is_set()):
+            if status in (408, 429, 503) or (status in (401, 403, 404) and not accepted_once.is_set()):
                 time.sleep(0.5)
                 continue
             print(f"{status}: {text[:300]!r}", flush=True)

@@ -14,6 +14,7 @@ from chaski_cli.sending.lines import (
     Selection,
     chunks,
     explain,
+    is_retryable,
     parse_ranges,
     prepare,
     sort_results,
@@ -166,3 +167,12 @@ def test_the_name_of_a_run_is_valid_in_ids(run: str) -> None:
     """Ids of lines derive from it."""
     with pytest.raises(CommandError, match="--run"):
         Selection(run)
+
+
+@pytest.mark.parametrize(
+    ("status", "repeated"),
+    [(400, False), (401, False), (403, False), (408, True), (413, False), (429, True), (500, True), (503, True)],
+)
+def test_a_request_is_repeated_where_it_may_be_accepted_later(status: int, repeated: bool) -> None:
+    """Also after 408: its body did not arrive in time, which says nothing about the message (RFC 9110 §15.5.9)."""
+    assert is_retryable(status) == repeated
