@@ -10,7 +10,7 @@ from typing import Any
 
 from support.cluster.pods import PRODUCER
 from support.tenants.action import Action, Kind, Means, by_bob_or_mallory
-from support.tenants.scene import KEY, ROUTE, SHARED, Scene, Tenant, post
+from support.tenants.scene import CONCURRENCY, KEY, ROUTE, SHARED, Scene, Tenant, post
 
 ACCEPTED = "202"
 MANY, LINES = 40, "application/x-ndjson"
@@ -154,12 +154,17 @@ def _held(scene: Scene, number: int) -> str:
 
 
 def _slow_target(scene: Scene, tenant: Tenant) -> str:
-    """Mallory's target does not respond to more messages than the worker attempts at a time; whether other messages wait."""
-    url = f"{scene.mallory.team.target}/timeout"
-    token = scene.mallory.token()
-    scene.mallory.ask_ingest(
-        *(post(scene.mallory.namespace, ROUTE, message(f"slow-{n}", url=url), token) for n in range(MANY))
-    )
+    """Mallory's target responds to none of the attempts that a worker makes at a time; whether other messages wait."""
+    mallory = scene.mallory
+
+    def attempted() -> int:
+        made: int = mallory.team.seen()["requests"].get("timeout", 0)
+        return made
+
+    before, url, token = attempted(), f"{mallory.team.target}/timeout", mallory.token()
+    messages = [message(f"slow-{before + n}", url=url) for n in range(CONCURRENCY)]
+    mallory.ask_ingest(*(post(mallory.namespace, ROUTE, each, token) for each in messages))
+    scene.cluster.until("attempts that get no response", lambda: attempted() == before + CONCURRENCY, 60)
     try:
         return tenant.outcome(f"beside-{tenant.namespace}", f"{tenant.team.target}/200", seconds=5)
     except AssertionError:
@@ -247,7 +252,7 @@ EXHAUSTING = (
     Action(
         Kind.EXHAUST,
         Means.WORKER,
-        f"a target that does not respond to {MANY} messages",
+        f"a target that responds to none of {CONCURRENCY} attempts, all that a worker makes at a time",
         "Bob's messages: delivered",
         lambda scene: f"Bob's messages: {_slow_target(scene, scene.bob)}",
         "Mallory",

@@ -21,6 +21,7 @@ ROUTE, SHARED, ACTOR, SECRET, REPLAY = "orders", "shared", "actor", "target-toke
 
 KEY = base64.b64encode(os.urandom(32)).decode()
 DONE = "done"
+CONCURRENCY = 4  # attempts at a time of each worker
 _DEVELOPER = "developer"
 _ROLES = ("edit", "chaski-route-editor", "chaski-replayer")
 _REASON = re.compile(r"Error from server \((\w+)\)|(?<=is )(forbidden)")
@@ -194,7 +195,7 @@ def _route(tenant: Tenant, *producers: Mapping[str, Any]) -> None:
         targets={"allow": allow},
         producers=[*producers],
         retry={"rungs": [], "ladders": []},
-        delivery={"timeoutSeconds": 5, "concurrencyPerPod": 4},
+        delivery={"timeoutSeconds": 20, "concurrencyPerPod": CONCURRENCY},
         autoscaling={"minReplicas": 1, "maxReplicas": 1},
     )
 
