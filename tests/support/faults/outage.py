@@ -156,7 +156,7 @@ async def running_side(
         ordering: of the route.
         folder: for files and logs.
         consumers: worker processes of first attempts; in Relaxed as many make retries.
-        starts: of processes of a stage. Each start may charge each message once.
+        starts: of processes of a stage. Each may charge one message as often as it takes to hold the host.
     """
     folder.mkdir()  # noqa: ASYNC240 - once, at the start of the test
     async with AsyncExitStack() as stack:
@@ -199,7 +199,7 @@ def _document(ordering: str, port: int, scale: Scale, starts: int) -> dict[str, 
             "rungs": [{"name": "fast", "delaySeconds": 1}],
             "ladders": [
                 {"class": "429", "retriesPerRung": waits, "rungs": ["fast"]},
-                {"class": "any", "retriesPerRung": 2 + starts, "rungs": ["fast"]},
+                {"class": "any", "retriesPerRung": 3 if starts == 1 else THRESHOLD * starts, "rungs": ["fast"]},
             ],
         },
         targets={"allow": [{"name": "all", "url": f"http://*.{SUFFIX}:{port}/"}]},
