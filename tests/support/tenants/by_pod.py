@@ -154,7 +154,10 @@ def _held(scene: Scene, number: int) -> str:
 
 
 def _slow_target(scene: Scene, tenant: Tenant) -> str:
-    """Mallory's target responds to none of the attempts that a worker makes at a time; whether other messages wait."""
+    """As many messages as a worker attempts at a time get no response; whether other messages wait.
+
+    A host that does not respond has two of four slots, for the time of a whole attempt from their start on.
+    """
     mallory = scene.mallory
 
     def attempted() -> int:
@@ -164,7 +167,7 @@ def _slow_target(scene: Scene, tenant: Tenant) -> str:
     before, url, token = attempted(), f"{mallory.team.target}/timeout", mallory.token()
     messages = [message(f"slow-{before + n}", url=url) for n in range(CONCURRENCY)]
     mallory.ask_ingest(*(post(mallory.namespace, ROUTE, each, token) for each in messages))
-    scene.cluster.until("attempts that get no response", lambda: attempted() == before + CONCURRENCY, 60)
+    scene.cluster.until("attempts that get no response", lambda: attempted() >= before + CONCURRENCY // 2, 60)
     try:
         return tenant.outcome(f"beside-{tenant.namespace}", f"{tenant.team.target}/200", seconds=5)
     except AssertionError:
@@ -252,7 +255,7 @@ EXHAUSTING = (
     Action(
         Kind.EXHAUST,
         Means.WORKER,
-        f"a target that responds to none of {CONCURRENCY} attempts, all that a worker makes at a time",
+        f"{CONCURRENCY} messages to a target that does not respond, with {CONCURRENCY} attempts at a time",
         "Bob's messages: delivered",
         lambda scene: f"Bob's messages: {_slow_target(scene, scene.bob)}",
         "Mallory",
