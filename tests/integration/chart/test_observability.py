@@ -49,7 +49,7 @@ def test_by_default_there_are_no_rules_and_dashboards() -> None:
 
 
 def test_the_network_policy_of_ingest_admits_the_canary() -> None:
-    """In addition to the producers of the values."""
+    """In addition to the producers of the values, as the Pod of `helm test`."""
     values = {
         "canary": {"enabled": True, "routes": ["n/r"]},
         "networkPolicy": {"enabled": True, "ingestFrom": [{"podSelector": {"matchLabels": {"app": "producer"}}}]},
@@ -59,7 +59,8 @@ def test_the_network_policy_of_ingest_admits_the_canary() -> None:
     (messages,) = [rule for rule in policy["spec"]["ingress"] if rule["ports"][0]["port"] == 8080]
     (canary,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"].endswith("-canary")]
     selectors = [each["podSelector"]["matchLabels"] for each in messages["from"]]
-    assert selectors == [{"app": "producer"}, canary["spec"]["selector"]["matchLabels"]]
+    ours = canary["spec"]["selector"]["matchLabels"]
+    assert selectors == [{"app": "producer"}, ours | {"app.kubernetes.io/component": "test"}, ours]
 
 
 def test_the_canary_uses_https_if_ingest_does() -> None:

@@ -82,6 +82,7 @@ def test_workers_match_their_route(op: Operator, namespace: str) -> None:
     assert {each["name"]: each["value"] for each in container["env"] if "value" in each} == {
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",
+        "CHASKI_COUNT_QUEUES": "false",
         "AWS_ENDPOINT_URL_SQS": op.aws.url,
         "AWS_ENDPOINT_URL_DYNAMODB": op.aws.url,
     }
