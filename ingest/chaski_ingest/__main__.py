@@ -36,6 +36,7 @@ from chaski_runtime.process.command import (
     LogLevelOption,
     MetricsPortOption,
     add_command,
+    check_service,
     comma_separated,
     run_app,
     service_app,
@@ -63,7 +64,6 @@ Exit codes: 0 stopped on request, 1 could not run, 2 invalid input.
 """
 
 
-_SERVICE = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z")
 _ACCOUNT = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}\Z")
 
 
@@ -152,8 +152,7 @@ class Arguments:
             raise typer.BadParameter("--namespace requires --kubernetes")
         if self.peers and not self.kubernetes:
             raise typer.BadParameter("--peers requires --kubernetes")
-        if self.peers and not _SERVICE.match(self.peers):
-            raise typer.BadParameter(f'--peers: "{self.peers}" is not NAMESPACE/SERVICE')
+        check_service("--peers", self.peers)
         if self.activity_reader and not self.kubernetes:
             raise typer.BadParameter("--activity-reader requires --kubernetes")
         if self.activity_reader and not _ACCOUNT.match(self.activity_reader):

@@ -1,6 +1,5 @@
 """The command line and environment of the operator. `docs/operator.md` has the same table."""
 
-import re
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from chaski_aws.provision.desired import KEY_ARN, tag_fault
-from chaski_runtime.process.command import HOST_DEFAULT, LogFormat, LogLevel, comma_separated, json_objects, pair
+from chaski_runtime.process.command import (
+    HOST_DEFAULT,
+    LogFormat,
+    LogLevel,
+    check_service,
+    comma_separated,
+    json_objects,
+    pair,
+)
 from chaski_runtime.process.http_server import EVERY_ADDRESS
 
 PREFIX = "CHASKI_OPERATOR_"
@@ -30,7 +37,6 @@ def _variable(flags: str) -> str:
 
 _MOST_ID = 2_147_483_647  # of users and groups in Kubernetes
 _id: dict[str, Any] = {"metavar": "N|none"}
-_SERVICE = re.compile("[a-z0-9-]{1,63}/[a-z0-9-]{1,63}")
 TOKEN_FILE = Path("/var/run/secrets/chaski/ingest/token")
 _seconds: dict[str, Any] = {"min": 0, "max": 31_536_000, "metavar": "SECONDS"}
 
@@ -71,7 +77,7 @@ class Arguments:
         tuple,  # type: ignore[type-arg]  # of peers
         _option(
             "--worker-metrics-from",
-            "Peers that it lets read metrics, as JSON; none: every Pod.",
+            "Peers that the NetworkPolicies of workers let read metrics, as a JSON list; none: every Pod.",
             parser=json_objects,
             metavar="PEERS",
         ),
@@ -88,7 +94,11 @@ class Arguments:
     worker_ndots: Annotated[
         int,
         _option(
-            "--worker-ndots", "Dots from which on workers look a name up as it is first.", min=1, max=15, metavar="N"
+            "--worker-ndots",
+            "Dots from which on workers and replays look a name up as it is before the cluster's search domains.",
+            min=1,
+            max=15,
+            metavar="N",
         ),
     ] = 1
     worker_pod: Annotated[
@@ -182,7 +192,9 @@ class Arguments:
         float,
         _option("--drained-seconds", "For which a draining queue must stay empty before it is deleted.", **_seconds),
     ] = 60.0
-    fence_seconds: Annotated[float, _option("--fence-seconds", "Until a queue policy takes effect.", **_seconds)] = 60.0
+    fence_seconds: Annotated[
+        float, _option("--fence-seconds", "Until a queue policy takes effect everywhere.", **_seconds)
+    ] = 60.0
     scaling_seconds: Annotated[
         float,
         _option("--scaling-seconds", "Between two checks of a route's queues and Pods by the autoscaler.", **_seconds),
@@ -205,7 +217,9 @@ class Arguments:
         str,
         _option("--ingest", "Service whose Pods are asked what they put on queues.", metavar="NS/SERVICE"),
     ] = ""
-    ingest_token: Annotated[Path, _option("--ingest-token", "The token for them.", metavar="FILE")] = TOKEN_FILE
+    ingest_token: Annotated[
+        Path, _option("--ingest-token", "File with the token that these Pods ask for.", metavar="FILE")
+    ] = TOKEN_FILE
     aws_threads: Annotated[int, _option("--aws-threads", "Concurrent calls to AWS.", min=1, metavar="N")] = 16
     lease_namespace: Annotated[
         str, _option("--lease-namespace", "Namespace of the Lease.", metavar="NS", show_default="the Pod's")
@@ -234,8 +248,7 @@ class Arguments:
         optional_id("--worker-run-as-user", self.worker_run_as_user, least=1)  # runAsNonRoot
         optional_id("--worker-run-as-group", self.worker_run_as_group)
         optional_id("--worker-fs-group", self.worker_fs_group)
-        if self.ingest and not _SERVICE.fullmatch(self.ingest):
-            raise typer.BadParameter(f'--ingest: "{self.ingest}" is not NAMESPACE/SERVICE')
+        check_service("--ingest", self.ingest)
         if self.kms_key_arn and not KEY_ARN.fullmatch(self.kms_key_arn):
             raise typer.BadParameter(f'--kms-key-arn: "{self.kms_key_arn}" is not the ARN of a KMS key')
         for name, value in self.aws_tag:

@@ -12,6 +12,7 @@ A flag takes precedence over its environment variable; an empty variable counts 
 import inspect
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -27,6 +28,7 @@ from chaski_runtime.process.command_error import CommandError, ExitCode
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+_SERVICE = re.compile(r"[a-z0-9-]{1,63}/[a-z0-9-]{1,63}\Z")
 _Arguments = TypeVar("_Arguments", bound="DataclassInstance")
 
 
@@ -72,6 +74,16 @@ def pair(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise typer.BadParameter(f'"{text}" is not NAME=VALUE')
     return name, value
+
+
+def check_service(flag: str, text: str) -> None:
+    """Checks an option of the form `NAMESPACE/SERVICE`; an empty text is none.
+
+    Raises:
+        typer.BadParameter: the text has another form.
+    """
+    if text and not _SERVICE.match(text):
+        raise typer.BadParameter(f'{flag}: "{text}" is not NAMESPACE/SERVICE')
 
 
 def json_objects(text: str) -> tuple[dict[str, Any], ...]:
