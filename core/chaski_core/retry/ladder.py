@@ -19,7 +19,7 @@ from chaski_core.retry.policy import Result, RetryPolicy, Rung
 from chaski_core.timestamps import milliseconds, timestamp
 
 _MAX_LADDER_BYTES = 12_288  # of the envelope's metadata; the rest is for ids, producer and fields of other releases
-#: Of the wall clocks of two processes, which AWS corrects from 5 s on, each.
+#: By which the wall clocks of two processes may differ: each is corrected by AWS's time once it is 5 s off.
 _CLOCK_DIFFERENCE_MS = 10_000
 _MAX_NOTES = 120  # errors listed; a route's ladder can't have more retries than this
 _LONG_CHARACTERS = 1_000
@@ -149,10 +149,16 @@ def decide(
 
 
 def remaining_wait_ms(due_at: int, state: LadderState | None, now_ms: int) -> int:
-    """Milliseconds until a retry is due, 0 where it is.
+    """Milliseconds until a retry is due; 0 where it is.
 
-    More than was decided after the last error, and than two clocks may differ by, means that the wall clock was set back
-    since; it would block the subject for as long. The retry counts as due then: its queue has hidden it for its delay.
+    A wait that is longer than the one decided after the last error, by more than two clocks may differ, shows that the wall clock
+    was set back since. The retry counts as due then, or its subject would be blocked for as long as the clock was moved; the
+    queue has hidden the message for its delay already.
+
+    Args:
+        due_at: epoch milliseconds, as `decide` has set it.
+        state: with the last error; None: unknown, so that no wait above the difference of clocks is believed.
+        now_ms: epoch milliseconds.
     """
     decided = due_at - state.errors[-1].at if state and state.errors else 0
     wait_ms = max(0, due_at - now_ms)
