@@ -79,7 +79,10 @@ def age(since_ms: int, now_ms: int) -> str:
 
 
 class TextTable:
-    """Rows in columns, for rich's consoles."""
+    """Rows in columns, for rich's consoles.
+
+    `rich.table` folds or cuts what does not fit. Here that happens to the columns named in `cut` only, so that an id can be copied.
+    """
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ def cluster_location(options: ClusterOptions, name: str) -> BackendLocation:
         name: NAMESPACE/NAME, or NAME.
 
     Raises:
-        CommandError: there is no such route, or its queues do not exist yet.
+        CommandError: the route does not exist, or has no queues yet.
     """
 
     async def read(api: KubeApi) -> Object:
