@@ -255,7 +255,9 @@ class Operator:
                 await asyncio.sleep(_BACKOFF_SECONDS)
                 continue
             self._installation.name = owner
-            self._aws.settings = ProvisionSettings(owner, self._settings.aws_tags, self._settings.kms_key)
+            self._aws.settings = ProvisionSettings(
+                owner, self._settings.aws_tags, self._settings.aws_tag_labels, self._settings.kms_key
+            )
             _log.info("installation %s: managing the queues and tables that are tagged with this owner", owner)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._policies.follow())

@@ -198,3 +198,6 @@ class OperatorSettings:
 
     #: Additional tags of queues and tables, such as those that bills are split by.
     aws_tags: Mapping[str, str] = field(default_factory=dict)
+
+    #: Labels of ChaskiRoutes that are tags of their queues and tables too.
+    aws_tag_labels: tuple[str, ...] = ()

@@ -49,6 +49,7 @@ class ProvisionSettings:
 
     owner: str  # names the installation: two that share an account never touch each other's. No default: it would be shared
     tags: Mapping[str, str] = field(default_factory=dict)  # additional, for bills and policies; never removed
+    label_tags: tuple[str, ...] = ()  # labels of a route that are tags too, before those of the same name in `tags`
     kms_key: str | None = None  # unless the route names one; "": AWS's own keys; None: what is found is kept
     point_in_time_recovery: bool = True
     deletion_protection: bool = True
@@ -196,8 +197,15 @@ def _queue(
     return DesiredQueue(name, attributes, _common_tags(route, settings), name)
 
 
+def label_tags(route: Route, settings: ProvisionSettings) -> dict[str, str]:
+    """The labels of a route that are tags of its queues and its table."""
+    labels = route.document["metadata"].get("labels") or {}
+    return {name: labels[name] for name in settings.label_tags if name in labels}
+
+
 def _common_tags(route: Route, settings: ProvisionSettings) -> dict[str, str]:
-    return {**settings.tags, **ownership_tags(route, settings.owner), ORDERING_TAG: route.ordering.value}
+    additional = {**settings.tags, **label_tags(route, settings)}
+    return {**additional, **ownership_tags(route, settings.owner), ORDERING_TAG: route.ordering.value}
 
 
 def _encryption(key: str) -> dict[str, str]:

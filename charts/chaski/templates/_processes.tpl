@@ -47,6 +47,9 @@
 {{- range $name, $value := .Values.aws.tags }}
 - {{ printf "--aws-tag=%s=%s" $name $value | quote }}
 {{- end }}
+{{- range .Values.aws.tagLabels }}
+- --aws-tag-label={{ . }}
+{{- end }}
 - --scale-down-window-seconds={{ .Values.operator.scaleDownWindowSeconds }}
 - --unreachable-seconds={{ .Values.operator.unreachableSeconds }}
 - --idle-seconds={{ .Values.operator.idleSeconds }}

@@ -49,7 +49,7 @@ class ProvisionOptions:
                 "--owner is missing: it names this installation in the tags; installations with one name share queues",
                 'give --owner NAME or set CHASKI_OWNER; a release with a default used "chaski"',
             )
-        return ProvisionSettings(self.owner, tags, self.kms_key)
+        return ProvisionSettings(self.owner, tags, kms_key=self.kms_key)
 
 
 @dataclass(frozen=True, slots=True)

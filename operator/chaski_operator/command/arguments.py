@@ -169,6 +169,14 @@ class Arguments:
             "--aws-tag", "Additional tag of queues and tables; repeatable.", metavar="NAME=VALUE", parser=pair
         ),
     ] = field(default_factory=comma_separated("CHASKI_OPERATOR_AWS_TAG"))
+    aws_tag_label: Annotated[
+        list[str],
+        _list_option(
+            "--aws-tag-label",
+            "Label of ChaskiRoutes that is a tag of their queues and tables too, such as team; repeatable.",
+            metavar="NAME",
+        ),
+    ] = field(default_factory=comma_separated("CHASKI_OPERATOR_AWS_TAG_LABEL"))
     resync_seconds: Annotated[
         float, _option("--resync-seconds", "Between two full reconciliations of a route.", **_seconds)
     ] = 300.0
@@ -254,6 +262,9 @@ class Arguments:
         for name, value in self.aws_tag:
             if fault := tag_fault(name, value):
                 raise typer.BadParameter(f'--aws-tag: "{name}={value}": {fault}')
+        for name in self.aws_tag_label:
+            if fault := tag_fault(name, ""):
+                raise typer.BadParameter(f'--aws-tag-label: "{name}": {fault}')
 
 
 def optional_id(flag: str, text: str, least: int = 0) -> int | None:

@@ -27,7 +27,6 @@ def settings_of(
         namespace: of the Pod, or of the kubeconfig's context.
         ca_bundle: the content of `AWS_CA_BUNDLE`.
     """
-    common = _pod_settings(given, ca_bundle)
     pods = WorkerPodTemplate(
         image=given.worker_image,
         pull_policy=given.worker_pull_policy,
@@ -37,20 +36,8 @@ def settings_of(
         environment=worker_environment(environment, dict(given.worker_env)),
         network_policy=given.worker_network_policy,
         metrics_from=given.worker_metrics_from,
-        common=common,
+        common=_pod_settings(given, ca_bundle),
         defaults=pod_defaults(given.worker_pod),
-    )
-    tools = ToolPods(
-        image=given.tools_image,
-        pull_policy=given.tools_pull_policy,
-        pull_secrets=pods.pull_secrets,
-        role_arn=given.tools_role_arn or None,
-        role_arns=dict(given.tools_role),
-        environment=pods.environment,
-        network_policy=pods.network_policy,
-        metrics_from=pods.metrics_from,
-        common=common,
-        defaults=pods.defaults,
     )
     return OperatorSettings(
         pods,
@@ -62,9 +49,25 @@ def settings_of(
         producers_required=given.producers_required,
         policies=given.policies,
         ingest=IngestService(given.ingest, given.ingest_token) if given.ingest else None,
-        tools=tools if given.tools_image else None,
+        tools=_tool_pods(given, pods) if given.tools_image else None,
         kms_key=given.kms_key_arn or None,
         aws_tags=dict(given.aws_tag),
+        aws_tag_labels=tuple(given.aws_tag_label),
+    )
+
+
+def _tool_pods(given: Arguments, workers: WorkerPodTemplate) -> ToolPods:
+    return ToolPods(
+        image=given.tools_image,
+        pull_policy=given.tools_pull_policy,
+        pull_secrets=workers.pull_secrets,
+        role_arn=given.tools_role_arn or None,
+        role_arns=dict(given.tools_role),
+        environment=workers.environment,
+        network_policy=workers.network_policy,
+        metrics_from=workers.metrics_from,
+        common=workers.common,
+        defaults=workers.defaults,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from chaski_aws.provision.actions import Action
 from chaski_aws.provision.apply import Done, RetryOptions, apply
 from chaski_aws.provision.clients import Aws
-from chaski_aws.provision.desired import Desired, ProvisionSettings, desired, resolved_route
+from chaski_aws.provision.desired import Desired, ProvisionSettings, desired, label_tags, resolved_route
 from chaski_aws.provision.errors import ProvisionError
 from chaski_aws.provision.observe import observe, observe_owners
 from chaski_aws.provision.plan import DrainRule, DrainSample, drain_sample, is_drained, plan, plan_drained, plan_drop
@@ -129,7 +129,9 @@ class ProvisionResult:
 class _Known:
     """The last result of a route."""
 
-    requested: tuple[int, str, Any]  # generation, the annotation that requests a reconciliation, and the spec
+    requested: tuple[
+        object, ...
+    ]  # generation, the annotation that requests a reconciliation, the spec, labels that are tags
     result: ProvisionResult
     at: float  # monotonic
 
@@ -188,7 +190,8 @@ class AwsResources:
         """
         metadata = document["metadata"]
         requested_at = (metadata.get("annotations") or {}).get(RECONCILE_AT, "")
-        requested = (metadata["generation"], requested_at, route.document["spec"])
+        labels = label_tags(route, self._require_settings())
+        requested = (metadata["generation"], requested_at, route.document["spec"], labels)
         known = self._known.pop(route.key, None)  # the call may fail
         if known is not None and known.requested == requested and self._is_recent(known):
             self._known[route.key] = known

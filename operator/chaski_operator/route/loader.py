@@ -11,8 +11,9 @@ from chaski_core.route.validation.crd import known_part
 from chaski_operator.kube.cache import key_of
 from chaski_operator.kube.workqueue import Key
 
-# uid, generation and spec: after a restore of etcd, another spec may get a generation that was in use before.
-_Version = tuple[str, int, Any]
+# uid, generation, spec and labels: after a restore of etcd, another spec may get a generation that was in use before, and
+# labels, which may be tags of queues, change without a new one.
+_Version = tuple[str, int, Any, Any]
 
 
 class RouteLoader:
@@ -28,7 +29,7 @@ class RouteLoader:
             InvalidRouteError: with all errors of the spec.
         """
         key, metadata = key_of(document), document["metadata"]
-        version = (str(metadata.get("uid", "")), int(metadata["generation"]), document["spec"])
+        version = (str(metadata.get("uid", "")), int(metadata["generation"]), document["spec"], metadata.get("labels"))
         known = self._loaded.get(key)
         if known is None or known[0] != version:
             known = self._loaded[key] = (version, _loaded(document))

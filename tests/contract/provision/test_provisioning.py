@@ -15,6 +15,7 @@ from chaski_aws.provision.plan import block_sends, plan, plan_drop, unblock_send
 from chaski_aws.provision.state import ObservedQueue, generations_of
 from chaski_core.errors import RouteConflictError
 from chaski_core.ports import QueueCounts
+from chaski_core.route.loading import load_route
 from chaski_core.route.model import Route
 from chaski_core.route.resolved_document import load_resolved, resolved_yaml
 from support.operator.provisioning import Counted, Killed, provision, route_of
@@ -229,6 +230,37 @@ def test_a_queue_of_another_owner_is_reported_and_not_changed(aws: Counted, tags
     assert aws.writes == []
     apply(aws, plan_drop(route_of(), SETTINGS, observe(aws, route_of(), SETTINGS)))
     assert all_queues(aws) == before
+
+
+def labelled(labels: dict[str, str]) -> Route:
+    """A route with labels."""
+    document = dict(route_of().document)
+    return load_route({**document, "metadata": {**document["metadata"], "labels": labels}})
+
+
+def all_tags(aws: Counted) -> list[dict[str, str]]:
+    """Those of every queue and of the table."""
+    arn = aws.aws.call("dynamodb", "DescribeTable", {"TableName": table_name(route_of(), "chaski")})["Table"][
+        "TableArn"
+    ]
+    of_table = aws.aws.call("dynamodb", "ListTagsOfResource", {"ResourceArn": arn})["Tags"]
+    return [*(tags for _, tags in all_queues(aws).values()), {each["Key"]: each["Value"] for each in of_table}]
+
+
+def test_labels_of_a_route_that_the_installation_names_are_tags(aws: Counted) -> None:
+    """Of queues and table; a later label too. Others are none, and none replaces a tag of Chaski's own."""
+    settings = ProvisionSettings("chaski", {"team": "platform"}, ("team", "cost-center"))
+    labels = {"team": "checkout", "tier": "gold"}
+    provision(aws, labelled(labels), settings)
+    provision(aws, labelled({**labels, "cost-center": "4711"}), settings)
+    for tags in all_tags(aws):
+        assert {name: tags.get(name) for name in ("team", "cost-center", "tier")} == {
+            "team": "checkout",
+            "cost-center": "4711",
+            "tier": None,
+        }
+        assert tags["chaski.dev/owner"] == "chaski"
+    assert provision(aws, labelled({**labels, "cost-center": "4711"}), settings).applied.done == ()
 
 
 @pytest.mark.promise(7)

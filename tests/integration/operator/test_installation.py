@@ -60,17 +60,25 @@ def test_upgrade_does_not_adopt_queues_of_the_old_default(own: Operator) -> None
     assert (operated.queues(), owner(operated)) == (before, "chaski")
 
 
+def tags_of(own: Operator, url: str) -> dict[str, str]:
+    """The tags of a queue."""
+    found: dict[str, str] = own.boto().call("sqs", "ListQueueTags", {"QueueUrl": url})["Tags"]
+    return found
+
+
 def test_key_and_tags_of_the_installation_are_those_of_its_queues(own: Operator) -> None:
     """And the key of a route takes precedence."""
     keys = [f"arn:aws:kms:us-east-1:123456789012:key/{number}234abcd" for number in (1, 2)]
-    own.flags = (*QUICK, "--kms-key-arn", keys[0], "--aws-tag", "cost-center=4711")
+    own.flags = (*QUICK, "--kms-key-arn", keys[0], "--aws-tag", "cost-center=4711", "--aws-tag-label", "team")
     own.start()
     operated = OperatedRoute(own, own.namespaces[0])
     operated.apply()
     operated.ready()
+    own.kube.kubectl("label", "chaskiroute", operated.name, "-n", operated.namespace, "team=checkout")
     urls = [operated.queue(name) for name in operated.queues()]
     for url in urls:
         assert operated.attributes(url)["KmsMasterKeyId"] == keys[0]
-        assert own.boto().call("sqs", "ListQueueTags", {"QueueUrl": url})["Tags"]["cost-center"] == "4711"
+        assert tags_of(own, url)["cost-center"] == "4711"
+    until(lambda: all(tags_of(own, url).get("team") == "checkout" for url in urls), "the label is not a tag", 60)
     operated.apply(encryption={"kmsKeyArn": keys[1]})
     until(lambda: {operated.attributes(url)["KmsMasterKeyId"] for url in urls} == {keys[1]}, "the key stayed")

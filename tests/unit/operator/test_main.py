@@ -169,6 +169,7 @@ def test_key_and_tags_are_those_of_all_queues_and_tables() -> None:
     made = settings("--worker-image", "i", "--kms-key-arn", key, "--aws-tag", "team=a", "--aws-tag", "cost-center=4711")
     assert made.kms_key == key
     assert made.aws_tags == {"team": "a", "cost-center": "4711"}
+    assert settings("--worker-image", "i", "--aws-tag-label", "team").aws_tag_labels == ("team",)
 
 
 def test_namespaces_have_roles() -> None:
@@ -188,6 +189,7 @@ def test_namespaces_have_roles() -> None:
         ["--worker-image", "i", "--resync-seconds", "-1"],
         ["--worker-image", "i", "--kms-key-arn", "alias/company-key"],
         ["--worker-image", "i", "--aws-tag", "chaski.dev/owner=other"],
+        ["--worker-image", "i", "--aws-tag-label", "chaski.dev/owner"],
         ["--worker-image", "i", "--aws-tag", "novalue"],
         ["--worker-image", "i", "--resync-seconds", "nan"],
         ["--worker-image", "i", "--resync-seconds", "inf"],
