@@ -13,8 +13,8 @@ DEMO_STAMP := $(DEMO_VENV)/.stamp
 # files start in alphabetical order: the acceptance tests, which take longest, first.
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 
-# Programs for the tests against a real Kubernetes API server.
-KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager helm3 helm4 kubeconform
+# Programs for the tests against a real Kubernetes API server, of the chart and of the Terraform module.
+KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager helm3 helm4 kubeconform tofu
 # A folder of hack/kube/kubernetes; the newest one is used if the environment's CHASKI_KUBERNETES names none.
 OLDEST_KUBERNETES := 1.35
 
@@ -33,7 +33,7 @@ $(DEMO_STAMP): requirements/tools.txt hack/setup hack/find-python
 
 setup: $(STAMP) ## create .venv with Chaski and the dependencies of its tests
 
-kube: $(STAMP) ## build the programs of Kubernetes and Helm for the tests, outside the checkout; the first time takes minutes
+kube: $(STAMP) ## build the programs of Kubernetes, Helm and OpenTofu for the tests, outside the checkout; the first time takes minutes
 	@$(BIN)/python hack/kube/build.py --for-tests $(KUBE_PROGRAMS) >/dev/null
 
 tools: ## install Debian packages for the tests (Prometheus, Chromium, jq, Lua, faketime), as root on Debian or Ubuntu
@@ -53,7 +53,7 @@ test-fast: $(STAMP) ## the unit and contract tests of make test
 test-landing: $(STAMP) tools ## before a change lands: long tests, and those that need Java and Maven, Debian packages or root
 	@$(BIN)/python -m pytest $(PARALLEL) -m "landing and not (cluster or slow or e2e)"
 
-test-cluster: $(STAMP) kube tools ## before a change lands: tests on a real Kubernetes API server, and the chart (needs Go)
+test-cluster: $(STAMP) kube tools ## before a change lands: tests on a real Kubernetes API server, of chart and Terraform module (needs Go)
 	@$(BIN)/python -m pytest $(PARALLEL) -m "cluster and not (slow or e2e)"
 
 test-slow: $(STAMP) kube tools ## on no landing: tests of many minutes or a whole machine, and test-cluster on the oldest Kubernetes

@@ -22,6 +22,7 @@ module "policies" {
   account      = data.aws_caller_identity.this.account_id
   region       = coalesce(var.region, data.aws_region.this.name)
   partition    = data.aws_partition.this.partition
+  kms_key_arns = var.kms_key_arns
 }
 
 locals {

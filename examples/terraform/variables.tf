@@ -37,6 +37,12 @@ variable "region" {
   default     = null
 }
 
+variable "kms_key_arns" {
+  description = "ARNs of the KMS keys of queues and tables: `aws.kmsKeyArn` of the chart, and those of `spec.encryption` of routes."
+  type        = list(string)
+  default     = []
+}
+
 variable "name_prefix" {
   description = "With which the names of the roles begin; different for each cluster of an account."
   type        = string

@@ -1,4 +1,4 @@
-"""Builds Kubernetes' programs from their Go modules: `build.py PROGRAM...` prints the folder that contains them.
+"""Builds the programs of Kubernetes, Helm and others from their Go modules: `build.py PROGRAM...` prints the folder that contains them.
 
 `--kubernetes MINOR`, or the environment's `CHASKI_KUBERNETES`, chooses one of the versions in `kubernetes/`; the newest is the default.
 The folder is outside the checkout, and its name is the minor version and a hash of this file and of the modules. If
@@ -36,6 +36,7 @@ PROGRAMS = {name: ("kubernetes", f"k8s.io/kubernetes/cmd/{name}") for name in _O
     "helm3": ("helm3", "helm.sh/helm/v3/cmd/helm"),
     "helm4": ("helm4", "helm.sh/helm/v4/cmd/helm"),
     "kubeconform": ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"),
+    "tofu": ("opentofu", "github.com/opentofu/opentofu/cmd/tofu"),
 }
 NO_GO, NOT_BUILT = 3, 4
 _EVERY_SECONDS = 30.0  # interval of progress lines

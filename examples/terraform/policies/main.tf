@@ -32,11 +32,36 @@ locals {
     ]
   }
 
+  # KMS keys are used through the services only; without keys nothing is added.
+  key_uses = {
+    worker   = { Queues = local.send_with_keys, Tables = local.read_with_keys }
+    replayer = { Queues = local.send_with_keys, Tables = local.read_with_keys }
+    ingest   = { Queues = local.send_with_keys }
+    console  = { Queues = local.send_with_keys, Tables = local.read_with_keys }
+    operator = {
+      Tables = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+    }
+  }
+  send_with_keys = ["kms:Decrypt", "kms:GenerateDataKey"]
+  read_with_keys = ["kms:Decrypt"]
+  key_services   = { Queues = "sqs.*.amazonaws.com", Tables = "dynamodb.*.amazonaws.com" }
+  with_keys = {
+    for role, uses in local.key_uses : role => length(var.kms_key_arns) == 0 ? [] : [for resources, actions in uses : {
+      Sid      = "UseKeysOf${resources}"
+      Effect   = "Allow"
+      Action   = actions
+      Resource = var.kms_key_arns
+      Condition = { StringLike = { "kms:ViaService" = concat(
+        [local.key_services[resources]], var.partition == "aws-cn" ? ["${local.key_services[resources]}.cn"] : []
+      ) } }
+    }]
+  }
+
   by_name = {
     for role in ["worker", "replayer"] : role => {
       for namespace, prefix in local.prefix : namespace => {
         Version = "2012-10-17"
-        Statement = [for each in local.permissions[role] : {
+        Statement = concat([for each in local.permissions[role] : {
           Sid    = each.sid
           Effect = "Allow"
           Action = each.actions
@@ -45,7 +70,7 @@ locals {
             contains(each.types, "table") ? ["${local.dynamodb}/${prefix}*"] : [],
             contains(each.types, "index") ? ["${local.dynamodb}/${prefix}*/index/*"] : [],
           )
-        }]
+        }], local.with_keys[role])
       }
     }
   }
@@ -53,7 +78,7 @@ locals {
   of_installation = {
     for role in ["ingest", "console"] : role => {
       Version = "2012-10-17"
-      Statement = [for each in local.permissions[role] : {
+      Statement = concat([for each in local.permissions[role] : {
         Sid    = each.sid
         Effect = "Allow"
         Action = each.actions
@@ -66,13 +91,13 @@ locals {
           "aws:ResourceTag/chaski.dev/managed-by" = "chaski"
           "aws:ResourceTag/chaski.dev/owner"      = var.installation
         } }
-      }]
+      }], local.with_keys[role])
     }
   }
 
   operator = {
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat([
       { Sid = "FindQueues", Effect = "Allow", Action = ["sqs:ListQueues"], Resource = "*" },
       {
         Sid      = "CreateAndReadQueues"
@@ -100,6 +125,6 @@ locals {
         ]
         Resource = ["${local.dynamodb}/chaski-*"]
       },
-    ]
+    ], local.with_keys["operator"])
   }
 }

@@ -31,3 +31,13 @@ variable "partition" {
   type        = string
   default     = "aws"
 }
+
+variable "kms_key_arns" {
+  description = "ARNs of the KMS keys of queues and tables: `aws.kmsKeyArn` of the chart, and those of `spec.encryption` of routes."
+  type        = list(string)
+  default     = []
+  validation {
+    condition     = alltrue([for each in var.kms_key_arns : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", each))])
+    error_message = "Each must be the ARN of a key, not of an alias."
+  }
+}
