@@ -8,12 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from support.cluster.cluster import Cluster, bring_up, load_images, take_down
+from support.cluster.credentials import Renewal, run_renewal
 from support.cluster.hardened import prepare
 from support.cluster.namespaces import Namespaces
 from support.cluster.pods import TeamNamespace
 from support.cluster.scale_to_zero import run_scale_to_zero
 
-LAST = ("test_scale_to_zero", "test_failures", "test_removal", "test_rolling_disruption")
+IN_BACKGROUND = ("scaling", "renewal")  # fixtures that start before the first test
+LAST = ("test_token_renewal", "test_scale_to_zero", "test_failures", "test_removal", "test_rolling_disruption")
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +37,7 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def namespaces(request: pytest.FixtureRequest) -> Namespaces:
     """Those of all tests of the run."""
-    using = [item for item in request.session.items if {"team", "scaling"} & set(item.fixturenames)]  # type: ignore[attr-defined]
+    using = [item for item in request.session.items if {"team", *IN_BACKGROUND} & set(item.fixturenames)]  # type: ignore[attr-defined]
     return Namespaces(map(_purpose, using))
 
 
@@ -67,13 +69,21 @@ def scaling(installed: Cluster, namespaces: Namespaces) -> Iterator[Future[tuple
         yield threads.submit(run_scale_to_zero, installed, namespaces.take("scale-to-zero"))
 
 
+@pytest.fixture(scope="session")
+def renewal(installed: Cluster, namespaces: Namespaces) -> Iterator[Future[Renewal]]:
+    """The result of `support.cluster.credentials.run_renewal`, once it is over."""
+    with ThreadPoolExecutor(1, "token-renewal") as threads:
+        yield threads.submit(run_renewal, installed, namespaces.take("token-renewal"))
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _start_scaling(request: pytest.FixtureRequest) -> None:
-    """Starts before the first test what only its last test waits for."""
-    if any("scaling" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("scaling")
+def _start_in_background(request: pytest.FixtureRequest) -> None:
+    """Starts before the first test what only the last ones wait for."""
+    for name in IN_BACKGROUND:
+        if any(name in getattr(item, "fixturenames", ()) for item in request.session.items):
+            request.getfixturevalue(name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Moves the test of scaling to the end, followed by the tests that restart the operator, which would disturb it."""
+    """Moves the tests that wait for others to the end, followed by the tests that restart the operator, which would disturb it."""
     items.sort(key=lambda item: LAST.index(item.path.stem) + 1 if item.path.stem in LAST else 0)

@@ -1,106 +1,21 @@
 """Credentials for targets in a cluster: OAuth 2.0 and tokens of ServiceAccounts, which expire, are revoked and rotated."""
 
-import json
-import os
 import time
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable
 
 import pytest
 
-from support.cluster.cluster import Cluster
-from support.cluster.pods import PRIVATE, TeamNamespace
+from support.cluster.credentials import ROUTE, Stand, make_stand
+from support.cluster.pods import TeamNamespace
+from support.cluster.secrets_scan import found_in, written
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1900)]
-
-ROUTE, SECRET, AUDIENCE = "secured", "client", "https://target.example"
-Request = tuple[int, int]  # attempt and status
-
-
-@dataclass
-class Stand:
-    """A route whose rules have credentials, and their issuer, which is the target too."""
-
-    team: TeamNamespace
-    url: str
-
-    def issuer(self, path: str) -> dict[str, Any]:
-        """Its state, after a change of it."""
-        whole = f"/api/v1/namespaces/{self.team.namespace}/pods/issuer:8080/proxy/{path}"
-        state: dict[str, Any] = json.loads(self.team.cluster.kubectl("get", "--raw", whole))
-        return state
-
-    def rotate_client(self) -> str:
-        """Gives the client of OAuth 2.0 another secret at the issuer; returns it."""
-        secret = f"client/{os.urandom(12).hex()}+"
-        self.issuer(f"set?secret={quote(secret, safe='')}")
-        return secret
-
-    def store(self, secret: str) -> None:
-        """Writes the Secret, which the kubelet brings to the Pods within a minute or so."""
-        metadata = {"name": SECRET, "namespace": self.team.namespace}
-        data = {"client-id": "client", "client-secret": secret}
-        self.team.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
-
-    def send(self, path: str) -> None:
-        """A message of its own subject, without waiting."""
-        self.team.begin_sending(ROUTE, [(path.replace("/", "-"), f"{self.url}/{path}", 0, 1)])
-
-    def seen(self, path: str) -> list[Request]:
-        """The requests for a message."""
-        requests = self.issuer("seen")["seen"]
-        return [(int(attempt), status) for at, _, attempt, status in requests if at == f"/{path}"]
-
-    def delivered(self, path: str, seconds: float = 120) -> list[Request]:
-        """The requests for a message, once the last one is answered 200."""
-
-        def ended() -> list[Request] | None:
-            found = self.seen(path)
-            return found if found and found[-1][1] == 200 else None
-
-        return self.team.cluster.until(f"the delivery of {path}", ended, seconds)
-
-    def sent(self, path: str) -> list[Request]:
-        """Sends a message; returns its requests."""
-        self.send(path)
-        return self.delivered(path)
-
-    def log(self) -> list[dict[str, Any]]:
-        """The workers' lines."""
-        found = self.team.cluster.kubectl(
-            "logs", "-n", self.team.namespace, "-l", f"chaski.dev/route={ROUTE}", "--tail=-1"
-        )
-        return [json.loads(line) for line in found.splitlines() if line.startswith("{")]
-
-    def waiting(self, *words: str) -> None:
-        """Waits until the route reports that messages wait for credentials, and the log has the words."""
-
-        def reported() -> bool:
-            conditions = {each["type"]: each for each in self.team.status(ROUTE)["conditions"]}
-            shortage = conditions.get("Shortage", {})
-            lines = [line for line in self.log() if line.get("event.action") == "shortage"]
-            return shortage.get("status") == "True" and all(any(w in json.dumps(line) for line in lines) for w in words)
-
-        self.team.cluster.until(f"a Shortage with {words}", reported, 120)
 
 
 @pytest.fixture
 def stand(team: TeamNamespace) -> Stand:
     """A ready one."""
-    made = Stand(team, team.serve("issuer", "issuer.py"))
-    made.store(made.rotate_client())
-    oauth2 = {"tokenURL": f"{made.url}/token", "secretName": SECRET, "scopes": ["in"], "cidrs": PRIVATE}
-    auths = {"oauth": {"oauth2": oauth2}, "account": {"serviceAccountToken": {"audience": AUDIENCE}}}
-    rules = [
-        {"name": name, "url": f"{made.url}/{name}/", "cidrs": PRIVATE, "auth": auth} for name, auth in auths.items()
-    ]
-    ladder = {"class": "4xx", "retriesPerRung": 30, "rungs": ["soon"]}
-    retry = {"rungs": [{"name": "soon", "delaySeconds": 3}], "ladders": [ladder], "outcomes": []}
-    plain = {"name": "plain", "url": f"{team.target}/", "cidrs": PRIVATE}
-    team.route(ROUTE, targets={"allow": [*rules, plain]}, retry=retry, autoscaling={"minReplicas": 1, "maxReplicas": 1})
-    team.cluster.ready(team.namespace, ROUTE)
-    return made
+    return make_stand(team)
 
 
 def access_tokens(on: Stand) -> None:
@@ -144,24 +59,59 @@ def client_rotated(on: Stand) -> None:
 
 def account_tokens(on: Stand) -> None:
     """The target gets a token of the workers' account for its audience, which the API server confirms."""
-    cluster, namespace = on.team.cluster, on.team.namespace
     assert on.sent("account/first") == [(1, 200)]
-    token = on.issuer("seen")["seen"][-1][1]
-    assert reviewed(cluster, token) == f"system:serviceaccount:{namespace}:chaski-{ROUTE}"
+    assert on.reviewed(on.token()) == f"system:serviceaccount:{on.team.namespace}:chaski-{ROUTE}"
 
 
-def reviewed(cluster: Cluster, token: str) -> str | None:
-    """Whose token it is, by the API server; None: of no account."""
-    spec = {"token": token, "audiences": [AUDIENCE]}
-    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
-    status = json.loads(cluster.kubectl("create", "-o", "json", "-f", "-", document=review))["status"]
-    return str(status["user"]["username"]) if status.get("authenticated") else None
+def account_revoked(on: Stand) -> None:
+    """Tokens end with their account: each 401 is an attempt, until a Pod of the account that was made again has another token."""
+    cluster, namespace = on.team.cluster, on.team.namespace
+    token = on.token()
+    cluster.kubectl("delete", "serviceaccount", f"chaski-{ROUTE}", "-n", namespace)
+    cluster.until("the end of the account's tokens", lambda: on.reviewed(token) is None, 60)
+    on.issuer("end-account")
+    on.send("account/revoked")
+    cluster.until("two refused attempts", lambda: len(on.seen("account/revoked")) >= 2, 60)
+    assert {status for _, status in on.seen("account/revoked")} == {401}
+    cluster.until(
+        "the account, made again",
+        lambda: cluster.try_kubectl("get", "serviceaccount", f"chaski-{ROUTE}", "-n", namespace).returncode == 0,
+    )
+    cluster.kubectl("delete", "pods", "-n", namespace, "-l", f"chaski.dev/route={ROUTE}", "--wait=false")
+    requests = on.delivered("account/revoked", 180)
+    attempts = [attempt for attempt, _ in requests]
+    assert attempts == sorted(attempts)
+    assert [status for _, status in requests] == [401] * (len(requests) - 1) + [200]
+    assert on.reviewed(on.token()) == f"system:serviceaccount:{namespace}:chaski-{ROUTE}"
+
+
+def dead_letters(on: Stand) -> None:
+    """One of each rule, whose target has repeated the credentials in its response."""
+    paths = ("oauth/gone", "account/gone")
+    for path in paths:
+        on.send(path)
+    on.team.cluster.until("the answers 410", lambda: all(on.seen(path)[-1:] == [(1, 410)] for path in paths), 60)
+
+
+def no_secret_is_written(on: Stand) -> int:
+    """Neither a client's secret nor a token is in a log, table, object or metrics page; returns how many texts were searched."""
+    state = on.issuer("seen")
+    texts = written(on.team.cluster, [on.team.namespace])
+    secrets = {*on.secrets, *state["issued"], *(token for _, token, _, _ in state["seen"])}
+    stored = [name for name, text in texts.items() if "you sent" in text]
+    assert any(name.startswith("table") for name in stored), "the responses of the dead letters are not stored"
+    assert found_in(texts, secrets) == []
+    assert found_in({"with one": f"Bearer {state['issued'][0]}"}, secrets) == ["with one"]
+    return len(texts)
 
 
 @pytest.mark.promise(4)
-def test_credentials_are_renewed_and_awaited(stand: Stand) -> None:
-    """Expired, revoked, the endpoint unavailable, the client rotated; and a token of the workers' account."""
+def test_credentials_are_renewed_and_awaited(stand: Stand, report: Callable[[str], None]) -> None:
+    """Expired, revoked, the endpoint unavailable, the client rotated; tokens of the workers' account; nothing of it written."""
     access_tokens(stand)
     endpoint_unavailable(stand)
     client_rotated(stand)
     account_tokens(stand)
+    account_revoked(stand)
+    dead_letters(stand)
+    report(f"no secret in {no_secret_is_written(stand)} logs, pages of tables, lists of objects and pages of metrics")

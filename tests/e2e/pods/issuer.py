@@ -1,22 +1,30 @@
 """A token endpoint (RFC 6749 §4.4) and a target that checks credentials, which repeats what it was sent, as a careless one does.
 
 `POST /token` issues access tokens; `POST /oauth/...` responds 200 to those that are not revoked, `POST /account/...` to JSON
-Web Tokens, which the test has reviewed, and both 401 otherwise. `GET /set?NAME=VALUE` sets
-`available` (0: the token endpoint responds 503), `lifetime` (of tokens, in seconds) and `secret` (of the client); `GET /revoke`
-revokes every access token that was issued before; `GET /seen` returns what was issued and requested.
+Web Tokens, which the test has reviewed, and both 401 otherwise, and 410 instead of 200 to a path that ends with `gone`.
+`GET /set?NAME=VALUE` sets `available` (0: the token endpoint responds 503), `lifetime` (of tokens, in seconds) and `secret` (of
+the client); `GET /revoke` revokes every access token and `GET /end-account` every JSON Web Token that was issued before;
+`GET /seen` returns what was issued and requested.
 """
 
 import base64
 import json
 import os
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, quote, urlsplit
 
-settings = {"available": "1", "lifetime": "3600", "secret": ""}
+settings = {"available": "1", "lifetime": "3600", "secret": "", "ended": "0"}
 issued: list[str] = []
 revoked: set[str] = set()
 refused: list[int] = []  # statuses of the token endpoint other than 200
 seen: list[tuple[str, str, str, int]] = []  # path, token, attempt, status
+
+
+def issued_at(token: str) -> float:
+    """When a JSON Web Token was issued, in seconds since 1970; -1: it is none."""
+    parts = token.split(".")
+    return float(json.loads(base64.urlsafe_b64decode(parts[1] + "=="))["iat"]) if len(parts) == 3 else -1.0
 
 
 class Issuer(BaseHTTPRequestHandler):
@@ -31,6 +39,8 @@ class Issuer(BaseHTTPRequestHandler):
             settings.update(parse_qsl(url.query))
         if url.path == "/revoke":
             revoked.update(issued)
+        if url.path == "/end-account":
+            settings["ended"] = str(time.time())
         self._answer(200, {"issued": issued, "seen": seen, "refused": refused})
 
     def do_POST(self) -> None:
@@ -39,8 +49,8 @@ class Issuer(BaseHTTPRequestHandler):
         if self.path == "/token":
             return self._token()
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        known = token in issued if self.path.startswith("/oauth/") else token.count(".") == 2
-        status = 200 if known and token not in revoked else 401
+        known = token in issued if self.path.startswith("/oauth/") else issued_at(token) > float(settings["ended"])
+        status = 401 if not known or token in revoked else 410 if self.path.endswith("gone") else 200
         seen.append((self.path, token, self.headers.get("Chaski-Attempt", ""), status))
         return self._answer(status, {"you sent": dict(self.headers)})
 
