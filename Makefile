@@ -9,6 +9,9 @@ STAMP := $(VENV)/.stamp
 # The environment of `make demo`: what the command `chaski` needs and nothing else, about 150 MB, so that the first try is quick.
 DEMO_VENV := .venv-demo
 DEMO_STAMP := $(DEMO_VENV)/.stamp
+# The environment of `make docs`: the generator of the site, and what the command `chaski` needs, whose options it lists.
+DOCS_VENV := .venv-docs
+DOCS_STAMP := $(DOCS_VENV)/.stamp
 # Twice as many test processes as a small machine has cores, since tests mostly wait. The tests of a file stay in one process, and
 # files start in alphabetical order: the acceptance tests, which take longest, first.
 PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
@@ -18,7 +21,7 @@ KUBE_PROGRAMS := kube-apiserver etcd kubectl kube-controller-manager helm3 helm4
 # A folder of hack/kube/kubernetes; the newest one is used if the environment's CHASKI_KUBERNETES names none.
 OLDEST_KUBERNETES := 1.35
 
-.PHONY: help setup kube tools demo test test-fast test-landing test-cluster test-slow e2e lint format dev bench lock clean chart cluster-up cluster-down campaign chaos first-message
+.PHONY: help setup kube tools demo test test-fast test-landing test-cluster test-slow e2e lint format docs docs-serve dev bench lock clean chart cluster-up cluster-down campaign chaos first-message
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[36m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,12 +34,16 @@ $(DEMO_STAMP): requirements/tools.txt hack/setup hack/find-python
 	@hack/setup "$(PYTHON)" "$(DEMO_VENV)" tools
 	@touch $@
 
+$(DOCS_STAMP): requirements/docs.txt hack/setup hack/find-python
+	@hack/setup "$(PYTHON)" "$(DOCS_VENV)" docs
+	@touch $@
+
 setup: $(STAMP) ## create .venv with Chaski and the dependencies of its tests
 
 kube: $(STAMP) ## build the programs of Kubernetes, Helm and OpenTofu for the tests, outside the checkout; the first time takes minutes
 	@$(BIN)/python hack/kube/build.py --for-tests $(KUBE_PROGRAMS) >/dev/null
 
-tools: ## install Debian packages for the tests (Prometheus, Chromium, jq, Lua, faketime), as root on Debian or Ubuntu
+tools: ## install Debian packages for the tests (Prometheus, Chromium, jq, Lua, faketime, TypeScript), as root on Debian or Ubuntu
 	@hack/test-tools
 
 demo: $(DEMO_STAMP) ## send the experiment's messages to a test server and print the results
@@ -81,6 +88,13 @@ lint: $(STAMP) ## style, types, import directions, words, commit messages, CRDs
 format: $(STAMP) ## format, and fix what can be fixed automatically
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
+docs: $(DOCS_STAMP) ## build the documentation as a site in build/site; a warning or a dead link fails
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --quiet
+	@$(DOCS_VENV)/bin/python hack/site/check.py build/site
+
+docs-serve: $(DOCS_STAMP) ## serve the documentation on http://127.0.0.1:8000, and build it again when a page changes
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs serve
+
 dev: $(STAMP) ## run Chaski on this machine with examples/first-route.yaml
 	@$(BIN)/chaski dev examples/first-route.yaml
 
@@ -100,4 +114,4 @@ lock: $(STAMP) ## resolve requirements/*.txt again (hashes, no addresses)
 	@hack/lock "$(BIN)"
 
 clean: ## remove the virtual environments and caches
-	@rm -rf $(VENV) $(DEMO_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(DEMO_VENV) $(DOCS_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

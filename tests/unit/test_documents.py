@@ -2,7 +2,9 @@
 
 import re
 import shlex
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -10,6 +12,7 @@ import yaml
 
 from chaski_cli.app import make_app
 from chaski_cli.commands.kubectl import make_kubectl_app
+from chaski_cli.route_files import run_validate
 from chaski_operator.manifests.names import config_map_name
 from chaski_operator.manifests.worker_pod import RESOLVED_KEY
 
@@ -98,6 +101,29 @@ def test_every_route_that_a_document_shows_has_producers() -> None:
     assert [name for name, spec in routes if not spec.get("producers")] == []
 
 
+def shown_objects() -> list[tuple[str, dict[str, Any]]]:
+    """Page and document: the ChaskiRoutes, ChaskiReplays and ChaskiPolicies that pages and examples show whole, with a spec."""
+    texts = []
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        blocks = re.findall(r"(?ms)^( *)```yaml\n(.*?)^ *```", page.read_text(encoding="utf-8"))
+        texts += [(page.name, textwrap.dedent(block)) for _, block in blocks]
+    texts += [(path.name, path.read_text(encoding="utf-8")) for path in sorted((ROOT / "examples").rglob("*.yaml"))]
+    documents = [
+        (name, document) for name, text in texts if "kind: Chaski" in text for document in yaml.safe_load_all(text)
+    ]
+    return [
+        (name, document) for name, document in documents if document["kind"].startswith("Chaski") and "spec" in document
+    ]
+
+
+@pytest.mark.parametrize(("page", "document"), shown_objects())
+def test_every_object_that_a_page_shows_is_valid(page: str, document: dict[str, Any], tmp_path: Path) -> None:
+    """By `chaski validate`, as people will copy it."""
+    file = tmp_path / page.replace(".md", ".yaml")
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    assert run_validate([file], (), as_json=False) == 0
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     """Paths from the top folder, and the names of test modules."""
@@ -142,7 +168,7 @@ def section(title: str) -> str:
 
 def test_the_map_of_the_code_names_files_that_exist() -> None:
     """Each question has one folder and at most two modules."""
-    rows = re.findall(r"(?m)^\| where (.+?) \| `([^`]+)` \| (.+) \|$", section("Where is …?"))
+    rows = re.findall(r"(?m)^\| where (.+?) \| `([^`]+)` \| (.+) \|$", section("Map of the code"))
     assert len(rows) >= 12
     for question, folder, modules in rows:
         files = re.findall(r"`([^`]+\.py)`", modules)

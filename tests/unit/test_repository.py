@@ -14,7 +14,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOT_FOLDERS = ("aws", "cli", "console", "core", "embedded", "ingest", "operator", "replay", "runtime", "worker")
+ROOT_FOLDERS = (
+    "aws",
+    "cli",
+    "client",
+    "console",
+    "core",
+    "embedded",
+    "ingest",
+    "operator",
+    "replay",
+    "runtime",
+    "worker",
+)
 PACKAGES = sorted(path for folder in ROOT_FOLDERS for path in (ROOT / folder).glob("chaski_*") if path.is_dir())
 SOURCES = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
 MAX_MODULES = 9  # of a package, beside each other
@@ -194,7 +206,7 @@ def test_no_file_names_a_package_registry_or_a_path_of_one_machine() -> None:
     assert found == {}
 
 
-@pytest.mark.parametrize("name", ["dev", "ingest", "operator", "tools", "worker"])
+@pytest.mark.parametrize("name", ["dev", "docs", "ingest", "operator", "tools", "worker"])
 def test_every_locked_requirement_has_hashes_and_no_line_says_where_from(name: str) -> None:
     """`make setup` and the images install the tested versions, from any index."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8").replace("\\\n", " ")
@@ -223,13 +235,13 @@ def test_every_declared_dependency_is_imported() -> None:
 
 
 def test_every_declared_dependency_is_locked() -> None:
-    """A dependency that is missing from the lock file fails `make setup` of a fresh clone."""
+    """A dependency that is missing from the lock file fails `make setup` of a fresh clone; the site has a lock file of its own."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"].values()
     groups = project["dependency-groups"].values()
     declared = [*project["project"]["dependencies"], *(each for group in (*extras, *groups) for each in group)]
     names = {re.split(r"[\[<>=!~; ]", each)[0].lower() for each in declared if isinstance(each, str)}
     names -= {project["project"]["name"]}  # an extra that takes in another
-    lock = (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8")
+    lock = "".join((ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8") for name in ("dev", "docs"))
     locked = {match.lower() for match in re.findall(r"(?m)^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==", lock)}
     assert sorted(names - locked) == []
