@@ -17,6 +17,7 @@ PAGES = {
     "index.md": "README.md",
     "project/contributing.md": "CONTRIBUTING.md",
     "project/changelog.md": "CHANGELOG.md",
+    "project/conduct.md": "CODE_OF_CONDUCT.md",
     "project/security.md": "SECURITY.md",
     "reference/chart.md": "charts/chaski/README.md",
 }
