@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 BASE = "edfeed94a47f164d7f676cd3e0e08ee124d861b1"
 LONGEST_SUBJECT = 72
-ROOTS = {"core", "runtime", "aws", "embedded", "replay", "ingest", "worker", "operator", "console", "cli"}
+ROOTS = {"core", "runtime", "aws", "embedded", "replay", "ingest", "worker", "operator", "console", "client", "cli"}
 COMPONENTS = ROOTS | {"crds", "chart", "docs", "examples", "tests", "benchmarks", "hack", "build", "ci", "all"}
 _SUBJECT = re.compile(r"(?P<components>[a-z]+(?:, [a-z]+)*): (?P<change>\S.*)")
 # Base forms that end like a participle.

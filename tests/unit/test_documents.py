@@ -128,9 +128,7 @@ def test_every_object_that_a_page_shows_is_valid(page: str, document: dict[str, 
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     """Paths from the top folder, and the names of test modules."""
     text = page.read_text(encoding="utf-8")
-    roots = (
-        "aws|benchmarks|charts|cli|console|core|crds|embedded|examples|hack|ingest|operator|replay|runtime|tests|worker"
-    )
+    roots = "aws|benchmarks|charts|cli|client|console|core|crds|embedded|examples|hack|ingest|operator|replay|runtime|tests|worker"
     paths = {each for each in re.findall(rf"`((?:{roots})/[\w./-]+)`", text) if "*" not in each}
     modules = set(re.findall(r"`(test_\w+\.py)`", text))
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []

@@ -41,6 +41,7 @@ def test_the_tools_image_holds_what_the_commands_import() -> None:
         "chaski_cli.dead_letters.replay",
         "chaski_cli.dead_letters.search",
         "chaski_cli.route_files",
+        "chaski_cli.sending.message",
         "chaski_cli.dev.process",
     )
     script = f"import sys; import {', '.join(imports)}; print(*sys.modules)"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any
 
+from chaski_client.responses import Settled
 from chaski_core import json_codec
 from chaski_core.ports import MAX_MESSAGE_BYTES
 from chaski_runtime.process.command_error import wrong_input
@@ -17,8 +18,6 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # its byte order marks
 _RUN = re.compile(r"[A-Za-z0-9._-]{1,40}\Z")  # followed by a line's number it is a message id
 _RANGE = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,15}))?\Z")
-#: 408: the body did not arrive in time, and may be sent again (RFC 9110 §15.5.9).
-_RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,56 +122,16 @@ def chunks(lines: Iterable[Line]) -> Iterator[list[Line]]:
         yield chunker.take()
 
 
-def sort_results(lines: Sequence[Line], results: Sequence[Mapping[str, Any]]) -> ChunkResult:
-    """Sorts the lines of one request by ingest's results, one per line in order.
-
-    A line that the queue could not store is unsettled, unless a later line of its subject was accepted: a retry would put
-    it behind that one, so it is rejected.
-    """
-    accepted: list[Accepted] = []
-    rejected: list[Rejected] = []
-    unsettled: list[Line] = []
-    reason = ""
-    overtaken: set[str] = set()
-    for line, result in reversed(list(zip(lines, results, strict=True))):
-        status = result.get("status")
-        if status == 202:
-            accepted.append(Accepted(line, result))
-            overtaken.add(line.subject)
-        elif status not in _RETRYABLE:
-            rejected.append(Rejected(line.number, status if isinstance(status, int) else 0, explain(result), line.data))
-        elif line.subject in overtaken:
-            why = "the queue stored a later message of this subject but not this one; a retry would be out of order"
-            rejected.append(Rejected(line.number, 503, why, line.data))
-        else:
-            unsettled.append(line)
-            reason = explain(result)
-    return ChunkResult(tuple(accepted[::-1]), tuple(rejected[::-1]), tuple(unsettled[::-1]), reason)
+def chunk_result(settled: Settled[Line]) -> ChunkResult:
+    """The lines of one request, as the client has sorted them."""
+    accepted = tuple(Accepted(line, result) for line, result in settled.accepted)
+    rejected = tuple(Rejected(line.number, status, reason, line.data) for line, status, reason in settled.refused)
+    return ChunkResult(accepted, rejected, settled.left, settled.reason)
 
 
 def reject_all(lines: Iterable[Line], reason: str) -> list[Rejected]:
     """The lines as rejected with 503: retries ended without success."""
     return [Rejected(line.number, 503, reason, line.data) for line in lines]
-
-
-def is_retryable(status: int) -> bool:
-    """Whether the same request may be accepted later."""
-    return status in _RETRYABLE
-
-
-def explain(problem: Mapping[str, Any]) -> str:
-    """A problem document of ingest as one line, with its errors by field."""
-    errors = problem.get("errors")
-    if isinstance(errors, list) and errors:
-        return "; ".join(_error_text(error) for error in errors)
-    return str(problem.get("detail") or problem.get("title") or "no reason given")
-
-
-def _error_text(error: object) -> str:
-    if not isinstance(error, dict):
-        return str(error)
-    field, message = error.get("field"), error.get("message")
-    return f"{field}: {message}" if field else str(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def send_message(
         message.setdefault("id", generate_label(time.time_ns() // 1_000_000, os.urandom(10)))
     headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
 
-    async def run() -> dict[str, Any]:
+    async def run() -> Mapping[str, Any]:
         async with aiohttp.ClientSession(headers=destination.headers) as http:
             client = IngestClient(http, destination, retry_printer(stderr()))
             return await client.send_one(json_codec.dumps(message), headers)

@@ -12,13 +12,12 @@ from chaski_cli.sending.lines import (
     Line,
     Rejected,
     Selection,
+    chunk_result,
     chunks,
-    explain,
-    is_retryable,
     parse_ranges,
     prepare,
-    sort_results,
 )
+from chaski_client.responses import Response, explain, settle
 from chaski_core.ports import MAX_MESSAGE_BYTES
 from chaski_runtime.process.command_error import CommandError
 
@@ -95,7 +94,7 @@ def test_lines_are_sorted_by_result_but_never_reordered(
     results: list[dict[str, Any]], accepted: list[int], rejected: list[int], unsettled: list[int]
 ) -> None:
     """Lines 1 and 3 have the same subject: a retry of 1 after 3 was accepted would break its order."""
-    result = sort_results(lines("a", "b", "a"), results)
+    result = chunk_result(settle(lines("a", "b", "a"), results))
     assert [each.line.number for each in result.accepted] == accepted
     assert [line.number for line in result.rejected] == rejected
     assert [line.number for line in result.unsettled] == unsettled
@@ -175,4 +174,4 @@ def test_the_name_of_a_run_is_valid_in_ids(run: str) -> None:
 )
 def test_a_request_is_repeated_where_it_may_be_accepted_later(status: int, repeated: bool) -> None:
     """Also after 408: its body did not arrive in time, which says nothing about the message (RFC 9110 §15.5.9)."""
-    assert is_retryable(status) == repeated
+    assert Response(status, b"", 0.0).may_repeat == repeated
