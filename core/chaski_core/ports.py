@@ -229,6 +229,8 @@ class AttemptRecords(Protocol):
     def hidden(self, route: str) -> AsyncIterator[tuple[str, AttemptRecord]]:
         """The MessageId and the record of each message of a route that waits at its head, in no order.
 
+        Such a record has the newest errors only, at least the last one, whose texts may be shortened.
+
         A store may need a moment to list the newest ones. A record may outlive its message.
         """
         ...

@@ -1,4 +1,4 @@
-"""Dead letters and attempt records as DynamoDB items. Pure.
+"""Dead letters as DynamoDB items. Pure.
 
 An item may be 400 KB, attribute names included (Constraints.html); here it stays below 400,000 bytes. The error texts of
 a larger dead letter are truncated; if that is not enough, its message is stored whole in separate items, the parts.
@@ -16,15 +16,13 @@ from chaski_aws.dynamodb.table import TTL_ATTRIBUTE, Item, b, n, read_number, re
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.identity import read_sequence_number
-from chaski_core.ports import RETENTION_SECONDS, AttemptRecord, HiddenHead
 from chaski_core.redaction import read_redaction
-from chaski_core.retry.ladder import ErrorNote, LadderState, Reason, note_values, notes_of
+from chaski_core.retry.ladder import ErrorNote, Reason, note_values, notes_of
 
 MAX_ITEM_BYTES = 400_000
 PART_BYTES = 380_000
 MAX_RETENTION_DAYS = 3_650  # of a ChaskiRoute
 _DAY_SECONDS = 86_400
-_RECORD_SECONDS = RETENTION_SECONDS + _DAY_SECONDS  # a record outlives its message by a day
 _PARTS_EXTRA_SECONDS = 7 * _DAY_SECONDS  # DynamoDB deletes expired items within days, in any order
 _NUMBER_BYTES = 21
 
@@ -62,7 +60,7 @@ def dead_letter_items(dead_letter: DeadLetter, retention_days: int) -> DeadLette
     A repeated put has another time, hence other keys; parts that an earlier try wrote expire.
     """
     key = keys.dead_letter_key(dead_letter.key)
-    dead_letter = _as_utf8(dead_letter)
+    dead_letter = _asutf8(dead_letter)
     expires_at = dead_letter.dead_lettered_at // 1000 + retention_days * _DAY_SECONDS
     head = _head(dead_letter, key, expires_at)
     envelope = None if dead_letter.envelope is None else json_codec.dumps(dead_letter.envelope)
@@ -128,7 +126,7 @@ def read_dead_letter(item: Item, parts: Sequence[Item] = ()) -> DeadLetter:
         target=read_text(item, "target"),
         url=read_text(item, "url"),
         attempts=read_number(item, "attempts"),
-        errors=_read_notes(item),
+        errors=read_notes(item),
         envelope=None if envelope is None else json_codec.loads(envelope),
         raw=raw,
         detail=detail,
@@ -198,7 +196,7 @@ def _texts(dead_letter: DeadLetter, truncation: _Truncation | None) -> Item:
     url, detail = dead_letter.url, dead_letter.detail
     if truncation is not None:
         url, detail = url[: truncation.url], detail[: max(truncation.detail, 1_000)]
-    return {"url": s(url), "detail": s(detail), "errors": s(_notes(dead_letter.errors, truncation))}
+    return {"url": s(url), "detail": s(detail), "errors": s(notes_text(dead_letter.errors, truncation))}
 
 
 def _message(envelope: bytes | None, raw: bytes | None) -> Item:
@@ -234,84 +232,22 @@ def _hour(pk: str, moment_ms: int) -> Item:
     return {"pk": s(keys.HOURS_PK), "sk": s(pk), TTL_ATTRIBUTE: n(expires_at)}
 
 
-def _as_utf8(dead_letter: DeadLetter) -> DeadLetter:
+def _asutf8(dead_letter: DeadLetter) -> DeadLetter:
     # Texts from responses may contain lone surrogates (a header decoded leniently), which UTF-8 can't encode.
-    notes = tuple(replace(note, detail=_utf8(note.detail), excerpt=_utf8(note.excerpt)) for note in dead_letter.errors)
-    return replace(dead_letter, url=_utf8(dead_letter.url), detail=_utf8(dead_letter.detail), errors=notes)
+    notes = tuple(replace(note, detail=utf8(note.detail), excerpt=utf8(note.excerpt)) for note in dead_letter.errors)
+    return replace(dead_letter, url=utf8(dead_letter.url), detail=utf8(dead_letter.detail), errors=notes)
 
 
-def _utf8(text: str) -> str:
+def utf8(text: str) -> str:
+    """The text with `?` for each character that UTF-8 can't encode."""
     return text.encode("utf-8", "replace").decode()
-
-
-# ---- attempt records
-
-
-def record_item(message_id: str, record: AttemptRecord, now_ms: int) -> Item:
-    """The item of an attempt record.
-
-    That of a hidden head has an entry in the index by id. It expires at the end of a day, because DynamoDB writes an index
-    entry again, at the price of another write, only where one of its attributes has changed.
-    """
-    expires_at = now_ms // 1000 + _RECORD_SECONDS
-    item: Item = {
-        "pk": s(keys.attempt_pk(message_id)),
-        "sk": s(keys.ATTEMPT_SK),
-        TTL_ATTRIBUTE: n(-(-expires_at // _DAY_SECONDS) * _DAY_SECONDS),
-        "key": s(record.state.key),
-        "retries": n(record.state.retries),
-        "dueAt": n(record.due_at),
-        "receives": n(record.receives),
-    }
-    if record.exhausted_at is not None:
-        item["exhaustedAt"] = n(record.exhausted_at)
-    if record.held_at is not None:
-        item["heldAt"] = n(record.held_at)
-    if record.head is not None:
-        item |= _head_of(message_id, record.head)
-    notes = [replace(note, detail=_utf8(note.detail), excerpt=_utf8(note.excerpt)) for note in record.state.errors]
-    candidates = (item | {"errors": s(_notes(notes, truncation))} for truncation in (None, *_TRUNCATIONS[:-1]))
-    last = item | {"errors": s(_notes(notes, _TRUNCATIONS[-1]))}
-    return next((each for each in candidates if item_bytes(each) < MAX_ITEM_BYTES), last)
-
-
-def _head_of(message_id: str, head: HiddenHead) -> Item:
-    return {
-        "idKey": s(keys.head_token(message_id)),
-        "messageId": s(message_id),
-        "route": s(head.route),
-        "subject": s(head.subject),
-        "queue": s(head.queue_url),
-        "handle": s(head.receipt_handle),
-        "hiddenUntil": n(head.until),
-    }
-
-
-def read_record(item: Item) -> AttemptRecord:
-    """The attempt record of an item."""
-    head = None
-    if "handle" in item:
-        head = HiddenHead(
-            read_text(item, "route"),
-            read_text(item, "subject"),
-            read_text(item, "queue"),
-            read_text(item, "handle"),
-            read_number(item, "hiddenUntil"),
-        )
-    return AttemptRecord(
-        LadderState(read_text(item, "key"), read_number(item, "retries"), _read_notes(item)),
-        read_number(item, "dueAt"),
-        read_number(item, "exhaustedAt") if "exhaustedAt" in item else None,
-        read_number(item, "receives") if "receives" in item else 0,
-        head,
-        read_number(item, "heldAt") if "heldAt" in item else None,
-    )
 
 
 # ---- error notes
 
 
-def _notes(notes: Sequence[ErrorNote], truncation: _Truncation | None) -> str:
+def notes_text(notes: Sequence[ErrorNote], truncation: _Truncation | None = None) -> str:
+    """The errors as the value of an attribute, truncated if asked to."""
     if truncation is None:
         return json_codec.dumps(note_values(notes)).decode()
     newest = truncation.notes
@@ -323,5 +259,6 @@ def _notes(notes: Sequence[ErrorNote], truncation: _Truncation | None) -> str:
     return json_codec.dumps(note_values(short)).decode()
 
 
-def _read_notes(item: Item) -> tuple[ErrorNote, ...]:
+def read_notes(item: Item) -> tuple[ErrorNote, ...]:
+    """The errors in an item's attribute `errors`."""
     return notes_of(json_codec.loads(read_text(item, "errors").encode()))

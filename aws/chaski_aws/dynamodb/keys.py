@@ -6,6 +6,7 @@
     part#<pk>#<sk>#<digest>     <number>                  a part of a message that is too large for its dead letter's item
     hour                        <UTC hour>#<shard>        records that this partition was written to
     attempt#<SQS MessageId>     attempt                   Strict: attempt record of the head of a subject
+    climb#<SQS MessageId>       <number>                  Strict: errors of that record from this one on (attempts.py)
     control#subjects            message#<identity>        what people decided about a message
     control#subjects            hold#<subject>            what people decided about a subject
     lease#<target>#<host>       lease                     how workers share the limits of a host, or of a rule (no host)
@@ -18,8 +19,7 @@ message was sent instead, and wrote no `died` item; their dead letters are read 
 
 `<other>` is a hash of subject and route. Keys are ASCII only, so that DynamoDB's byte order is the order of the text.
 
-Reserved prefixes of partition keys: `history#` (ends of messages), `outbox#` (events), `climb#` (attempt records in several
-items).
+Reserved prefixes of partition keys: `history#` (ends of messages), `outbox#` (events).
 
 Limits: partition key 2,048 bytes, sort key 1,024 bytes, neither empty, the same for indexes:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -86,6 +86,11 @@ def died_pk(message_id: str) -> str:
 def attempt_pk(message_id: str) -> str:
     """Partition of an attempt record; `message_id` is SQS's."""
     return f"attempt#{token(message_id)}"
+
+
+def climb_pk(message_id: str) -> str:
+    """Partition of the errors that an attempt record does not hold itself; `message_id` is SQS's."""
+    return f"climb#{token(message_id)}"
 
 
 def head_token(message_id: str) -> str:

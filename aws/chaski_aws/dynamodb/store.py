@@ -1,4 +1,4 @@
-"""Dead letters and attempt records on DynamoDB: one table per route for both.
+"""Dead letters on DynamoDB: one table per route for these and for attempt records (`attempts.py`).
 
 One table, since DynamoDB creates tables with indexes one after another. `keys.py` describes the keys.
 """
@@ -16,13 +16,11 @@ from chaski_aws.dynamodb.items import (
     is_expired,
     parts_of,
     read_dead_letter,
-    read_record,
-    record_item,
 )
 from chaski_aws.dynamodb.keys import dead_letter_key
 from chaski_aws.dynamodb.marks import key_of_died, label_of_died, mark_text, read_claim, read_mark
 from chaski_aws.dynamodb.queries import fetch_items, read_partitions, read_query
-from chaski_aws.dynamodb.table import ID_INDEX, SUBJECT_INDEX, TARGET_INDEX, Item, read_text
+from chaski_aws.dynamodb.table import ID_INDEX, SUBJECT_INDEX, TARGET_INDEX, Item
 from chaski_aws.http.transport import AwsTransport
 from chaski_core.dead_letter import (
     Claimed,
@@ -34,7 +32,7 @@ from chaski_core.dead_letter import (
     claimable,
 )
 from chaski_core.errors import BackendRejectedError, BackendUnavailableError
-from chaski_core.ports import AttemptRecord, Clock
+from chaski_core.ports import Clock
 from chaski_core.retry.outcome import class_of_key
 
 T = TypeVar("T")
@@ -223,37 +221,3 @@ async def _gather_bounded(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
-
-
-class DynamoAttemptRecords:
-    """Implements `chaski_core.ports.AttemptRecords`."""
-
-    def __init__(self, transport: AwsTransport, table: str, clock: Clock) -> None:
-        self._transport = transport
-        self._table = table
-        self._clock = clock
-
-    async def read(self, message_id: str) -> AttemptRecord | None:
-        """The record, by a consistent read."""
-        response = await self._transport.call("GetItem", requests.get_attempt(self._table, message_id))
-        return read_record(response["Item"]) if response.get("Item") else None
-
-    async def write(self, message_id: str, record: AttemptRecord) -> None:
-        """Stores the record for 15 days, a day longer than its message can exist."""
-        item = record_item(message_id, record, self._clock.now_ms())
-        await self._transport.call("PutItem", requests.put(self._table, item))
-
-    async def delete(self, message_id: str) -> None:
-        """Deletes the record, if there is one."""
-        await self._transport.call("DeleteItem", requests.delete_attempt(self._table, message_id))
-
-    async def hidden(self, route: str) -> AsyncIterator[tuple[str, AttemptRecord]]:
-        """The records of hidden heads. The index lags behind the table by about a second."""
-        every = keys.Window(keys.ATTEMPT_SK, keys.ATTEMPT_SK)
-        for token in keys.HEAD_TOKENS:
-            entries = read_query(self._transport, requests.query(self._table, token, every, ID_INDEX))
-            async with aclosing(fetch_items(self._transport, self._table, entries)) as items:
-                async for item in items:
-                    record = read_record(item)
-                    if record.head is not None and record.head.route == route:
-                        yield read_text(item, "messageId"), record

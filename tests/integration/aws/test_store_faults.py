@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from chaski_aws.dynamodb.store import DynamoAttemptRecords, DynamoDeadLetters
+from chaski_aws.dynamodb.attempts import DynamoAttemptRecords
+from chaski_aws.dynamodb.store import DynamoDeadLetters
 from chaski_aws.dynamodb.table import table_definition
 from chaski_aws.http.endpoints import DYNAMODB, Endpoint
 from chaski_aws.http.transport import DEFAULT_LIMITS, AwsTransport, CallLimits
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.landing
 
 RESPONSE_SECONDS = 2.0  # of one try: above the time of DynamoDB Local on a busy machine
 NOON = 1_800_000_000_000  # epoch milliseconds
-RECORD = AttemptRecord(LadderState("5xx", 1, (ErrorNote("500", 5, "HTTP 500", ""),)), due_at=7, receives=2)
+RECORD = AttemptRecord(LadderState("5xx", 0, (ErrorNote("500", 5, "HTTP 500", ""),)), due_at=7, receives=2)
 PASSING: dict[str, tuple[Fault, str]] = {
     "cut": (cut, "connection"),
     "cut after its effect": (cut_after_effect, "connection"),

@@ -15,14 +15,11 @@ from chaski_aws.dynamodb.items import (
     item_bytes,
     parts_of,
     read_dead_letter,
-    read_record,
-    record_item,
 )
 from chaski_aws.dynamodb.marks import mark_text
 from chaski_aws.dynamodb.table import INDEX_KEYS, TTL_ATTRIBUTE, table_definition, time_to_live
 from chaski_core.dead_letter import DeadLetter, DeadLetterFilter, ReplayMark
-from chaski_core.ports import AttemptRecord
-from chaski_core.retry.ladder import ErrorNote, LadderState, Reason
+from chaski_core.retry.ladder import ErrorNote, Reason
 from support.dead_letters.builder import a_dead_letter
 
 NOON = 1_800_000_000_000
@@ -149,15 +146,6 @@ def test_an_item_past_its_retention_is_expired() -> None:
     item = dead_letter_items(LETTER, 30).dead_letter
     end = NOON + 30 * 86_400_000
     assert (is_expired(item, end - 1_000), is_expired(item, end)) == (False, True)
-
-
-@given(st.lists(NOTES, max_size=4).map(tuple), st.integers(0, 100), st.none() | st.integers(0, 2**45))
-def test_an_attempt_record_is_read_back_unchanged(
-    notes: tuple[ErrorNote, ...], retries: int, exhausted_at: int | None
-) -> None:
-    """Class, retries, due time, and the time of the dead letter's key."""
-    record = AttemptRecord(LadderState("404", retries, notes), NOON, exhausted_at)
-    assert read_record(record_item("m", record, NOON)) == record
 
 
 def test_the_table_definition_matches_the_store() -> None:
