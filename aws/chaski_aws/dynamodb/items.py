@@ -16,13 +16,16 @@ from chaski_aws.dynamodb.table import TTL_ATTRIBUTE, Item, b, n, read_number, re
 from chaski_core import json_codec
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.message.identity import read_sequence_number
+from chaski_core.ports import RETENTION_SECONDS
 from chaski_core.redaction import read_redaction
 from chaski_core.retry.ladder import ErrorNote, Reason, note_values, notes_of
 
 MAX_ITEM_BYTES = 400_000
 PART_BYTES = 380_000
-MAX_RETENTION_DAYS = 3_650  # of a ChaskiRoute
 _DAY_SECONDS = 86_400
+_SENT_BEFORE_DAYS = RETENTION_SECONDS // _DAY_SECONDS + 1
+_HOUR_MS = 3_600_000
+_TARGETS_SHARDED = "sharded"  # entries of the index by target are not split by hours
 _PARTS_EXTRA_SECONDS = 7 * _DAY_SECONDS  # DynamoDB deletes expired items within days, in any order
 _NUMBER_BYTES = 21
 
@@ -69,7 +72,10 @@ def dead_letter_items(dead_letter: DeadLetter, retention_days: int) -> DeadLette
         item = whole | _texts(dead_letter, truncation)
         if item_bytes(item) < MAX_ITEM_BYTES:
             return DeadLetterItems(
-                _hour(key.pk, dead_letter.dead_lettered_at), (), item, died_item(dead_letter, key, expires_at)
+                hour_item(key.pk, dead_letter.dead_lettered_at, retention_days),
+                (),
+                item,
+                died_item(dead_letter, key, expires_at),
             )
     blob = (envelope or b"") + (dead_letter.raw or b"")
     digest = hashlib.sha256(blob).hexdigest()
@@ -90,7 +96,10 @@ def dead_letter_items(dead_letter: DeadLetter, retention_days: int) -> DeadLette
         (item for item in candidates if item_bytes(item) < MAX_ITEM_BYTES), head | _texts(dead_letter, _TRUNCATIONS[-1])
     )
     return DeadLetterItems(
-        _hour(key.pk, dead_letter.dead_lettered_at), tuple(parts), item, died_item(dead_letter, key, expires_at)
+        hour_item(key.pk, dead_letter.dead_lettered_at, retention_days),
+        tuple(parts),
+        item,
+        died_item(dead_letter, key, expires_at),
     )
 
 
@@ -166,7 +175,7 @@ def _head(dead_letter: DeadLetter, key: keys.Key, expires_at: int) -> Item:
         "pk": s(key.pk),
         "sk": s(key.sk),
         "subjectKey": s(keys.token(dead_letter.subject)),
-        "targetKey": s(keys.target_pk(dead_letter.target, key.pk)),
+        "targetKey": s(keys.target_pk(dead_letter.target, keys.shard_of(dead_letter.subject))),
         "idKey": s(keys.token(dead_letter.id)),
         TTL_ATTRIBUTE: n(expires_at),
         "route": s(dead_letter.route),
@@ -226,10 +235,28 @@ def _read_reason(text: str) -> Reason | None:
         return None
 
 
-def _hour(pk: str, moment_ms: int) -> Item:
-    # It expires independently of the route's retention, which may change.
-    expires_at = moment_ms // 1000 + (MAX_RETENTION_DAYS + 1) * _DAY_SECONDS
-    return {"pk": s(keys.HOURS_PK), "sk": s(pk), TTL_ATTRIBUTE: n(expires_at)}
+def hour_item(pk: str, moment_ms: int, retention_days: int) -> Item:
+    """The item that records that a partition was written to. It expires with the last dead letter of its hour."""
+    hour_ends = (moment_ms // _HOUR_MS + 1) * _HOUR_MS // 1000
+    expires_at = hour_ends + retention_days * _DAY_SECONDS
+    return {"pk": s(keys.HOURS_PK), "sk": s(pk), TTL_ATTRIBUTE: n(expires_at), "targets": s(_TARGETS_SHARDED)}
+
+
+def has_target_by_hour(hour: Item) -> bool:
+    """Whether entries of the index by target may be split by this hour: the release before has written to it."""
+    return "targets" not in hour
+
+
+def may_have_dead_letters(hour: Item, retention_days: int, now_ms: int) -> bool:
+    """Whether dead letters of an hour may still be kept.
+
+    The item of the release before lives for ten years. Then the route's retention decides, and by how much a message may be older
+    than its dead letter: releases before identities recorded the hour in which it was sent.
+    """
+    if not has_target_by_hour(hour):
+        return not is_expired(hour, now_ms)
+    since = keys.hour_of(max(0, now_ms - (retention_days + _SENT_BEFORE_DAYS) * _DAY_SECONDS * 1000))
+    return keys.hour_of_partition(read_text(hour, "sk")) >= since
 
 
 def _asutf8(dead_letter: DeadLetter) -> DeadLetter:

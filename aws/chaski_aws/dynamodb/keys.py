@@ -112,8 +112,13 @@ def lease_pk(target: str, host: str) -> str:
     return f"lease#{token(f'{target}#{host}')}"
 
 
-def target_pk(target: str, hour_and_shard: str) -> str:
-    """Partition in the index by target. Split by hour: one failing target is the normal case and would be a hot one."""
+def target_pk(target: str, shard: int) -> str:
+    """Partition in the index by target. In shards: one failing target is the normal case and would be a hot one."""
+    return f"{token(target)}#{shard}"
+
+
+def target_hour_pk(target: str, hour_and_shard: str) -> str:
+    """The same for dead letters of the release before, which split a target by hours too."""
     return f"{token(target)}#{hour_and_shard}"
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -18,6 +18,7 @@ MAX_OPEN_PARTITIONS = 16  # concurrent queries, and pages of at most 1 MB in mem
 _QUERY_LIMITS = CallLimits(seconds=20.0, response_bytes=8_388_608)
 _BATCH_LIMITS = CallLimits(seconds=20.0, response_bytes=67_108_864)
 _MAX_UNPROCESSED_ROUNDS = 10
+_FIRST_PAGE, _PAGE_GROWTH, _LARGEST_PAGE = 32, 4, 32_768  # items; a page ends at 1 MB too
 _BACKOFF = Backoff(first_seconds=0.05, longest_seconds=2.0)
 
 
@@ -55,7 +56,7 @@ async def read_partitions(
                 hour = await anext(hours, None)
                 more = hour is not None
                 opened.append([_Partition(transport, query(each)) for each in hour or ()])
-            async with aclosing(_merged_hour(opened[0], newest_first=newest_first)) as items:
+            async with aclosing(_merged(opened[0], newest_first=newest_first)) as items:
                 async for item in items:
                     yield item
             opened.popleft()
@@ -64,6 +65,25 @@ async def read_partitions(
             for partition in hour_opened:
                 await partition.close()
         await hours.aclose()
+
+
+async def read_merged(
+    transport: AwsTransport,
+    queries: Sequence[Mapping[str, Any]],
+    others: AsyncGenerator[Item, None],
+    *,
+    newest_first: bool = False,
+) -> AsyncGenerator[Item, None]:
+    """The items of some queries and of `others`, all in the order of their sort keys."""
+    partitions: list[_Partition | _Others] = [_Partition(transport, query) for query in queries]
+    partitions.append(_Others(others))
+    try:
+        async with aclosing(_merged(partitions, newest_first=newest_first)) as items:
+            async for item in items:
+                yield item
+    finally:
+        for partition in partitions:
+            await partition.close()
 
 
 async def fetch_items(transport: AwsTransport, table: str, entries: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
@@ -111,8 +131,8 @@ async def _hours(partitions: AsyncIterator[str]) -> AsyncGenerator[list[str], No
         yield group
 
 
-async def _merged_hour(partitions: list["_Partition"], *, newest_first: bool) -> AsyncGenerator[Item, None]:
-    heads: dict[int, Item] = {}  # at most one for each shard
+async def _merged(partitions: Sequence["_Partition | _Others"], *, newest_first: bool) -> AsyncGenerator[Item, None]:
+    heads: dict[int, Item] = {}  # at most one for each partition
     for number, partition in enumerate(partitions):
         if (item := await partition.pop()) is not None:
             heads[number] = item
@@ -124,14 +144,33 @@ async def _merged_hour(partitions: list["_Partition"], *, newest_first: bool) ->
             heads[number] = following
 
 
+class _Others:
+    """Items from elsewhere, as a partition."""
+
+    def __init__(self, items: AsyncGenerator[Item, None]) -> None:
+        self._items = items
+
+    async def pop(self) -> Item | None:
+        """The next item; None at the end."""
+        return await anext(self._items, None)
+
+    async def close(self) -> None:
+        """Cancels pending requests."""
+        await self._items.aclose()
+
+
 class _Partition:
-    """The items of one query. The first page is requested at once, later ones when they are needed."""
+    """The items of one query. The first page is requested at once, later ones when they are needed.
+
+    Most searches end after a few items, so the first page is small, and each one four times as large as the one before.
+    """
 
     def __init__(self, transport: AwsTransport, query: Mapping[str, Any]) -> None:
         self._transport = transport
         self._query = query
         self._items: deque[Item] = deque()
         self._after: Mapping[str, Any] | None = None  # where the next page begins
+        self._limit = _FIRST_PAGE
         self._page: asyncio.Task[Mapping[str, Any]] | None = asyncio.create_task(self._request_page())
 
     async def pop(self) -> Item | None:
@@ -155,5 +194,7 @@ class _Partition:
 
     async def _request_page(self) -> Mapping[str, Any]:
         start = {"ExclusiveStartKey": self._after} if self._after else {}
-        page: Mapping[str, Any] = await self._transport.call("Query", {**self._query, **start}, _QUERY_LIMITS)
+        limit, self._limit = self._limit, self._limit * _PAGE_GROWTH
+        query = {**self._query, **start, "Limit": min(limit, _LARGEST_PAGE)}
+        page: Mapping[str, Any] = await self._transport.call("Query", query, _QUERY_LIMITS)
         return page

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chaski_aws.dynamodb import keys
-from chaski_aws.dynamodb.table import INDEX_KEYS, Item
+from chaski_aws.dynamodb.table import INDEX_KEYS, TTL_ATTRIBUTE, Item
 from chaski_core.dead_letter import CLAIM_MS, ReplayClaim
 
 MAX_BATCH_KEYS = 25  # of 100: an item may have 400 KB, a response 16 MB
@@ -46,6 +46,14 @@ def batch_get(table: str, found: Sequence[Item]) -> dict[str, Any]:
 def put(table: str, item: Item) -> dict[str, Any]:
     """Writes an item; replaces one with the same key."""
     return {"TableName": table, "Item": item}
+
+
+def put_longer(table: str, item: Item) -> dict[str, Any]:
+    """Writes an item, `ConditionalCheckFailedException` where one with the same key expires later."""
+    return put(table, item) | {
+        "ConditionExpression": "attribute_not_exists(pk) OR expiresAt <= :expires",
+        "ExpressionAttributeValues": {":expires": item[TTL_ATTRIBUTE]},
+    }
 
 
 def put_once(table: str, once: Item, item: Item, token: str) -> dict[str, Any]:

@@ -12,14 +12,16 @@ from typing import Any, TypeVar
 from chaski_aws.dynamodb import keys, requests
 from chaski_aws.dynamodb.items import (
     dead_letter_items,
+    has_target_by_hour,
     is_dead_letter,
     is_expired,
+    may_have_dead_letters,
     parts_of,
     read_dead_letter,
 )
 from chaski_aws.dynamodb.keys import dead_letter_key
 from chaski_aws.dynamodb.marks import key_of_died, label_of_died, mark_text, read_claim, read_mark
-from chaski_aws.dynamodb.queries import fetch_items, read_partitions, read_query
+from chaski_aws.dynamodb.queries import fetch_items, read_merged, read_partitions, read_query
 from chaski_aws.dynamodb.table import ID_INDEX, SUBJECT_INDEX, TARGET_INDEX, Item
 from chaski_aws.http.transport import AwsTransport
 from chaski_core.dead_letter import (
@@ -157,7 +159,11 @@ class DynamoDeadLetters:
         name = hour["sk"]["S"]
         if name in self._known_hours:
             return
-        await self._transport.call("PutItem", requests.put(self._table, hour))
+        try:
+            await self._transport.call("PutItem", requests.put_longer(self._table, hour))
+        except BackendRejectedError as error:
+            if error.code != _CONDITION_FAILED:
+                raise
         if len(self._known_hours) >= _MAX_KNOWN_HOURS:
             self._known_hours.clear()
         self._known_hours.add(name)
@@ -176,10 +182,13 @@ class DynamoDeadLetters:
             target = wanted.target
 
             def of_hour(hour: str) -> Mapping[str, object]:
-                return query(hour) if target is None else query(keys.target_pk(target, hour), TARGET_INDEX)
+                return query(hour) if target is None else query(keys.target_hour_pk(target, hour), TARGET_INDEX)
 
             hours = self._hours(wanted, newest_first=newest_first)
             entries = read_partitions(self._transport, hours, of_hour, newest_first=newest_first)
+            if target is not None:
+                shards = [query(keys.target_pk(target, shard), TARGET_INDEX) for shard in range(keys.SHARDS)]
+                entries = read_merged(self._transport, shards, entries, newest_first=newest_first)
         if wanted.subject is not None or wanted.target is not None:
             entries = fetch_items(self._transport, self._table, self._filter_entries(entries, wanted))
         async with aclosing(entries):
@@ -189,8 +198,12 @@ class DynamoDeadLetters:
     async def _hours(self, wanted: DeadLetterFilter, *, newest_first: bool) -> AsyncGenerator[str, None]:
         query = requests.query(self._table, keys.HOURS_PK, keys.hours_window(wanted), newest_first=newest_first)
         async with aclosing(read_query(self._transport, query)) as hours:
-            async for item in hours:
-                yield item["sk"]["S"]
+            async for hour in hours:
+                if wanted.target is not None and not has_target_by_hour(hour):
+                    continue
+                # Dead letters that were stored under a longer retention are found where a time is named.
+                if wanted.since is not None or may_have_dead_letters(hour, self._retention_days, self._clock.now_ms()):
+                    yield hour["sk"]["S"]
 
     async def _filter_entries(
         self, entries: AsyncIterator[Item], wanted: DeadLetterFilter
