@@ -3,9 +3,9 @@
 import asyncio
 from dataclasses import dataclass
 
-from chaski_aws.dynamodb.attempts import DynamoAttemptRecords
-from chaski_aws.dynamodb.controls import DynamoControlRecords
-from chaski_aws.dynamodb.leases import DynamoLimitLeases
+from chaski_aws.dynamodb.records.attempts import DynamoAttemptRecords
+from chaski_aws.dynamodb.records.controls import DynamoControlRecords
+from chaski_aws.dynamodb.records.leases import DynamoLimitLeases
 from chaski_aws.dynamodb.store import DynamoDeadLetters
 from chaski_aws.http.credentials import CredentialChain
 from chaski_aws.http.endpoints import DYNAMODB, SQS, SessionFactory, open_session, resolve_endpoints

@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from chaski_aws.dynamodb.attempts import DynamoAttemptRecords
-from chaski_aws.dynamodb.controls import DynamoControlRecords
-from chaski_aws.dynamodb.leases import DynamoLimitLeases
+from chaski_aws.dynamodb.records.attempts import DynamoAttemptRecords
+from chaski_aws.dynamodb.records.controls import DynamoControlRecords
+from chaski_aws.dynamodb.records.leases import DynamoLimitLeases
 from chaski_aws.dynamodb.store import DynamoDeadLetters
 from chaski_aws.dynamodb.table import table_definition
 from chaski_aws.http.endpoints import DYNAMODB, SQS, Endpoint

@@ -6,7 +6,7 @@
     part#<pk>#<sk>#<digest>     <number>                  a part of a message that is too large for its dead letter's item
     hour                        <UTC hour>#<shard>        records that this partition was written to
     attempt#<SQS MessageId>     attempt                   Strict: attempt record of the head of a subject
-    climb#<SQS MessageId>       <number>                  Strict: errors of that record from this one on (attempts.py)
+    climb#<SQS MessageId>       <number>                  Strict: errors of that record from this one on (records/attempts.py)
     control#subjects            message#<identity>        what people decided about a message
     control#subjects            hold#<subject>            what people decided about a subject
     lease#<target>#<host>       lease                     how workers share the limits of a host, or of a rule (no host)

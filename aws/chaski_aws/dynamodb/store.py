@@ -1,4 +1,4 @@
-"""Dead letters on DynamoDB: one table per route for these and for attempt records (`attempts.py`).
+"""Dead letters on DynamoDB: one table per route for these and for attempt records (`records/attempts.py`).
 
 One table, since DynamoDB creates tables with indexes one after another. `keys.py` describes the keys.
 """

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaski_aws.dynamodb.attempts import DynamoAttemptRecords
+from chaski_aws.dynamodb.records.attempts import DynamoAttemptRecords
 from chaski_aws.dynamodb.table import table_definition
 from chaski_aws.http.endpoints import DYNAMODB, Endpoint
 from chaski_aws.http.transport import DEFAULT_LIMITS, AwsTransport, CallLimits

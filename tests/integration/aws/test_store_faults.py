@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chaski_aws.dynamodb.attempts import DynamoAttemptRecords
+from chaski_aws.dynamodb.records.attempts import DynamoAttemptRecords
 from chaski_aws.dynamodb.store import DynamoDeadLetters
 from chaski_aws.dynamodb.table import table_definition
 from chaski_aws.http.endpoints import DYNAMODB, Endpoint

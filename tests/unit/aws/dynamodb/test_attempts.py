@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaski_aws.dynamodb.attempts import Moved, lacks_errors, read_record, record_items
 from chaski_aws.dynamodb.items import MAX_ITEM_BYTES, item_bytes
+from chaski_aws.dynamodb.records.attempts import Moved, lacks_errors, read_record, record_items
 from chaski_core import json_codec
 from chaski_core.ports import AttemptRecord, HiddenHead
 from chaski_core.retry.ladder import ErrorNote, LadderState, note_values

@@ -32,9 +32,8 @@ def called(file: Path) -> Iterator[str]:
         texts = [each.value for each in node.args[:2] if isinstance(each, ast.Constant) and isinstance(each.value, str)]
         if name not in CALLS or not texts:
             continue
-        service = (
-            texts[0] if texts[0] in ("sqs", "dynamodb") else file.parent.name
-        )  # chaski_aws/sqs, chaski_aws/dynamodb
+        folder = "dynamodb" if "dynamodb" in file.parts else file.parent.name  # chaski_aws/sqs, chaski_aws/dynamodb
+        service = texts[0] if texts[0] in ("sqs", "dynamodb") else folder
         assert OPERATION.fullmatch(texts[-1]), (file, texts)
         yield f"{service}:{texts[-1]}"
 
