@@ -43,7 +43,7 @@ setup: $(STAMP) ## create .venv with Chaski and the dependencies of its tests
 kube: $(STAMP) ## build the programs of Kubernetes, Helm and OpenTofu for the tests, outside the checkout; the first time takes minutes
 	@$(BIN)/python hack/kube/build.py --for-tests $(KUBE_PROGRAMS) >/dev/null
 
-tools: ## install Debian packages for the tests (Prometheus, Chromium, jq, Lua, faketime, TypeScript), as root on Debian or Ubuntu
+tools: ## install Debian packages for the tests (Prometheus, Chromium, jq, Lua, faketime, TypeScript, PostgreSQL), as root on Debian or Ubuntu
 	@hack/test-tools
 
 demo: $(DEMO_STAMP) ## send the experiment's messages to a test server and print the results
