@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from support.processes.collector import Seen, collector
 from support.processes.dev import dev_server, route, wait_until
@@ -45,20 +46,21 @@ async def target() -> AsyncIterator[Target]:
         yield made
 
 
-async def send(base: str, url: str, **headers: str) -> None:
-    """Sends a message."""
+async def send(base: str, url: str, **headers: str) -> str:
+    """Sends a message; returns its identity."""
     message = {"subject": "s", "body": {"url": url}}
     async with (
         aiohttp.ClientSession() as http,
         http.post(f"{base}/v1/routes/t/r/messages", json=message, headers=headers) as answer,
     ):
         assert answer.status == 202
+        return str((await answer.json())["messageId"])
 
 
 def attempts(spans: list[Seen]) -> list[Seen]:
     """The spans of attempts, in order."""
-    found = [span for span in spans if span.name == "deliver target"]
-    return sorted(found, key=lambda span: int(span.attributes["http.request.resend_count"]))
+    found = [span for span in spans if span.name == "process t/r"]
+    return sorted(found, key=lambda span: int(span.attributes["chaski.attempt"]))
 
 
 @pytest.mark.promise(13)
@@ -66,24 +68,66 @@ def attempts(spans: list[Seen]) -> list[Seen]:
 async def test_one_trace_leads_from_the_producer_to_the_target(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ordering: str
 ) -> None:
-    """Over the queue and each retry: ingest's span is a child of the producer's, attempts are its children, and targets get their context."""
+    """Over the queue and each retry: a span for each operation, linked as the conventions have it, and targets get the request's context."""
     async with collector() as taken, target() as there:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", taken.url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         async with dev_server(tmp_path, route("r", there.url, ordering=ordering, retry=RETRY)) as dev:
-            await send(dev.url, there.url, traceparent=f"00-{TRACE}-{SPAN}-01")
-            spans = await taken.until(lambda spans: len(attempts(spans)) == 3)
+            message_id = await send(dev.url, there.url, traceparent=f"00-{TRACE}-{SPAN}-01")
+            spans = await taken.until(lambda spans: len(spans) >= 8)
             assert await dev.stop() == 0
-    (accepted,) = [span for span in spans if span.name == "accept single"]
-    made = attempts(spans)
+    (accepted,) = [span for span in spans if span.name == "POST /v1/routes/{namespace}/{name}/messages"]
+    (sent,) = [span for span in spans if span.name == "send t/r"]
+    made, requests = attempts(spans), {span.parent: span for span in spans if span.name == "POST"}
+    requested = [requests[span.span] for span in made]
     assert {span.trace for span in spans} == {TRACE}
-    assert accepted.parent == SPAN
-    assert [span.parent for span in made] == [accepted.span] * 3
-    assert [span.links for span in made] == [[], [accepted.span], [accepted.span]]
-    assert [span.failed for span in made] == [True, True, False]
-    assert [span.attributes["http.response.status_code"] for span in made] == [503, 503, 200]
-    assert there.traceparents == [f"00-{TRACE}-{span.span}-01" for span in made]
+    assert len(spans) == 2 + 3 + 3  # one for each operation
+    assert [accepted.parent, sent.parent] == [SPAN, accepted.span]
+    assert [span.kind for span in (accepted, sent, made[0], requested[0])] == [
+        "SERVER",
+        "PRODUCER",
+        "CONSUMER",
+        "CLIENT",
+    ]
+    assert [(span.parent, span.links) for span in made] == [(sent.span, [sent.span])] * 3
+    assert {span.attributes["messaging.message.id"] for span in (sent, *made)} == {message_id}
+    assert [span.attributes["messaging.operation.type"] for span in (sent, made[0])] == ["send", "process"]
+    assert [span.failed for span in made] == [span.failed for span in requested] == [True, True, False]
+    assert [span.attributes["http.response.status_code"] for span in requested] == [503, 503, 200]
+    assert [span.attributes.get("http.request.resend_count") for span in requested] == [None, 1, 2]
+    assert [span.attributes["server.port"] for span in requested] == [URL(there.url).port] * 3
+    assert there.traceparents == [f"00-{TRACE}-{span.span}-01" for span in requested]
     assert {span.service for span in spans} == {"chaski"}
+
+
+async def test_a_batch_and_a_refused_message_are_spans_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The messages of a batch have the context of its one `send` span; the server span does not report the client's fault as an error."""
+    async with collector() as taken, target() as there:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", taken.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+        async with dev_server(tmp_path, route("r", there.url)) as dev, aiohttp.ClientSession() as http:
+            messages = f"{dev.url}/v1/routes/t/r/messages"
+            async with http.post(messages, json={"subject": "", "body": {"url": there.url}}) as answer:
+                assert answer.status == 400
+            lines = [f'{{"subject": "{subject}", "body": {{"url": "{there.url}"}}}}' for subject in "abc"]
+            ndjson = {"Content-Type": "application/x-ndjson"}
+            async with http.post(f"{messages}:batch", data="\n".join(lines), headers=ndjson) as answer:
+                assert answer.status == 200
+            spans = await taken.until(lambda spans: len(attempts(spans)) >= 3 and len(spans) >= 7)
+            assert await dev.stop() == 0
+    refused, batch = [span for span in spans if span.name == "send t/r"]
+    servers = {span.span: span for span in spans if span.kind == "SERVER"}
+    assert [servers[span.parent].attributes["http.route"] for span in (refused, batch)] == [
+        "/v1/routes/{namespace}/{name}/messages",
+        "/v1/routes/{namespace}/{name}/messages:batch",
+    ]
+    assert (refused.failed, refused.attributes["error.type"]) == (True, "invalid")
+    assert (servers[refused.parent].failed, servers[refused.parent].attributes["http.response.status_code"]) == (
+        False,
+        400,
+    )
+    assert (batch.failed, batch.attributes["messaging.batch.message_count"]) == (False, 3)
+    assert [span.links for span in attempts(spans)[:3]] == [[batch.span]] * 3
 
 
 async def test_without_a_collector_the_producers_context_goes_to_the_target(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import functools
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -27,6 +26,7 @@ from chaski_ingest.submission.capacity import Capacity, Reservation
 from chaski_ingest.submission.queue_batching import OnSent, ignore_sent
 from chaski_ingest.submission.service import AcceptedMessage, SubmissionService
 from chaski_ingest.submission.submission import RequestContext
+from chaski_ingest.tracing import trace_request, trace_send
 from chaski_runtime.kube.route_cache import Unserved
 from chaski_runtime.observability.tracing import Tracing
 
@@ -88,7 +88,7 @@ class Ingest:
             settings: limits.
             random: returns the given number of random bytes.
             authenticator: decides which producer may send.
-            tracing: makes a span for each request; None: no spans.
+            tracing: makes spans for each request; None: no spans.
             on_sent: called after each call to a queue.
         """
         self.settings = settings
@@ -148,25 +148,12 @@ class Ingest:
         if request.expectation not in _EXPECTATIONS:
             result = problems.of_status(417, f'the only supported expectation is "{CONTINUE}"')
         if isinstance(result, RequestContext):
-            result = await (self._submit_traced if self._tracing else self._submit)(request, result, endpoint.kind)
+            submit = functools.partial(self._submit, request, endpoint.kind)
+            name = "messages" if single else "messages:batch"
+            result = await (trace_request(self._tracing, result, name, submit) if self._tracing else submit(result))
         return self._reject(resolved, result) if isinstance(result, Problem) else result
 
-    async def _submit_traced(self, request: Request, context: RequestContext, kind: str) -> Response | Problem:
-        assert self._tracing is not None  # noqa: S101 - checked by the caller
-        origin = context.origin
-        attributes = {"chaski.route": origin.route, "messaging.system": "aws_sqs", "messaging.operation.name": "send"}
-        span = self._tracing.start(f"accept {kind}", "server", origin.traceparent, attributes)
-        status, error = 500, "an unexpected internal error"
-        try:
-            context = replace(context, origin=replace(origin, traceparent=span.traceparent))
-            result = await self._submit(request, context, kind)
-            status = result.status
-            error = result.detail if isinstance(result, Problem) else ""
-        finally:
-            span.end({"http.response.status_code": status}, error if status >= 500 else None)
-        return result
-
-    async def _submit(self, request: Request, context: RequestContext, kind: str) -> Response | Problem:
+    async def _submit(self, request: Request, kind: str, context: RequestContext) -> Response | Problem:
         single = kind == SINGLE
         limit = self.settings.max_message_bytes if single else self.settings.max_batch_bytes
         submit: _Submit = self._submit_message if single else self._submit_batch
@@ -181,7 +168,8 @@ class Ingest:
         self, context: RequestContext, body: bytes, reservation: Reservation
     ) -> Response | Problem:
         del reservation  # the send buffer counts the message
-        result = await self._service.submit(context, body)
+        submit = functools.partial(self._service.submit, data=body)
+        result = await (trace_send(self._tracing, context, submit) if self._tracing else submit(context))
         if isinstance(result, AcceptedMessage):
             return Response(202, orjson.dumps(result.as_json()), _JSON_HEADERS)
         return result
@@ -194,7 +182,10 @@ class Ingest:
         def expired() -> bool:
             return self._clock.monotonic() > deadline
 
-        result = await BatchRequest(self._service, context, self.settings, expired).run(body)
+        def submit(context: RequestContext) -> Awaitable[bytes | Problem]:
+            return BatchRequest(self._service, context, self.settings, expired).run(body)
+
+        result = await (trace_send(self._tracing, context, submit) if self._tracing else submit(context))
         return Response(200, result, _NDJSON_HEADERS) if isinstance(result, bytes) else result
 
     def _reject(self, resolved: ResolvedRoute | None, problem: Problem) -> Response:

@@ -1,7 +1,7 @@
 """Traces by OpenTelemetry, if the standard environment variables name a collector; otherwise it is not even imported.
 
-The context of a message travels as `metadata.traceparent`: the span of ingest is the parent of the span of every attempt,
-whose own context is sent to the target. So one trace id leads from the producer to the target, over queues and retries.
+The context of a message travels as `metadata.traceparent`: the `send` span of ingest is the parent of the `process` span of every
+attempt, whose HTTP request sends its own context to the target. So one trace id leads from the producer to the target, over queues and retries.
 """
 
 import asyncio
@@ -19,13 +19,24 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
 Value = str | int | float | bool
-Kind = Literal["server", "client", "internal"]
+Kind = Literal["server", "client", "producer", "consumer", "internal"]
 
 _log = logging.getLogger(__name__)
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _SUPPORTED_PROTOCOL = "http/protobuf"
 _CLOSE_SECONDS = 5.0  # to send the remaining spans; an unreachable collector must not delay the stop
+
+
+def messaging(operation: Literal["send", "process"], route: str) -> dict[str, Value]:
+    """The attributes of a span of messages: their destination is the route, whatever backend its queues are on."""
+    return {
+        "messaging.system": "chaski",
+        "messaging.destination.name": route,
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "chaski.route": route,
+    }
 
 
 class StartedSpan:
@@ -62,10 +73,11 @@ class Tracing:
 
         Args:
             name: one of few different names.
-            kind: server: a request to this process; client: a request of this process; internal: neither.
+            kind: server: a request to this process; client: a request of this process; producer, consumer: of a message, as the
+                conventions have it; internal: none of these.
             traceparent: context of the parent; None starts a trace.
             attributes: those that are known at the start.
-            linked: adds a link to the parent, which ended long ago in another process.
+            linked: adds a link to the parent, which is the context that a message came with.
         """
         from opentelemetry import trace  # noqa: PLC0415 - only where traces are on
 

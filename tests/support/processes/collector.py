@@ -27,6 +27,7 @@ class Seen:
     parent: str
     links: list[str]
     failed: bool
+    kind: str  # CLIENT and so on
     attributes: dict[str, str | int]
 
 
@@ -66,6 +67,7 @@ def _seen(service: str, span: Span) -> Seen:
         span.parent_span_id.hex(),
         [link.span_id.hex() for link in span.links],
         span.status.code == 2,
+        Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
         {each.key: each.value.string_value or each.value.int_value for each in span.attributes},
     )
 

@@ -39,7 +39,7 @@ from chaski_worker.lanes.strict import StrictRunner
 from chaski_worker.lanes.visibility import VisibilityManager
 from chaski_worker.metrics import WorkerMetrics
 from chaski_worker.observability.reporting import Reporter
-from chaski_worker.observability.tracing import trace_attempts
+from chaski_worker.observability.tracing import trace_attempts, trace_requests
 from chaski_worker.settings import WorkerSettings, needed_visibility, poll_seconds_for, visibility_for
 from chaski_worker.shortage.detection import ShortageError
 from chaski_worker.shortage.reporting import Shortages
@@ -80,11 +80,12 @@ def make_deliverer(route: Route, metrics: WorkerMetrics, dependencies: Deliverer
     sources: dict[AllowRule, CredentialSource] = {}
     if dependencies.secrets is not None:
         sources = credential_sources(route, dependencies.secrets, clients, dependencies.clock)
+    innermost = [trace_requests(dependencies.tracing)] if dependencies.tracing is not None else []
     return HttpDeliverer(
         clients,
         timeout_seconds=route.delivery.timeout_seconds,
         clock=dependencies.clock,
-        middlewares=[*_middlewares(route, dependencies), *([authenticate(sources)] if sources else [])],
+        middlewares=[*_middlewares(route, dependencies), *([authenticate(sources)] if sources else []), *innermost],
         on_refusal=_counted(metrics, route),
         on_close=[source.close for source in sources.values()],
     )

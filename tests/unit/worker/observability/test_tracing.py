@@ -1,16 +1,17 @@
 """Spans of attempts, and of attempts that a shortage prevented."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from chaski_core.message.envelope import HttpRequest
-from chaski_core.retry.outcome import Outcome
+from chaski_core.retry.outcome import ErrorClass, Outcome
 from chaski_runtime.observability.tracing import Tracing
 from chaski_worker.delivery.attempt import AttemptContext, own_headers
 from chaski_worker.guard.guard import Guard
-from chaski_worker.observability.tracing import trace_attempts
+from chaski_worker.observability.tracing import trace_attempts, trace_requests
 from chaski_worker.shortage.detection import Shortage, ShortageError, ShortageReason
 from support.worker.harness import make_route
 
@@ -21,14 +22,14 @@ class Spans:
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
     def __init__(self) -> None:
-        self.started: list[tuple[str, str | None, Mapping[str, Any], bool]] = []
+        self.started: list[tuple[str, str, str | None, Mapping[str, Any], bool]] = []
         self.ended: list[tuple[Mapping[str, Any], str | None]] = []
 
     def start(
-        self, name: str, _kind: str, parent: str | None, attributes: Mapping[str, Any], *, linked: bool
+        self, name: str, kind: str, parent: str | None, attributes: Mapping[str, Any], *, linked: bool = False
     ) -> "Spans":
         """Returns itself as the span."""
-        self.started.append((name, parent, attributes, linked))
+        self.started.append((name, kind, parent, attributes, linked))
         return self
 
     def end(self, attributes: Mapping[str, Any], error: str | None) -> None:
@@ -66,7 +67,7 @@ async def test_the_span_of_an_attempt_that_was_not_made_names_the_shortage() -> 
 async def test_the_context_of_a_span_goes_to_the_target_unless_the_producer_sent_one(
     headers: dict[str, str], parent: str, sent: list[str]
 ) -> None:
-    """The span's parent is the producer's context, or else the one in the message's metadata; a retry links to it."""
+    """The span's parent is the producer's context, or else the one in the message's metadata, and it links to it."""
     spans, made = Spans(), list[AttemptContext]()
 
     async def deliver(attempt: AttemptContext) -> Outcome:
@@ -74,13 +75,50 @@ async def test_the_context_of_a_span_goes_to_the_target_unless_the_producer_sent
         return Outcome(None, 200, target="t0")
 
     assert (await trace_attempts(cast("Tracing", spans))(attempt(2, **headers), deliver)).delivered
-    ((name, given, attributes, linked),) = spans.started
-    assert (name, given, linked) == ("deliver t0", parent, True)
-    assert (attributes["messaging.message.id"], attributes["chaski.route"], attributes["chaski.target"]) == (
-        "m-1",
-        "ns/r",
-        "t0",
-    )
-    assert attributes["http.request.resend_count"] == 1
+    assert spans.started == [
+        (
+            "process ns/r",
+            "consumer",
+            parent,
+            {
+                "messaging.system": "chaski",
+                "messaging.destination.name": "ns/r",
+                "messaging.operation.name": "process",
+                "messaging.operation.type": "process",
+                "messaging.message.id": "m-1",
+                "chaski.route": "ns/r",
+                "chaski.attempt": 2,
+                "chaski.target": "t0",
+            },
+            True,
+        )
+    ]
     assert [value for name, value in own_headers(made[0]) if name == "traceparent"] == sent
     assert spans.ended == [({"http.response.status_code": 200}, None)]
+
+
+@pytest.mark.parametrize(("number", "resent"), [(1, {}), (3, {"http.request.resend_count": 2})])
+async def test_each_request_of_an_attempt_is_a_client_span(number: int, resent: dict[str, int]) -> None:
+    """Also the second one, after a credential was renewed; the URL's path and query are not recorded."""
+    spans = Spans()
+
+    async def deliver(_: AttemptContext) -> Outcome:
+        return Outcome(ErrorClass.SERVER_ERROR, 503, target="t0")
+
+    for _ in range(2):
+        await trace_requests(cast("Tracing", spans))(attempt(number), deliver)
+    attributes = {"http.request.method": "POST", "server.address": "t0.example", "server.port": 80} | resent
+    assert spans.started == [("POST", "client", OF_MESSAGE, attributes, False)] * 2
+    assert spans.ended == [({"http.response.status_code": 503, "error.type": "503"}, "503")] * 2
+
+
+async def test_a_refused_attempt_sends_no_request() -> None:
+    """So it has no client span."""
+    spans = Spans()
+    refused = replace(attempt(), target=Guard(make_route().allow).check("http://elsewhere.example/"))
+
+    async def deliver(_: AttemptContext) -> Outcome:
+        return Outcome(ErrorClass.REFUSED)
+
+    await trace_requests(cast("Tracing", spans))(refused, deliver)
+    assert spans.started == []
