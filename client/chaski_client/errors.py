@@ -2,7 +2,7 @@
 
 
 class SendError(Exception):
-    """A message was not accepted. Use one of its subclasses to tell a wrong message from a server that is unavailable."""
+    """A message was not accepted. Its subclasses distinguish a wrong message from a server that is unavailable."""
 
 
 class RefusedError(SendError):
