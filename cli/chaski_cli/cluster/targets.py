@@ -23,11 +23,23 @@ class TargetRow:
     url: str
     reasons: tuple[str, ...]  # why it is held; empty: it is not
     held_since: str | None  # RFC 3339; None: not held, or not reported yet
+    limits: Mapping[str, Any] | None = None  # as the spec declares them
 
     def as_json(self) -> dict[str, Any]:
-        """`{route, target, url, reasons, heldSince}`."""
+        """`{route, target, url, reasons, heldSince, limits}`."""
         names = {"route": self.route, "target": self.target, "url": self.url}
-        return {**names, "reasons": list(self.reasons), "heldSince": self.held_since}
+        return {**names, "reasons": list(self.reasons), "heldSince": self.held_since, "limits": self.limits}
+
+    @property
+    def limits_text(self) -> str:
+        """The limits for people, such as `50/s, 4 at once, per host`; `-`: none."""
+        if self.limits is None:
+            return "-"
+        found = self.limits
+        parts = [f"{found['ratePerSecond']}/s"] if "ratePerSecond" in found else []
+        parts += [f"burst {found['burst']}"] if "burst" in found else []
+        parts += [f"{found['concurrency']} at once"] if "concurrency" in found else []
+        return ", ".join((*parts, f"per {str(found.get('per', 'Host')).lower()}"))
 
 
 def target_rows(routes: Iterable[Mapping[str, Any]]) -> list[TargetRow]:
@@ -41,7 +53,7 @@ def target_rows(routes: Iterable[Mapping[str, Any]]) -> list[TargetRow]:
             reported = [each for each in row.get("reasons") or () if each != "Suspended"]
             reasons = (*reported, "Suspended") if rule.get("suspend") else tuple(reported)
             since = row.get("heldSince") if reasons else None
-            rows.append(TargetRow(key, rule["name"], rule["url"], reasons, since))
+            rows.append(TargetRow(key, rule["name"], rule["url"], reasons, since, rule.get("limits")))
     return rows
 
 
@@ -81,8 +93,11 @@ def run_list(options: ClusterOptions, route: str | None, output: str) -> ExitCod
 
 def targets_table(rows: Iterable[TargetRow], *, wide: bool) -> TextTable:
     """One row for each target."""
-    cells = [(row.route, row.target, ", ".join(row.reasons) or "-", row.held_since or "-", row.url) for row in rows]
-    return table(("route", "target", "held", "since", "url"), cells, cut=() if wide else ("url",))
+    cells = [
+        (row.route, row.target, ", ".join(row.reasons) or "-", row.held_since or "-", row.limits_text, row.url)
+        for row in rows
+    ]
+    return table(("route", "target", "held", "since", "limits", "url"), cells, cut=() if wide else ("url", "limits"))
 
 
 def run_suspend(options: ClusterOptions, route: str, target: str, *, suspend: bool) -> ExitCode:

@@ -21,7 +21,11 @@ ROUTE: dict[str, Any] = {
     "spec": {
         "targets": {
             "allow": [
-                {"name": "a", "url": "https://a.example/"},
+                {
+                    "name": "a",
+                    "url": "https://a.example/",
+                    "limits": {"ratePerSecond": 50, "concurrency": 4, "per": "Rule"},
+                },
                 {"name": "b", "url": "https://b.example/", "suspend": True},
                 {"name": "c", "url": "https://c.example/", "suspend": False},
             ]
@@ -44,6 +48,21 @@ def test_rows_join_the_spec_and_the_status() -> None:
         ("b", ("Suspended",), None),
         ("c", (), None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        (None, "-"),
+        ({"ratePerSecond": 50, "burst": 100}, "50/s, burst 100, per host"),
+        ({"concurrency": 4, "per": "Rule"}, "4 at once, per rule"),
+    ],
+)
+def test_limits_are_shown_as_the_spec_declares_them(limits: dict[str, Any] | None, text: str) -> None:
+    """For people; JSON has the fields of the spec."""
+    rule = {"name": "a", "url": "https://a.example/"} | ({"limits": limits} if limits else {})
+    (row,) = target_rows([{"metadata": {"name": "r", "namespace": "ns"}, "spec": {"targets": {"allow": [rule]}}}])
+    assert row.limits_text == text
 
 
 def test_the_patch_names_the_rule_that_it_changes() -> None:
@@ -90,6 +109,7 @@ async def test_list_and_release(use: Callable[[str], None], capsys: pytest.Captu
             "url": "https://a.example/",
             "reasons": ["Breaker"],
             "heldSince": "2026-11-30T10:00:00Z",
+            "limits": {"ratePerSecond": 50, "concurrency": 4, "per": "Rule"},
         }
         assert await asyncio.to_thread(run_list, NS, "r", "table") is ExitCode.OK
         assert "Suspended" in capsys.readouterr().out
