@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -41,20 +39,8 @@ def set_users(cluster: Cluster, *names: str) -> None:
 @contextlib.contextmanager
 def forwarded(cluster: Cluster) -> Iterator[str]:
     """Forwards a local port to the console; yields its URL, with a slash at the end."""
-    command = [cluster.info["KUBECTL"], "port-forward", "-n", SYSTEM, "service/chaski-console", ":80"]
-    environment = os.environ | {"KUBECONFIG": cluster.info["KUBECONFIG"]}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()  # ends with the process
-        found = re.match(r"Forwarding from (127\.0\.0\.1:\d+) -> 8081", line)
-        assert found is not None, f"{line!r}\n{cluster.state()}"
-        yield f"http://{found[1]}/"
-    finally:
-        process.terminate()
-        process.wait(SECONDS)
-        assert process.stdout is not None
-        process.stdout.close()
+    with cluster.forwarded("chaski-console", "80") as address:
+        yield f"http://{address}/"
 
 
 def log_in(url: str, name: str, password: str = PASSWORD) -> requests.Session:

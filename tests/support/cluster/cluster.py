@@ -1,11 +1,13 @@
 """The real one-node cluster of `hack/cluster/up`, and helpers for tests."""
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,6 +124,23 @@ class Cluster:
             aws_secret_access_key="any",
             config=Config(retries={"mode": "standard"}),
         )
+
+    @contextlib.contextmanager
+    def forwarded(self, service: str, port: str) -> Iterator[str]:
+        """Forwards a free local port to a Service of the installation, as `kubectl port-forward` does; yields `127.0.0.1:PORT`."""
+        command = [self.info["KUBECTL"], "port-forward", "-n", SYSTEM, f"service/{service}", f":{port}"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self._environment)
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()  # ends with the process
+            found = re.match(r"Forwarding from (127\.0\.0\.1:\d+) -> ", line)
+            assert found is not None, f"{line!r}\n{self.state()}"
+            yield found[1]
+        finally:
+            process.terminate()
+            process.wait(_SECONDS)
+            assert process.stdout is not None
+            process.stdout.close()
 
     def _run(self, command: Sequence[str], text: str, seconds: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
