@@ -1,11 +1,10 @@
 """The console's HTTP application: its pages, and the actions of their forms."""
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -23,6 +22,8 @@ from chaski_console.pages.layout import CurrentUser, error_page
 from chaski_console.pages.message import history_page
 from chaski_console.pages.routes import element_values, routes_page, routes_view
 from chaski_console.responses import html, static
+from chaski_console.results import PARAMETER, ActionResults, list_of, own_page
+from chaski_console.streams import ChangeStream, accepts_gzip
 from chaski_core.dead_letter import DeadLetter
 from chaski_core.errors import BackendError, BackendUnavailableError
 from chaski_core.ports import Clock
@@ -42,6 +43,7 @@ class Console:
     live: LiveUpdates
     auth: AuthMiddleware
     clock: Clock
+    results: ActionResults = field(default_factory=ActionResults)
 
     def app(self) -> web.Application:
         """The application with its middlewares and routes."""
@@ -86,15 +88,17 @@ class Console:
         return html(routes_page(await self.live.read_now(), self._user(request)))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers=SECURITY_HEADERS | {"Content-Type": "text/event-stream"})
+        compressed = accepts_gzip(request.headers.get("Accept-Encoding", ""))
+        encoding = {"Content-Encoding": "gzip"} if compressed else {}
+        headers = {"Content-Type": "text/event-stream", "Vary": "Accept-Encoding", **encoding}
+        response, changes = web.StreamResponse(headers=SECURITY_HEADERS | headers), ChangeStream(compressed=compressed)
         await response.prepare(request)
         async with aclosing(self.live.subscribe()) as updates:
             async for update in updates:
                 if not self.auth.is_still_authenticated(request):
                     break
                 view = routes_view(update)
-                event = json.dumps({"layout": view.layout, "values": element_values(view)})
-                await response.write(f"data: {event}\n\n".encode())
+                await response.write(changes.next(view.layout, element_values(view)))
         return response
 
     async def _dead_letters(self, request: web.Request) -> web.Response:
@@ -143,8 +147,7 @@ class Console:
             )
         selected = list(dict.fromkeys(form.getall("id", [])))[:MAX_SELECTED]
         dead_letters = [each for value in selected for each in await self._selected(value)]
-        back = form.get("back", "")
-        back = back if back.startswith("/dead-letters") else "/dead-letters"
+        back = own_page(form.get("back", ""))
         if not dead_letters:
             raise web.HTTPSeeOther(back)
         return await self._run_action(form, dead_letters, back, request)
@@ -171,10 +174,8 @@ class Console:
             _log_action(action, request[IDENTITY].user, dead_letters, error)
             raise
         _log_action(action, request[IDENTITY].user, dead_letters, summary)
-        routes = self.sources.routes.keys()
-        search = read_search({})
-        result = await self._search(search)
-        return html(dead_letters_page(search, result, routes, replace(self._context(request), result=summary)))
+        # A discarded dead letter has no page any more.
+        raise web.HTTPSeeOther(self.results.address(list_of(back) if action == "discard" else back, summary))
 
     # ---- helpers
 
@@ -209,6 +210,7 @@ class Console:
             self.clock.now_ms(),
             self.sources.replay_command,
             self.sources.in_cluster,
+            result=self.results.take(request.query.get(PARAMETER, "")),
             unreadable=tuple(f"{route}: {reason}" for route, reason in self.sources.unreadable().items()),
             stale_reason=self.sources.routes.stale_reason() or "",
         )

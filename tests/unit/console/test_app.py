@@ -58,6 +58,16 @@ async def post(base: str, form: list[tuple[str, str]], **headers: str) -> tuple[
         return response.status, await response.text()
 
 
+async def acted(base: str, form: list[tuple[str, str]]) -> str:
+    """Submits a form whose action is run; returns the path of the page that the browser is sent to."""
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{base}/dead-letters", data=form, allow_redirects=False) as response,
+    ):
+        assert response.status == 303
+        return response.headers["Location"]
+
+
 async def token_of(get: Get) -> str:
     """The CSRF token of a page."""
     _, page = await get("/dead-letters?window=all")
@@ -95,10 +105,11 @@ async def test_an_open_page_receives_updates(base: str, fakes: FakeSources) -> N
             assert stream.content_type == "text/event-stream"
             first = json.loads((await stream.content.readuntil(b"\n\n")).removeprefix(b"data: "))
             fakes.status.views = [route_view(ordering="Relaxed", rates=None)]
-            while True:
-                later = json.loads((await stream.content.readuntil(b"\n\n")).removeprefix(b"data: "))
-                if later["values"]["n/r accepted"] == "\u2013":
-                    break
+            while (event := await stream.content.readuntil(b"\n\n")).startswith(b":"):
+                pass
+            later = json.loads(event.removeprefix(b"data: "))
+    assert later["values"]["n/r accepted"] == "\u2013"
+    assert len(later["values"]) < len(first["values"])  # only what has changed
     assert first["values"]["n/r accepted"] == "12.3"
     assert later["layout"] == first["layout"]
     assert {key.removesuffix("!") for key in first["values"]} == keys
@@ -227,10 +238,51 @@ async def test_selected_dead_letters_are_replayed(base: str, get: Get, fakes: Fa
     """And no others."""
     await fakes.put(dead_letter("m-1"), dead_letter("m-2"), dead_letter("m-3"))
     form = [("token", await token_of(get)), ("action", "replay"), ("id", "m-1"), ("id", "m-3")]
-    status, page = await post(base, form)
+    status, page = await get(await acted(base, form))
     assert (status, "2 replayed" in page) == (200, True)
     assert fakes.actions is not None
     assert fakes.actions.done == [("replay", ["m-1", "m-3"])]
+
+
+async def test_the_search_stays_after_an_action_and_a_reload_repeats_nothing(
+    base: str, get: Get, fakes: FakeSources
+) -> None:
+    """The result is shown once."""
+    await fakes.put(dead_letter("m-1"), dead_letter("m-2", subject="another"))
+    back = "/dead-letters?window=all&subject=another"
+    form = [("token", await token_of(get)), ("action", "replay"), ("id", "m-2"), ("back", back)]
+    address = await acted(base, form)
+    assert address.startswith(f"{back}&done=")
+    _, page = await get(address)
+    assert "1 replayed" in page
+    assert re.findall(r'name="id" value="([^"]+)"', page) == ["n/r m-2"]
+    _, again = await get(address)
+    assert "1 replayed" not in again
+    assert re.findall(r'name="id" value="([^"]+)"', again) == ["n/r m-2"]
+    assert fakes.actions is not None
+    assert fakes.actions.done == [("replay", ["m-2"])]
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "https://evil.example/",
+        "//[",
+        "/dead-letters/../login",
+        "/dead-letters/%2e%2e/login",
+        "//evil.example/dead-letters",
+        "/\\evil.example",
+        "/dead-lettersX",
+        "javascript:1",
+        "",
+        "/",
+    ],
+)
+async def test_a_form_can_not_send_the_browser_elsewhere(base: str, get: Get, fakes: FakeSources, back: str) -> None:
+    """It ends at the list of dead letters."""
+    await fakes.put(dead_letter("m-1"))
+    form = [("token", await token_of(get)), ("action", "replay"), ("id", "m-1"), ("back", back)]
+    assert (await acted(base, form)).startswith("/dead-letters?done=")
 
 
 async def test_discard_asks_for_confirmation(base: str, get: Get, fakes: FakeSources) -> None:
@@ -350,8 +402,8 @@ async def test_a_selection_names_route_and_identity(base: str, get: Get, fakes: 
     _, page = await get("/dead-letters?window=all&route=n%2Fr")
     assert re.findall(r'name="id" value="([^"]+)"', page) == ["n/r m-1"]
     for picked, found in (("n/r m-1", 1), ("m-1", 2)):
-        _, page = await post(base, [("token", await token_of(get)), ("action", "replay"), ("id", picked)])
-        assert f"{found} replayed" in page
+        form = [("token", await token_of(get)), ("action", "replay"), ("id", picked)]
+        assert f"{found} replayed" in (await get(await acted(base, form)))[1]
 
 
 async def test_an_unserved_route_is_shown_with_the_reason(get: Get, fakes: FakeSources) -> None:

@@ -127,7 +127,8 @@ async def test_the_page_and_the_log_name_the_user(console: Console, caplog: pyte
     assert ">ada<" in page.text
     form = {"token": token_of(page.text), "action": "replay", "id": "m-1"}
     done = await console.request("POST", "/dead-letters", form, Cookie=entered.cookie)
-    assert "1 replayed" in done.text
+    shown = await console.request("GET", done.headers["Location"], Cookie=entered.cookie)
+    assert "1 replayed" in shown.text
     (line,) = [record for record in caplog.records if getattr(record, "ecs", {}).get("event.action") == "replay"]
     assert "by ada" in line.getMessage()
     assert line.ecs["user.name"] == "ada"  # type: ignore[attr-defined]
