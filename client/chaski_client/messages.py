@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from chaski_client.errors import SendError
 from chaski_core import json_codec
 
 
@@ -29,6 +30,12 @@ class Message:
     method: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @classmethod
+    def of(cls, subject: str, url: str, content: Any, id_: str | None, **optional: Any) -> Self:
+        """A message whose id, method and headers may be None: then they are the default ones."""
+        given = {name: value for name, value in {"id": id_, **optional}.items() if value is not None}
+        return cls(subject=subject, url=url, content=content, **given)
 
     @property
     def data(self) -> bytes:
@@ -69,8 +76,15 @@ class Accepted:
 
     @classmethod
     def parse(cls, result: Mapping[str, Any]) -> Self:
-        """From ingest's response, or the result of a line of a batch."""
-        return cls(result["messageId"], result["id"], result["subject"], result["queue"], result["partition"])
+        """From ingest's response, or the result of a line of a batch.
+
+        Raises:
+            SendError: it is not one, so a proxy or another server has responded.
+        """
+        try:
+            return cls(result["messageId"], result["id"], result["subject"], result["queue"], result["partition"])
+        except KeyError as error:
+            raise SendError(f"the response has no {error}; it is not that of a Chaski ingest") from error
 
 
 @dataclass(frozen=True, slots=True)

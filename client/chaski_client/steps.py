@@ -77,13 +77,13 @@ def sending(
     Raises:
         RefusedError: it would be refused again.
         NotAcceptedError: it was not accepted in time, or the client does not go on.
+        SendError: the response is not that of a Chaski ingest.
     """
     repeats = _Repeats(policy, started, random)
     while True:
         response = yield from _post(Post(ONE, message, {**_JSON, **headers}))
         if response.status == 202:
-            accepted: Mapping[str, Any] = json_codec.loads(response.body)
-            return accepted
+            return _object(response.body)
         reason = response.reason()
         if not response.may_repeat:
             raise RefusedError(response.status, reason)
@@ -154,10 +154,21 @@ def _post(request: Post) -> Generator[Post | Pause, "Response | bool", Response]
     return response
 
 
-def _results(response: Response, lines: int) -> list[dict[str, Any]]:
-    results = [json_codec.loads(line) for line in response.body.splitlines() if line.strip()]
+def _results(response: Response, lines: int) -> list[Mapping[str, Any]]:
+    results = [_object(line) for line in response.body.splitlines() if line.strip()]
     if len(results) != lines:
         raise SendError(
             f"ingest returned {len(results)} results for {lines} lines, so it is unknown which were accepted"
         )
     return results
+
+
+def _object(text: bytes) -> Mapping[str, Any]:
+    """A JSON object of ingest. SendError: it is something else, as a proxy may respond."""
+    try:
+        value = json_codec.loads(text)
+    except json_codec.JsonError as error:
+        raise SendError(f"the response is not JSON, so it is unknown what was accepted: {error}") from error
+    if not isinstance(value, dict):
+        raise SendError("the response is not a JSON object, so it is unknown what was accepted")
+    return value

@@ -69,10 +69,10 @@ class Client:
         Raises:
             RefusedError: it would be refused again.
             NotAcceptedError: it was not accepted in time; send it again with the same id.
+            SendError: a response is not that of a Chaski ingest.
             OSError: the token's file can't be read.
         """
-        given = {} if id is None else {"id": id}
-        message = Message(subject=subject, url=url, content=content, method=method, headers=headers or {}, **given)
+        message = Message.of(subject, url, content, id, method=method, headers=headers)
         return Accepted.parse(self._run(sending(message.data, {}, self._policy, time.monotonic(), _random)))
 
     def send_all(self, messages: Iterable[Message]) -> BatchResult:

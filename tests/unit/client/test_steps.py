@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chaski_client.errors import NotAcceptedError, RefusedError, SendError
-from chaski_client.messages import Message
+from chaski_client.messages import Accepted, Message
 from chaski_client.responses import Response, retry_after
 from chaski_client.steps import BATCH, ONE, Pause, Policy, Post, Steps, sending, sending_lines
 from chaski_core.retry.backoff import Backoff
@@ -152,3 +152,23 @@ def test_a_policy_that_is_longer_than_ingest_knows_an_id_is_refused(seconds: flo
 def test_retry_after_is_a_number_of_seconds(header: str | None, seconds: float | None) -> None:
     """Ingest writes no dates."""
     assert retry_after(header) == seconds
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'"accepted"', b""])
+def test_a_response_of_another_server_is_an_error(body: bytes) -> None:
+    """Not an acceptance, and no error of a JSON parser."""
+    with pytest.raises(SendError, match="it is unknown what was accepted"):
+        Driver([(202, body)]).run(sending(b"{}", {}, POLICY, 0.0, middle))
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]"])
+def test_a_response_of_another_server_to_lines_is_an_error(body: bytes) -> None:
+    """The same for a batch."""
+    with pytest.raises(SendError, match="it is unknown what was accepted"):
+        Driver([(200, body)]).run(sending_lines([message("a")], POLICY, 0.0, middle))
+
+
+def test_a_result_without_an_identity_is_an_error() -> None:
+    """It names the field."""
+    with pytest.raises(SendError, match="no 'messageId'"):
+        Accepted.parse({"id": "i", "status": 202})
