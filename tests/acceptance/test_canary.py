@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import sys
 from asyncio.subprocess import DEVNULL
 from pathlib import Path
@@ -11,16 +10,10 @@ import aiohttp
 import orjson
 
 from support.metric_pages import value
+from support.ports import free_port
 from support.processes.dev import dev_server, route
 
 WITHIN = 60.0
-
-
-def free_port() -> int:
-    """A free port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 async def test_the_whole_path_is_measured(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
@@ -16,6 +15,7 @@ import aiohttp
 import orjson
 import pytest
 
+from support.ports import free_port
 from support.processes.dev import DevServer
 from support.tools import missing, need
 
@@ -84,14 +84,6 @@ async def running(command: list[str], environment: Mapping[str, str]) -> AsyncIt
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-def free_port() -> int:
-    """A port that nothing uses now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 async def listening(port: int) -> None:

@@ -3,12 +3,12 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from support.ports import free_port
 from support.tools import missing, requires
 
 _SECONDS = 60
@@ -30,9 +30,7 @@ def postgres() -> Iterator[str]:
     binaries = programs()
     user = _USER if os.getuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # pytest's own folders are closed to other users
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     try:
         if user is not None:
             shutil.chown(folder, user)
