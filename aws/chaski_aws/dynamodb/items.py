@@ -63,7 +63,7 @@ def dead_letter_items(dead_letter: DeadLetter, retention_days: int) -> DeadLette
     A repeated put has another time, hence other keys; parts that an earlier try wrote expire.
     """
     key = keys.dead_letter_key(dead_letter.key)
-    dead_letter = _asutf8(dead_letter)
+    dead_letter = _in_utf8(dead_letter)
     expires_at = dead_letter.dead_lettered_at // 1000 + retention_days * _DAY_SECONDS
     head = _head(dead_letter, key, expires_at)
     envelope = None if dead_letter.envelope is None else json_codec.dumps(dead_letter.envelope)
@@ -259,7 +259,7 @@ def may_have_dead_letters(hour: Item, retention_days: int, now_ms: int) -> bool:
     return keys.hour_of_partition(read_text(hour, "sk")) >= since
 
 
-def _asutf8(dead_letter: DeadLetter) -> DeadLetter:
+def _in_utf8(dead_letter: DeadLetter) -> DeadLetter:
     # Texts from responses may contain lone surrogates (a header decoded leniently), which UTF-8 can't encode.
     notes = tuple(replace(note, detail=utf8(note.detail), excerpt=utf8(note.excerpt)) for note in dead_letter.errors)
     return replace(dead_letter, url=utf8(dead_letter.url), detail=utf8(dead_letter.detail), errors=notes)

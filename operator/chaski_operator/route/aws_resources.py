@@ -129,9 +129,8 @@ class ProvisionResult:
 class _Known:
     """The last result of a route."""
 
-    requested: tuple[
-        object, ...
-    ]  # generation, the annotation that requests a reconciliation, the spec, labels that are tags
+    #: Generation, the annotation that requests a reconciliation, the spec, and the labels that are tags.
+    requested: tuple[object, ...]
     result: ProvisionResult
     at: float  # monotonic
 
