@@ -25,7 +25,7 @@ def make_all(folder: Path, server: str, authority: str = "chaski-tests") -> None
         digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
         data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
     )  # fmt: skip
-    made = _draft(name, name, key).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    made = _draft(name, name, key, key).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     _write(folder / "ca.crt", made.add_extension(use, critical=True).sign(key, hashes.SHA256()))
     addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in _ADDRESSES]
     _issue(folder, "apiserver", "kube-apiserver", (), [*(x509.DNSName(each) for each in _NAMES), *addresses])
@@ -72,17 +72,23 @@ def _issue(folder: Path, file: str, user: str, groups: Sequence[str], names: Seq
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
     attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
     subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, user)])
-    made = _draft(subject, authority.subject, _key(folder / f"{file}.key"))
+    made = _draft(subject, authority.subject, _key(folder / f"{file}.key"), signer)
     if names:
         made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
     _write(folder / f"{file}.crt", made.sign(signer, hashes.SHA256()))
 
 
-def _draft(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _draft(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     made = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
     made = made.serial_number(x509.random_serial_number())
-    return made.not_valid_before(now - dt.timedelta(hours=1)).not_valid_after(now + _VALID)
+    made = made.not_valid_before(now - dt.timedelta(hours=1)).not_valid_after(now + _VALID)
+    # Both identifiers are required of authorities (RFC 5280 §4.2.1.1, §4.2.1.2); Python verifies this from 3.13 on.
+    made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    by = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+    return made.add_extension(by, critical=False)
 
 
 def _key(file: Path) -> ec.EllipticCurvePrivateKey:
